@@ -1,0 +1,35 @@
+"""Dataset modes, found by name: a module data/<mode>.py (or a folder of that name) that defines one Dataset."""
+
+import importlib
+import inspect
+from difflib import get_close_matches
+
+from data.base import Clip, Dataset
+from util.errors import UserError
+
+__all__ = ["Clip", "Dataset", "dataset_modes", "find_dataset"]
+
+MODES = {}
+"""Mode -> module that defines it."""
+
+
+def dataset_modes() -> list[str]:
+    """Every dataset mode there is."""
+    return sorted(MODES)
+
+
+def find_dataset(mode: str) -> type[Dataset]:
+    """The class of a dataset mode; "module:Class" names one anywhere."""
+    if ":" in mode:
+        module_name, class_name = mode.split(":", 1)
+        return getattr(importlib.import_module(module_name), class_name)
+    if mode not in MODES:
+        nearest = get_close_matches(mode, MODES, 1)
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        raise UserError(f"--dataset_mode {mode}: there is no such mode.{hint} There are: {', '.join(dataset_modes())}")
+    module = importlib.import_module(MODES[mode])
+    return next(
+        value
+        for _, value in inspect.getmembers(module, inspect.isclass)
+        if issubclass(value, Dataset) and value.__module__ == module.__name__
+    )

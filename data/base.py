@@ -1,0 +1,50 @@
+"""What every dataset mode provides: training items by index, test clips in order."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch.utils.data
+
+
+@dataclass
+class Clip:
+    """One video to make. `driving` is read as it is consumed and never held whole."""
+
+    name: str
+    source: dict[str, Any]
+    driving: Iterable[dict[str, Any]]
+    fps: Fraction
+    audio: Path | None = None
+    length: int | None = None
+    """Number of driving frames where it is known beforehand, for the progress bar."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What a command needs beside the frames, e.g. the crop to paste back into, or the output's path."""
+
+
+class Dataset(torch.utils.data.Dataset):
+    """Training items by index, test clips in order. Holds paths and settings, never a cursor.
+
+    Random choices in `__getitem__` come from the global generators of random, numpy and torch: the loader seeds them
+    for every sample from the run's seed, the epoch and the index, so that items do not depend on workers or processes.
+    """
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        """Declare the mode's options; `parser.set_defaults` for shared ones."""
+
+    def __init__(self, opt: Any, training: bool):
+        """Find what there is; a missing or empty folder is a UserError here, not in the first batch."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One sample. Images are float (C, H, W) in [0, 1]; the class docstring lists every key and shape."""
+        raise NotImplementedError
+
+    def clips(self) -> Iterator[Clip]:
+        """What to animate: the test split, or what the command's own options name."""
+        raise NotImplementedError

@@ -1,0 +1,86 @@
+"""What every family of models provides: networks, a training step, an animation."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the released weights keep which network.
+
+    `pattern` with {entry} means one file per network, e.g. "{which}_net_{entry}.pth"; without it, one file that holds
+    a dictionary with one entry per network, e.g. "{which}-checkpoint.pth.tar".
+    """
+
+    pattern: str
+    entries: dict[str, str]
+    """Our network (an attribute of the family) -> its name in the files."""
+    rename: dict[str, str] = field(default_factory=dict)
+    """Our key prefix, beginning with the network's attribute -> the released prefix (without the network)."""
+    optimizers: dict[str, str] = field(default_factory=dict)
+    """Our optimizer -> its entry in released training checkpoints, for those that hold optimizers."""
+
+
+class Family(nn.Module):
+    """A set of networks, how they are trained, how they animate a face."""
+
+    layout: Layout
+    not_compiled: tuple[str, ...] = ()
+    """Networks that --compile leaves alone, e.g. a critic with a gradient penalty (double backward)."""
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        """Declare the family's options; `parser.set_defaults` for shared ones (dataset_mode, batch_size)."""
+
+    @staticmethod
+    def recognises(sections: dict) -> bool:
+        """Whether a nested YAML file of the original project, given as its sections, is one of this family's."""
+        return False
+
+    def __init__(self, opt: Any):
+        """Build the networks that inference needs, from named arguments."""
+        super().__init__()
+
+    def prepare_training(self, opt: Any) -> None:
+        """Add discriminators and losses."""
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimizers by name, with the rates at the start."""
+        raise NotImplementedError
+
+    def rate(self, name: str, clock: Any) -> float:
+        """Factor on the starting learning rate of optimizer `name`: a pure function of the clock (util.schedules)."""
+        return 1.0
+
+    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+        """Yield (optimizer name or names, {term: weighted loss}) once per update; return {name: image batch} to show.
+
+        What a network computed does not outlive its update: detach it or compute it again.
+        """
+        raise NotImplementedError
+
+    def before_update(self, names: tuple[str, ...]) -> None:
+        """Called when the gradients are averaged and unscaled; clip them here if the paper does."""
+
+    def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
+        """Everything that does not depend on the driving frames; `source` is a batch of one."""
+        raise NotImplementedError
+
+    def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        """Consecutive driving frames (a batch) to frames (N, 3, H, W) in [0, 1], and the next state.
+
+        No memory in self; the frames are the same however the driving video is cut into batches.
+        """
+        raise NotImplementedError
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks that exist now, in the layout's order."""
+        return {
+            name: getattr(self, name)
+            for name in self.layout.entries
+            if isinstance(getattr(self, name, None), nn.Module)
+        }

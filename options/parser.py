@@ -1,0 +1,185 @@
+"""One parser for the command line and for YAML files, to which groups, families and datasets contribute."""
+
+import argparse
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from util.errors import UserError
+from util.values import boolean, integer, number, text
+
+PLAIN_TYPES = {int: integer, float: number, str: text, None: text}
+
+
+class Options(argparse.Namespace):
+    """The resolved options, one attribute each."""
+
+
+class OptionGroup:
+    """What a family or a dataset declares its options on, and one titled part of --help."""
+
+    def __init__(self, owner: "OptionParser", title: str, description: str | None = None):
+        self._owner = owner
+        self._group = owner.parser.add_argument_group(title, description)
+
+    def add_argument(self, name: str, *aliases: str, help: str, default: Any = None, **settings: Any) -> None:
+        """Declare an option. `type` is a converter of util.values (or int, float, str).
+
+        Aliases are other spellings: old ones, and dotted ones ("--train_params.lr_generator"), which are the places of
+        the same value in the nested YAML files of the original projects. One-dash aliases ("-ci") are shown in --help.
+        """
+        kind = settings.pop("type", None)
+        converter = PLAIN_TYPES.get(kind, kind)
+        short = [alias for alias in aliases if not alias.startswith("--")]
+        long = [alias[2:] for alias in aliases if alias.startswith("--")]
+        choices = getattr(converter, "choices", None)
+        settings.setdefault("metavar", "|".join(choices) if choices else getattr(converter, "__name__", "x").upper())
+        if settings["metavar"] == "CONVERT":
+            settings["metavar"] = "A,B,..."
+        action = self._group.add_argument(
+            name, *short, type=converter, default=argparse.SUPPRESS, help=_with_aliases(help, long), **settings
+        )
+        self._owner.register(action, long, default)
+
+    def add_switch(self, name: str, *aliases: str, help: str, default: bool = False) -> None:
+        """Declare a yes/no option: --x, --x=yes, --x=no and --no_x (or --no-x) all work."""
+        self.add_argument(
+            name, *aliases, help=help, default=default, type=boolean, nargs="?", const=True, metavar="yes|no"
+        )
+        self._owner.negations |= {f"no_{name[2:]}": name[2:], f"no-{name[2:]}": name[2:]}
+
+    def add_alias(self, alias: str, name: str) -> None:
+        """Another spelling of a shared option, e.g. add_alias("--data_dir", "--dataroot")."""
+        self._owner.add_alias(alias[2:], name[2:])
+
+    def accept_unused(self, *names: str) -> None:
+        """Dotted keys of nested YAML files that are read without effect; a trailing * covers what begins so."""
+        self._owner.unused.extend(names)
+
+    def set_defaults(self, **defaults: Any) -> None:
+        """Other defaults for options that may be declared elsewhere."""
+        self._owner.overrides.update(defaults)
+
+
+class OptionParser:
+    """argparse, with aliases, yes/no switches, layers of defaults, and YAML values checked like typed ones."""
+
+    def __init__(self, command: str, description: str, epilog: str = ""):
+        self.parser = argparse.ArgumentParser(
+            command,
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            add_help=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            usage=f"{command} [--option=value ...]",
+        )
+        self.parser.error = self._error
+        self.actions: dict[str, argparse.Action] = {}
+        self.aliases: dict[str, str] = {}
+        self.negations: dict[str, str] = {}
+        self.unused: list[str] = []
+        self.declared: dict[str, Any] = {}
+        self.overrides: dict[str, Any] = {}
+
+    def group(self, title: str, description: str | None = None) -> OptionGroup:
+        """A titled part of --help."""
+        return OptionGroup(self, title, description)
+
+    def register(self, action: argparse.Action, aliases: Iterable[str], default: Any) -> None:
+        """Remember an option that a group has declared."""
+        self.actions[action.dest] = action
+        self.declared[action.dest] = default
+        for alias in aliases:
+            self.add_alias(alias, action.dest)
+
+    def add_alias(self, alias: str, name: str) -> None:
+        self.aliases[alias] = name
+
+    def canonical(self, name: str) -> str | None:
+        """The option that a spelling means, or None."""
+        if name in self.actions:
+            return name
+        return self.aliases.get(name)
+
+    def is_unused(self, key: str) -> bool:
+        """Whether a dotted key of a nested file is known to have no effect."""
+        return any(key == name or (name.endswith("*") and key.startswith(name[:-1])) for name in self.unused)
+
+    def spellings(self) -> list[str]:
+        """Every name that is understood."""
+        return [*self.actions, *self.aliases, *self.negations]
+
+    def default(self, name: str) -> Any:
+        """The default of an option after family and dataset had their say."""
+        return self.overrides.get(name, self.declared[name])
+
+    def defaults(self) -> dict[str, Any]:
+        unknown = set(self.overrides) - set(self.actions)
+        if unknown:
+            raise KeyError(f"set_defaults for options that nobody declares: {sorted(unknown)}")
+        return {name: self.default(name) for name in self.actions}
+
+    def parse(self, arguments: list[str], strict: bool = True) -> dict[str, Any]:
+        """What the command line says and nothing else; unknown names are errors unless it is a first look."""
+        known, rest = self.parser.parse_known_args([self._translate(word) for word in arguments])
+        if strict and rest:
+            raise UserError(self._explain_unknown(rest[0]))
+        return vars(known)
+
+    def convert(self, name: str, value: Any, where: str) -> Any:
+        """A value from a YAML file, checked as if it stood on the command line."""
+        action = self.actions[name]
+        if value is None:
+            return None
+        try:
+            if action.nargs in ("+", "*") or isinstance(action.nargs, int):
+                return [action.type(item) for item in (value if isinstance(value, list) else [value])]
+            return action.type(value)
+        except argparse.ArgumentTypeError as error:
+            raise UserError(f"{where}: {name}: {error}") from None
+
+    def suggest(self, name: str) -> str:
+        """ " Did you mean ...?" for a misspelt name, or an empty text."""
+        nearest = get_close_matches(name, [s for s in self.spellings() if ("." in s) == ("." in name)], 1, 0.6)
+        return f" Did you mean {nearest[0]}?" if nearest else ""
+
+    def format_help(self) -> str:
+        """The help text with the defaults that hold for this family and dataset."""
+        for name, action in self.actions.items():
+            default = self.default(name)
+            if default not in (None, "", []):
+                shown = "yes" if default is True else "no" if default is False else _as_typed(default)
+                action.help += f" [{shown}]".replace("%", "%%")
+        return self.parser.format_help()
+
+    def _translate(self, word: str) -> str:
+        if not word.startswith("--"):
+            return word
+        name, equals, value = word[2:].partition("=")
+        if name in self.negations and name not in self.actions and not equals:
+            return f"--{self.negations[name]}=no"
+        return f"--{self.aliases.get(name, name)}{equals}{value}"
+
+    def _explain_unknown(self, word: str) -> str:
+        if not word.startswith("-"):
+            return f"'{word}' is not expected here; options are written --name=value"
+        name = word.lstrip("-").partition("=")[0]
+        hint = self.suggest(name).replace("Did you mean ", "Did you mean --")
+        return (
+            f"{word.partition('=')[0]}: there is no such option.{hint} See --help (with --model X for a family's own)."
+        )
+
+    def _error(self, message: str) -> None:
+        raise UserError(message.removeprefix("argument "))
+
+
+def _as_typed(value: Any) -> str:
+    if isinstance(value, dict):
+        return ",".join(f"{key}={item}" for key, item in value.items())
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _with_aliases(help: str, aliases: list[str]) -> str:
+    shown = [f"--{alias}" for alias in aliases if "." not in alias]
+    return (f"{help} (also {', '.join(shown)})" if shown else help).replace("%", "%%")

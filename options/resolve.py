@@ -1,0 +1,167 @@
+"""From a command line to resolved options: which family, which dataset, which values."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data import dataset_modes, find_dataset
+from models import family_names, find_family, recognise_family
+from options.files import is_nested, leaves, read_yaml
+from options.parser import OptionParser, Options
+from options.shared import add_shared_options
+from util.errors import UserError
+
+NOT_INHERITED = {
+    "gpu_id",
+    "nThreads",
+    "config",
+    "name",
+    "checkpoints_dir",
+    "continue_train",
+    "init_from",
+    "print_config",
+}
+"""Options of a training run that say nothing about the model: later commands on the run do not take them over."""
+
+EXAMPLES = {
+    True: """examples:
+  python train.py --config configs/tiny/fomm.yaml --name first_try
+  python train.py --name first_try --continue_train
+  python train.py --model fomm --dataroot dataset/mine --gpu_id=0,1 --batch_size 40
+  python train.py --model fomm --help""",
+    False: """examples:
+  python test.py --name first_try
+  python test.py --name first_try --source_image me.jpg --driving_video talk.mp4
+  python test.py --model fomm --help""",
+}
+
+
+def run_folder(opt: Options) -> Path:
+    """The folder of a run: weights, options, log and pictures."""
+    return Path(opt.checkpoints_dir) / opt.name
+
+
+def options_as_yaml(opt: Options) -> str:
+    """The options as YAML that is itself a valid --config."""
+    values = {name: value for name, value in vars(opt).items() if name not in ("config", "print_config")}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+
+
+def parse(arguments: list[str], training: bool) -> Options | None:
+    """Resolve a command line; None when --help or --print_config has said everything already."""
+    first = _first_look(arguments, training)
+    files = _option_files(first, training)
+    parser = _build_parser(first, files, training)
+    if "-h" in arguments or "--help" in arguments:
+        print(parser.format_help())
+        return None
+    other = _build_parser(first, files, not training)
+    values = parser.defaults()
+    for path, content in files:
+        values |= _values_of(path, content, parser, other)
+    values |= parser.parse(arguments)
+    values["model"] = _family_name(first, files)
+    values["name"] = values["name"] or _default_name(values)
+    opt = Options(**values)
+    if opt.print_config:
+        print(options_as_yaml(opt), end="")
+        return None
+    return opt
+
+
+def _first_look(arguments: list[str], training: bool) -> dict[str, Any]:
+    parser = OptionParser("", "")
+    add_shared_options(parser, training)
+    _add_help(parser)
+    return parser.defaults() | {"explicit": parser.parse(arguments, strict=False)}
+
+
+def _option_files(first: dict[str, Any], training: bool) -> list[tuple[Path, dict]]:
+    """The run's own saved options where a command builds on a run, then the file of --config."""
+    said = first["explicit"]
+    files = []
+    if said.get("continue_train") or not training:
+        saved = _saved_options(said, first)
+        if saved:
+            content = {key: value for key, value in read_yaml(saved).items() if key not in NOT_INHERITED}
+            files.append((saved, content))
+    if said.get("config"):
+        files.append((Path(said["config"]), read_yaml(said["config"])))
+    return files
+
+
+def _saved_options(said: dict[str, Any], first: dict[str, Any]) -> Path | None:
+    places = []
+    if said.get("checkpoint"):
+        checkpoint = Path(said["checkpoint"])
+        places.append(checkpoint if checkpoint.is_dir() else checkpoint.parent)
+    elif said.get("name") or said.get("config"):
+        name = said.get("name") or Path(said["config"]).name.split(".")[0]
+        places.append(Path(said.get("checkpoints_dir", first["checkpoints_dir"])) / name)
+    return next((place / "options.yaml" for place in places if (place / "options.yaml").is_file()), None)
+
+
+def _family_name(first: dict[str, Any], files: list[tuple[Path, dict]]) -> str:
+    """--model, else what the files say, else the default."""
+    if "model" in first["explicit"]:
+        return first["explicit"]["model"]
+    for path, content in reversed(files):
+        if "model" in content:
+            return str(content["model"])
+        if is_nested(content):
+            name = recognise_family(content)
+            if name is None:
+                raise UserError(
+                    f"--config {path}: its sections ({', '.join(map(str, content))}) belong to none of the families "
+                    f"{', '.join(family_names())}; name one with --model"
+                )
+            return name
+    return first["model"]
+
+
+def _build_parser(first: dict[str, Any], files: list[tuple[Path, dict]], training: bool) -> OptionParser:
+    command, verb = ("train.py", "Train") if training else ("test.py", "Animate faces and evaluate")
+    parser = OptionParser(
+        f"python {command}",
+        f"{verb} with a family of models. Values: command line > YAML (--config) > dataset > family > defaults.",
+        f"families (--model): {', '.join(family_names()) or 'none'}\n"
+        f"datasets (--dataset_mode): {', '.join(dataset_modes()) or 'none'}\n\n{EXAMPLES[training]}",
+    )
+    add_shared_options(parser, training)
+    _add_help(parser)
+    said_model = "model" in first["explicit"] or any("model" in content or is_nested(content) for _, content in files)
+    if not said_model and first["explicit"].get("help"):
+        return parser
+    name = _family_name(first, files)
+    find_family(name).add_options(parser.group(f"family {name}"), training)
+    mode = _dataset_mode(first, files, parser)
+    find_dataset(mode).add_options(parser.group(f"dataset mode {mode}"), training)
+    return parser
+
+
+def _dataset_mode(first: dict[str, Any], files: list[tuple[Path, dict]], parser: OptionParser) -> str:
+    said = [content["dataset_mode"] for _, content in files if "dataset_mode" in content]
+    return first["explicit"].get("dataset_mode") or (said[-1] if said else parser.default("dataset_mode"))
+
+
+def _add_help(parser: OptionParser) -> None:
+    parser.parser.add_argument("-h", "--help", action="store_true", help="show this text and stop")
+
+
+def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionParser) -> dict[str, Any]:
+    """The values of a YAML file under their options' names; what only the other command knows is left to it."""
+    values = {}
+    for key, value in leaves(content, lambda name: bool(parser.canonical(name) or other.canonical(name))):
+        name = parser.canonical(key)
+        if name is None and (other.canonical(key) or parser.is_unused(key) or other.is_unused(key)):
+            continue
+        if name is None:
+            hint = parser.suggest(key) or other.suggest(key)
+            raise UserError(f"--config {path}: {key}: there is no such option.{hint}")
+        values[name] = parser.convert(name, value, f"--config {path}")
+    return values
+
+
+def _default_name(values: dict[str, Any]) -> str:
+    return Path(values["config"]).name.split(".")[0] if values.get("config") else values["model"]

@@ -1,0 +1,138 @@
+"""The options that every run has, in groups."""
+
+from options.parser import OptionParser
+from util.values import integer, list_of, number, one_of, text
+
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+
+
+def add_shared_options(parser: OptionParser, training: bool) -> None:
+    """Declare the shared groups: run, devices and data; then those of training or of testing."""
+    _add_run(parser)
+    _add_devices(parser)
+    _add_data(parser)
+    if training:
+        _add_training(parser)
+        _add_saving(parser)
+        _add_monitor(parser)
+    else:
+        _add_testing(parser)
+
+
+def _add_run(parser: OptionParser) -> None:
+    group = parser.group("run")
+    group.add_argument("--model", default="ganimation", type=text, help="family of models; see the list below")
+    group.add_argument("--config", type=text, help="YAML file with options: ours, or one of the first-order projects")
+    group.add_argument(
+        "--name", type=text, default="", help="name of the run's folder; default: the config's or the model's"
+    )
+    group.add_argument(
+        "--checkpoints_dir",
+        "--log_dir",
+        type=text,
+        default="./result",
+        help="folder of all runs: weights, log and pictures",
+    )
+    group.add_argument("--seed", "--random_seed", type=integer, default=0, help="same seed, same run")
+    group.add_switch("--print_config", help="print the resolved options as YAML and stop")
+
+
+def _add_devices(parser: OptionParser) -> None:
+    group = parser.group("devices")
+    group.add_argument(
+        "--gpu_id", "--gpu_ids", "--device_ids", type=list_of(integer), default=[0],
+        help="GPUs, e.g. 0,1: one process each; -1: the CPU; without CUDA the CPU is taken",
+    )  # fmt: skip
+    group.add_argument(
+        "--precision", type=one_of(*PRECISIONS), default="fp32", help="arithmetic of the networks; weights stay in fp32"
+    )
+    group.add_switch("--compile", help="compile the networks with torch.compile (minutes at the start)")
+    group.add_switch(
+        "--channels_last", help="store pictures channels-last: faster convolutions on most devices", default=True
+    )
+
+
+def _add_data(parser: OptionParser) -> None:
+    group = parser.group("data")
+    group.add_argument(
+        "--dataset_mode", type=text, default="frames", help="how the data folder is read; see the list below"
+    )
+    group.add_argument(
+        "--dataroot", "--dataset_params.root_dir", type=text, default="dataset/sample", help="data folder"
+    )
+    group.add_argument(
+        "--nThreads", "--workers", "--n_threads_train", type=integer, default=2, help="processes that load data"
+    )
+
+
+def _add_training(parser: OptionParser) -> None:
+    group = parser.group("training")
+    group.add_argument(
+        "--batch_size", "--batchSize", "--train_params.batch_size", type=integer, default=8,
+        help="samples per step over all processes and micro-batches",
+    )  # fmt: skip
+    group.add_argument("--accumulate", type=integer, default=1, help="micro-batches per step: same result, less memory")
+    group.add_argument(
+        "--epochs", "--num_epochs", "--train_params.num_epochs", type=integer, help="passes over the data"
+    )
+    group.add_argument("--steps", type=integer, help="stop after this many steps, whichever limit comes first")
+    group.add_argument(
+        "--on_nan",
+        type=one_of("stop", "skip"),
+        default="stop",
+        help="what to do when a loss is not finite (skip waits for the device)",
+    )
+    group.add_argument(
+        "--max_bad", type=number, default=0.01, help="stop when more than this share of the samples is damaged"
+    )
+
+
+def _add_saving(parser: OptionParser) -> None:
+    group = parser.group("saving and continuing")
+    group.add_switch("--continue_train", help="continue the run of this name where it stopped")
+    group.add_argument("--init_from", type=text, help="start with these weights (file or folder), at step 0")
+    group.add_argument(
+        "--save_every", type=integer, default=1000, help="steps between checkpoints; also saved at the end"
+    )
+    group.add_argument(
+        "--save_every_epochs", "--train_params.checkpoint_freq", type=integer, default=0,
+        help="epochs between checkpoints, in place of --save_every",
+    )  # fmt: skip
+    group.add_argument("--keep", type=integer, default=3, help="checkpoints to keep; 0: all")
+    group.add_argument(
+        "--best_by", type=text, default="", help="loss term whose lowest average marks the best checkpoint"
+    )
+
+
+def _add_monitor(parser: OptionParser) -> None:
+    group = parser.group("monitor")
+    group.add_argument("--print_every", type=integer, default=50, help="steps between reports of the losses")
+    group.add_argument("--pictures_every", type=integer, default=500, help="steps between pictures; 0: none")
+    group.add_switch("--visdom", default=True, help="show curves and pictures in visdom")
+    group.add_argument("--display_port", type=integer, default=8096, help="port of visdom")
+    group.add_argument(
+        "--display_server",
+        type=text,
+        default="http://127.0.0.1",
+        help="server of visdom; one of ours is started if none listens here",
+    )
+    group.add_argument("--display_env", type=text, default="", help="visdom environment; default: the run's name")
+    group.add_switch("--tensorboard", default=False, help="write TensorBoard events to the run's folder")
+
+
+def _add_testing(parser: OptionParser) -> None:
+    group = parser.group("testing")
+    group.add_argument(
+        "--checkpoint", type=text, help="weights: a file or a folder; default: those of the run of this --name"
+    )
+    group.add_argument(
+        "--which",
+        "--which_epoch",
+        "--which_iter",
+        type=text,
+        default="latest",
+        help="checkpoint of the run: latest, best or a number",
+    )
+    group.add_argument("--results_dir", type=text, default="./eval_results", help="where results are written")
+    group.add_argument("--animate_batch", type=integer, default=8, help="driving frames per pass")
+    group.add_argument("--max_clips", "--how_many", type=integer, default=0, help="stop after this many clips; 0: all")
