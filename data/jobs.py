@@ -274,7 +274,7 @@ def _open_dask(address: str | None) -> Iterator[_Pool]:
         except TimeoutError as error:
             raise UserError(f"the Dask scheduler at {address} has no workers: start some with `dask worker`") from error
         client.register_plugin(_project_path(), name="grimace-path")
-        executor = client.get_executor()
+        executor = _sealed(client.get_executor())
         yield _Pool(lambda: executor, lambda: max(1, sum(client.nthreads().values())), (KilledWorker,))
 
 
@@ -291,6 +291,23 @@ def _project_path():
                 sys.path.insert(0, root)
 
     return ProjectPath()
+
+
+def _sealed(executor: Executor) -> Executor:
+    """Return an executor that sends tasks as bytes: Dask's scheduler unpickles them, and lacks the project's path."""
+    import cloudpickle
+
+    def unseal(content: bytes) -> Any:
+        import pickle
+
+        function, arguments = pickle.loads(content)
+        return function(*arguments)
+
+    class Sealed(Executor):
+        def submit(self, function: Callable, /, *arguments) -> Future:
+            return executor.submit(unseal, cloudpickle.dumps((function, arguments)))
+
+    return Sealed()
 
 
 _shared = threading.local()
