@@ -274,7 +274,7 @@ def _open_dask(address: str | None) -> Iterator[_Pool]:
         except TimeoutError as error:
             raise UserError(f"the Dask scheduler at {address} has no workers: start some with `dask worker`") from error
         client.register_plugin(_project_path(), name="grimace-path")
-        executor = _sealed(client.get_executor())
+        executor = _sealed(client.get_executor(pure=False))  # pure: a task asked for again is not done again
         yield _Pool(lambda: executor, lambda: max(1, sum(client.nthreads().values())), (KilledWorker,))
 
 
