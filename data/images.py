@@ -1,0 +1,127 @@
+"""Pictures as RGB arrays: reading whatever people have, writing whole files."""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from util.errors import UserError
+from util.files import replacing
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+WRITTEN_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+# Level 6, the default of most libraries, takes three times as long for a tenth less.
+PNG_COMPRESSION = 2
+
+
+def natural_key(name: str | Path) -> tuple:
+    """Sort names as people count: frame2 before frame10."""
+    # Text and numbers alternate, so text meets text and number meets number; the name itself decides between 1 and 01.
+    parts = re.split(r"(\d+)", str(name))
+    return [int(part) if part.isdecimal() else part.casefold() for part in parts], str(name)
+
+
+def list_images(folder: Path | str) -> list[Path]:
+    """The pictures directly in a folder, in natural order; hidden files are not data."""
+    found = (path for path in Path(folder).iterdir() if is_image(path) and not path.name.startswith("."))
+    return sorted(found, key=lambda path: natural_key(path.name))
+
+
+def is_image(path: Path | str) -> bool:
+    """Whether the name is that of a picture."""
+    return Path(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Read a picture of any kind as (H, W, 3) uint8 RGB, upright; transparent parts become white."""
+    return read_image_and_text(path)[0]
+
+
+def read_image_and_text(path: Path | str) -> tuple[np.ndarray, dict[str, str]]:
+    """Read a picture and the text fields it carries (PNG only): our frames remember their rate in them."""
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            # Wrong or odd metadata is no concern of ours when the pixels are there.
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                pixels = _to_rgb(picture)
+                # The text of a PNG may follow its pixels, so it is asked for last.
+                return pixels, {key: str(value) for key, value in getattr(picture, "text", {}).items()}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such picture") from None
+    except UnidentifiedImageError:
+        reason = "the file is empty" if path.stat().st_size == 0 else "not a picture, or its beginning is damaged"
+        raise UserError(f"{path}: cannot be read as a picture ({reason}); replace or remove it") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: cannot be read as a picture ({error}); replace or remove it") from None
+
+
+def _to_rgb(picture: Image.Image) -> np.ndarray:
+    """Turn an opened picture upright and into RGB of eight bits."""
+    picture.load()
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode == "F":
+        raise ValueError("its values are fractions of an unknown range; save it with 8 or 16 bits")
+    if picture.mode.startswith("I"):
+        return _grey16_to_rgb(np.asarray(picture))
+    # A palette or a grey picture can name one of its colours as the transparent one.
+    if picture.has_transparency_data:
+        return on_white(np.asarray(picture.convert("RGBA")))
+    return np.array(picture.convert("RGB"))
+
+
+def _grey16_to_rgb(grey: np.ndarray) -> np.ndarray:
+    """Grey values of sixteen bits as three equal channels of eight bits."""
+    eight_bits = np.clip((grey.astype(np.int64) + 128) // 257, 0, 255).astype(np.uint8)
+    return np.repeat(eight_bits[..., None], 3, axis=2)
+
+
+def on_white(rgba: np.ndarray) -> np.ndarray:
+    """Lay a picture with an alpha channel on white paper, as a browser shows it."""
+    alpha = rgba[..., 3:].astype(np.uint16)
+    if alpha.min(initial=255) == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def write_image(path: Path | str, frame: np.ndarray, *, quality: int = 95, text: dict[str, str] | None = None) -> None:
+    """Write an RGB frame as png, jpg or bmp, whole or not at all; `text` goes into the fields of a PNG."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in WRITTEN_SUFFIXES:
+        raise UserError(f"{path}: pictures are written as {', '.join(WRITTEN_SUFFIXES)}; change the suffix")
+    picture = Image.fromarray(checked_frame(frame))
+    options = {}
+    if suffix == ".png":
+        options = {"compress_level": PNG_COMPRESSION, "pnginfo": _png_text(text or {})}
+    elif suffix != ".bmp":
+        # Half the colour resolution shows at the edges of lips; it is worth a tenth of the size.
+        options = {"quality": quality, "subsampling": 0 if quality >= 95 else 2}
+    with replacing(path) as temporary:
+        picture.save(temporary, **options)
+
+
+def checked_frame(frame: np.ndarray) -> np.ndarray:
+    """A frame as it must be to be written; a wrong shape or type is a mistake in the calling code."""
+    frame = np.asarray(frame)
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        raise ValueError(f"a frame is (height, width, 3) uint8, not {frame.shape} {frame.dtype}")
+    return np.ascontiguousarray(frame)
+
+
+def _png_text(text: dict[str, str]) -> PngImagePlugin.PngInfo:
+    info = PngImagePlugin.PngInfo()
+    for key, value in text.items():
+        info.add_text(key, value)
+    return info
+
+
+def side_by_side(frames: list[np.ndarray]) -> np.ndarray:
+    """Frames of one height in a row: a strip that `open_video` reads again, or a comparison to look at."""
+    heights = {frame.shape[0] for frame in frames}
+    if len(heights) != 1:
+        raise ValueError(f"frames side by side have one height, not {sorted(heights)}")
+    return np.concatenate([checked_frame(frame) for frame in frames], axis=1)

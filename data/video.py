@@ -1,0 +1,66 @@
+"""Reading and writing videos: files, folders of frames, strips of frames and single pictures.
+
+Everything else that needs frames imports from here.
+"""
+
+from fractions import Fraction
+from pathlib import Path
+
+from data.images import IMAGE_SUFFIXES, is_image, list_images, natural_key, read_image, side_by_side, write_image
+from data.video_file import DamagedVideo, VideoFile
+from data.video_reader import FrameFolder, Resampled, Strip, Video, frame_rate
+from util.errors import UserError
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "DamagedVideo",
+    "Video",
+    "frame_rate",
+    "list_images",
+    "list_videos",
+    "natural_key",
+    "open_video",
+    "read_image",
+    "side_by_side",
+    "write_image",
+]
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
+
+
+def open_video(
+    path: Path | str,
+    fps: Fraction | float | None = None,
+    cache: Path | None = None,
+    frame_width: int | None = None,
+) -> Video:
+    """Open a video file, a gif, a folder of frames, a strip of frames side by side, or a picture (one frame).
+
+    `fps` gives the video another, constant rate, and time runs as before; where there is no rate (folders, strips), it
+    says what it is. `cache` is a folder for the indexes of random access; without it those of large files go into
+    `.grimace_cache` beside them. `frame_width` is that of a strip's frames if they are not square.
+    """
+    path = Path(path)
+    rate = None if fps is None else frame_rate(fps)
+    if not path.exists():
+        raise UserError(f"{path}: no such video")
+    if path.is_dir():
+        video: Video = FrameFolder(path, rate)
+    elif is_image(path):
+        video = Strip(path, rate, frame_width)
+    else:
+        video = VideoFile(path, cache)
+    if rate is None or (rate == video.fps and not video.is_variable):
+        return video
+    return Resampled(video, rate)
+
+
+def list_videos(folder: Path | str) -> list[Path]:
+    """The video files in a folder and the folders below it, in natural order; hidden ones are not data."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    inside = ((path, path.relative_to(folder)) for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    found = [path for path, name in inside if path.is_file() and not any(part.startswith(".") for part in name.parts)]
+    return sorted(found, key=natural_key)

@@ -1,0 +1,115 @@
+"""Where the frames of a video file are, so that any of them is found without decoding the file."""
+
+import hashlib
+import zipfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from util.files import replacing
+
+VERSION = 1
+CACHE_FOLDER = ".grimace_cache"
+CACHED_FROM = 16 * 2**20
+"""Indexes of files from this size are kept beside them; a smaller file is read again sooner than it is looked up."""
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """The times of all frames in the order they are shown, and where decoding can start."""
+
+    times: np.ndarray
+    """(N,) presentation times in the stream's time base; 0, 1, 2... where the file has no usable ones."""
+    keys: np.ndarray
+    """(K, 2) per keyframe: presentation time, and the time to seek to."""
+    last: int
+    """How long the last frame is shown, or 0 if the file does not say."""
+    seekable: bool
+    """Whether times are unique and the file can be entered at a keyframe."""
+    decoded: bool
+    """Whether the frames were counted by decoding them, because the file's packets could not be trusted."""
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def starts(self, index: int) -> list[int]:
+        """The times to seek to for a frame, nearest keyframe first; nothing if decoding begins with the file."""
+        if not self.seekable:
+            return []
+        before = self.keys[self.keys[:, 0] <= self.times[index]]
+        # The very first keyframe needs no seeking, and an opened file is at its beginning for certain.
+        return [int(time) for time in before[:0:-1, 1]]
+
+    def key_before(self, index: int) -> int:
+        """The last frame up to this one at which decoding can start."""
+        if not self.seekable:
+            return 0
+        position = int(np.searchsorted(self.keys[:, 0], self.times[index], side="right")) - 1
+        return int(np.searchsorted(self.times, self.keys[position, 0])) if position >= 0 else 0
+
+
+def index_of_packets(times: Iterable[int], keys: Iterable[tuple[int, int]], last: int) -> FrameIndex | None:
+    """The index of a sound file from what its packets say; None if they contradict themselves."""
+    times = np.sort(np.asarray(times, dtype=np.int64))
+    if len(times) == 0 or np.any(np.diff(times) <= 0):
+        return None
+    return FrameIndex(times, _sorted_keys(keys), last, seekable=True, decoded=False)
+
+
+def index_of_frames(times: Iterable[int | None], keys: Iterable[tuple[int, int]], last: int) -> FrameIndex:
+    """The index of the frames that decoding gave, in order; without usable times they are only counted."""
+    times = list(times)
+    if all(time is not None for time in times) and all(a < b for a, b in zip(times, times[1:], strict=False)):
+        return FrameIndex(np.asarray(times, dtype=np.int64), _sorted_keys(keys), last, seekable=True, decoded=True)
+    counted = np.arange(len(times), dtype=np.int64)
+    return FrameIndex(counted, np.empty((0, 2), np.int64), 0, seekable=False, decoded=True)
+
+
+def _sorted_keys(keys: Iterable[tuple[int, int]]) -> np.ndarray:
+    return np.asarray(sorted(keys), dtype=np.int64).reshape(-1, 2)
+
+
+class IndexCache:
+    """The place on disk of one video's index; what does not fit the file's present size and time is not used."""
+
+    def __init__(self, video: Path, folder: Path | None):
+        video = video.resolve()
+        state = video.stat()
+        self.fingerprint = np.array([VERSION, state.st_size, state.st_mtime_ns], dtype=np.int64)
+        self.always = folder is not None
+        self.large = state.st_size >= CACHED_FROM
+        # A shared folder holds videos of one name from many places.
+        place = hashlib.sha256(str(video).encode()).hexdigest()[:16]
+        self.path = (
+            (folder / f"{video.stem}.{place}.npz") if folder else video.parent / CACHE_FOLDER / f"{video.name}.npz"
+        )
+
+    def load(self) -> FrameIndex | None:
+        """The index kept earlier, if there is one and it is this file's."""
+        try:
+            with np.load(self.path, allow_pickle=False) as stored:
+                if not np.array_equal(stored["fingerprint"], self.fingerprint):
+                    return None
+                return FrameIndex(
+                    stored["times"],
+                    stored["keys"],
+                    int(stored["last"]),
+                    bool(stored["seekable"]),
+                    bool(stored["decoded"]),
+                )
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def save(self, index: FrameIndex) -> None:
+        """Keep an index if finding it again would take long, or if a folder for it was named."""
+        if not (self.always or self.large or index.decoded):
+            return
+        try:
+            with replacing(self.path) as temporary:
+                np.savez(temporary, fingerprint=self.fingerprint, **asdict(index))
+        except OSError:
+            # Data on a read-only disk is ordinary; a named folder that cannot be written is the user's to know of.
+            if self.always:
+                raise
