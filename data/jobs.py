@@ -13,6 +13,7 @@ import shutil
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
@@ -43,11 +44,11 @@ class Summary:
     def add(self, name: str, warning: str | None, reason: str | None) -> str | None:
         """Count one item; return the line to show if something was wrong with it."""
         if reason is not None:
-            self.failed[name] = reason
+            self.failed[name] = reason = reason.removeprefix(f"{name}: ")
             return f"failed: {name}: {reason}"
         self.made += 1
         if warning:
-            self.warnings[name] = warning
+            self.warnings[name] = warning = warning.removeprefix(f"{name}: ")
             return f"warning: {name}: {warning}"
         return None
 
@@ -186,14 +187,18 @@ def _distribute(pool: "_Pool", work: Callable, items: Sequence, record: Callable
 
 
 def attempt(work: Callable[[Any], str | None], item: Any) -> tuple[str | None, str | None]:
-    """Run `work(item)` in a worker: its warning, and the reason if it failed."""
-    try:
-        return work(item), None
-    except UserError as error:
-        return None, str(error)
-    except (Exception, SystemExit) as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return None, f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+    """Run `work(item)` in a worker: its warnings (returned, or given as UserWarning), and the reason if it failed."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            note = work(item)
+        except UserError as error:
+            return None, str(error)
+        except (Exception, SystemExit) as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            return None, f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+    told = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    return "; ".join(dict.fromkeys(filter(None, [note, *told]))) or None, None
 
 
 @dataclass

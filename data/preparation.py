@@ -1,0 +1,109 @@
+"""What the preparation scripts share: which items there are, how they are split, which frames are taken."""
+
+import argparse
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.images import natural_key
+from data.video import Video, list_videos
+from util.errors import UserError
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders directly in a folder, in natural order; files and hidden folders are strays."""
+    found = (entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(found, key=lambda entry: natural_key(entry.name))
+
+
+def existing_folder(folder: Path, option: str, content: str) -> Path:
+    """Return the folder, or tell which option named a folder that is not there and what belongs in it."""
+    if not folder.is_dir():
+        raise UserError(f"{option} {folder}: no such folder; it should hold {content}")
+    return folder
+
+
+def named_videos(folder: Path) -> dict[str, Path]:
+    """The videos in a folder and below it, by a name that can be a folder's: the path without its suffix."""
+    videos: dict[str, Path] = {}
+    for path in list_videos(folder):
+        name = "_".join(path.relative_to(folder).with_suffix("").parts)
+        if name in videos:
+            raise UserError(f"{videos[name]} and {path} would both be called {name}: rename or move one of them")
+        videos[name] = path
+    return videos
+
+
+def thin(count: int, wanted: int) -> list[int]:
+    """At most `wanted` indices of `count` frames, evenly first to last, as VoxCeleb's scripts take them."""
+    if count <= wanted:
+        return list(range(count))
+    if wanted == 1:
+        return [0]
+    return sorted({round(i * (count - 1) / (wanted - 1)) for i in range(wanted)})
+
+
+def frames_at(video: Video, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """Frames at rising indices in one pass; a video with a damaged end gives those before it (and a warning)."""
+    wanted = iter(indices)
+    index = next(wanted, None)
+    for position, frame in enumerate(video):
+        if index is None:
+            return
+        if position == index:
+            yield frame
+            index = next(wanted, None)
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1; an argparse type."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
+
+
+def part_sizes(text: str) -> tuple[int, int]:
+    """Read "900/100", the sizes of the training and test parts; an argparse type."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or int(match[1]) + int(match[2]) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not TRAIN/TEST, such as 900/100")
+    return int(match[1]), int(match[2])
+
+
+def split(names: Iterable[str], sizes: tuple[int, int]) -> dict[str, str]:
+    """Phase of each name, in their order: first train, then test; sizes that do not add up are taken as shares."""
+    names = list(names)
+    train, test = sizes
+    if train + test != len(names):
+        # Both parts get something where there are two names.
+        least = int(test > 0 and len(names) > 1)
+        test = min(max(round(len(names) * test / (train + test)), least), len(names) - int(train > 0))
+    border = len(names) - test
+    return {name: "train" if i < border else "test" for i, name in enumerate(names)}
+
+
+def picture_size(text: str) -> tuple[int | None, int]:
+    """Read "256" (the shorter side; aspect kept) or "320x240" (width x height); an argparse type."""
+    match = re.fullmatch(r"(?:(\d+)x)?(\d+)", text)
+    if not match or 0 in (int(match[1] or 1), int(match[2])):
+        raise argparse.ArgumentTypeError(f"'{text}' is no size: 256 for the shorter side, or 320x240")
+    return (int(match[1]) if match[1] else None), int(match[2])
+
+
+def resize(frame: np.ndarray, size: tuple[int | None, int] | None) -> np.ndarray:
+    """Resize to a size of `picture_size`, with anti-aliasing; None keeps the frame."""
+    if size is None:
+        return frame
+    height, width = frame.shape[:2]
+    new_width, new_height = size
+    if new_width is None:
+        scale = new_height / min(height, width)
+        new_width, new_height = round(width * scale), round(height * scale)
+    if (new_height, new_width) == (height, width):
+        return frame
+    import cv2
+
+    shrinks = new_height < height and new_width < width
+    return cv2.resize(frame, (new_width, new_height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)

@@ -1,0 +1,184 @@
+"""Cut videos into folders of frames, in the layout of FaceForensics: {train,test}_data/<video>/<frame>.png."""
+
+import argparse
+import json
+import re
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data import jobs
+from data.preparation import existing_folder, frames_at, named_videos, part_sizes, picture_size, positive, resize, split
+from data.video import frame_rate, open_video, write_image
+from util.errors import UserError, run_main
+
+EPILOG = """examples:
+  # FaceForensics++, split by its own lists (train.json, val.json, test.json)
+  python script/extract_frames.py --in FaceForensics++ --splits FaceForensics++/splits
+  # any folder of videos, 900 for training and 100 for testing, every second frame at 256 pixels
+  python script/extract_frames.py --in videos --split 900/100 --every 2 --size 256
+
+Faces are small in these videos: cut them out first with script/crop_faces.py and give its folder to --in.
+A run that was interrupted is continued by the same command."""
+PHASES = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which frames of a video are kept, and how."""
+
+    every: int
+    fps: Fraction | None
+    first: int
+    last: int | None
+    size: tuple[int | None, int] | None
+    suffix: str
+
+
+def main() -> int:
+    args = read_arguments()
+    source = find_videos(args.input, args.compression)
+    videos = named_videos(source)
+    if not videos:
+        raise UserError(f"--in {source}: no videos in it; mp4, mov, avi, mkv and webm are read")
+    phases = phases_of_lists(args.splits, videos) if args.splits else split(videos, args.split)
+    # A video extracted before stays where it is, although others may have joined the folder since.
+    phases.update({name: phase for name in phases for phase in PHASES if target(args.out, phase, name).is_dir()})
+    items = [(videos[name], target(args.out, phase, name)) for name, phase in phases.items()]
+    selection = Selection(args.every, args.fps, *args.range, args.size, f".{args.format}")
+    summary = jobs.run(
+        partial(extract, selection=selection),
+        items,
+        name=lambda item: str(item[0]),
+        done=lambda item: item[1].is_dir(),
+        output=lambda item: item[1],
+        title="extract frames",
+        args=args,
+        failures=args.out / "extract_frames_failures.csv",
+    )
+    counts = ", ".join(f"{list(phases.values()).count(phase)} {phase}" for phase in PHASES)
+    print(f"{summary}\n{len(items)} videos: {counts}; frames are in {args.out}")
+    return summary.status
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--in",
+        dest="input",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder of videos, or the root of FaceForensics++ (its original_sequences/youtube is taken)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("dataset/FaceForensics"),
+        metavar="FOLDER",
+        help="where train_data, test_data (and val_data) go (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--split",
+        type=part_sizes,
+        default="900/100",
+        metavar="TRAIN/TEST",
+        help="videos for training and for testing, in the order of their names; shares if there are more or fewer "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--splits",
+        type=Path,
+        metavar="FOLDER",
+        help="instead of --split: folder of FaceForensics++'s train.json, val.json and test.json",
+    )
+    parser.add_argument("--compression", default="c23", help="of FaceForensics++: raw, c23, c40 (default: %(default)s)")
+    parser.add_argument("--every", type=positive, default=1, metavar="K", help="keep every K-th frame (default: all)")
+    parser.add_argument("--fps", type=rate, help="bring the videos to this rate first (default: as they are)")
+    parser.add_argument(
+        "--range",
+        type=frame_range,
+        default=":",
+        metavar="FIRST:LAST",
+        help="keep frames from FIRST up to, not including, LAST; either may be left out (default: all)",
+    )
+    parser.add_argument("--size", type=picture_size, help="256: the shorter side; 320x240: exactly (default: as it is)")
+    parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the frames (default: %(default)s)")
+    jobs.add_options(parser)
+    return parser.parse_args()
+
+
+def rate(text: str) -> Fraction:
+    """Read a frame rate; an argparse type."""
+    try:
+        return frame_rate(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def frame_range(text: str) -> tuple[int, int | None]:
+    """Read "100:200", "100:" or ":200"; an argparse type."""
+    match = re.fullmatch(r"(\d*):(\d*)", text)
+    first, last = (int(match[1] or 0), int(match[2]) if match[2] else None) if match else (0, 0)
+    if last is not None and last <= first:
+        raise argparse.ArgumentTypeError(f"'{text}' is not FIRST:LAST, such as 100:200")
+    return first, last
+
+
+def find_videos(folder: Path, compression: str) -> Path:
+    """The folder of videos: the given one, or that of the original videos of FaceForensics++."""
+    existing_folder(folder, "--in", "videos, or FaceForensics++ with original_sequences/")
+    sequences = folder / "original_sequences"
+    if not sequences.is_dir():
+        return folder
+    videos = sequences / "youtube" / compression / "videos"
+    return existing_folder(videos, "--in", f"the original videos in compression {compression} (see --compression)")
+
+
+def phases_of_lists(folder: Path, videos: dict[str, Path]) -> dict[str, str]:
+    """Phase of each video by FaceForensics++'s lists of pairs of ids; videos that no list names are left out."""
+    phases: dict[str, str] = {}
+    for phase in PHASES:
+        path = folder / f"{phase}.json"
+        try:
+            pairs = json.loads(path.read_text(encoding="utf-8"))
+            phases.update({str(name): phase for pair in pairs for name in pair})
+        except FileNotFoundError as error:
+            raise UserError(f"--splits {folder}: there is no {path.name}; get the lists of FaceForensics++") from error
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path}: not a list of pairs of ids: {error}") from error
+    missing, unlisted = sorted(phases.keys() - videos.keys()), sorted(videos.keys() - phases.keys())
+    if missing:
+        print(f"{len(missing)} listed videos are not there: {', '.join(missing[:10])} ...", file=sys.stderr)
+    if unlisted:
+        print(f"{len(unlisted)} videos are in no list, and left out: {', '.join(unlisted[:10])} ...", file=sys.stderr)
+    if len(missing) == len(phases):
+        raise UserError(f"--splits {folder}: none of the listed videos (such as {missing[0]}) is in the folder")
+    return {name: phase for name, phase in phases.items() if name in videos}
+
+
+def target(out: Path, phase: str, name: str) -> Path:
+    """Where a video's frames go."""
+    return out / f"{phase}_data" / name
+
+
+def extract(item: tuple[Path, Path], selection: Selection) -> None:
+    """Write the selected frames of one video, numbered from 0 with leading zeros, so that names sort as frames do."""
+    path, folder = item
+    with open_video(path, fps=selection.fps) as video, jobs.replacing_folder(folder) as temporary:
+        chosen = range(len(video))[selection.first : selection.last : selection.every]
+        digits = max(5, len(str(len(chosen))))
+        for number, frame in enumerate(frames_at(video, chosen)):
+            write_image(temporary / f"{number:0{digits}d}{selection.suffix}", resize(frame, selection.size))
+        if not any(temporary.iterdir()):
+            raise UserError(f"{path}: has {len(video)} frames, none of them in --range")
+
+
+if __name__ == "__main__":
+    run_main(main)

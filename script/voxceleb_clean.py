@@ -1,0 +1,166 @@
+"""Find damaged videos by decoding all of them; list them, and move them away if asked to. Nothing is deleted."""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data import jobs
+from data.preparation import existing_folder, positive
+from data.video import DamagedVideo, list_videos, open_video
+from util.errors import UserError, run_main
+from util.files import replacing, write_text
+
+EPILOG = """examples:
+  python script/voxceleb_clean.py --root vox2/dev/mp4                      # look only: writes vox2/dev/mp4_damaged.csv
+  python script/voxceleb_clean.py --root vox2/dev/mp4 --move vox2/damaged  # and move them, keeping <person>/<video>/
+
+What was checked is kept in --state, so a run that was interrupted is continued by the same command, and --move after
+a run without it decodes nothing again. A video that has changed since is checked again."""
+
+
+def main() -> int:
+    args = read_arguments()
+    root = existing_folder(args.root, "--root", "videos, such as <person>/<video>/<clip>.mp4")
+    if args.move and root.resolve() in [args.move.resolve(), *args.move.resolve().parents]:
+        raise UserError(
+            f"--move {args.move}: lies inside --root, where its videos would count as a part of the dataset"
+        )
+    state = args.state or root.with_name(f"{root.name}_checked")
+    folders: dict[Path, list[str]] = {}
+    for path in list_videos(root):
+        folders.setdefault(path.relative_to(root).parent, []).append(path.name)
+    if not folders and not state.is_dir():
+        raise UserError(f"--root {root}: no videos in it or below it")
+    summary = jobs.run(
+        partial(check_folder, root=root, state=state, least=args.min_frames),
+        list(folders.items()),
+        name=lambda item: str(item[0]),
+        done=lambda item: is_checked(item, root, state),
+        output=lambda item: record_of(state, item[0]),
+        title="check folders",
+        args=args,
+        failures=root.with_name(f"{root.name}_check_failures.csv"),
+    )
+    verdicts = list(read_verdicts(state))
+    damaged = [(path, verdict["reason"]) for path, verdict in verdicts if verdict["reason"]]
+    moved = {path: move(root / path, args.move / path, root) for path, _ in damaged} if args.move else {}
+    report = args.list or root.with_name(f"{root.name}_damaged.csv")
+    write_list(report, [(path, reason, moved.get(path, "")) for path, reason in damaged])
+    print(f"{summary}\n{len(damaged)} of {len(verdicts)} videos are damaged (reasons in {report})")
+    return summary.status or int(len(damaged) == len(verdicts))
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--root", type=Path, required=True, metavar="FOLDER", help="videos, in folders of any depth")
+    parser.add_argument("--move", type=Path, metavar="FOLDER", help="move damaged videos here (default: leave them)")
+    parser.add_argument(
+        "--min_frames",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="fewer frames count as damage (default: %(default)s)",
+    )
+    parser.add_argument("--list", type=Path, metavar="CSV", help="the damaged videos (default: <root>_damaged.csv)")
+    parser.add_argument("--state", type=Path, metavar="FOLDER", help="what was checked (default: <root>_checked)")
+    jobs.add_options(parser)
+    return parser.parse_args()
+
+
+def record_of(state: Path, folder: Path) -> Path:
+    """Where the verdicts on a folder's videos are kept."""
+    return state / folder / "videos.json"
+
+
+def fingerprint(path: Path) -> list[int]:
+    """What changes when a file does."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def load_record(path: Path) -> dict[str, dict]:
+    """The verdicts on one folder's videos, by name."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def is_checked(item: tuple[Path, list[str]], root: Path, state: Path) -> bool:
+    """Whether all videos of the folder were checked as they are now."""
+    folder, names = item
+    record = load_record(record_of(state, folder))
+    return all(name in record and record[name]["file"] == fingerprint(root / folder / name) for name in names)
+
+
+def check_folder(item: tuple[Path, list[str]], root: Path, state: Path, least: int) -> None:
+    """Decode the videos of one folder and keep what was found."""
+    folder, names = item
+    path = record_of(state, folder)
+    record = load_record(path)
+    for name in names:
+        video = root / folder / name
+        record[name] = {"file": fingerprint(video), "reason": find_damage(video, least)}
+    write_text(path, json.dumps(record, ensure_ascii=False, indent=1, sort_keys=True))
+
+
+def find_damage(path: Path, least: int) -> str | None:
+    """Decode a video; what is wrong with it, if anything is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DamagedVideo)
+        try:
+            with open_video(path) as video:
+                frames = sum(1 for _ in video)
+        except (UserError, DamagedVideo) as error:
+            return str(error).removeprefix(f"{path}: ")
+    return f"has {frames} frames, fewer than {least}" if frames < least else None
+
+
+def read_verdicts(state: Path) -> Iterator[tuple[Path, dict]]:
+    """Every video checked by this and earlier runs, and other shards, with its verdict."""
+    for place, folders, files in os.walk(state):
+        folders.sort()
+        if "videos.json" in files:
+            for name, verdict in sorted(load_record(Path(place) / "videos.json").items()):
+                yield Path(place).relative_to(state) / name, verdict
+
+
+def move(video: Path, destination: Path, root: Path) -> str:
+    """Move a video, unless an interrupted run did; never onto another file; folders left empty are removed."""
+    if not video.exists():
+        return str(destination) if destination.exists() else "gone"
+    number = 1
+    free = destination
+    while free.exists() and fingerprint(free) != fingerprint(video):
+        number += 1
+        free = destination.with_name(f"{destination.stem}.{number}{destination.suffix}")
+    free.parent.mkdir(parents=True, exist_ok=True)
+    if not free.exists():
+        # To another disk a move is a copy, which gets its name when it is whole.
+        with replacing(free) as temporary:
+            shutil.copy2(video, temporary)
+    video.unlink()
+    for folder in video.relative_to(root).parents:
+        if folder != Path() and not any((root / folder).iterdir()):
+            (root / folder).rmdir()
+    return str(free)
+
+
+def write_list(path: Path, rows: list[tuple[Path, str, str]]) -> None:
+    """Write the damaged videos as csv."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["video", "reason", "moved_to"])
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    run_main(main)
