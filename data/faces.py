@@ -1,0 +1,105 @@
+"""What every way of finding faces has in common: a face, and the interface of a detector."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+POINTS = 68
+# A near search looks this many box widths beyond the box on each side.
+NEAR_MARGIN = 0.7
+
+
+@dataclass
+class Face:
+    """One face in one frame: its box (left, top, right, bottom), 68 points (x, y) in pixels, and a score."""
+
+    box: np.ndarray
+    points: np.ndarray
+    score: float
+
+    @property
+    def size(self) -> float:
+        """Side of the box: the geometric mean of width and height."""
+        return box_size(self.box)
+
+
+def box_size(box: np.ndarray) -> float:
+    """Geometric mean of a box's width and height."""
+    return float(np.sqrt(max(box[2] - box[0], 0) * max(box[3] - box[1], 0)))
+
+
+def box_centre(box: np.ndarray) -> np.ndarray:
+    """Centre (x, y) of a box."""
+    return np.array([box[0] + box[2], box[1] + box[3]], dtype=np.float64) / 2
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two boxes (left, top, right, bottom)."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    common = width * height
+    areas = (one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1])
+    return float(common / (areas - common))
+
+
+def shrink(frame: np.ndarray, scale: float) -> np.ndarray:
+    """Resize a frame by one factor: averaged when it gets smaller, bilinear when larger."""
+    size = max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale))
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+class Detector:
+    """Finds faces in whole frames, or near a place where one is expected, and places 68 points on them.
+
+    A back end implements `find` (boxes with scores) and `place` (points in boxes).
+    """
+
+    # Frames given to `detect` at once by those who have many.
+    batch_size: int = 1
+    # Working size, in pixels, of the expected face in a near search.
+    near_size: int = 96
+    # False where only whole frames can be asked for, one after the other.
+    can_follow: bool = True
+
+    def find(self, frames: Sequence[np.ndarray], near: bool = False) -> list[list[tuple[np.ndarray, float]]]:
+        """Boxes and scores of the faces in each frame; `near`: a face of about `near_size` is expected, so take
+        the frames as large as they are and accept a lower score."""
+        raise NotImplementedError
+
+    def place(self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+        """The 68 points (x, y) of the face in each box of each frame."""
+        raise NotImplementedError
+
+    def clip(self, name: str) -> "Detector":
+        """The detector to use for the clip of this name (another one where landmarks are read from files)."""
+        return self
+
+    def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
+        """All faces of each frame, the largest first."""
+        found = self.find(frames)
+        points = self.place(frames, [[box for box, _ in boxes] for boxes in found])
+        faces = [
+            [Face(box, placed, score) for (box, score), placed in zip(boxes, places, strict=True)]
+            for boxes, places in zip(found, points, strict=True)
+        ]
+        return [sorted(row, key=lambda face: -face.size) for row in faces]
+
+    def find_near(self, frame: np.ndarray, box: np.ndarray, margin: float = NEAR_MARGIN) -> list:
+        """Boxes and scores of the faces around an expected box, searched for at that face's own size only."""
+        reach = margin * box_size(box)
+        left, top = (max(0, int(box[axis] - reach)) for axis in (0, 1))
+        right, bottom = int(box[2] + reach) + 1, int(box[3] + reach) + 1
+        window = frame[top:bottom, left:right]
+        if min(window.shape[:2]) < 8 or box_size(box) < 8:
+            return []
+        small = shrink(window, self.near_size / box_size(box))
+        scale = np.tile([window.shape[1] / small.shape[1], window.shape[0] / small.shape[0]], 2)
+        return [(found * scale + (left, top, left, top), score) for found, score in self.find([small], near=True)[0]]
+
+    def place_one(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+        """The 68 points of one face."""
+        return self.place([frame], [[box]])[0][0]
