@@ -89,19 +89,23 @@ def on_white(rgba: np.ndarray) -> np.ndarray:
 
 def write_image(path: Path | str, frame: np.ndarray, *, quality: int = 95, text: dict[str, str] | None = None) -> None:
     """Write an RGB frame as png, jpg or bmp, whole or not at all; `text` goes into the fields of a PNG."""
+    with replacing(path) as temporary:
+        save_image(temporary, frame, quality=quality, text=text)
+
+
+def save_image(path: Path | str, frame: np.ndarray, *, quality: int = 95, text: dict[str, str] | None = None) -> None:
+    """Write a picture in place: for folders that become visible as a whole when all is written."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in WRITTEN_SUFFIXES:
         raise UserError(f"{path}: pictures are written as {', '.join(WRITTEN_SUFFIXES)}; change the suffix")
-    picture = Image.fromarray(checked_frame(frame))
     options = {}
     if suffix == ".png":
         options = {"compress_level": PNG_COMPRESSION, "pnginfo": _png_text(text or {})}
     elif suffix != ".bmp":
         # Half the colour resolution shows at the edges of lips; it is worth a tenth of the size.
         options = {"quality": quality, "subsampling": 0 if quality >= 95 else 2}
-    with replacing(path) as temporary:
-        picture.save(temporary, **options)
+    Image.fromarray(checked_frame(frame)).save(path, **options)
 
 
 def checked_frame(frame: np.ndarray) -> np.ndarray:

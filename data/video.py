@@ -9,13 +9,16 @@ from pathlib import Path
 from data.images import IMAGE_SUFFIXES, is_image, list_images, natural_key, read_image, side_by_side, write_image
 from data.video_file import DamagedVideo, VideoFile
 from data.video_reader import FrameFolder, Resampled, Strip, Video, frame_rate
+from data.video_writer import COMMENT, VideoWriter
 from util.errors import UserError
 
 __all__ = [
+    "COMMENT",
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
     "DamagedVideo",
     "Video",
+    "VideoWriter",
     "frame_rate",
     "list_images",
     "list_videos",

@@ -20,8 +20,8 @@ from util.errors import UserError
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,flv,asf,ogg,m4v,h264,hevc,mjpeg,ivf,nut,mxf"
 )
-HIDDEN_FRAMES = ("vp8",)
-"""Codecs with packets that show nothing, which only decoding tells from the others."""
+HIDDEN_FRAMES = ("vp8", "gif")
+"""Codecs some of whose packets show nothing, which only decoding tells."""
 NO_TIME = -(2**63)
 CHECKED_FRAMES = 8
 
@@ -53,6 +53,10 @@ class VideoFile(Video):
             self.fps = _rate(decoder.stream)
             self.has_audio = bool(decoder.container.streams.audio)
             self._unit = decoder.stream.time_base
+            is_gif = decoder.container.format.name == "gif"
+        if is_gif:
+            # FFmpeg guesses a gif's rate from its first frames, and each may last as long as it likes.
+            self.fps = frame_rate(len(self) / (self.timeline().end * self._unit))
 
     @property
     def frame_index(self) -> FrameIndex:
@@ -125,7 +129,7 @@ class VideoFile(Video):
     def _index_from_packets(self) -> FrameIndex | None:
         """The index without decoding more than a few frames; None if the packets cannot be trusted."""
         with Decoder(self.path) as decoder:
-            if decoder.stream.codec_context.name in HIDDEN_FRAMES or decoder.is_cut:
+            if decoder.stream.codec_context.codec.canonical_name in HIDDEN_FRAMES or decoder.is_cut:
                 return None
             times, discarded, final, last = array("q"), 0, NO_TIME, 0
             for packet in decoder.packets():

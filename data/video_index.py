@@ -104,7 +104,7 @@ class IndexCache:
 
     def save(self, index: FrameIndex) -> None:
         """Keep an index if finding it again would take long, or if a folder for it was named."""
-        if not (self.always or self.large or index.decoded):
+        if not (self.always or self.large):
             return
         try:
             with replacing(self.path) as temporary:

@@ -1,0 +1,117 @@
+"""Doing two things at once: frames are read ahead, or written behind, while the network works."""
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import numpy as np
+
+Item = TypeVar("Item")
+_END = object()
+
+
+def prefetch(items: Iterable[Item], depth: int = 8) -> Iterator[Item]:
+    """Iterate in a thread of its own, up to `depth` items ahead; its errors are raised here, in their place.
+
+    Leaving the loop early (or closing the generator) ends the thread and closes the iterable.
+    """
+    waiting: queue.Queue = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+
+    def offer(entry: tuple) -> bool:
+        while not stopped.is_set():
+            try:
+                waiting.put(entry, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        iterator = iter(items)
+        try:
+            for item in iterator:
+                if not offer((item, None)):
+                    break
+            else:
+                offer((_END, None))
+        except BaseException as error:  # raised again where the items are used
+            offer((_END, error))
+        finally:
+            if hasattr(iterator, "close"):
+                iterator.close()
+
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = waiting.get()
+            if error is not None:
+                raise error
+            if item is _END:
+                return
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+class BackgroundWriter:
+    """Writes frames in a thread of its own, up to `depth` behind; wraps a VideoWriter and takes its place.
+
+    An error of the writing is raised by the next `write`, or by `close`. The frames must not be changed once given.
+    """
+
+    def __init__(self, writer, depth: int = 8):
+        self.writer = writer
+        self._waiting: queue.Queue = queue.Queue(maxsize=depth)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._thread.start()
+
+    def write(self, frame: np.ndarray) -> None:
+        """Hand over a frame; waits while `depth` frames are waiting already."""
+        self._raise()
+        self._waiting.put(frame)
+
+    def close(self) -> None:
+        """Wait for the last frame and finish the video."""
+        self._stop()
+        if self._error is not None:
+            self.writer.abort()
+        self._raise()
+        self.writer.close()
+
+    def abort(self) -> None:
+        """Give up; nothing of the video remains."""
+        self._error = self._error or InterruptedError("writing was given up")
+        self._stop()
+        self.writer.abort()
+
+    def __enter__(self) -> "BackgroundWriter":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def _work(self) -> None:
+        # After an error frames are still taken, so that whoever writes is not left waiting for room.
+        while (frame := self._waiting.get()) is not _END:
+            if self._error is None:
+                try:
+                    self.writer.write(frame)
+                except BaseException as error:  # raised again by write or close
+                    self._error = error
+
+    def _stop(self) -> None:
+        if self._thread.is_alive():
+            self._waiting.put(_END)
+            self._thread.join()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
