@@ -9,7 +9,7 @@ from util.errors import UserError
 
 __all__ = ["Clip", "Dataset", "dataset_modes", "find_dataset"]
 
-MODES = {}
+MODES = {"frames": "data.frames"}
 """Mode -> module that defines it."""
 
 

@@ -1,0 +1,106 @@
+"""Augmentations of the first order motion model: the same random parameters for all frames of a sample."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from util.resizing import resize, to_bytes, to_floats
+
+Frames = list[np.ndarray]
+"""Pictures (H, W, 3), bytes or floats in [0, 1]."""
+ADJUSTMENTS = ("brightness", "saturation", "hue", "contrast")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Flip, rotation, resize, crop and jitter, in this order; what is not set is not done."""
+
+    time_flip: bool = False
+    horizontal_flip: bool = False
+    degrees: tuple[float, float] | None = None
+    resize_ratio: tuple[float, float] | None = None
+    interpolation: str = "nearest"
+    crop_size: tuple[int, int] | None = None
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def __call__(self, frames: Frames) -> Frames:
+        frames = flip(frames, self.time_flip, self.horizontal_flip)
+        if self.degrees:
+            frames = rotate(frames, random.uniform(*self.degrees))
+        if self.resize_ratio:
+            frames = rescale(frames, random.uniform(*self.resize_ratio), self.interpolation)
+        if self.crop_size:
+            frames = crop(frames, self.crop_size)
+        return jitter(frames, self._draw_adjustments())
+
+    def _draw_adjustments(self) -> list[tuple[str, float]]:
+        drawn = {
+            name: random.uniform(max(0.0, 1 - spread), 1 + spread)
+            for name in ("brightness", "contrast", "saturation")
+            if (spread := getattr(self, name)) > 0
+        }
+        if self.hue > 0:
+            drawn["hue"] = random.uniform(-self.hue, self.hue)
+        adjustments = [(name, drawn[name]) for name in ADJUSTMENTS if name in drawn]
+        random.shuffle(adjustments)
+        return adjustments
+
+
+def flip(frames: Frames, time_flip: bool, horizontal_flip: bool, draw: Callable[[], float] = random.random) -> Frames:
+    """Reverse the order of the frames in half of the cases; else mirror them in half of the rest."""
+    if draw() < 0.5 and time_flip:
+        return frames[::-1]
+    if draw() < 0.5 and horizontal_flip:
+        return [np.ascontiguousarray(frame[:, ::-1]) for frame in frames]
+    return frames
+
+
+def rotate(frames: Frames, degrees: float) -> Frames:
+    """Turn counter-clockwise about the centre, bilinearly, zeros outside."""
+    import torch
+    import torch.nn.functional as F
+
+    height, width = frames[0].shape[:2]
+    angle = np.deg2rad(degrees)
+    # In grid_sample's coordinates the sides of a picture that is not square have different units.
+    across, along = (width - 1) / max(1, height - 1), (height - 1) / max(1, width - 1)
+    theta = [[np.cos(angle), -np.sin(angle) * along, 0], [np.sin(angle) * across, np.cos(angle), 0]]
+    batch = torch.from_numpy(np.stack([to_floats(frame) for frame in frames])).movedim(-1, 1)
+    grid = F.affine_grid(torch.tensor([theta], dtype=torch.float32), [1, 1, height, width], align_corners=True)
+    turned = F.grid_sample(batch, grid.expand(len(batch), -1, -1, -1), align_corners=True)
+    return list(turned.movedim(1, -1).numpy())
+
+
+def rescale(frames: Frames, factor: float, interpolation: str = "nearest") -> Frames:
+    """Another size, with anti-aliasing and zeros around."""
+    size = tuple(int(side * factor) for side in frames[0].shape[:2])
+    return [resize(frame, size, nearest=interpolation == "nearest", zeros=True) for frame in frames]
+
+
+def crop(frames: Frames, size: tuple[int, int], draw: Callable[[int, int], int] = random.randint) -> Frames:
+    """One random window (height, width) of all frames; smaller frames are continued by their edges first."""
+    missing = [max(0, wanted - side) for wanted, side in zip(size, frames[0].shape[:2], strict=True)]
+    if any(missing):
+        edges = [(gap // 2, (gap + 1) // 2) for gap in missing]
+        frames = [np.pad(frame, (*edges, (0, 0)), mode="edge") for frame in frames]
+    height, width = frames[0].shape[:2]
+    left, top = draw(0, width - size[1]), draw(0, height - size[0])
+    return [frame[top : top + size[0], left : left + size[1]] for frame in frames]
+
+
+def jitter(frames: Frames, adjustments: Sequence[tuple[str, float]]) -> Frames:
+    """Adjust brightness, saturation, hue and contrast in the given order; every step rounds to bytes."""
+    if not adjustments:
+        return frames
+    from PIL import Image
+    from torchvision.transforms import functional
+
+    pictures = [Image.fromarray(frame if frame.dtype == np.uint8 else to_bytes(frame)) for frame in frames]
+    for name, amount in adjustments:
+        pictures = [getattr(functional, f"adjust_{name}")(picture, amount) for picture in pictures]
+    return [np.asarray(picture) for picture in pictures]

@@ -1,0 +1,235 @@
+"""Dataset mode `frames`: two random frames of a clip to train on, whole clips to animate."""
+
+import csv
+import math
+import random
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.augment import Augmentation
+from data.base import Clip, Dataset
+from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, open_video
+from util.errors import UserError
+from util.resizing import to_floats
+from util.values import integer, list_of, number, one_of, text
+
+PLACE = "--dataset_params"
+AUGMENTATION = f"{PLACE}.augmentation_params"
+
+
+class FramesDataset(Dataset):
+    """Clips as folders of frames, strips of frames in one picture, gifs and videos.
+
+    A training item holds `source` and `driving` (3, H, W), the earlier and the later of two random frames of one clip,
+    augmented alike, and `name`. A test clip has `image` (3, H, W) as its source and in each driving item.
+    """
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        add = parser.add_argument
+        add("--frame_shape", f"{PLACE}.frame_shape", type=list_of(integer), default=[],
+            help="height, width (, channels) of a frame; needed for strips of frames that aren't square")  # fmt: skip
+        add("--split_seed", f"{PLACE}.random_seed", type=integer, default=0,
+            help="seed of the 80/20 split of a folder without train and test")  # fmt: skip
+        parser.add_switch("--id_sampling", f"{PLACE}.id_sampling", help="an epoch goes over people, not over clips")
+        parser.accept_unused(f"{PLACE}.name")
+        if training:
+            add(
+                "--num_repeats",
+                "--train_params.num_repeats",
+                type=integer,
+                default=1,
+                help="passes over data per epoch",
+            )
+            _add_augmentations(parser)
+        else:
+            add(
+                "--mode", type=one_of("animate", "reconstruction"), default="animate", help="what to do with test clips"
+            )
+            add("--pairs_list", f"{PLACE}.pairs_list", type=text, help="csv with columns source and driving")
+            add("--num_pairs", "--animate_params.num_pairs", type=integer, default=50, help="pairs to animate at most")
+
+    def __init__(self, opt: Any, training: bool):
+        self.opt, self.training = opt, training
+        root = Path(opt.dataroot)
+        self.folder, self.names = find_entries(root, training, opt.split_seed)
+        self.frame_shape = tuple(opt.frame_shape[:2])
+        self.items = self.names
+        if training:
+            self.augmentation = _augmentation(opt)
+            if opt.id_sampling:
+                self.items = sorted(self.people)
+
+    @cached_property
+    def people(self) -> dict[str, list[str]]:
+        """The clips of each person: the name up to the first #."""
+        people: dict[str, list[str]] = {}
+        for name in self.names:
+            people.setdefault(person_of(name), []).append(name)
+        return people
+
+    def __len__(self) -> int:
+        return len(self.items) * (self.opt.num_repeats if self.training else 1)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item = self.items[index % len(self.items)]
+        name = random.choice(self.people[item]) if self.opt.id_sampling else item
+        with self._open(name) as video:
+            first, second = sorted(random.choices(range(len(video)), k=2))
+            frames = [video[first], video[second]]
+        source, driving = self.augmentation(frames)
+        return {"source": to_tensor(source), "driving": to_tensor(driving), "name": name}
+
+    def clips(self) -> Iterator[Clip]:
+        """The test clips: each from its own first frame, or in pairs."""
+        if self.opt.mode == "reconstruction":
+            yield from (self._clip(name, name, name) for name in self.names)
+        else:
+            for driving, source in self._pairs():
+                yield self._clip(f"{driving}-{source}", driving, source)
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        if self.opt.pairs_list:
+            return listed_pairs(read_pairs(self.opt.pairs_list), self.names, self.opt.num_pairs)
+        chosen = random_pairs(len(self.names), self.opt.num_pairs)
+        return [(self.names[driving], self.names[source]) for driving, source in chosen]
+
+    def _clip(self, name: str, driving: str, source: str) -> Clip:
+        with self._open(source) as video:
+            first = to_tensor(video[0])
+        with self._open(driving) as video:
+            fps, length = video.fps, len(video)
+        path = self.folder / driving
+        return Clip(name, {"image": first}, Driving(self, driving), Fraction(fps), path, length)
+
+    def _open(self, name: str):
+        width = self.frame_shape[1] if self.frame_shape else None
+        video = open_video(self.folder / name, frame_width=width)
+        if self.frame_shape and tuple(video.size) != self.frame_shape:
+            video.close()
+            raise UserError(
+                f"{self.folder / name}: its frames are {video.size[0]} x {video.size[1]} (height x width), those of "
+                f"--frame_shape {self.frame_shape[0]} x {self.frame_shape[1]}; resize the data, or change the option"
+            )
+        return video
+
+
+class Driving:
+    """The frames of a clip as driving items, read anew each time they are asked for."""
+
+    def __init__(self, dataset: FramesDataset, name: str):
+        self.dataset, self.name = dataset, name
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        with self.dataset._open(self.name) as video:
+            for frame in video:
+                yield {"image": to_tensor(frame)}
+
+
+def to_tensor(frame: np.ndarray) -> Tensor:
+    """A picture (H, W, C) as float tensor (C, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(to_floats(frame).transpose(2, 0, 1)))
+
+
+def person_of(name: str) -> str:
+    """The part of a clip's name that says who it is: up to the first #, without a suffix."""
+    return name.split("#")[0] if "#" in name else Path(name).stem
+
+
+def is_entry(path: Path) -> bool:
+    """Whether something in a data folder is a clip: a folder, or a file of a known kind."""
+    known = path.is_dir() or path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+    return known and not path.name.startswith(".")
+
+
+def find_entries(root: Path, training: bool, seed: int) -> tuple[Path, list[str]]:
+    """The folder of the split and the sorted names of its clips: train/ and test/, or 80/20 of all."""
+    if not root.is_dir():
+        raise UserError(f"--dataroot {root}: there is no such folder; it should hold train/ and test/ with clips")
+    if not (root / "train").is_dir():
+        names = sorted(path.name for path in root.iterdir() if is_entry(path))
+        train, test = random_split(names, seed) if names else ([], [])
+        folder, names = root, train if training else test
+    else:
+        folder = root / ("train" if training else "test")
+        if not folder.is_dir():
+            raise UserError(f"--dataroot {root}: there is train but no test; move some clips to {folder}")
+        names = sorted(path.name for path in folder.iterdir() if is_entry(path))
+    if not names:
+        kinds = ", ".join((*VIDEO_SUFFIXES[:3], *IMAGE_SUFFIXES[:2]))
+        raise UserError(
+            f"--dataroot {root}: no clips in {folder}; a clip is a folder of frames, or a file ({kinds}...)"
+        )
+    return folder, names
+
+
+def random_split(names: Sequence[str], seed: int, test_share: float = 0.2) -> tuple[list[str], list[str]]:
+    """Training and test part in the order of a permutation; the test part is rounded up."""
+    order = np.random.RandomState(seed).permutation(len(names))
+    tests = math.ceil(test_share * len(names))
+    return [names[i] for i in order[tests:]], [names[i] for i in order[:tests]]
+
+
+def random_pairs(videos: int, num_pairs: int, seed: int = 0) -> list[tuple[int, int]]:
+    """Pairs (driving, source) of video numbers, drawn without replacement from all pairs of the first videos."""
+    side = min(num_pairs, videos)
+    chosen = np.random.RandomState(seed).choice(side**2, min(side**2, num_pairs), replace=False)
+    return [divmod(int(number), side) for number in chosen]
+
+
+def listed_pairs(rows: Sequence[tuple[str, str]], names: Sequence[str], num_pairs: int) -> list[tuple[str, str]]:
+    """Pairs (driving, source) from rows (source, driving); rows that name an absent clip do not count."""
+    present = set(names)
+    kept = [(driving, source) for source, driving in rows if source in present and driving in present]
+    return kept[:num_pairs]
+
+
+def read_pairs(path: Path | str) -> list[tuple[str, str]]:
+    """The columns source and driving of a csv file."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"--pairs_list {path}: there is no such file; leave the option out for random pairs")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    if rows and not {"source", "driving"} <= set(rows[0]):
+        raise UserError(f"--pairs_list {path}: needs the columns source and driving, found {', '.join(rows[0])}")
+    return [(row["source"], row["driving"]) for row in rows]
+
+
+def _add_augmentations(parser: Any) -> None:
+    add = parser.add_argument
+    parser.add_switch("--time_flip", f"{AUGMENTATION}.flip_param.time_flip", help="swap the two frames at random")
+    parser.add_switch("--horizontal_flip", f"{AUGMENTATION}.flip_param.horizontal_flip", help="mirror at random")
+    add("--rotation_degrees", f"{AUGMENTATION}.rotation_param.degrees", type=list_of(number), default=[],
+        help="turn by up to this angle, or by one between two angles")  # fmt: skip
+    add("--resize_ratio", f"{AUGMENTATION}.resize_param.ratio", type=list_of(number, 2), default=[],
+        help="scale by a factor between these two")  # fmt: skip
+    add("--resize_interpolation", f"{AUGMENTATION}.resize_param.interpolation", type=one_of("nearest", "bilinear"),
+        default="nearest", help="how --resize_ratio samples")  # fmt: skip
+    add("--crop_size", f"{AUGMENTATION}.crop_param.size", type=list_of(integer, 2), default=[],
+        help="random window: height,width")  # fmt: skip
+    for kind in ("brightness", "contrast", "saturation", "hue"):
+        add(f"--jitter_{kind}", f"{AUGMENTATION}.jitter_param.{kind}", type=number, default=0.0, help=f"vary {kind}")
+
+
+def _augmentation(opt: Any) -> Augmentation:
+    degrees = opt.rotation_degrees
+    return Augmentation(
+        time_flip=opt.time_flip,
+        horizontal_flip=opt.horizontal_flip,
+        degrees=(-degrees[0], degrees[0]) if len(degrees) == 1 else tuple(degrees),
+        resize_ratio=tuple(opt.resize_ratio),
+        interpolation=opt.resize_interpolation,
+        crop_size=tuple(opt.crop_size),
+        brightness=opt.jitter_brightness,
+        contrast=opt.jitter_contrast,
+        saturation=opt.jitter_saturation,
+        hue=opt.jitter_hue,
+    )

@@ -1,0 +1,1 @@
+"""First order motion model for image animation (NeurIPS 2019)."""

@@ -1,0 +1,196 @@
+"""First order motion model for image animation: key points with jacobians, dense motion, generator."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.family import Family, Layout
+from models.fomm.losses import Adversarial, Equivariance, NoAdversarial, NoEquivariance
+from models.fomm.networks import DenseMotionNetwork, Discriminator, Generator, KeyPointDetector
+from models.fomm.normalisation import movement_scale, normalise
+from models.fomm.options import (
+    add_animation_options,
+    add_discriminator_options,
+    add_network_options,
+    add_picture_options,
+    add_training_options,
+)
+from models.parts.keypoints import KeyPoints
+from models.parts.losses import NoTerms, PerceptualPyramid
+from models.parts.vgg import vgg19
+from util.errors import UserError
+from util.schedules import milestones
+
+
+class FirstOrderMotion(Family):
+    """Animate a picture by the movement of key points that are learned without labels.
+
+    Training batches hold `source` and `driving` (B, 3, H, W), two frames of one clip; animation reads `image`.
+    """
+
+    layout = Layout(
+        pattern="{which}-checkpoint.pth.tar",
+        entries={"generator": "generator", "kp_detector": "kp_detector", "discriminator": "discriminator"},
+        optimizers={
+            "generator": "optimizer_generator",
+            "discriminator": "optimizer_discriminator",
+            "kp_detector": "optimizer_kp_detector",
+        },
+    )
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        add_network_options(parser)
+        add_animation_options(parser)
+        add_picture_options(parser)
+        if training:
+            add_discriminator_options(parser)
+            add_training_options(parser)
+        parser.set_defaults(dataset_mode="frames")
+
+    @staticmethod
+    def recognises(sections: dict) -> bool:
+        return (
+            "kp_detector_params" in sections.get("model_params", {}) and "generator_params" in sections["model_params"]
+        )
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        self.kp_detector = KeyPointDetector(
+            num_kp=opt.num_kp,
+            num_channels=opt.num_channels,
+            expansion=opt.kp_detector_block_expansion,
+            max_features=opt.kp_detector_max_features,
+            num_blocks=opt.kp_detector_num_blocks,
+            temperature=opt.temperature,
+            estimate_jacobian=opt.estimate_jacobian,
+            single_jacobian_map=opt.single_jacobian_map,
+            scale_factor=opt.kp_detector_scale_factor,
+            pad=opt.kp_detector_pad,
+        )
+        self.generator = Generator(
+            num_channels=opt.num_channels,
+            expansion=opt.generator_block_expansion,
+            max_features=opt.generator_max_features,
+            num_down_blocks=opt.num_down_blocks,
+            num_bottleneck_blocks=opt.num_bottleneck_blocks,
+            dense_motion_network=_dense_motion(opt),
+            align_corners=opt.align_corners,
+        )
+        self.normalise = partial(normalise, movement=opt.relative, jacobian=opt.relative_jacobian)
+        self.movement_scale = movement_scale if opt.relative and opt.adapt_scale else _no_scale
+
+    def prepare_training(self, opt: Any) -> None:
+        self.discriminator = Discriminator(
+            scales=opt.discriminator_scales,
+            num_channels=opt.num_channels,
+            expansion=opt.discriminator_block_expansion,
+            num_blocks=opt.discriminator_num_blocks,
+            max_features=opt.discriminator_max_features,
+            sn=opt.sn,
+            num_kp=opt.num_kp if opt.use_kp else 0,
+            kp_variance=opt.discriminator_kp_variance,
+        )
+        self.adversarial = _adversarial(opt)
+        self.perceptual = _perceptual(opt)
+        self.equivariance = _equivariance(opt)
+        self.rates = {name: getattr(opt, f"lr_{name}") for name in ("generator", "kp_detector", "discriminator")}
+        self.epoch_milestones = opt.epoch_milestones
+        # With rate 0 the detector stays as it is; only its running statistics move.
+        self.animators = ("generator", "kp_detector") if opt.lr_kp_detector else ("generator",)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {
+            name: torch.optim.Adam(getattr(self, name).parameters(), rate, betas=(0.5, 0.999))
+            for name, rate in self.rates.items()
+            if any(True for _ in getattr(self, name).parameters())
+        }
+
+    def rate(self, name: str, clock: Any) -> float:
+        return milestones(clock.epoch, self.epoch_milestones)
+
+    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+        source, driving = batch["source"], batch["driving"]
+        kp_source, kp_driving = self.kp_detector(source), self.kp_detector(driving)
+        prediction, motion = self.generator(source, kp_source, kp_driving)
+        equivariance_terms, transformed = self.equivariance(self.kp_detector, driving, kp_driving)
+        yield (
+            self.animators,
+            {
+                **self.perceptual(prediction, driving),
+                **self.adversarial.for_generator(self.discriminator, prediction, driving, kp_driving),
+                **equivariance_terms,
+            },
+        )
+        prediction, kp_driving = prediction.detach(), kp_driving.detach()
+        if self.adversarial.on:
+            yield (
+                "discriminator",
+                self.adversarial.for_discriminator(self.discriminator, prediction, driving, kp_driving),
+            )
+        return {"source": source, "driving": driving, "prediction": prediction}
+
+    def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
+        image = source["image"]
+        return {"kp_source": self.kp_detector(image), "encoded": self.generator.encode(image)}
+
+    def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        kp_source, kp_driving = state["kp_source"], self.kp_detector(driving["image"])
+        if "kp_initial" not in state:
+            kp_initial = kp_driving.samples(slice(0, 1))
+            state = {**state, "kp_initial": kp_initial, "scale": self.movement_scale(kp_source, kp_initial)}
+        kp_moved = self.normalise(kp_source, kp_driving, state["kp_initial"], scale=state["scale"])
+        prediction, _ = self.generator(state["encoded"], kp_source, kp_moved)
+        return prediction, state
+
+
+def _no_scale(kp_source: KeyPoints, kp_initial: KeyPoints) -> float:
+    return 1.0
+
+
+def _dense_motion(opt: Any) -> DenseMotionNetwork | None:
+    if not opt.dense_motion_num_blocks:
+        return None
+    return DenseMotionNetwork(
+        num_kp=opt.num_kp,
+        num_channels=opt.num_channels,
+        expansion=opt.dense_motion_block_expansion,
+        max_features=opt.dense_motion_max_features,
+        num_blocks=opt.dense_motion_num_blocks,
+        estimate_occlusion_map=opt.estimate_occlusion_map,
+        scale_factor=opt.dense_motion_scale_factor,
+        kp_variance=opt.kp_variance,
+        align_corners=opt.align_corners,
+    )
+
+
+def _adversarial(opt: Any) -> Adversarial | NoAdversarial:
+    if not opt.weight_generator_gan:
+        return NoAdversarial()
+    return Adversarial(
+        opt.discriminator_scales, opt.weight_generator_gan, opt.weight_discriminator_gan, opt.weight_feature_matching
+    )
+
+
+def _perceptual(opt: Any) -> PerceptualPyramid | NoTerms:
+    if opt.no_perceptual or not any(opt.weight_perceptual):
+        return NoTerms()
+    return PerceptualPyramid(vgg19(opt.vgg19), opt.scales, opt.weight_perceptual)
+
+
+def _equivariance(opt: Any) -> Equivariance | NoEquivariance:
+    if not opt.weight_equivariance_value and not opt.weight_equivariance_jacobian:
+        return NoEquivariance()
+    if opt.weight_equivariance_jacobian and not opt.estimate_jacobian:
+        raise UserError("--weight_equivariance_jacobian needs jacobians: set it to 0, or set --estimate_jacobian")
+    return Equivariance(
+        value_weight=opt.weight_equivariance_value,
+        jacobian_weight=opt.weight_equivariance_jacobian,
+        sigma_affine=opt.sigma_affine,
+        sigma_tps=opt.sigma_tps,
+        points_tps=opt.points_tps,
+        align_corners=opt.align_corners,
+    )

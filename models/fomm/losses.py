@@ -1,0 +1,119 @@
+"""The losses of the first order motion model beside the perceptual pyramid of models.parts.losses."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.parts.blocks import ImagePyramid
+from models.parts.keypoints import KeyPoints
+from models.parts.losses import Terms, mean_difference
+from models.parts.warps import PlaneTransform, inverse_2x2, product_2x2
+
+
+class Transformed(NamedTuple):
+    """The randomly transformed driving frame and the key points found in it, to look at."""
+
+    frame: Tensor
+    kp: KeyPoints
+
+
+class Equivariance(nn.Module):
+    """Key points move with the picture: those of a transformed frame, transformed back, are those of the frame."""
+
+    def __init__(
+        self,
+        value_weight: float,
+        jacobian_weight: float,
+        sigma_affine: float,
+        sigma_tps: float | None = None,
+        points_tps: int | None = None,
+        align_corners: bool = True,
+    ):
+        super().__init__()
+        self.value_weight = value_weight
+        self.jacobian_weight = jacobian_weight
+        self.deviations = (sigma_affine, sigma_tps, points_tps)
+        self.align_corners = align_corners
+
+    def draw(self, frame: Tensor) -> PlaneTransform:
+        """A new transform for every sample of a batch."""
+        return PlaneTransform.draw(frame, *self.deviations)
+
+    def forward(self, detector: nn.Module, driving: Tensor, kp_driving: KeyPoints) -> tuple[Terms, Transformed]:
+        transform = self.draw(driving)
+        frame = transform.frame(driving, self.align_corners)
+        kp = detector(frame)
+        terms = {}
+        if self.value_weight:
+            difference = mean_difference(kp_driving.value, transform.points(kp.value))
+            terms["equivariance_value"] = self.value_weight * difference
+        if self.jacobian_weight:
+            there = product_2x2(transform.jacobian(kp.value), kp.jacobian)
+            round_trip = product_2x2(inverse_2x2(kp_driving.jacobian), there)
+            identity = torch.eye(2, dtype=there.dtype, device=there.device).expand_as(round_trip)
+            terms["equivariance_jacobian"] = self.jacobian_weight * mean_difference(round_trip, identity)
+        return terms, Transformed(frame, kp.detach())
+
+
+class NoEquivariance(nn.Module):
+    """The detector is not asked to follow random transforms."""
+
+    def forward(self, *_) -> tuple[Terms, None]:
+        return {}, None
+
+
+class Adversarial(nn.Module):
+    """Least-squares game on several scales, with feature matching for the generator."""
+
+    on = True
+
+    def __init__(
+        self, scales: Sequence[str], generator: float, discriminator: float, feature_matching: Sequence[float]
+    ):
+        super().__init__()
+        self.pyramid = ImagePyramid(scales)
+        self.generator = generator
+        self.discriminator = discriminator
+        self.feature_matching = list(feature_matching)
+
+    def for_generator(self, discriminator: nn.Module, generated: Tensor, real: Tensor, kp: KeyPoints) -> Terms:
+        """Be judged real, with the maps of the real frame in every block."""
+        kp = kp.detach()
+        judged = discriminator(self.pyramid(generated), kp)
+        with torch.no_grad():
+            judged_real = discriminator(self.pyramid(real), kp)
+        gan = sum(((1 - prediction.float()) ** 2).mean() for _, prediction in judged.values())
+        terms = {"gen_gan": self.generator * gan}
+        if any(self.feature_matching):
+            terms["feature_matching"] = sum(
+                weight * mean_difference(real_map, generated_map)
+                for scale, (maps, _) in judged.items()
+                for weight, generated_map, real_map in zip(
+                    self.feature_matching, maps, judged_real[scale][0], strict=True
+                )
+                if weight
+            )
+        return terms
+
+    def for_discriminator(self, discriminator: nn.Module, generated: Tensor, real: Tensor, kp: KeyPoints) -> Terms:
+        """1 for the real frame, 0 for the generated one."""
+        kp = kp.detach()
+        # The generated frame first: spectral norm refines its estimate with every picture, in this order.
+        judged = discriminator(self.pyramid(generated.detach()), kp)
+        judged_real = discriminator(self.pyramid(real), kp)
+        gan = sum(
+            ((1 - judged_real[scale][1].float()) ** 2 + prediction.float() ** 2).mean()
+            for scale, (_, prediction) in judged.items()
+        )
+        return {"disc_gan": self.discriminator * gan}
+
+
+class NoAdversarial(nn.Module):
+    """Training without a discriminator."""
+
+    on = False
+
+    def for_generator(self, *_) -> Terms:
+        return {}

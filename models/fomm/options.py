@@ -1,0 +1,127 @@
+"""The options of the first order motion model.
+
+The dotted spellings are the places of the same values in the nested YAML files of the original; where a key may be
+absent there, the default here is what its absence means.
+"""
+
+from typing import Any
+
+from util.values import integer, list_of, number, one_of, text
+
+MODEL = "--model_params"
+LOSSES = "--train_params.loss_weights"
+
+
+def add_network_options(parser: Any) -> None:
+    """Sizes of the networks that inference needs."""
+    common, detector = f"{MODEL}.common_params", f"{MODEL}.kp_detector_params"
+    add = parser.add_argument
+    add("--num_kp", f"{common}.num_kp", type=integer, default=10, help="key points")
+    add("--num_channels", f"{common}.num_channels", type=integer, default=3, help="channels of the pictures")
+    parser.add_switch("--estimate_jacobian", f"{common}.estimate_jacobian", help="first order: a jacobian per point")
+    add(
+        "--temperature",
+        f"{detector}.temperature",
+        type=number,
+        default=0.1,
+        help="softness of the detector's heat maps",
+    )
+    parser.add_switch(
+        "--single_jacobian_map", f"{detector}.single_jacobian_map", help="one jacobian map for all points"
+    )
+    add("--kp_detector_pad", f"{detector}.pad", type=integer, default=0, help="padding of the detector's 7x7 heads")
+    _add_hourglass(add, "kp_detector", detector, 32, 5)
+    add("--kp_detector_scale_factor", f"{detector}.scale_factor", type=number, default=1.0, help="its resolution")
+    _add_generator_options(parser, f"{MODEL}.generator_params")
+    parser.add_switch(
+        "--align_corners", default=True,
+        help="grid_sample's convention; yes for the released weights, no to compare with a present run of the original",
+    )  # fmt: skip
+
+
+def _add_generator_options(parser: Any, generator: str) -> None:
+    motion, add = f"{generator}.dense_motion_params", parser.add_argument
+    add("--generator_block_expansion", f"{generator}.block_expansion", type=integer, default=64, help="its width")
+    add("--generator_max_features", f"{generator}.max_features", type=integer, default=512, help="its largest width")
+    add("--num_down_blocks", f"{generator}.num_down_blocks", type=integer, default=2, help="halvings in the generator")
+    add(
+        "--num_bottleneck_blocks", f"{generator}.num_bottleneck_blocks", type=integer, default=6, help="residual blocks"
+    )
+    parser.add_switch(
+        "--estimate_occlusion_map", f"{generator}.estimate_occlusion_map", help="predict what must be painted anew"
+    )
+    _add_hourglass(add, "dense_motion", motion, 64, 0, "; 0: nothing is warped")
+    add("--dense_motion_scale_factor", f"{motion}.scale_factor", type=number, default=1.0, help="its resolution")
+    add("--kp_variance", f"{motion}.kp_variance", type=number, default=0.01, help="variance of the bumps at key points")
+
+
+def _add_hourglass(add: Any, name: str, place: str, width: int, blocks: int, note: str = "") -> None:
+    add(f"--{name}_block_expansion", f"{place}.block_expansion", type=integer, default=width, help="hourglass: width")
+    add(f"--{name}_max_features", f"{place}.max_features", type=integer, default=1024, help="hourglass: largest width")
+    add(f"--{name}_num_blocks", f"{place}.num_blocks", type=integer, default=blocks, help=f"hourglass: halvings{note}")
+
+
+def add_animation_options(parser: Any) -> None:
+    """How the driving points move the source's."""
+    normalisation = "--animate_params.normalization_params"
+    parser.add_switch(
+        "--relative", f"{normalisation}.use_relative_movement", default=True,
+        help="move the source's points as the driving points have moved since their first frame; no: place them there",
+    )  # fmt: skip
+    parser.add_switch(
+        "--relative_jacobian", f"{normalisation}.use_relative_jacobian", default=True,
+        help="with --relative, turn and stretch relative to the first frame too",
+    )  # fmt: skip
+    parser.add_switch(
+        "--adapt_scale", f"{normalisation}.adapt_movement_scale", default=True,
+        help="with --relative, scale movements by the size of the source's face to that of the driving one",
+    )  # fmt: skip
+
+
+def add_picture_options(parser: Any) -> None:
+    """How the pictures to look at are drawn."""
+    place, add = "--visualizer_params", parser.add_argument
+    add("--kp_size", f"{place}.kp_size", type=integer, default=5, help="radius of the drawn key points")
+    parser.add_switch("--draw_border", f"{place}.draw_border", help="white first and last column in every picture")
+    add(
+        "--colormap", f"{place}.colormap", type=one_of("gist_rainbow"), default="gist_rainbow", help="of the key points"
+    )
+
+
+def add_discriminator_options(parser: Any) -> None:
+    """Sizes of the discriminator."""
+    place, add = f"{MODEL}.discriminator_params", parser.add_argument
+    add("--discriminator_scales", f"{place}.scales", type=list_of(text), default=[], help="one discriminator per scale")
+    add("--discriminator_block_expansion", f"{place}.block_expansion", type=integer, default=64, help="its width")
+    add("--discriminator_num_blocks", f"{place}.num_blocks", type=integer, default=4, help="its blocks")
+    add("--discriminator_max_features", f"{place}.max_features", type=integer, default=512, help="its largest width")
+    parser.add_switch("--sn", f"{place}.sn", help="spectral norm in the discriminator")
+    parser.add_switch("--use_kp", f"{place}.use_kp", help="the discriminator also sees the driving key points")
+    add(
+        "--discriminator_kp_variance", f"{place}.kp_variance", type=number, default=0.01, help="variance of their bumps"
+    )
+
+
+def add_training_options(parser: Any) -> None:
+    """Losses and schedule."""
+    train, add = "--train_params", parser.add_argument
+    for network in ("generator", "discriminator", "kp_detector"):
+        rate = f"lr_{network}"
+        add(f"--{rate}", f"{train}.{rate}", type=number, default=2e-4, help=f"learning rate of the {network}")
+    add("--epoch_milestones", f"{train}.epoch_milestones", type=list_of(integer), default=[60, 90],
+        help="epochs from which the rates are a tenth")  # fmt: skip
+    add("--scales", f"{train}.scales", type=list_of(number), default=[1, 0.5, 0.25, 0.125],
+        help="picture pyramid of the perceptual loss")  # fmt: skip
+    transform = f"{train}.transform_params"
+    add("--sigma_affine", f"{transform}.sigma_affine", type=number, default=0.05, help="random transform: affine part")
+    add("--sigma_tps", f"{transform}.sigma_tps", type=number, help="random transform: thin-plate part")
+    add("--points_tps", f"{transform}.points_tps", type=integer, help="random transform: control points a side")
+    weights = {"generator_gan": 0, "discriminator_gan": 1, "equivariance_value": 10, "equivariance_jacobian": 10}
+    for term, default in weights.items():
+        add(f"--weight_{term}", f"{LOSSES}.{term}", type=number, default=default, help=f"weight of {term}")
+    add("--weight_feature_matching", f"{LOSSES}.feature_matching", type=list_of(number), default=[10] * 4,
+        help="weight of feature matching per block of the discriminator")  # fmt: skip
+    add("--weight_perceptual", f"{LOSSES}.perceptual", type=list_of(number), default=[10] * 5,
+        help="weight of the perceptual loss per layer: relu1_1, 2_1, 3_1, 4_1, 5_1")  # fmt: skip
+    add("--vgg19", type=text, help="weights of VGG-19 in torchvision's layout; default: torchvision's cache")
+    parser.add_switch("--no_perceptual", help="train without the perceptual loss and its weights (worse pictures)")

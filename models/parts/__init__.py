@@ -1,0 +1,1 @@
+"""What two families or more share: blocks, warps, key points, feature networks, losses."""

@@ -1,0 +1,146 @@
+"""Convolution blocks and the hourglass of the key-point families, with the entry names of the released weights."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Norm = Callable[[int], nn.Module]
+
+
+class SameBlock(nn.Module):
+    """Convolution, norm, ReLU at one resolution."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: int = 3,
+        padding: int = 1,
+        groups: int = 1,
+        norm: Norm = nn.BatchNorm2d,
+    ):
+        super().__init__()
+        self.conv = nn.Conv2d(in_features, out_features, kernel_size, padding=padding, groups=groups)
+        self.norm = norm(out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(x)))
+
+
+class DownBlock(SameBlock):
+    """Convolution, norm, ReLU, then half the size by averaging."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(super().forward(x), 2)
+
+
+class UpBlock(SameBlock):
+    """Twice the size by repetition, then convolution, norm, ReLU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.interpolate(x, scale_factor=2))
+
+
+class ResidualBlock(nn.Module):
+    """Two times norm, ReLU, convolution, added to the input."""
+
+    def __init__(self, features: int, kernel_size: int = 3, padding: int = 1, norm: Norm = nn.BatchNorm2d):
+        super().__init__()
+        self.conv1 = nn.Conv2d(features, features, kernel_size, padding=padding)
+        self.conv2 = nn.Conv2d(features, features, kernel_size, padding=padding)
+        self.norm1 = norm(features)
+        self.norm2 = norm(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv1(F.relu(self.norm1(x)))
+        return x + self.conv2(F.relu(self.norm2(out)))
+
+
+class Encoder(nn.Module):
+    """Halve the map `num_blocks` times and keep every map, the input included."""
+
+    def __init__(self, expansion: int, in_features: int, num_blocks: int, max_features: int, norm: Norm):
+        super().__init__()
+        widths = [in_features, *(min(max_features, expansion * 2 ** (i + 1)) for i in range(num_blocks))]
+        self.down_blocks = nn.ModuleList(DownBlock(widths[i], widths[i + 1], norm=norm) for i in range(num_blocks))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = [x]
+        for block in self.down_blocks:
+            maps.append(block(maps[-1]))
+        return maps
+
+
+class Decoder(nn.Module):
+    """Double the smallest map back to the size of the first, joining the encoder's map at every size."""
+
+    def __init__(self, expansion: int, in_features: int, num_blocks: int, max_features: int, norm: Norm):
+        super().__init__()
+        self.up_blocks = nn.ModuleList()
+        for i in reversed(range(num_blocks)):
+            joined = 1 if i == num_blocks - 1 else 2
+            width = joined * min(max_features, expansion * 2 ** (i + 1))
+            self.up_blocks.append(UpBlock(width, min(max_features, expansion * 2**i), norm=norm))
+        self.out_features = expansion + in_features
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        out = maps[-1]
+        for block, skip in zip(self.up_blocks, reversed(maps[:-1]), strict=True):
+            out = torch.cat([block(out), skip], dim=1)
+        return out
+
+
+class Hourglass(nn.Module):
+    """Encoder and decoder with skips: features of every size at the size of the input, the input itself among them."""
+
+    def __init__(
+        self, expansion: int, in_features: int, num_blocks: int, max_features: int, norm: Norm = nn.BatchNorm2d
+    ):
+        super().__init__()
+        self.encoder = Encoder(expansion, in_features, num_blocks, max_features, norm)
+        self.decoder = Decoder(expansion, in_features, num_blocks, max_features, norm)
+        self.out_features = self.decoder.out_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decoder(self.encoder(x))
+
+
+class AntiAliasDown(nn.Module):
+    """Blur with a Gaussian that fits the scale, then keep every (1 / scale)-th row and column from the first on.
+
+    The kernel is a buffer because the released checkpoints hold it.
+    """
+
+    def __init__(self, channels: int, scale: float):
+        super().__init__()
+        self.stride = int(1 / scale)
+        sigma = (1 / scale - 1) / 2
+        size = 2 * round(4 * sigma) + 1
+        t = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+        line = torch.exp(-(t**2) / (2 * sigma**2)) if sigma > 0 else torch.ones(1)
+        kernel = line[:, None] * line
+        self.register_buffer("weight", (kernel / kernel.sum()).repeat(channels, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = self.weight.shape[-1]
+        # A strided convolution computes only the rows and columns that are kept.
+        return F.conv2d(x, self.weight, stride=self.stride, padding=size // 2, groups=x.shape[1])
+
+
+def downsampling(channels: int, scale: float) -> nn.Module:
+    """The anti-aliased down-sampling by `scale`, which is nothing at all for 1."""
+    return nn.Identity() if scale == 1 else AntiAliasDown(channels, scale)
+
+
+class ImagePyramid(nn.Module):
+    """The picture at several scales, by the name that the scale has in the configuration."""
+
+    def __init__(self, scales: list[float], channels: int = 3):
+        super().__init__()
+        self.scales = [str(scale) for scale in scales]
+        self.downs = nn.ModuleList(downsampling(channels, float(scale)) for scale in scales)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {scale: down(x) for scale, down in zip(self.scales, self.downs, strict=True)}

@@ -1,0 +1,45 @@
+"""Key points as the weighted mean position of a heat map, and back to maps."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.parts.warps import coordinate_grid
+
+
+class KeyPoints(NamedTuple):
+    """Points (B, K, 2) as x, y in [-1, 1], and how the picture is turned and stretched around them (B, K, 2, 2)."""
+
+    value: Tensor
+    jacobian: Tensor | None = None
+
+    def detach(self) -> "KeyPoints":
+        return KeyPoints(self.value.detach(), None if self.jacobian is None else self.jacobian.detach())
+
+    def samples(self, index) -> "KeyPoints":
+        """The points of some samples of the batch."""
+        return KeyPoints(self.value[index], None if self.jacobian is None else self.jacobian[index])
+
+
+def spatial_softmax(logits: Tensor, temperature: float) -> Tensor:
+    """Heat maps (B, K, h, w) that each sum to 1 over all positions."""
+    return F.softmax(logits.flatten(2) / temperature, dim=2).view_as(logits)
+
+
+def mean_position(heat: Tensor) -> Tensor:
+    """The expected coordinate (B, K, 2) of heat maps (B, K, h, w) that sum to 1."""
+    grid = coordinate_grid(*heat.shape[-2:], like=heat)
+    x = (heat.sum(-2) * grid[0, :, 0]).sum(-1)
+    y = (heat.sum(-1) * grid[:, 0, 1]).sum(-1)
+    return torch.stack([x, y], dim=-1)
+
+
+def gaussian_maps(value: Tensor, size: tuple[int, int], variance: float) -> Tensor:
+    """One bump exp(-|z - p|^2 / (2 variance)) per point: (B, K, 2) to (B, K, h, w)."""
+    grid = coordinate_grid(*size, like=value)
+    # The exponential of a sum is a product: h + w exponentials a point instead of h * w.
+    columns = torch.exp(-0.5 / variance * (grid[0, :, 0] - value[..., :1]) ** 2)
+    rows = torch.exp(-0.5 / variance * (grid[:, 0, 1] - value[..., 1:]) ** 2)
+    return rows[..., :, None] * columns[..., None, :]

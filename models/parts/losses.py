@@ -1,0 +1,51 @@
+"""Loss terms that several families share. Each is a mean over the batch and returns {name: weighted value}."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.parts.blocks import ImagePyramid
+
+Terms = dict[str, Tensor]
+
+
+def mean_difference(a: Tensor, b: Tensor) -> Tensor:
+    """The mean absolute difference, in full precision whatever the maps are in."""
+    return F.l1_loss(a.float(), b.float())
+
+
+class NoTerms(nn.Module):
+    """A loss that is switched off."""
+
+    def forward(self, *_) -> Terms:
+        return {}
+
+
+class PerceptualPyramid(nn.Module):
+    """Distance of the feature maps of two pictures, summed over the scales of a pyramid and the taps of a network."""
+
+    def __init__(self, features: nn.Module, scales: Sequence[float], weights: Sequence[float]):
+        super().__init__()
+        self.features = features
+        self.pyramid = ImagePyramid(scales)
+        self.weights = list(weights)
+
+    def distances(self, generated: Tensor, real: Tensor) -> list[list[Tensor]]:
+        """The mean absolute difference for each scale and tap."""
+        pairs = zip(self.pyramid(generated).values(), self.pyramid(real).values(), strict=True)
+        return [self._scale_distances(*pair) for pair in pairs]
+
+    def _scale_distances(self, generated: Tensor, real: Tensor) -> list[Tensor]:
+        with torch.no_grad():
+            real_maps = self.features(real)
+        return [mean_difference(*pair) for pair in zip(self.features(generated), real_maps, strict=True)]
+
+    def forward(self, generated: Tensor, real: Tensor) -> Terms:
+        total = sum(
+            weight * distance
+            for row in self.distances(generated, real)
+            for weight, distance in zip(self.weights, row, strict=True)
+        )
+        return {"perceptual": total}

@@ -1,0 +1,122 @@
+"""Coordinates, warps and the transforms between them.
+
+Points and grids are (x, y), x to the right, y down; -1 and 1 are the centres of the first and last pixel.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def coordinate_grid(height: int, width: int, like: Tensor) -> Tensor:
+    """The position (x, y) of every pixel: (h, w, 2), with the type and device of `like`."""
+    x = torch.arange(width, dtype=like.dtype, device=like.device) * (2 / (width - 1)) - 1
+    y = torch.arange(height, dtype=like.dtype, device=like.device) * (2 / (height - 1)) - 1
+    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=2)
+
+
+def warp(image: Tensor, grid: Tensor, align_corners: bool = True, padding: str = "zeros") -> Tensor:
+    """Sample `image` (B, C, H, W) bilinearly at `grid` (N, h, w, 2); one picture may serve all N grids.
+
+    `align_corners` says which convention the weights were trained with: true fits `coordinate_grid`.
+    """
+    # In half precision a coordinate would be off by an eighth of a pixel: sampling stays in the grid's precision.
+    source = image.to(grid.dtype).expand(len(grid), -1, -1, -1)
+    sampled = F.grid_sample(source, grid, mode="bilinear", padding_mode=padding, align_corners=align_corners)
+    return sampled.to(image.dtype)
+
+
+def warp_each(image: Tensor, grids: Tensor, align_corners: bool = True) -> Tensor:
+    """Sample one picture (B, C, H, W) at K grids each (B, K, h, w, 2) without repeating it: (B, K, C, h, w)."""
+    count, height = grids.shape[1:3]
+    stacked = warp(image, grids.flatten(1, 2), align_corners)
+    return stacked.unflatten(2, (count, height)).transpose(1, 2)
+
+
+def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (B, C, h, w) at another size, bilinear between pixel centres; untouched where the size is right."""
+    return maps if maps.shape[-2:] == tuple(size) else F.interpolate(maps, size=size, mode="bilinear")
+
+
+def resize_grid(grid: Tensor, size: tuple[int, int]) -> Tensor:
+    """A grid (B, h, w, 2) at another size."""
+    return resize(grid.movedim(3, 1), size).movedim(1, 3)
+
+
+def inverse_2x2(matrix: Tensor, floor: float = 1e-4) -> Tensor:
+    """The inverse of matrices (..., 2, 2) in closed form; a determinant nearer to 0 than `floor` is moved there.
+
+    Without the floor one nearly singular jacobian throws the whole neighbourhood of its point out of the picture.
+    """
+    (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
+    determinant = a * d - b * c
+    nearest = torch.where(determinant < 0, -floor, floor)
+    determinant = torch.where(determinant.abs() < floor, nearest, determinant)
+    adjugate = torch.stack([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2))
+    return adjugate / determinant[..., None, None]
+
+
+def product_2x2(left: Tensor, right: Tensor) -> Tensor:
+    """The product of matrices (..., n, 2) and (..., 2, m), exact where autocast or TF32 would round `@`."""
+    return (left[..., :, :, None] * right[..., None, :, :]).sum(-2)
+
+
+def affine_grids(linear: Tensor, offset: Tensor, size: tuple[int, int]) -> Tensor:
+    """linear z + offset at every pixel z: matrices (..., 2, 2) and vectors (..., 2) to grids (..., h, w, 2)."""
+    grid = coordinate_grid(*size, like=offset)
+    # A part for the column plus a part for the row: one addition per element, and no product for TF32 to round.
+    columns = linear[..., None, :, 0] * grid[0, :, :1]
+    rows = linear[..., None, :, 1] * grid[:, 0, 1:] + offset[..., None, :]
+    return rows[..., :, None, :] + columns[..., None, :, :]
+
+
+class PlaneTransform:
+    """Random affine and thin-plate transforms of the plane, one per sample, with their derivative.
+
+    T(p) = A p + t + (1, 1) sum_m a_m r_m^2 log(r_m + 1e-6), where r_m is the city-block distance to control point m.
+    """
+
+    def __init__(self, theta: Tensor, control_params: Tensor | None = None):
+        """`theta` (B, 2, 3) is [A | t]; `control_params` (B, 1, n * n) are the a_m of an n by n grid of points."""
+        self.linear, self.offset = theta[..., :2], theta[..., 2]
+        self.control_params = control_params
+
+    @classmethod
+    def draw(cls, like: Tensor, sigma_affine: float, sigma_tps: float | None, points_tps: int | None):
+        """Near the identity by normal numbers of the given deviations, for each sample of the batch `like`."""
+        noise = torch.randn(len(like), 2, 3, device=like.device)
+        theta = sigma_affine * noise + torch.eye(2, 3, device=like.device)
+        if not sigma_tps or not points_tps:
+            return cls(theta)
+        return cls(theta, sigma_tps * torch.randn(len(like), 1, points_tps**2, device=like.device))
+
+    def _to_control_points(self, points: Tensor) -> Tensor:
+        """The vectors (B, P, M, 2) from all control points to all points."""
+        side = round(self.control_params.shape[-1] ** 0.5)
+        return points[..., :, None, :] - coordinate_grid(side, side, like=points).flatten(0, 1)
+
+    def points(self, points: Tensor) -> Tensor:
+        """T at points (B, P, 2)."""
+        moved = product_2x2(points, self.linear.mT) + self.offset[:, None]
+        if self.control_params is None:
+            return moved
+        distance = self._to_control_points(points).abs().sum(-1)
+        spline = (self.control_params * distance**2 * torch.log(distance + 1e-6)).sum(-1, keepdim=True)
+        return moved + spline
+
+    def jacobian(self, points: Tensor) -> Tensor:
+        """dT/dp (B, P, 2, 2), a row per output coordinate; differentiable in the points itself."""
+        linear = self.linear[:, None].expand(-1, points.shape[1], -1, -1)
+        if self.control_params is None:
+            return linear
+        vector = self._to_control_points(points)
+        distance = vector.abs().sum(-1)
+        slope = 2 * distance * torch.log(distance + 1e-6) + distance**2 / (distance + 1e-6)
+        gradient = ((self.control_params * slope)[..., None] * vector.sign()).sum(-2)
+        return linear + gradient[..., None, :]
+
+    def frame(self, frame: Tensor, align_corners: bool = True) -> Tensor:
+        """The picture (B, C, H, W) sampled at T(z), continued by reflection outside."""
+        size = frame.shape[-2:]
+        grid = coordinate_grid(*size, like=self.offset).flatten(0, 1).expand(len(frame), -1, -1)
+        return warp(frame, self.points(grid).unflatten(1, size), align_corners, padding="reflection")

@@ -1,0 +1,73 @@
+"""Resizing with anti-aliasing as scikit-image defines it, several times faster, and pictures to bytes and back."""
+
+from functools import lru_cache
+
+import numpy as np
+
+
+def resize(picture: np.ndarray, size: tuple[int, int], *, nearest: bool = False, zeros: bool = False) -> np.ndarray:
+    """A picture (H, W, C), bytes or floats in [0, 1], at another size (height, width) as floats.
+
+    Along an axis that shrinks by f it is blurred by a Gaussian of deviation (f - 1) / 2; then samples are taken
+    bilinearly between pixel centres, or `nearest`. Outside the picture is its mirror image, or `zeros`.
+    """
+    picture = to_floats(picture)
+    # Both steps are linear and separable: one matrix per axis does them together.
+    rows = axis_weights(picture.shape[0], size[0], nearest, zeros)
+    columns = axis_weights(picture.shape[1], size[1], nearest, zeros)
+    out = np.tensordot(rows, picture, (1, 0))
+    return np.ascontiguousarray(np.tensordot(columns, out, (1, 1)).swapaxes(0, 1))
+
+
+@lru_cache(maxsize=64)
+def axis_weights(size: int, new_size: int, nearest: bool = False, zeros: bool = False) -> np.ndarray:
+    """The matrix (new_size, size) that blurs and samples along one axis."""
+    taken = _sampling(size, new_size, nearest, zeros)
+    if new_size < size:
+        taken = taken @ _blur(size, (size / new_size - 1) / 2, zeros)
+    return taken.astype(np.float32)
+
+
+def _sampling(size: int, new_size: int, nearest: bool, zeros: bool) -> np.ndarray:
+    positions = (np.arange(new_size) + 0.5) * size / new_size - 0.5
+    matrix = np.zeros((new_size, size))
+    if nearest:
+        matrix[np.arange(new_size), np.clip(np.floor(positions + 0.5).astype(int), 0, size - 1)] = 1
+        return matrix
+    first = np.floor(positions).astype(int)
+    _scatter(matrix, first, 1 - (positions - first), zeros)
+    _scatter(matrix, first + 1, positions - first, zeros)
+    return matrix
+
+
+def _blur(size: int, sigma: float, zeros: bool) -> np.ndarray:
+    radius = int(4 * sigma + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    matrix = np.zeros((size, size))
+    for offset, weight in zip(range(-radius, radius + 1), kernel / kernel.sum(), strict=True):
+        _scatter(matrix, np.arange(size) + offset, np.full(size, weight), zeros)
+    return matrix
+
+
+def _scatter(matrix: np.ndarray, columns: np.ndarray, weights: np.ndarray, zeros: bool) -> None:
+    """Add each row's weight in its column; columns outside are dropped, or mirrored about the edge pixel."""
+    size = matrix.shape[1]
+    rows = np.arange(len(matrix))
+    if zeros:
+        inside = (columns >= 0) & (columns < size)
+        np.add.at(matrix, (rows[inside], columns[inside]), weights[inside])
+        return
+    period = max(1, 2 * size - 2)
+    folded = np.abs((columns + size - 1) % period - (size - 1))
+    np.add.at(matrix, (rows, folded), weights)
+
+
+def to_floats(picture: np.ndarray) -> np.ndarray:
+    """Bytes as floats in [0, 1]; floats as they are."""
+    return picture.astype(np.float32) / np.float32(255) if picture.dtype == np.uint8 else picture.astype(np.float32)
+
+
+def to_bytes(picture: np.ndarray, *, truncate: bool = False) -> np.ndarray:
+    """Floats in [0, 1] as bytes: rounded to the nearest, or truncated as the original's lossless strips are."""
+    scaled = 255 * np.clip(picture, 0, 1)
+    return (scaled if truncate else np.rint(scaled)).astype(np.uint8)
