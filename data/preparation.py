@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data.images import natural_key
+from data.jobs import worker_index
 from data.video import Video, list_videos
 from util.errors import UserError
 
@@ -107,3 +108,40 @@ def resize(frame: np.ndarray, size: tuple[int | None, int] | None) -> np.ndarray
 
     shrinks = new_height < height and new_width < width
     return cv2.resize(frame, (new_width, new_height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def add_gpu_option(parser: argparse.ArgumentParser) -> None:
+    """Add the options of detectors that can run on GPUs."""
+    group = parser.add_argument_group("devices")
+    group.add_argument(
+        "--gpu_id",
+        type=gpu_numbers,
+        default=(),
+        metavar="0,1",
+        help="GPUs for --landmarks face-alignment, shared out among the --workers; -1: none (default)",
+    )
+    group.add_argument("--batch_size", type=positive, default=8, help="frames at once on a GPU (default: %(default)s)")
+
+
+def gpu_numbers(text: str) -> tuple[int, ...]:
+    """Read "0,1" or "-1"; an argparse type."""
+    try:
+        numbers = tuple(int(word) for word in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not numbers of GPUs, such as 0,1") from error
+    return tuple(number for number in numbers if number >= 0)
+
+
+def device(gpus: Sequence[int]) -> str:
+    """The device for a detector in this worker."""
+    return f"cuda:{gpus[worker_index() % len(gpus)]}" if gpus else "cpu"
+
+
+def reads_points(text: Path) -> bool:
+    """Whether a text holds 68 lines "x,y"."""
+    from data.faces_file import read_text
+
+    try:
+        return len(read_text(text)) == 1
+    except UserError:
+        return False

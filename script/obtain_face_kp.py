@@ -1,0 +1,169 @@
+"""Find the 68 key points of the face in every frame of FaceForensics-style folders.
+
+Reads <root>/{train,test,val}_data/<video>/<frame>.png and writes <root>/{train,test,val}_keypoints/<video>/<frame>.txt,
+68 lines "x,y" in pixels. Points in folders of the old spelling (train_keypoint) are taken over, not found again."""
+
+import argparse
+import csv
+import json
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data import jobs, landmarks
+from data.images import list_images, read_image
+from data.preparation import add_gpu_option, device, existing_folder, reads_points, subfolders
+from util.errors import UserError, run_main
+from util.files import replacing, write_text
+
+EPILOG = """examples:
+  python script/obtain_face_kp.py                                # dataset/FaceForensics, all phases there are
+  python script/obtain_face_kp.py --root dataset/mine --phases test --on_missing error
+
+<phase>_keypoints.csv tells for every video in how many frames the face was found, filled in, or missing. A video in
+which no face is found gets no key points and is listed with the failures: move its folder out of <phase>_data.
+A run that was interrupted is continued by the same command."""
+PHASES = ("train", "test", "val")
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video's frames, and where its key points and the report on them go."""
+
+    frames: Path
+    points: Path
+    old_points: Path
+    report: Path
+
+
+def main() -> int:
+    args = read_arguments()
+    root = existing_folder(args.root, "--root", "train_data/<video>/<frame>.png (script/extract_frames.py makes it)")
+    phases = [phase for phase in args.phases or PHASES if (root / f"{phase}_data").is_dir()]
+    videos = {phase: find_videos(root, phase) for phase in phases}
+    if not any(videos.values()):
+        wanted = ", ".join(f"{phase}_data" for phase in args.phases or PHASES)
+        raise UserError(f"--root {root}: no folders of frames in {wanted}; script/extract_frames.py makes them")
+    settings = {**landmarks.detector_settings(args), "batch_size": args.batch_size}
+    summary = jobs.run(
+        partial(find_points, detector=settings, gpus=args.gpu_id, tracking=landmarks.track_settings(args)),
+        [video for phase in phases for video in videos[phase]],
+        name=lambda video: str(video.frames.relative_to(root)),
+        done=is_done,
+        output=lambda video: video.points,
+        title="find key points",
+        args=args,
+        failures=root / "obtain_face_kp_failures.csv",
+    )
+    tables = [root / f"{phase}_keypoints.csv" for phase in phases]
+    for phase, table in zip(phases, tables, strict=True):
+        write_reports(table, videos[phase])
+    print(f"{summary}\nreports are in {', '.join(map(str, tables))}")
+    return summary.status
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path("dataset/FaceForensics"),
+        metavar="FOLDER",
+        help="holds train_data and test_data (default: %(default)s)",
+    )
+    parser.add_argument("--phases", nargs="+", choices=PHASES, help="which of them (default: all that are there)")
+    landmarks.add_options(parser)
+    add_gpu_option(parser)
+    jobs.add_options(parser)
+    return parser.parse_args()
+
+
+def find_videos(root: Path, phase: str) -> list[Video]:
+    """The videos of a phase."""
+    return [
+        Video(
+            folder,
+            root / f"{phase}_keypoints" / folder.name,
+            root / f"{phase}_keypoint" / folder.name,
+            root / ".reports" / phase / f"{folder.name}.json",
+        )
+        for folder in subfolders(root / f"{phase}_data")
+    ]
+
+
+def is_done(video: Video) -> bool:
+    """Whether the video has its key points: one text for each frame, or all that could be found here."""
+    if not video.points.is_dir():
+        return False
+    if has_all(video.points, video.frames):
+        return True
+    return video.report.is_file() and load(video.report)["frames"] == len(list_images(video.frames))
+
+
+def load(report: Path) -> dict:
+    """The report on one video."""
+    return json.loads(report.read_text(encoding="utf-8"))
+
+
+def has_all(points: Path, frames: Path) -> bool:
+    """Whether every frame has a text of its name."""
+    texts = {path.stem for path in points.glob("*.txt")}
+    return bool(texts) and all(frame.stem in texts for frame in list_images(frames))
+
+
+def find_points(video: Video, detector: dict, gpus: tuple[int, ...], tracking: dict) -> str | None:
+    """Write the key points of one video; a warning if some frames have none of their own."""
+    if taken_over(video):
+        return None
+    files = list_images(video.frames)
+    if not files:
+        raise UserError(f"{video.frames}: no pictures in it")
+    finder = jobs.once(landmarks.build_detector, **detector, device=device(gpus))
+    found = landmarks.track(map(read_image, files), finder, name=video.frames.name, **tracking)
+    if not found.present.any():
+        raise UserError(f"{video.frames}: no face in any of its {len(files)} frames")
+    write_text(video.report, json.dumps(found.report()))
+    with jobs.replacing_folder(video.points) as folder:
+        for file, points, present in zip(files, found.points, found.present, strict=True):
+            if present:
+                lines = (f"{x},{y}\n" for x, y in np.rint(points).astype(int))
+                (folder / f"{file.stem}.txt").write_text("".join(lines), encoding="utf-8")
+    report = found.report()
+    gaps = len(files) - report["found"]
+    return f"no face in {gaps} of {len(files)} frames (--on_missing {tracking['on_missing']})" if gaps else None
+
+
+def taken_over(video: Video) -> bool:
+    """Copy the points from the folder of the old spelling, if they are there and sound."""
+    if not has_all(video.old_points, video.frames):
+        return False
+    texts = {frame.stem: video.old_points / f"{frame.stem}.txt" for frame in list_images(video.frames)}
+    if not all(reads_points(text) for text in texts.values()):
+        return False
+    report = {"name": video.frames.name, "frames": len(texts), "source": str(video.old_points.parent.name)}
+    write_text(video.report, json.dumps(report))
+    with jobs.replacing_folder(video.points) as folder:
+        for name, text in texts.items():
+            (folder / f"{name}.txt").write_text(text.read_text(encoding="utf-8"), encoding="utf-8")
+    return True
+
+
+def write_reports(path: Path, videos: list[Video]) -> None:
+    """Gather what was found in the videos, by this and earlier runs, in one table."""
+    columns = ["name", "frames", "found", "detected", "filled", "without", "longest_gap", "faces", "cuts", "source"]
+    made = [video.report for video in videos if video.report.is_file() and video.points.is_dir()]
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(load(report) for report in made)
+
+
+if __name__ == "__main__":
+    run_main(main)
