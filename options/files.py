@@ -17,9 +17,7 @@ class _Loader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = next((key for key in keys if keys.count(key) > 1), None)
         if twice is not None:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice!r} stands there twice", node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} is there twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -42,9 +40,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UserError(
-            f"--config {path}: expected lines of the form 'option: value', found a {type(content).__name__}"
-        )
+        raise UserError(f"--config {path}: expected lines 'option: value', found a {type(content).__name__}")
     return content
 
 

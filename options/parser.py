@@ -167,7 +167,7 @@ class OptionParser:
         name = word.lstrip("-").partition("=")[0]
         hint = self.suggest(name).replace("Did you mean ", "Did you mean --")
         return (
-            f"{word.partition('=')[0]}: there is no such option.{hint} See --help (with --model X for a family's own)."
+            f"{word.partition('=')[0]}: there is no such option.{hint} See --help (a family's own: --model X --help)."
         )
 
     def _error(self, message: str) -> None:

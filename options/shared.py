@@ -24,14 +24,14 @@ def _add_run(parser: OptionParser) -> None:
     group.add_argument("--model", default="ganimation", type=text, help="family of models; see the list below")
     group.add_argument("--config", type=text, help="YAML file with options: ours, or one of the first-order projects")
     group.add_argument(
-        "--name", type=text, default="", help="name of the run's folder; default: the config's or the model's"
+        "--name", type=text, default="", help="the run's folder; default: the config's or the model's name"
     )
     group.add_argument(
         "--checkpoints_dir",
         "--log_dir",
         type=text,
         default="./result",
-        help="folder of all runs: weights, log and pictures",
+        help="folder of all runs: weights, logs, pictures",
     )
     group.add_argument("--seed", "--random_seed", type=integer, default=0, help="same seed, same run")
     group.add_switch("--print_config", help="print the resolved options as YAML and stop")
@@ -47,16 +47,12 @@ def _add_devices(parser: OptionParser) -> None:
         "--precision", type=one_of(*PRECISIONS), default="fp32", help="arithmetic of the networks; weights stay in fp32"
     )
     group.add_switch("--compile", help="compile the networks with torch.compile (minutes at the start)")
-    group.add_switch(
-        "--channels_last", help="store pictures channels-last: faster convolutions on most devices", default=True
-    )
+    group.add_switch("--channels_last", help="channels-last memory: faster convolutions on most devices", default=True)
 
 
 def _add_data(parser: OptionParser) -> None:
     group = parser.group("data")
-    group.add_argument(
-        "--dataset_mode", type=text, default="frames", help="how the data folder is read; see the list below"
-    )
+    group.add_argument("--dataset_mode", type=text, default="frames", help="how the data folder is read; see below")
     group.add_argument(
         "--dataroot", "--dataset_params.root_dir", type=text, default="dataset/sample", help="data folder"
     )
@@ -80,7 +76,7 @@ def _add_training(parser: OptionParser) -> None:
         "--on_nan",
         type=one_of("stop", "skip"),
         default="stop",
-        help="what to do when a loss is not finite (skip waits for the device)",
+        help="when a loss is not finite (skip waits for the device)",
     )
     group.add_argument(
         "--max_bad", type=number, default=0.01, help="stop when more than this share of the samples is damaged"
@@ -91,17 +87,13 @@ def _add_saving(parser: OptionParser) -> None:
     group = parser.group("saving and continuing")
     group.add_switch("--continue_train", help="continue the run of this name where it stopped")
     group.add_argument("--init_from", type=text, help="start with these weights (file or folder), at step 0")
-    group.add_argument(
-        "--save_every", type=integer, default=1000, help="steps between checkpoints; also saved at the end"
-    )
+    group.add_argument("--save_every", type=integer, default=1000, help="steps between checkpoints, and at the end")
     group.add_argument(
         "--save_every_epochs", "--train_params.checkpoint_freq", type=integer, default=0,
         help="epochs between checkpoints, in place of --save_every",
     )  # fmt: skip
     group.add_argument("--keep", type=integer, default=3, help="checkpoints to keep; 0: all")
-    group.add_argument(
-        "--best_by", type=text, default="", help="loss term whose lowest average marks the best checkpoint"
-    )
+    group.add_argument("--best_by", type=text, default="", help="loss term whose lowest average marks the best")
 
 
 def _add_monitor(parser: OptionParser) -> None:
@@ -114,7 +106,7 @@ def _add_monitor(parser: OptionParser) -> None:
         "--display_server",
         type=text,
         default="http://127.0.0.1",
-        help="server of visdom; one of ours is started if none listens here",
+        help="visdom's server; if none listens on this machine, one is started",
     )
     group.add_argument("--display_env", type=text, default="", help="visdom environment; default: the run's name")
     group.add_switch("--tensorboard", default=False, help="write TensorBoard events to the run's folder")
@@ -122,9 +114,7 @@ def _add_monitor(parser: OptionParser) -> None:
 
 def _add_testing(parser: OptionParser) -> None:
     group = parser.group("testing")
-    group.add_argument(
-        "--checkpoint", type=text, help="weights: a file or a folder; default: those of the run of this --name"
-    )
+    group.add_argument("--checkpoint", type=text, help="weights: file or folder; default: the run of this --name")
     group.add_argument(
         "--which",
         "--which_epoch",

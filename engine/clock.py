@@ -1,0 +1,28 @@
+"""Where training is."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Clock:
+    """Counts what all processes together have done; everything that depends on time is a function of it."""
+
+    epoch_size: int
+    """Samples in one epoch."""
+    step: int = 0
+    samples: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs done."""
+        return self.samples // self.epoch_size
+
+    @property
+    def exact_epoch(self) -> float:
+        """Epochs done, with the fraction of the present one."""
+        return self.samples / self.epoch_size
+
+    def advance(self, samples: int) -> None:
+        """Count one step of so many samples."""
+        self.step += 1
+        self.samples += samples

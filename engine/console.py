@@ -1,0 +1,33 @@
+"""Messages on the console that do not break the progress bar."""
+
+import logging
+import sys
+
+from tqdm import tqdm
+
+
+class _BesideTheBar(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+class _Words(logging.Formatter):
+    """Plain sentences; what is more than information says so first."""
+
+    def __init__(self, prefix: str):
+        super().__init__()
+        self.prefix = prefix
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        return f"{self.prefix}{level}{record.getMessage()}"
+
+
+def configure_logging(rank: int | None = None) -> None:
+    """Show messages of the project on the console; with several processes, only problems of the other ranks."""
+    handler = _BesideTheBar()
+    handler.setFormatter(_Words("" if rank is None else f"rank {rank}: "))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for name in ("__main__", "engine", "data", "models", "test", "train"):
+        logging.getLogger(name).setLevel(logging.INFO if not rank else logging.WARNING)
+    logging.captureWarnings(True)

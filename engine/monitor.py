@@ -1,0 +1,125 @@
+"""What people see of a training run: progress, averages of the losses, pictures."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from engine.clock import Clock
+from engine.sinks import Sink
+from util.grid import labelled_grid
+
+log = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Averages losses on the device and reports them every few steps; a sink that breaks is dropped, not fatal."""
+
+    def __init__(
+        self,
+        sinks: list[Sink],
+        *,
+        steps: int,
+        clock: Clock,
+        print_every: int,
+        pictures_every: int,
+        device: torch.device,
+        is_main: bool = True,
+    ):
+        self.sinks = list(sinks) if is_main else []
+        self.print_every, self.pictures_every, self.device, self.is_main = print_every, pictures_every, device, is_main
+        self.averages: dict[str, float] = {}
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._since = _Speed(clock)
+        terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=steps, initial=clock.step, unit="step", disable=not is_main, dynamic_ncols=terminal,
+            mininterval=0.5 if terminal else 20, smoothing=0.05,
+        )  # fmt: skip
+
+    def timed(self, batches: Iterator[dict]) -> Iterator[dict]:
+        """The same batches; the time spent waiting for them is measured."""
+        while True:
+            begin = time.monotonic()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            self._since.waited += time.monotonic() - begin
+            yield batch
+
+    def record(self, clock: Clock, losses: Mapping[str, Tensor], visuals: Mapping[str, Tensor]) -> None:
+        """Take note of a step that has been done."""
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach()
+            self._counts[name] = self._counts.get(name, 0) + 1
+        self._bar.update()
+        if clock.step % self.print_every == 0:
+            self.report(clock)
+        if visuals and self.pictures_every and clock.step % self.pictures_every == 0:
+            self._show(clock.step, visuals)
+
+    def report(self, clock: Clock) -> None:
+        """Tell all sinks the averages since the last report; the only place where the device is waited for."""
+        if not self._sums:
+            return
+        names = list(self._sums)
+        values = torch.stack([self._sums[name] / self._counts[name] for name in names]).tolist()
+        self.averages = dict(zip(names, values, strict=True))
+        self._sums, self._counts = {}, {}
+        entry = {"step": clock.step, "epoch": round(clock.exact_epoch, 4)} | self._since.measure(clock)
+        if self.device.type == "cuda":
+            entry["gpu_memory_gib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**30, 2)
+        entry["losses"] = self.averages
+        self._bar.set_postfix_str(_sentence(entry))
+        self._tell("report", entry)
+
+    def close(self) -> None:
+        """Training has ended."""
+        self._bar.close()
+        self._tell("close")
+
+    def _show(self, step: int, visuals: Mapping[str, Tensor]) -> None:
+        if self.sinks:
+            arrays = {name: batch[:4].detach().float().cpu().numpy() for name, batch in visuals.items()}
+            self._tell("show", step, labelled_grid(arrays))
+
+    def _tell(self, what: str, *content: Any) -> None:
+        for sink in list(self.sinks):
+            try:
+                getattr(sink, what)(*content)
+            except Exception as error:  # a full disk or a lost server must not end days of training
+                log.warning("%s is dropped: %s: %s", type(sink).__name__, type(error).__name__, error)
+                self.sinks.remove(sink)
+
+
+class _Speed:
+    """Samples per second and the share of time spent waiting for data, since the last measurement."""
+
+    def __init__(self, clock: Clock):
+        self.waited = 0.0
+        self._samples, self._time = clock.samples, time.monotonic()
+
+    def measure(self, clock: Clock) -> dict[str, float]:
+        now = time.monotonic()
+        passed = max(now - self._time, 1e-9)
+        measured = {
+            "samples_per_second": round((clock.samples - self._samples) / passed, 2),
+            "waiting_for_data": round(min(1.0, self.waited / passed), 4),
+        }
+        self.waited, self._samples, self._time = 0.0, clock.samples, now
+        return measured
+
+
+def _sentence(entry: dict[str, Any]) -> str:
+    """The end of the progress line."""
+    losses = " ".join(f"{name}={value:.4g}" for name, value in entry["losses"].items())
+    memory = f", {entry['gpu_memory_gib']} GiB" if "gpu_memory_gib" in entry else ""
+    waiting = f"{100 * entry['waiting_for_data']:.0f} % waiting for data"
+    return f"epoch {entry['epoch']:.2f}, {entry['samples_per_second']} samples/s, {waiting}{memory}, {losses}"

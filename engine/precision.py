@@ -1,0 +1,21 @@
+"""Arithmetic of the networks: fp32, tf32, bf16, fp16."""
+
+import torch
+from torch.amp import GradScaler
+
+
+class Precision:
+    """What --precision means: a context for forward passes and, for fp16, a scaler of the losses."""
+
+    def __init__(self, name: str, device: torch.device):
+        self.name, self.device = name, device
+        self.type = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name)
+        self.scaler = GradScaler(device.type, enabled=name == "fp16")
+        if device.type == "cuda":
+            allowed = name != "fp32"
+            torch.backends.cuda.matmul.allow_tf32 = allowed
+            torch.backends.cudnn.allow_tf32 = allowed
+
+    def autocast(self) -> torch.autocast:
+        """The context in which networks run."""
+        return torch.autocast(self.device.type, dtype=self.type, enabled=self.type is not None)

@@ -1,0 +1,38 @@
+"""Ending a run at a good moment when asked to."""
+
+import logging
+import os
+import signal
+from types import FrameType
+
+log = logging.getLogger(__name__)
+
+
+class StopRequest:
+    """Notes SIGTERM and Ctrl-C, so that training can finish the update and save; a second one ends at once."""
+
+    def __init__(self):
+        self.signal: int | None = None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "StopRequest":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def status(self) -> int:
+        """Exit status by convention: 128 + signal, or 0."""
+        return 128 + self.signal if self.signal else 0
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        from_launcher = number == signal.SIGTERM and "TORCHELASTIC_RUN_ID" in os.environ
+        if self.signal is not None and not from_launcher:
+            os._exit(128 + number)
+        if self.signal is None:
+            self.signal = number
+            log.warning("stopping after this step and saving; once more ends at once")

@@ -1,0 +1,224 @@
+"""Where a training run's numbers and pictures go: log file, picture folder, TensorBoard, visdom."""
+
+import json
+import logging
+import queue
+import threading
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlparse
+
+import cv2
+import numpy as np
+
+from engine import visdom_server
+from util.files import replacing
+
+log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """One place to which the monitor reports."""
+
+    def report(self, entry: dict[str, Any]) -> None:
+        """Averages of the losses at a step, with the clock and the speed."""
+
+    def show(self, step: int, picture: np.ndarray) -> None:
+        """A picture (H, W, 3) of a step."""
+
+    def close(self) -> None:
+        """Training has ended."""
+
+
+class LogFile:
+    """log.jsonl: one line of JSON per report. What a resumed run does again replaces what was logged of it."""
+
+    def __init__(self, path: Path, step: int):
+        self.path = path
+        if path.is_file():
+            lines = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
+            with replacing(path) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in lines))
+
+    def report(self, entry: dict[str, Any]) -> None:
+        flat = {key: value for key, value in entry.items() if key != "losses"} | entry["losses"]
+        with self.path.open("a") as file:
+            file.write(json.dumps(flat) + "\n")
+
+    def show(self, step: int, picture: np.ndarray) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):  # the line that was being written when the process was killed
+        return float("inf")
+
+
+class PictureFolder:
+    """result/NAME/pictures/: one PNG per shown step."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def report(self, entry: dict[str, Any]) -> None:
+        pass
+
+    def show(self, step: int, picture: np.ndarray) -> None:
+        with replacing(self.folder / f"{step:08d}.png") as temporary:
+            if not cv2.imwrite(str(temporary), picture[..., ::-1]):
+                raise OSError(f"{temporary} could not be written")
+
+    def close(self) -> None:
+        pass
+
+
+class TensorBoard:
+    """Event files in the run's folder, for `tensorboard --logdir result`."""
+
+    def __init__(self, folder: Path, step: int):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+    def report(self, entry: dict[str, Any]) -> None:
+        for name, value in entry["losses"].items():
+            self.writer.add_scalar(f"loss/{name}", value, entry["step"])
+        self.writer.add_scalar("speed/samples_per_second", entry["samples_per_second"], entry["step"])
+
+    def show(self, step: int, picture: np.ndarray) -> None:
+        self.writer.add_image("pictures", picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class Visdom:
+    """Loss curves, the pictures of the last shown step and the options as text, in an environment named as the run.
+
+    A thread of its own talks to the server, so that one that hangs never holds up training. When the server is gone
+    there is one warning; when it is back, it gets the whole curves again.
+    """
+
+    RETRY = 5.0
+    """Seconds between attempts to reach a server that is gone."""
+
+    def __init__(self, server: str, port: int, environment: str, text: str, folder: Path):
+        self.server, self.port, self.environment, self.text = server, port, environment, text
+        self.folder = folder
+        self.history: dict[str, list[tuple[float, float]]] = {}
+        self.picture: tuple[int, np.ndarray] | None = None
+        self.own_server = None
+        self._client, self._lost = None, False
+        self._queue: queue.Queue = queue.Queue(maxsize=64)
+        self._start_server_if_none()
+        self._thread = threading.Thread(target=self._talk, daemon=True)
+        self._thread.start()
+
+    def report(self, entry: dict[str, Any]) -> None:
+        self._put(("report", entry))
+
+    def show(self, step: int, picture: np.ndarray) -> None:
+        self._put(("show", (step, picture)))
+
+    def close(self) -> None:
+        self._put(("close", None))
+        self._thread.join(timeout=10)
+        if self.own_server is not None:
+            self.own_server.terminate()
+            log.info("curves and pictures stay in %s; to see them again: %s", self.folder, self._command())
+
+    def _command(self) -> str:
+        return f"python -m engine.visdom_server --port {self.port} --env_path {self.folder}"
+
+    def _start_server_if_none(self) -> None:
+        host = urlparse(self.server).hostname or self.server
+        if host not in ("127.0.0.1", "localhost") or visdom_server.is_listening(self.port):
+            return
+        self.own_server = visdom_server.start_in_background(self.port, self.folder)
+        if self.own_server is None:
+            raise OSError(f"none listens on port {self.port}, none could be started (see {self.folder}/server.log)")
+        log.info("started visdom for this run: http://127.0.0.1:%d/env/%s", self.port, self.environment)
+
+    def _put(self, item: tuple[str, Any]) -> None:
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:  # the server is slow; what is shown may have gaps, the log file has none
+            log.debug("visdom is slow: skipped one report")
+
+    def _talk(self) -> None:
+        while True:
+            try:
+                kind, content = self._queue.get(timeout=self.RETRY)
+            except queue.Empty:
+                kind, content = "nothing", None
+            self._remember(kind, content)
+            try:
+                self._send(kind, content)
+            except Exception as error:  # whatever a server does, training goes on
+                self._client = None
+                if not self._lost:
+                    log.warning("visdom at %s:%d is gone (%s); trying now and then", self.server, self.port, error)
+                self._lost = True
+            if kind == "close":
+                return
+
+    def _remember(self, kind: str, content: Any) -> None:
+        if kind == "report":
+            for name, value in content["losses"].items():
+                self.history.setdefault(name, []).append((content["step"], value))
+        elif kind == "show":
+            self.picture = content
+
+    def _send(self, kind: str, content: Any) -> None:
+        if self._client is None:
+            if self._lost and not visdom_server.is_listening(self.port, urlparse(self.server).hostname or "127.0.0.1"):
+                return
+            self._connect()
+            self._send_all()
+        elif kind == "report":
+            step = content["step"]
+            for name, value in content["losses"].items():
+                self._line(name, [step], [value], update="append" if len(self.history[name]) > 1 else None)
+        elif kind == "show":
+            self._show_picture()
+        if kind == "close":
+            self._client.save([self.environment])
+
+    def _connect(self) -> None:
+        import visdom
+
+        logging.getLogger("visdom").setLevel(logging.CRITICAL)  # it prints the traceback of every failed request
+        client = visdom.Visdom(
+            server=self.server, port=self.port, env=self.environment, raise_exceptions=True, use_incoming_socket=False
+        )
+        if not client.check_connection(timeout_seconds=5):
+            raise ConnectionError("no answer")
+        self._client = client
+        if self._lost:
+            log.info("visdom is back")
+        self._lost = False
+
+    def _send_all(self) -> None:
+        self._client.text(f"<pre>{self.text}</pre>", win="options", opts={"title": "options"})
+        for name, points in self.history.items():
+            steps, values = zip(*points, strict=True)
+            self._line(name, list(steps), list(values), update=None)
+        if self.picture is not None:
+            self._show_picture()
+
+    def _line(self, name: str, steps: list[float], values: list[float], update: str | None) -> None:
+        self._client.line(
+            X=np.asarray(steps), Y=np.asarray(values), win=f"loss {name}", name=name, update=update,
+            opts={"title": name, "xlabel": "step"},
+        )  # fmt: skip
+
+    def _show_picture(self) -> None:
+        step, picture = self.picture
+        self._client.image(
+            picture.transpose(2, 0, 1), win="pictures", opts={"title": f"step {step}", "caption": f"step {step}"}
+        )

@@ -1,0 +1,199 @@
+"""The one training loop: it drives a family's training step and performs the updates that the step asks for."""
+
+import itertools
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.clock import Clock
+from engine.distributed import Processes
+from engine.finite import LossWatch
+from engine.precision import Precision
+
+
+class Trainable(Protocol):
+    """What the trainer needs of a family (models.Family is one)."""
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]: ...
+    def rate(self, name: str, clock: Clock) -> float: ...
+    def training_step(self, batch: dict, clock: Clock) -> Iterator[tuple]: ...
+    def before_update(self, names: tuple[str, ...]) -> None: ...
+
+
+class Trainer:
+    """Runs training steps of a family: backward, averaging over processes, updates, learning rates.
+
+    A training step is a generator; each `yield names, terms` is one update of the named optimizers by the sum of the
+    terms. With several micro-batches their steps advance side by side, so that accumulation equals one big batch.
+    """
+
+    def __init__(
+        self,
+        family: Trainable,
+        processes: Processes,
+        clock: Clock,
+        *,
+        precision: str = "fp32",
+        channels_last: bool = False,
+        on_nan: str = "stop",
+        seed: int = 0,
+    ):
+        self.family, self.processes, self.clock, self.seed = family, processes, clock, seed
+        self.precision = Precision(precision, processes.device)
+        self.channels_last = channels_last
+        self.skip_not_finite = on_nan == "skip"
+        self.optimizers = family.optimizers()
+        self.skipped = 0
+        self._parameters = {
+            name: [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+            for name, optimizer in self.optimizers.items()
+        }
+        self._start_rates = {
+            name: [float(group["lr"]) for group in optimizer.param_groups]
+            for name, optimizer in self.optimizers.items()
+        }
+        self.watch = LossWatch(processes.device)
+
+    def fit(
+        self,
+        batches: Iterator[dict],
+        *,
+        steps: int,
+        accumulate: int,
+        samples_per_step: int,
+        after_step: Callable[[dict[str, Tensor], dict[str, Any]], bool],
+    ) -> None:
+        """Train until `steps`, or until `after_step(losses, visuals)` says to stop."""
+        while self.clock.step < steps:
+            micro_batches = list(itertools.islice(batches, accumulate))
+            if len(micro_batches) < accumulate:
+                raise RuntimeError("the loader ended before training did; it is meant to be endless")
+            losses, visuals = self.step(micro_batches)
+            self.clock.advance(samples_per_step)
+            if after_step(losses, visuals):
+                break
+        self.watch.check()
+
+    def step(self, micro_batches: Sequence[dict]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """One training step on this process's micro-batches: the losses (on the device) and what to show."""
+        seed_everything(self.seed, self.clock.step, self.processes.rank)
+        batches = [move(batch, self.processes.device, self.channels_last) for batch in micro_batches]
+        running = [self.family.training_step(batch, self.clock) for batch in batches]
+        losses: dict[str, list[Tensor]] = {}
+        while True:
+            names, terms, visuals = self._backward(running)
+            if names is None:
+                return {name: torch.stack(values).mean() for name, values in losses.items()}, visuals
+            if self._may_update(terms):
+                self._update(names)
+            else:
+                self._clear(names)
+            for name, value in terms.items():
+                losses.setdefault(name, []).append(value)
+
+    def _backward(self, running: list[Iterator]) -> tuple[tuple[str, ...] | None, dict[str, Tensor], dict[str, Any]]:
+        """Advance every micro-batch to its next update: which optimizers, the average terms; at the end the visuals."""
+        asked, total, visuals = set(), {}, {}
+        for generator in running:
+            try:
+                with self.precision.autocast():
+                    names, terms = next(generator)
+            except StopIteration as end:
+                asked.add(None)
+                visuals = visuals or end.value or {}
+                continue
+            names = (names,) if isinstance(names, str) else tuple(names)
+            asked.add(names)
+            self._backward_one(names, terms, len(running))
+            for name, value in terms.items():
+                total[name] = total.get(name, 0) + value.detach().float() / len(running)
+        if len(asked) > 1:
+            raise RuntimeError(f"the micro-batches of one step ask for different updates: {asked}")
+        return asked.pop(), total, visuals
+
+    def _backward_one(self, names: tuple[str, ...], terms: dict[str, Tensor], parts: int) -> None:
+        unknown = [name for name in names if name not in self.optimizers]
+        if unknown:
+            raise KeyError(f"the training step asks for the optimizers {unknown}; there are {list(self.optimizers)}")
+        parameters = [p for name in names for p in self._parameters[name]]
+        loss = sum(terms.values()) / parts
+        if parameters and loss.requires_grad:
+            self.precision.scaler.scale(loss).backward(inputs=parameters)
+
+    def _may_update(self, terms: dict[str, Tensor]) -> bool:
+        """Whether to go on with this update; only skipping needs to know it now and so waits for the device."""
+        if not self.skip_not_finite:
+            self.watch.look(terms, self.clock.step)
+            return True
+        finite = all(bool(torch.isfinite(value)) for value in terms.values())
+        finite = not self.processes.any(not finite)
+        self.skipped += not finite
+        return finite
+
+    def _update(self, names: tuple[str, ...]) -> None:
+        scaler = self.precision.scaler
+        for name in names:
+            for parameter in self._parameters[name]:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+        self.processes.average([p.grad for name in names for p in self._parameters[name]])
+        for name in names:
+            self._set_rate(name)
+            if self._parameters[name]:
+                scaler.unscale_(self.optimizers[name])
+        self.family.before_update(names)
+        for name in names:
+            if self._parameters[name]:
+                scaler.step(self.optimizers[name])
+        scaler.update()
+        self._clear(names)
+
+    def _set_rate(self, name: str) -> None:
+        factor = self.family.rate(name, self.clock)
+        for group, start in zip(self.optimizers[name].param_groups, self._start_rates[name], strict=True):
+            group["lr"] = start * factor
+
+    def _clear(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.optimizers[name].zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything beside the weights that the next step depends on. Random states follow from seed and step."""
+        return {
+            "clock": {"step": self.clock.step, "samples": self.clock.samples, "epoch_size": self.clock.epoch_size},
+            "seed": self.seed,
+            "scaler": self.precision.scaler.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state_dict."""
+        self.clock.step, self.clock.samples = state["clock"]["step"], state["clock"]["samples"]
+        if state["scaler"]:
+            self.precision.scaler.load_state_dict(state["scaler"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+
+
+def seed_everything(*numbers: int) -> None:
+    """Seed all generators with a mixture of some numbers, e.g. the run's seed and the step."""
+    words = np.random.SeedSequence([number & 0xFFFFFFFF for number in numbers]).generate_state(3)
+    random.seed(int(words[0]))
+    np.random.seed(words[1])
+    torch.manual_seed(int(words[2]))
+
+
+def move(value: Any, device: torch.device, channels_last: bool) -> Any:
+    """A batch on the device, pictures channels-last if wanted."""
+    if isinstance(value, Tensor):
+        layout = torch.channels_last if channels_last and value.ndim == 4 else torch.preserve_format
+        return value.to(device, non_blocking=True, memory_format=layout)
+    if isinstance(value, dict):
+        return {key: move(item, device, channels_last) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(move(item, device, channels_last) for item in value)
+    return value

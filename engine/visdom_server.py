@@ -1,0 +1,80 @@
+"""A visdom server on this machine alone: `python -m engine.visdom_server --port 8096 --env_path result/NAME/visdom`.
+
+visdom's own command fetches its page's scripts first and fails without a network; here the server starts at once and
+the scripts are fetched beside it.
+"""
+
+import argparse
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def is_listening(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether something accepts connections there."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, port)) == 0
+
+
+def start_in_background(port: int, env_path: Path, patience: float = 30) -> subprocess.Popen | None:
+    """Start a server that ends with this process; None if it does not listen before patience ends."""
+    env_path.mkdir(parents=True, exist_ok=True)
+    with (env_path / "server.log").open("w") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "engine.visdom_server", "--port", str(port), "--env_path", str(env_path)]
+            + ["--parent", str(os.getpid())],
+            cwd=Path(__file__).resolve().parents[1],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and server.poll() is None:
+        if is_listening(port):
+            return server
+        time.sleep(0.1)
+    server.terminate()
+    return None
+
+
+def main() -> None:
+    """Serve until ended, or until the parent process is gone."""
+    parser = argparse.ArgumentParser(description="Run a visdom server on 127.0.0.1.")
+    parser.add_argument("--port", type=int, default=8096, help="port to listen on [8096]")
+    parser.add_argument("--env_path", type=Path, required=True, help="folder where environments are kept")
+    parser.add_argument("--parent", type=int, help="end when this process does")
+    arguments = parser.parse_args()
+    from visdom.server.run_server import start_server
+
+    threading.Thread(target=_fetch_scripts, daemon=True).start()
+    if arguments.parent:
+        threading.Thread(target=_end_with, args=(arguments.parent,), daemon=True).start()
+    start_server(port=arguments.port, hostname="127.0.0.1", env_path=str(arguments.env_path.resolve()), bind_local=True)
+
+
+def _fetch_scripts() -> None:
+    from visdom.server.build import download_scripts
+
+    try:
+        download_scripts()
+    except Exception as error:  # the page is a convenience; data are recorded without it
+        log.warning("visdom's page may stay blank: its scripts could not be fetched (%s)", error)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

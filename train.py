@@ -1,0 +1,208 @@
+"""Train a family of models: python train.py --help."""
+
+import logging
+import math
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from data import find_dataset
+from data.sampler import BadSamples, EndlessSampler, endless_batches
+from engine.checkpoint import Checkpoints, load_networks
+from engine.clock import Clock
+from engine.console import configure_logging
+from engine.distributed import Processes, choose_devices, finish, is_launched, launch, machine, start
+from engine.finite import NotFinite
+from engine.monitor import Monitor
+from engine.networks import compile_networks, place
+from engine.signals import StopRequest
+from engine.sinks import LogFile, PictureFolder, Sink, TensorBoard, Visdom
+from engine.trainer import Trainer, seed_everything
+from models import find_family
+from options import Options, options_as_yaml, parse, run_folder
+from util.errors import UserError, run_main
+from util.files import remove_leftovers, write_text
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Resolve the options, start the processes, train."""
+    opt = parse(sys.argv[1:], training=True)
+    if opt is None:
+        return 0
+    configure_logging()
+    gpus = choose_devices(opt.gpu_id)
+    if len(gpus) > 1 and not is_launched():
+        return launch(__file__, sys.argv[1:], len(gpus))
+    processes = start(gpus)
+    configure_logging(processes.rank if processes.world > 1 else None)
+    try:
+        status = train(opt, processes)
+    except (UserError, NotFinite) as error:
+        log.error("%s", error)
+        status = 2 if isinstance(error, UserError) else 1
+    except Exception:
+        log.error("%s", traceback.format_exc())
+        status = 1
+    return finish(processes, status)
+
+
+def train(opt: Options, processes: Processes) -> int:
+    """Train until the end or until asked to stop; the exit status."""
+    folder = run_folder(opt)
+    _refuse_to_start_over(folder, opt)
+    seed_everything(opt.seed)
+    dataset = find_dataset(opt.dataset_mode)(opt, training=True)
+    family = _build_family(opt)
+    place(family, processes, opt.channels_last)
+    trainer = Trainer(
+        family, processes, Clock(len(dataset)),
+        precision=opt.precision, channels_last=opt.channels_last, on_nan=opt.on_nan, seed=opt.seed,
+    )  # fmt: skip
+    checkpoints = Checkpoints(folder, keep=opt.keep, options=vars(opt))
+    _prepare_folder(folder, opt, processes)
+    if opt.continue_train and not checkpoints.resume(trainer):
+        log.warning("%s holds no checkpoint yet: starting at step 0", folder)
+    if opt.compile:
+        compile_networks(family.networks(), family.not_compiled)
+    steps = _number_of_steps(opt, len(dataset))
+    monitor = Monitor(
+        _sinks(opt, folder, trainer.clock.step) if processes.is_main else [], steps=steps, clock=trainer.clock,
+        print_every=opt.print_every, pictures_every=opt.pictures_every, device=processes.device,
+        is_main=processes.is_main,
+    )  # fmt: skip
+    batches = _batches(opt, dataset, trainer, folder)
+    log.info("training %s on %d samples until step %d, on %s", opt.model, len(dataset), steps, machine(processes))
+    with StopRequest() as stop:
+        try:
+            _fit(opt, trainer, monitor.timed(batches), steps, monitor, checkpoints, stop)
+        finally:
+            monitor.close()
+    if stop.signal:
+        log.info("stopped at step %d; --continue_train goes on from there", trainer.clock.step)
+    return stop.status
+
+
+def _fit(opt: Options, trainer: Trainer, batches, steps: int, monitor: Monitor, checkpoints: Checkpoints, stop) -> None:
+    """The loop with what happens around each step: report, save, stop."""
+    saving = _Saving(opt, trainer, monitor, checkpoints)
+
+    def after_step(losses: dict, visuals: dict) -> bool:
+        monitor.record(trainer.clock, losses, visuals)
+        stopping = trainer.processes.any(stop.signal is not None)
+        if stopping or trainer.clock.step >= steps or saving.is_due():
+            saving.save()
+        return stopping
+
+    trainer.fit(batches, steps=steps, accumulate=opt.accumulate, samples_per_step=opt.batch_size, after_step=after_step)
+
+
+class _Saving:
+    """When checkpoints are due, and which one is the best."""
+
+    def __init__(self, opt: Options, trainer: Trainer, monitor: Monitor, checkpoints: Checkpoints):
+        self.opt, self.trainer, self.monitor, self.checkpoints = opt, trainer, monitor, checkpoints
+        self.best = checkpoints.best_value()
+
+    def is_due(self) -> bool:
+        clock, epochs = self.trainer.clock, self.opt.save_every_epochs
+        if not epochs:
+            return clock.step % self.opt.save_every == 0
+        before = (clock.samples - self.opt.batch_size) // clock.epoch_size
+        return clock.epoch // epochs > before // epochs
+
+    def save(self) -> None:
+        self.monitor.report(self.trainer.clock)
+        self.checkpoints.save(self.trainer)
+        value = self.monitor.averages.get(self.opt.best_by)
+        if self.opt.best_by and value is None:
+            raise UserError(f"--best_by {self.opt.best_by}: the losses are {', '.join(self.monitor.averages)}")
+        if value is not None and (self.best is None or value < self.best):
+            self.best = value
+            self.checkpoints.save(self.trainer, "best", value=value)
+
+
+def _build_family(opt: Options) -> Any:
+    family = find_family(opt.model)(opt)
+    needed = set(family.networks())
+    family.prepare_training(opt)
+    family.train()
+    if opt.init_from:
+        path = load_networks(family, opt.init_from, needed=needed)
+        log.info("starting with the weights of %s", path)
+    return family
+
+
+def _refuse_to_start_over(folder: Path, opt: Options) -> None:
+    if opt.continue_train and opt.init_from:
+        raise UserError("--continue_train continues a run, --init_from begins one: give one of them")
+    if opt.continue_train and not folder.is_dir():
+        raise UserError(f"--continue_train: there is no run {folder}; runs: {_runs(folder.parent)}")
+    if (folder / "log.jsonl").exists() and not (opt.continue_train or opt.init_from):
+        raise UserError(
+            f"{folder} holds a run already: continue it with --continue_train, choose another --name, or remove it"
+        )
+
+
+def _runs(folder: Path) -> str:
+    return ", ".join(sorted(path.name for path in folder.glob("*") if path.is_dir())) or "none"
+
+
+def _prepare_folder(folder: Path, opt: Options, processes: Processes) -> None:
+    if processes.is_main:
+        folder.mkdir(parents=True, exist_ok=True)
+        if opt.init_from and (folder / "log.jsonl").exists():
+            _set_aside(folder)
+        remove_leftovers(folder)
+        write_text(folder / "options.yaml", options_as_yaml(opt))
+    processes.wait()
+
+
+def _set_aside(folder: Path) -> None:
+    """Keep what an earlier run left in a folder that --init_from begins anew."""
+    number = 1 + len(list(folder.glob("previous_*")))
+    place = folder / f"previous_{number}"
+    place.mkdir()
+    for path in [path for path in folder.iterdir() if not path.name.startswith("previous_")]:
+        path.rename(place / path.name)
+    log.info("the run that was in %s is now in %s", folder, place)
+
+
+def _number_of_steps(opt: Options, samples: int) -> int:
+    limits = [opt.steps, opt.epochs and math.ceil(opt.epochs * samples / opt.batch_size)]
+    if not any(limits):
+        raise UserError("how long to train? give --epochs or --steps")
+    return min(limit for limit in limits if limit)
+
+
+def _sinks(opt: Options, folder: Path, step: int) -> list[Sink]:
+    sinks: list[Sink] = [LogFile(folder / "log.jsonl", step), PictureFolder(folder / "pictures")]
+    if opt.tensorboard:
+        sinks.append(TensorBoard(folder / "tensorboard", step))
+    if opt.visdom:
+        try:
+            environment = opt.display_env or opt.name
+            sinks.append(
+                Visdom(opt.display_server, opt.display_port, environment, options_as_yaml(opt), folder / "visdom")
+            )
+        except (ImportError, OSError) as error:
+            log.warning("no visdom: %s (--visdom=no says so without this warning)", error)
+    return sinks
+
+
+def _batches(opt: Options, dataset, trainer: Trainer, folder: Path):
+    processes = trainer.processes
+    sampler = EndlessSampler(
+        len(dataset), opt.batch_size, start=trainer.clock.samples, seed=opt.seed,
+        rank=processes.rank, world=processes.world, parts=opt.accumulate,
+    )  # fmt: skip
+    return endless_batches(
+        dataset, sampler, workers=opt.nThreads, pin_memory=processes.device.type == "cuda",
+        bad_samples=BadSamples(folder / "bad_samples.txt", len(dataset), opt.max_bad),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run_main(main)
