@@ -25,3 +25,22 @@ def _lower_chain(ordered: np.ndarray) -> list[np.ndarray]:
 
 def _turns_left(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
     return (b[0] - a[0]) * (c[1] - a[1]) > (b[1] - a[1]) * (c[0] - a[0])
+
+
+def nearest_pose(source: np.ndarray, candidates: list[np.ndarray | None]) -> tuple[int, list[float | None]]:
+    """Which set of landmarks is most like the source's in pose and expression, wherever and however large; and scores.
+
+    A set that is None, or lies in one line, has no score. Where none has one, the first is taken.
+    """
+    wanted = _centred(source)
+    scores: list[float | None] = []
+    for candidate in candidates:
+        shape = None if wanted is None or candidate is None else _centred(candidate)
+        scores.append(None if shape is None else float(((shape - wanted) ** 2).sum()))
+    known = [index for index, score in enumerate(scores) if score is not None]
+    return min(known, key=lambda index: scores[index], default=0), scores
+
+
+def _centred(points: np.ndarray) -> np.ndarray | None:
+    area = hull_area(points)
+    return (points - points.mean(0)) / area**0.5 if area > 0 else None

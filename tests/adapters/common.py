@@ -1,0 +1,109 @@
+"""What the adapters of all families share: folders of reference cases, kinds of cases, formula weights, comparing."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from reference.formula import fill
+from torch import nn
+
+Case = dict[str, Any]
+Computed = dict[str, Any]
+DESCRIPTIONS = ("calls", "call", "what")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One folder with cases.json and cases.npz, what the original computes."""
+
+    folder: Path
+
+    @property
+    def family(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        return json.loads((self.folder / "cases.json").read_text(encoding="utf-8"))
+
+    @property
+    def cases(self) -> list[Case]:
+        return self.document["cases"]
+
+    @cached_property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        return np.load(self.folder / "cases.npz")
+
+
+class Kinds:
+    """The kinds of cases that a family's adapter knows: a function for each, which returns {output: value}."""
+
+    def __init__(self):
+        self._functions: dict[str, Callable] = {}
+
+    def __call__(self, *beginnings: str) -> Callable:
+        """Register a function for cases whose name, or else whose description, begins with one of these texts."""
+
+        def register(function: Callable) -> Callable:
+            self._functions |= dict.fromkeys(beginnings, function)
+            return function
+
+        return register
+
+    def find(self, case: Case) -> Callable:
+        """The function for a case; a LookupError, and so a failure, where no adapter knows it."""
+        for text in (case["name"], *(str(case[key]) for key in DESCRIPTIONS if key in case)):
+            known = [beginning for beginning in self._functions if text.startswith(beginning)]
+            if known:
+                return self._functions[max(known, key=len)]
+        raise LookupError(f"no adapter knows the kind of case {case['name']!r}; there are {sorted(self._functions)}")
+
+
+def fill_weights(
+    network: nn.Module, seed: int, gain: float = 1.0, keep: Iterable[str] = (), scale: Mapping[str, float] | None = None
+) -> None:
+    """Formula weights for every entry but those ending in one of `keep`; those ending in a key of `scale` times it."""
+    state = network.state_dict()
+    values = fill({name: tuple(tensor.shape) for name, tensor in state.items()}, seed, gain, tuple(keep))
+    for ending, factor in (scale or {}).items():
+        for name in [name for name in values if name.endswith(ending)]:
+            values[name] = values[name] * np.float32(factor)
+    network.load_state_dict({**state, **{name: torch.from_numpy(np.asarray(value)) for name, value in values.items()}})
+
+
+def take(array: np.ndarray, index: str) -> np.ndarray:
+    """The part of an array that a text such as "[..., ::4, 1:3]" stands for."""
+    return array[tuple(_one_index(part.strip()) for part in index.strip("[] ").split(",") if part.strip())]
+
+
+def _one_index(part: str) -> Any:
+    if part == "...":
+        return Ellipsis
+    if ":" not in part:
+        return int(part)
+    return slice(*(int(number) if number.strip() else None for number in part.split(":")))
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A computed value as numpy array."""
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+
+
+def assert_close(name: str, got: np.ndarray, expected: np.ndarray, allowed: Any) -> None:
+    """Fail where the difference exceeds what is allowed (a number or an array), and say where it is worst."""
+    assert got.shape == expected.shape, f"{name}: shape {got.shape}, expected {expected.shape}"
+    got, expected = got.astype(np.float64), np.asarray(expected, np.float64)
+    difference = np.where(np.isnan(got) & np.isnan(expected), 0.0, np.abs(got - expected))
+    excess = np.broadcast_to(np.nan_to_num(difference, nan=np.inf) - allowed, difference.shape)
+    if excess.size and excess.max() > 0:
+        where = np.unravel_index(int(excess.argmax()), excess.shape)
+        raise AssertionError(
+            f"{name}: {got[where]} at {tuple(map(int, where))}, expected {expected[where]}; difference "
+            f"{difference[where]:.3g}, allowed {np.broadcast_to(allowed, excess.shape)[where]:.3g}; "
+            f"{(excess > 0).sum()} of {excess.size} values are off"
+        )

@@ -1,0 +1,518 @@
+"""Cases of the first order motion model."""
+
+import re
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from reference import formula
+from torch import Tensor
+
+from adapters.common import Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights, take
+from data.augment import crop, flip, jitter, rescale, rotate
+from data.frames import listed_pairs, random_pairs, random_split
+from models.fomm.family import FirstOrderMotion
+from models.fomm.normalisation import movement_scale, normalise
+from models.parts.blocks import AntiAliasDown, ImagePyramid
+from models.parts.keypoints import KeyPoints, gaussian_maps
+from models.parts.losses import PerceptualPyramid
+from models.parts.vgg import Vgg19
+from models.parts.warps import PlaneTransform, coordinate_grid
+from options import parse
+from util.epoch_log import epoch_line
+from util.geometry import nearest_pose
+from util.metrics import average_embedding_distance, average_keypoint_distance, body_keypoint_distance
+from util.resizing import resize, to_bytes, to_floats
+from util.visualisation import draw_points, enlarge, mask_columns, strip
+
+KINDS = Kinds()
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "fomm"
+
+
+# --- inputs, weights, configurations ----------------------------------------------------------------------------------
+
+
+def make_input(spec: dict[str, Any], literal: dict[str, Any] | None = None) -> np.ndarray:
+    """The array that an input of a case describes, in the layout of `then`."""
+    make = formula.image if spec["from"] == "formula.image" else formula.values
+    x = make(spec["name"], spec["shape"], spec["seed"])
+    then = spec.get("then", "")
+    if "h w 3" in then:
+        x = np.moveaxis(x, -3, -1)
+    names = {"x": x, "eye": np.eye, "clip": np.clip, "rint": np.rint, "uint8": np.uint8, "float32": np.float32}
+    expression = re.search(r"(?:float32|uint8)\(.*|^x .*", then)
+    # The files spell out the arithmetic; it is evaluated as it stands, with these names only.
+    return np.asarray(eval(expression[0], {"__builtins__": {}}, names | (literal or {}))) if expression else x
+
+
+def inputs_of(case: Case) -> dict[str, Tensor]:
+    """The inputs of a case that are arrays, in float32."""
+    constants = case.get("literal", {}).get("transform_params", {})
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(make_input(spec, constants), np.float32))
+        for name, spec in case["inputs"].items()
+        if isinstance(spec, dict)
+    }
+
+
+def key_points(inputs: dict[str, Tensor], name: str) -> KeyPoints:
+    return KeyPoints(inputs[f"{name}.value"], inputs.get(f"{name}.jacobian"))
+
+
+def make_family(case: Case, training: bool, **options: Any) -> FirstOrderMotion:
+    """The family of a case's configuration, holding the case's weights."""
+    config = case["config"]
+    base, changes = (config, {}) if isinstance(config, str) else (config["base"], config.get("changes", {}))
+    path = next(p for p in (CONFIGS / f"{base}.yaml", CONFIGS / f"{base.removesuffix('-256')}.yaml") if p.is_file())
+    options["align_corners"] = case.get("grid_sample_align_corners", True)
+    weights = dict(case.get("weights", {}))
+    vgg = weights.pop("vgg19", None)
+    options["vgg19"] = vgg19_file(vgg["seed"], vgg["gain"]) if vgg else None
+    options["no_perceptual"] = vgg is None
+    words = [f"--{key}={_as_word(value)}" for key, value in (changes | options).items() if value is not None]
+    opt = parse(["--model=fomm", f"--config={path}", *words], training=True)
+    family = FirstOrderMotion(opt)
+    family.prepare_training(opt)
+    for network, spec in weights.items():
+        fill_weights(getattr(family, network), **spec)
+    return family.train(training)
+
+
+def _as_word(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@cache
+def vgg19_file(seed: int, gain: float) -> str:
+    """A file in torchvision's layout that holds formula weights."""
+    network = Vgg19()
+    fill_weights(network, seed, gain)
+    path = Path(tempfile.mkdtemp(prefix="grimace")) / "vgg19.pth"
+    torch.save(network.state_dict(), path)
+    return str(path)
+
+
+# --- comparing --------------------------------------------------------------------------------------------------------
+
+
+def compare(reference: Reference, case: Case, computed: Computed) -> None:
+    """Every output that the case names, within its tolerance; or its expected facts."""
+    if "expected" in case:
+        compare_facts(case["name"], computed["expected"], case["expected"])
+    for key, spec in case.get("outputs", {}).items():
+        name = key.split("/", 1)[1]
+        assert name in computed, f"{case['name']}: the adapter computes no output {name!r}"
+        got = as_array(computed[name])
+        assert list(got.shape) == spec["shape"], f"{key}: shape {got.shape}, expected {spec['shape']}"
+        expected = reference.arrays[key]
+        got = take(got, spec["stored"]) if "stored" in spec else got
+        assert_close(key, got, expected, allowed(spec["tolerance"], expected, case.get("notes", "")))
+
+
+def allowed(tolerance: Any, expected: np.ndarray, notes: str) -> Any:
+    """The absolute difference that a tolerance permits, per element."""
+    if isinstance(tolerance, dict):
+        relative = np.asarray(next(iter(tolerance.values())), np.float64)
+        relative = relative[:, None] if "relative per step" in tolerance else relative
+        return relative * np.abs(expected)
+    return 1 if "allowing +-1" in notes and tolerance == 0 else tolerance
+
+
+def compare_facts(name: str, got: Any, expected: Any) -> None:
+    """Nested lists, dictionaries, texts and numbers; numbers to 1e-4 where they are not whole."""
+    if isinstance(expected, dict):
+        assert set(got) == set(expected), f"{name}: {sorted(got)} instead of {sorted(expected)}"
+        for key in expected:
+            compare_facts(f"{name}.{key}", got[key], expected[key])
+    elif isinstance(expected, list):
+        assert len(got) == len(expected), f"{name}: {got} instead of {expected}"
+        for index, pair in enumerate(zip(got, expected, strict=True)):
+            compare_facts(f"{name}[{index}]", *pair)
+    elif isinstance(expected, float):
+        assert abs(got - expected) <= 1e-4 * abs(expected), f"{name}: {got} instead of {expected}"
+    else:
+        assert got == expected, f"{name}: {got!r} instead of {expected!r}"
+
+
+# --- building blocks --------------------------------------------------------------------------------------------------
+
+
+@KINDS("antialias", "anti-alias")
+def antialias(case: Case) -> Computed:
+    frame = inputs_of(case)["x"]
+    computed = {}
+    for scale in {key.rsplit("_", 1)[1] for key in case["outputs"]}:
+        down = AntiAliasDown(frame.shape[1], float(scale))
+        computed |= {f"kernel_{scale}": down.weight[0, 0], f"out_{scale}": down(frame)}
+    return computed
+
+
+@KINDS("gaussian", "coordinate grid")
+def gaussian(case: Case) -> Computed:
+    value, size = inputs_of(case)["value"], tuple(case["inputs"]["spatial_size"])
+    return {
+        "grid": coordinate_grid(*size, like=value),
+        "map": gaussian_maps(value, size, 0.01),
+        "wide": gaussian_maps(value, size, 0.1),
+    }
+
+
+@KINDS("transform", "random transform")
+def transform(case: Case) -> Computed:
+    given = inputs_of(case)
+    frame, points = given["frame"], given["points"]
+    whole = PlaneTransform(given["theta"], given["control_params"])
+    affine = PlaneTransform(given["theta"])
+    size = frame.shape[-2:]
+    grid = coordinate_grid(*size, like=points).flatten(0, 1).expand(len(frame), -1, -1)
+    return {
+        "grid": whole.points(grid).unflatten(1, size),
+        "points": whole.points(points),
+        "jacobian": whole.jacobian(points),
+        "frame_corners": whole.frame(frame, align_corners=True),
+        "frame_centres": whole.frame(frame, align_corners=False),
+        "affine_points": affine.points(points),
+        "affine_jacobian": affine.jacobian(points),
+    }
+
+
+@KINDS("perceptual", "VGG-19 taps")
+@torch.no_grad()
+def perceptual(case: Case) -> Computed:
+    given, spec = inputs_of(case), next(iter(case["weights"].values()))
+    network = Vgg19()
+    fill_weights(network, spec["seed"], spec["gain"])
+    loss = PerceptualPyramid(network, case["inputs"]["scales"], [10] * 5)
+    maps = network(given["a"])
+    return {
+        "distance": torch.stack([torch.stack(row) for row in loss.distances(given["a"], given["b"])]),
+        "total": loss(given["a"], given["b"])["perceptual"],
+        **{f"tap{index}": feature for index, feature in enumerate(maps)},
+    }
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+@KINDS("kp_detector", "key-point detector")
+@torch.no_grad()
+def kp_detector(case: Case) -> Computed:
+    kp = make_family(case, training=False).kp_detector(inputs_of(case)["frame"])
+    return {"value": kp.value, "jacobian": kp.jacobian}
+
+
+@KINDS("dense_motion", "dense motion")
+@torch.no_grad()
+def dense_motion(case: Case) -> Computed:
+    given = inputs_of(case)
+    generator = make_family(case, training=False).generator
+    source, driving = key_points(given, "dm.source"), key_points(given, "dm.driving")
+    return generator.motion(generator.encode(given["source"]), source, driving)._asdict()
+
+
+@KINDS("generator", "detector on source and driving")
+@torch.no_grad()
+def generator(case: Case) -> Computed:
+    given = inputs_of(case)
+    family = make_family(case, training=False)
+    kp_source, kp_driving = family.kp_detector(given["source"]), family.kp_detector(given["driving"])
+    prediction, motion = family.generator(given["source"], kp_source, kp_driving)
+    count = len(given["driving"])
+    return {
+        **(motion._asdict() if motion else {}),
+        "prediction": prediction,
+        "deformed": family.generator.deformed(given["source"], motion) if motion else None,
+        "kp_source_value": kp_source.value.expand(count, -1, -1),
+        "kp_driving_value": kp_driving.value,
+    }
+
+
+@KINDS("discriminator", "image pyramid at the discriminator scales")
+@torch.no_grad()
+def discriminator(case: Case) -> Computed:
+    given = inputs_of(case)
+    network = make_family(case, training=False).discriminator
+    frame = given["frame"]
+    kp = KeyPoints(given["kp value"]) if "kp value" in given else None
+    scales = [name.replace("-", ".") for name in network.discs]
+    computed = {}
+    for scale, (maps, prediction) in network(ImagePyramid(scales)(frame), kp).items():
+        computed[f"prediction_map_{scale}"] = prediction
+        computed |= {f"feature_map_{scale}_{index}": feature for index, feature in enumerate(maps)}
+    return computed
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+@KINDS("train", "training steps")
+def train(case: Case) -> Computed:
+    given, family = inputs_of(case), make_family(case, training=True)
+    optimizers = family.optimizers()
+    seen = Watched(family)
+    rows, computed = [], {}
+    for index in range(case["outputs"][f"{case['name']}/losses"]["shape"][0]):
+        script = PlaneTransform(given[f"step{index} theta"], given.get(f"step{index} control_params"))
+        family.equivariance.draw = lambda _, script=script: script
+        batch = {"source": given[f"step{index}.source"], "driving": given[f"step{index}.driving"]}
+        losses: dict[str, Tensor] = {}
+        for names, terms in family.training_step(batch, clock=None):
+            losses |= terms
+            update(optimizers, names, terms)
+            if index == 0:
+                computed |= seen.after_update(names)
+            clear(optimizers)
+        rows.append([losses[name].item() for name in case["loss_columns"]])
+    computed |= {
+        "losses": np.array(rows),
+        "final_bias": family.generator.final.bias,
+        **of_discriminator(family),
+    }
+    return computed
+
+
+def update(optimizers: dict, names: str | tuple[str, ...], terms: dict[str, Tensor]) -> None:
+    """One update as the engine does it: gradients for the named optimizers only."""
+    names = (names,) if isinstance(names, str) else names
+    parameters = [p for name in names for group in optimizers[name].param_groups for p in group["params"]]
+    sum(terms.values()).backward(inputs=parameters)
+    for name in names:
+        optimizers[name].step()
+
+
+def clear(optimizers: dict) -> None:
+    for optimizer in optimizers.values():
+        optimizer.zero_grad()
+
+
+def of_discriminator(family: FirstOrderMotion) -> Computed:
+    state = family.discriminator.state_dict()
+    names = {"disc_bias": "discs.1.conv.bias", "weight_u": "discs.1.down_blocks.1.conv.weight_u"}
+    return {key: state[name].clone() for key, name in names.items() if name in state}
+
+
+class Watched:
+    """Records what the networks of a family compute in the first step."""
+
+    def __init__(self, family: FirstOrderMotion):
+        self.family, self.kps, self.predictions = family, [], []
+        family.kp_detector.register_forward_hook(lambda module, args, kp: self.kps.append(kp.detach()))
+        family.generator.register_forward_hook(lambda module, args, out: self.predictions.append(out[0].detach()))
+
+    def after_update(self, names: str | tuple[str, ...]) -> Computed:
+        """What is to be seen after an update of the first step, gradients included."""
+        family = self.family
+        if names == "discriminator":
+            last = family.discriminator.discs["1"].conv
+            return {"grad_disc": next(p.grad for p in last.parameters() if p.ndim == 4)}
+        detector, generator = family.kp_detector, family.generator
+        return {
+            "kp_driving": self.kps[1].value,
+            "jacobian_driving": self.kps[1].jacobian,
+            "transformed_kp": self.kps[2].value,
+            "prediction": self.predictions[0],
+            "running_mean": detector.predictor.decoder.up_blocks[-1].norm.running_mean.clone(),
+            "running_var": generator.bottleneck[-1].norm2.running_var.clone(),
+            "grad_final": generator.final.weight.grad,
+            "grad_mask": generator.dense_motion_network.mask.weight.grad,
+            "grad_jacobian": detector.jacobian.bias.grad,
+            "grad_kp": detector.kp.weight.grad,
+        }
+
+
+# --- animation --------------------------------------------------------------------------------------------------------
+
+
+@KINDS("normalise", "key-point normalisation")
+def normalised(case: Case) -> Computed:
+    given = inputs_of(case)
+    source, driving, initial = (key_points(given, f"norm.{name}") for name in ("source", "driving", "initial"))
+    scale = movement_scale(source, initial)
+    computed = {"scale": np.float64(scale)}
+    for name in {key.split("/")[1].rsplit("_", 1)[0] for key in case["outputs"] if not key.endswith("/scale")}:
+        kp = normalise(
+            source,
+            driving,
+            initial,
+            scale=scale if "scaled" in name else 1.0,
+            movement="relative" in name,
+            jacobian="value_only" not in name,
+        )
+        computed |= {f"{name}_value": kp.value, f"{name}_jacobian": kp.jacobian}
+    return computed
+
+
+@KINDS("animate", "whole animation loop")
+@torch.no_grad()
+def animate(case: Case) -> Computed:
+    given, how = inputs_of(case), case["literal"]
+    family = make_family(
+        case,
+        training=False,
+        relative=how["relative"],
+        relative_jacobian=how["relative"],
+        adapt_scale=how["adapt_movement_scale"],
+    )
+    source, driving = given["source"].movedim(-1, 0)[None], given["driving"].movedim(-1, 1)
+    start = how.get("best_frame")
+    if start is None:
+        frames = stream(family, source, driving)
+    else:
+        backward = stream(family, source, driving[: start + 1].flip(0)).flip(0)
+        frames = torch.cat([backward, stream(family, source, driving[start:])[1:]])
+    return {"frames": frames.movedim(1, -1)}
+
+
+def stream(family: FirstOrderMotion, source: Tensor, driving: Tensor) -> Tensor:
+    """The frames of a clip, the driving video cut into pieces of three."""
+    state, frames = family.encode_source({"image": source}), []
+    for piece in driving.split(3):
+        made, state = family.animate(state, {"image": piece})
+        frames.append(made)
+    return torch.cat(frames)
+
+
+# --- around the networks ----------------------------------------------------------------------------------------------
+
+
+@KINDS("pictures", "visualisation strip")
+def pictures(case: Case) -> Computed:
+    given = {name: as_array(value) for name, value in inputs_of(case).items()}
+    picture = {name: np.moveaxis(value, -3, -1) for name, value in given.items() if value.ndim > 3}
+    size = picture["source frame"].shape[1:3]
+
+    def pointed(frame: str, points: str) -> np.ndarray:
+        return draw_points(picture[frame], given[points], radius=3)
+
+    source, driving = pointed("source frame", "source"), pointed("driving frame", "driving")
+    ending = [
+        pointed("prediction", "norm"),
+        picture["prediction"],
+        np.repeat(enlarge(picture["occlusion_map"], size), 3, axis=-1),
+    ]
+    masks = mask_columns(given["mask"], picture["sparse_deformed"], size, "gist_rainbow")
+    whole = [source, pointed("transformed frame", "transformed"), driving, picture["deformed"], *ending, *masks]
+    return {
+        "all": strip(whole, draw_border=True).astype(np.int64),
+        "animation": strip([source, driving, *ending], draw_border=True).astype(np.int64),
+    }
+
+
+@KINDS("resizing", "how pictures are resized")
+def resizing(case: Case) -> Computed:
+    quantised = make_input(case["inputs"]["quantised"])
+    computed = {"video_bytes": to_bytes(quantised), "png_bytes": to_bytes(quantised, truncate=True)}
+    spec = case["inputs"]["a"]["then"]
+    for name, output in {"a": "down", "b": "up", "c": "strong"}.items():
+        picture = make_input(case["inputs"][name] | {"then": spec})
+        computed[output] = resize(picture, case["outputs"][f"{case['name']}/{output}"]["shape"][:2])
+    return computed
+
+
+@KINDS("augment", "augmentations")
+def augmented(case: Case) -> Computed:
+    frames = [make_input(spec) for spec in case["inputs"]["frames"]]
+    adjustments = [("brightness", 1.07), ("saturation", 0.93), ("hue", 0.04), ("contrast", 1.05)]
+    computed = {
+        "jitter": jitter(frames, adjustments),
+        "jitter_reversed": jitter(frames, adjustments[::-1]),
+        "shrunk": rescale(frames, 0.9),
+        "grown": rescale(frames, 1.1),
+        "grown_bilinear": rescale(frames, 1.1, "bilinear"),
+        "rotated": rotate(frames, 10),
+        "cropped": crop(frames, (20, 24), draw=lambda low, high: (low + high) // 2),
+        "padded": crop(frames, (31, 40)),
+    }
+    return {name: np.stack([to_floats(frame) for frame in made]) for name, made in computed.items()}
+
+
+@KINDS("flip", "random flip")
+def flips(case: Case) -> Computed:
+    frames = [np.array([[[2 * i], [2 * i + 1]]]) for i in range(case["given"]["frames"])]
+    results = []
+    for row in case["expected"]:
+        made = flip(frames, row["time_flip"], row["horizontal_flip"], draw=iter(row["draws"]).__next__)
+        order, mirrored = [int(frame.min()) // 2 for frame in made], bool(made[0][0, 0, 0] % 2)
+        results.append(row | {"order": order, "mirrored": mirrored})
+    return {"expected": results}
+
+
+@KINDS("random_pairs", "pairs for animation")
+def pairs(case: Case) -> Computed:
+    key = "pairs (driving, source)"
+    made = [random_pairs(row["videos"], row["num_pairs"], case["given"]["seed"]) for row in case["expected"]]
+    return {
+        "expected": [
+            row | {key: [list(pair) for pair in drawn]} for row, drawn in zip(case["expected"], made, strict=True)
+        ]
+    }
+
+
+@KINDS("random_split", "train / test split")
+def split(case: Case) -> Computed:
+    rows = []
+    for row in case["expected"]:
+        names = [f"v{index:02}" for index in range(row["videos"])]
+        train_names, test_names = random_split(names, row["random_seed"], case["given"].get("test_size", 0.2))
+        rows.append(row | {"train": train_names, "test": test_names})
+    return {"expected": rows}
+
+
+@KINDS("listed_pairs", "pairs from a csv")
+def pairs_of_a_list(case: Case) -> Computed:
+    given, key = case["given"], "pairs (driving, source)"
+    rows = [tuple(row) for row in given["rows (source, driving)"]]
+    made = [listed_pairs(rows, given["videos"], row["num_pairs"]) for row in case["expected"]]
+    return {
+        "expected": [
+            row | {key: [list(pair) for pair in kept]} for row, kept in zip(case["expected"], made, strict=True)
+        ]
+    }
+
+
+@KINDS("best_frame", "frame of the driving video")
+def best_frame(case: Case) -> Computed:
+    given = case["given"]
+    names = {"float32": np.float32, "formula": formula}
+    names["base"] = eval(given["base"], {"__builtins__": {}}, names)
+    source = eval(given["source"], {"__builtins__": {}}, names)
+    rule = given["landmarks of frame i"]
+    frames = [eval(rule.replace("<i>", str(i)), {"__builtins__": {}}, names | {"i": i}) for i in range(given["frames"])]
+    best, scores = nearest_pose(source, frames)
+    return {"expected": {"best": best, "scores": scores}}
+
+
+@KINDS("metrics", "AKD of faces")
+def metrics(case: Case) -> Computed:
+    given = case["given"]
+    seed, count = given["seed"], given["frames"]
+
+    def drawn(name: str, *shape: int) -> list[np.ndarray]:
+        return [formula.values(f"metric.{name}.{i}", shape, seed) for i in range(count)]
+
+    real = [x * 30 + 128 for x in drawn("real", 68, 2)]
+    fake = [a + 2 * b for a, b in zip(real, drawn("fake", 68, 2), strict=True)]
+    joints = [x * 30 + 128 for x in drawn("joints", 18, 2)]
+    made = [a + 3 * b for a, b in zip(joints, drawn("fakejoints", 18, 2), strict=True)]
+    joints = [np.where(x[:, None] > 0.8, -1, a) for a, x in zip(joints, drawn("missing", 18), strict=True)]
+    made = [np.where(x[:, None] > 0.6, -1, a) for a, x in zip(made, drawn("fakemissing", 18), strict=True)]
+    identity = drawn("identity", 128)
+    copied = [a + 0.1 * b for a, b in zip(identity, drawn("fakeidentity", 128), strict=True)]
+    one_missing = [None if index == 1 else points for index, points in enumerate(fake)]
+    expected = {
+        "akd_face": [average_keypoint_distance(fake, real)],
+        "akd_face_one_missing": [average_keypoint_distance(one_missing, real)],
+        "akd_mkr_body": list(body_keypoint_distance(made, joints)),
+        "aed": [average_embedding_distance(copied, identity)],
+    }
+    return {"expected": expected}
+
+
+@KINDS("log_line", "line of log.txt")
+def log_line(case: Case) -> Computed:
+    iterations = case["given"]["iterations"]
+    averages = {name: float(np.mean([losses[name] for losses in iterations])) for name in iterations[0]}
+    return {"expected": epoch_line(case["given"]["epoch"], averages)}

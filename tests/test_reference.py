@@ -1,0 +1,38 @@
+"""Every case of tests/reference/<family>/cases.json: what the original implementations compute.
+
+GRIMACE_REFERENCE=DIR runs DIR/<family>/cases.json too. A kind of case that no adapter knows fails.
+"""
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+from adapters.common import Case, Reference
+
+
+def _references() -> list[Reference]:
+    places = [Path(__file__).parent / "reference"]
+    if os.environ.get("GRIMACE_REFERENCE"):
+        places.append(Path(os.environ["GRIMACE_REFERENCE"]))
+        assert any(places[-1].glob("*/cases.json")), f"GRIMACE_REFERENCE={places[-1]}: no folder there has a cases.json"
+    return [Reference(path.parent) for place in places for path in sorted(place.glob("*/cases.json"))]
+
+
+def _parameters() -> list:
+    counts: dict[str, int] = {}
+    parameters = []
+    for reference in _references():
+        for case in reference.cases:
+            name = f"{reference.family}-{case['name']}"
+            counts[name] = counts.get(name, 0) + 1
+            suffix = f"-again{counts[name]}" if counts[name] > 1 else ""
+            parameters.append(pytest.param(reference, case, id=name + suffix))
+    return parameters
+
+
+@pytest.mark.parametrize(("reference", "case"), _parameters())
+def test_case(reference: Reference, case: Case):
+    adapter = importlib.import_module(f"adapters.{reference.family}")
+    compute = adapter.KINDS.find(case)
+    adapter.compare(reference, case, compute(case))
