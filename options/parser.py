@@ -114,8 +114,9 @@ class OptionParser:
         """The default of an option after family and dataset had their say."""
         return self.overrides.get(name, self.declared[name])
 
-    def defaults(self) -> dict[str, Any]:
-        unknown = set(self.overrides) - set(self.actions)
+    def defaults(self, other: "OptionParser") -> dict[str, Any]:
+        """All defaults. What set_defaults names must be an option of this command or of the other one."""
+        unknown = set(self.overrides) - set(self.actions) - set(other.actions)
         if unknown:
             raise KeyError(f"set_defaults for options that nobody declares: {sorted(unknown)}")
         return {name: self.default(name) for name in self.actions}

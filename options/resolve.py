@@ -1,5 +1,6 @@
 """From a command line to resolved options: which family, which dataset, which values."""
 
+from argparse import SUPPRESS
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def parse(arguments: list[str], training: bool) -> Options | None:
         print(parser.format_help())
         return None
     other = _build_parser(first, files, not training)
-    values = parser.defaults()
+    values = parser.defaults(other)
     for path, content in files:
         values |= _values_of(path, content, parser, other)
     values |= parser.parse(arguments)
@@ -65,7 +66,7 @@ def _first_look(arguments: list[str], training: bool) -> dict[str, Any]:
     parser = OptionParser("", "")
     add_shared_options(parser, training)
     _add_help(parser)
-    return parser.defaults() | {"explicit": parser.parse(arguments, strict=False)}
+    return parser.defaults(parser) | {"explicit": parser.parse(arguments, strict=False)}
 
 
 def _option_files(first: dict[str, Any], training: bool) -> list[tuple[Path, dict]]:
@@ -137,7 +138,7 @@ def _dataset_mode(first: dict[str, Any], files: list[tuple[Path, dict]], parser:
 
 
 def _add_help(parser: OptionParser) -> None:
-    parser.parser.add_argument("-h", "--help", action="store_true", help="show this text and stop")
+    parser.parser.add_argument("-h", "--help", action="store_true", default=SUPPRESS, help="show this text and stop")
 
 
 def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionParser) -> dict[str, Any]:

@@ -1,0 +1,221 @@
+"""Options: precedence, typed values, both YAML forms, and errors that help."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+import yaml
+
+from models import family_names
+from options import options_as_yaml, parse
+from options.files import read_yaml
+from util.errors import UserError
+from util.values import boolean, integer, list_of, number, one_of, pairs_of, text
+
+TOY = ["--model=tests.toys:Joint"]
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    monkeypatch.chdir(tmp_path)
+
+
+def resolved(arguments, training=True):
+    return parse([*TOY, *arguments], training)
+
+
+def write(name, content):
+    Path(name).write_text(content)
+    return f"--config={name}"
+
+
+@pytest.mark.parametrize(
+    ("convert", "value", "expected"),
+    [
+        (integer, "12", 12),
+        (integer, 12.0, 12),
+        (integer, "1e6", 1000000),
+        (integer, "123456789012345678901", 123456789012345678901),
+        (number, "1e-4", 1e-4),
+        (number, 2, 2.0),
+        (boolean, "Yes", True),
+        (boolean, "off", False),
+        (boolean, 0, False),
+        (text, 12, "12"),
+        (one_of("yes", "no", "auto"), True, "yes"),
+        (list_of(integer), "2,3", [2, 3]),
+        (list_of(integer), [2, 3], [2, 3]),
+        (list_of(integer), 2, [2]),
+        (list_of(integer), "", []),
+        (list_of(number), "[1, 0.5]", [1.0, 0.5]),
+        (pairs_of(integer, integer), "2=5,3=3", {2: 5, 3: 3}),
+        (pairs_of(integer, integer), {2: 5, "3": 3}, {2: 5, 3: 3}),
+    ],
+)
+def test_values(convert, value, expected):
+    assert convert(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("convert", "value"),
+    [
+        (integer, "2.5"),
+        (integer, True),
+        (integer, "many"),
+        (integer, None),
+        (number, "fast"),
+        (number, False),
+        (boolean, "maybe"),
+        (text, ["a"]),
+        (one_of("stop", "skip"), "halt"),
+        (list_of(integer), "2,x"),
+        (list_of(integer, 2), "1,2,3"),
+        (pairs_of(integer, integer), "2:5"),
+    ],
+)
+def test_bad_values(convert, value):
+    with pytest.raises(argparse.ArgumentTypeError):
+        convert(value)
+
+
+def test_precedence():
+    """defaults < family < dataset < YAML < command line"""
+    assert resolved([]).visdom is False, "the toy family's default"
+    assert resolved([]).samples == 20, "the toy dataset's default"
+    assert resolved([]).keep == 3, "the shared default"
+    config = write("a.yaml", "keep: 5\nsamples: 7\nvisdom: yes\n")
+    assert (resolved([config]).keep, resolved([config]).samples, resolved([config]).visdom) == (5, 7, True)
+    assert resolved([config, "--keep=1", "--no_visdom"]).keep == 1
+    assert resolved([config, "--keep=1", "--no_visdom"]).visdom is False
+
+
+@pytest.mark.parametrize("spelling", ["--batchSize=3", "--batch_size=3", "--train_params.batch_size=3"])
+def test_aliases_on_the_command_line(spelling):
+    assert resolved([spelling]).batch_size == 3
+
+
+def test_switches():
+    for words, expected in ((["--tensorboard"], True), (["--tensorboard=no"], False), (["--no-tensorboard"], False)):
+        assert resolved(words).tensorboard is expected
+    assert resolved(["--tensorboard", "no"]).tensorboard is False
+
+
+def test_gpu_ids():
+    assert resolved(["--gpu_id=0,1"]).gpu_id == [0, 1]
+    assert resolved(["--gpu_id", "-1"]).gpu_id == [-1]
+
+
+def test_nested_yaml_of_the_first_order_projects():
+    config = write(
+        "vox.yaml",
+        "dataset_params:\n  root_dir: data/vox-png\ntrain_params:\n  batch_size: 36\n  num_epochs: 100\n"
+        "  checkpoint_freq: 50\n",
+    )
+    opt = resolved([config])
+    assert (opt.dataroot, opt.batch_size, opt.epochs, opt.save_every_epochs) == ("data/vox-png", 36, 100, 50)
+    assert opt.name == "vox"
+    assert resolved([config, "--train_params.batch_size=2"]).batch_size == 2
+
+
+def test_both_forms_resolve_alike(capsys):
+    nested = write("nested.yaml", "dataset_params: {root_dir: a}\ntrain_params: {batch_size: 4, num_epochs: 2}\n")
+    flat = write("flat.yaml", "dataroot: a\nbatch_size: 4\nepochs: 2\n")
+    one, other = vars(resolved([nested, "--name=x"])), vars(resolved([flat, "--name=x"]))
+    assert {**one, "config": None} == {**other, "config": None}
+
+
+def test_printed_options_are_a_config(capsys):
+    assert resolved(["--print_config", "--gpu_id=0,1", "--steps=5", "--name=x"]) is None
+    printed = capsys.readouterr().out
+    again = parse([write("printed.yaml", printed)], True)
+    assert vars(again) | {"config": None} == vars(resolved(["--gpu_id=0,1", "--steps=5", "--name=x"]))
+    assert options_as_yaml(again) == printed
+
+
+def test_scientific_numbers_in_yaml():
+    path = Path("a.yaml")
+    path.write_text("a: 1e-4\nb: [1e-4, 2E5]\nc: 1.5e3\nd: e4\n")
+    assert read_yaml(path) == {"a": 1e-4, "b": [1e-4, 2e5], "c": 1500.0, "d": "e4"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--batchsize=3"], "--batchsize: there is no such option. Did you mean --batch_size"),
+        (["--batch_siz=3"], "Did you mean --batch_size"),
+        (["--train_params.batchsize=3"], "Did you mean --train_params.batch_size"),
+        (["--no_tensorbord"], "Did you mean --no_tensorboard"),
+        (["somewhere"], "'somewhere' is not expected here"),
+        (["--batch_size=many"], "--batch_size.*'many' is not a whole number"),
+        (["--on_nan=halt"], "'halt' is not one of stop, skip"),
+        (["--precision=fp61"], "did you mean fp16"),
+        (["--dataset_mode=frame"], "Did you mean frames"),
+        (["--config=absent.yaml"], "absent.yaml: there is no such file"),
+    ],
+)
+def test_errors_on_the_command_line(arguments, words):
+    with pytest.raises(UserError, match=words):
+        resolved(arguments)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("batchsize: 3", r"bad.yaml: batchsize: there is no such option. Did you mean batch_?[sS]ize"),
+        ("batch_size: [1, 2]", r"bad.yaml: batch_size: \[1, 2\] is not a whole number"),
+        ("train_params:\n  batch_siez: 3", "train_params.batch_siez.*Did you mean train_params.batch_size"),
+        ("batch_size: 3\nbatch_size: 4", "there twice"),
+        ("- a\n- b", "found a list"),
+        ("a: [", "not readable as YAML"),
+        ("keep: yes", "True is not a whole number"),
+    ],
+)
+def test_errors_in_a_file(content, words):
+    with pytest.raises(UserError, match=words):
+        resolved([write("bad.yaml", content)])
+
+
+def test_unknown_family_and_nested_file_of_nobody():
+    with pytest.raises(UserError, match=f"no such family.*There are: {', '.join(family_names())}"):
+        parse(["--model=fom"], True)
+    with pytest.raises(UserError, match="belong to none of the families"):
+        parse([write("other.yaml", "model_params: {foo_params: {}}\n")], True)
+
+
+def test_family_from_yaml_and_command_line():
+    config = write("a.yaml", "model: tests.toys:Chunks\n")
+    assert parse([config], True).model == "tests.toys:Chunks"
+    assert parse([config, *TOY], True).model == "tests.toys:Joint"
+
+
+def test_help(capsys):
+    assert parse(["--help"], True) is None
+    shared = capsys.readouterr().out
+    assert "--batch_size" in shared and "families (--model)" in shared and "--spoil_at" not in shared
+    assert resolved(["--help"]) is None
+    family = capsys.readouterr().out
+    assert "--spoil_at" in family and "--bad_sample" in family and "[20]" in family
+
+
+def test_training_options_travel_to_testing():
+    Path("result/run").mkdir(parents=True)
+    opt = resolved(["--name=run", "--width=9", "--steps=5", "--gpu_id=0,1"])
+    Path("result/run/options.yaml").write_text(options_as_yaml(opt))
+    assert yaml.safe_load(options_as_yaml(opt))["model"] == "tests.toys:Joint"
+    test = parse(["--name=run"], training=False)
+    assert (test.model, test.width, test.gpu_id) == ("tests.toys:Joint", 9, [0])
+    assert not hasattr(test, "steps")
+    assert parse(["--name=run", "--width=2"], training=False).width == 2
+    assert parse(["--checkpoint=result/run/latest-checkpoint.pth.tar"], training=False).width == 9
+    again = parse(["--name=run", "--continue_train", "--steps=9"], training=True)
+    assert (again.width, again.steps, again.continue_train) == (9, 9, True)
+    assert parse([*TOY, "--name=run"], training=True).width == 6
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("training", [True, False])
+def test_every_config_of_ours_resolves(path, training):
+    opt = parse([f"--config={path}"], training)
+    assert opt.name == path.name.split(".")[0]
