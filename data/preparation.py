@@ -110,6 +110,17 @@ def resize(frame: np.ndarray, size: tuple[int | None, int] | None) -> np.ndarray
     return cv2.resize(frame, (new_width, new_height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
+def square_around(
+    low: np.ndarray, high: np.ndarray, margin: float, size: tuple[int, int]
+) -> tuple[float, float, float]:
+    """Left, top and side of the square around a box, wider by a part of it on each side, moved into a picture of `size`
+    (height, width), and smaller where it does not fit."""
+    limits = np.array(size[::-1], dtype=np.float64)
+    side = min((high - low).max() * (1 + 2 * margin), *limits)
+    left, top = np.clip((low + high - side) / 2, 0, limits - side)
+    return float(left), float(top), float(side)
+
+
 def add_gpu_option(parser: argparse.ArgumentParser) -> None:
     """Add the options of detectors that can run on GPUs."""
     group = parser.add_argument_group("devices")

@@ -12,8 +12,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data import jobs
+from data.images import save_image
 from data.preparation import existing_folder, frames_at, named_videos, part_sizes, picture_size, positive, resize, split
-from data.video import frame_rate, open_video, write_image
+from data.video import frame_rate, open_video
+from data.video_reader import RATE_TEXT
 from util.errors import UserError, run_main
 
 EPILOG = """examples:
@@ -175,7 +177,8 @@ def extract(item: tuple[Path, Path], selection: Selection) -> None:
         chosen = range(len(video))[selection.first : selection.last : selection.every]
         digits = max(5, len(str(len(chosen))))
         for number, frame in enumerate(frames_at(video, chosen)):
-            write_image(temporary / f"{number:0{digits}d}{selection.suffix}", resize(frame, selection.size))
+            file = temporary / f"{number:0{digits}d}{selection.suffix}"
+            save_image(file, resize(frame, selection.size), text={RATE_TEXT: str(video.fps / selection.every)})
         if not any(temporary.iterdir()):
             raise UserError(f"{path}: has {len(video)} frames, none of them in --range")
 

@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data import jobs
-from data.preparation import existing_folder, picture_size, resize
+from data.preparation import existing_folder, picture_size, resize, square_around
 from data.video import VideoWriter, list_videos, natural_key, open_video
 from util.errors import UserError, run_main
 
@@ -197,15 +197,13 @@ def read_boxes(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def square(boxes: np.ndarray, size: tuple[int, int], settings: Settings) -> tuple[float, float, float, float]:
-    """The square around all boxes of a clip, widened, moved into the picture and no larger than it; in fractions."""
+    """The square around all boxes of a clip, as fractions of the picture."""
     height, width = size
     fractions = settings.units == "fractions" or (settings.units == "auto" and boxes.max() <= LARGEST_FRACTION)
     scale = np.array([width, height]) if fractions else np.full(2, height / PIXEL_HEIGHT)
-    low = (boxes[:, :2] * scale).min(0)
-    high = ((boxes[:, :2] + boxes[:, 2:]) * scale).max(0)
-    side = min((high - low).max() * (1 + 2 * settings.margin), width, height)
-    corner = np.clip((low + high - side) / 2, 0, np.array([width, height]) - side)
-    return corner[0] / width, corner[1] / height, (corner[0] + side) / width, (corner[1] + side) / height
+    low, high = (boxes[:, :2] * scale).min(0), ((boxes[:, :2] + boxes[:, 2:]) * scale).max(0)
+    left, top, side = square_around(low, high, settings.margin, size)
+    return left / width, top / height, (left + side) / width, (top + side) / height
 
 
 def write_clip(
@@ -219,8 +217,8 @@ def write_clip(
     if not there or right - left < 2 or bottom - top < 2:
         raise UserError(f"{video.path}: frames {frames.start} to {frames.stop} or the box {box} lie outside of it")
     audio = video.path if settings.audio and video.has_audio else None
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with VideoWriter(target, video.fps, audio=audio, audio_start=frames.start / video.fps) as writer:
+    comment = f"cut from {video.path.name}, frames {frames.start} to {frames.stop - 1}"
+    with VideoWriter(target, video.fps, audio=audio, audio_start=frames.start / video.fps, comment=comment) as writer:
         for index in there:
             writer.write(resize(video[index][top:bottom, left:right], settings.size))
     return f"the video ends after {len(there)} of {len(frames)} frames" if len(there) < len(frames) else None

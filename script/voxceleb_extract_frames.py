@@ -8,8 +8,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data import jobs
+from data.images import save_image
 from data.preparation import existing_folder, frames_at, positive, thin
-from data.video import list_videos, open_video, write_image
+from data.video import list_videos, open_video
 from util.errors import UserError, run_main
 
 EPILOG = """example:
@@ -64,7 +65,7 @@ def extract(clip: Path, root: Path, out: Path, count: int) -> None:
     with open_video(root / clip) as video, jobs.replacing_folder(out / clip.with_suffix("")) as folder:
         chosen = thin(len(video), count)
         for index, frame in zip(chosen, frames_at(video, chosen), strict=False):
-            write_image(folder / f"{index}.jpg", frame)
+            save_image(folder / f"{index}.jpg", frame)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,99 @@
+"""Coding tables of micro-expressions: CASME II's and SAMM's xlsx files, or a csv of the same columns."""
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from util.errors import UserError
+
+COLUMNS = {
+    "subject": ("subject",),
+    "file": ("filename",),
+    "onset": ("onsetframe", "onset"),
+    "apex": ("apexframe", "apex"),
+    "offset": ("offsetframe", "offset"),
+    "units": ("actionunits", "actionunit", "aus", "au"),
+    "emotion": ("estimatedemotion", "emotion"),
+}
+NEEDED = ("subject", "file")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One expression: whose, where, and when; None is what the table does not tell."""
+
+    subject: int
+    file: str
+    emotion: str = ""
+    units: str = ""
+    onset: int | None = None
+    apex: int | None = None
+    offset: int | None = None
+    coded: bool = False
+    """Whether a table tells its times."""
+
+
+def read_table(path: Path) -> list[Sample]:
+    """Read the samples; lines above the heading (SAMM has 13) and lines without a file name are skipped."""
+    rows = _read_csv(path) if path.suffix.lower() == ".csv" else _read_xlsx(path)
+    for number, row in enumerate(rows):
+        names = [re.sub(r"[^a-z]", "", str(cell or "").lower()) for cell in row]
+        if all(any(name in names for name in COLUMNS[column]) for column in NEEDED):
+            places = {column: _place(names, COLUMNS[column]) for column in COLUMNS}
+            return [sample for row in rows[number + 1 :] if (sample := _sample(row, places))]
+    raise UserError(f"{path}: no line with the headings Subject and Filename; not a coding table of CASME II or SAMM")
+
+
+def _place(names: Sequence[str], accepted: Sequence[str]) -> int | None:
+    return next((names.index(name) for name in accepted if name in names), None)
+
+
+def _sample(row: Sequence, places: dict[str, int | None]) -> Sample | None:
+    def cell(column: str) -> str:
+        place = places[column]
+        value = row[place] if place is not None and place < len(row) else None
+        return "" if value is None else str(value).strip()
+
+    # Subjects are numbers (1), texts (01, 006) or what a csv made of them (1.0).
+    subject = re.search(r"\d+", cell("subject"))
+    if not subject or not cell("file"):
+        return None
+    times = {column: _frame_number(cell(column)) for column in ("onset", "apex", "offset")}
+    return Sample(int(subject[0]), cell("file"), cell("emotion").lower(), cell("units"), **times, coded=True)
+
+
+def _frame_number(text: str) -> int | None:
+    """A frame number; the tables write / where they do not know it."""
+    match = re.fullmatch(r"(\d+)(\.0+)?", text)
+    return int(match[1]) if match else None
+
+
+def _read_csv(path: Path) -> list[list[str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.reader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--table {path}: cannot be read: {error}") from error
+
+
+def _read_xlsx(path: Path) -> list[tuple]:
+    try:
+        from openpyxl import load_workbook
+    except ImportError as error:
+        raise UserError(
+            f"{path}: reading xlsx needs openpyxl (pip install openpyxl); or save the table as csv"
+        ) from error
+    from zipfile import BadZipFile
+
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        book = load_workbook(path, read_only=True, data_only=True)
+    except (OSError, KeyError, ValueError, BadZipFile, InvalidFileException) as error:
+        raise UserError(f"--table {path}: cannot be read as xlsx: {error}") from error
+    try:
+        return list(book.worksheets[0].iter_rows(values_only=True))
+    finally:
+        book.close()
