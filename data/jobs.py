@@ -343,9 +343,12 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        if path.exists():
+        try:
+            temporary.rename(path)
+        except OSError:
+            # An older folder is in the way, perhaps of this moment: a worker of a killed run ends its item.
             shutil.rmtree(path)
-        temporary.rename(path)
+            temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
