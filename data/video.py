@@ -3,10 +3,13 @@
 Everything else that needs frames imports from here.
 """
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 from data.images import IMAGE_SUFFIXES, is_image, list_images, natural_key, read_image, side_by_side, write_image
+from data.packed import SUFFIX as PACKED_SUFFIX
+from data.packed import PackedClip
 from data.video_file import DamagedVideo, VideoFile
 from data.video_reader import FrameFolder, Resampled, Strip, Video, frame_rate
 from data.video_writer import COMMENT, VideoWriter
@@ -20,6 +23,7 @@ __all__ = [
     "Video",
     "VideoWriter",
     "frame_rate",
+    "list_clips",
     "list_images",
     "list_videos",
     "natural_key",
@@ -38,7 +42,7 @@ def open_video(
     cache: Path | None = None,
     frame_width: int | None = None,
 ) -> Video:
-    """Open a video file, a gif, a folder of frames, a strip of frames side by side, or a picture (one frame).
+    """Open a video file, a gif, a folder of frames, a strip of frames, a picture (one frame) or a packed clip.
 
     `fps` gives the video another, constant rate, and time runs as before; where there is no rate (folders, strips), it
     says what it is. `cache` is a folder for the indexes of random access; without it those of large files go into
@@ -50,6 +54,8 @@ def open_video(
         raise UserError(f"{path}: no such video")
     if path.is_dir():
         video: Video = FrameFolder(path, rate)
+    elif path.suffix == PACKED_SUFFIX:
+        video = PackedClip(path)
     elif is_image(path):
         video = Strip(path, rate, frame_width)
     else:
@@ -61,9 +67,19 @@ def open_video(
 
 def list_videos(folder: Path | str) -> list[Path]:
     """The video files in a folder and the folders below it, in natural order; hidden ones are not data."""
-    folder = Path(folder)
+    files = (path for path in _visible(Path(folder)) if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+    return sorted(files, key=natural_key)
+
+
+def list_clips(folder: Path | str) -> list[Path]:
+    """The video files and the folders of frames in a folder and below it, in natural order."""
+    folders = {path.parent for path in _visible(Path(folder)) if is_image(path)} - {Path(folder)}
+    return sorted([*list_videos(folder), *folders], key=natural_key)
+
+
+def _visible(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    inside = ((path, path.relative_to(folder)) for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-    found = [path for path, name in inside if path.is_file() and not any(part.startswith(".") for part in name.parts)]
-    return sorted(found, key=natural_key)
+    for path in folder.rglob("*"):
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path

@@ -1,0 +1,164 @@
+"""The packed file: records found by one read each, arrays used in place, check sums over all of it.
+
+Layout of a file, numbers little-endian (docs/data_video.md says it for other programs):
+
+    header   64 bytes: magic, version, number of records, place and length of the description, check sums
+    data     records (a clip's frames as JPEG or PNG files), then arrays as raw numbers, each at a multiple of 64
+    table    (number of records + 1) places as uint64, then one CRC-32 per record as uint32
+    text     JSON: where the arrays are, and what the maker has to say
+
+The header is at a fixed place and leads to the table and the text, which one read fetches.
+"""
+
+import json
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO
+
+import numpy as np
+
+from util.errors import UserError
+from util.files import replacing
+
+MAGIC = b"GRMPACK\x1a"
+VERSION = 1
+# magic, version, flags (0), records, place of the table, lengths of table, text and file, CRC-32 of table and text
+_HEADER = struct.Struct("<8sIIQQQQQI")
+HEADER_SIZE = 64
+ALIGNMENT = 64
+REMEDY = "pack it again (script/pack_frames.py) or copy it again"
+
+
+def write_packed(path: Path | str, records: Iterable[bytes], describe, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a packed file, whole or not at all; `describe()` gives its text once the last record is written."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(bytes(HEADER_SIZE))
+        places, sums = [HEADER_SIZE], []
+        for record in records:
+            file.write(record)
+            places.append(places[-1] + len(record))
+            sums.append(zlib.crc32(record))
+        text = {**describe(), "arrays": {name: _write_array(file, name, array) for name, array in arrays.items()}}
+        _finish(file, places, sums, text)
+
+
+def _finish(file: BinaryIO, places: list[int], sums: list[int], text: dict) -> None:
+    """Write the table and the text, then the header that leads to them."""
+    table_place = _align(file)
+    table = np.asarray(places, "<u8").tobytes() + np.asarray(sums, "<u4").tobytes()
+    encoded = json.dumps(text, ensure_ascii=False, sort_keys=True).encode()
+    file.write(table + encoded)
+    fields = (len(sums), table_place, len(table), len(encoded), file.tell(), zlib.crc32(table + encoded))
+    header = _HEADER.pack(MAGIC, VERSION, 0, *fields)
+    file.seek(0)
+    file.write(header + struct.pack("<I", zlib.crc32(header)))
+
+
+def _write_array(file: BinaryIO, name: str, array: np.ndarray) -> dict:
+    array = np.asarray(array)
+    if array.dtype.hasobject:
+        raise ValueError(f"array {name} holds Python objects; only numbers and fixed text are packed")
+    array = np.ascontiguousarray(array)
+    place = _align(file)
+    content = array.tobytes()
+    file.write(content)
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "place": place, "crc": zlib.crc32(content)}
+
+
+def _align(file: BinaryIO) -> int:
+    """Fill up to where an array may begin, so that it can be used in place."""
+    file.write(bytes(-file.tell() % ALIGNMENT))
+    return file.tell()
+
+
+class PackedFile:
+    """An opened packed file: its table and text, its arrays in place."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be opened ({error.strerror})") from None
+        self.count, table_place, table_length, text_length, size, tail_sum = self._read_header()
+        if table_length != 12 * self.count + 8 or table_place + table_length + text_length != size:
+            raise self.damaged("its header contradicts itself")
+        tail = self._read(table_place, table_length + text_length)
+        if zlib.crc32(tail) != tail_sum:
+            raise self.damaged("its table does not match its check sum")
+        self.places = np.frombuffer(tail, "<u8", self.count + 1)
+        self.sums = np.frombuffer(tail, "<u4", self.count, offset=8 * (self.count + 1))
+        if self.places[-1] > table_place or np.any(self.places[1:] < self.places[:-1]):
+            raise self.damaged("its table contradicts itself")
+        self.text: dict = json.loads(tail[table_length:])
+
+    def _read_header(self) -> tuple[int, ...]:
+        header = os.pread(self._file, HEADER_SIZE, 0)
+        if not header.startswith(MAGIC):
+            raise self.damaged("it does not begin like a packed file") if header else self.damaged("it is empty")
+        if len(header) < HEADER_SIZE:
+            raise self.damaged("it ends in its header")
+        magic, version, _, *fields = _HEADER.unpack_from(header)
+        if version != VERSION:
+            raise UserError(f"{self.path}: packed in format {version}, this program reads {VERSION}; {REMEDY}")
+        if struct.unpack_from("<I", header, _HEADER.size)[0] != zlib.crc32(header[: _HEADER.size]):
+            raise self.damaged("its header does not match its check sum")
+        if os.fstat(self._file).st_size != fields[4]:
+            raise self.damaged(f"{os.fstat(self._file).st_size} bytes long instead of {fields[4]}")
+        return tuple(fields)
+
+    def _read(self, place: int, length: int) -> bytes:
+        content = os.pread(self._file, length, place)
+        if len(content) != length:
+            raise self.damaged("it ends too early")
+        return content
+
+    def damaged(self, reason: str) -> UserError:
+        return UserError(f"{self.path}: damaged or no packed file ({reason}); {REMEDY}")
+
+    def record(self, index: int) -> bytes:
+        """One record, by one read."""
+        place = int(self.places[index])
+        content = self._read(place, int(self.places[index + 1]) - place)
+        if zlib.crc32(content) != self.sums[index]:
+            raise self.damaged(f"record {index} does not match its check sum")
+        return content
+
+    @cached_property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The arrays, in place: what is not touched is not read."""
+        described = self.text["arrays"]
+        if not described:
+            return MappingProxyType({})
+        content = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
+        try:
+            return MappingProxyType({name: _array(content, entry) for name, entry in described.items()})
+        except (TypeError, ValueError) as error:
+            raise self.damaged(f"its arrays are not where it says: {error}") from None
+
+    def verify(self) -> None:
+        """Read everything and compare it with its check sums; UserError names what is damaged."""
+        for index in range(self.count):
+            self.record(index)
+        for name, entry in self.text["arrays"].items():
+            if zlib.crc32(self.arrays[name].tobytes()) != entry["crc"]:
+                raise self.damaged(f"array {name} does not match its check sum")
+
+    def __del__(self) -> None:
+        # os may be gone already when the interpreter ends.
+        if os is not None and hasattr(self, "_file"):
+            os.close(self._file)
+
+
+def _array(content: mmap.mmap, entry: dict) -> np.ndarray:
+    shape = tuple(entry["shape"])
+    count = int(np.prod(shape, dtype=np.int64))
+    if count == 0:
+        return np.empty(shape, entry["dtype"])
+    return np.frombuffer(content, entry["dtype"], count, entry["place"]).reshape(shape)

@@ -1,0 +1,164 @@
+"""How fast two random frames of a clip are read: packed, from JPEG files, and from an mp4.
+
+Times are medians over many clips' worth of draws, taken in turns. The bars: packed at most twice the time of two JPEG
+files of a folder; at least 50 times faster than reading the mp4 whole; an index of a million clips opens in 2 seconds.
+Everything is made in a temporary folder; files are in the memory of the system, as in an epoch after the first.
+"""
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+PACKED = "packed, opened and two frames"
+JPEG = "two JPEG files, read_image"
+JPEG_OPENCV = "two JPEG files, cv2.imread"
+MP4_RANDOM = "mp4, opened and two frames by index"
+MP4_WHOLE = "mp4, read whole"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `benchmark.py data`."""
+    parser.add_argument("--video", type=Path, help="take the frames of this video instead of drawn ones")
+    parser.add_argument("--frames", type=int, default=250, help="length of the clip (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=256, help="side of the frames (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=200, help="draws of two frames (default: %(default)s)")
+    parser.add_argument("--clips", type=int, default=1_000_000, help="rows of the index (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print; status 1 if a bar is missed."""
+    with tempfile.TemporaryDirectory() as folder:
+        bars = [*measure_frames(args, Path(folder)), measure_index(args, Path(folder))]
+    for text, kept in bars:
+        print(f"{'kept  ' if kept else 'MISSED'}  {text}")
+    return 0 if all(kept for _, kept in bars) else 1
+
+
+def measure_frames(args: argparse.Namespace, folder: Path) -> list[tuple[str, bool]]:
+    """Compare the ways to read two random frames of a clip."""
+    frames = video_frames(args) if args.video else drawn_frames(args)
+    write_clips(frames, folder)
+    ways = ways_to_read(folder, random.Random(0))
+    times = timed({way: args.rounds if "mp4" not in way else max(3, args.rounds // 20) for way in ways}, ways)
+    sizes = [(folder / name).stat().st_size for name in ("clip.clip", "clip.mp4")]
+    print(f"{len(frames)} frames of {args.size}x{args.size}: packed {sizes[0]:,} bytes, mp4 {sizes[1]:,} bytes")
+    for way, seconds in times.items():
+        print(f"  {way:36s} {seconds * 1e3:8.2f} ms")
+    # Against the faster of the two ways to read JPEG files, lest the bar be kept by our own slowness.
+    to_jpeg = times[PACKED] / min(times[JPEG], times[JPEG_OPENCV])
+    to_mp4 = times[MP4_WHOLE] / times[PACKED]
+    return [
+        (f"two packed frames take {to_jpeg:.2f} times as long as two JPEG files (bar: 2)", to_jpeg <= 2),
+        (f"and are read {to_mp4:.0f} times faster than the mp4 whole (bar: 50)", to_mp4 >= 50),
+    ]
+
+
+def write_clips(frames: list[np.ndarray], folder: Path) -> None:
+    """The same frames in all forms."""
+    from data.packed import pack
+    from data.video import VideoWriter, write_image
+
+    pack(folder / "clip.clip", frames, fps=25, quality=95)
+    with VideoWriter(folder / "clip.mp4", Fraction(25)) as writer:
+        for index, frame in enumerate(frames):
+            writer.write(frame)
+            write_image(folder / "frames" / f"{index:05d}.jpg", frame, quality=95)
+
+
+def ways_to_read(folder: Path, draw: random.Random) -> dict[str, Callable[[], None]]:
+    """Functions that read two random frames, each from its form of the clip, by what they do."""
+    import cv2
+
+    from data.packed import PackedClip
+    from data.video import list_images, open_video, read_image
+
+    files = list_images(folder / "frames")
+
+    def packed() -> None:
+        clip = PackedClip(folder / "clip.clip")
+        for _ in range(2):
+            clip[draw.randrange(len(clip))]
+
+    def jpeg() -> None:
+        for _ in range(2):
+            read_image(draw.choice(files))
+
+    def jpeg_opencv() -> None:
+        for _ in range(2):
+            cv2.imread(str(draw.choice(files)), cv2.IMREAD_COLOR_RGB)
+
+    def mp4_random() -> None:
+        with open_video(folder / "clip.mp4") as video:
+            for _ in range(2):
+                video[draw.randrange(len(video))]
+
+    def mp4_whole() -> None:
+        for _ in open_video(folder / "clip.mp4"):
+            pass
+
+    return {PACKED: packed, JPEG: jpeg, JPEG_OPENCV: jpeg_opencv, MP4_RANDOM: mp4_random, MP4_WHOLE: mp4_whole}
+
+
+def measure_index(args: argparse.Namespace, folder: Path) -> tuple[str, bool]:
+    """Time from nothing to the names and lengths of a large dataset."""
+    from data.clip_index import INDEX_NAME, ClipIndex, write_index
+
+    names = (f"id{number // 100:05d}/{number:08d}" for number in range(args.clips))
+    write_index(folder / INDEX_NAME, names, np.full(args.clips, 100))
+    start = time.perf_counter()
+    index = ClipIndex(folder)
+    frames = int(index.lengths.sum())
+    index.name(len(index) - 1)
+    people = len(index.clips_of)
+    seconds = time.perf_counter() - start
+    text = f"an index of {len(index):,} clips with {frames:,} frames of {people:,} people opens in {seconds:.3f} s"
+    return f"{text} (bar: 2 s)", seconds < 2
+
+
+def timed(rounds: dict[str, int], functions: dict[str, Callable[[], None]]) -> dict[str, float]:
+    """Median seconds of each function, taken in turns so that a busy moment meets all of them."""
+    taken: dict[str, list[float]] = {name: [] for name in rounds}
+    for turn in range(max(rounds.values())):
+        for name in (name for name, count in rounds.items() if turn < count):
+            start = time.perf_counter()
+            functions[name]()
+            taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def video_frames(args: argparse.Namespace) -> list[np.ndarray]:
+    """Frames of a video, squared."""
+    import cv2
+
+    from data.video import open_video
+
+    with open_video(args.video) as video:
+        return [
+            cv2.resize(frame, (args.size, args.size), interpolation=cv2.INTER_AREA)
+            for frame, _ in zip(video, range(args.frames), strict=False)
+        ]
+
+
+def drawn_frames(args: argparse.Namespace) -> list[np.ndarray]:
+    """Frames with the structure of photographs: detail at all scales, moving smoothly, with a camera's noise."""
+    import cv2
+
+    draw = np.random.default_rng(0)
+    picture = np.zeros((args.size * 2, args.size * 2, 3), np.float32)
+    for level in range(2, 9):
+        detail = draw.standard_normal((2**level, 2**level, 3)).astype(np.float32)
+        picture += cv2.resize(detail, picture.shape[:2], interpolation=cv2.INTER_CUBIC) * 90 / 2**level
+    picture = np.clip(picture * 2 + 128, 0, 255)
+    frames = []
+    for index in range(args.frames):
+        x, y = (int(args.size / 2 * (1 + 0.4 * wave(index / 40))) for wave in (np.sin, np.cos))
+        noise = draw.standard_normal((args.size, args.size, 3)) * 2
+        frames.append(np.clip(picture[y : y + args.size, x : x + args.size] + noise, 0, 255).astype(np.uint8))
+    return frames
