@@ -180,6 +180,9 @@ class Visdom:
                 return
             self._connect()
             self._send_all()
+            if self._lost:
+                log.info("visdom is back")
+            self._lost = False
         elif kind == "report":
             step = content["step"]
             for name, value in content["losses"].items():
@@ -190,18 +193,7 @@ class Visdom:
             self._client.save([self.environment])
 
     def _connect(self) -> None:
-        import visdom
-
-        logging.getLogger("visdom").setLevel(logging.CRITICAL)  # it prints the traceback of every failed request
-        client = visdom.Visdom(
-            server=self.server, port=self.port, env=self.environment, raise_exceptions=True, use_incoming_socket=False
-        )
-        if not client.check_connection(timeout_seconds=5):
-            raise ConnectionError("no answer")
-        self._client = client
-        if self._lost:
-            log.info("visdom is back")
-        self._lost = False
+        self._client = _visdom_client(self.server, self.port, self.environment)
 
     def _send_all(self) -> None:
         self._client.text(f"<pre>{self.text}</pre>", win="options", opts={"title": "options"})
@@ -222,3 +214,18 @@ class Visdom:
         self._client.image(
             picture.transpose(2, 0, 1), win="pictures", opts={"title": f"step {step}", "caption": f"step {step}"}
         )
+
+
+def _visdom_client(server: str, port: int, environment: str) -> Any:
+    """A client that gives up on a server that hangs, and takes an error page for an error."""
+    import visdom
+
+    logging.getLogger("visdom").setLevel(logging.CRITICAL)  # it logs what is no problem here, e.g. one-way traffic
+
+    class Client(visdom.Visdom):
+        def _handle_post(self, url: str, data: Any = None) -> str:
+            answer = self.session.post(url, data=data or {}, timeout=10)
+            answer.raise_for_status()
+            return answer.text
+
+    return Client(server=server, port=port, env=environment, raise_exceptions=True, use_incoming_socket=False)

@@ -58,7 +58,8 @@ def main() -> None:
     threading.Thread(target=_fetch_scripts, daemon=True).start()
     if arguments.parent:
         threading.Thread(target=_end_with, args=(arguments.parent,), daemon=True).start()
-    start_server(port=arguments.port, hostname="127.0.0.1", env_path=str(arguments.env_path.resolve()), bind_local=True)
+    folder = str(arguments.env_path.resolve())
+    start_server(port=arguments.port, hostname="127.0.0.1", base_url="", env_path=folder, bind_local=True)
 
 
 def _fetch_scripts() -> None:

@@ -1,0 +1,160 @@
+"""What people see of a run: log, pictures, TensorBoard, and a real visdom server that may come and go."""
+
+import json
+import socket
+import time
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from engine import visdom_server
+from engine.clock import Clock
+from engine.monitor import Monitor
+from engine.sinks import LogFile, PictureFolder, TensorBoard, Visdom
+from util.grid import labelled_grid
+
+
+def monitor_with(sinks, **options):
+    settings = {"steps": 10, "clock": Clock(8), "print_every": 2, "pictures_every": 4, "device": torch.device("cpu")}
+    return Monitor(sinks, **settings | options)
+
+
+def run(monitor, clock, steps=10):
+    for _ in range(steps):
+        clock.advance(4)
+        losses = {"l1": torch.tensor(float(clock.step)), "gan": torch.tensor(2.0)}
+        monitor.record(clock, losses, {"made": torch.rand(2, 3, 16, 16), "mask": torch.rand(2, 1, 4, 4)})
+
+
+def test_log_and_pictures(tmp_path):
+    clock = Clock(8)
+    monitor = monitor_with([LogFile(tmp_path / "log.jsonl", 0), PictureFolder(tmp_path / "pictures")], clock=clock)
+    run(monitor, clock)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10]
+    assert [line["l1"] for line in lines] == [1.5, 3.5, 5.5, 7.5, 9.5]
+    assert lines[-1]["epoch"] == 5 and lines[-1]["samples_per_second"] > 0 and 0 <= lines[-1]["waiting_for_data"] <= 1
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["00000004.png", "00000008.png"]
+    picture = cv2.imread(str(tmp_path / "pictures" / "00000004.png"))
+    assert picture.shape == (18 + 2 * 96, 2 * 96, 3) and picture.std() > 20
+
+
+def test_a_resumed_run_replaces_what_it_does_again(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"step": 8, "l1"')
+    LogFile(path, 4)
+    assert path.read_text() == '{"step": 2}\n{"step": 4}\n'
+
+
+def test_waiting_for_data_is_measured(tmp_path):
+    clock = Clock(8)
+    monitor = monitor_with([LogFile(tmp_path / "log.jsonl", 0)], clock=clock, print_every=1)
+
+    def slow():
+        while True:
+            time.sleep(0.05)
+            yield {}
+
+    batches = monitor.timed(slow())
+    next(batches)
+    run(monitor, clock, 1)
+    assert json.loads((tmp_path / "log.jsonl").read_text())["waiting_for_data"] > 0.3
+
+
+def test_a_broken_sink_is_dropped_with_one_warning(tmp_path, caplog):
+    class Broken:
+        def report(self, entry):
+            raise OSError("disk full")
+
+    clock = Clock(8)
+    run(monitor_with([Broken(), LogFile(tmp_path / "log.jsonl", 0)], clock=clock), clock)
+    assert caplog.text.count("Broken is dropped: OSError: disk full") == 1
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 5
+
+
+def test_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    clock = Clock(8)
+    monitor = monitor_with([TensorBoard(tmp_path, 0)], clock=clock)
+    run(monitor, clock)
+    monitor.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.value for event in events.Scalars("loss/l1")] == [1.5, 3.5, 5.5, 7.5, 9.5]
+    assert len(events.Images("pictures")) == 2
+
+
+def test_grid_shows_every_column_and_pads_short_ones():
+    grid = labelled_grid({"a": np.ones((3, 3, 8, 8)), "b": np.zeros((1, 1, 4, 8))}, rows=2, least_height=8)
+    assert grid.shape == (18 + 2 * 8, 8 + 16, 3)
+    assert (grid[18:, :8] == 255).all() and (grid[18:, 8:] == 0).all()
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def windows(port, environment):
+    import visdom
+
+    client = visdom.Visdom(port=port, env=environment, raise_exceptions=True, use_incoming_socket=False)
+    return json.loads(client.get_window_data(env=environment) or "{}")
+
+
+def until(condition, patience=30):
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        try:
+            if condition():
+                return True
+        except (OSError, ValueError, KeyError):  # the server or the window is not there yet
+            pass
+        time.sleep(0.1)
+    return False
+
+
+def curve(port, name):
+    window = windows(port, "run")[f"loss {name}"]
+    return list(window["content"]["data"][0]["y"])
+
+
+def test_visdom_is_started_survived_and_found_again(tmp_path, port, caplog, monkeypatch):
+    monkeypatch.setattr(Visdom, "RETRY", 0.2)
+    caplog.set_level("INFO")
+    clock = Clock(8)
+    sink = Visdom("http://127.0.0.1", port, "run", "batch_size: 4", tmp_path / "visdom")
+    assert "started visdom for this run" in caplog.text
+    monitor = monitor_with([sink], clock=clock)
+    try:
+        run(monitor, clock, 4)
+        assert until(lambda: curve(port, "l1") == [1.5, 3.5])
+        assert until(lambda: {"options", "pictures", "loss gan"} <= set(windows(port, "run")))
+        assert "batch_size: 4" in windows(port, "run")["options"]["content"]
+
+        sink.own_server.kill()
+        sink.own_server.wait()
+        run(monitor, clock, 4)
+        assert until(lambda: "visdom at" in caplog.text)
+        run(monitor, clock, 2)
+        assert monitor.sinks == [sink], "training goes on, and the sink waits"
+        sink.own_server = visdom_server.start_in_background(port, tmp_path / "again")
+        assert until(lambda: curve(port, "l1") == [1.5, 3.5, 5.5, 7.5, 9.5]), "the whole curve is there again"
+        assert caplog.text.count("is gone") == 1 and "visdom is back" in caplog.text
+    finally:
+        monitor.close()
+    assert until(lambda: not visdom_server.is_listening(port)), "it ends with the run"
+
+
+def test_visdom_listens_on_this_machine_alone(tmp_path, port):
+    server = visdom_server.start_in_background(port, tmp_path)
+    try:
+        own = socket.gethostbyname(socket.gethostname())
+        assert visdom_server.is_listening(port)
+        assert own.startswith("127.") or not visdom_server.is_listening(port, own)
+    finally:
+        server.terminate()
