@@ -1,5 +1,6 @@
 """First order motion model for image animation: key points with jacobians, dense motion, generator."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -18,8 +19,10 @@ from models.fomm.options import (
     add_picture_options,
     add_training_options,
 )
+from models.fomm.pictures import Step, Style, training_pictures
 from models.parts.keypoints import KeyPoints
 from models.parts.losses import NoTerms, PerceptualPyramid
+from models.parts.pictures import Pictures, first_samples
 from models.parts.vgg import vgg19
 from util.errors import UserError
 from util.schedules import milestones
@@ -45,17 +48,16 @@ class FirstOrderMotion(Family):
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
         add_animation_options(parser)
-        add_picture_options(parser)
         if training:
+            add_picture_options(parser)
             add_discriminator_options(parser)
             add_training_options(parser)
+        parser.accept_unused("reconstruction_params.*", "animate_params.format")
         parser.set_defaults(dataset_mode="frames")
 
     @staticmethod
     def recognises(sections: dict) -> bool:
-        return (
-            "kp_detector_params" in sections.get("model_params", {}) and "generator_params" in sections["model_params"]
-        )
+        return {"kp_detector_params", "generator_params"} <= set(sections.get("model_params") or {})
 
     def __init__(self, opt: Any):
         super().__init__(opt)
@@ -80,6 +82,7 @@ class FirstOrderMotion(Family):
             dense_motion_network=_dense_motion(opt),
             align_corners=opt.align_corners,
         )
+        self.multiple = _multiple(opt)
         self.normalise = partial(normalise, movement=opt.relative, jacobian=opt.relative_jacobian)
         self.movement_scale = movement_scale if opt.relative and opt.adapt_scale else _no_scale
 
@@ -98,6 +101,7 @@ class FirstOrderMotion(Family):
         self.perceptual = _perceptual(opt)
         self.equivariance = _equivariance(opt)
         self.rates = {name: getattr(opt, f"lr_{name}") for name in ("generator", "kp_detector", "discriminator")}
+        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
         self.epoch_milestones = opt.epoch_milestones
         # With rate 0 the detector stays as it is; only its running statistics move.
         self.animators = ("generator", "kp_detector") if opt.lr_kp_detector else ("generator",)
@@ -114,27 +118,28 @@ class FirstOrderMotion(Family):
 
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         source, driving = batch["source"], batch["driving"]
+        self._check_size(source)
         kp_source, kp_driving = self.kp_detector(source), self.kp_detector(driving)
         prediction, motion = self.generator(source, kp_source, kp_driving)
         equivariance_terms, transformed = self.equivariance(self.kp_detector, driving, kp_driving)
-        yield (
-            self.animators,
-            {
-                **self.perceptual(prediction, driving),
-                **self.adversarial.for_generator(self.discriminator, prediction, driving, kp_driving),
-                **equivariance_terms,
-            },
-        )
+        terms = {
+            **self.perceptual(prediction, driving),
+            **self.adversarial.for_generator(self.discriminator, prediction, driving, kp_driving),
+            **equivariance_terms,
+        }
+        yield self.animators, terms
         prediction, kp_driving = prediction.detach(), kp_driving.detach()
         if self.adversarial.on:
             yield (
                 "discriminator",
                 self.adversarial.for_discriminator(self.discriminator, prediction, driving, kp_driving),
             )
-        return {"source": source, "driving": driving, "prediction": prediction}
+        shown = first_samples(Step(source, driving, prediction, kp_source, kp_driving, transformed, motion))
+        return Pictures(partial(training_pictures, self.generator, shown, self.style))
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
         image = source["image"]
+        self._check_size(image)
         return {"kp_source": self.kp_detector(image), "encoded": self.generator.encode(image)}
 
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
@@ -146,9 +151,27 @@ class FirstOrderMotion(Family):
         prediction, _ = self.generator(state["encoded"], kp_source, kp_moved)
         return prediction, state
 
+    def _check_size(self, image: Tensor) -> None:
+        if any(side % self.multiple for side in image.shape[-2:]):
+            height, width = image.shape[-2:]
+            raise UserError(
+                f"pictures of {height} x {width} don't fit: with this configuration both sides are multiples of "
+                f"{self.multiple}; resize them, or take fewer blocks or a larger scale factor"
+            )
+
 
 def _no_scale(kp_source: KeyPoints, kp_initial: KeyPoints) -> float:
     return 1.0
+
+
+def _multiple(opt: Any) -> int:
+    """What both sides of a picture must be divisible by."""
+    halvings = (
+        (opt.kp_detector_num_blocks, opt.kp_detector_scale_factor),
+        (opt.dense_motion_num_blocks, opt.dense_motion_scale_factor),
+        (opt.num_down_blocks, 1),
+    )
+    return math.lcm(*(round(2**blocks / scale) for blocks, scale in halvings))
 
 
 def _dense_motion(opt: Any) -> DenseMotionNetwork | None:

@@ -1,0 +1,56 @@
+"""What a training step of the first order motion model shows: points, warps, masks."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from models.fomm.losses import Transformed
+from models.fomm.networks import Generator, Motion
+from models.parts.keypoints import KeyPoints
+from models.parts.pictures import to_array, to_pictures, with_border, with_points
+from util.visualisation import mask_columns
+
+
+class Step(NamedTuple):
+    """What a training step has computed."""
+
+    source: Tensor
+    driving: Tensor
+    prediction: Tensor
+    kp_source: KeyPoints
+    kp_driving: KeyPoints
+    transformed: Transformed | None
+    motion: Motion | None
+
+
+class Style(NamedTuple):
+    """How pictures are drawn."""
+
+    kp_size: int
+    colormap: str
+    draw_border: bool
+
+
+def training_pictures(generator: Generator, step: Step, style: Style) -> dict[str, Tensor]:
+    """The columns of the original's training pictures."""
+    how = (style.kp_size, style.colormap)
+    columns = {"source": with_points(step.source, step.kp_source, *how)}
+    if step.transformed is not None:
+        columns["transformed"] = with_points(*step.transformed, *how)
+    columns["driving"] = with_points(step.driving, step.kp_driving, *how)
+    if step.motion is not None:
+        columns["deformed"] = generator.deformed(step.source, step.motion)
+    columns["prediction"] = step.prediction
+    if step.motion is not None:
+        columns |= _motion_columns(step.motion, tuple(step.source.shape[-2:]), style.colormap)
+    return {name: with_border(column) for name, column in columns.items()} if style.draw_border else columns
+
+
+def _motion_columns(motion: Motion, size: tuple[int, int], colormap: str) -> dict[str, Tensor]:
+    columns = {} if motion.occlusion_map is None else {"occlusion": motion.occlusion_map}
+    deformed = to_array(motion.sparse_deformed.flatten(0, 1)).reshape(*motion.mask.shape, -1)
+    masks = motion.mask.float().cpu().numpy()
+    drawn = [to_pictures(column) for column in mask_columns(masks, deformed, size, colormap)]
+    for index in range(len(drawn) // 2):
+        columns |= {f"motion {index}": drawn[2 * index], f"mask {index}": drawn[2 * index + 1]}
+    return columns | {"masks": drawn[-1]}

@@ -1,0 +1,66 @@
+"""Pictures of a training step that are drawn only when somebody looks at them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.parts.keypoints import KeyPoints
+from util.visualisation import draw_points
+
+
+class Pictures(Mapping[str, Tensor]):
+    """{name: image batch}, computed by a function when it is first read: most steps are never shown."""
+
+    def __init__(self, draw: Callable[[], dict[str, Tensor]]):
+        self._draw = draw
+
+    @cached_property
+    def _pictures(self) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return self._draw()
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._pictures[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._pictures)
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+
+def first_samples(value: Any, count: int = 4) -> Any:
+    """The first samples of a batch in tensors and named tuples of tensors, without their graph."""
+    if isinstance(value, Tensor):
+        return value[:count].detach()
+    return type(value)(*(first_samples(item, count) for item in value)) if isinstance(value, tuple) else value
+
+
+def to_array(pictures: Tensor) -> np.ndarray:
+    """Pictures (B, C, H, W) as array (B, H, W, C)."""
+    return pictures.detach().float().movedim(1, -1).cpu().numpy()
+
+
+def to_pictures(array: np.ndarray) -> Tensor:
+    """An array (B, H, W, C) as pictures (B, C, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 1)))
+
+
+def with_points(pictures: Tensor, kp: KeyPoints, radius: int, colormap: str) -> Tensor:
+    """Pictures with a disc at every key point, for people to look at."""
+    points = kp.value.detach().float().expand(len(pictures), -1, -1).cpu().numpy()
+    return to_pictures(draw_points(to_array(pictures), points, radius, colormap))
+
+
+def with_border(pictures: Tensor) -> Tensor:
+    """Pictures whose first and last column is white, to tell them apart side by side."""
+    bordered = pictures.clone()
+    bordered[..., [0, -1]] = 1
+    return bordered
