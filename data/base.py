@@ -1,11 +1,12 @@
 """What every dataset mode provides: training items by index, test clips in order."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch.utils.data
 
 
@@ -46,5 +47,17 @@ class Dataset(torch.utils.data.Dataset):
         raise NotImplementedError
 
     def clips(self) -> Iterator[Clip]:
-        """What to animate: the test split, or what the command's own options name."""
+        """What to animate where the command names no pictures or videos of its own: the test split."""
         raise NotImplementedError
+
+    def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Any]:
+        """The item that encode_source reads, from pictures (H, W, 3) uint8 of any person: one, or several."""
+        raise NotImplementedError
+
+    def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The items that animate reads, lazily, one per frame (H, W, 3) uint8 of any driving video."""
+        raise NotImplementedError
+
+    def picture_size(self) -> tuple[int, int] | None:
+        """Height and width to which pictures from outside are brought; None: as they come."""
+        return None
