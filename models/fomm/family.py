@@ -21,7 +21,7 @@ from models.fomm.options import (
 )
 from models.fomm.pictures import Step, Style, training_pictures
 from models.parts.keypoints import KeyPoints
-from models.parts.losses import NoTerms, PerceptualPyramid
+from models.parts.losses import NoTerms, PerceptualPyramid, Pixels
 from models.parts.pictures import Pictures, first_samples
 from models.parts.vgg import vgg19
 from util.errors import UserError
@@ -149,7 +149,8 @@ class FirstOrderMotion(Family):
             state = {**state, "kp_initial": kp_initial, "scale": self.movement_scale(kp_source, kp_initial)}
         kp_moved = self.normalise(kp_source, kp_driving, state["kp_initial"], scale=state["scale"])
         prediction, _ = self.generator(state["encoded"], kp_source, kp_moved)
-        return prediction, state
+        # Without a dense motion network every frame is the source again.
+        return prediction.expand(len(kp_moved.value), -1, -1, -1), state
 
     def _check_size(self, image: Tensor) -> None:
         if any(side % self.multiple for side in image.shape[-2:]):
@@ -199,7 +200,9 @@ def _adversarial(opt: Any) -> Adversarial | NoAdversarial:
 
 
 def _perceptual(opt: Any) -> PerceptualPyramid | NoTerms:
-    if opt.no_perceptual or not any(opt.weight_perceptual):
+    if opt.no_perceptual:
+        return PerceptualPyramid(Pixels(), opt.scales, [opt.weight_pixels], name="pixels")
+    if not any(opt.weight_perceptual):
         return NoTerms()
     return PerceptualPyramid(vgg19(opt.vgg19), opt.scales, opt.weight_perceptual)
 

@@ -124,4 +124,7 @@ def add_training_options(parser: Any) -> None:
     add("--weight_perceptual", f"{LOSSES}.perceptual", type=list_of(number), default=[10] * 5,
         help="weight of the perceptual loss per layer: relu1_1, 2_1, 3_1, 4_1, 5_1")  # fmt: skip
     add("--vgg19", type=text, help="weights of VGG-19 in torchvision's layout; default: torchvision's cache")
-    parser.add_switch("--no_perceptual", help="train without the perceptual loss and its weights (worse pictures)")
+    parser.add_switch(
+        "--no_perceptual", help="compare pixels in the place of VGG-19's maps (no weights, worse pictures)"
+    )
+    add("--weight_pixels", type=number, default=10, help="with --no_perceptual: weight of the difference of the pixels")

@@ -23,11 +23,21 @@ class NoTerms(nn.Module):
         return {}
 
 
+class Pixels(nn.Module):
+    """The picture itself in the place of a feature network."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [x]
+
+
 class PerceptualPyramid(nn.Module):
     """Distance of the feature maps of two pictures, summed over the scales of a pyramid and the taps of a network."""
 
-    def __init__(self, features: nn.Module, scales: Sequence[float], weights: Sequence[float]):
+    def __init__(
+        self, features: nn.Module, scales: Sequence[float], weights: Sequence[float], name: str = "perceptual"
+    ):
         super().__init__()
+        self.name = name
         self.features = features
         self.pyramid = ImagePyramid(scales)
         self.weights = list(weights)
@@ -48,4 +58,4 @@ class PerceptualPyramid(nn.Module):
             for row in self.distances(generated, real)
             for weight, distance in zip(self.weights, row, strict=True)
         )
-        return {"perceptual": total}
+        return {self.name: total}
