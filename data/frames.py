@@ -15,7 +15,8 @@ from torch import Tensor
 
 from data.augment import Augmentation
 from data.base import Clip, Dataset
-from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, open_video
+from data.packed import SUFFIX, PackedClip
+from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Video, open_video
 from util.errors import UserError
 from util.resizing import to_floats
 from util.values import integer, list_of, number, one_of, text
@@ -25,7 +26,7 @@ AUGMENTATION = f"{PLACE}.augmentation_params"
 
 
 class FramesDataset(Dataset):
-    """Clips as folders of frames, strips of frames in one picture, gifs and videos.
+    """Clips as folders of frames, strips of frames in one picture, gifs, videos and packed clips.
 
     A training item holds `source` and `driving` (3, H, W), the earlier and the later of two random frames of one clip,
     augmented alike, and `name`. A test clip has `image` (3, H, W) as its source and in each driving item.
@@ -81,7 +82,7 @@ class FramesDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         item = self.items[index % len(self.items)]
         name = random.choice(self.people[item]) if self.opt.id_sampling else item
-        with self._open(name) as video:
+        with self.open(name) as video:
             first, second = sorted(random.choices(range(len(video)), k=2))
             frames = [video[first], video[second]]
         source, driving = self.augmentation(frames)
@@ -102,20 +103,22 @@ class FramesDataset(Dataset):
         return [(self.names[driving], self.names[source]) for driving, source in chosen]
 
     def _clip(self, name: str, driving: str, source: str) -> Clip:
-        with self._open(source) as video:
+        with self.open(source) as video:
             first = to_tensor(video[0])
-        with self._open(driving) as video:
+        with self.open(driving) as video:
             fps, length = video.fps, len(video)
         path = self.folder / driving
         return Clip(name, {"image": first}, Driving(self, driving), Fraction(fps), path, length)
 
-    def _open(self, name: str):
+    def open(self, name: str) -> Video:
+        """A clip by its name, whatever its form."""
+        path = self.folder / name
         width = self.frame_shape[1] if self.frame_shape else None
-        video = open_video(self.folder / name, frame_width=width)
+        video = PackedClip(path) if path.suffix == SUFFIX else open_video(path, frame_width=width)
         if self.frame_shape and tuple(video.size) != self.frame_shape:
             video.close()
             raise UserError(
-                f"{self.folder / name}: its frames are {video.size[0]} x {video.size[1]} (height x width), those of "
+                f"{path}: its frames are {video.size[0]} x {video.size[1]} (height x width), those of "
                 f"--frame_shape {self.frame_shape[0]} x {self.frame_shape[1]}; resize the data, or change the option"
             )
         return video
@@ -128,7 +131,7 @@ class Driving:
         self.dataset, self.name = dataset, name
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        with self.dataset._open(self.name) as video:
+        with self.dataset.open(self.name) as video:
             for frame in video:
                 yield {"image": to_tensor(frame)}
 
@@ -145,7 +148,7 @@ def person_of(name: str) -> str:
 
 def is_entry(path: Path) -> bool:
     """Whether something in a data folder is a clip: a folder, or a file of a known kind."""
-    known = path.is_dir() or path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+    known = path.is_dir() or path.suffix.lower() in (SUFFIX, *IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
     return known and not path.name.startswith(".")
 
 

@@ -298,6 +298,17 @@ def test_half_precision_keeps_the_detector_and_the_coordinates_exact():
     assert (frames - exact).abs().mean() < 0.02
 
 
+def test_the_networks_are_one_graph_for_the_compiler():
+    model = randomised(family())
+    source, driving = torch.rand(1, 3, SIZE, SIZE), torch.rand(2, 3, SIZE, SIZE)
+    expected = animated(model, source, driving, 2)
+    for network in (model.generator, model.kp_detector):
+        network.compile(backend="eager", fullgraph=True)
+    torch.testing.assert_close(animated(model, source, driving, 2), expected)
+    for _, terms in model.train().training_step(batch(), clock=None):
+        sum(terms.values()).backward()
+
+
 def test_a_nearly_singular_jacobian_does_not_throw_the_picture_away():
     model = randomised(family())
     kp = KeyPoints(torch.zeros(1, 8, 2), torch.eye(2).repeat(1, 8, 1, 1))
