@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -123,21 +123,22 @@ def run(
     args: argparse.Namespace,
     failures: Path,
     output: Callable[[Any], Path] | None = None,
+    folders: Iterable[Path] = (),
 ) -> Summary:
     """Call `work(item)` for every item that is not `done(item)`, in processes; no item's failure stops the others.
 
     `work` makes its output whole or not at all (util.files.replacing, replacing_folder), so a killed run is resumed by
     starting it again. It returns None, or a warning to show, and raises UserError with the reason if nothing usable
     came of the item; other exceptions count as failures too and are reported with their place. `failures` becomes a
-    csv of item and reason (removed when there are none). With `output`, what killed runs left unfinished beside the
-    outputs is removed first. `args` holds the options of `add_options`.
+    csv of item and reason (removed when there are none). What killed runs left unfinished is removed first: beside the
+    csv, beside the `output` of each item, and in other `folders` that are written to. `args` holds the options of
+    `add_options`.
     """
     part, parts = args.shard
     mine = list(items)[part - 1 :: parts]
     if parts > 1:
         failures = failures.with_name(f"{failures.stem}.{part}-of-{parts}{failures.suffix}")
-    if output is not None:
-        remove_leftovers({output(item).parent for item in mine})
+    remove_leftovers({failures.parent, *folders, *(output(item).parent for item in mine if output is not None)})
     pending = mine if args.overwrite else [item for item in mine if not done(item)]
     summary = Summary(title, len(mine), done_before=len(mine) - len(pending), failures=failures)
     if pending:

@@ -29,6 +29,7 @@ EPILOG = """examples:
 which no face is found gets no key points and is listed with the failures: move its folder out of <phase>_data.
 A run that was interrupted is continued by the same command."""
 PHASES = ("train", "test", "val")
+REPORTS = ".reports"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def main() -> int:
         name=lambda video: str(video.frames.relative_to(root)),
         done=is_done,
         output=lambda video: video.points,
+        folders=[root / REPORTS / phase for phase in phases],
         title="find key points",
         args=args,
         failures=root / "obtain_face_kp_failures.csv",
@@ -92,7 +94,7 @@ def find_videos(root: Path, phase: str) -> list[Video]:
             folder,
             root / f"{phase}_keypoints" / folder.name,
             root / f"{phase}_keypoint" / folder.name,
-            root / ".reports" / phase / f"{folder.name}.json",
+            root / REPORTS / phase / f"{folder.name}.json",
         )
         for folder in subfolders(root / f"{phase}_data")
     ]

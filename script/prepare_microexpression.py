@@ -179,9 +179,8 @@ def make_clip(clip: Clip, args: dict, detector: dict, gpus: tuple[int, ...]) -> 
     files, missing = chosen_frames(clip, args["all_frames"])
     region = slice(None), slice(None)
     if not args["no_crop"]:
-        region = face_region(
-            files, jobs.once(landmarks.build_detector, **detector, device=device(gpus)), args["margin"]
-        )
+        finder = jobs.once(landmarks.build_detector, **detector, device=device(gpus)).clip(clip.name)
+        region = face_region(files, finder, args["margin"])
     with jobs.replacing_folder(clip.target) as folder:
         for index, file in files.items():
             frame = resize(read_image(file)[region], args["size"])

@@ -35,6 +35,7 @@ def main() -> int:
             f"--move {args.move}: lies inside --root, where its videos would count as a part of the dataset"
         )
     state = args.state or root.with_name(f"{root.name}_checked")
+    report = args.list or root.with_name(f"{root.name}_damaged.csv")
     folders: dict[Path, list[str]] = {}
     for path in list_videos(root):
         folders.setdefault(path.relative_to(root).parent, []).append(path.name)
@@ -46,6 +47,7 @@ def main() -> int:
         name=lambda item: str(item[0]),
         done=lambda item: is_checked(item, root, state),
         output=lambda item: record_of(state, item[0]),
+        folders=[report.parent],
         title="check folders",
         args=args,
         failures=root.with_name(f"{root.name}_check_failures.csv"),
@@ -53,7 +55,6 @@ def main() -> int:
     verdicts = list(read_verdicts(state))
     damaged = [(path, verdict["reason"]) for path, verdict in verdicts if verdict["reason"]]
     moved = {path: move(root / path, args.move / path, root) for path, _ in damaged} if args.move else {}
-    report = args.list or root.with_name(f"{root.name}_damaged.csv")
     write_list(report, [(path, reason, moved.get(path, "")) for path, reason in damaged])
     print(f"{summary}\n{len(damaged)} of {len(verdicts)} videos are damaged (reasons in {report})")
     return summary.status or int(len(damaged) == len(verdicts))
@@ -142,7 +143,7 @@ def move(video: Path, destination: Path, root: Path) -> str:
     while free.exists() and fingerprint(free) != fingerprint(video):
         number += 1
         free = destination.with_name(f"{destination.stem}.{number}{destination.suffix}")
-    free.parent.mkdir(parents=True, exist_ok=True)
+    jobs.remove_leftovers({free.parent})
     if not free.exists():
         # To another disk a move is a copy, which gets its name when it is whole.
         with replacing(free) as temporary:
