@@ -176,8 +176,8 @@ class Decoder:
         self.damage: str | None = None
         self.times = array("q")
         """Presentation times of the frames so far."""
-        self.keys: list[tuple[int, int]] = []
-        """Presentation time and time to seek to of the keyframes so far."""
+        self.keys = array("q")
+        """Presentation times of the keyframes so far."""
         self.last = 0
         self._error = av.error.FFmpegError
         # "file:" keeps names with a colon from being taken for addresses.
@@ -217,7 +217,7 @@ class Decoder:
                 self._hurt(f"damaged at {self._place(packet.pts)}")
                 continue
             if packet.is_keyframe and packet.pts is not None:
-                self.keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+                self.keys.append(packet.pts)
             yield packet
 
     def frames(self) -> Iterator:
@@ -246,7 +246,7 @@ class Decoder:
             return None
         read = (self.times[-1] - self.times[0] + self.last) * self.stream.time_base
         expected = _duration(self.container, self.stream)
-        if expected is None or read >= expected - max(1, expected / 20):
+        if expected is None or read >= expected - max(Fraction(1, 2), expected / 20):
             return None
         return f"ends after {float(read):.1f} of {float(expected):.1f} seconds"
 
@@ -345,9 +345,11 @@ class _Cursor:
 
 def _video_stream(path: Path, container):
     """The stream of moving pictures; covers of music and thumbnails are not meant."""
-    still = ("attached_pic", "timed_thumbnails")
+    from av.stream import Disposition
+
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
     streams = container.streams.video
-    moving = [stream for stream in streams if not any(name in str(stream.disposition) for name in still)]
+    moving = [stream for stream in streams if not stream.disposition & still]
     if not moving:
         what = "a cover picture" if streams else "sound" if container.streams.audio else "no frames"
         raise UserError(
@@ -359,11 +361,15 @@ def _video_stream(path: Path, container):
 
 
 def _reason(path: Path, error: Exception) -> str:
-    if path.stat().st_size == 0:
-        return "the file is empty"
     if isinstance(error, PermissionError):
         return "no permission to read it"
-    return "it is no video, or damaged from its beginning; a file cut short often is"
+    if path.stat().st_size == 0:
+        return "the file is empty"
+    with path.open("rb") as file:
+        begins_as_mp4 = file.read(8)[4:] == b"ftyp"
+    if begins_as_mp4:
+        return "an mp4 without its table of contents: cut short, or not written to its end"
+    return "not a video, or its beginning is damaged"
 
 
 def _rate(stream) -> Fraction:

@@ -148,7 +148,9 @@ def _open(source: Path):
 
 def _first_frame(container, stream) -> Fraction:
     """The time of a file's first picture, or of its first sound."""
-    moving = [video for video in container.streams.video if "attached_pic" not in str(video.disposition)]
+    from av.stream import Disposition
+
+    moving = [video for video in container.streams.video if not video.disposition & Disposition.attached_pic]
     first = moving[0] if moving else stream
     return (first.start_time or 0) * first.time_base
 

@@ -115,7 +115,8 @@ class VideoWriter:
         """Give up; nothing of the video remains."""
         self._closed = True
         if self._stack is not None:
-            self._stack.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+            given_up = InterruptedError("writing was given up")
+            self._stack.__exit__(InterruptedError, given_up, None)
 
     def __enter__(self) -> "VideoWriter":
         return self

@@ -5,6 +5,7 @@
 import argparse
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -17,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data import jobs
 from data.clip_index import INDEX_NAME, index_folder
 from data.images import list_images
-from data.packed import SUFFIX, PackedClip, pack
+from data.packed import SUFFIX, pack
 from data.preparation import existing_folder, picture_size, resize
 from data.video import Video, frame_rate, list_clips, open_video
 from util.errors import UserError, run_main
@@ -125,28 +126,33 @@ def clip_path(out: Path, name: str) -> Path:
 def pack_clip(item: tuple[str, Path], out: Path, settings: Settings) -> str | None:
     """Pack one clip; the warning, if its video is damaged."""
     name, source = item
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as said, open_video(source, settings.fps) as video:
         warnings.simplefilter("always")
-        with open_video(source, settings.fps) as video:
-            arrays = find_arrays(name, source, video, settings.arrays)
-            new_height, new_width = resize(video[0], settings.size).shape[:2]
-            if "landmarks" in arrays:
-                scale = new_width / video.size[1], new_height / video.size[0]
-                arrays["landmarks"] = arrays["landmarks"] * np.array(scale, np.float32)
-            pack(
-                clip_path(out, name),
-                (resize(frame, settings.size) for frame in video),
-                fps=video.fps,
-                format=settings.format,
-                quality=settings.quality,
-                arrays=arrays,
-                meta={"source": source.name, "source_size": list(video.size)},
-            )
-    packed = len(PackedClip(clip_path(out, name)))
-    if "landmarks" in arrays and len(arrays["landmarks"]) != packed:
-        clip_path(out, name).unlink()
-        raise UserError(f"{source}: {packed} frames, but landmarks for {len(arrays['landmarks'])}; find them again")
+        arrays = find_arrays(name, source, video, settings.arrays)
+        if "landmarks" in arrays:
+            height, width = resize(video[0], settings.size).shape[:2]
+            scale = width / video.size[1], height / video.size[0]
+            arrays["landmarks"] = arrays["landmarks"] * np.array(scale, np.float32)
+        pack(
+            clip_path(out, name),
+            frames_of(video, settings.size, arrays.get("landmarks")),
+            fps=video.fps,
+            format=settings.format,
+            quality=settings.quality,
+            arrays=arrays,
+            meta={"source": source.name, "source_size": list(video.size)},
+        )
     return "; ".join(str(warning.message) for warning in said) or None
+
+
+def frames_of(video: Video, size: tuple[int | None, int] | None, landmarks: np.ndarray | None) -> Iterator[np.ndarray]:
+    """The frames to pack; an error after the last one if the landmarks are not theirs."""
+    count = 0
+    for frame in video:
+        yield resize(frame, size)
+        count += 1
+    if landmarks is not None and len(landmarks) != count:
+        raise UserError(f"{video.path}: {count} frames, but landmarks of {len(landmarks)}; find the landmarks again")
 
 
 def find_arrays(name: str, source: Path, video: Video, folder: Path | None) -> dict[str, np.ndarray]:
