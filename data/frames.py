@@ -3,7 +3,7 @@
 import csv
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -95,6 +95,15 @@ class FramesDataset(Dataset):
         else:
             for driving, source in self._pairs():
                 yield self._clip(f"{driving}-{source}", driving, source)
+
+    def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        return {"image": to_tensor(frames[0])}
+
+    def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
+        return ({"image": to_tensor(frame)} for frame in frames)
+
+    def picture_size(self) -> tuple[int, int] | None:
+        return self.frame_shape or None
 
     def _pairs(self) -> list[tuple[str, str]]:
         if self.opt.pairs_list:

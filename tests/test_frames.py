@@ -130,6 +130,16 @@ def test_pairs_come_from_a_list_or_at_random(root, tmp_path):
     assert torch.equal(clips[0].source["image"], clips[0].source["image"])
 
 
+def test_pictures_from_elsewhere_become_items(root):
+    data = dataset(root, training=False)
+    frames = frames_of("other", 3)
+    source = data.source_item(frames[:1])
+    items = list(data.driving_items(iter(frames), source))
+    assert [index_of(item["image"]) for item in items] == [0, 1, 2]
+    assert torch.equal(source["image"], items[0]["image"])
+    assert data.picture_size() == SIZE
+
+
 def test_a_folder_without_train_and_test_is_split(tmp_path):
     for index in range(10):
         write_folder(tmp_path / f"v{index:02}", frames_of(str(index), 1))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from adapters.common import Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights, take
 from data.augment import crop, flip, jitter, rescale, rotate
+from data.fomm_crop import commands
 from data.frames import listed_pairs, random_pairs, random_split
 from models.fomm.family import FirstOrderMotion
 from models.fomm.normalisation import movement_scale, normalise
@@ -59,7 +60,25 @@ def inputs_of(case: Case) -> dict[str, Tensor]:
 
 
 def key_points(inputs: dict[str, Tensor], name: str) -> KeyPoints:
-    return KeyPoints(inputs[f"{name}.value"], inputs.get(f"{name}.jacobian"))
+    """The key points whose inputs end in name.value and name.jacobian."""
+    found = {
+        ending: value
+        for key, value in inputs.items()
+        for ending in ("value", "jacobian")
+        if key.endswith(f"{name}.{ending}")
+    }
+    return KeyPoints(found["value"], found.get("jacobian"))
+
+
+def numbers_in(text: str, pattern: str) -> list[float]:
+    """The numbers that a description gives, e.g. those of "scale 0.9" by the pattern "scale NUMBER"."""
+    match = re.search(pattern.replace("NUMBER", r"(-?[\d.]*\d)"), text)
+    assert match, f"{text!r} does not say {pattern!r}"
+    return [float(number) for number in match.groups()]
+
+
+def description(case: Case, output: str) -> str:
+    return case["outputs"][f"{case['name']}/{output}"]["what"]
 
 
 def make_family(case: Case, training: bool, **options: Any) -> FirstOrderMotion:
@@ -68,6 +87,7 @@ def make_family(case: Case, training: bool, **options: Any) -> FirstOrderMotion:
     base, changes = (config, {}) if isinstance(config, str) else (config["base"], config.get("changes", {}))
     path = next(p for p in (CONFIGS / f"{base}.yaml", CONFIGS / f"{base.removesuffix('-256')}.yaml") if p.is_file())
     options["align_corners"] = case.get("grid_sample_align_corners", True)
+    changes = changes | literal_options(case.get("literal", {}))
     weights = dict(case.get("weights", {}))
     vgg = weights.pop("vgg19", None)
     options["vgg19"] = vgg19_file(vgg["seed"], vgg["gain"]) if vgg else None
@@ -79,6 +99,17 @@ def make_family(case: Case, training: bool, **options: Any) -> FirstOrderMotion:
     for network, spec in weights.items():
         fill_weights(getattr(family, network), **spec)
     return family.train(training)
+
+
+def literal_options(literal: dict[str, Any]) -> dict[str, Any]:
+    """The further settings of a training case under their names in the original's configuration."""
+    rates = dict(zip(("generator", "kp_detector", "discriminator"), literal.get("learning_rates", ()), strict=False))
+    groups = ("loss_weights", "transform_params")
+    return {
+        **{f"train_params.lr_{name}": rate for name, rate in rates.items()},
+        **{f"train_params.{group}.{key}": value for group in groups for key, value in literal.get(group, {}).items()},
+        **({"train_params.scales": literal["scales"]} if "scales" in literal else {}),
+    }
 
 
 def _as_word(value: Any) -> str:
@@ -153,11 +184,9 @@ def antialias(case: Case) -> Computed:
 @KINDS("gaussian", "coordinate grid")
 def gaussian(case: Case) -> Computed:
     value, size = inputs_of(case)["value"], tuple(case["inputs"]["spatial_size"])
-    return {
-        "grid": coordinate_grid(*size, like=value),
-        "map": gaussian_maps(value, size, 0.01),
-        "wide": gaussian_maps(value, size, 0.1),
-    }
+    variances = {name: numbers_in(description(case, name), "variance NUMBER")[0] for name in ("map", "wide")}
+    maps = {name: gaussian_maps(value, size, variance) for name, variance in variances.items()}
+    return {"grid": coordinate_grid(*size, like=value), **maps}
 
 
 @KINDS("transform", "random transform")
@@ -209,7 +238,7 @@ def kp_detector(case: Case) -> Computed:
 def dense_motion(case: Case) -> Computed:
     given = inputs_of(case)
     generator = make_family(case, training=False).generator
-    source, driving = key_points(given, "dm.source"), key_points(given, "dm.driving")
+    source, driving = key_points(given, "source"), key_points(given, "driving")
     return generator.motion(generator.encode(given["source"]), source, driving)._asdict()
 
 
@@ -329,7 +358,7 @@ class Watched:
 @KINDS("normalise", "key-point normalisation")
 def normalised(case: Case) -> Computed:
     given = inputs_of(case)
-    source, driving, initial = (key_points(given, f"norm.{name}") for name in ("source", "driving", "initial"))
+    source, driving, initial = (key_points(given, name) for name in ("source", "driving", "initial"))
     scale = movement_scale(source, initial)
     computed = {"scale": np.float64(scale)}
     for name in {key.split("/")[1].rsplit("_", 1)[0] for key in case["outputs"] if not key.endswith("/scale")}:
@@ -383,9 +412,11 @@ def pictures(case: Case) -> Computed:
     given = {name: as_array(value) for name, value in inputs_of(case).items()}
     picture = {name: np.moveaxis(value, -3, -1) for name, value in given.items() if value.ndim > 3}
     size = picture["source frame"].shape[1:3]
+    radius = int(numbers_in(case["calls"], "kp_size NUMBER")[0])
+    border = "draw_border true" in case["calls"]
 
     def pointed(frame: str, points: str) -> np.ndarray:
-        return draw_points(picture[frame], given[points], radius=3)
+        return draw_points(picture[frame], given[points], radius)
 
     source, driving = pointed("source frame", "source"), pointed("driving frame", "driving")
     ending = [
@@ -396,8 +427,8 @@ def pictures(case: Case) -> Computed:
     masks = mask_columns(given["mask"], picture["sparse_deformed"], size, "gist_rainbow")
     whole = [source, pointed("transformed frame", "transformed"), driving, picture["deformed"], *ending, *masks]
     return {
-        "all": strip(whole, draw_border=True).astype(np.int64),
-        "animation": strip([source, driving, *ending], draw_border=True).astype(np.int64),
+        "all": strip(whole, border).astype(np.int64),
+        "animation": strip([source, driving, *ending], border).astype(np.int64),
     }
 
 
@@ -415,16 +446,19 @@ def resizing(case: Case) -> Computed:
 @KINDS("augment", "augmentations")
 def augmented(case: Case) -> Computed:
     frames = [make_input(spec) for spec in case["inputs"]["frames"]]
-    adjustments = [("brightness", 1.07), ("saturation", 0.93), ("hue", 0.04), ("contrast", 1.05)]
+    says = {key.split("/")[1]: spec["what"] for key, spec in case["outputs"].items()}
+    words = re.findall(r"(brightness|saturation|hue|contrast) (-?[\d.]*\d)", says["jitter"])
+    adjustments = [(name, float(amount)) for name, amount in words]
+    window, larger = ([int(x) for x in numbers_in(says[name], "NUMBERxNUMBER")] for name in ("cropped", "padded"))
     computed = {
         "jitter": jitter(frames, adjustments),
         "jitter_reversed": jitter(frames, adjustments[::-1]),
-        "shrunk": rescale(frames, 0.9),
-        "grown": rescale(frames, 1.1),
-        "grown_bilinear": rescale(frames, 1.1, "bilinear"),
-        "rotated": rotate(frames, 10),
-        "cropped": crop(frames, (20, 24), draw=lambda low, high: (low + high) // 2),
-        "padded": crop(frames, (31, 40)),
+        "shrunk": rescale(frames, *numbers_in(says["shrunk"], "scale NUMBER")),
+        "grown": rescale(frames, *numbers_in(says["grown"], "scale NUMBER")),
+        "grown_bilinear": rescale(frames, *numbers_in(says["grown_bilinear"], "scale NUMBER"), "bilinear"),
+        "rotated": rotate(frames, *numbers_in(says["rotated"], "NUMBER degrees")),
+        "cropped": crop(frames, window, draw=lambda low, high: (low + high) // 2),
+        "padded": crop(frames, larger),
     }
     return {name: np.stack([to_floats(frame) for frame in made]) for name, made in computed.items()}
 
@@ -516,3 +550,14 @@ def log_line(case: Case) -> Computed:
     iterations = case["given"]["iterations"]
     averages = {name: float(np.mean([losses[name] for losses in iterations])) for name in iterations[0]}
     return {"expected": epoch_line(case["given"]["epoch"], averages)}
+
+
+@KINDS("crop_", "crop suggestions")
+def crop_suggestions(case: Case) -> Computed:
+    given = case["given"]
+    boxes = [
+        [np.add(track["box"], np.multiply(index - track["from"], track["step"])) for track in given["tracks"]
+         if track["from"] <= index <= track["to"]]
+        for index in range(given["frames"])
+    ]  # fmt: skip
+    return {"expected": commands(boxes, tuple(given["frame"]), given["fps"], **given["options"])}
