@@ -8,7 +8,7 @@ import numpy as np
 
 POINTS = 68
 # A near search looks this many box widths beyond the box on each side.
-NEAR_MARGIN = 0.7
+NEAR_MARGIN = 0.6
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Detector:
     # Frames given to `detect` at once by those who have many.
     batch_size: int = 1
     # Working size, in pixels, of the expected face in a near search.
-    near_size: int = 96
+    near_size: int = 88
     # False where only whole frames can be asked for, one after the other.
     can_follow: bool = True
 

@@ -1,18 +1,21 @@
 """Faces by dlib: the HOG or the CNN detector, and the 68-point regression trees."""
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from data.faces import POINTS, Detector, shrink
+from data.faces import POINTS, Detector, box_size, shrink
 from util.errors import UserError
 
 LANDMARK_FILE = "shape_predictor_68_face_landmarks.dat"
 CNN_FILE = "mmod_human_face_detector.dat"
 # Enlarged frames are searched at no more than this many pixels on the longer side: a minute a frame helps nobody.
 LONGEST_SIDE = 3000
+# dlib rounds points to whole pixels; small faces are enlarged to this size, so that a pixel is a small part of them.
+PLACING_SIZE, PLACING_MARGIN = 256, 0.3
 # A face that is being followed may score lower than a new one.
 NEW_SCORE, NEAR_SCORE = 0.0, -0.2
 
@@ -105,13 +108,21 @@ class DlibDetector(Detector):
 
     def place(self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
         """The 68 points in each box."""
-        return [
-            [self._place(np.ascontiguousarray(frame), box) for box in row]
-            for frame, row in zip(frames, boxes, strict=True)
-        ]
+        return [[self._place(frame, box) for box in row] for frame, row in zip(frames, boxes, strict=True)]
 
     def _place(self, frame, box):
-        shape = self._predictor(frame, self._rectangle(*(round(float(edge)) for edge in box)))
+        left, top = (max(0, int(edge - PLACING_MARGIN * box_size(box))) for edge in box[:2])
+        right, bottom = (int(edge + PLACING_MARGIN * box_size(box)) + 1 for edge in box[2:])
+        window, corner = frame[top:bottom, left:right], np.array([left, top])
+        scale = max(1, math.ceil(PLACING_SIZE / max(box_size(box), 8)))
+        if not window.size:
+            window, corner, scale = frame, np.zeros(2), 1
+        # A box of dlib includes its last row and column; enlarged, the middle of pixel x is at s x + (s - 1) / 2.
+        edges = (np.asarray(box) - np.tile(corner, 2)) * scale + (0, 0, scale - 1, scale - 1)
+        shape = self._predictor(
+            np.ascontiguousarray(shrink(window, scale)), self._rectangle(*(round(float(edge)) for edge in edges))
+        )
         if shape.num_parts != POINTS:
             raise UserError(f"--landmark_model has {shape.num_parts} points; {LANDMARK_FILE} with 68 is needed")
-        return np.array([(part.x, part.y) for part in shape.parts()], dtype=np.float32)
+        points = np.array([(part.x, part.y) for part in shape.parts()], dtype=np.float64)
+        return ((points - (scale - 1) / 2) / scale + corner).astype(np.float32)

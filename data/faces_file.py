@@ -33,6 +33,8 @@ def read_points(path: Path) -> np.ndarray:
 def _from_npz(path):
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            if "frames" in arrays and "names" in arrays and int(arrays["frames"]) != len(arrays["names"]):
+                raise UserError(f"{path}: has only the frames with a face: its rows are not the video's frames")
             return _checked(path, {name: arrays[name] for name in arrays.files if name in ARRAYS})
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as an npz of landmarks ({error})") from error

@@ -18,6 +18,7 @@ __all__ = [
     "Track",
     "Trajectories",
     "Trajectory",
+    "add_detector_options",
     "add_options",
     "build_detector",
     "detector_settings",
@@ -64,14 +65,43 @@ def build_detector(
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of finding and following faces."""
+    """Declare the options of finding the landmarks of one face per frame."""
+    group = add_detector_options(parser)
+    group.add_argument(
+        "--several",
+        choices=SEVERAL,
+        default="tracked",
+        help="of several faces take the one that is followed through most of the clip, or each frame's largest "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--on_missing",
+        choices=ON_MISSING,
+        default="interpolate",
+        help="what to do about frames without a face (default: %(default)s)",
+    )
+    group.add_argument(
+        "--smooth",
+        type=float,
+        default=0.0,
+        metavar="STRENGTH",
+        help="one-euro smoothing of the points, 0 (off) to 1 (strong) (default: %(default)s)",
+    )
+
+
+def add_detector_options(parser: argparse.ArgumentParser):
+    """Declare the options of finding and following faces; return their group."""
     group = parser.add_argument_group("faces")
     group.add_argument(
-        "--landmarks", choices=list(BOX_DETECTORS), default="dlib", help="what finds faces and their 68 points"
+        "--landmarks",
+        choices=list(BOX_DETECTORS),
+        default="dlib",
+        help="what finds faces and their 68 points (default: %(default)s)",
     )
     group.add_argument(
         "--landmark_model",
         type=Path,
+        metavar="PATH",
         help="weights of the 68 points (default: dataset/, then installed packages), or with --landmarks file the "
         "file or folder to read",
     )
@@ -80,19 +110,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=[name for names in BOX_DETECTORS.values() for name in names],
         help="what finds the boxes (default: hog for dlib, sfd for face-alignment)",
     )
-    group.add_argument("--face_detector_model", type=Path, help="weights of cnn, sfd or blazeface")
+    group.add_argument("--face_detector_model", type=Path, metavar="FILE", help="weights of cnn, sfd or blazeface")
     group.add_argument(
-        "--upsample", type=int, help="enlarge frames 2^N times to find smaller faces (default: 1 for dlib, else 0)"
+        "--upsample",
+        type=int,
+        metavar="N",
+        help="enlarge frames 2^N times to find smaller faces (default: 1 for dlib, else 0)",
     )
     group.add_argument(
         "--search_every",
         type=int,
         default=SEARCH_EVERY,
-        help="search the whole frame for new faces every N frames; 1 searches all frames and follows nothing",
+        metavar="N",
+        help="search the whole frame for new faces every N frames; 1 searches all frames and follows nothing "
+        "(default: %(default)s)",
     )
-    group.add_argument("--several", choices=SEVERAL, default="tracked", help="which face to take if there are several")
-    group.add_argument("--on_missing", choices=ON_MISSING, default="interpolate", help="frames without a face")
-    group.add_argument("--smooth", type=float, default=0.0, help="strength of smoothing the points, 0 (off) to 1")
+    return group
 
 
 def detector_settings(args: argparse.Namespace) -> dict:
