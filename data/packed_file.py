@@ -64,7 +64,6 @@ def _write_array(file: BinaryIO, name: str, array: np.ndarray) -> dict:
     array = np.asarray(array)
     if array.dtype.hasobject:
         raise ValueError(f"array {name} holds Python objects; only numbers and fixed text are packed")
-    array = np.ascontiguousarray(array)
     place = _align(file)
     content = array.tobytes()
     file.write(content)

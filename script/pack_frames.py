@@ -184,8 +184,10 @@ def read_points(source: Path, folder: Path) -> np.ndarray:
     points = []
     for image in list_images(source):
         text = folder / f"{image.stem}.txt"
-        faces = read_text(text) if text.is_file() else []
-        points.append(faces[0].points if faces else np.full((68, 2), np.nan))
+        found = read_text(text) if text.is_file() else np.full((1, 68, 2), np.nan)
+        if len(found) != 1:
+            raise UserError(f"{text}: holds the points of {len(found)} frames, and should of one")
+        points.append(found[0])
     return np.asarray(points, dtype=np.float32)
 
 
