@@ -1,0 +1,183 @@
+"""From one video of somebody to training data for every family: face clips with landmarks, in each family's layout."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from data.crop import Crop, cut, points_box
+from data.face_clips import CropSettings, Proposal, contact_sheet, propose, sheet_frames
+from data.faces import Detector
+from data.images import save_image, write_image
+from data.jobs import replacing_folder
+from data.packed import SUFFIX, PackedClip, pack
+from data.preparation import thin
+from data.tracking import Status, Track, fill, smooth_track
+from data.trajectories import follow
+from data.video import Video, open_video
+from data.video_reader import RATE_TEXT
+from util.errors import UserError
+from util.files import replacing, write_text
+
+LAYOUTS = ("face", "talking_head", "ganimation")
+SHOTS = 20  # frames of a clip for talking heads, as many as VoxCeleb2 is sampled to
+SHOT_SIZE = 256
+UNIT_SIZE = 128  # of GANimation's pictures
+UNIT_SECONDS = 0.5  # between them
+UNIT_WIDEN = 1.35  # side of their square, in sides of the box around the landmarks
+
+
+@dataclass(frozen=True)
+class Source:
+    """A video, the person it shows, and the part of the data it goes to."""
+
+    path: Path
+    name: str
+    person: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How videos become clips."""
+
+    out: Path
+    crop: CropSettings
+    size: int
+    fps: Fraction | None
+    layouts: tuple[str, ...]
+    on_missing: str
+    smooth: float
+    search_every: int
+    preview: bool
+
+    def report(self, source: Source) -> Path:
+        """What tells that a video is done: written last."""
+        return self.out / "reports" / f"{source.name}.json"
+
+    def folders(self) -> list[Path]:
+        """The folders in which clips of the layouts lie side by side."""
+        kinds = ["{}", "{}_data", "{}_keypoints", "ganimation/{}_pictures"]
+        return [self.out / kind.format(split) for kind in kinds for split in ("train", "test")]
+
+
+def prepare(source: Source, detector: Detector, settings: Settings) -> list[dict]:
+    """Write all clips of one video; return the rows of its report, dropped faces among them."""
+    with open_at_constant_rate(source.path, settings.fps) as video:
+        found = follow(video, detector.clip(source.name), search_every=settings.search_every)
+        proposals = propose(found, settings.crop, fps=float(video.fps), video=source.path.name)
+        if settings.preview and found.frames:
+            frames = [(index, video[index]) for index in sheet_frames(found.frames)]
+            write_image(settings.out / "previews" / f"{source.name}.jpg", contact_sheet(frames, proposals))
+        rows = [_write(video, one, source, settings) for one in proposals]
+    if not any(row["kept"] for row in rows):
+        reasons = "; ".join(row["reason"] for row in rows) or "no face in any frame (--preview shows some of them)"
+        raise UserError(f"{source.path}: no face clip: {reasons}")
+    write_text(settings.report(source), json.dumps({"split": source.split, "clips": rows}) + "\n")
+    return rows
+
+
+def open_at_constant_rate(path: Path, fps: Fraction | None) -> Video:
+    """Open a video; the varying rate of many phones becomes its average, so that time runs evenly."""
+    video = open_video(path, fps=fps)
+    return open_video(path, fps=video.fps) if fps is None and video.is_variable else video
+
+
+def _write(video: Video, one: Proposal, source: Source, settings: Settings) -> dict:
+    """Write one face's clip in every layout; its row of the report."""
+    crop, end = one.crop, one.crop.first + one.crop.count
+    clip = f"{source.name}#{crop.first:06d}#{end:06d}"
+    seen = int((~np.isnan(one.points).any((1, 2))).sum())
+    row = {"clip": clip, "split": source.split, "video": str(source.path), "kept": not one.reason, "reason": one.reason}
+    row |= {"first": crop.first, "frames": crop.count, "frames_with_face": seen}
+    if one.reason:
+        return row
+    size = (settings.size, settings.size)
+    points = completed(one.points, video.fps, settings, clip)
+    points = np.stack([crop.points_inside(each, size, index) for index, each in enumerate(points)])
+    path = settings.out / source.split / f"{clip}{SUFFIX}"
+    frames = (crop.apply(video[crop.first + index], size, index) for index in range(crop.count))
+    pack(path, frames, fps=video.fps, arrays={"landmarks": points}, meta=_meta(crop, source))
+    packed = PackedClip(path)
+    for layout in settings.layouts:
+        WRITERS[layout](packed, clip, source, settings.out)
+    return row
+
+
+def _meta(crop: Crop, source: Source) -> dict:
+    place = {"boxes": np.round(crop.boxes, 3).tolist(), "frame_size": list(crop.frame_size)}
+    return {"identity": source.person, "crop": place | {"first": crop.first, "count": crop.count, "video": crop.video}}
+
+
+def completed(points: np.ndarray, fps: Fraction, settings: Settings, name: str) -> np.ndarray:
+    """A face's points with the gaps filled and smoothed, as the settings say."""
+    count = len(points)
+    status = np.where(np.isnan(points).any((1, 2)), Status.MISSING, Status.DETECTED).astype(np.uint8)
+    nothing = np.zeros((count, 4), np.float32), np.zeros(count, np.float32)
+    face = Track(points.astype(np.float32), *nothing, status=status, person=np.zeros(count, np.int32), name=name)
+    if settings.smooth:
+        smooth_track(face, settings.smooth, float(fps))
+    fill(face, settings.on_missing)
+    return face.points
+
+
+def _with_points(packed: PackedClip, indices: Iterable[int]) -> list[int]:
+    points = packed.arrays["landmarks"]
+    return [index for index in indices if not np.isnan(points[index]).any()]
+
+
+def write_face(packed: PackedClip, clip: str, source: Source, out: Path) -> None:
+    """<split>_data/<clip>/<frame>.png and <split>_keypoints/<clip>/<frame>.txt."""
+    points = packed.arrays["landmarks"]
+    with replacing_folder(out / f"{source.split}_data" / clip) as folder:
+        for index, frame in enumerate(packed):
+            save_image(folder / f"{index:05d}.png", frame, text={RATE_TEXT: str(packed.fps)})
+    with replacing_folder(out / f"{source.split}_keypoints" / clip) as folder:
+        for index in _with_points(packed, range(len(packed))):
+            lines = [f"{x},{y}\n" for x, y in np.rint(points[index]).astype(int)]
+            (folder / f"{index:05d}.txt").write_text("".join(lines), encoding="utf-8")
+
+
+def write_talking_head(packed: PackedClip, clip: str, source: Source, out: Path) -> None:
+    """talking_head/<split>/<person>/<clip>/<frame>.jpg with metadata.npz, as script/extract_landmarks.py writes it."""
+    chosen = _with_points(packed, thin(len(packed), SHOTS))
+    points = packed.arrays["landmarks"][chosen] * (SHOT_SIZE / packed.size[0])
+    names = [f"{index:05d}.jpg" for index in chosen]
+    with replacing_folder(out / "talking_head" / source.split / source.person / clip) as folder:
+        for index, name in zip(chosen, names, strict=True):
+            save_image(folder / name, packed[index])
+        arrays = {"names": np.array(names), "landmarks": points.astype(np.float32)}
+        np.savez(folder / "metadata.npz", **arrays, size=SHOT_SIZE, frames=len(chosen))
+
+
+def write_ganimation(packed: PackedClip, clip: str, source: Source, out: Path) -> None:
+    """ganimation/<split>_pictures/<clip>/<clip>_<frame>.jpg, which gather_ganimation brings together."""
+    step = max(1, round(UNIT_SECONDS * float(packed.fps)))
+    with replacing_folder(out / "ganimation" / f"{source.split}_pictures" / clip) as folder:
+        for index in _with_points(packed, range(0, len(packed), step)):
+            box = points_box(packed.arrays["landmarks"][index])
+            centre, side = (box[:2] + box[2:]) / 2, UNIT_WIDEN * (box[2:] - box[:2]).max()
+            square = np.concatenate([centre - side / 2, centre + side / 2])
+            name = f"{clip.replace('#', '_')}_{index:05d}.jpg"
+            save_image(folder / name, cut(packed[index], square, UNIT_SIZE))
+
+
+WRITERS = {"face": write_face, "talking_head": write_talking_head, "ganimation": write_ganimation}
+
+
+def gather_ganimation(root: Path) -> int:
+    """Link the pictures of all clips into imgs/ and list them in train_ids.csv and test_ids.csv; how many there are."""
+    images, count = root / "imgs", 0
+    images.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "test"):
+        pictures = sorted((root / f"{split}_pictures").glob("[!.]*/*.jpg"), key=lambda path: path.name)
+        for picture in pictures:
+            if not (images / picture.name).exists():
+                (images / picture.name).hardlink_to(picture)
+        with replacing(root / f"{split}_ids.csv") as temporary:
+            temporary.write_text("".join(f"{picture.name}\n" for picture in pictures), encoding="utf-8")
+        count += len(pictures)
+    return count

@@ -1,0 +1,153 @@
+"""Make training data of your own videos: find the faces, cut them out, split, pack, and add landmarks, in one go.
+
+<out>/train and <out>/test hold one packed clip (.clip) per face, with its 68 landmarks, and an index. The layouts of
+the families that read others lie beside them: {train,test}_data and _keypoints (face), talking_head/, ganimation/."""
+
+import argparse
+import csv
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data import jobs, landmarks
+from data.clip_index import index_folder
+from data.face_clips import METHODS, CropSettings
+from data.own_videos import LAYOUTS, Settings, Source, gather_ganimation, prepare
+from data.preparation import add_gpu_option, device, existing_folder, named_videos, part_sizes, positive, split
+from data.video import frame_rate
+from util.errors import UserError, run_main
+from util.files import replacing
+
+EPILOG = """examples:
+  python script/prepare_videos.py --in phone --out dataset/mine
+  python script/prepare_videos.py --in talks --out dataset/talks --split 8/2 --layouts face --preview
+  then: python train.py --model fomm --dataroot dataset/mine
+
+A video's faces are all in one part, train or test. Videos in folders, <in>/<person>/<video>.mp4, are of one person,
+and no person is in both parts. Without folders every video counts as a person.
+clips.csv lists every face, kept or dropped, and why. GANimation also needs action units: run OpenFace on
+ganimation/imgs, then script/prepare_au_annotations.py. A run that was interrupted is continued by the same command."""
+SPLITS = ("train", "test")
+
+
+def main() -> int:
+    args = read_arguments()
+    settings = Settings(
+        out=args.out,
+        crop=CropSettings(args.method, args.margin, args.min_frames, args.min_size),
+        size=args.size,
+        fps=args.fps,
+        layouts=tuple(args.layouts),
+        on_missing=args.on_missing,
+        smooth=args.smooth,
+        search_every=args.search_every,
+        preview=args.preview,
+    )
+    sources = find_sources(args.input, args.split, settings)
+    detector = {**landmarks.detector_settings(args), "batch_size": args.batch_size}
+    summary = jobs.run(
+        partial(work, detector=detector, gpus=args.gpu_id, settings=settings),
+        sources,
+        name=lambda source: str(source.path),
+        done=lambda source: settings.report(source).is_file(),
+        output=settings.report,
+        folders=[
+            *settings.folders(),
+            *(args.out / "talking_head" / source.split / source.person for source in sources),
+            args.out / "previews",
+            args.out / "ganimation",
+        ],
+        title="prepare videos",
+        args=args,
+        failures=args.out / "prepare_videos_failures.csv",
+    )
+    print(summary)
+    return summary.status or gather(sources, settings)
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--in", dest="input", type=Path, required=True, metavar="FOLDER", help="videos, or folders of people's videos")
+    add("--out", type=Path, required=True, metavar="FOLDER", help="the dataset to make, such as dataset/mine")
+    add("--split", type=part_sizes, default="9/1", metavar="TRAIN/TEST", help="shares of people (default: %(default)s)")
+    add(
+        "--layouts",
+        nargs="*",
+        choices=LAYOUTS,
+        default=list(LAYOUTS),
+        help="beside the packed clips (default: all; none: --layouts without a name)",
+    )
+    add("--size", type=positive, default=256, help="side of the clips in pixels (default: %(default)s)")
+    add("--fps", type=frame_rate, help="bring the videos to this rate (default: each its own)")
+    add("--method", choices=METHODS, default="fixed", help="as in script/crop_faces.py (default: %(default)s)")
+    add("--margin", type=float, default=0.5, help="around the face, in parts of its size (default: %(default)s)")
+    add("--min_frames", type=positive, help="shorter clips are dropped (default: 25; fomm: 150)")
+    add("--min_size", type=int, default=96, help="smaller crops are dropped, in pixels (default: %(default)s)")
+    add("--preview", action="store_true", help="write a sheet of each video with the crops drawn in, to previews/")
+    landmarks.add_options(parser)
+    add_gpu_option(parser)
+    jobs.add_options(parser)
+    return parser.parse_args()
+
+
+def find_sources(folder: Path, sizes: tuple[int, int], settings: Settings) -> list[Source]:
+    """The videos, whom they show, and the part each person is in."""
+    existing_folder(folder, "--in", "videos, or <person>/<video>.mp4")
+    videos = named_videos(folder)
+    if not videos:
+        raise UserError(f"--in {folder}: no videos in it; mp4, mov, avi, mkv and webm are read")
+    named = []
+    for name, path in videos.items():
+        first, *rest = path.relative_to(folder).with_suffix("").parts
+        named.append((path, f"{first}#{'_'.join(rest)}", first) if rest else (path, name, name))
+    parts = split(dict.fromkeys(person for _, _, person in named), sizes)
+    sources = [Source(path, name, person, parts[person]) for path, name, person in named]
+    # People prepared before stay in their part, although others may have joined them since.
+    parts |= {source.person: load(settings, source)["split"] for source in sources if settings.report(source).is_file()}
+    return [Source(source.path, source.name, source.person, parts[source.person]) for source in sources]
+
+
+def load(settings: Settings, source: Source) -> dict:
+    """The report of a video that is done."""
+    return json.loads(settings.report(source).read_text(encoding="utf-8"))
+
+
+def work(source: Source, detector: dict, gpus: tuple[int, ...], settings: Settings) -> str | None:
+    """Prepare one video; the warning tells which of its faces were dropped."""
+    rows = prepare(source, jobs.once(landmarks.build_detector, **detector, device=device(gpus)), settings)
+    reasons = [row["reason"] for row in rows if not row["kept"]]
+    return f"{len(reasons)} of {len(rows)} faces dropped: {'; '.join(reasons)}" if reasons else None
+
+
+def gather(sources: list[Source], settings: Settings) -> int:
+    """Index the clips, list them, and say what there is."""
+    done = [source for source in sources if settings.report(source).is_file()]
+    rows = [row for source in done for row in load(settings, source)["clips"]]
+    with replacing(settings.out / "clips.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    for part in SPLITS:
+        clips = [row for row in rows if row["kept"] and row["split"] == part]
+        people = {source.person for source in done if source.split == part}
+        frames = sum(row["frames"] for row in clips)
+        print(f"{part}: {len(clips)} clips of {len(people)} people, {frames} frames, in {settings.out / part}")
+        if clips:
+            index_folder(settings.out / part)
+        else:
+            print(f"warning: there is nothing to {part} on: add videos, or change --split", file=sys.stderr)
+    if "ganimation" in settings.layouts:
+        print(
+            f"{gather_ganimation(settings.out / 'ganimation')} pictures for OpenFace in {settings.out}/ganimation/imgs"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)
