@@ -1,0 +1,128 @@
+"""The rules of the design that a program can check."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = {"train", "test", "options", "engine", "models", "data", "util", "script", "tests"}
+MAY_IMPORT = {
+    "train.py": {"options", "data", "models", "engine", "util"},
+    "test.py": {"options", "data", "models", "engine", "util"},
+    "options": {"options", "data", "models", "util"},
+    "engine": {"engine", "util"},
+    "models": {"models", "util"},
+    "data": {"data", "util"},
+    "util": {"util"},
+}
+FORBIDDEN_IN_MODELS = {"backward", "zero_grad", "cuda", "open", "print"}
+LONGEST_FUNCTION = 40
+
+
+def sources(*places: str) -> list[Path]:
+    """The project's own Python files; scratch and untracked folders of an environment do not count."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    ).stdout.split("\n")  # fmt: skip
+    found = [ROOT / name for name in listed if name] or sorted(ROOT.rglob("*.py"))
+    inside = [path for path in found if path.relative_to(ROOT).parts[0] in places and path.is_file()]
+    assert inside
+    return inside
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(module: ast.Module) -> set[str]:
+    names = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name their package"
+            names.add(node.module)
+    return names
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("place", MAY_IMPORT)
+def test_imports_point_one_way(place):
+    for path in sources(place):
+        ours = {name.split(".")[0] for name in imported(tree(path))} & OURS
+        assert ours <= MAY_IMPORT[place], f"{named(path)} imports {ours - MAY_IMPORT[place]}"
+
+
+def test_families_share_through_parts_alone():
+    for path in sources("models"):
+        parts = path.relative_to(ROOT).parts
+        if len(parts) < 3:
+            continue
+        for name in imported(tree(path)):
+            package = name.split(".")
+            if package[0] == "models" and len(package) > 1 and package[1] not in (parts[1], "parts", "family"):
+                assert parts[1] != "parts", f"{named(path)} imports {name}"
+                assert package[1] in BUILDS_ON.get(parts[1], ()), f"{named(path)} imports {name}"
+
+
+BUILDS_ON = {"talking_head_finetune": ("talking_head",)}
+"""Second stages and relatives that hold only what differs from another family."""
+
+
+@pytest.mark.parametrize("path", sources("models"), ids=named)
+def test_models_neither_optimise_nor_know_devices(path):
+    module = tree(path)
+    assert not {name for name in imported(module) if name.startswith(("torch.distributed", "logging", "argparse"))}
+    for node in ast.walk(module):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        assert name not in FORBIDDEN_IN_MODELS, f"{named(path)}:{node.lineno} calls {name}"
+
+
+@pytest.mark.parametrize("path", sources(*MAY_IMPORT, "script"), ids=named)
+def test_functions_fit_a_screen(path):
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef):
+            lines = node.end_lineno - node.lineno + 1
+            assert lines <= LONGEST_FUNCTION, f"{named(path)}:{node.lineno} {node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("path", sources(*MAY_IMPORT, "script"), ids=named)
+def test_modules_and_public_things_say_what_they_are_for(path):
+    module = tree(path)
+    assert ast.get_docstring(module), f"{named(path)} has no docstring"
+    for node in module.body:
+        public = isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+        if public and node.name != "main":
+            assert ast.get_docstring(node), f"{named(path)}: {node.name} has no docstring"
+
+
+@pytest.mark.parametrize("place", ["engine", "models", "options"])
+def test_optional_libraries_are_imported_where_they_are_used(place):
+    optional = {"dlib", "face_alignment", "visdom", "av", "tensorboard", "skimage", "openpyxl", "joblib"}
+    for path in sources(place):
+        outermost = ast.Module([node for node in tree(path).body if isinstance(node, (ast.Import, ast.ImportFrom))], [])
+        found = {name.split(".")[0] for name in imported(outermost)} & optional
+        assert not found, f"{named(path)} imports {found} when it is itself imported"
+
+
+def test_print_stands_in_scripts_and_options_only():
+    for path in sources("engine", "models", "data", "util", "train.py"):
+        calls = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+        names = [node for node in calls if getattr(node.func, "id", "") == "print"]
+        allowed = path.name == "errors.py"
+        assert allowed or not names, f"{named(path)}:{names[0].lineno} prints"
+
+
+def test_no_file_names_a_machine():
+    words = [f"/{folder}/" for folder in ("root", "work", "home")]
+    for path in sources(*MAY_IMPORT, "script", "tests"):
+        text = path.read_text(encoding="utf-8")
+        assert not [word for word in words if word in text], named(path)
