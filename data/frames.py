@@ -51,9 +51,6 @@ class FramesDataset(Dataset):
             )
             _add_augmentations(parser)
         else:
-            add(
-                "--mode", type=one_of("animate", "reconstruction"), default="animate", help="what to do with test clips"
-            )
             add("--pairs_list", f"{PLACE}.pairs_list", type=text, help="csv with columns source and driving")
             add("--num_pairs", "--animate_params.num_pairs", type=integer, default=50, help="pairs to animate at most")
 

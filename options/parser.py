@@ -3,12 +3,13 @@
 import argparse
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from util.errors import UserError
-from util.values import boolean, integer, number, text
+from util.values import boolean, integer, number, one_of, text
 
-PLAIN_TYPES = {int: integer, float: number, str: text, None: text}
+PLAIN_TYPES = {int: integer, float: number, str: text, Path: text, None: text}
 
 
 class Options(argparse.Namespace):
@@ -28,8 +29,9 @@ class OptionGroup:
         Aliases are other spellings: old ones, and dotted ones ("--train_params.lr_generator"), which are the places of
         the same value in the nested YAML files of the original projects. One-dash aliases ("-ci") are shown in --help.
         """
-        kind = settings.pop("type", None)
-        converter = PLAIN_TYPES.get(kind, kind)
+        kind, choices = settings.pop("type", None), settings.pop("choices", None)
+        converter = one_of(*choices) if choices else PLAIN_TYPES.get(kind, kind)
+        help = help.replace(" (default: %(default)s)", "")  # shown for all options by format_help
         short = [alias for alias in aliases if not alias.startswith("--")]
         long = [alias[2:] for alias in aliases if alias.startswith("--")]
         choices = getattr(converter, "choices", None)
@@ -85,6 +87,9 @@ class OptionParser:
     def group(self, title: str, description: str | None = None) -> OptionGroup:
         """A titled part of --help."""
         return OptionGroup(self, title, description)
+
+    add_argument_group = group
+    """As argparse calls it: option groups that scripts declare too (data.landmarks) can be declared here."""
 
     def register(self, action: argparse.Action, aliases: Iterable[str], default: Any) -> None:
         """Remember an option that a group has declared."""

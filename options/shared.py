@@ -1,5 +1,6 @@
 """The options that every run has, in groups."""
 
+from options.inputs import add_input_options
 from options.parser import OptionParser
 from util.values import integer, list_of, number, one_of, text
 
@@ -113,16 +114,11 @@ def _add_monitor(parser: OptionParser) -> None:
 
 
 def _add_testing(parser: OptionParser) -> None:
-    group = parser.group("testing")
-    group.add_argument("--checkpoint", type=text, help="weights: file or folder; default: the run of this --name")
+    group = parser.group("weights")
+    group.add_argument("--checkpoint", type=text, help="file or folder; default: the run of this --name")
     group.add_argument(
-        "--which",
-        "--which_epoch",
-        "--which_iter",
-        type=text,
-        default="latest",
+        "--which", "--which_epoch", "--which_iter", type=text, default="latest",
         help="checkpoint of the run: latest, best or a number",
-    )
-    group.add_argument("--results_dir", type=text, default="./eval_results", help="where results are written")
+    )  # fmt: skip
     group.add_argument("--animate_batch", type=integer, default=8, help="driving frames per pass")
-    group.add_argument("--max_clips", "--how_many", type=integer, default=0, help="stop after this many clips; 0: all")
+    add_input_options(parser)

@@ -1,0 +1,67 @@
+"""The options of test.py that say what to animate, how pictures are cut, and what is written."""
+
+from data import landmarks
+from options.parser import OptionParser
+from util.values import integer, number, one_of, text
+
+
+def add_input_options(parser: OptionParser) -> None:
+    """Declare what every family understands when it animates."""
+    _add_inputs(parser)
+    _add_crops(parser)
+    _add_outputs(parser)
+    landmarks.add_options(parser)
+
+
+def _add_inputs(parser: OptionParser) -> None:
+    group = parser.group("what to animate", "One pair, a list of pairs, or the test split of --dataroot.")
+    group.add_argument(
+        "--mode", type=one_of("animate", "reconstruction"), default="animate",
+        help="animate sources by driving videos, or reconstruct test clips from their own first frames and measure",
+    )  # fmt: skip
+    group.add_argument(
+        "--source_image", nargs="+", type=text, help="picture(s) of the face to animate, or a video of it"
+    )
+    group.add_argument("--source_frame", type=integer, default=0, help="frame to take where the source is a video")
+    group.add_argument("--driving_video", type=text, help="video whose movements are followed")
+    group.add_argument(
+        "--pairs", type=text, help="csv with the columns source, driving and, if wanted, frame (best frame), output"
+    )
+    group.add_argument("--fps", type=number, help="frames per second to which the driving video is brought first")
+    group.add_switch("--find_best_frame", help="begin where the driving face is most like the source's")
+    group.add_argument("--best_frame", type=integer, help="begin with this frame of the driving video, both ways")
+    group.add_argument("--max_clips", "--how_many", type=integer, default=0, help="make so many videos at most; 0: all")
+    group.add_argument("--shard", type=text, default="0/1", help="make the i-th of N parts of the videos, e.g. 2/8")
+
+
+def _add_crops(parser: OptionParser) -> None:
+    group = parser.group("cutting faces out")
+    group.add_switch("--crop_image", "-ci", help="cut the face out of the source picture")
+    group.add_argument(
+        "--crop_image_padding", "-cip", nargs="+", type=number, default=[0],
+        help="pixels around that cut: one number, or left upper right lower",
+    )  # fmt: skip
+    group.add_switch("--crop_video", "-cv", help="cut the face out of the driving video: one square for all of it")
+    group.add_switch("--paste_back", help="put the result back into the whole source picture (cuts the face out of it)")
+
+
+def _add_outputs(parser: OptionParser) -> None:
+    group = parser.group("what is written")
+    group.add_argument("--output", "--result_video", type=text, help="the result of a single pair, e.g. out.mp4")
+    group.add_argument(
+        "--results_dir",
+        type=text,
+        help="folder of the results; default: eval_results/NAME, as the original for its YAML",
+    )
+    group.add_argument(
+        "--format", type=one_of("mp4", "gif", "webm", "png"), default="mp4",
+        help="kind of the videos; png: a folder of lossless frames each",
+    )  # fmt: skip
+    group.add_argument("--quality", type=integer, default=80, help="of lossy kinds, 0 to 100")
+    group.add_argument(
+        "--audio", type=one_of("driving", "source", "none"), default="driving", help="whose sound the result has"
+    )
+    group.add_switch("--compare", help="write source | driving | result side by side")
+    group.add_switch("--strips", help="also write png/NAME.png: all result frames in one lossless picture")
+    group.add_switch("--overwrite", help="make again what is already there")
+    group.add_switch("--cpu", help="the same as --gpu_id=-1")
