@@ -28,23 +28,32 @@ class Animator:
         self.family, self.device, self.batch_size, self.channels_last = family, device, batch_size, channels_last
         self.precision = Precision(precision, device)
 
-    def stream(self, source: dict[str, Any], driving: Iterable[dict[str, Any]]) -> Iterator[np.ndarray]:
+    def stream(
+        self, source: dict[str, Any], driving: Iterable[dict[str, Any]], first: dict[str, Any] | None = None
+    ) -> Iterator[np.ndarray]:
         """Lazily, one (H, W, 3) uint8 frame per driving item."""
         before: Tensor | None = None
-        for frames in self.stream_batches(source, driving):
+        for _, frames in self.batches(source, driving, first):
             if before is not None:  # the device works on the next batch while this one is copied and written
                 yield from before.cpu().numpy()
-            before = frames
+            before = to_bytes(frames)
         if before is not None:
             yield from before.cpu().numpy()
 
-    def stream_batches(self, source: dict[str, Any], driving: Iterable[dict[str, Any]]) -> Iterator[Tensor]:
-        """The same as batches of bytes (N, H, W, 3), still on the device."""
+    def batches(
+        self, source: dict[str, Any], driving: Iterable[dict[str, Any]], first: dict[str, Any] | None = None
+    ) -> Iterator[tuple[list[dict[str, Any]], Tensor]]:
+        """Driving items and what they make of the source: pictures (N, 3, H, W) in [0, 1], on the device.
+
+        `first` is shown to the family before all others, without a result: movement is then relative to it.
+        """
         state = self._run(self.family.encode_source, self._batch([source]))
+        if first is not None:
+            _, state = self._run(self.family.animate, state, self._batch([first]))
         items = iter(driving)
         while batch := list(itertools.islice(items, self.batch_size)):
             frames, state = self._run(self.family.animate, state, self._batch(batch))
-            yield to_bytes(frames)
+            yield batch, frames
 
     def _batch(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         return move(default_collate(items), self.device, self.channels_last)

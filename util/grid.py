@@ -5,15 +5,17 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
+from util.resizing import to_bytes
 
-def to_bytes(picture: np.ndarray) -> np.ndarray:
-    """A picture (C, H, W) or (H, W) with values in [0, 1] as (H, W, 3) bytes, rounded."""
+
+def as_picture(picture: np.ndarray) -> np.ndarray:
+    """A map (C, H, W) or (H, W) with values in [0, 1] as a picture (H, W, 3) of bytes."""
     picture = np.nan_to_num(np.asarray(picture, np.float32))
     if picture.ndim == 2:
         picture = picture[None]
     if picture.shape[0] == 1:
         picture = np.repeat(picture, 3, 0)
-    return np.rint(255 * picture[:3].clip(0, 1)).astype(np.uint8).transpose(1, 2, 0)
+    return to_bytes(picture[:3]).transpose(1, 2, 0)
 
 
 def labelled_grid(columns: Mapping[str, np.ndarray], *, rows: int = 4, least_height: int = 96) -> np.ndarray:
@@ -24,7 +26,7 @@ def labelled_grid(columns: Mapping[str, np.ndarray], *, rows: int = 4, least_hei
     height = max(least_height, *(batch.shape[-2] for batch in columns.values()))
     strips = []
     for name, batch in columns.items():
-        tiles = [_enlarge(to_bytes(picture), height) for picture in batch[:rows]]
+        tiles = [_enlarge(as_picture(picture), height) for picture in batch[:rows]]
         tiles += [np.zeros_like(tiles[0])] * (min(rows, _most_rows(columns)) - len(tiles))
         strips.append(np.concatenate([_label(name, tiles[0].shape[1]), *tiles]))
     return np.concatenate(strips, axis=1)
