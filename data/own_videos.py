@@ -1,6 +1,7 @@
 """From one video of somebody to training data for every family: face clips with landmarks, in each family's layout."""
 
 import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +21,7 @@ from data.trajectories import follow
 from data.video import Video, open_video
 from data.video_reader import RATE_TEXT
 from util.errors import UserError
-from util.files import replacing, write_text
+from util.files import write_text
 
 LAYOUTS = ("face", "talking_head", "ganimation")
 SHOTS = 20  # frames of a clip for talking heads, as many as VoxCeleb2 is sampled to
@@ -170,14 +171,18 @@ WRITERS = {"face": write_face, "talking_head": write_talking_head, "ganimation":
 
 def gather_ganimation(root: Path) -> int:
     """Link the pictures of all clips into imgs/ and list them in train_ids.csv and test_ids.csv; how many there are."""
-    images, count = root / "imgs", 0
-    images.mkdir(parents=True, exist_ok=True)
-    for split in ("train", "test"):
-        pictures = sorted((root / f"{split}_pictures").glob("[!.]*/*.jpg"), key=lambda path: path.name)
-        for picture in pictures:
-            if not (images / picture.name).exists():
-                (images / picture.name).hardlink_to(picture)
-        with replacing(root / f"{split}_ids.csv") as temporary:
-            temporary.write_text("".join(f"{picture.name}\n" for picture in pictures), encoding="utf-8")
-        count += len(pictures)
-    return count
+    pictures = {part: sorted((root / f"{part}_pictures").glob("[!.]*/*.jpg")) for part in ("train", "test")}
+    with replacing_folder(root / "imgs") as images:
+        for picture in pictures["train"] + pictures["test"]:
+            _link(picture, images / picture.name)
+    for part, files in pictures.items():
+        write_text(root / f"{part}_ids.csv", "".join(f"{picture.name}\n" for picture in files))
+    return sum(map(len, pictures.values()))
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        # Not all file systems have links.
+        shutil.copyfile(source, target)

@@ -129,6 +129,8 @@ def gather(sources: list[Source], settings: Settings) -> int:
     """Index the clips, list them, and say what there is."""
     done = [source for source in sources if settings.report(source).is_file()]
     rows = [row for source in done for row in load(settings, source)["clips"]]
+    if not rows:
+        return 0
     with replacing(settings.out / "clips.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from script_runner import ScriptRunner
 
-from data.images import read_image
+from data.images import list_images, read_image, save_image
 from data.preparation import part_sizes, picture_size, resize, split, thin
 from data.video import open_video
 
@@ -391,6 +391,85 @@ def test_smic(tmp_path, scripts):
     assert open_video(tmp_path / "out" / "train" / "s1_ne_01").fps == 100
 
 
+# drawn people, found by dlib
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory) -> Path:
+    """Videos of two people, one of them in a folder with two videos, one of nobody, and a damaged one."""
+    from data.sample_faces import tiny_clip
+    from data.video import VideoWriter
+
+    root = tmp_path_factory.mktemp("people") / "videos"
+    for name, identity in (("Zoë/001", 0), ("Zoë/02 é", 0), ("bob", 1)):
+        frames, _ = tiny_clip(identity, frames=6, size=160, kind=len(name))
+        path = root / f"{name}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with VideoWriter(path, 25, quality=95, comment="drawn for a test") as writer:
+            for frame in frames:
+                writer.write(frame)
+    layouts.write_video(root / "nobody.mp4", frames=6)
+    layouts.damage(root / "broken.mp4")
+    layouts.strays(root)
+    return root
+
+
+OWN = ["--in", "videos", "--out", "mine", "--min_frames", "4", "--min_size", "40", "--size", "128", "--workers", "0"]
+
+
+def test_own_videos_become_every_familys_layout(tmp_path, scripts, people):
+    from data.clip_index import ClipIndex
+    from data.packed import PackedClip
+
+    shutil.copytree(people, tmp_path / "videos")
+    status, said = scripts.run("prepare_videos", *OWN, "--split", "1/1", "--preview", folder=tmp_path)
+    assert status == 0, said  # in the order of names: bob and broken to train, nobody and Zoë to test
+    mine = tmp_path / "mine"
+    clips = {part: [path.stem for path in sorted((mine / part).glob("*.clip"))] for part in ("train", "test")}
+    assert clips == {"train": ["bob#000000#000006"], "test": ["Zoë#001#000000#000006", "Zoë#02 é#000000#000006"]}
+    assert ClipIndex(mine / "test").identity_name(0) == "Zoë"
+    clip = PackedClip(mine / "train" / "bob#000000#000006.clip")
+    points = clip.arrays["landmarks"]
+    assert clip.size == (128, 128) and len(clip) == 6 and points.shape == (6, 68, 2)
+    assert points.min() > 10 and points.max() < 118 and np.ptp(points[0, :, 0]) > 30, "the face is in the picture"
+    text = np.loadtxt(mine / "train_keypoints" / "bob#000000#000006" / "00003.txt", delimiter=",")
+    assert np.array_equal(text, np.rint(points[3])) and len(list_images(mine / "train_data" / "bob#000000#000006")) == 6
+    with np.load(mine / "talking_head" / "train" / "bob" / "bob#000000#000006" / "metadata.npz") as stored:
+        assert np.allclose(stored["landmarks"], points * 2) and stored["names"][0] == "00000.jpg"
+    assert (mine / "ganimation" / "train_ids.csv").read_text() == "bob_000000_000006_00000.jpg\n"
+    assert read_image(mine / "ganimation" / "imgs" / "bob_000000_000006_00000.jpg").shape == (128, 128, 3)
+    assert len(table(mine / "clips.csv")) == 3 and len(list((mine / "previews").iterdir())) == 4
+    reasons = {row["item"]: row["reason"] for row in table(mine / "prepare_videos_failures.csv")}
+    assert reasons.keys() == {"videos/nobody.mp4", "videos/broken.mp4"} and "no face" in reasons["videos/nobody.mp4"]
+
+
+def test_dlib_finds_the_points_of_frames_and_the_square_of_a_micro_expression(tmp_path, scripts):
+    from data.sample_faces import tiny_clip
+
+    frames, truth = tiny_clip(0, frames=4, size=160)
+    for folder in ("ff/test_data/001", "vox/id1/abc", "SMIC/HS/s01/micro/negative/s1_ne_01"):
+        (tmp_path / folder).mkdir(parents=True)
+        for index, frame in enumerate(frames):
+            save_image(tmp_path / folder / f"image{index}.png", frame)
+    commands = {
+        "obtain_face_kp": ["--root", "ff"],
+        "extract_landmarks": ["--root", "vox", "--size", "160"],
+        "prepare_microexpression": ["--dataset", "smic", "--in", "SMIC", "--out", "micro", "--size", "96x96"],
+    }
+    for script, arguments in commands.items():
+        status, said = scripts.run(script, *arguments, "--workers", "0", folder=tmp_path)
+        assert status == 0, said
+    eyes = np.linalg.norm(truth.landmarks[2, 36] - truth.landmarks[2, 45])
+    found = np.loadtxt(tmp_path / "ff" / "test_keypoints" / "001" / "image2.txt", delimiter=",")
+    assert np.median(np.linalg.norm(found - truth.landmarks[2], axis=1)) < 0.15 * eyes
+    with np.load(tmp_path / "vox" / "id1" / "abc" / "metadata.npz") as stored:
+        assert np.median(np.linalg.norm(stored["landmarks"][2] - truth.landmarks[2], axis=1)) < 0.15 * eyes
+    clip = open_video(tmp_path / "micro" / "train" / "s1_ne_01")
+    assert len(clip) == 4 and clip.size == (96, 96)
+    inside = [np.abs(clip[0].astype(float) - clip[3]).mean(), np.abs(frames[0].astype(float) - frames[3]).mean()]
+    assert inside[0] > inside[1], "the square shows the face, which moves, and less of what does not"
+
+
 # bad input
 
 
@@ -412,6 +491,8 @@ def test_smic(tmp_path, scripts):
         ("voxceleb_crop", ["--videos", "empty", "--txt", "empty", "--out", "o"], "no videos in it"),
         ("prepare_microexpression", ["--dataset", "smic", "--in", "empty", "--out", "o"], "no clips of smic"),
         ("prepare_microexpression", ["--dataset", "samm", "--in", "empty", "--out", "o"], "--table"),
+        ("prepare_videos", ["--in", "missing", "--out", "o"], "--in missing: no such folder"),
+        ("prepare_videos", ["--in", "empty", "--out", "o"], "no videos in it"),
     ],
 )
 def test_bad_input_is_told_by_name_without_a_traceback(tmp_path, scripts, script, arguments, hint):
@@ -446,6 +527,12 @@ def build_input(script: str, folder: Path) -> list[str]:
             layouts.voxceleb_text(folder / f"txt/id1/a/0000{clip}.txt", [(0.2, 0.2, 0.3, 0.3)] * 3, fractions=True)
         layouts.voxceleb_text(folder / "txt" / "id1" / "gone" / "00001.txt", [(0.2, 0.2, 0.3, 0.3)], fractions=True)
         return ["--videos", "videos", "--txt", "txt", "--out", "out", "--size", "32x32"]
+    if script == "prepare_videos":
+        for person, video in (("Zoë", "001"), ("Zoë", "02 é"), ("bob", "1")):
+            layouts.write_video(folder / "videos" / person / f"{video}.mp4")
+            layouts.write_points(folder / "points" / f"{person}#{video}.txt", layouts.points(missing=(1,)))
+        layouts.damage(folder / "videos" / "broken.mp4")
+        return [*OWN[:-2], "--split", "1/1", "--min_size", "10", *KEY_POINTS[:4]]
     layouts.smic(folder / "SMIC")
     return ["--dataset", "smic", "--in", "SMIC", "--out", "out", "--no_crop"]
 
@@ -461,6 +548,7 @@ def build_input(script: str, folder: Path) -> list[str]:
         "extract_landmarks",
         "voxceleb_crop",
         "prepare_microexpression",
+        "prepare_videos",
     ],
 )
 def test_killed_at_any_moment_and_started_again_gives_the_files_of_one_run(tmp_path, scripts, script):
@@ -469,7 +557,7 @@ def test_killed_at_any_moment_and_started_again_gives_the_files_of_one_run(tmp_p
     shutil.copytree(tmp_path / "one", tmp_path / "killed", copy_function=shutil.copy2)
     assert scripts.run(script, *arguments, folder=tmp_path / "one")[0] == 0
     moments = 0
-    for moment in (1, 2, 3, 5, 8):
+    for moment in (1, 2, 3, 6, 9):
         status, said = scripts.run(script, *arguments, folder=tmp_path / "killed", kill_at=moment)
         moments += status == -9
         assert status in (-9, 0), said
