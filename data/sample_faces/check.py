@@ -1,0 +1,185 @@
+"""Measure whether drawn people are good enough to learn from: found by a detector, true, distinct, repeatable."""
+
+import importlib.util
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.sample_faces.clips import Truth, person, render_clip, write_film
+from data.sample_faces.expression import AU_NAMES, REGIONS, STRONGEST
+from data.sample_faces.person import Person, State
+from util.errors import UserError
+
+EVERY = 5  # frames between those that are measured
+MOST_YAW = 30.0
+CHANGED = 8  # 8-bit steps that count as a change of the picture
+
+
+@dataclass
+class Result:
+    """One bar."""
+
+    title: str
+    passed: bool
+    measured: str
+    bar: str
+
+
+def dlib_models() -> tuple:
+    """dlib's face detector, its 68-point predictor and its face recogniser."""
+    import dlib
+
+    spec = importlib.util.find_spec("face_recognition_models")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError("dlib's models are not installed; pip install face-recognition-models")
+    folder = Path(spec.submodule_search_locations[0]) / "models"
+    predictor = dlib.shape_predictor(str(folder / "shape_predictor_68_face_landmarks.dat"))
+    recogniser = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))
+    return dlib.get_frontal_face_detector(), predictor, recogniser
+
+
+@dataclass
+class Seen:
+    """What dlib made of one frame."""
+
+    identity: int
+    clip: int
+    faces: int
+    error: float  # mean distance of the 68 points over the distance of the outer corners of the eyes
+    descriptor: np.ndarray | None
+
+
+def look(frame: np.ndarray, points: np.ndarray, models: tuple, identity: int, clip: int, recognise: bool) -> Seen:
+    """Compare one frame with its truth."""
+    detector, predictor, recogniser = models
+    faces = detector(frame, 1)
+    if len(faces) != 1:
+        return Seen(identity, clip, len(faces), np.nan, None)
+    shape = predictor(frame, faces[0])
+    found = np.array([(part.x, part.y) for part in shape.parts()], np.float64)
+    scale = np.linalg.norm(points[36] - points[45])
+    error = float(np.linalg.norm(found - points, axis=1).mean() / scale)
+    descriptor = np.array(recogniser.compute_face_descriptor(frame, shape)) if recognise else None
+    return Seen(identity, clip, 1, error, descriptor)
+
+
+def look_at(clips: list[tuple[Path, Path]]) -> list[Seen]:
+    """Look at some frames of every clip that are not turned too far."""
+    from tqdm import tqdm
+
+    from data.video import open_video
+
+    models, seen = dlib_models(), []
+    for number, (film, path) in enumerate(tqdm(clips, desc="look at clips", unit="clip")):
+        truth = Truth.load(path)
+        with open_video(film) as video:
+            for k in range(0, len(truth), EVERY):
+                if abs(truth.performance.rotation[k, 0]) < MOST_YAW:
+                    recognise = k % (3 * EVERY) == 0
+                    seen.append(look(video[k], truth.landmarks[k], models, truth.identity, number, recognise))
+    return seen
+
+
+def found_and_true(seen: list[Seen]) -> list[Result]:
+    share = float(np.mean([one.faces == 1 for one in seen])) if seen else 0.0
+    errors = [one.error for one in seen if one.faces == 1]
+    median = float(np.median(errors)) if errors else np.inf
+    return [
+        Result(
+            f"exactly one face found, |yaw| < {MOST_YAW:.0f}",
+            share >= 0.95,
+            f"{share:.1%} of {len(seen)} frames",
+            ">= 95%",
+        ),
+        Result(
+            "dlib's 68 points against ours", median < 0.08, f"median {median:.1%} of the eyes' outer distance", "< 8%"
+        ),
+    ]
+
+
+def told_apart(seen: list[Seen]) -> Result:
+    """Nearest other clip by dlib's face recogniser: is it the same person? And how far are the two kinds of pairs?"""
+    known = [one for one in seen if one.descriptor is not None]
+    title, bar = "identities told apart (dlib's recogniser, nearest other clip)", ">= 90%"
+    if len({one.identity for one in known}) < 2 or len({one.clip for one in known}) < 3:
+        return Result(title, True, "not measured: it takes two people and two clips of each", bar)
+    vectors = np.array([one.descriptor for one in known])
+    who, clip = np.array([one.identity for one in known]), np.array([one.clip for one in known])
+    distance = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)
+    distance[clip[:, None] == clip[None]] = np.inf
+    right = float(np.mean(who[distance.argmin(1)] == who))
+    pairs, same = np.isfinite(distance), who[:, None] == who[None]
+    within, between = np.median(distance[pairs & same]), np.median(distance[pairs & ~same])
+    return Result(title, right >= 0.9, f"{right:.1%}; median distance within {within:.2f}, between {between:.2f}", bar)
+
+
+def unit_change(who: Person, name: str, size: int = 256) -> tuple[int, int]:
+    """Pixels that a unit's rise from 0 to 5 changes inside its region and elsewhere."""
+    aus = np.zeros(len(AU_NAMES))
+    rest = who.draw(State(aus), size).image.astype(int)
+    aus[AU_NAMES.index(name)] = STRONGEST
+    changed = np.abs(who.draw(State(aus), size).image - rest).max(-1) > CHANGED
+    inside = region_mask(who, name, size)
+    return int((changed & inside).sum()), int((changed & ~inside).sum())
+
+
+def region_mask(who: Person, name: str, size: int) -> np.ndarray:
+    """The region of a unit on the unposed face as pixels."""
+    mask = np.zeros((size, size), bool)
+    rows, columns = np.mgrid[0:size, 0:size]
+    for left, top, right, bottom in REGIONS[name](who.measures):
+        corners = Person.project(np.array([[left, top, -20.0], [right, bottom, -20.0]]), size, size)
+        for sign in (1, -1):
+            x = size / 2 + sign * (corners[:, 0] - size / 2)
+            mask |= (
+                (columns + 0.5 >= x.min())
+                & (columns + 0.5 <= x.max())
+                & (rows + 0.5 >= corners[0, 1])
+                & (rows + 0.5 <= corners[1, 1])
+            )
+    return mask
+
+
+def units_local(who: Person) -> Result:
+    changes = {name: unit_change(who, name) for name in AU_NAMES}
+    weak = [name for name, (inside, _) in changes.items() if inside < 40]
+    leaking = [name for name, (_, outside) in changes.items() if outside > 0]
+    least = min(inside for inside, _ in changes.values())
+    text = f"17 units; at least {least} pixels change inside, outside: {', '.join(leaking) or 'none'}"
+    return Result(
+        "a unit changes its region and nothing else", not weak and not leaking, text, "17 units, none outside"
+    )
+
+
+def repeatable(clips: list[tuple[Path, Path]], frames_in_all: int) -> list[Result]:
+    """Draw one clip again: the same film, and how long a whole set would take."""
+    film, path = clips[len(clips) // 2]
+    truth = Truth.load(path)
+    person(truth.seed, truth.identity)
+    began = time.perf_counter()
+    frames, again = render_clip(truth.seed, truth.identity, truth.performance, truth.size, truth.fps)
+    spent = time.perf_counter() - began
+    same = all(
+        np.array_equal(getattr(truth, name), getattr(again, name)) for name in ("landmarks", "visible", "box", "mask")
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        one, two = Path(folder) / "one.mp4", Path(folder) / "two.mp4"
+        write_film(one, frames, int(truth.fps), None)
+        write_film(two, frames, int(truth.fps), None)
+        same &= one.read_bytes() == two.read_bytes()
+    each = spent / len(truth)
+    text = f"{each * 1e3:.0f} ms a frame on one core, about {each * frames_in_all / 2:.0f} s for the set on two"
+    return [
+        Result("drawn again: the same truth and bytes", same, "equal" if same else "different", "equal"),
+        Result("drawing time (without writing files)", each * frames_in_all / 2 < 60, text, "< 60 s"),
+    ]
+
+
+def run(clips: list[tuple[Path, Path]], seed: int, identities: int) -> list[Result]:
+    """All bars on a set."""
+    seen = look_at(clips)
+    frames = sum(len(Truth.load(path)) for _, path in clips)
+    return [*found_and_true(seen), told_apart(seen), units_local(person(seed, 0)), *repeatable(clips, frames)]

@@ -1,0 +1,357 @@
+"""The other parts of a person: eyes, teeth, tongue, ears, shoulders and hair, each a grid with a texture."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from data.sample_faces.curves import bell, curve, step
+from data.sample_faces.head import COLUMNS_BACK, Lids, Measures, Rows, column_angles
+from data.sample_faces.identity import Identity, linear
+from data.sample_faces.skin import TEXELS, hairline, noise, texel_grid
+
+EYE_RADIUS = 12.0
+
+
+@dataclass
+class Part:
+    """One grid. `follows` says how far a vertex goes with the head (1) or stays with the body (0)."""
+
+    name: str
+    rest: np.ndarray  # (R, C, 3)
+    texture: np.ndarray  # ((R-1)*TEXELS+1, (C-1)*TEXELS+1, 3) float32, linear albedo
+    follows: np.ndarray | float = 1.0
+    jaw: np.ndarray | float = 0.0
+    gloss: np.ndarray | float = 0.3
+    shininess: float = 18.0
+    alpha: np.ndarray | None = None  # like the texture, bool
+    keep: np.ndarray | None = None  # (R-1, C-1) bool
+    two_sided: bool = False
+    strands: bool = False  # shines like hair
+    shade: np.ndarray | float = 1.0  # painted-in darkness, per vertex
+    normals: np.ndarray | None = field(default=None)
+
+
+def _plain(rest: np.ndarray, colour) -> np.ndarray:
+    shape = ((rest.shape[0] - 1) * TEXELS + 1, (rest.shape[1] - 1) * TEXELS + 1, 3)
+    return np.broadcast_to(np.asarray(colour, np.float32), shape).copy()
+
+
+def eyeball_directions() -> np.ndarray:
+    """Directions (R, C, 3) of a ball's vertices around the line of sight (0, 0, 1)."""
+    angle = np.radians(np.linspace(0, 82, 15))[:, None]
+    turn = np.linspace(0, 2 * np.pi, 29)[None]
+    # Clockwise on the picture, so that the outside faces the camera.
+    return np.stack([np.sin(angle) * np.sin(turn), np.sin(angle) * np.cos(turn), np.cos(angle) + 0 * turn], -1)
+
+
+def place_eyeball(directions: np.ndarray, centre: np.ndarray, gaze: tuple[float, float]) -> np.ndarray:
+    """Positions of a ball that looks (yaw, pitch) radians to the right of the picture and down."""
+    yaw, pitch = gaze
+    x, y, z = directions[..., 0], directions[..., 1], directions[..., 2]
+    y, z = y * np.cos(pitch) + z * np.sin(pitch), z * np.cos(pitch) - y * np.sin(pitch)
+    x, z = x * np.cos(yaw) + z * np.sin(yaw), z * np.cos(yaw) - x * np.sin(yaw)
+    return centre + EYE_RADIUS * np.stack([x / Lids.squeeze, y, z], -1)
+
+
+def _eye_texture(who: Identity, rng: np.random.Generator) -> np.ndarray:
+    directions = texel_grid(eyeball_directions())
+    dx, dy = directions[..., 0] * EYE_RADIUS / Lids.squeeze, directions[..., 1] * EYE_RADIUS
+    r = np.hypot(dx, dy)
+    turn = np.arctan2(dx, dy)
+    sclera = np.broadcast_to(linear((240, 236, 232)).astype(np.float32), (*r.shape, 3)).copy()
+    veins = np.clip(noise(rng, r.shape, (14, 3)), 0, 1) * step(6.5, 12, r)
+    sclera *= 1 - veins[..., None] * np.array([0.05, 0.25, 0.25]) * (0.6 + who.age)
+    sclera *= 1 - 0.35 * step(8, 15, np.abs(dx))[..., None] * np.array([0.5, 1, 1])
+    fibres = 1 + 0.28 * np.sin(turn * 23 + 2 * np.sin(turn * 7)) * step(1.8, 4.0, r) + 0.12 * np.sin(turn * 41)
+    iris = np.asarray(who.iris, np.float32) * fibres[..., None]
+    iris = iris * (1.35 - 0.25 * step(2.2, 4.6, r))[..., None]
+    iris = iris * (1 - 0.72 * step(4.6, 5.9, r))[..., None]
+    image = iris + (sclera - iris) * step(5.5, 6.2, r)[..., None]
+    return (image * (1 - 0.985 * step(2.6, 2.1, r))[..., None]).astype(np.float32)
+
+
+def eyes(who: Identity, lids: Lids, rng: np.random.Generator) -> list[Part]:
+    directions = eyeball_directions()
+    texture = _eye_texture(who, rng)
+    parts = []
+    for name, side in (("right eye", -1.0), ("left eye", 1.0)):
+        centre = lids.centre * np.array([side, 1, 1])
+        rest = place_eyeball(directions, centre, (0.0, 0.0))
+        parts.append(Part(name, rest, texture, gloss=2.2, shininess=160.0))
+    return parts
+
+
+def mouth_parts(m: Measures, rest: np.ndarray, rows: Rows, rng: np.random.Generator) -> list[Part]:
+    """Two arches of teeth, the tongue, and the dark behind them."""
+    front = float(rest[rows.mouth, rest.shape[1] // 2, 2])
+    parts = []
+    for name, top, bottom, z, jaw, width in (
+        ("upper teeth", -11.0, 1.6, front - 6.6, 0.0, 1.0),
+        ("lower teeth", 2.6, 13.0, front - 8.2, 1.0, 0.9),
+    ):
+        turn = np.linspace(-1.3, 1.3, 33)[None]
+        y = np.linspace(m.mouth_y + top, m.mouth_y + bottom, 7)[:, None]
+        arch = np.stack([25 * width * np.sin(turn) + 0 * y, y + 0 * turn, z - 21 * (1 - np.cos(turn)) + 0 * y], -1)
+        parts.append(Part(name, arch, _teeth(arch, jaw > 0), jaw=jaw, gloss=0.9, shininess=50.0, shade=0.85))
+    across, back = np.linspace(-1, 1, 13)[None], np.linspace(0, 1, 9)[:, None]
+    tongue = np.stack(
+        [
+            17 * across + 0 * back,
+            m.mouth_y + 9 + 3.5 * across**2 - 4.5 * back + 8 * (1 - back) ** 6,
+            front - 12 - 26 * back - 5 * across**2,
+        ],
+        -1,
+    )
+    colour = (
+        _plain(tongue, linear((176, 92, 92)))
+        * (1 + 0.1 * noise(rng, (8 * TEXELS + 1, 12 * TEXELS + 1), (4, 4)))[..., None]
+    )
+    parts.append(Part("tongue", tongue[::-1], colour[::-1], jaw=1.0, gloss=0.6, two_sided=True, shade=0.6))
+    u, v = np.linspace(-1, 1, 11)[None], np.linspace(-1, 1, 9)[:, None]
+    cave = np.stack([24 * u + 0 * v, m.mouth_y + 2 + 15 * v + 0 * u, front - 40 + 12 * (u**2) + 6 * v**2], -1)
+    weight = np.broadcast_to(step(-1, 1, v), cave.shape[:2])
+    parts.append(Part("mouth", cave, _plain(cave, (0.030, 0.008, 0.007)), jaw=weight, gloss=0.0, shade=0.6))
+    return parts
+
+
+def _teeth(arch: np.ndarray, lower: bool) -> np.ndarray:
+    place = texel_grid(arch)
+    turn = np.linspace(-1.3, 1.3, place.shape[1])[None]
+    height = np.linspace(0, 1, place.shape[0])[:, None]
+    if lower:
+        height = 1 - height
+    pitch = 0.235 if lower else 0.30
+    tooth = np.abs(((turn / pitch) % 1.0) - 0.5) * 2
+    gap = step(0.80, 0.99, tooth) * (0.35 + 0.4 * height)
+    image = np.broadcast_to(linear((226, 216, 200)).astype(np.float32), place.shape).copy()
+    image *= (1 - 0.55 * gap - 0.5 * step(0.55, 1.25, np.abs(turn)) * np.ones_like(height))[..., None]
+    gum = step(0.42, 0.34, height + 0.06 * (1 - tooth**2))
+    return (image + (linear((168, 84, 80)) - image) * gum[..., None]).astype(np.float32)
+
+
+def ears(who: Identity, rest: np.ndarray, skin: np.ndarray) -> list[Part]:
+    """Ears with a rim, a hollow and a lobe."""
+    size = 1.0 + 0.06 * who.ear_size + 0.04 * who.masculine
+    r = np.linspace(0, 1, 13)[:, None]
+    turn = np.linspace(0, 2 * np.pi, 33)[None]
+    back, up = np.sin(turn), np.cos(turn)
+    outline = 1 + 0.10 * up * (up > 0) + 0.05 * np.cos(3 * turn)
+    along = (15.5 * back * outline + 2.5 * up) * r * size
+    high = (31.0 * up * (1 - 0.10 * (up < 0))) * r * size
+    rim = 5.0 * np.exp(-(((r - 0.84) / 0.13) ** 2)) * step(-0.9, -0.2, back + 0.4 * up + 0.4)
+    inner = 3.4 * np.exp(-(((r - 0.50) / 0.12) ** 2)) * step(-0.5, 0.3, back)
+    hollow = -6.0 * np.exp(-((r / 0.34) ** 2))
+    out = rim + inner + hollow + 2.0 - 3.5 * step(0.9, 1.0, r)
+    width = np.abs(rest[..., 0]).max()
+    parts = []
+    for name, side in (("right ear", -1.0), ("left ear", 1.0)):
+        lean, tilt = np.radians(26), np.radians(9)
+        a = along * np.cos(tilt) - high * np.sin(tilt)
+        h = high * np.cos(tilt) + along * np.sin(tilt)
+        x = width - 3.5 + (a + 13 * size) * np.sin(lean) + out * np.cos(lean)
+        z = -90 - (a + 9 * size) * np.cos(lean) + out * np.sin(lean)
+        grid = np.stack([side * x, 18 - h, z], -1)
+        if side > 0:
+            grid = grid[:, ::-1]
+        red = 1 - 0.22 * np.exp(-((r / 0.45) ** 2)) + 0 * turn
+        colour = _plain(grid, np.asarray(who.skin) * np.array([1.0, 0.84, 0.80])) * texel_grid(red)[..., None]
+        parts.append(Part(name, grid, colour, gloss=0.4, two_sided=True))
+    return parts
+
+
+def shoulders(who: Identity, m: Measures, rng: np.random.Generator) -> Part:
+    """Chest and shoulders in clothes."""
+    broad = 1.0 + 0.10 * (who.masculine - 0.5)
+    chin = m.chin_y
+    collar = who.clothes_style == "collar"
+    table = np.array([  # height, half width, front, back
+        (36, 60, -52, -152), (44 - 6 * collar, 63, -47, -156), (52, 71, -42, -160), (64, 104, -34, -166),
+        (78, 148, -26, -172), (96, 186, -20, -176), (126, 208, -14, -176), (180, 216, -6, -176), (260, 218, 0, -176),
+    ], np.float64).T  # fmt: skip
+    s = np.linspace(0, 8, 25)
+    height, width, front, back = (curve(s, np.arange(9), column)[:, None] for column in table)
+    turn = np.linspace(-np.pi, np.pi, 61)[None]
+    sin, cos = np.sin(turn), np.cos(turn)
+    middle = (front + back) / 2
+    x = width * broad * np.sign(sin) * np.abs(sin) ** 0.85
+    z = middle + (front - back) / 2 * np.sign(cos) * np.abs(cos) ** 0.8
+    lift = 13 * (1 - cos) / 2 * step(4.5, 0.5, s)[:, None] + 6 * np.abs(sin) * step(3.5, 0.0, s)[:, None]
+    rest = np.stack([x, chin + height - lift, z], -1)
+    keep = np.ones((len(s) - 1, turn.size - 1), bool)
+    keep[8:] = cos[0, 1:] > -0.1  # the back is never seen
+    return Part("clothes", rest, _cloth(who, rest, s, turn, rng), follows=0.0, gloss=0.12, keep=keep, two_sided=True)
+
+
+def _cloth(who: Identity, rest: np.ndarray, s: np.ndarray, turn: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    image = _plain(rest, who.clothes)
+    shape = image.shape[:2]
+    folds = (
+        1
+        + 0.16 * noise(rng, shape, (40, 12))
+        + 0.08 * noise(rng, shape, (12, 6))
+        + 0.05 * noise(rng, shape, (1.5, 1.5))
+    )
+    image *= folds[..., None]
+    ring = np.linspace(s[0], s[-1], shape[0])[:, None]
+    angle = np.abs(np.linspace(turn[0, 0], turn[0, -1], shape[1]))[None]
+    if who.clothes_style == "vee":
+        edge = 0.7 + 3.6 * step(0.55, 0.0, angle) ** 1.4
+    elif who.clothes_style == "collar":
+        edge = 0.3 + 2.6 * step(0.32, 0.05, angle)
+    else:
+        edge = 0.9 + 0.5 * step(1.0, 0.2, angle)
+    seam = np.exp(-(((ring - edge - 0.35) / 0.12) ** 2))
+    image *= (1 - 0.35 * seam)[..., None]
+    if who.clothes_style == "collar":
+        image *= (1 - 0.25 * np.exp(-(((ring - 1.75) / 0.10) ** 2)) * step(0.15, 0.4, angle))[..., None]
+    bare = step(0.10, -0.10, ring - edge)
+    return (image + (np.asarray(who.skin) * 0.95 - image) * bare[..., None]).astype(np.float32)
+
+
+def _strand_texture(who: Identity, shape: tuple[int, int], rng: np.random.Generator, curly: bool) -> np.ndarray:
+    """Hair that runs along the rows of a grid, in locks and single hairs."""
+    if curly:
+        tone = 1 + 0.40 * noise(rng, shape, (7, 5)) + 0.30 * noise(rng, shape, (3, 2.2))
+    else:
+        tone = (
+            1
+            + 0.22 * noise(rng, shape, (70, 7))
+            + 0.26 * noise(rng, shape, (46, 2.6))
+            + 0.24 * noise(rng, shape, (34, 1.2))
+        )
+    hair = np.asarray(who.hair, np.float32) + 0.003
+    grey = noise(rng, shape, (40, 1.5)) * who.age * 0.35
+    return (hair * np.clip(tone, 0.25, 2.2)[..., None] + np.clip(grey, 0, 1)[..., None] * 0.1).astype(np.float32)
+
+
+def _thickness(
+    who: Identity, angle: np.ndarray, high: np.ndarray, side: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """How far the hair stands off the head: `high` is the distance over the hairline, `side` -1..1 across."""
+    top = step(5, 75, high)
+    if who.hair_style == "buzz":
+        return 2.2 * step(-2, 10, high)
+    if who.hair_style == "curly":
+        lumps = noise(rng, high.shape, (3.0, 2.6)) * 2.2
+        return (12 + (10 - 5 * who.masculine) * top + lumps) * step(-4, 14, high)
+    if who.hair_style == "short":
+        return (3.5 + 12 * top) * step(-4, 9, high) + 0.8 * noise(rng, high.shape, (6, 1.5)) * top
+    if who.hair_style == "parted":
+        parting = np.exp(-(((side + 0.38) / 0.07) ** 2)) * step(20, 50, high)
+        return ((4.0 + 13 * top) * step(-6, 10, high)) * (1 - 0.55 * parting) * (1 + 0.25 * side * top)
+    if who.hair_style == "tied":
+        return 5.5 * step(-4, 9, high) + 2 * top
+    parting = np.exp(-((side / 0.055) ** 2)) * step(8, 40, high)
+    return (7.0 + 6 * top) * step(-6, 8, high) * (1 - 0.5 * parting)
+
+
+def under_hair(rest: np.ndarray) -> np.ndarray:
+    """Which cells of the head (R-1, C-1) are well under the hair and need not be drawn."""
+    high = hairline(np.broadcast_to(column_angles(), rest.shape[:2])) - rest[..., 1]
+    deep = high > 20
+    return deep[:-1, :-1] & deep[1:, 1:] & deep[:-1, 1:] & deep[1:, :-1]
+
+
+def hair(who: Identity, rest: np.ndarray, rows: Rows, rng: np.random.Generator) -> list[Part]:
+    """The cap of hair over the scalp and, for long styles, what hangs from it."""
+    if who.hair_style == "bald":
+        return []
+    angles = column_angles()
+    last = rows.mouth - 2
+    pick_rows = np.unique(np.r_[np.arange(0, rows.skull), np.arange(rows.skull, last, 2)])
+    back = COLUMNS_BACK
+    pick_columns = np.unique(np.r_[0:back, back : len(angles) - back : 2, len(angles) - back : len(angles)])
+    smooth = rest.copy()
+    smooth[rows.skull :, :, 2] = np.maximum(smooth[rows.skull :, :, 2], -400)
+    grid = smooth[np.ix_(pick_rows, pick_columns)]
+    angle = np.broadcast_to(angles[pick_columns], grid.shape[:2])
+    high = hairline(angle) - grid[..., 1]
+    centre = np.array([0.0, -18.0, -88.0])
+    outward = (grid - centre) / np.linalg.norm(grid - centre, axis=-1, keepdims=True)
+    thick = _thickness(who, angle, high, grid[..., 0] / 73.0, rng)
+    cap = grid + outward * (thick + np.where(high > -6, 0.6, -4.0))[..., None]
+    texture = _strand_texture(
+        who, ((len(pick_rows) - 1) * TEXELS + 1, (len(pick_columns) - 1) * TEXELS + 1), rng, who.hair_style == "curly"
+    )
+    fine = texel_grid(high)
+    fray = 3.4 * noise(rng, fine.shape, (16, 1.6)) + (3.0 if who.hair_style == "curly" else 2.4) * noise(
+        rng, fine.shape, (9, 7)
+    )
+    alpha = fine + fray > 2.0
+    parts = [
+        Part(
+            "hair",
+            cap,
+            texture,
+            alpha=alpha,
+            gloss=0.55,
+            shininess=26.0,
+            strands=True,
+            shade=0.72 + 0.28 * step(-2, 9, high),
+        )
+    ]
+    if who.hair_style in ("long", "bob"):
+        parts.append(_curtain(who, rng))
+    if who.hair_style == "tied":
+        parts.append(_bun(who, rng))
+    return parts
+
+
+def _curtain(who: Identity, rng: np.random.Generator) -> Part:
+    """Hair that hangs from the crown around the sides and the back."""
+    end = 205.0 if who.hair_style == "long" else 84.0
+    y = np.concatenate([np.linspace(-88, -10, 10), np.linspace(4, end, 20)])[:, None]
+    front = curve(y[:, 0], [-88, -60, -30, 0, 60, 120, 205], [30, 44, 56, 63, 60, 52, 40])[:, None]
+    t = np.linspace(0, 1, 49)[None]
+    turn = np.radians(front + (360 - 2 * front) * t)
+    width = curve(y[:, 0], [-88, -60, -20, 20, 80, 130, 205], [46, 68, 84, 93, 92, 92, 100])[:, None]
+    depth = curve(y[:, 0], [-88, -60, -20, 20, 80, 130, 205], [58, 84, 102, 104, 96, 90, 86])[:, None]
+    if who.hair_style == "bob":
+        width = width * (1 - 0.10 * step(60, 84, y))
+    ripple = 1 + 0.018 * np.sin(turn * 17 + y / 31) + 0.012 * np.sin(turn * 41)
+    z = -92 + depth * np.cos(turn) * ripple + 16 * step(60, 200, y) * step(0.2, 1.0, np.abs(np.cos(np.pi * t)))
+    rest = np.stack([width * np.sin(turn) * ripple, y + 0 * t + 4 * np.sin(turn * 9) * step(end - 20, end, y), z], -1)
+    shape = ((rest.shape[0] - 1) * TEXELS + 1, (rest.shape[1] - 1) * TEXELS + 1)
+    texture = _strand_texture(who, shape, rng, False)
+    across = np.minimum(np.linspace(0, 1, shape[1]), np.linspace(1, 0, shape[1]))[None] * 49
+    down = np.linspace(0, 1, shape[0])[:, None]
+    fray = 0.35 * noise(rng, shape, (60, 2)) + 0.25 * noise(rng, shape, (30, 1.5))
+    alpha = (across + fray > 0.5) & (down + 0.035 * noise(rng, shape, (30, 1.4)) < 0.97)
+    follows = step(150, 20, y) * np.ones_like(t) * 0.85 + 0.15
+    return Part(
+        "long hair",
+        rest,
+        texture,
+        alpha=alpha,
+        follows=follows,
+        gloss=0.55,
+        shininess=26.0,
+        strands=True,
+        two_sided=True,
+    )
+
+
+def _bun(who: Identity, rng: np.random.Generator) -> Part:
+    latitude = np.linspace(0.02, np.pi - 0.02, 13)[:, None]
+    turn = np.linspace(0, 2 * np.pi, 25)[None]
+    ripple = 1 + 0.04 * np.sin(6 * turn + 5 * latitude)
+    ball = np.stack(
+        [np.sin(latitude) * np.sin(turn), -np.cos(latitude) + 0 * turn, np.sin(latitude) * np.cos(turn)], -1
+    )
+    rest = np.array([0, -112.0, -132.0]) + 33 * ball * ripple[..., None] * np.array([1.1, 0.85, 1])
+    texture = _strand_texture(who, (12 * TEXELS + 1, 24 * TEXELS + 1), rng, False)
+    return Part("bun", rest, texture, gloss=0.55, shininess=26.0, strands=True)
+
+
+__all__ = [
+    "Part",
+    "bell",
+    "ears",
+    "eyeball_directions",
+    "eyes",
+    "hair",
+    "mouth_parts",
+    "place_eyeball",
+    "shoulders",
+    "under_hair",
+]

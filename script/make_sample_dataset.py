@@ -1,0 +1,292 @@
+"""Draw the sample dataset: talking, turning, blinking people who do not exist, with the truth about every frame.
+
+The same clips are written as every family of models reads them; docs/sample.md describes the folders and the truth."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data import jobs
+from data.sample_faces import (
+    FPS,
+    Truth,
+    check,
+    layouts,
+    perform,
+    perform_micro,
+    person,
+    render_clip,
+    sheets,
+    write_film,
+)
+from data.sample_faces.performance import MICRO
+from data.sample_faces.voice import synthesise
+from util.errors import UserError, run_main
+from util.files import write_text
+
+EPILOG = """examples:
+  python script/make_sample_dataset.py --out dataset/sample
+  python script/make_sample_dataset.py --out /tmp/small --identities 4 --clips 2 --frames 20 --size 128
+  python script/make_sample_dataset.py --out dataset/sample --check
+  python script/make_sample_dataset.py --sheets docs
+
+A run that was interrupted is continued by the same command. The same seed and settings give the same files, byte for
+byte, whatever the number of workers."""
+LAYOUTS = ("frames", "aus", "talking_head", "micro")
+MICRO_FPS = 100
+SETTINGS = "sample.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the bytes of the set."""
+
+    identities: int
+    clips: int
+    frames: int
+    size: int
+    seed: int
+    layouts: tuple[str, ...]
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Item:
+    """One clip to draw; `micro` names the class of a micro-expression, or nothing."""
+
+    identity: int
+    clip: int
+    split: str
+    micro: str = ""
+
+    @property
+    def person(self) -> str:
+        return f"id{self.identity:03d}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.person}_{self.micro}" if self.micro else f"{self.person}#{self.clip:02d}"
+
+    def truth(self, root: Path) -> Path:
+        return root / ("micro/truth" if self.micro else "truth") / f"{self.name}.npz"
+
+
+def main() -> int:
+    args = read_arguments()
+    if args.sheets:
+        for path in sheets.write(args.sheets, args.identities, args.seed):
+            print(path)
+        return 0
+    if args.check and (args.out / SETTINGS).is_file():
+        settings = read_settings(args.out / SETTINGS)
+    else:
+        names = tuple(name for name in LAYOUTS if name in args.layouts)
+        settings = Settings(args.identities, args.clips, args.frames, args.size, args.seed, names)
+    items = list_items(settings)
+    summary = make(args, settings, items)
+    if summary.failed:
+        return 1
+    return run_check(args.out, settings, items) if args.check else 0
+
+
+def make(args: argparse.Namespace, settings: Settings, items: list[Item]) -> jobs.Summary:
+    """Draw what is not there yet, then write the tables that need all clips."""
+    root = args.out
+    keep_settings(root / SETTINGS, settings, args.overwrite)
+    summary = jobs.run(
+        partial(draw_item, root=root, settings=settings),
+        items,
+        name=lambda item: item.name,
+        done=lambda item: item.truth(root).is_file(),
+        output=lambda item: item.truth(root),
+        title="draw people",
+        args=args,
+        failures=root / "failures.csv",
+    )
+    print(summary)
+    if not summary.failed and args.shard == (1, 1):
+        write_tables(root, settings, items)
+        text = describe(root, settings)
+        write_text(root / "README.txt", text)
+        print(text, end="")
+    return summary
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add(
+        "--out",
+        type=Path,
+        default=Path("dataset/sample"),
+        metavar="FOLDER",
+        help="where the set goes (default: %(default)s)",
+    )
+    add("--identities", type=positive, default=12, help="people; every fourth is for testing (default: %(default)s)")
+    add("--clips", type=positive, default=4, help="clips of each person (default: %(default)s)")
+    add("--frames", type=positive, default=60, help=f"frames of each clip, {FPS} a second (default: %(default)s)")
+    add("--size", type=positive, default=256, help="side of the pictures, an even number (default: %(default)s)")
+    add("--seed", type=int, default=0, help="another seed draws other people (default: %(default)s)")
+    add(
+        "--layouts",
+        nargs="*",
+        choices=LAYOUTS,
+        default=list(LAYOUTS),
+        help="folders beside the mp4 clips and the truth (default: all of %(choices)s)",
+    )
+    add(
+        "--check", action="store_true", help="measure whether the people are good enough to learn from; status 1 if not"
+    )
+    add(
+        "--sheets",
+        type=Path,
+        metavar="FOLDER",
+        help="only draw the contact sheets sample.png and sample_units.png there",
+    )
+    jobs.add_options(parser)
+    args = parser.parse_args()
+    if args.size % 2 or args.size < 32:
+        parser.error(f"--size {args.size}: give an even number from 32 on")
+    return args
+
+
+def positive(text: str) -> int:
+    """Read a whole number above zero; an argparse type."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return int(text)
+
+
+def split_of(identity: int, identities: int) -> str:
+    """Every fourth person is for testing, and the last one if there are fewer."""
+    return "test" if identity % 4 == 3 or (1 < identities < 4 and identity == identities - 1) else "train"
+
+
+def list_items(settings: Settings) -> list[Item]:
+    items = []
+    for identity in range(settings.identities):
+        split = split_of(identity, settings.identities)
+        items += [Item(identity, clip, split) for clip in range(settings.clips)]
+        if "micro" in settings.layouts:
+            kinds = list(MICRO)
+            first = identity % len(kinds)
+            items += [Item(identity, k, split, kinds[(first + k) % len(kinds)]) for k in range(min(2, settings.clips))]
+    return items
+
+
+def keep_settings(path: Path, settings: Settings, overwrite: bool) -> None:
+    """Refuse to mix clips of different settings in one folder."""
+    if path.is_file() and not overwrite and read_settings(path) != settings:
+        raise UserError(
+            f"{path}: this folder holds a set of other settings ({path.read_text(encoding='utf-8').strip()}); "
+            "choose another --out, or --overwrite to draw everything again"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(asdict(settings)) + "\n")
+
+
+def read_settings(path: Path) -> Settings:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Settings(**{**values, "layouts": tuple(values["layouts"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path}: not the settings of a sample set ({error}); remove it and draw the set again"
+        ) from error
+
+
+def draw_item(item: Item, root: Path, settings: Settings) -> None:
+    """Draw one clip and write it in every layout; the truth comes last and says that all is there."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    (draw_micro if item.micro else draw_clip)(item, root, settings)
+
+
+def draw_clip(item: Item, root: Path, settings: Settings) -> None:
+    rng = np.random.default_rng([settings.seed, item.identity, item.clip])
+    who = person(settings.seed, item.identity).who
+    performance = perform(rng, settings.frames, FPS, item.clip, who.masculine)
+    frames, truth = render_clip(settings.seed, item.identity, performance, settings.size, FPS)
+    sound = synthesise(performance.voice, settings.frames / FPS, rng)
+    write_film(root / item.split / f"{item.name}.mp4", frames, FPS, sound)
+    if "frames" in settings.layouts:
+        layouts.frames_and_keypoints(root, item.split, item.name, frames, truth)
+    if "aus" in settings.layouts:
+        layouts.unit_pictures(root / "aus", item.name.replace("#", "_"), frames, truth)
+    if "talking_head" in settings.layouts:
+        layouts.talking_head(root / "talking_head", item.split, item.person, item.clip, frames, truth)
+    truth.save(item.truth(root))
+
+
+def micro_performance(item: Item, settings: Settings):
+    """Motion and (onset, apex, offset) of a micro-expression: a function of the seed, so that tables need no notes."""
+    rng = np.random.default_rng([settings.seed, item.identity, item.clip, 99])
+    return perform_micro(rng, max(12, settings.frames // 2), item.micro)
+
+
+def draw_micro(item: Item, root: Path, settings: Settings) -> None:
+    performance, _ = micro_performance(item, settings)
+    frames, truth = render_clip(settings.seed, item.identity, performance, settings.size, MICRO_FPS)
+    layouts.micro_frames(root / "micro", item.split, item.name, frames)
+    truth.save(item.truth(root))
+
+
+def write_tables(root: Path, settings: Settings, items: list[Item]) -> None:
+    """Lists and tables over all clips."""
+    if "aus" in settings.layouts:
+        clips = {"train": [], "test": []}
+        for item in items:
+            if not item.micro:
+                clips[item.split].append((item.name.replace("#", "_"), Truth.load(item.truth(root))))
+        layouts.unit_tables(root / "aus", clips)
+    if "micro" in settings.layouts:
+        rows = []
+        for item in items:
+            if item.micro:
+                performance, (onset, apex, offset) = micro_performance(item, settings)
+                whose = {"name": item.name, "split": item.split, "subject": item.identity + 1, "kind": item.micro}
+                rows.append({**whose, "frames": len(performance), "onset": onset, "apex": apex, "offset": offset})
+        layouts.micro_tables(root / "micro", rows)
+
+
+def describe(root: Path, settings: Settings) -> str:
+    """What lies where."""
+    lines = [
+        f"{settings.identities} drawn people, {settings.clips} clips each, {settings.frames} frames at {FPS} fps, "
+        f"{settings.size} x {settings.size}; seed {settings.seed}. Every fourth person is for testing.",
+        f"In {root}:",
+        "  train, test               mp4 clips <person>#<clip>.mp4 with sound (first-order models)",
+        "  truth                     the truth of each clip: landmarks, units, pose, masks (docs/sample.md)",
+    ]
+    texts = {
+        "frames": "  <split>_data, _keypoints  frames and 68 points (edge-guided animation)",
+        "aus": "  aus                       imgs, aus_openface.pkl, id lists, openface/*.csv (GANimation)",
+        "talking_head": "  talking_head              person/video/frame with metadata.npz (few-shot talking heads)",
+        "micro": f"  micro                     weak expressions at {MICRO_FPS} fps with coding.csv (facial prior)",
+    }
+    lines += [text for name, text in texts.items() if name in settings.layouts]
+    return "\n".join(lines) + "\n"
+
+
+def run_check(root: Path, settings: Settings, items: list[Item]) -> int:
+    """Print every bar with what was measured."""
+    clips = [(root / item.split / f"{item.name}.mp4", item.truth(root)) for item in items if not item.micro]
+    results = check.run(clips, settings.seed, settings.identities)
+    width = max(len(result.title) for result in results)
+    for result in results:
+        print(f"{'pass' if result.passed else 'FAIL'}  {result.title:<{width}}  {result.measured}  (bar: {result.bar})")
+    return 0 if all(result.passed for result in results) else 1
+
+
+if __name__ == "__main__":
+    run_main(main)
