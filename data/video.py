@@ -27,6 +27,7 @@ __all__ = [
     "list_images",
     "list_videos",
     "natural_key",
+    "open_steady",
     "open_video",
     "read_image",
     "side_by_side",
@@ -63,6 +64,15 @@ def open_video(
     if rate is None or (rate == video.fps and not video.is_variable):
         return video
     return Resampled(video, rate)
+
+
+def open_steady(path: Path | str, fps: Fraction | float | None = None, cache: Path | None = None) -> Video:
+    """Open a video for output at its own rate: one that varies is brought to its average, so that sound stays in step.
+
+    Videos are written at a constant rate; frame by frame, one of variable rate (most phones') would drift.
+    """
+    video = open_video(path, fps, cache)
+    return Resampled(video, video.fps) if fps is None and video.is_variable else video
 
 
 def list_videos(folder: Path | str) -> list[Path]:

@@ -176,10 +176,11 @@ class Decoder:
         self.damage: str | None = None
         self.times = array("q")
         """Presentation times of the frames so far."""
-        self.keys = array("q")
-        """Presentation times of the keyframes so far."""
+        self.keys: list[tuple[int, int]] = []
+        """Presentation time and size of the keyframes so far."""
         self.last = 0
         self._error = av.error.FFmpegError
+        self._entry: tuple[int, int] | None = None
         # "file:" keeps names with a colon from being taken for addresses.
         options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
         try:
@@ -217,8 +218,14 @@ class Decoder:
                 self._hurt(f"damaged at {self._place(packet.pts)}")
                 continue
             if packet.is_keyframe and packet.pts is not None:
-                self.keys.append(packet.pts)
-            yield packet
+                key = packet.pts, packet.size
+                self.keys.append(key)
+                if self._entry is not None and key != self._entry and key[0] >= self._entry[0]:
+                    return
+                if key == self._entry:
+                    self._entry = None
+            if self._entry is None:
+                yield packet
 
     def frames(self) -> Iterator:
         """The frames from here to the end, without damaged ones."""
@@ -232,9 +239,11 @@ class Decoder:
             yield self._count(previous)
             previous = frame
 
-    def seek(self, time: int) -> None:
-        """Continue at the keyframe of this time."""
-        self.container.seek(time, stream=self.stream, backward=True)
+    def seek(self, key: tuple[int, int]) -> None:
+        """Continue at exactly this keyframe (its time and size), or with nothing if the container does not find it."""
+        # Some containers land between keyframes or behind the right one, or give other times after seeking.
+        self._entry = key
+        self.container.seek(key[0], stream=self.stream, backward=True)
 
     def index(self) -> FrameIndex:
         """The index of the frames of a whole pass."""
@@ -363,6 +372,8 @@ def _video_stream(path: Path, container):
 def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "no permission to read it"
+    if not path.exists():
+        return "no such file"
     if path.stat().st_size == 0:
         return "the file is empty"
     with path.open("rb") as file:

@@ -12,6 +12,8 @@ from util.files import replacing
 
 VERSION = 1
 CACHE_FOLDER = ".grimace_cache"
+TRIED_KEYS = 3
+"""Keyframes that are tried before decoding begins with the file, where a container seeks wrongly."""
 CACHED_FROM = 16 * 2**20
 """Indexes of files from this size are kept beside them; a smaller file is read again sooner than it is looked up."""
 
@@ -23,7 +25,7 @@ class FrameIndex:
     times: np.ndarray
     """(N,) presentation times in the stream's time base; 0, 1, 2... where the file has no usable ones."""
     keys: np.ndarray
-    """(K,) presentation times of the frames at which decoding can start."""
+    """(K, 2) of the frames at which decoding can start: presentation time, and size in bytes to know it again."""
     last: int
     """How long the last frame is shown, or 0 if the file does not say."""
     seekable: bool
@@ -34,44 +36,40 @@ class FrameIndex:
     def __len__(self) -> int:
         return len(self.times)
 
-    def starts(self, index: int) -> list[int]:
-        """The times to seek to for a frame, nearest keyframe first; nothing if decoding begins with the file."""
+    def starts(self, index: int) -> list[tuple[int, int]]:
+        """The keyframes to try for a frame, nearest first; nothing if decoding begins with the file."""
         if not self.seekable:
             return []
-        before = self.keys[self.keys <= self.times[index]]
+        before = self.keys[self.keys[:, 0] <= self.times[index]]
         # The very first keyframe needs no seeking: a file that was just opened is there for certain.
-        return before[:0:-1].tolist()
+        return [(time, size) for time, size in before[:0:-1][:TRIED_KEYS].tolist()]
 
     def key_before(self, index: int) -> int:
         """The last frame up to this one at which decoding can start."""
         if not self.seekable:
             return 0
-        position = int(np.searchsorted(self.keys, self.times[index], side="right")) - 1
-        return int(np.searchsorted(self.times, self.keys[position])) if position >= 0 else 0
+        position = int(np.searchsorted(self.keys[:, 0], self.times[index], side="right")) - 1
+        return int(np.searchsorted(self.times, self.keys[position, 0])) if position >= 0 else 0
 
 
-def index_of_packets(times: Iterable[int], keys: Sequence[int], last: int) -> FrameIndex | None:
+def index_of_packets(times: Iterable[int], keys: Sequence[tuple[int, int]], last: int) -> FrameIndex | None:
     """The index of a sound file from what its packets say; None if they contradict themselves."""
     times = np.sort(np.asarray(times, dtype=np.int64))
     if len(times) == 0 or np.any(np.diff(times) <= 0):
         return None
-    return FrameIndex(times, np.unique(np.asarray(keys, dtype=np.int64)), last, seekable=True, decoded=False)
+    return FrameIndex(times, _sorted_keys(keys), last, seekable=True, decoded=False)
 
 
-def index_of_frames(times: Iterable[int | None], keys: Sequence[int], last: int) -> FrameIndex:
+def index_of_frames(times: Iterable[int | None], keys: Sequence[tuple[int, int]], last: int) -> FrameIndex:
     """The index of the frames that decoding gave, in order; without usable times they are only counted."""
     times = list(times)
-    keys = np.unique(np.asarray(keys, dtype=np.int64))
     if all(time is not None for time in times) and all(a < b for a, b in zip(times, times[1:], strict=False)):
-        return FrameIndex(
-            np.asarray(times, dtype=np.int64),
-            np.unique(np.asarray(keys, dtype=np.int64)),
-            last,
-            seekable=True,
-            decoded=True,
-        )
-    counted = np.arange(len(times), dtype=np.int64)
-    return FrameIndex(counted, np.empty(0, np.int64), 0, seekable=False, decoded=True)
+        return FrameIndex(np.asarray(times, dtype=np.int64), _sorted_keys(keys), last, seekable=True, decoded=True)
+    return FrameIndex(np.arange(len(times), dtype=np.int64), _sorted_keys(()), 0, seekable=False, decoded=True)
+
+
+def _sorted_keys(keys: Sequence[tuple[int, int]]) -> np.ndarray:
+    return np.asarray(sorted(keys), dtype=np.int64).reshape(-1, 2)
 
 
 class IndexCache:

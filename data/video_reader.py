@@ -95,8 +95,14 @@ class Video(Sequence):
 
     @property
     def is_variable(self) -> bool:
-        """Whether the frame rate varies: then `fps` is an average, and only `open_video(..., fps=)` keeps time."""
+        """Whether frames last differently long: then `fps` is an average or nominal, and `open_steady` keeps time."""
         return False
+
+    @property
+    def duration(self) -> Fraction:
+        """Length in seconds."""
+        timeline = self.timeline()
+        return timeline.end * timeline.unit
 
     def close(self) -> None:
         """Let go of the file; the video can still be used and opens it again."""

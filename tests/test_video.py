@@ -21,6 +21,7 @@ from data.video import (
     list_clips,
     list_videos,
     natural_key,
+    open_steady,
     open_video,
     read_image,
     side_by_side,
@@ -37,6 +38,7 @@ ENCODINGS = {
     "late_start.ts": ("libx264", {"g": "10"}),
     "no_times.h264": ("libx264", {"g": "10"}),
     "b_frames.avi": ("mpeg4", {"bf": "2", "g": "8"}),
+    "no_index.mpg": ("mpeg2video", {"bf": "2", "g": "10"}),
     "hevc.mov": ("libx265", {"x265-params": "keyint=10:log-level=none"}),
     "vp8.webm": ("libvpx", {"auto-alt-ref": "1", "lag-in-frames": "16", "g": "12"}),
     "vp9.webm": ("libvpx-vp9", {"g": "12"}),
@@ -169,7 +171,11 @@ def test_variable_rate_keeps_time(tmp_path):
     # Containers tell how long the last frame lasts or not; all before it is certain.
     assert numbers(even)[:37] == expected[:37] and abs(len(even) - 40) <= 2
     assert [number_of(even[index]) for index in (39 - 4, 3, 17)] == [expected[35], 3, expected[17]]
-    assert not open_video(encode(tmp_path / "even.mkv", "libx264", {})).is_variable
+    steady = open_steady(path)
+    assert not steady.is_variable and steady.fps == video.fps and numbers(steady) != numbers(video)
+    assert abs(steady.duration - video.duration) < 1 / video.fps
+    plain = open_steady(encode(tmp_path / "even.mkv", "libx264", {}))
+    assert not plain.is_variable and numbers(plain) == list(range(30)) and abs(plain.duration - 30 / 25) < 0.01
 
 
 @pytest.mark.parametrize(("fps", "expected"), [(50, [0, 0, 1, 1, 2, 2]), (12.5, [1, 3, 5]), (25, [0, 1, 2, 3])])
