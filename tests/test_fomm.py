@@ -249,6 +249,14 @@ def test_animation_equals_the_networks_called_frame_by_frame():
     torch.testing.assert_close(animated(model, source, driving, 3), torch.cat(expected), atol=2e-5, rtol=0)
 
 
+def test_preparing_for_inference_keeps_the_frames():
+    model = randomised(family())
+    source, driving = torch.rand(1, 3, SIZE, SIZE), torch.rand(3, 3, SIZE, SIZE)
+    expected = animated(model, source, driving, 3)
+    model.prepare_inference()
+    torch.testing.assert_close(animated(model, source, driving, 3), expected, atol=2e-5, rtol=0)
+
+
 def test_the_source_is_encoded_once():
     model = family().eval()
     calls = []

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.parts.blocks import AntiAliasDown, Hourglass, ImagePyramid
+from models.parts.blocks import AntiAliasDown, Hourglass, ImagePyramid, ResidualBlock, SameBlock, UpBlock, fold_norms
 from models.parts.keypoints import gaussian_maps, mean_position, spatial_softmax
 from models.parts.losses import PerceptualPyramid
 from models.parts.vgg import Vgg19, vgg19
@@ -200,6 +200,36 @@ def test_the_hourglass_ends_with_its_input():
     out = hourglass(image)
     assert out.shape == (1, hourglass.out_features, 16, 24)
     torch.testing.assert_close(out[:, -3:], image)
+
+
+def test_the_up_block_repeats_pixels_and_convolves():
+    block, x = UpBlock(3, 5), torch.randn(2, 3, 4, 6, requires_grad=True)
+    expected = F.relu(block.norm(block.conv(F.interpolate(x, scale_factor=2))))
+    torch.testing.assert_close(block(x), expected, atol=1e-5, rtol=1e-5)
+    weights = torch.randn_like(expected)
+    ours = torch.autograd.grad((block(x) * weights).sum(), [x, block.conv.weight])
+    theirs = torch.autograd.grad(
+        (block.norm(block.conv(F.interpolate(x, scale_factor=2))).relu() * weights).sum(), [x, block.conv.weight]
+    )
+    for pair in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(*pair, atol=1e-4, rtol=1e-4)
+
+
+def test_folded_norms_change_no_value():
+    network = torch.nn.Sequential(SameBlock(3, 4), Hourglass(4, 4, 2, 16), ResidualBlock(8))
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.weight)
+            torch.nn.init.normal_(module.bias)
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    network.eval()
+    image = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        expected = network(image)
+        fold_norms(network)
+        torch.testing.assert_close(network(image), expected, atol=1e-4, rtol=1e-4)
+    assert sum(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules()) == 1
 
 
 class TwoMaps(torch.nn.Module):

@@ -20,6 +20,7 @@ from models.fomm.options import (
     add_training_options,
 )
 from models.fomm.pictures import Step, Style, training_pictures
+from models.parts.blocks import fold_norms
 from models.parts.keypoints import KeyPoints
 from models.parts.losses import NoTerms, PerceptualPyramid, Pixels
 from models.parts.pictures import Pictures, first_samples
@@ -136,6 +137,10 @@ class FirstOrderMotion(Family):
             )
         shown = first_samples(Step(source, driving, prediction, kp_source, kp_driving, transformed, motion))
         return Pictures(partial(training_pictures, self.generator, shown, self.style))
+
+    def prepare_inference(self) -> None:
+        fold_norms(self.kp_detector)
+        fold_norms(self.generator)
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
         image = source["image"]

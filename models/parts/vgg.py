@@ -1,4 +1,4 @@
-"""VGG-19 as a frozen feature network of the losses."""
+"""VGG networks as frozen feature networks of the losses."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from util.errors import UserError
 
 VGG19_WIDTHS = (64, 64, "pool", 128, 128, "pool", *(256,) * 4, "pool", *(512,) * 4, "pool", *(512,) * 4, "pool")
+VGGFACE_WIDTHS = (64, 64, "pool", 128, 128, "pool", *(256,) * 3, "pool", *(512,) * 3, "pool", *(512,) * 3, "pool")
+CAFFE_WIDTHS = {"vgg19": VGG19_WIDTHS, "vggface": VGGFACE_WIDTHS}
+CAFFE_MEANS = {"vgg19": (103.939, 116.779, 123.68), "vggface": (93.5940, 104.7624, 129.1863)}
+"""What Caffe's networks subtract, in the order blue, green, red."""
 RELU_1_TO_5 = (1, 6, 11, 20, 29)
 """The modules relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of torchvision's `features`."""
 CACHED = "checkpoints/vgg19-dcbb9e9d.pth"
@@ -27,32 +31,59 @@ class FrozenConv(nn.Module):
         return F.conv2d(x, self.weight, self.bias, padding=1)
 
 
-class Vgg19(nn.Module):
-    """The maps of torchvision's VGG-19 after the modules `taps` of its `features`, for pictures in [0, 1]."""
+class VggFeatures(nn.Module):
+    """The maps after the modules `taps` of a VGG network's convolutional part, for prepared pictures."""
 
-    def __init__(self, taps: Sequence[int] = RELU_1_TO_5, normalised: bool = True):
-        """`normalised`: apply the mean and deviation of ImageNet, which a few papers leave out."""
+    def __init__(self, widths: Sequence, taps: Sequence[int]):
         super().__init__()
         self.taps = frozenset(taps)
-        mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if normalised else ((0.0,) * 3, (1.0,) * 3)
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         layers, channels = [], 3
-        for width in VGG19_WIDTHS:
+        for width in widths:
             if width == "pool":
                 layers.append(nn.MaxPool2d(2))
             else:
-                layers += [FrozenConv(channels, width), nn.ReLU(inplace=True)]
+                # What is tapped before its ReLU must not be overwritten by it.
+                in_place = len(layers) not in self.taps
+                layers += [FrozenConv(channels, width), nn.ReLU(inplace=in_place)]
                 channels = width
         self.features = nn.Sequential(*layers[: max(taps) + 1])
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        maps, x = [], (x - self.mean) / self.std
+        maps = []
         for index, layer in enumerate(self.features):
             x = layer(x)
             if index in self.taps:
                 maps.append(x)
         return maps
+
+
+class Vgg19(VggFeatures):
+    """The maps of torchvision's VGG-19 after the modules `taps` of its `features`, for pictures in [0, 1]."""
+
+    def __init__(self, taps: Sequence[int] = RELU_1_TO_5, normalised: bool = True):
+        """`normalised`: apply the mean and deviation of ImageNet, which a few papers leave out."""
+        super().__init__(VGG19_WIDTHS, taps)
+        mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if normalised else ((0.0,) * 3, (1.0,) * 3)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return super().forward((x - self.mean) / self.std)
+
+
+class CaffeVgg(VggFeatures):
+    """The maps of Caffe's VGG-19 or VGGFace for RGB pictures in [0, 1]: it sees BGR of 0 to 255, less a mean."""
+
+    def __init__(self, kind: str, taps: Sequence[int]):
+        super().__init__(CAFFE_WIDTHS[kind], taps)
+        self.register_buffer("mean", torch.tensor(CAFFE_MEANS[kind]).view(3, 1, 1), persistent=False)
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """Pictures as Caffe's network wants them."""
+        return 255 * x.flip(1) - self.mean
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return super().forward(self.prepare(x))
 
 
 def vgg19(weights: str | None, **settings) -> Vgg19:
@@ -65,9 +96,28 @@ def vgg19(weights: str | None, **settings) -> Vgg19:
             "torchvision's layout, or train without this loss: --no_perceptual"
         )
     network = Vgg19(**settings)
+    _load(network, path, "features", "VGG-19 in torchvision's layout")
+    return network
+
+
+def caffe_vgg(kind: str, weights: str | None, taps: Sequence[int]) -> CaffeVgg:
+    """The network `kind` (vgg19, vggface) with weights that script/convert_vgg_caffe.py has converted."""
+    path = Path(weights or f"dataset/{kind}_caffe.pth")
+    if not path.is_file():
+        raise UserError(
+            f"--{kind} {path}: there are no weights of {kind} here. script/convert_vgg_caffe.py --help says where to "
+            "get Caffe's file and how to convert it"
+        )
+    network = CaffeVgg(kind, taps)
+    _load(network, path, "conv_layers", f"{kind} as script/convert_vgg_caffe.py writes them")
+    return network
+
+
+def _load(network: VggFeatures, path: Path, prefix: str, what: str) -> None:
+    """Take the convolutions from a state dict whose entries are PREFIX.<module>.weight and .bias."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict({name: state[name] for name in network.state_dict()})
+        names = network.features.state_dict()
+        network.features.load_state_dict({name: state[f"{prefix}.{name}"] for name in names})
     except Exception as error:
-        raise UserError(f"{path}: not weights of VGG-19 in torchvision's layout ({error})") from error
-    return network
+        raise UserError(f"{path}: not weights of {what} ({error})") from error
