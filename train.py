@@ -1,5 +1,9 @@
 """Train a family of models: python train.py --help."""
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while others need the cores slow all down
+
 import logging
 import math
 import sys

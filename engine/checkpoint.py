@@ -131,7 +131,8 @@ def load_networks(family: Any, place: Path | str, which: str = "latest", needed:
         states = {name: read_weights(file) for name, file in files.items() if file.is_file() or name in needed}
     else:
         path = place / layout.pattern.format(which=which) if place.is_dir() else place
-        states = _entries(path, read_weights(path), layout.entries, networks, needed)
+        content = family.released_entries(read_weights(path), path)
+        states = _entries(path, content, layout.entries, networks, needed)
     for name, state in states.items():
         where = f"{path} ({layout.entries[name]})"
         try:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 
 from tqdm import tqdm
 
@@ -30,4 +31,5 @@ def configure_logging(rank: int | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in ("__main__", "engine", "data", "models", "test", "train"):
         logging.getLogger(name).setLevel(logging.INFO if not rank else logging.WARNING)
+    warnings.formatwarning = lambda message, *_, **__: str(message)
     logging.captureWarnings(True)

@@ -52,6 +52,14 @@ class Processes:
         dist.all_reduce(flag, group=self._control)
         return bool(flag > 0)
 
+    def gather(self, value: Tensor) -> Tensor:
+        """The values of all processes in the order of their ranks; equally many of each, and on the CPU."""
+        if self.world == 1:
+            return value
+        parts = [torch.empty_like(value) for _ in range(self.world)]
+        dist.all_gather(parts, value, group=self._control)
+        return torch.cat(parts)
+
     def share(self, tensors: Sequence[Tensor]) -> None:
         """Give all processes the main one's values."""
         if self.world > 1:

@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from engine.clock import Clock
 from engine.distributed import Processes
 from engine.finite import LossWatch
 from engine.precision import Precision
+from engine.rows import build_rows
 
 
 class Trainable(Protocol):
@@ -22,13 +24,15 @@ class Trainable(Protocol):
     def rate(self, name: str, clock: Clock) -> float: ...
     def training_step(self, batch: dict, clock: Clock) -> Iterator[tuple]: ...
     def before_update(self, names: tuple[str, ...]) -> None: ...
+    def row_tables(self) -> dict[str, Any]: ...
 
 
 class Trainer:
     """Runs training steps of a family: backward, averaging over processes, updates, learning rates.
 
     A training step is a generator; each `yield names, terms` is one update of the named optimizers by the sum of the
-    terms. With several micro-batches their steps advance side by side, so that accumulation equals one big batch.
+    terms (`yield names, terms, report` reports other numbers than the terms). With several micro-batches their steps
+    advance side by side, so that accumulation equals one big batch.
     """
 
     def __init__(
@@ -41,7 +45,9 @@ class Trainer:
         channels_last: bool = False,
         on_nan: str = "stop",
         seed: int = 0,
+        folder: Path = Path(),
     ):
+        """`folder` is where tables of rows have their files while training runs."""
         self.family, self.processes, self.clock, self.seed = family, processes, clock, seed
         self.precision = Precision(precision, processes.device)
         self.channels_last = channels_last
@@ -57,6 +63,9 @@ class Trainer:
             for name, optimizer in self.optimizers.items()
         }
         self.watch = LossWatch(processes.device)
+        self.rows = build_rows(
+            family, self.optimizers, processes, folder=folder / "rows", count=clock.epoch_size, seed=seed
+        )
 
     def fit(
         self,
@@ -81,12 +90,16 @@ class Trainer:
     def step(self, micro_batches: Sequence[dict]) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """One training step on this process's micro-batches: the losses (on the device) and what to show."""
         seed_everything(self.seed, self.clock.step, self.processes.rank)
+        for rows in self.rows.values():
+            micro_batches = rows.bring(micro_batches)
         batches = [move(batch, self.processes.device, self.channels_last) for batch in micro_batches]
         running = [self.family.training_step(batch, self.clock) for batch in batches]
         losses: dict[str, list[Tensor]] = {}
         while True:
             names, terms, visuals = self._backward(running)
             if names is None:
+                for rows in self.rows.values():
+                    rows.take_back()
                 return {name: torch.stack(values).mean() for name, values in losses.items()}, visuals
             if self._may_update(terms):
                 self._update(names)
@@ -96,12 +109,12 @@ class Trainer:
                 losses.setdefault(name, []).append(value)
 
     def _backward(self, running: list[Iterator]) -> tuple[tuple[str, ...] | None, dict[str, Tensor], dict[str, Any]]:
-        """Advance every micro-batch to its next update: which optimizers, the average terms; at the end the visuals."""
+        """Advance every micro-batch to its next update: its optimizers, the average report; at the end the visuals."""
         asked, total, visuals = set(), {}, {}
         for generator in running:
             try:
                 with self.precision.autocast():
-                    names, terms = next(generator)
+                    names, terms, *report = next(generator)
             except StopIteration as end:
                 asked.add(None)
                 visuals = visuals or end.value or {}
@@ -109,7 +122,7 @@ class Trainer:
             names = (names,) if isinstance(names, str) else tuple(names)
             asked.add(names)
             self._backward_one(names, terms, len(running))
-            for name, value in terms.items():
+            for name, value in (report[0] if report else terms).items():
                 total[name] = total.get(name, 0) + value.detach().float() / len(running)
         if len(asked) > 1:
             raise RuntimeError(f"the micro-batches of one step ask for different updates: {asked}")
@@ -168,6 +181,7 @@ class Trainer:
             "seed": self.seed,
             "scaler": self.precision.scaler.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "rows": {name: rows.table.state_dict() for name, rows in self.rows.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -177,6 +191,8 @@ class Trainer:
             self.precision.scaler.load_state_dict(state["scaler"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+        for name, rows in self.rows.items() if self.processes.is_main else ():
+            rows.table.load_state_dict(state["rows"][name])
 
 
 def seed_everything(*numbers: int) -> None:

@@ -1,0 +1,198 @@
+"""What a command asks to animate: one pair or a list of pairs, read, cut and resized into clips."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.base import Clip, Dataset
+from data.crop import Crop, crop_picture, points_box, square_around
+from data.landmarks import build_detector, detector_settings, track, track_settings
+from data.video import IMAGE_SUFFIXES, open_video, read_image
+from util.errors import UserError
+from util.geometry import nearest_pose
+from util.resizing import resize, to_bytes
+
+DEFAULT_SIZE = (256, 256)
+"""Height and width of pictures from outside where the dataset mode does not say."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One video to make, as the command or a line of --pairs names it."""
+
+    sources: tuple[Path, ...]
+    driving: Path
+    output: Path | None = None
+    best_frame: int | None = None
+
+    @property
+    def name(self) -> str:
+        """driving-source, without suffixes."""
+        return f"{self.driving.stem}-{self.sources[0].stem}"
+
+
+def requests(opt: Any) -> list[Request]:
+    """The pairs that the options name; empty where they name none, and the test split is meant."""
+    if opt.pairs:
+        return read_pairs(Path(opt.pairs), opt.best_frame)
+    if bool(opt.source_image) != bool(opt.driving_video):
+        given, missing = ("source_image", "driving_video") if opt.source_image else ("driving_video", "source_image")
+        raise UserError(f"--{given} is given, --{missing} is not: a pair takes both")
+    if not opt.source_image:
+        return []
+    output = Path(opt.output) if opt.output else None
+    return [Request(tuple(map(Path, opt.source_image)), Path(opt.driving_video), output, opt.best_frame)]
+
+
+def read_pairs(path: Path, best_frame: int | None = None) -> list[Request]:
+    """The lines of a csv file with the columns source, driving and, if wanted, frame, output."""
+    if not path.is_file():
+        raise UserError(f"--pairs {path}: there is no such file")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    missing = {"source", "driving"} - set(rows[0] if rows else ())
+    if missing:
+        raise UserError(f"--pairs {path}: needs the columns source and driving; lacks {', '.join(sorted(missing))}")
+    found = []
+    for number, row in enumerate(rows, 2):
+        frame = (row.get("frame") or "").strip()
+        if frame and not frame.isdigit():
+            raise UserError(f"--pairs {path}, line {number}: frame {frame!r} is not a whole number")
+        if not row["source"] or not row["driving"]:
+            raise UserError(f"--pairs {path}, line {number}: source or driving is empty")
+        found.append(
+            Request(
+                (_beside(path, row["source"]),),
+                _beside(path, row["driving"]),
+                _beside(path, row["output"]) if row.get("output") else None,
+                int(frame) if frame else best_frame,
+            )
+        )
+    return found
+
+
+def _beside(table: Path, name: str) -> Path:
+    """A path in a table: as it is, or else relative to the table's folder."""
+    path = Path(name.strip())
+    return path if path.is_absolute() or path.exists() else table.parent / path
+
+
+class Requested:
+    """Turns requests into clips, by the options of cutting, resizing and finding faces."""
+
+    def __init__(self, dataset: Dataset, opt: Any):
+        self.dataset, self.opt = dataset, opt
+        self.size = dataset.picture_size() or DEFAULT_SIZE
+
+    @cached_property
+    def detector(self):
+        """What finds faces; built when the first face is looked for."""
+        return build_detector(**detector_settings(self.opt))
+
+    def clip(self, request: Request) -> Clip:
+        """Everything to make one video; the driving video is read as it is consumed."""
+        pictures = [self._source_picture(path) for path in request.sources]
+        cuts = [self._crop_of(picture, path) for picture, path in zip(pictures, request.sources, strict=True)]
+        faces = [self._cut(picture, crop) for picture, crop in zip(pictures, cuts, strict=True)]
+        source = self.dataset.source_item(faces)
+        driving = _DrivingVideo(self, request.driving, source)
+        extra = {"output": request.output, "faces": faces}
+        best = self._best_frame(request, faces[0], driving)
+        if best is not None:
+            extra["first"] = driving.item(best)
+        if self.opt.paste_back:
+            extra |= {"picture": pictures[0], "crop": cuts[0]}
+        sound = {"driving": request.driving, "source": request.sources[0], "none": None}[self.opt.audio]
+        audio = sound if sound and sound.suffix.lower() not in IMAGE_SUFFIXES and sound.is_file() else None
+        return Clip(request.name, source, driving, driving.fps, audio, len(driving), extra)
+
+    def _source_picture(self, path: Path) -> np.ndarray:
+        if not path.exists():
+            raise UserError(f"--source_image {path}: there is no such file")
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return read_image(path)
+        with open_video(path) as video:
+            if not 0 <= self.opt.source_frame < len(video):
+                raise UserError(f"--source_frame {self.opt.source_frame}: {path} has the frames 0 to {len(video) - 1}")
+            return video[self.opt.source_frame]
+
+    def _crop_of(self, picture: np.ndarray, path: Path) -> Crop | None:
+        if not (self.opt.crop_image or self.opt.paste_back):
+            return None
+        (faces,) = self.detector.detect([picture])
+        return crop_picture(picture, faces, self.opt.crop_image_padding, name=str(path))
+
+    def _cut(self, picture: np.ndarray, crop: Crop | None) -> np.ndarray:
+        return self._resized(picture) if crop is None else crop.apply(picture, self.size)
+
+    def _resized(self, picture: np.ndarray) -> np.ndarray:
+        """As the original's demo resizes: with smoothing where it shrinks, without keeping the proportions."""
+        return picture if picture.shape[:2] == self.size else to_bytes(resize(picture, self.size))
+
+    def _best_frame(self, request: Request, face: np.ndarray, driving: "_DrivingVideo") -> int | None:
+        if request.best_frame is not None:
+            if request.best_frame >= len(driving):
+                raise UserError(
+                    f"--best_frame {request.best_frame}: {request.driving} has the frames 0 to {len(driving) - 1}"
+                )
+            return request.best_frame
+        if not self.opt.find_best_frame:
+            return None
+        (faces,) = self.detector.detect([face])
+        if not faces:
+            raise UserError(f"--find_best_frame: no face is found in {request.sources[0]}; give --best_frame N instead")
+        found = self._track(driving.frames(), request.driving)
+        candidates = [points if present else None for points, present in zip(found.points, found.present, strict=True)]
+        return nearest_pose(faces[0].points, candidates)[0]
+
+    def _track(self, frames: Iterable[np.ndarray], path: Path):
+        return track(frames, self.detector, name=str(path), **track_settings(self.opt))
+
+
+class _DrivingVideo:
+    """The items of a driving video, read anew whenever they are asked for."""
+
+    def __init__(self, owner: Requested, path: Path, source: dict[str, Any]):
+        self.owner, self.path, self.source = owner, path, source
+        with self._open() as video:
+            self.fps, self.length, self.frame_size = Fraction(video.fps), len(video), video.size
+            self.crop = self._square(video) if owner.opt.crop_video else None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.owner.dataset.driving_items(self.frames(), self.source))
+
+    def item(self, index: int) -> dict[str, Any]:
+        """One item."""
+        with self._open() as video:
+            return next(iter(self.owner.dataset.driving_items([self._cut(video[index])], self.source)))
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """The frames, cut and resized."""
+        with self._open() as video:
+            for frame in video:
+                yield self._cut(frame)
+
+    def _cut(self, frame: np.ndarray) -> np.ndarray:
+        return self.owner._resized(frame) if self.crop is None else self.crop.apply(frame, self.owner.size)
+
+    def _open(self):
+        if not self.path.exists():
+            raise UserError(f"--driving_video {self.path}: there is no such file")
+        return open_video(self.path, self.owner.opt.fps)
+
+    def _square(self, video: Iterable[np.ndarray]) -> Crop:
+        """One square around all places of the face."""
+        found = self.owner._track(video, self.path)
+        boxes = [points_box(points) for points in found.points[found.present]]
+        face_size = float(np.median([max(box[2:] - box[:2]) for box in boxes]))
+        box = square_around(points_box(found.points[found.present]), face_size, self.frame_size)
+        return Crop(box[None], self.frame_size, video=str(self.path))

@@ -1,0 +1,264 @@
+"""Animate faces with a trained family, or reconstruct test clips and measure: python test.py --help."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while others need the cores slow all down
+
+import csv
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from data import Clip, Dataset, find_dataset
+from data.crop import paste
+from data.prefetch import BackgroundWriter, prefetch
+from data.requested import Requested, requests
+from data.video import VideoWriter, side_by_side, write_image
+from engine.animator import Animator, to_bytes
+from engine.checkpoint import load_networks
+from engine.console import configure_logging
+from engine.distributed import Processes, choose_devices, finish, is_launched, launch, machine, start
+from engine.networks import compile_networks, place
+from engine.timing import Stopwatch
+from models import find_family
+from options import Options, original_config, parse, run_folder
+from util.errors import UserError, run_main
+from util.files import write_text
+from util.page import results_page
+from util.resizing import resize
+from util.resizing import to_bytes as picture_bytes
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Resolve the options, start the processes, make the videos."""
+    opt = parse(sys.argv[1:], training=False)
+    if opt is None:
+        return 0
+    configure_logging()
+    devices = choose_devices([-1] if opt.cpu else opt.gpu_id)
+    if len(devices) > 1 and not is_launched():
+        return launch(__file__, sys.argv[1:], len(devices))
+    processes = start(devices)
+    try:
+        status = test(opt, processes)
+    except UserError as error:
+        log.error("%s", error)
+        status = 2
+    return finish(processes, status)
+
+
+def test(opt: Options, processes: Processes) -> int:
+    """Make all videos that the options ask for; the exit status."""
+    wanted = requests(opt)
+    dataset = find_dataset(opt.dataset_mode)(opt, training=False)
+    family = find_family(opt.model)(opt).eval()
+    path = load_networks(family, opt.checkpoint or run_folder(opt), opt.which)
+    place(family, processes, opt.channels_last)
+    if opt.compile:
+        compile_networks(family.networks())
+    animator = Animator(
+        family, processes.device,
+        batch_size=opt.animate_batch, precision=opt.precision, channels_last=opt.channels_last,
+    )  # fmt: skip
+    results = Results(opt, _results_folder(opt))
+    single = bool(wanted) and not opt.pairs
+    log.info("%s with %s on %s, into %s", opt.mode, path, machine(processes), opt.output or results.folder)
+    jobs = _share(list(_jobs(wanted, dataset, opt, results)), opt, processes)
+    for job in tqdm(jobs, unit="video", disable=single or not processes.is_main):
+        results.make(job, animator, stop_at_errors=single)
+    processes.wait()
+    if processes.is_main and not opt.output:
+        results.write_page()
+    return results.summarise(processes)
+
+
+@dataclass
+class Job:
+    """A video to make: where it goes, and how to get what it is made of when its turn comes."""
+
+    name: str
+    output: Path
+    clip: Callable[[], Clip]
+
+
+def _jobs(wanted: list, dataset: Dataset, opt: Options, results: "Results") -> Iterator[Job]:
+    if wanted:
+        requested = Requested(dataset, opt)
+        for request in wanted:
+            output = request.output or results.output(request.name)
+            yield Job(request.name, output, lambda request=request: requested.clip(request))
+    else:
+        for clip in dataset.clips():
+            yield Job(clip.name, clip.extra.get("output") or results.output(clip.name), lambda clip=clip: clip)
+
+
+def _share(jobs: list[Job], opt: Options, processes: Processes) -> list[Job]:
+    """This process's part of the videos: of --shard i/N, and of the processes within it."""
+    try:
+        part, parts = map(int, opt.shard.split("/"))
+    except ValueError:
+        part, parts = -1, 0
+    if not 0 <= part < parts:
+        raise UserError(f"--shard {opt.shard}: write i/N with i from 0 to N - 1, e.g. 2/8")
+    mine = jobs[part::parts][processes.rank :: processes.world]
+    return mine[: opt.max_clips] if opt.max_clips else mine
+
+
+def _results_folder(opt: Options) -> Path:
+    """--results_dir; for a YAML of the first-order projects beside the weights, as there; else eval_results/NAME."""
+    if opt.results_dir:
+        return Path(opt.results_dir)
+    if original_config(opt):
+        weights = Path(opt.checkpoint or run_folder(opt))
+        folder = weights if weights.is_dir() else weights.parent
+        return folder / ("reconstruction" if opt.mode == "reconstruction" else "animation")
+    return Path("eval_results") / opt.name
+
+
+class Results:
+    """The videos of a run of test.py, what is known of them, and what failed."""
+
+    def __init__(self, opt: Options, folder: Path):
+        self.opt, self.folder = opt, folder
+        self.facts_file = folder / "results.jsonl"
+        self.failures: list[tuple[str, str]] = []
+        self.speed = Stopwatch()
+        self.skipped = 0
+
+    def output(self, name: str) -> Path:
+        """Where the result of this name goes."""
+        if self.opt.output and not self.opt.pairs:
+            return Path(self.opt.output)
+        return self.folder / (name if self.opt.format == "png" else f"{name}.{self.opt.format}")
+
+    def make(self, job: Job, animator: Animator, stop_at_errors: bool) -> None:
+        """Make one video, unless it is there; a failure is noted and does not stop the others."""
+        if job.output.exists() and not self.opt.overwrite:
+            self.skipped += 1
+            if stop_at_errors:
+                log.info("%s is there already; --overwrite makes it again", job.output)
+            return
+        try:
+            facts = self._make(job, job.clip(), animator, show_progress=stop_at_errors)
+        except Exception as error:
+            if stop_at_errors:
+                raise
+            if not isinstance(error, UserError):
+                log.error("%s", traceback.format_exc())
+            self.failures.append((job.name, str(error) or type(error).__name__))
+            return
+        if stop_at_errors:
+            log.info("wrote %s", job.output)
+        if self.opt.output:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.facts_file.open("a") as file:
+            file.write(json.dumps({"name": job.name, "output": str(job.output)} | facts) + "\n")
+
+    def _make(self, job: Job, clip: Clip, animator: Animator, show_progress: bool) -> dict[str, Any]:
+        opt, difference, frames = self.opt, 0.0, 0
+        strip = [] if opt.strips else None
+        writer = VideoWriter(job.output, clip.fps, audio=clip.audio, quality=opt.quality)
+        items = tqdm(prefetch(clip.driving, 2 * opt.animate_batch), total=clip.length, unit="frame",
+                     disable=not show_progress)  # fmt: skip
+        with BackgroundWriter(writer) as output:
+            for batch, made in animator.batches(clip.source, items, clip.extra.get("first")):
+                if opt.mode == "reconstruction":
+                    difference += _distance(made, batch)
+                pictures = to_bytes(made).cpu().numpy()
+                for item, picture in zip(batch, pictures, strict=True):
+                    output.write(self._composed(clip, item, picture))
+                frames += len(batch)
+                self.speed.add(len(batch))
+                if strip is not None:
+                    strip.extend(pictures)
+        if strip:
+            write_image(job.output.parent / "png" / f"{job.name}.png", side_by_side(strip))
+        facts = {"frames": frames, "fps": str(clip.fps)}
+        return facts | ({"l1": difference / max(frames, 1)} if opt.mode == "reconstruction" else {})
+
+    def _composed(self, clip: Clip, item: dict[str, Any], made: np.ndarray) -> np.ndarray:
+        """The frame to write: as it was made, pasted into the whole picture, or beside what it was made from."""
+        if self.opt.paste_back and "crop" in clip.extra:
+            made = paste(clip.extra["picture"], made, clip.extra["crop"])
+        if not self.opt.compare:
+            return made
+        others = [_picture(part["image"]) for part in (clip.source, item) if "image" in part]
+        return side_by_side([_to_height(picture, made.shape[0]) for picture in others] + [made])
+
+    def summarise(self, processes: Processes) -> int:
+        """Say how fast it went and what failed; the exit status."""
+        if self.failures:
+            path = self.folder / ("failures.csv" if processes.world == 1 else f"failures_{processes.rank}.csv")
+            _write_failures(path, self.failures)
+            log.error("%d failed, see %s: %s", len(self.failures), path, "; ".join(map(": ".join, self.failures[:3])))
+        if self.speed.frames:
+            log.info("%d frames, %.1f frames/s from reading to writing", self.speed.frames, self.speed.rate)
+        return 1 if self.failures else 0
+
+    def write_page(self) -> None:
+        """The page to look at, with what earlier runs into the same folder have made."""
+        known = _read_facts(self.facts_file)
+        if not known:
+            return
+        facts = {"videos": str(len(known)), "model": self.opt.model}
+        if self.opt.mode == "reconstruction":
+            frames = sum(entry["frames"] for entry in known)
+            loss = sum(entry["l1"] * entry["frames"] for entry in known if "l1" in entry) / max(frames, 1)
+            facts["L1"] = f"{loss:.5f}"
+            log.info("Reconstruction loss: %s", loss)
+        shown = [(entry.pop("output"), {key: str(value) for key, value in entry.items()}) for entry in known]
+        paths = [(_relative(Path(path), self.folder), own) for path, own in shown if Path(path).exists()]
+        write_text(self.folder / "index.html", results_page(self.opt.name, facts, paths))
+        log.info("%d videos, to look at: %s", len(paths), self.folder / "index.html")
+
+
+def _distance(made: torch.Tensor, batch: list[dict[str, Any]]) -> float:
+    """Sum over frames of the mean absolute difference to the real frames."""
+    if "image" not in batch[0]:
+        raise UserError("--mode reconstruction: this dataset mode's driving items hold no real frames to compare with")
+    real = torch.stack([item["image"] for item in batch]).to(made.device)
+    return float((made.float() - real).abs().mean((1, 2, 3)).sum())
+
+
+def _picture(image: torch.Tensor) -> np.ndarray:
+    return picture_bytes(image.float().cpu().numpy().transpose(1, 2, 0))
+
+
+def _to_height(picture: np.ndarray, height: int) -> np.ndarray:
+    if picture.shape[0] == height:
+        return picture
+    return picture_bytes(resize(picture, (height, round(picture.shape[1] * height / picture.shape[0]))))
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return os.path.relpath(path, folder)
+
+
+def _read_facts(path: Path) -> list[dict[str, Any]]:
+    """The last entry of every result."""
+    if not path.is_file():
+        return []
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    return list({entry["name"]: entry for entry in entries}.values())
+
+
+def _write_failures(path: Path, failures: Iterable[tuple[str, str]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("name", "reason"), *failures])
+
+
+if __name__ == "__main__":
+    run_main(main)
