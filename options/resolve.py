@@ -40,6 +40,11 @@ def options_as_yaml(opt: Options) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
 
+def original_config(opt: Options) -> bool:
+    """Whether --config is a nested YAML file of one of the original projects."""
+    return bool(opt.config) and is_nested(read_yaml(opt.config))
+
+
 def parse(arguments: list[str], training: bool) -> Options | None:
     """Resolve a command line; None when --help or --print_config has said everything already."""
     first = _first_look(arguments, training)
