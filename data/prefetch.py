@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from data.video_writer import VideoWriter
+
 Item = TypeVar("Item")
 _END = object()
 
@@ -18,31 +20,7 @@ def prefetch(items: Iterable[Item], depth: int = 8) -> Iterator[Item]:
     """
     waiting: queue.Queue = queue.Queue(maxsize=depth)
     stopped = threading.Event()
-
-    def offer(entry: tuple) -> bool:
-        while not stopped.is_set():
-            try:
-                waiting.put(entry, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        iterator = iter(items)
-        try:
-            for item in iterator:
-                if not offer((item, None)):
-                    break
-            else:
-                offer((_END, None))
-        except BaseException as error:  # raised again where the items are used
-            offer((_END, error))
-        finally:
-            if hasattr(iterator, "close"):
-                iterator.close()
-
-    thread = threading.Thread(target=work, name="prefetch", daemon=True)
+    thread = threading.Thread(target=_feed, args=(items, waiting, stopped), name="prefetch", daemon=True)
     thread.start()
     try:
         while True:
@@ -57,13 +35,40 @@ def prefetch(items: Iterable[Item], depth: int = 8) -> Iterator[Item]:
         thread.join()
 
 
+def _feed(items: Iterable, waiting: queue.Queue, stopped: threading.Event) -> None:
+    """Put the items in the queue, then the end or the error they ended with."""
+    iterator = iter(items)
+    error = None
+    try:
+        for item in iterator:
+            if not _put(waiting, stopped, (item, None)):
+                break
+    except BaseException as raised:  # raised again where the items are used
+        error = raised
+    finally:
+        if hasattr(iterator, "close"):
+            iterator.close()
+    _put(waiting, stopped, (_END, error))
+
+
+def _put(waiting: queue.Queue, stopped: threading.Event, entry: tuple) -> bool:
+    """Wait for room; False if nobody wants the entry any more."""
+    while not stopped.is_set():
+        try:
+            waiting.put(entry, timeout=0.1)
+            return True
+        except queue.Full:
+            continue
+    return False
+
+
 class BackgroundWriter:
     """Writes frames in a thread of its own, up to `depth` behind; wraps a VideoWriter and takes its place.
 
     An error of the writing is raised by the next `write`, or by `close`. The frames must not be changed once given.
     """
 
-    def __init__(self, writer, depth: int = 8):
+    def __init__(self, writer: VideoWriter, depth: int = 8):
         self.writer = writer
         self._waiting: queue.Queue = queue.Queue(maxsize=depth)
         self._error: BaseException | None = None
