@@ -17,7 +17,7 @@ FORMAT = "face crop 1"
 UNCHANGED, CHANGED = 1.5, 6.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Crop:
     """Where in the full frames of a video a crop lies: one box for all of its frames, or one box for each."""
 

@@ -37,7 +37,7 @@ class CropSettings:
         return MIN_FRAMES if self.method == "fomm" else 25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Proposal:
     """A crop, the boxes and points of its face, and why it is dropped (empty: it is not)."""
 

@@ -11,7 +11,7 @@ POINTS = 68
 NEAR_MARGIN = 0.6
 
 
-@dataclass
+@dataclass(eq=False)
 class Face:
     """One face in one frame: its box (left, top, right, bottom), 68 points (x, y) in pixels, and a score."""
 

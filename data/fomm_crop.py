@@ -8,7 +8,7 @@ import numpy as np
 INCREASE, IOU_WITH_INITIAL, MIN_FRAMES = 0.1, 0.25, 150
 
 
-@dataclass
+@dataclass(eq=False)
 class BoxTrajectory:
     """A face for as long as it overlaps its first box."""
 

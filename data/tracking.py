@@ -26,7 +26,7 @@ class Status(IntEnum):
     FILLED = 3  # interpolated or held
 
 
-@dataclass
+@dataclass(eq=False)
 class Track:
     """Landmarks of one face per frame; rows of frames without any are NaN."""
 

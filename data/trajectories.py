@@ -18,7 +18,7 @@ CUT_COLOURS, CUT_LOOK = 0.1, 0.25  # both changes above these between two frames
 MOVED = 0.12  # points may move this part of a face's size in an unverified frame
 
 
-@dataclass
+@dataclass(eq=False)
 class Trajectory:
     """One person's face from the frame it comes into sight to the frame it leaves; faces by frame number."""
 
