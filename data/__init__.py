@@ -9,7 +9,7 @@ from util.errors import UserError
 
 __all__ = ["Clip", "Dataset", "dataset_modes", "find_dataset"]
 
-MODES = {"frames": "data.frames"}
+MODES = {"aus": "data.action_units", "frames": "data.frames", "person": "data.person", "talking_head": "data.talking_head"}
 """Mode -> module that defines it."""
 
 

@@ -1,0 +1,109 @@
+"""The networks of GANimation, with the entry names of the released weights (`attetion_reg` is spelled so there)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from util.errors import UserError
+
+MULTIPLE = 4
+"""Both sides of a picture are multiples of this: the generator halves them twice."""
+HALVINGS = 6
+"""How often the discriminator halves the picture."""
+
+
+class Composed(NamedTuple):
+    """What one pass of the generator makes of a picture."""
+
+    image: Tensor  # (B, 3, H, W), the picture with the new expression
+    attention: Tensor  # (B, 1, H, W), 1 keeps the pixel, 0 takes the colour
+    color: Tensor  # (B, 3, H, W)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with instance norm, added to the input; nothing follows the sum."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.Conv2d(features, features, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(features, affine=True),
+            nn.ReLU(),
+            nn.Conv2d(features, features, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(features, affine=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.main(x)
+
+
+class Generator(nn.Module):
+    """Colour and attention for a picture in [-1, 1] and a condition: the wanted intensities, divided by 5."""
+
+    def __init__(self, units: int = 17, width: int = 64, blocks: int = 6):
+        super().__init__()
+        self.main = nn.Sequential(
+            *_normed(nn.Conv2d(3 + units, width, 7, padding=3, bias=False)),
+            *_normed(nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=False)),
+            *_normed(nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1, bias=False)),
+            *(ResidualBlock(4 * width) for _ in range(blocks)),
+            *_normed(nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1, bias=False)),
+            *_normed(nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1, bias=False)),
+        )
+        self.img_reg = nn.Sequential(nn.Conv2d(width, 3, 7, padding=3, bias=False), nn.Tanh())
+        self.attetion_reg = nn.Sequential(nn.Conv2d(width, 1, 7, padding=3, bias=False), nn.Sigmoid())
+        self.apply(initialise)
+
+    def forward(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Colour (B, 3, H, W) in (-1, 1) and attention (B, 1, H, W) in (0, 1)."""
+        height, width = image.shape[-2:]
+        if height % MULTIPLE or width % MULTIPLE:
+            raise UserError(f"pictures of {height} x {width} don't fit: both sides must be multiples of {MULTIPLE}")
+        planes = condition[:, :, None, None].expand(-1, -1, height, width).to(image.dtype)
+        features = self.main(torch.cat([image, planes], dim=1))
+        return self.img_reg(features), self.attetion_reg(features)
+
+
+class Discriminator(nn.Module):
+    """Judge patches of a picture (critic) and read its action units (regression)."""
+
+    def __init__(self, image_size: int = 128, units: int = 17, width: int = 64):
+        super().__init__()
+        if image_size < 2**HALVINGS:
+            raise UserError(f"--image_size {image_size}: the discriminator needs pictures of at least {2**HALVINGS}")
+        widths = [3, *(width * 2**i for i in range(HALVINGS))]
+        layers = []
+        for i in range(HALVINGS):
+            layers += [nn.Conv2d(widths[i], widths[i + 1], 4, stride=2, padding=1), nn.LeakyReLU(0.01)]
+        self.main = nn.Sequential(*layers)
+        self.conv1 = nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(widths[-1], units, image_size // 2**HALVINGS, bias=False)
+        self.apply(initialise)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Critic map (B, 1, H / 64, W / 64) and action units (B, C)."""
+        features = self.main(image)
+        return self.conv1(features), self.conv2(features).flatten(1)
+
+
+def compose(image: Tensor, color: Tensor, attention: Tensor) -> Tensor:
+    """Keep the picture where the attention is 1, take the colour where it is 0."""
+    return attention * image + (1 - attention) * color
+
+
+def saturate(attention: Tensor) -> Tensor:
+    """Attention pushed towards 0 and 1."""
+    return (0.55 * torch.tanh(3 * (attention - 0.5)) + 0.5).clamp(0, 1)
+
+
+def initialise(module: nn.Module) -> None:
+    """Convolutions as the paper's authors start them; instance norms keep gain 1 and shift 0."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:
+    return convolution, nn.InstanceNorm2d(convolution.out_channels, affine=True), nn.ReLU()

@@ -1,0 +1,61 @@
+"""The options of GANimation, under the original's names and with its values."""
+
+from typing import Any
+
+from models.ganimation.weights import LAYOUTS
+from util.values import integer, number, one_of
+
+IN_SECONDS = {
+    "print_freq_s": "--print_every",
+    "display_freq_s": "--pictures_every",
+    "save_latest_freq_s": "--save_every",
+}
+"""Options of the original that count seconds -> what counts steps here."""
+
+
+def add_network_options(parser: Any) -> None:
+    """Sizes of the networks that inference needs."""
+    add = parser.add_argument
+    add("--image_size", type=integer, default=128, help="side of the pictures: a multiple of 4, 64 or more to train")
+    add("--cond_nc", type=integer, default=17, help="number of action units")
+    add("--ngf", type=integer, default=64, help="width of the generator")
+    add("--num_blocks", type=integer, default=6, help="residual blocks in the generator")
+    add("--weights_layout", type=one_of(*LAYOUTS), default="auto",
+        help="whose entry names a file of weights has: the original's, the second public implementation's")  # fmt: skip
+    parser.add_switch("--do_saturate_mask", help="push the attention towards 0 and 1, in training and testing alike")
+
+
+def add_training_options(parser: Any) -> None:
+    """Losses, schedule and discriminator."""
+    add = parser.add_argument
+    add("--ndf", type=integer, default=64, help="width of the discriminator")
+    add("--train_G_every_n_iterations", type=integer, default=5, help="steps of the discriminator per generator step")
+    for network in ("G", "D"):
+        add(f"--lr_{network}", type=number, default=1e-4, help=f"learning rate of {network}")
+        add(f"--{network}_adam_b1", type=number, default=0.5, help=f"Adam of {network}: decay of the mean")
+        add(f"--{network}_adam_b2", type=number, default=0.999, help=f"Adam of {network}: decay of the square")
+    add("--nepochs_no_decay", type=integer, default=20, help="epochs with the full rate")
+    add("--nepochs_decay", type=integer, default=10, help="epochs in which the rate falls linearly")
+    add("--nsteps_no_decay", type=integer, default=0, help="steps with the full rate, to count in steps instead")
+    add("--nsteps_decay", type=integer, default=0, help="steps in which the rate falls; 0: the epochs above count")
+    _add_weights(add)
+    add("--poses_g_sigma", type=number, default=0.06, help="no effect, in the original neither")
+    add("--num_iters_validate", type=integer, default=1, help="no effect: test.py computes what a model is worth")
+    for old, new in IN_SECONDS.items():
+        add(f"--{old}", type=number, help=f"no effect: steps are counted, not seconds; see {new}")
+
+
+def _add_weights(add: Any) -> None:
+    weights = {
+        "D_prob": (1.0, "critic, in both games"),
+        "D_cond": (4000.0, "action units, in both games; the original divides it by the batch size"),
+        "cyc": (10.0, "way back to the picture"),
+        "mask": (0.1, "mean of the attention"),
+        "D_gp": (10.0, "gradient penalty"),
+        "mask_smooth": (1e-5, "total variation of the attention, which the original sums over the batch"),
+    }
+    for name, (default, meaning) in weights.items():
+        add(f"--lambda_{name}", type=number, default=default, help=f"weight: {meaning}")
+    add("--weights_for_batch", type=integer, default=0,
+        help="batch size for which lambda_D_cond and lambda_mask_smooth are meant; 0: --batch_size, as the original. "
+        "25 keeps the balance of the paper (condition 160) at any batch size")  # fmt: skip

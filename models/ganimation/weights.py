@@ -1,0 +1,61 @@
+"""Weights from elsewhere under our entry names: early files of the original, and the second public implementation."""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+LAYOUTS = ("auto", "original", "replicate")
+"""What --weights_layout can say; the replicate is the second public implementation."""
+
+MARK_OF_REPLICATE = ("au_top.0.weight", "aus_top.weight")
+"""Entries by which its generator and its discriminator are known."""
+
+REPLICATE = (
+    (r"model\.(\d+)\.conv_block\.0\.weight", r"main.\1.main.0.weight"),
+    # With its dropout the second convolution has the index 4.
+    (r"model\.(\d+)\.conv_block\.[34]\.weight", r"main.\1.main.3.weight"),
+    (r"model\.(\d+)\.(weight|bias)", r"main.\1.\2"),
+    (r"color_top\.0\.weight", "img_reg.0.weight"),
+    (r"au_top\.0\.weight", "attetion_reg.0.weight"),
+    (r"dis_top\.weight", "conv1.weight"),
+    (r"aus_top\.weight", "conv2.weight"),
+)
+"""Its entries -> ours. Biases of its generator find no counterpart: an instance norm after each removes a constant."""
+
+STATISTICS = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")
+"""Recorded by libraries before 0.4 in instance norms, and used by none."""
+
+
+def adopt(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor], layout: str = "auto"
+) -> tuple[dict[str, Tensor], list[str]]:
+    """A state dict under the names of `own`, the network's present one, and the entries that have no place in it."""
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    if layout == "replicate" or (layout == "auto" and any(mark in state for mark in MARK_OF_REPLICATE)):
+        return _from_replicate(state, own)
+    dropped = [key for key in state if STATISTICS.fullmatch(key)]
+    return {key: value for key, value in state.items() if key not in dropped}, dropped
+
+
+def _from_replicate(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    adopted, dropped = {}, []
+    for key, value in state.items():
+        name = _renamed(key)
+        if key.endswith(".bias") and "au_top.0.weight" in state:
+            dropped.append(key)
+        else:
+            adopted[name] = value
+    # Its instance norms have no gain and no shift: 1 and 0.
+    for name, value in own.items():
+        if name not in adopted and value.ndim == 1 and "au_top.0.weight" in state:
+            adopted[name] = torch.ones_like(value) if name.endswith("weight") else torch.zeros_like(value)
+    return adopted, dropped
+
+
+def _renamed(key: str) -> str:
+    for pattern, name in REPLICATE:
+        if re.fullmatch(pattern, key):
+            return re.sub(pattern, name, key)
+    return key
