@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data import Clip, Dataset, find_dataset
+from data import find_dataset
+from data.base import Clip, Dataset
 from data.crop import paste
 from data.prefetch import BackgroundWriter, prefetch
 from data.requested import Requested, requests

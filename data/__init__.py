@@ -3,13 +3,21 @@
 import importlib
 import inspect
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-from data.base import Clip, Dataset
 from util.errors import UserError
 
-__all__ = ["Clip", "Dataset", "dataset_modes", "find_dataset"]
+if TYPE_CHECKING:  # the preparation scripts, which import from data/ too, do without torch
+    from data.base import Dataset
 
-MODES = {"aus": "data.action_units", "frames": "data.frames", "person": "data.person", "talking_head": "data.talking_head"}
+__all__ = ["dataset_modes", "find_dataset"]
+
+MODES = {
+    "aus": "data.action_units",
+    "frames": "data.frames",
+    "person": "data.person",
+    "talking_head": "data.talking_head",
+}
 """Mode -> module that defines it."""
 
 
@@ -18,7 +26,7 @@ def dataset_modes() -> list[str]:
     return sorted(MODES)
 
 
-def find_dataset(mode: str) -> type[Dataset]:
+def find_dataset(mode: str) -> "type[Dataset]":
     """The class of a dataset mode; "module:Class" names one anywhere."""
     if ":" in mode:
         module_name, class_name = mode.split(":", 1)
@@ -27,6 +35,8 @@ def find_dataset(mode: str) -> type[Dataset]:
         nearest = get_close_matches(mode, MODES, 1)
         hint = f" Did you mean {nearest[0]}?" if nearest else ""
         raise UserError(f"--dataset_mode {mode}: there is no such mode.{hint} There are: {', '.join(dataset_modes())}")
+    from data.base import Dataset
+
     module = importlib.import_module(MODES[mode])
     return next(
         value

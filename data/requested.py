@@ -13,7 +13,7 @@ import numpy as np
 from data.base import Clip, Dataset
 from data.crop import Crop, crop_picture, points_box, square_around
 from data.landmarks import build_detector, detector_settings, track, track_settings
-from data.video import IMAGE_SUFFIXES, open_video, read_image
+from data.video import IMAGE_SUFFIXES, open_steady, open_video, read_image
 from util.errors import UserError
 from util.geometry import nearest_pose
 from util.resizing import resize, to_bytes
@@ -187,7 +187,7 @@ class _DrivingVideo:
     def _open(self):
         if not self.path.exists():
             raise UserError(f"--driving_video {self.path}: there is no such file")
-        return open_video(self.path, self.owner.opt.fps)
+        return open_steady(self.path, self.owner.opt.fps)
 
     def _square(self, video: Iterable[np.ndarray]) -> Crop:
         """One square around all places of the face."""

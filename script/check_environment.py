@@ -12,6 +12,7 @@ IMPORT_NAMES = {
     "face-alignment": "face_alignment",
     "scikit-image": "skimage",
     "pyyaml": "yaml",
+    "pillow": "PIL",
     "pytest-xdist": "xdist",
     "protobuf": "google.protobuf",
     "face-recognition-models": None,  # only its data file is used; importing it needs an old setuptools

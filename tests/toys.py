@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from data import Clip, Dataset
+from data.base import Clip, Dataset
 from models import Family, Layout
 from util.errors import UserError
 from util.values import integer
