@@ -24,7 +24,8 @@ EPILOG = """examples:
   # any folder of videos, 900 for training and 100 for testing, every second frame at 256 pixels
   python script/extract_frames.py --in videos --split 900/100 --every 2 --size 256
 
-Faces are small in these videos: cut them out first with script/crop_faces.py and give its folder to --in.
+Faces are small in these videos: cut them out first with script/crop_faces.py and give its folder to --in. All clips
+cut from one video go to one part.
 A run that was interrupted is continued by the same command."""
 PHASES = ("train", "val", "test")
 
@@ -47,10 +48,13 @@ def main() -> int:
     videos = named_videos(source)
     if not videos:
         raise UserError(f"--in {source}: no videos in it; mp4, mov, avi, mkv and webm are read")
-    phases = phases_of_lists(args.splits, videos) if args.splits else split(videos, args.split)
-    # A video extracted before stays where it is, although others may have joined the folder since.
-    phases.update({name: phase for name in phases for phase in PHASES if target(args.out, phase, name).is_dir()})
-    items = [(videos[name], target(args.out, phase, name)) for name, phase in phases.items()]
+    ids = list(dict.fromkeys(map(id_of, videos)))
+    phases = phases_of_lists(args.splits, ids) if args.splits else split(ids, args.split)
+    # What was extracted before stays where it is, although other videos may have joined the folder since.
+    made = {name: phase for name in videos for phase in PHASES if target(args.out, phase, name).is_dir()}
+    phases.update({id_of(name): phase for name, phase in made.items() if id_of(name) in phases})
+    chosen = {name: phases[id_of(name)] for name in videos if id_of(name) in phases}
+    items = [(videos[name], target(args.out, phase, name)) for name, phase in chosen.items()]
     selection = Selection(args.every, args.fps, *args.range, args.size, f".{args.format}")
     summary = jobs.run(
         partial(extract, selection=selection),
@@ -62,7 +66,7 @@ def main() -> int:
         args=args,
         failures=args.out / "extract_frames_failures.csv",
     )
-    counts = ", ".join(f"{list(phases.values()).count(phase)} {phase}" for phase in PHASES)
+    counts = ", ".join(f"{list(chosen.values()).count(phase)} {phase}" for phase in PHASES)
     print(f"{summary}\n{len(items)} videos: {counts}; frames are in {args.out}")
     return summary.status
 
@@ -143,7 +147,12 @@ def find_videos(folder: Path, compression: str) -> Path:
     return existing_folder(videos, "--in", f"the original videos in compression {compression} (see --compression)")
 
 
-def phases_of_lists(folder: Path, videos: dict[str, Path]) -> dict[str, str]:
+def id_of(name: str) -> str:
+    """The video that a clip of script/crop_faces.py, <video>#<first>#<end>, was cut from; else the name itself."""
+    return name.split("#")[0]
+
+
+def phases_of_lists(folder: Path, videos: list[str]) -> dict[str, str]:
     """Phase of each video by FaceForensics++'s lists of pairs of ids; videos that no list names are left out."""
     phases: dict[str, str] = {}
     for phase in PHASES:
@@ -155,7 +164,7 @@ def phases_of_lists(folder: Path, videos: dict[str, Path]) -> dict[str, str]:
             raise UserError(f"--splits {folder}: there is no {path.name}; get the lists of FaceForensics++") from error
         except (ValueError, TypeError) as error:
             raise UserError(f"{path}: not a list of pairs of ids: {error}") from error
-    missing, unlisted = sorted(phases.keys() - videos.keys()), sorted(videos.keys() - phases.keys())
+    missing, unlisted = sorted(phases.keys() - set(videos)), sorted(set(videos) - phases.keys())
     if missing:
         print(f"{len(missing)} listed videos are not there: {', '.join(missing[:10])} ...", file=sys.stderr)
     if unlisted:

@@ -115,6 +115,19 @@ def test_own_videos_split_by_share_and_a_range_of_frames(tmp_path, scripts):
     assert len(names(tmp_path / "out" / "train_data")) == 4
 
 
+def test_face_clips_cut_from_one_video_stay_together(tmp_path, scripts):
+    layouts.faceforensics(tmp_path / "FF")
+    for name in ("000#000000#000004", "071#000000#000003", "071#000003#000006", "555#000000#000006"):
+        layouts.write_video(tmp_path / "crops" / f"{name}.mp4")
+    command = ["--in", "crops", "--splits", "FF/splits", "--out", "listed", "--workers", "0"]
+    assert scripts.run("extract_frames", *command, folder=tmp_path)[0] == 0
+    assert names(tmp_path / "listed" / "train_data") == ["000#000000#000004"]
+    assert names(tmp_path / "listed" / "test_data") == ["071#000000#000003", "071#000003#000006"]
+    command = ["--in", "crops", "--split", "1/2", "--out", "shared", "--workers", "0"]
+    assert scripts.run("extract_frames", *command, folder=tmp_path)[0] == 0
+    assert names(tmp_path / "shared" / "train_data") == ["000#000000#000004"]
+
+
 KEY_POINTS = ["--landmarks", "file", "--landmark_model", "points", "--workers", "0"]
 
 
