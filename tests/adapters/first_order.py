@@ -30,6 +30,7 @@ from util.resizing import resize, to_bytes, to_floats
 from util.visualisation import draw_points, enlarge, mask_columns, strip
 
 KINDS = Kinds()
+DENSE_MOTION = "model_params.generator_params.dense_motion_params"
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "fomm"
 
 
@@ -92,10 +93,13 @@ def make_family(case: Case, training: bool, **options: Any) -> FirstOrderMotion:
     vgg = weights.pop("vgg19", None)
     options["vgg19"] = vgg19_file(vgg["seed"], vgg["gain"]) if vgg else None
     options["no_perceptual"] = vgg is None
+    if changes.get(DENSE_MOTION, {}) is None:
+        options["dense_motion_num_blocks"] = 0
     words = [f"--{key}={_as_word(value)}" for key, value in (changes | options).items() if value is not None]
     opt = parse(["--model=fomm", f"--config={path}", *words], training=True)
     family = FirstOrderMotion(opt)
-    family.prepare_training(opt)
+    if training or "discriminator" in weights:
+        family.prepare_training(opt)
     for network, spec in weights.items():
         fill_weights(getattr(family, network), **spec)
     return family.train(training)
@@ -252,7 +256,7 @@ def generator(case: Case) -> Computed:
     count = len(given["driving"])
     return {
         **(motion._asdict() if motion else {}),
-        "prediction": prediction,
+        "prediction": prediction.expand(count, -1, -1, -1),
         "deformed": family.generator.deformed(given["source"], motion) if motion else None,
         "kp_source_value": kp_source.value.expand(count, -1, -1),
         "kp_driving_value": kp_driving.value,
@@ -335,7 +339,7 @@ class Watched:
         """What is to be seen after an update of the first step, gradients included."""
         family = self.family
         if names == "discriminator":
-            last = family.discriminator.discs["1"].conv
+            last = next(iter(family.discriminator.discs.values())).conv
             return {"grad_disc": next(p.grad for p in last.parameters() if p.ndim == 4)}
         detector, generator = family.kp_detector, family.generator
         return {
