@@ -71,7 +71,7 @@ def train(opt: Options, processes: Processes) -> int:
         log.warning("%s holds no checkpoint yet: starting at step 0", folder)
     if opt.compile:
         compile_networks(family.networks(), family.not_compiled)
-    steps = _number_of_steps(opt, len(dataset))
+    steps = _number_of_steps(opt, len(dataset), family.planned_epochs)
     monitor = Monitor(
         _sinks(opt, folder, trainer.clock.step) if processes.is_main else [], steps=steps, clock=trainer.clock,
         print_every=opt.print_every, pictures_every=opt.pictures_every, device=processes.device,
@@ -174,8 +174,9 @@ def _set_aside(folder: Path) -> None:
     log.info("the run that was in %s is now in %s", folder, place)
 
 
-def _number_of_steps(opt: Options, samples: int) -> int:
-    limits = [opt.steps, opt.epochs and math.ceil(opt.epochs * samples / opt.batch_size)]
+def _number_of_steps(opt: Options, samples: int, planned_epochs: int | None) -> int:
+    epochs = opt.epochs or (None if opt.steps else planned_epochs)
+    limits = [opt.steps, epochs and math.ceil(epochs * samples / opt.batch_size)]
     if not any(limits):
         raise UserError("how long to train? give --epochs or --steps")
     return min(limit for limit in limits if limit)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import shutil
 import zlib
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.released import find_set, numbered_sets, optimizer_names, weight_names
 from engine.weights_file import read_weights
 from util.errors import UserError
 from util.files import replacing, write_text
@@ -36,7 +38,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, *, keep: int = 3, options: dict[str, Any] | None = None):
         self.folder, self.keep, self.options = Path(folder), keep, options or {}
-        self._written: str | None = None
+        self._written: int | None = None
 
     def save(self, trainer: Any, which: str = "latest", value: float | None = None) -> None:
         """Save weights and training state of this step under its number and as `which`; only the main process writes.
@@ -46,11 +48,12 @@ class Checkpoints:
         trainer.watch.check()
         if not trainer.processes.is_main:
             return
-        family, number = trainer.family, f"{trainer.clock.step:08d}"
-        if number != self._written:
+        family, number = trainer.family, self._number(trainer)
+        if trainer.clock.step != self._written:
             self._write(trainer, number)
-            self._written = number
-        for name in [*self._weight_names(family, number).values(), self._training_file(number).name]:
+            self._written = trainer.clock.step
+        optimizers = optimizer_names(family.layout, number).values()
+        for name in [*self._weight_names(family, number).values(), *optimizers, self._training_file(number).name]:
             _link(self.folder / name, self.folder / name.replace(number, which, 1))
         if value is not None:
             write_text(self.folder / f"{which}.json", json.dumps({"step": trainer.clock.step, "value": value}))
@@ -70,15 +73,44 @@ class Checkpoints:
                 log.warning("%s: checkpoint %s is not complete; looking for the one before", self.folder, name)
                 continue
             load_networks(trainer.family, self.folder, name)
-            trainer.load_state_dict(state)
+            trainer.load_state_dict(state | self._separate_optimizers(trainer, name))
             log.info("continuing %s at step %d", self.folder, trainer.clock.step)
             return True
-        return False
+        return self._resume_released(trainer)
+
+    def _resume_released(self, trainer: Any) -> bool:
+        """Continue from files of the original project, which hold no training state, where epochs number them."""
+        layout, clock = trainer.family.layout, trainer.clock
+        released = numbered_sets(self.folder, layout) if layout.numbered_by == "epoch" else []
+        if not released:
+            return False
+        load_networks(trainer.family, self.folder, released[-1])
+        clock.samples = int(released[-1]) * clock.epoch_size
+        clock.step = clock.samples // self.options.get("batch_size", 1)
+        for name, file in optimizer_names(layout, released[-1]).items():
+            try:
+                trainer.optimizers[name].load_state_dict(read_weights(self.folder / file))
+            except (UserError, ValueError) as error:
+                log.warning("the optimizer of %s starts afresh: %s", name, error)
+        log.info("continuing the original's run in %s after epoch %s", self.folder, released[-1])
+        return True
+
+    def _separate_optimizers(self, trainer: Any, which: str) -> dict[str, Any]:
+        names = optimizer_names(trainer.family.layout, which)
+        states = {name: read_weights(self.folder / file) for name, file in names.items()}
+        return {"optimizers": states} if states else {}
+
+    def _number(self, trainer: Any) -> str:
+        """What this moment's set is called: by the step, or by the epoch that runs or has just ended."""
+        if trainer.family.layout.numbered_by == "step":
+            return f"{trainer.clock.step:08d}"
+        last_step = self.options.get("batch_size", 1) / trainer.clock.epoch_size
+        return str(max(1, math.ceil(trainer.clock.exact_epoch - last_step)))
 
     def numbers(self) -> list[str]:
         """The numbered sets there are, oldest first; the training state is written last and stands for its set."""
         found = (path.name.removesuffix("_training.pth") for path in self.folder.glob("*_training.pth"))
-        return sorted(name for name in found if name.isdigit())
+        return sorted((name for name in found if name.isdigit()), key=int)
 
     def _write(self, trainer: Any, number: str) -> None:
         layout, networks = trainer.family.layout, trainer.family.networks()
@@ -91,7 +123,10 @@ class Checkpoints:
             file = layout.pattern.format(which=number)
             content = {layout.entries[name]: state for name, state in weights.items()}
             checksums[file] = save_file(self.folder / file, content)
-        state = trainer.state_dict() | {
+        state = trainer.state_dict()
+        for name, file in optimizer_names(layout, number).items():
+            checksums[file] = save_file(self.folder / file, state["optimizers"].pop(name))
+        state |= {
             "checksums": {file.replace(number, "{which}", 1): value for file, value in checksums.items()},
             "options": self.options,
         }
@@ -104,12 +139,14 @@ class Checkpoints:
     def _drop_old(self, family: Any) -> None:
         for number in self.numbers()[: -self.keep] if self.keep else []:
             self._training_file(number).unlink()
-            for name in set(self._weight_names(family, number).values()):
+            for name in {
+                *self._weight_names(family, number).values(),
+                *optimizer_names(family.layout, number).values(),
+            }:
                 (self.folder / name).unlink(missing_ok=True)
 
     def _weight_names(self, family: Any, which: str) -> dict[str, str]:
-        layout = family.layout
-        return {name: layout.pattern.format(which=which, entry=layout.entries[name]) for name in family.networks()}
+        return weight_names(family.layout, family.networks(), which)
 
     def _training_file(self, which: str) -> Path:
         return self.folder / f"{which}_training.pth"
@@ -120,12 +157,12 @@ def load_networks(family: Any, place: Path | str, which: str = "latest", needed:
 
     `needed` names the networks that must be there (default: all that the family has now); others are loaded if found.
     """
-    place, layout, networks = Path(place), family.layout, family.networks()
+    place, networks = Path(place), family.networks()
+    layout, which = find_set(place, family.layout, which)
     needed = set(networks if needed is None else needed)
     if "{entry}" in layout.pattern:
         path = place
-        folder = place if place.is_dir() else place.parent
-        files = {name: folder / layout.pattern.format(which=which, entry=layout.entries[name]) for name in networks}
+        files = {name: place / file for name, file in weight_names(layout, networks, which).items()}
         if place.is_file():
             files = _siblings(place, layout, networks)
         states = {name: read_weights(file) for name, file in files.items() if file.is_file() or name in needed}
@@ -136,7 +173,12 @@ def load_networks(family: Any, place: Path | str, which: str = "latest", needed:
     for name, state in states.items():
         where = f"{path} ({layout.entries[name]})"
         try:
-            load_strictly(networks[name], _own_keys(name, state, layout.rename), where)
+            state, dropped = family.adopt(name, _own_keys(name, state, layout.rename))
+            if dropped:
+                log.info(
+                    "%s: %d entries have no place here and are dropped: %s", where, len(dropped), ", ".join(dropped)
+                )
+            load_strictly(networks[name], state, where)
         except UserError as error:
             if name in needed:
                 raise

@@ -1,6 +1,6 @@
 """What every family of models provides: networks, a training step, an animation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,12 @@ class Layout:
     """Our key prefix, beginning with the network's attribute -> the released prefix (without the network)."""
     optimizers: dict[str, str] = field(default_factory=dict)
     """Our optimizer -> its entry in released training checkpoints, for those that hold optimizers."""
+    optimizer_pattern: str = ""
+    """Where optimizers have files of their own beside the weights, how those are called."""
+    numbered_by: str = "step"
+    """What the numbers in file names count: "step", or "epoch", 1 for what the first pass over the data gives."""
+    others: tuple["Layout", ...] = ()
+    """The layouts of other implementations whose files are read too."""
 
 
 class Family(nn.Module):
@@ -31,6 +37,10 @@ class Family(nn.Module):
     layout: Layout
     not_compiled: tuple[str, ...] = ()
     """Networks that --compile leaves alone, e.g. a critic with a gradient penalty (double backward)."""
+    run_name: str = ""
+    """The run that commands mean which name none; default: the family's name."""
+    planned_epochs: int | None = None
+    """How long training is, by the family's schedule, where neither --epochs nor --steps says it."""
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
@@ -47,6 +57,10 @@ class Family(nn.Module):
 
     def prepare_training(self, opt: Any) -> None:
         """Add discriminators and losses."""
+
+    def adopt(self, network: str, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
+        """A network's state dict from a file under our entry names, and the entries that have no place in it."""
+        return state, []
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The optimizers by name, with the rates at the start."""

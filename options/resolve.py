@@ -93,8 +93,8 @@ def _saved_options(said: dict[str, Any], first: dict[str, Any]) -> Path | None:
     if said.get("checkpoint"):
         checkpoint = Path(said["checkpoint"])
         places.append(checkpoint if checkpoint.is_dir() else checkpoint.parent)
-    elif said.get("name") or said.get("config"):
-        name = said.get("name") or Path(said["config"]).name.split(".")[0]
+    else:
+        name = said.get("name") or _default_name({"model": first["model"]} | said)
         places.append(Path(said.get("checkpoints_dir", first["checkpoints_dir"])) / name)
     return next((place / "options.yaml" for place in places if (place / "options.yaml").is_file()), None)
 
@@ -161,4 +161,6 @@ def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionPar
 
 
 def _default_name(values: dict[str, Any]) -> str:
-    return Path(values["config"]).name.split(".")[0] if values.get("config") else values["model"]
+    if values.get("config"):
+        return Path(values["config"]).name.split(".")[0]
+    return find_family(values["model"]).run_name or values["model"]

@@ -26,7 +26,15 @@ class Ganimation(Family):
     `face` (which one), `view` (an index of util.expressions.VIEWS) and `back` (C), the units of the second pass.
     """
 
-    layout = Layout("net_epoch_{which}_id_{entry}.pth", {"generator": "G", "discriminator": "D"})
+    layout = Layout(
+        pattern="net_epoch_{which}_id_{entry}.pth",
+        entries={"generator": "G", "discriminator": "D"},
+        optimizers={"generator": "G", "discriminator": "D"},
+        optimizer_pattern="opt_epoch_{which}_id_{entry}.pth",
+        numbered_by="epoch",
+        others=(Layout("{which}_net_{entry}.pth", {"generator": "gen", "discriminator": "dis"}),),
+    )
+    run_name = "experiment_1"
     not_compiled = ("discriminator",)
 
     @staticmethod
@@ -34,7 +42,9 @@ class Ganimation(Family):
         add_network_options(parser)
         if training:
             add_training_options(parser)
-            parser.set_defaults(batch_size=4)
+            parser.set_defaults(batch_size=4, save_every_epochs=1)
+        else:
+            parser.add_alias("--load_epoch", "--which")
         parser.set_defaults(dataset_mode="aus")
 
     def __init__(self, opt: Any):
@@ -61,6 +71,7 @@ class Ganimation(Family):
             "discriminator": {"lr": opt.lr_D, "betas": (opt.D_adam_b1, opt.D_adam_b2)},
         }
         self.decay = _decay(opt)
+        self.planned_epochs = opt.nepochs_no_decay + opt.nepochs_decay
 
     def adopt(self, network: str, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
         return adopt(state, getattr(self, network).state_dict(), self.weights_layout)
