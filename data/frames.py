@@ -88,10 +88,10 @@ class FramesDataset(Dataset):
     def clips(self) -> Iterator[Clip]:
         """The test clips: each from its own first frame, or in pairs."""
         if self.opt.mode == "reconstruction":
-            yield from (self._clip(name, name, name) for name in self.names)
+            yield from (self._clip(plain(name), name, name) for name in self.names)
         else:
             for driving, source in self._pairs():
-                yield self._clip(f"{driving}-{source}", driving, source)
+                yield self._clip(f"{plain(driving)}-{plain(source)}", driving, source)
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Tensor]:
         return {"image": to_tensor(frames[0])}
@@ -113,8 +113,8 @@ class FramesDataset(Dataset):
             first = to_tensor(video[0])
         with self.open(driving) as video:
             fps, length = video.fps, len(video)
-        path = self.folder / driving
-        return Clip(name, {"image": first}, Driving(self, driving), Fraction(fps), path, length)
+            audio = self.folder / driving if video.has_audio else None
+        return Clip(name, {"image": first}, Driving(self, driving), Fraction(fps), audio, length)
 
     def open(self, name: str) -> Video:
         """A clip by its name, whatever its form."""
@@ -147,9 +147,15 @@ def to_tensor(frame: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(to_floats(frame).transpose(2, 0, 1)))
 
 
+def plain(name: str) -> str:
+    """A clip's name without the suffix of its kind of file."""
+    known = (SUFFIX, *IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+    return Path(name).stem if Path(name).suffix.lower() in known else name
+
+
 def person_of(name: str) -> str:
     """The part of a clip's name that says who it is: up to the first #, without a suffix."""
-    return name.split("#")[0] if "#" in name else Path(name).stem
+    return plain(name).split("#")[0]
 
 
 def is_entry(path: Path) -> bool:
