@@ -156,7 +156,7 @@ class Follower:
         self._people: list[_Person] = []
         self._ended: list[Trajectory] = []
         self._waiting: list[tuple[int, np.ndarray]] = []  # frames without a face that have not been searched
-        self._next_search, self._pause = 0, 1
+        self._last_search, self._pause = -1, 1
         self._cuts: list[int] = []
         self._searches = 0
 
@@ -182,30 +182,31 @@ class Follower:
         if self._scene.is_cut(frame):
             self._cuts.append(index)
             self._end(self._people)
-            self._waiting, self._next_search, self._pause = [], index, 1
+            self._waiting, self._last_search, self._pause = [], index - 1, 1
         for person in self._people:
             person.unseen += 1
         if faces is None:
             self._follow(index, frame)
-            lost = not self._people or any(person.unseen for person in self._people)
-            if index < self._next_search and not any(person.unseen == 1 for person in self._people):
-                if lost:
-                    self._waiting.append((index, frame))
+            if index < self._last_search + (self._search_every if self._all_seen() else self._pause):
+                self._waiting = [] if self._all_seen() else [*self._waiting, (index, frame)]
                 return
             faces = self._detector.detect([frame])[0]
         self._searches += 1
         self._take(index, frame, faces)
         self._plan(index)
 
+    def _all_seen(self) -> bool:
+        return bool(self._people) and not any(person.unseen for person in self._people)
+
     def _plan(self, index):
-        """When to search next: rarely while all is well, at growing intervals while a face is missing."""
+        """When to search next: rarely while all is well; at growing intervals while a face is missing, which shrink
+        again slowly, so that a face which is lost at every turn does not cost a search each time."""
         self._end([person for person in self._people if person.unseen > self._patience])
-        if self._people and not any(person.unseen for person in self._people):
-            self._next_search, self._pause = index + self._search_every, 1
+        if self._all_seen():
+            self._pause = max(1, self._pause // 2)
         else:
-            self._next_search = index + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE, self._search_every)
-        self._waiting = []
+        self._last_search, self._waiting = index, []
 
     def _end(self, people):
         people = list(people)
