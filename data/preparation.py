@@ -3,13 +3,14 @@
 import argparse
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from data.images import natural_key
 from data.jobs import worker_index
-from data.video import Video, list_videos
+from data.video import Video, frame_rate, list_videos
 from util.errors import UserError
 
 
@@ -63,6 +64,14 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
     return int(text)
+
+
+def rate(text: str) -> Fraction:
+    """Read a frame rate; an argparse type."""
+    try:
+        return frame_rate(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def part_sizes(text: str) -> tuple[int, int]:

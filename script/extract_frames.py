@@ -13,8 +13,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data import jobs
 from data.images import save_image
-from data.preparation import existing_folder, frames_at, named_videos, part_sizes, picture_size, positive, resize, split
-from data.video import frame_rate, open_video
+from data.preparation import (
+    existing_folder,
+    frames_at,
+    named_videos,
+    part_sizes,
+    picture_size,
+    positive,
+    rate,
+    resize,
+    split,
+)
+from data.video import open_video
 from data.video_reader import RATE_TEXT
 from util.errors import UserError, run_main
 
@@ -118,14 +128,6 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the frames (default: %(default)s)")
     jobs.add_options(parser)
     return parser.parse_args()
-
-
-def rate(text: str) -> Fraction:
-    """Read a frame rate; an argparse type."""
-    try:
-        return frame_rate(text)
-    except UserError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def frame_range(text: str) -> tuple[int, int | None]:

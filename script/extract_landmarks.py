@@ -64,7 +64,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--pickle", action="store_true", help="also write metadata.pkl, for programs that read the original's form"
     )
-    landmarks.add_options(parser)
+    landmarks.add_detector_options(parser)
     add_gpu_option(parser)
     jobs.add_options(parser)
     return parser.parse_args()

@@ -20,8 +20,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data import jobs, landmarks
 from data.coding_table import Sample, read_table
 from data.images import list_images, read_image, save_image
-from data.preparation import add_gpu_option, device, existing_folder, picture_size, resize, square_around, subfolders
-from data.video_reader import RATE_TEXT, frame_rate
+from data.preparation import (
+    add_gpu_option,
+    device,
+    existing_folder,
+    picture_size,
+    rate,
+    resize,
+    square_around,
+    subfolders,
+)
+from data.video_reader import RATE_TEXT
 from util.errors import UserError, run_main
 from util.files import replacing
 
@@ -66,10 +75,10 @@ def main() -> int:
     test = test_subjects(clips, args.test_subjects)
     phases = {clip.name: "test" if clip.subject in test else "train" for clip in clips}
     clips = [replace(clip, target=args.out / phases[clip.name] / clip.name) for clip in clips]
-    rate = args.fps or RATES[args.dataset]
+    fps = args.fps or RATES[args.dataset]
     settings = {**landmarks.detector_settings(args), "batch_size": args.batch_size}
     summary = jobs.run(
-        partial(make_clip, args=picture_settings(args, rate), detector=settings, gpus=args.gpu_id),
+        partial(make_clip, args=picture_settings(args, fps), detector=settings, gpus=args.gpu_id),
         clips,
         name=lambda clip: clip.name,
         done=lambda clip: clip.target.is_dir(),
@@ -103,16 +112,16 @@ def read_arguments() -> argparse.Namespace:
         "not (default: %(default)s)")  # fmt: skip
     add("--no_crop", action="store_true", help="keep whole pictures, for the versions that are cropped already")
     add("--grey", action="store_true", help="three equal channels, so that SAMM (grey) and the others look alike")
-    add("--fps", type=frame_rate, help="of the recordings (default: casme2 and samm 200, smic 100)")
-    landmarks.add_options(parser)
+    add("--fps", type=rate, help="of the recordings (default: casme2 and samm 200, smic 100)")
+    landmarks.add_detector_options(parser)
     add_gpu_option(parser)
     jobs.add_options(parser)
     return parser.parse_args()
 
 
-def picture_settings(args: argparse.Namespace, rate: Fraction) -> dict:
+def picture_settings(args: argparse.Namespace, fps: Fraction) -> dict:
     """What decides how frames look, to send to the workers."""
-    return {name: getattr(args, name) for name in ("all_frames", "size", "margin", "no_crop", "grey")} | {"fps": rate}
+    return {name: getattr(args, name) for name in ("all_frames", "size", "margin", "no_crop", "grey")} | {"fps": fps}
 
 
 def smic_clips(root: Path) -> Iterator[Clip]:

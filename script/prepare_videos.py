@@ -16,8 +16,8 @@ from data import jobs, landmarks
 from data.clip_index import index_folder
 from data.face_clips import METHODS, CropSettings
 from data.own_videos import LAYOUTS, Settings, Source, gather_ganimation, prepare
-from data.preparation import add_gpu_option, device, existing_folder, named_videos, part_sizes, positive, split
-from data.video import frame_rate
+from data.preparation import add_gpu_option, device, existing_folder, named_videos, part_sizes, positive, rate, split
+from data.tracking import ON_MISSING
 from util.errors import UserError, run_main
 from util.files import replacing
 
@@ -84,13 +84,26 @@ def read_arguments() -> argparse.Namespace:
         help="beside the packed clips (default: all; none: --layouts without a name)",
     )
     add("--size", type=positive, default=256, help="side of the clips in pixels (default: %(default)s)")
-    add("--fps", type=frame_rate, help="bring the videos to this rate (default: each its own)")
+    add("--fps", type=rate, help="bring the videos to this rate (default: each its own)")
     add("--method", choices=METHODS, default="fixed", help="as in script/crop_faces.py (default: %(default)s)")
     add("--margin", type=float, default=0.5, help="around the face, in parts of its size (default: %(default)s)")
     add("--min_frames", type=positive, help="shorter clips are dropped (default: 25; fomm: 150)")
     add("--min_size", type=int, default=96, help="smaller crops are dropped, in pixels (default: %(default)s)")
     add("--preview", action="store_true", help="write a sheet of each video with the crops drawn in, to previews/")
-    landmarks.add_options(parser)
+    faces = landmarks.add_detector_options(parser)
+    faces.add_argument(
+        "--on_missing",
+        choices=ON_MISSING,
+        default="interpolate",
+        help="what to do about frames of a clip without a face (default: %(default)s)",
+    )
+    faces.add_argument(
+        "--smooth",
+        type=float,
+        default=0.0,
+        metavar="STRENGTH",
+        help="of the points, 0 (off) to 1 (default: %(default)s)",
+    )
     add_gpu_option(parser)
     jobs.add_options(parser)
     return parser.parse_args()
