@@ -23,6 +23,7 @@ from data.base import Clip, Dataset
 from data.crop import paste
 from data.prefetch import BackgroundWriter, prefetch
 from data.requested import Requested, requests
+from data.sheet import WRITTEN_SUFFIXES, SheetWriter
 from data.video import VideoWriter, side_by_side, write_image
 from engine.animator import Animator, to_bytes
 from engine.checkpoint import load_networks
@@ -170,7 +171,7 @@ class Results:
     def _make(self, job: Job, clip: Clip, animator: Animator, show_progress: bool) -> dict[str, Any]:
         opt, difference, frames = self.opt, 0.0, 0
         strip = [] if opt.strips else None
-        writer = VideoWriter(job.output, clip.fps, audio=clip.audio, quality=opt.quality)
+        writer = self._writer(job, clip)
         items = tqdm(prefetch(clip.driving, 2 * opt.animate_batch), total=clip.length, unit="frame",
                      disable=not show_progress)  # fmt: skip
         with BackgroundWriter(writer) as output:
@@ -179,7 +180,9 @@ class Results:
                     difference += _distance(made, batch)
                 pictures = to_bytes(made).cpu().numpy()
                 for item, picture in zip(batch, pictures, strict=True):
-                    output.write(self._composed(clip, item, picture))
+                    frame = self._composed(clip, item, picture)
+                    if frame is not None:
+                        output.write(frame)
                 frames += len(batch)
                 self.speed.add(len(batch))
                 if strip is not None:
@@ -189,8 +192,19 @@ class Results:
         facts = {"frames": frames, "fps": str(clip.fps)}
         return facts | ({"l1": difference / max(frames, 1)} if opt.mode == "reconstruction" else {})
 
-    def _composed(self, clip: Clip, item: dict[str, Any], made: np.ndarray) -> np.ndarray:
-        """The frame to write: as it was made, pasted into the whole picture, or beside what it was made from."""
+    def _writer(self, job: Job, clip: Clip) -> VideoWriter | SheetWriter:
+        """A video, or one picture of all frames where the output is called so."""
+        if job.output.suffix.lower() in WRITTEN_SUFFIXES:
+            return SheetWriter(job.output, **clip.extra.get("sheet", {}))
+        return VideoWriter(job.output, clip.fps, audio=clip.audio, quality=self.opt.quality)
+
+    def _composed(self, clip: Clip, item: dict[str, Any], made: np.ndarray) -> np.ndarray | None:
+        """The frame to write: as it was made, pasted into the whole picture, or beside what it was made from.
+
+        A clip can bring its own way to finish frames, which may need several for one.
+        """
+        if clip.extra.get("finish"):
+            return clip.extra["finish"](made)
         if self.opt.paste_back and "crop" in clip.extra:
             made = paste(clip.extra["picture"], made, clip.extra["crop"])
         if not self.opt.compare:
