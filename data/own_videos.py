@@ -18,7 +18,7 @@ from data.packed import SUFFIX, PackedClip, pack
 from data.preparation import thin
 from data.tracking import Status, Track, fill, smooth_track
 from data.trajectories import follow
-from data.video import Video, open_video
+from data.video import Video, open_steady
 from data.video_reader import RATE_TEXT
 from util.errors import UserError
 from util.files import write_text
@@ -67,7 +67,7 @@ class Settings:
 
 def prepare(source: Source, detector: Detector, settings: Settings) -> list[dict]:
     """Write all clips of one video; return the rows of its report, dropped faces among them."""
-    with open_at_constant_rate(source.path, settings.fps) as video:
+    with open_steady(source.path, settings.fps) as video:
         found = follow(video, detector.clip(source.name), search_every=settings.search_every)
         proposals = propose(found, settings.crop, fps=float(video.fps), video=source.path.name)
         if settings.preview and found.frames:
@@ -79,12 +79,6 @@ def prepare(source: Source, detector: Detector, settings: Settings) -> list[dict
         raise UserError(f"{source.path}: no face clip: {reasons}")
     write_text(settings.report(source), json.dumps({"split": source.split, "clips": rows}) + "\n")
     return rows
-
-
-def open_at_constant_rate(path: Path, fps: Fraction | None) -> Video:
-    """Open a video; the varying rate of many phones becomes its average, so that time runs evenly."""
-    video = open_video(path, fps=fps)
-    return open_video(path, fps=video.fps) if fps is None and video.is_variable else video
 
 
 def _write(video: Video, one: Proposal, source: Source, settings: Settings) -> dict:
