@@ -55,7 +55,7 @@ def cut_faces(
         proposals = propose(found, settings, fps=float(video.fps), video=path.name)
         if output.preview and found.frames:
             frames = ((index, video[index]) for index in sheet_frames(found.frames))
-            write_image(output.folder / "previews" / f"{name}.jpg", contact_sheet(list(frames), proposals))
+            write_image(output.folder / "previews" / f"{name}.jpg", contact_sheet(frames, proposals))
         rows = [_row(name, one) for one in proposals]
         for one, row in zip(proposals, rows, strict=True):
             if not one.reason:

@@ -1,6 +1,6 @@
 """From a video to clips of single faces: which crops there are, why others are dropped, and a sheet to look at them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -161,7 +161,7 @@ def sheet_frames(count: int, tiles: int = 12) -> list[int]:
 
 
 def contact_sheet(
-    frames: Sequence[tuple[int, np.ndarray]], proposals: Sequence[Proposal], columns: int = 4, tile: int = 320
+    frames: Iterable[tuple[int, np.ndarray]], proposals: Sequence[Proposal], columns: int = 4, tile: int = 320
 ) -> np.ndarray:
     """Frames of a video with the crops drawn in: kept ones green, dropped ones red, the points of the faces yellow."""
     tiles = [_drawn(index, frame, proposals, tile) for index, frame in frames]

@@ -9,6 +9,8 @@ import numpy as np
 POINTS = 68
 # A near search looks this many box widths beyond the box on each side.
 NEAR_MARGIN = 0.6
+# A box with more than this share of it in a better one is no other face.
+INSIDE = 0.6
 
 
 @dataclass(eq=False)
@@ -46,6 +48,22 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float(common / (areas - common))
 
 
+def covered(box: np.ndarray, by: np.ndarray) -> float:
+    """Share of a box that lies in another one."""
+    width = min(box[2], by[2]) - max(box[0], by[0])
+    height = min(box[3], by[3]) - max(box[1], by[1])
+    return max(0.0, width) * max(0.0, height) / max((box[2] - box[0]) * (box[3] - box[1]), 1e-6)
+
+
+def distinct(found: list[tuple[np.ndarray, float]]) -> list[tuple[np.ndarray, float]]:
+    """Boxes and scores without those that lie in a better one: mouths and chins are taken for faces now and then."""
+    kept: list[tuple[np.ndarray, float]] = []
+    for box, score in sorted(found, key=lambda one: -one[1]):
+        if not any(covered(box, other) > INSIDE for other, _ in kept):
+            kept.append((box, score))
+    return kept
+
+
 def shrink(frame: np.ndarray, scale: float) -> np.ndarray:
     """Resize a frame by one factor: averaged when it gets smaller, bilinear when larger."""
     size = max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale))
@@ -80,7 +98,7 @@ class Detector:
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """All faces of each frame, the largest first."""
-        found = self.find(frames)
+        found = [distinct(boxes) for boxes in self.find(frames)]
         points = self.place(frames, [[box for box, _ in boxes] for boxes in found])
         faces = [
             [Face(box, placed, score) for (box, score), placed in zip(boxes, places, strict=True)]
@@ -92,7 +110,7 @@ class Detector:
         """Boxes and scores of the faces around an expected box, searched for at that face's own size only."""
         reach = margin * box_size(box)
         left, top = (max(0, int(box[axis] - reach)) for axis in (0, 1))
-        right, bottom = int(box[2] + reach) + 1, int(box[3] + reach) + 1
+        right, bottom = (max(0, int(edge + reach) + 1) for edge in box[2:])
         window = frame[top:bottom, left:right]
         if min(window.shape[:2]) < 8 or box_size(box) < 8:
             return []

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
-from data.faces import POINTS, Detector, shrink
+from data.faces import Detector, shrink
 from util.errors import UserError
 
 ALIGNMENT = "2DFAN4*.pth*"
@@ -15,9 +16,9 @@ ANCHORS = {"blazeface.pth": "anchors.npy", "blazefaceback.pth": "anchorsback.npy
 PAGE = "https://github.com/1adrianb/face-alignment"
 # The longer side at which whole frames are searched; --upsample 1 doubles it.
 SEARCH_SIDE = 640
-# How the alignment network was trained to see a face: box sides that sum to 195 make the scale 1, and the
-# centre lies 12 % of the height above that of the box.
-REFERENCE_SIDES, RAISE = 195.0, 0.12
+# What the alignment network was trained to see: a square with 200/195 of the sum of the box's sides, whose centre lies
+# 12 % of the box's height above the box's, at 256 pixels.
+VIEW_SIDES, RAISE, VIEW = 200 / 195, 0.12, 256
 
 
 def import_face_alignment():
@@ -104,17 +105,14 @@ class AlignmentDetector(Detector):
     @torch.no_grad()
     def place(self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
         """The 68 points in each box; faces of all frames go through the network together."""
-        from face_alignment.utils import crop, get_preds_fromhm
-
         jobs = [(row, *view_of(box)) for row, places in enumerate(boxes) for box in places]
         results: list[list[np.ndarray]] = [[] for _ in frames]
         for start in range(0, len(jobs), self.batch_size):
             part = jobs[start : start + self.batch_size]
-            views = np.stack([crop(frames[row], centre, scale) for row, centre, scale in part])
+            views = np.stack([cut_view(frames[row], corner, side) for row, corner, side in part])
             maps = self._heat_maps(torch.from_numpy(views)).cpu().numpy()
-            for (row, centre, scale), map_ in zip(part, maps, strict=True):
-                points = get_preds_fromhm(map_[None], centre, scale)[1]
-                results[row].append(np.asarray(points, dtype=np.float32).reshape(POINTS, 2))
+            for (row, corner, side), points in zip(part, peaks(maps), strict=True):
+                results[row].append((points * side + corner - 0.5).astype(np.float32))
         return results
 
     def _heat_maps(self, views: torch.Tensor) -> torch.Tensor:
@@ -131,10 +129,32 @@ class AlignmentDetector(Detector):
 
 
 def view_of(box: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centre and scale at which the alignment network wants to see the face in a box."""
+    """Upper left corner and side of the square that the alignment network wants to see around the face in a box."""
     width, height = box[2] - box[0], box[3] - box[1]
-    centre = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2 - RAISE * height])
-    return centre, float((width + height) / REFERENCE_SIDES)
+    side = VIEW_SIDES * (width + height)
+    return np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2 - RAISE * height]) - side / 2, float(side)
+
+
+def cut_view(frame: np.ndarray, corner: np.ndarray, side: float) -> np.ndarray:
+    """A square of the frame at the network's size; black beyond the frame, as in its training."""
+    scale = side / VIEW
+    matrix = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]]) + [0, 0, scale / 2 - 0.5]
+    return cv2.warpAffine(frame, matrix, (VIEW, VIEW), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+
+
+def peaks(maps: np.ndarray) -> np.ndarray:
+    """Where heat maps (faces, points, rows, columns) peak, as (x, y) in parts of the side.
+
+    The peak's middle is moved by a quarter of a cell towards the larger of its neighbours on each axis.
+    """
+    count, points, rows, columns = maps.shape
+    y, x = np.divmod(maps.reshape(count, points, -1).argmax(-1), columns)
+    face, point = np.ogrid[:count, :points]
+    padded = np.pad(maps, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    right, left = padded[face, point, y + 1, x + 2], padded[face, point, y + 1, x]
+    below, above = padded[face, point, y + 2, x + 1], padded[face, point, y, x + 1]
+    place = np.stack([x + 0.5 + np.sign(right - left) / 4, y + 0.5 + np.sign(below - above) / 4], -1)
+    return place / (columns, rows)
 
 
 def load_box_detector(name: str, given: Path | None, device: str):

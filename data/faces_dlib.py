@@ -112,7 +112,7 @@ class DlibDetector(Detector):
 
     def _place(self, frame, box):
         left, top = (max(0, int(edge - PLACING_MARGIN * box_size(box))) for edge in box[:2])
-        right, bottom = (int(edge + PLACING_MARGIN * box_size(box)) + 1 for edge in box[2:])
+        right, bottom = (max(0, int(edge + PLACING_MARGIN * box_size(box)) + 1) for edge in box[2:])
         window, corner = frame[top:bottom, left:right], np.array([left, top])
         scale = max(1, math.ceil(PLACING_SIZE / max(box_size(box), 8)))
         if not window.size:

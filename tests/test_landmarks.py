@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data.faces import Detector, Face
+from data.faces import Detector, Face, distinct
 from data.landmarks import Status, Track, build_detector, follow, track
 from data.sample_faces import render, tiny_clip
 from util.errors import UserError
@@ -129,6 +129,12 @@ def test_the_result_does_not_depend_on_the_clip_before(dlib_detector, drawn):
     fresh = track(frames, dlib_detector)
     track([np.roll(frame, 20, 1) for frame in frames], dlib_detector)
     np.testing.assert_array_equal(track(frames, dlib_detector).points, fresh.points)
+
+
+def test_a_box_within_a_better_one_is_no_face():
+    whole, mouth, other = ([117, 167, 340, 390], [150, 270, 304, 425], [300, 100, 400, 200])
+    kept = distinct([(np.array(mouth), 0.1), (np.array(whole), 1.5), (np.array(other), 0.5)])
+    assert [score for _, score in kept] == [1.5, 0.5]
 
 
 # following, on squares
