@@ -82,50 +82,26 @@ def main() -> int:
 
 
 def read_arguments() -> argparse.Namespace:
+    """Declare and read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument(
-        "--in",
-        dest="input",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="folder of videos, or the root of FaceForensics++ (its original_sequences/youtube is taken)",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("dataset/FaceForensics"),
-        metavar="FOLDER",
-        help="where train_data, test_data (and val_data) go (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--split",
-        type=part_sizes,
-        default="900/100",
-        metavar="TRAIN/TEST",
-        help="videos for training and for testing, in the order of their names; shares if there are more or fewer "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--splits",
-        type=Path,
-        metavar="FOLDER",
-        help="instead of --split: folder of FaceForensics++'s train.json, val.json and test.json",
-    )
-    parser.add_argument("--compression", default="c23", help="of FaceForensics++: raw, c23, c40 (default: %(default)s)")
-    parser.add_argument("--every", type=positive, default=1, metavar="K", help="keep every K-th frame (default: all)")
-    parser.add_argument("--fps", type=rate, help="bring the videos to this rate first (default: as they are)")
-    parser.add_argument(
-        "--range",
-        type=frame_range,
-        default=":",
-        metavar="FIRST:LAST",
-        help="keep frames from FIRST up to, not including, LAST; either may be left out (default: all)",
-    )
-    parser.add_argument("--size", type=picture_size, help="256: the shorter side; 320x240: exactly (default: as it is)")
-    parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the frames (default: %(default)s)")
+    add = parser.add_argument
+    add("--in", dest="input", type=Path, required=True, metavar="FOLDER", help="folder of videos, or the root of "
+        "FaceForensics++ (its original_sequences/youtube is taken)")  # fmt: skip
+    add("--out", type=Path, default=Path("dataset/FaceForensics"), metavar="FOLDER",
+        help="where train_data, test_data (and val_data) go (default: %(default)s)")  # fmt: skip
+    add("--split", type=part_sizes, default="900/100", metavar="TRAIN/TEST", help="videos for training and for testing, "
+        "in the order of their names; shares if there are more or fewer (default: %(default)s)")  # fmt: skip
+    add("--splits", type=Path, metavar="FOLDER",
+        help="instead of --split: folder of FaceForensics++'s train.json, val.json and test.json")  # fmt: skip
+    add("--compression", default="c23", help="of FaceForensics++: raw, c23, c40 (default: %(default)s)")
+    add("--every", type=positive, default=1, metavar="K", help="keep every K-th frame (default: all)")
+    add("--fps", type=rate, help="bring the videos to this rate first (default: as they are)")
+    add("--range", type=frame_range, default=":", metavar="FIRST:LAST", help="keep frames from FIRST up to, not "
+        "including, LAST; either may be left out (default: all)")  # fmt: skip
+    add("--size", type=picture_size, help="256: the shorter side; 320x240: exactly (default: as it is)")
+    add("--format", choices=("png", "jpg"), default="png", help="of the frames (default: %(default)s)")
     jobs.add_options(parser)
     return parser.parse_args()
 

@@ -51,6 +51,7 @@ def main() -> int:
 
 
 def read_arguments() -> argparse.Namespace:
+    """Declare and read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
