@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import os
 import shutil
 import zlib
@@ -101,11 +100,11 @@ class Checkpoints:
         return {"optimizers": states} if states else {}
 
     def _number(self, trainer: Any) -> str:
-        """What this moment's set is called: by the step, or by the epoch that runs or has just ended."""
+        """What this moment's set is called: by the step, or by the epoch, from 1, in which the last step began."""
         if trainer.family.layout.numbered_by == "step":
             return f"{trainer.clock.step:08d}"
-        last_step = self.options.get("batch_size", 1) / trainer.clock.epoch_size
-        return str(max(1, math.ceil(trainer.clock.exact_epoch - last_step)))
+        before = max(0, trainer.clock.samples - self.options.get("batch_size", 1))
+        return str(before // trainer.clock.epoch_size + 1)
 
     def numbers(self) -> list[str]:
         """The numbered sets there are, oldest first; the training state is written last and stands for its set."""
