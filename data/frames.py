@@ -18,7 +18,7 @@ from data.base import Clip, Dataset
 from data.packed import SUFFIX, PackedClip
 from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Video, open_video
 from util.errors import UserError
-from util.resizing import to_floats
+from util.resizing import resize, to_bytes, to_floats
 from util.values import integer, list_of, number, one_of, text
 
 PLACE = "--dataset_params"
@@ -37,6 +37,8 @@ class FramesDataset(Dataset):
         add = parser.add_argument
         add("--frame_shape", f"{PLACE}.frame_shape", type=list_of(integer), default=[],
             help="height, width (, channels) of a frame; needed for strips of frames that aren't square")  # fmt: skip
+        add("--load_size", type=list_of(integer), default=[],
+            help="bring frames to this height,width (or one number for both) first; default: as they are")  # fmt: skip
         add("--split_seed", f"{PLACE}.random_seed", type=integer, default=0,
             help="seed of the 80/20 split of a folder without train and test")  # fmt: skip
         parser.add_switch("--id_sampling", f"{PLACE}.id_sampling", help="an epoch goes over people, not over clips")
@@ -59,6 +61,7 @@ class FramesDataset(Dataset):
         root = Path(opt.dataroot)
         self.folder, self.names = find_entries(root, training, opt.split_seed)
         self.frame_shape = tuple(opt.frame_shape[:2])
+        self.load_size = tuple((opt.load_size * 2)[:2])
         self.items = self.names
         if training:
             self.augmentation = _augmentation(opt)
@@ -81,7 +84,7 @@ class FramesDataset(Dataset):
         name = random.choice(self.people[item]) if self.opt.id_sampling else item
         with self.open(name) as video:
             first, second = sorted(random.choices(range(len(video)), k=2))
-            frames = [video[first], video[second]]
+            frames = [self.sized(video[first]), self.sized(video[second])]
         source, driving = self.augmentation(frames)
         return {"source": to_tensor(source), "driving": to_tensor(driving), "name": name}
 
@@ -94,13 +97,23 @@ class FramesDataset(Dataset):
                 yield self._clip(f"{plain(driving)}-{plain(source)}", driving, source)
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        return {"image": to_tensor(frames[0])}
+        return self.item(frames[0])
 
     def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
-        return ({"image": to_tensor(frame)} for frame in frames)
+        return map(self.item, frames)
 
     def picture_size(self) -> tuple[int, int] | None:
-        return self.frame_shape or None
+        return self.load_size or self.frame_shape or None
+
+    def sized(self, frame: np.ndarray) -> np.ndarray:
+        """A frame at the size of --load_size, in bytes; untouched where it has that size."""
+        if not self.load_size or frame.shape[:2] == self.load_size:
+            return frame
+        return to_bytes(resize(frame, self.load_size))
+
+    def item(self, frame: np.ndarray) -> dict[str, Tensor]:
+        """What animation reads of a frame."""
+        return {"image": to_tensor(self.sized(frame))}
 
     def _pairs(self) -> list[tuple[str, str]]:
         if self.opt.pairs_list:
@@ -110,22 +123,22 @@ class FramesDataset(Dataset):
 
     def _clip(self, name: str, driving: str, source: str) -> Clip:
         with self.open(source) as video:
-            first = to_tensor(video[0])
+            first = self.item(video[0])
         with self.open(driving) as video:
             fps, length = video.fps, len(video)
             audio = self.folder / driving if video.has_audio else None
-        return Clip(name, {"image": first}, Driving(self, driving), Fraction(fps), audio, length)
+        return Clip(name, first, Driving(self, driving), Fraction(fps), audio, length)
 
     def open(self, name: str) -> Video:
         """A clip by its name, whatever its form."""
         path = self.folder / name
         width = self.frame_shape[1] if self.frame_shape else None
         video = PackedClip(path) if path.suffix == SUFFIX else open_video(path, frame_width=width)
-        if self.frame_shape and tuple(video.size) != self.frame_shape:
+        if self.frame_shape and not self.load_size and tuple(video.size) != self.frame_shape:
             video.close()
             raise UserError(
                 f"{path}: its frames are {video.size[0]} x {video.size[1]} (height x width), those of "
-                f"--frame_shape {self.frame_shape[0]} x {self.frame_shape[1]}; resize the data, or change the option"
+                f"--frame_shape {self.frame_shape[0]} x {self.frame_shape[1]}; set --load_size to resize them"
             )
         return video
 
@@ -138,8 +151,7 @@ class Driving:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         with self.dataset.open(self.name) as video:
-            for frame in video:
-                yield {"image": to_tensor(frame)}
+            yield from map(self.dataset.item, video)
 
 
 def to_tensor(frame: np.ndarray) -> Tensor:

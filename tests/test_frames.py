@@ -140,6 +140,16 @@ def test_pictures_from_elsewhere_become_items(root):
     assert data.picture_size() == SIZE
 
 
+def test_frames_are_brought_to_a_size(root):
+    write_folder(root / "train" / "small", [frame[:16] for frame in frames_of("s")])
+    data = dataset(root, "--load_size=12,16", "--num_repeats=2")
+    shapes = {tuple(data[index]["driving"].shape) for index in range(len(data))}
+    assert shapes == {(3, 12, 16)}
+    assert dataset(root, "--load_size=8").picture_size() == (8, 8)
+    clip = next(dataset(root, "--load_size=8", "--mode=reconstruction", training=False).clips())
+    assert clip.source["image"].shape == next(iter(clip.driving))["image"].shape == (3, 8, 8)
+
+
 def test_a_folder_without_train_and_test_is_split(tmp_path):
     for index in range(10):
         write_folder(tmp_path / f"v{index:02}", frames_of(str(index), 1))
