@@ -231,7 +231,7 @@ def draw_clip(item: Item, root: Path, settings: Settings) -> None:
 def micro_performance(item: Item, settings: Settings):
     """Motion and (onset, apex, offset) of a micro-expression: a function of the seed, so that tables need no notes."""
     rng = np.random.default_rng([settings.seed, item.identity, item.clip, 99])
-    return perform_micro(rng, max(12, settings.frames // 2), item.micro)
+    return perform_micro(rng, max(12, settings.frames * 2 // 5), item.micro)
 
 
 def draw_micro(item: Item, root: Path, settings: Settings) -> None:

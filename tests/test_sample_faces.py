@@ -62,7 +62,7 @@ def test_rasteriser_keeps_the_nearest_surface_and_interpolates():
 
 def test_rasteriser_asks_the_alpha_image():
     screen = np.array([[0, 0, 0.0], [10, 0, 0], [0, 10, 0], [10, 10, 0]])
-    alpha = np.array([[True, False], [True, False]])
+    alpha = np.array([[1, -1], [1, -1]], np.float32)
     found = rasterise(screen, plain_mesh(grid_triangles(2, 2), 4, alpha), 10, 10)
     assert set(found.index % 10) == {0, 1, 2, 3, 4}
 

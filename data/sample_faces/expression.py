@@ -41,15 +41,15 @@ class _Place:
     def __init__(self, rest: np.ndarray, rows: Rows, m: Measures):
         # The rows inside the mouth move with the edge of their lip.
         source = np.arange(len(rest))
-        source[rows.mouth + 1 : rows.mouth + 3] = rows.mouth
-        source[rows.mouth + 3 : rows.mouth + 5] = rows.mouth + 5
+        source[rows.mouth + 1 : rows.mouth + 4] = rows.mouth
+        source[rows.mouth + 4 : rows.lower_lip] = rows.lower_lip
         p = rest[source]
         self.m = m
         self.x, self.y = p[..., 0], p[..., 1]
         self.ax, self.side = np.abs(self.x), np.tanh(self.x / 4.0)
         self.front = step(-75, -60, p[..., 2])
-        self.upper = (np.arange(len(rest)) <= rows.mouth + 2)[:, None]
-        line = m.mouth_line(self.x)
+        self.upper = (np.arange(len(rest)) < rows.mouth + 4)[:, None]
+        line = rest[rows.mouth, :, 1][None]
         self.above, self.below = np.maximum(line - self.y, 0), np.maximum(self.y - line, 0)
         self.arch = np.sqrt(np.clip(1 - (self.x / m.mouth_half) ** 2, 0, 1))
 
@@ -96,7 +96,7 @@ def _lip_fields(f: _Place) -> dict[str, np.ndarray]:
     m = f.m
     up = np.clip(f.above / (m.mouth_y - m.nose_base), 0, 1)
     down = np.clip(f.below / 24.0, 0, 1)
-    part = np.where(f.upper, -1.6 * f.arch * (1 - up) ** 2, 4.6 * f.arch * (1 - down) ** 2)
+    part = np.where(f.upper, -2.4 * f.arch * (1 - up) ** 2, 6.2 * f.arch * (1 - down) ** 2)
     lift = f.bump(0, m.mouth_y, m.mouth_half + 9, 34) * f.upper * (1 - 0.35 * step(8, 0, f.ax)) * f.arch**0.5
     tight = np.where(f.upper, np.minimum(f.above, m.lip_up + 2) * 0.42, -np.minimum(f.below, m.lip_down + 2) * 0.42)
     mouth = f.bump(0, m.mouth_y + 1, m.mouth_half + 9, 20)

@@ -14,6 +14,7 @@ from data.sample_faces.identity import Identity
 
 HINGE = np.array([0.0, 22.0, -84.0])  # the axis of the jaw
 COLUMNS_FRONT, COLUMNS_BACK = 67, 12
+EYE_ROWS, MOUTH_ROWS = 4, 8  # rows that coincide outside the openings
 
 
 @dataclass
@@ -38,24 +39,24 @@ class Measures:
 
     @classmethod
     def of(cls, who: Identity) -> "Measures":
-        nose_base = 51.0 + 2.6 * who.nose_length
+        nose_base = 49.5 + 3.2 * who.nose_length
         mouth_y = nose_base + 20.0 + 1.4 * who.mouth_height + 1.5 * who.masculine
         return cls(
-            eye_x=31.0 + 1.1 * who.eye_distance,
-            eye_half=14.8 + 0.7 * who.eye_width,
-            eye_up=6.3 + 0.55 * who.eye_opening - 0.8 * who.age - 0.4 * who.masculine,
+            eye_x=31.5 + 1.6 * who.eye_distance,
+            eye_half=15.6 + 0.8 * who.eye_width,
+            eye_up=7.0 + 0.7 * who.eye_opening - 1.0 * who.age - 0.9 * who.masculine,
             eye_down=4.5 + 0.3 * who.eye_opening,
-            eye_tilt=1.6 + 1.0 * who.eye_tilt - 1.2 * who.age,
-            brow_y=-19.5 - 1.5 * who.brow_height + 2.5 * who.masculine,
+            eye_tilt=1.7 + 1.3 * who.eye_tilt - 1.2 * who.age,
+            brow_y=-20.5 - 2.0 * who.brow_height + 3.0 * who.masculine,
             nose_base=nose_base,
-            nose_half=16.2 + 1.3 * who.nose_width + 1.2 * who.masculine,
+            nose_half=16.4 + 1.9 * who.nose_width + 1.4 * who.masculine,
             mouth_y=mouth_y,
-            mouth_half=25.0 + 1.6 * who.mouth_width,
-            lip_up=7.0 + 1.1 * who.upper_lip - 1.6 * who.age - 0.8 * who.masculine,
-            lip_down=9.0 + 1.1 * who.lower_lip - 1.4 * who.age - 0.5 * who.masculine,
-            chin_y=mouth_y + 42.0 + 2.5 * who.face_length + 3.0 * who.masculine,
-            width=1.0 + 0.022 * who.face_width + 0.015 * who.fullness,
-            jaw=1.0 + 0.045 * who.jaw_width + 0.07 * (who.masculine - 0.5) + 0.025 * who.fullness,
+            mouth_half=25.5 + 2.2 * who.mouth_width,
+            lip_up=7.2 + 1.5 * who.upper_lip - 1.6 * who.age - 0.8 * who.masculine,
+            lip_down=9.4 + 1.5 * who.lower_lip - 1.4 * who.age - 0.5 * who.masculine,
+            chin_y=mouth_y + 38.5 + 3.0 * who.face_length + 4.0 * who.masculine,
+            width=1.0 + 0.032 * who.face_width + 0.018 * who.fullness,
+            jaw=1.0 + 0.055 * who.jaw_width + 0.09 * (who.masculine - 0.5) + 0.035 * who.fullness,
         )
 
     def lid_line(self, x: np.ndarray) -> np.ndarray:
@@ -90,9 +91,14 @@ class Rows:
 
     height: np.ndarray  # (R,)
     eye: int  # the upper lid's edge; eye + 1 and eye + 2 are the rims, eye + 3 the lower lid's edge
-    mouth: int  # the upper lip's edge; mouth + 1 .. mouth + 4 lie inside; mouth + 5 the lower lip's edge
+    mouth: int  # the upper lip's edge; the next rows go into the mouth and back out to the lower lip's edge
     chin: int  # the ring along the jaw
     skull: int  # rows above this are on the dome of the skull
+
+    @property
+    def lower_lip(self) -> int:
+        """The lower lip's edge."""
+        return self.mouth + MOUTH_ROWS - 1
 
 
 def make_rows(m: Measures) -> Rows:
@@ -104,7 +110,7 @@ def make_rows(m: Measures) -> Rows:
     lip = [np.linspace(m.nose_base + 4.3, m.mouth_y - 1.0, 14)]
     chin = [np.linspace(m.mouth_y + 1.0, m.mouth_y + 17, 15), np.linspace(m.mouth_y + 19, m.chin_y, 12)]
     neck = [m.chin_y + np.array([1.5, 3.5, 6.0, 10, 17, 26, 37, 50, 64, 80, 98])]
-    parts = [[dome], upper, [np.zeros(4)], middle, lip, [np.full(6, m.mouth_y)], chin, neck]
+    parts = [[dome], upper, [np.zeros(EYE_ROWS)], middle, lip, [np.full(MOUTH_ROWS, m.mouth_y)], chin, neck]
     lengths = [sum(len(piece) for piece in part) for part in parts]
     eye, mouth = sum(lengths[:2]), sum(lengths[:5])
     height = np.concatenate([piece for part in parts for piece in part])
@@ -163,9 +169,9 @@ def _ovals(who: Identity, m: Measures, rows: Rows, angles: np.ndarray) -> np.nda
 
 def _nose(who: Identity, m: Measures, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Height of the nose over the face."""
-    base, high = m.nose_base, 1.0 + 0.07 * who.nose_height + 0.05 * who.masculine
+    base, high = m.nose_base, 1.0 + 0.10 * who.nose_height + 0.05 * who.masculine
     t = y / base
-    hook = 1.6 * who.nose_hook * bell(t, 0, 0.45, 0, 0.22, 1)
+    hook = 2.2 * who.nose_hook * bell(t, 0, 0.45, 0, 0.22, 1)
     ridge = high * curve(
         t, [-0.3, -0.12, 0.02, 0.2, 0.4, 0.6, 0.74, 0.82, 0.9, 0.96, 1.0, 1.06],
         [0.0, 1.8, 2.6, 5.6, 10.4, 15.4, 19.2, 20.2, 18.2, 13.0, 6.6, 0.0],
@@ -189,8 +195,8 @@ def _features(who: Identity, m: Measures, p: np.ndarray) -> np.ndarray:
     man, old = who.masculine, who.age
     z = (0.8 + 2.6 * man) * bell(ax, y, 24, brow + 3, 20, 8) + 2.0 * man * bell(ax, y, 0, brow + 2, 12, 9)
     z -= (5.8 + 0.8 * man) * bell(ax, y, m.eye_x - 1, -0.5, 20, 13) + 4.0 * bell(ax, y, 14.5, -2, 6.5, 10)
-    z += (3.4 + 1.6 * who.cheekbones) * bell(ax, y, 45, 24, 19, 15)
-    z += (1.5 * who.fullness - 2.2 - 2.0 * old) * bell(ax, y, 50, mouth - 14, 16, 20)
+    z += (3.4 + 2.0 * who.cheekbones) * bell(ax, y, 45, 24, 19, 15)
+    z += (2.2 * who.fullness - 1.8 - 2.4 * old) * bell(ax, y, 50, mouth - 14, 16, 20)
     z += (2.0 + 1.5 * who.fullness) * bell(ax, y, 30, 38, 16, 16)
     z += 4.2 * bell(ax, y, 0, mouth - 3, 30, 20)
     fold = 22 + (y - m.nose_base) * 0.55
@@ -226,16 +232,17 @@ def _lips(m: Measures, p: np.ndarray, rows: Rows) -> np.ndarray:
     t = below / down
     roll = 4.0 * np.sin(np.clip(t + 0.22, 0, 1.32) / 1.32 * np.pi) ** 0.8
     front = np.zeros(x.shape, bool)
-    front[rows.mouth + 5 :] = True
+    front[rows.lower_lip :] = True
     lips = np.where(front & (t < 1.2) & (t > -0.1), roll, lips)
     p[..., 2] += lips * c * (p[..., 2] > -40)
     c = (c * (p[..., 2] > -40))[rows.mouth]
     edge = p[rows.mouth].copy()
-    # The lips roll inwards: (row, y, z) from the upper edge to behind the upper lip, then up from behind the lower one.
-    for k, dy, dz in ((1, 0.6, -2.4), (2, -2.5, -5.0), (3, 2.5, -5.0), (4, -0.2, -2.4)):
+    # The lips roll inwards and line a dark pocket: (row, y, z) from the upper lip's edge to the back and out again.
+    pocket = ((1, 0.6, -2.4), (2, -2.5, -5.0), (3, -8.0, -34.0), (4, 8.0, -34.0), (5, 2.5, -5.0), (6, -0.2, -2.4))
+    for k, dy, dz in pocket:
         p[rows.mouth + k] = edge + np.stack([0 * c, dy * c, dz * c], -1)
     # A closed mouth is a line: the lower edge meets the upper.
-    p[rows.mouth + 5] = edge
+    p[rows.lower_lip] = edge
     return p
 
 
@@ -317,14 +324,16 @@ class Lids:
         crease = q[..., 1] - m.upper_lid(ax) + 3.6
         within = step(m.eye_half + 7, m.eye_half - 3, np.abs(ax - m.eye_x))
         z -= (1.5 - 0.9 * closure) * np.exp(-((crease / 1.7) ** 2)) * within
+        # The rims of the lids fold back to a strip behind the ball that shows only in the corners of the eye.
+        arch = np.sqrt(np.clip(1 - ((ax[first] - m.eye_x) / m.eye_half) ** 2, 0, 1))
         for k in (1, 2):
-            z[first + k] -= 1.7 * step(0, 1.5, -aperture[first + k])
+            z[first + k] -= (1.7 + 6.0 * arch) * step(0, 1.5, -aperture[first + k])
         return z
 
 
 def weld_normals(normals: np.ndarray, rows: Rows, parted_eye: np.ndarray, parted_mouth: np.ndarray) -> None:
     """Where rows of an opening coincide they are one surface: give them one normal (in place)."""
-    for first, count, parted in ((rows.eye, 4, parted_eye), (rows.mouth, 6, parted_mouth)):
+    for first, count, parted in ((rows.eye, EYE_ROWS, parted_eye), (rows.mouth, MOUTH_ROWS, parted_mouth)):
         group = slice(first, first + count)
         normals[group] = np.where(parted[None, :, None], normals[group], normals[group].sum(0, keepdims=True))
 

@@ -42,6 +42,7 @@ class Identity:
     iris: tuple[float, float, float]
     hair: tuple[float, float, float]
     hair_style: str
+    fringe: float  # 0: combed back; 1: over the forehead
     beard: float  # 0..1
     freckles: float  # 0..1
     clothes: tuple[float, float, float]
@@ -118,8 +119,9 @@ def draw_identity(seed: int, variant: int | None = None) -> Identity:
     if masculine > 0.5:
         styles = ("short", "parted", "buzz", "short", "curly", "bald" if age > 0.4 else "parted")
     else:
-        styles = ("long", "bob", "tied", "curly", "long", "tied")
+        styles = ("long", "bob", "tied", "curly", "long", "bob")
     style = styles[(variant if variant is not None else int(rng.integers(99))) // 2 % len(styles)]
+    fringe = float(rng.uniform(0.6, 1.0)) if style in ("long", "bob", "short") and rng.uniform() < 0.4 else 0.0
     beard = float(rng.uniform(0.25, 1.0)) if masculine > 0.5 and rng.uniform() < 0.55 else 0.0
     backdrop = BACKDROPS[int(rng.integers(len(BACKDROPS)))]
     shape = {name: float(np.clip(rng.normal(), -1.7, 1.7)) for name in (
@@ -129,7 +131,7 @@ def draw_identity(seed: int, variant: int | None = None) -> Identity:
     )}  # fmt: skip
     return Identity(
         seed=seed, masculine=masculine, age=age, **shape, **colours,
-        hair_style=style, beard=beard, freckles=float(rng.uniform() if rng.uniform() < 0.35 else 0.0),
+        hair_style=style, fringe=fringe, beard=beard, freckles=float(rng.uniform() if rng.uniform() < 0.35 else 0.0),
         clothes_style=str(rng.choice(["crew", "vee", "collar"])),
         backdrop=tuple(_tuple(linear(tone)) for tone in backdrop),
         light_side=float(rng.choice([-1, 1]) * rng.uniform(0.3, 1.0)), light_warmth=float(rng.uniform(-1, 1)),

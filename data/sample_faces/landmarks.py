@@ -107,13 +107,13 @@ class Landmarks:
 
         def lower(t: float) -> tuple[float, float]:
             x = np.array(t * half)
-            return self._find(t * half, float(m.mouth_line(x) + m.lower_lip(x)), rows.mouth + 5, rows.mouth + 20)
+            return self._find(t * half, float(m.mouth_line(x) + m.lower_lip(x)), rows.lower_lip, rows.lower_lip + 15)
 
         del line
         outer = [self._column(rows.mouth, -half), *(upper(t) for t in (-0.60, -0.20, 0.0, 0.20, 0.60))]
         outer += [self._column(rows.mouth, half), *(lower(t) for t in (0.62, 0.28, 0.0, -0.28, -0.62))]
         top = [self._column(rows.mouth, t * half) for t in (-0.88, -0.30, 0.0, 0.30, 0.88)]
-        bottom = [self._column(rows.mouth + 5, t * half) for t in (0.30, 0.0, -0.30)]
+        bottom = [self._column(rows.lower_lip, t * half) for t in (0.30, 0.0, -0.30)]
         return outer + top + bottom
 
     def fixed(self, grid: np.ndarray) -> np.ndarray:

@@ -43,12 +43,12 @@ class Lamps:
         """(9, 3) of the light as it arrives in a frame whose axes are the columns of `rotation`."""
         out = harmonics(self.directions @ rotation).T @ self.colours
         out[0] += self.ambient * np.sqrt(4 * np.pi) / 2
-        return out
+        return out.astype(np.float32)
 
 
-def irradiance(normals: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """Light (..., 3) that falls on unshadowed surfaces."""
-    return harmonics(normals) @ (_COSINE[:, None] * coefficients) / np.pi
+def receivers(normals: np.ndarray) -> np.ndarray:
+    """What unshadowed surfaces make of light: (N, 9), to be multiplied with coefficients."""
+    return (harmonics(normals) * (_COSINE / np.pi)).astype(np.float32)
 
 
 def _sphere(count: int) -> np.ndarray:
@@ -80,11 +80,10 @@ def transfer(
         behind = depth[place[:, 1] * size + place[:, 0]] - seen[:, 2]
         visible = np.clip(1 - (behind - 3.0) / 3.5, 0, 1)
         out[lit] += (visible * cosine[lit])[:, None] * harmonics(direction)
-    return out * (4 / DIRECTIONS)
+    return (out * (4 / DIRECTIONS)).astype(np.float32)
 
 
-def shadow(table: np.ndarray, normals: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """Share of the light that the shadows leave: (V, 3)."""
-    reached = table @ coefficients
-    free = irradiance(normals, coefficients)
-    return np.clip((reached + 0.02) / (free.clip(0.02) + 0.02), 0.03, 1.0)
+def shadow(table: np.ndarray, free: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """Share of the light that the shadows leave: (V, 3), from `transfer` and `receivers`."""
+    open_air = (free @ coefficients).clip(0.02)
+    return np.clip((table @ coefficients + 0.02) / (open_air + 0.02), 0.03, 1.0)

@@ -1,15 +1,16 @@
-"""The other parts of a person: eyes, teeth, tongue, ears, shoulders and hair, each a grid with a texture."""
+"""The other parts of a person: eyes, teeth, tongue, ears and shoulders, each a grid with a texture."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from data.sample_faces.curves import bell, curve, step
-from data.sample_faces.head import COLUMNS_BACK, Lids, Measures, Rows, column_angles
+from data.sample_faces.curves import curve, step
+from data.sample_faces.head import Lids, Measures, Rows
 from data.sample_faces.identity import Identity, linear
-from data.sample_faces.skin import TEXELS, hairline, noise, texel_grid
+from data.sample_faces.skin import TEXELS, noise, texel_grid
 
 EYE_RADIUS = 12.0
+EYE_SHININESS = 90.0
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Part:
     jaw: np.ndarray | float = 0.0
     gloss: np.ndarray | float = 0.3
     shininess: float = 18.0
-    alpha: np.ndarray | None = None  # like the texture, bool
+    alpha: np.ndarray | None = None  # like the texture, solid above 0
     keep: np.ndarray | None = None  # (R-1, C-1) bool
     two_sided: bool = False
     strands: bool = False  # shines like hair
@@ -38,7 +39,7 @@ def _plain(rest: np.ndarray, colour) -> np.ndarray:
 
 def eyeball_directions() -> np.ndarray:
     """Directions (R, C, 3) of a ball's vertices around the line of sight (0, 0, 1)."""
-    angle = np.radians(np.linspace(0, 82, 15))[:, None]
+    angle = np.radians(np.linspace(0, 1, 19) ** 1.15 * 82)[:, None]
     turn = np.linspace(0, 2 * np.pi, 29)[None]
     # Clockwise on the picture, so that the outside faces the camera.
     return np.stack([np.sin(angle) * np.sin(turn), np.sin(angle) * np.cos(turn), np.cos(angle) + 0 * turn], -1)
@@ -56,7 +57,7 @@ def place_eyeball(directions: np.ndarray, centre: np.ndarray, gaze: tuple[float,
 def _eye_texture(who: Identity, rng: np.random.Generator) -> np.ndarray:
     directions = texel_grid(eyeball_directions())
     dx, dy = directions[..., 0] * EYE_RADIUS / Lids.squeeze, directions[..., 1] * EYE_RADIUS
-    r = np.hypot(dx, dy)
+    r = np.hypot(dx, dy) * 0.95
     turn = np.arctan2(dx, dy)
     sclera = np.broadcast_to(linear((240, 236, 232)).astype(np.float32), (*r.shape, 3)).copy()
     veins = np.clip(noise(rng, r.shape, (14, 3)), 0, 1) * step(6.5, 12, r)
@@ -77,22 +78,22 @@ def eyes(who: Identity, lids: Lids, rng: np.random.Generator) -> list[Part]:
     for name, side in (("right eye", -1.0), ("left eye", 1.0)):
         centre = lids.centre * np.array([side, 1, 1])
         rest = place_eyeball(directions, centre, (0.0, 0.0))
-        parts.append(Part(name, rest, texture, gloss=2.2, shininess=160.0))
+        parts.append(Part(name, rest, texture, gloss=5.5, shininess=EYE_SHININESS))
     return parts
 
 
 def mouth_parts(m: Measures, rest: np.ndarray, rows: Rows, rng: np.random.Generator) -> list[Part]:
-    """Two arches of teeth, the tongue, and the dark behind them."""
+    """Two arches of teeth and the tongue."""
     front = float(rest[rows.mouth, rest.shape[1] // 2, 2])
     parts = []
     for name, top, bottom, z, jaw, width in (
-        ("upper teeth", -11.0, 1.6, front - 6.6, 0.0, 1.0),
-        ("lower teeth", 2.6, 13.0, front - 8.2, 1.0, 0.9),
+        ("upper teeth", -11.0, 3.4, front - 6.6, 0.0, 1.0),
+        ("lower teeth", 4.0, 13.0, front - 8.6, 1.0, 0.9),
     ):
         turn = np.linspace(-1.3, 1.3, 33)[None]
         y = np.linspace(m.mouth_y + top, m.mouth_y + bottom, 7)[:, None]
-        arch = np.stack([25 * width * np.sin(turn) + 0 * y, y + 0 * turn, z - 21 * (1 - np.cos(turn)) + 0 * y], -1)
-        parts.append(Part(name, arch, _teeth(arch, jaw > 0), jaw=jaw, gloss=0.9, shininess=50.0, shade=0.85))
+        arch = np.stack([22.5 * width * np.sin(turn) + 0 * y, y + 0 * turn, z - 23 * (1 - np.cos(turn)) + 0 * y], -1)
+        parts.append(Part(name, arch, _teeth(arch, jaw > 0), jaw=jaw, gloss=0.9, shininess=50.0))
     across, back = np.linspace(-1, 1, 13)[None], np.linspace(0, 1, 9)[:, None]
     tongue = np.stack(
         [
@@ -107,10 +108,6 @@ def mouth_parts(m: Measures, rest: np.ndarray, rows: Rows, rng: np.random.Genera
         * (1 + 0.1 * noise(rng, (8 * TEXELS + 1, 12 * TEXELS + 1), (4, 4)))[..., None]
     )
     parts.append(Part("tongue", tongue[::-1], colour[::-1], jaw=1.0, gloss=0.6, two_sided=True, shade=0.6))
-    u, v = np.linspace(-1, 1, 11)[None], np.linspace(-1, 1, 9)[:, None]
-    cave = np.stack([24 * u + 0 * v, m.mouth_y + 2 + 15 * v + 0 * u, front - 40 + 12 * (u**2) + 6 * v**2], -1)
-    weight = np.broadcast_to(step(-1, 1, v), cave.shape[:2])
-    parts.append(Part("mouth", cave, _plain(cave, (0.030, 0.008, 0.007)), jaw=weight, gloss=0.0, shade=0.6))
     return parts
 
 
@@ -206,152 +203,3 @@ def _cloth(who: Identity, rest: np.ndarray, s: np.ndarray, turn: np.ndarray, rng
         image *= (1 - 0.25 * np.exp(-(((ring - 1.75) / 0.10) ** 2)) * step(0.15, 0.4, angle))[..., None]
     bare = step(0.10, -0.10, ring - edge)
     return (image + (np.asarray(who.skin) * 0.95 - image) * bare[..., None]).astype(np.float32)
-
-
-def _strand_texture(who: Identity, shape: tuple[int, int], rng: np.random.Generator, curly: bool) -> np.ndarray:
-    """Hair that runs along the rows of a grid, in locks and single hairs."""
-    if curly:
-        tone = 1 + 0.40 * noise(rng, shape, (7, 5)) + 0.30 * noise(rng, shape, (3, 2.2))
-    else:
-        tone = (
-            1
-            + 0.22 * noise(rng, shape, (70, 7))
-            + 0.26 * noise(rng, shape, (46, 2.6))
-            + 0.24 * noise(rng, shape, (34, 1.2))
-        )
-    hair = np.asarray(who.hair, np.float32) + 0.003
-    grey = noise(rng, shape, (40, 1.5)) * who.age * 0.35
-    return (hair * np.clip(tone, 0.25, 2.2)[..., None] + np.clip(grey, 0, 1)[..., None] * 0.1).astype(np.float32)
-
-
-def _thickness(
-    who: Identity, angle: np.ndarray, high: np.ndarray, side: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """How far the hair stands off the head: `high` is the distance over the hairline, `side` -1..1 across."""
-    top = step(5, 75, high)
-    if who.hair_style == "buzz":
-        return 2.2 * step(-2, 10, high)
-    if who.hair_style == "curly":
-        lumps = noise(rng, high.shape, (3.0, 2.6)) * 2.2
-        return (12 + (10 - 5 * who.masculine) * top + lumps) * step(-4, 14, high)
-    if who.hair_style == "short":
-        return (3.5 + 12 * top) * step(-4, 9, high) + 0.8 * noise(rng, high.shape, (6, 1.5)) * top
-    if who.hair_style == "parted":
-        parting = np.exp(-(((side + 0.38) / 0.07) ** 2)) * step(20, 50, high)
-        return ((4.0 + 13 * top) * step(-6, 10, high)) * (1 - 0.55 * parting) * (1 + 0.25 * side * top)
-    if who.hair_style == "tied":
-        return 5.5 * step(-4, 9, high) + 2 * top
-    parting = np.exp(-((side / 0.055) ** 2)) * step(8, 40, high)
-    return (7.0 + 6 * top) * step(-6, 8, high) * (1 - 0.5 * parting)
-
-
-def under_hair(rest: np.ndarray) -> np.ndarray:
-    """Which cells of the head (R-1, C-1) are well under the hair and need not be drawn."""
-    high = hairline(np.broadcast_to(column_angles(), rest.shape[:2])) - rest[..., 1]
-    deep = high > 20
-    return deep[:-1, :-1] & deep[1:, 1:] & deep[:-1, 1:] & deep[1:, :-1]
-
-
-def hair(who: Identity, rest: np.ndarray, rows: Rows, rng: np.random.Generator) -> list[Part]:
-    """The cap of hair over the scalp and, for long styles, what hangs from it."""
-    if who.hair_style == "bald":
-        return []
-    angles = column_angles()
-    last = rows.mouth - 2
-    pick_rows = np.unique(np.r_[np.arange(0, rows.skull), np.arange(rows.skull, last, 2)])
-    back = COLUMNS_BACK
-    pick_columns = np.unique(np.r_[0:back, back : len(angles) - back : 2, len(angles) - back : len(angles)])
-    smooth = rest.copy()
-    smooth[rows.skull :, :, 2] = np.maximum(smooth[rows.skull :, :, 2], -400)
-    grid = smooth[np.ix_(pick_rows, pick_columns)]
-    angle = np.broadcast_to(angles[pick_columns], grid.shape[:2])
-    high = hairline(angle) - grid[..., 1]
-    centre = np.array([0.0, -18.0, -88.0])
-    outward = (grid - centre) / np.linalg.norm(grid - centre, axis=-1, keepdims=True)
-    thick = _thickness(who, angle, high, grid[..., 0] / 73.0, rng)
-    cap = grid + outward * (thick + np.where(high > -6, 0.6, -4.0))[..., None]
-    texture = _strand_texture(
-        who, ((len(pick_rows) - 1) * TEXELS + 1, (len(pick_columns) - 1) * TEXELS + 1), rng, who.hair_style == "curly"
-    )
-    fine = texel_grid(high)
-    fray = 3.4 * noise(rng, fine.shape, (16, 1.6)) + (3.0 if who.hair_style == "curly" else 2.4) * noise(
-        rng, fine.shape, (9, 7)
-    )
-    alpha = fine + fray > 2.0
-    parts = [
-        Part(
-            "hair",
-            cap,
-            texture,
-            alpha=alpha,
-            gloss=0.55,
-            shininess=26.0,
-            strands=True,
-            shade=0.72 + 0.28 * step(-2, 9, high),
-        )
-    ]
-    if who.hair_style in ("long", "bob"):
-        parts.append(_curtain(who, rng))
-    if who.hair_style == "tied":
-        parts.append(_bun(who, rng))
-    return parts
-
-
-def _curtain(who: Identity, rng: np.random.Generator) -> Part:
-    """Hair that hangs from the crown around the sides and the back."""
-    end = 205.0 if who.hair_style == "long" else 84.0
-    y = np.concatenate([np.linspace(-88, -10, 10), np.linspace(4, end, 20)])[:, None]
-    front = curve(y[:, 0], [-88, -60, -30, 0, 60, 120, 205], [30, 44, 56, 63, 60, 52, 40])[:, None]
-    t = np.linspace(0, 1, 49)[None]
-    turn = np.radians(front + (360 - 2 * front) * t)
-    width = curve(y[:, 0], [-88, -60, -20, 20, 80, 130, 205], [46, 68, 84, 93, 92, 92, 100])[:, None]
-    depth = curve(y[:, 0], [-88, -60, -20, 20, 80, 130, 205], [58, 84, 102, 104, 96, 90, 86])[:, None]
-    if who.hair_style == "bob":
-        width = width * (1 - 0.10 * step(60, 84, y))
-    ripple = 1 + 0.018 * np.sin(turn * 17 + y / 31) + 0.012 * np.sin(turn * 41)
-    z = -92 + depth * np.cos(turn) * ripple + 16 * step(60, 200, y) * step(0.2, 1.0, np.abs(np.cos(np.pi * t)))
-    rest = np.stack([width * np.sin(turn) * ripple, y + 0 * t + 4 * np.sin(turn * 9) * step(end - 20, end, y), z], -1)
-    shape = ((rest.shape[0] - 1) * TEXELS + 1, (rest.shape[1] - 1) * TEXELS + 1)
-    texture = _strand_texture(who, shape, rng, False)
-    across = np.minimum(np.linspace(0, 1, shape[1]), np.linspace(1, 0, shape[1]))[None] * 49
-    down = np.linspace(0, 1, shape[0])[:, None]
-    fray = 0.35 * noise(rng, shape, (60, 2)) + 0.25 * noise(rng, shape, (30, 1.5))
-    alpha = (across + fray > 0.5) & (down + 0.035 * noise(rng, shape, (30, 1.4)) < 0.97)
-    follows = step(150, 20, y) * np.ones_like(t) * 0.85 + 0.15
-    return Part(
-        "long hair",
-        rest,
-        texture,
-        alpha=alpha,
-        follows=follows,
-        gloss=0.55,
-        shininess=26.0,
-        strands=True,
-        two_sided=True,
-    )
-
-
-def _bun(who: Identity, rng: np.random.Generator) -> Part:
-    latitude = np.linspace(0.02, np.pi - 0.02, 13)[:, None]
-    turn = np.linspace(0, 2 * np.pi, 25)[None]
-    ripple = 1 + 0.04 * np.sin(6 * turn + 5 * latitude)
-    ball = np.stack(
-        [np.sin(latitude) * np.sin(turn), -np.cos(latitude) + 0 * turn, np.sin(latitude) * np.cos(turn)], -1
-    )
-    rest = np.array([0, -112.0, -132.0]) + 33 * ball * ripple[..., None] * np.array([1.1, 0.85, 1])
-    texture = _strand_texture(who, (12 * TEXELS + 1, 24 * TEXELS + 1), rng, False)
-    return Part("bun", rest, texture, gloss=0.55, shininess=26.0, strands=True)
-
-
-__all__ = [
-    "Part",
-    "bell",
-    "ears",
-    "eyeball_directions",
-    "eyes",
-    "hair",
-    "mouth_parts",
-    "place_eyeball",
-    "shoulders",
-    "under_hair",
-]

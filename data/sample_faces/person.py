@@ -8,12 +8,13 @@ import numpy as np
 from data.sample_faces import parts as make
 from data.sample_faces.curves import step
 from data.sample_faces.expression import AU_NAMES, Expressions
+from data.sample_faces.hair import hair, under_hair
 from data.sample_faces.head import build_rest, weld_normals
 from data.sample_faces.identity import Identity
 from data.sample_faces.landmarks import Landmarks
-from data.sample_faces.light import Lamps, irradiance, shadow, transfer
-from data.sample_faces.parts import Part, eyeball_directions, place_eyeball
-from data.sample_faces.raster import Mesh, Samples, grid_triangles, rasterise
+from data.sample_faces.light import Lamps, receivers, shadow, transfer
+from data.sample_faces.parts import EYE_SHININESS, Part, eyeball_directions, place_eyeball
+from data.sample_faces.raster import Mesh, Samples, grid_triangles, lookup, rasterise
 from data.sample_faces.skin import TEXELS, Skin
 
 PIVOT = np.array([0.0, 66.0, -98.0])  # where the head turns on the neck
@@ -100,9 +101,7 @@ class Person:
         rng = np.random.default_rng([who.seed, 5, int(who.name)])
         skin = Skin(who, rest, rows, m)
         keep = np.ones((rest.shape[0] - 1, rest.shape[1] - 1), bool)
-        keep[rows.eye + 1], keep[rows.mouth + 2] = False, False
-        if who.hair_style != "bald":
-            keep &= ~make.under_hair(rest)
+        keep &= ~under_hair(who, rest)
         under = (rows.height - m.chin_y - 4) / 78.0
         follows = np.broadcast_to(step(1.0, 0.0, under)[:, None], rest.shape[:2])
         texture = skin.paint()
@@ -113,7 +112,7 @@ class Person:
             *make.mouth_parts(m, rest, rows, rng),
             *make.ears(who, rest, texture),
             make.shoulders(who, m, rng),
-            *make.hair(who, rest, rows, rng),
+            *hair(who, rest, rows, rng),
         ]
 
     def _lay_out(self) -> None:
@@ -131,7 +130,7 @@ class Person:
             row, vertex = row + rows, vertex + rows * columns
         self.atlas_shape = (row, width)
         self.texture = np.zeros((row * TEXELS, width * TEXELS, 3), np.float32)
-        alpha = np.ones(self.texture.shape[:2], bool)
+        alpha = np.ones(self.texture.shape[:2], np.float32)
         coordinates = []
         for part in self.parts:
             rows, columns = part.rest.shape[:2]
@@ -157,6 +156,8 @@ class Person:
         self.gloss, self.shininess, self.shade = (self._per_vertex(name) for name in ("gloss", "shininess", "shade"))
         self.follows, self.jaw = self._per_vertex("follows"), self._per_vertex("jaw")
         self.strands = self._per_vertex("strands") > 0
+        names = ("upper teeth", "lower teeth", "tongue")
+        self.inside_mouth = np.concatenate([np.arange(s.start, s.stop) for s in (self.slices[name] for name in names)])
 
     def _per_vertex(self, name: str) -> np.ndarray:
         return np.concatenate(
@@ -174,7 +175,7 @@ class Person:
         inside &= (np.arange(len(rest)) <= rows.chin)[:, None]
         area[: rest.shape[0], : rest.shape[1]] = inside
         for part in self.parts:
-            if part.name in ("right eye", "left eye", "upper teeth", "lower teeth", "tongue", "mouth"):
+            if part.name in ("right eye", "left eye", "upper teeth", "lower teeth", "tongue"):
                 top = self.first_row[part.name]
                 area[top : top + part.rest.shape[0]] = 1
         return area
@@ -190,7 +191,7 @@ class Person:
             if part.strands:
                 self.tangents[self.slices[part.name]] = _unit(np.gradient(part.rest, axis=0)).reshape(-1, 3)
         occluder, mesh = self._coarse(points)
-        self.rest_normals = normals
+        self.receivers = receivers(normals)
         table = transfer(points + 1.0 * normals, normals, occluder, mesh)
         for part in self.parts:
             rows, columns = part.rest.shape[:2]
@@ -204,7 +205,7 @@ class Person:
         """Every other vertex of the parts that cast shadows."""
         vertices, triangles, count = [], [], 0
         for part in self.parts:
-            if part.name in ("hair", "mouth", "tongue", "lower teeth", "right ear", "left ear"):
+            if part.name in ("hair", "tongue", "lower teeth", "right ear", "left ear"):
                 continue
             rows, columns = part.rest.shape[:2]
             grid = points[self.slices[part.name]].reshape(rows, columns, 3)
@@ -271,43 +272,37 @@ class Person:
         rotation = rotation_matrix(*state.rotation)
         still, turned = self.lamps.coefficients(np.eye(3)), self.lamps.coefficients(rotation)
         cut = self.slices["clothes"]
-        left = shadow(self.transfer, self.rest_normals, turned)
-        left[cut] = shadow(self.transfer[cut], self.rest_normals[cut], still)
+        left = shadow(self.transfer, self.receivers, turned)
+        left[cut] = shadow(self.transfer[cut], self.receivers[cut], still)
+        # At rest the mouth is shut and dark; open, it gets the light that its parts' `shade` leaves.
+        left[self.inside_mouth] = 0.6
         left = left ** np.array([0.82, 1.0, 1.06])
-        light = irradiance(normals, still).clip(0.03) * left * self.shade[:, None]
+        light = (receivers(normals) @ still).clip(0.03) * left * self.shade[:, None]
         self._shade_eyes(state, points, light)
         half = _unit(self.lamps.key + np.array([0.0, 0, 1]))
-        facing = np.clip(normals @ half, 0, 1)
+        # The cornea bulges from the ball, which draws the lamp's reflection towards the pupil.
+        bulge = np.where((self.shininess == EYE_SHININESS)[:, None], normals * np.array([1.6, 1.6, 1.0]), normals)
+        facing = np.clip(_unit(bulge) @ half, 0, 1)
         along = (self.tangents @ rotation.T) @ half
         facing = np.where(self.strands, np.sqrt(np.clip(1 - along * along, 0, 1)) * (facing > 0), facing)
         rim = (1 - np.clip(normals[:, 2], 0, 1)) ** 3
-        open_air = np.where(self.shininess > 100, 1.0, left[:, 1])
+        open_air = np.where(self.shininess == EYE_SHININESS, 1.0, left[:, 1])
         shine = self.gloss * (0.13 * facing**self.shininess + 0.03 * rim) * open_air
         return np.concatenate([light, shine[:, None]], 1).astype(np.float32)
 
     def _shade_eyes(self, state: State, points: np.ndarray, light: np.ndarray) -> None:
         """The upper lid's shadow on the ball (in place)."""
         closure = self.expressions.lid_state(state.aus, state.gaze[1])
-        gaze = tuple(np.radians(state.gaze))
+        gaze, still = tuple(np.radians(state.gaze)), self.lamps.coefficients(np.eye(3))
         for name, side in (("right eye", -1.0), ("left eye", 1.0)):
             ball = place_eyeball(eyeball_directions(), self.lids.centre * np.array([side, 1, 1]), gaze).reshape(-1, 3)
             upper, _ = self.lids.edges(np.abs(ball[:, 0]), *closure)
-            light[self.slices[name]] = irradiance(_unit(ball - ball.mean(0)), self.lamps.coefficients(np.eye(3))).clip(
-                0.25
-            )
+            light[self.slices[name]] = (receivers(_unit(ball - ball.mean(0))) @ still).clip(0.25)
             light[self.slices[name]] *= (0.30 + 0.62 * step(-0.5, 4.2, ball[:, 1] - upper))[:, None]
 
     def _sample(self, image: np.ndarray, samples: Samples, scale: float) -> np.ndarray:
         """Values of an atlas image at samples, bilinear: (N, channels)."""
-        count, width = len(samples.index), 512
-        rows = -(-count // width)
-        u, v = np.zeros(rows * width, np.float32), np.zeros(rows * width, np.float32)
-        np.multiply(samples.column, scale, out=u[:count])
-        np.multiply(samples.row, scale, out=v[:count])
-        found = cv2.remap(
-            image, u.reshape(rows, width), v.reshape(rows, width), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        return found.reshape(rows * width, -1)[:count]
+        return lookup(image, samples.column * np.float32(scale), samples.row * np.float32(scale))
 
     def _atlas_image(self, values: np.ndarray) -> np.ndarray:
         image = np.zeros((self.atlas_shape[0] * self.atlas_shape[1], values.shape[1]), np.float32)
@@ -383,7 +378,7 @@ class Person:
 
 def _drop_clear(mesh: Mesh) -> Mesh:
     """Leave out triangles that are transparent all over and mark those that are opaque all over as such."""
-    smooth = cv2.blur(mesh.alpha.astype(np.float32), (2 * TEXELS + 1, 2 * TEXELS + 1))
+    smooth = cv2.blur((mesh.alpha > 0).astype(np.float32), (2 * TEXELS + 1, 2 * TEXELS + 1))
     place = np.rint(mesh.coordinates[mesh.triangles].mean(1) * TEXELS).astype(int)
     share = smooth[place[:, 1].clip(0, smooth.shape[0] - 1), place[:, 0].clip(0, smooth.shape[1] - 1)]
     keep = ~mesh.see_through | (share > 1e-3)
@@ -409,6 +404,6 @@ def _backdrop(who: Identity, height: int, width: int) -> np.ndarray:
 
 def develop(canvas: np.ndarray) -> np.ndarray:
     """Linear light to an 8-bit picture, with a soft shoulder for the brightest parts."""
-    bright = canvas * 1.04
+    bright = canvas * 1.22
     bright = np.where(bright > 0.72, 0.72 + 0.28 * np.tanh((bright - 0.72) / 0.40), bright)
     return np.rint(np.sqrt(np.clip(bright, 0, 1)) * 255).astype(np.uint8)

@@ -7,6 +7,7 @@ quantity (colour, light, positions in another frame) is then one `cv2.remap` of 
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 # A key of the z-buffer is the depth above and the triangle's number below: the largest key is the nearest surface.
@@ -23,8 +24,12 @@ class Mesh:
     coordinates: np.ndarray  # (V, 2) float32 atlas coordinates (column, row) of the vertices
     two_sided: np.ndarray  # (T,) bool
     see_through: np.ndarray  # (T,) bool: the alpha image decides sample by sample
-    alpha: np.ndarray | None  # (height, width) bool image over the atlas, `alpha_scale` samples per cell
+    alpha: np.ndarray | None  # (height, width) float32 over the atlas, `alpha_scale` texels per cell; above 0 is solid
     alpha_scale: int = 1
+
+    def __post_init__(self):
+        # Kept apart by corner, which is how every frame reads them.
+        self.corners = [np.ascontiguousarray(self.triangles[:, k], np.int32) for k in range(3)]
 
 
 @dataclass
@@ -65,9 +70,8 @@ class _Facing:
 
 
 def _facing(screen: np.ndarray, mesh: Mesh, height: int, width: int) -> _Facing:
-    corner = [np.ascontiguousarray(mesh.triangles[:, k]) for k in range(3)]
     sx, sy = screen[:, 0].astype(np.float32), screen[:, 1].astype(np.float32)
-    x, y = [sx[c] for c in corner], [sy[c] for c in corner]
+    x, y = [sx[c] for c in mesh.corners], [sy[c] for c in mesh.corners]
     area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
     seen = (area > 1e-4) | (mesh.two_sided & (area < -1e-4))
     seen &= (np.maximum(np.maximum(x[0], x[1]), x[2]) > 0) & (np.minimum(np.minimum(x[0], x[1]), x[2]) < width)
@@ -120,7 +124,7 @@ def _spans(facing: _Facing, height: int, width: int) -> tuple[np.ndarray, ...]:
 def rasterise(screen: np.ndarray, mesh: Mesh, height: int, width: int) -> Samples:
     """Find the nearest surface at each sample; `screen` is (V, 3): x, y in samples, depth in mm (larger is nearer)."""
     facing = _facing(screen, mesh, height, width)
-    corners = [mesh.triangles[facing.number, k] for k in range(3)]
+    corners = [corner[facing.number] for corner in mesh.corners]
     depth = ((screen[:, 2] + DEPTH_OFFSET) * DEPTH_STEPS).astype(np.float32)
     za, zb, zc = facing.plane([depth[c] for c in corners])
     across = facing.plane([mesh.coordinates[c, 0] for c in corners])
@@ -165,6 +169,16 @@ def _clear(mesh: Mesh, asked, owner, place, width: int, across, down) -> np.ndar
     px, py = px + np.float32(0.5), py + np.float32(0.5)
     u = (across[0][owner] * px + across[1][owner] * py + across[2][owner]) * mesh.alpha_scale
     v = (down[0][owner] * px + down[1][owner] * py + down[2][owner]) * mesh.alpha_scale
-    u = np.clip(np.rint(u), 0, mesh.alpha.shape[1] - 1).astype(np.int32)
-    v = np.clip(np.rint(v), 0, mesh.alpha.shape[0] - 1).astype(np.int32)
-    return asked[~mesh.alpha[v, u]]
+    return asked[lookup(mesh.alpha, u, v)[:, 0] <= 0]
+
+
+def lookup(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Values (N, channels) of a float image at places (column, row), bilinear."""
+    if not len(u):
+        return np.zeros((0, image.shape[2] if image.ndim == 3 else 1), np.float32)
+    count, width = len(u), 512  # cv2.remap wants maps of moderate width
+    maps = np.zeros((2, -(-count // width) * width), np.float32)
+    maps[0, :count], maps[1, :count] = u, v
+    maps = maps.reshape(2, -1, width)
+    found = cv2.remap(image, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return found.reshape(maps[0].size, -1)[:count]

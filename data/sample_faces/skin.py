@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from data.sample_faces.curves import bell, curve, step
-from data.sample_faces.head import Measures, Rows
+from data.sample_faces.head import COLUMNS_BACK, Measures, Rows
 from data.sample_faces.identity import Identity, linear
 
 TEXELS = 5  # texels per cell of a grid
@@ -86,11 +86,14 @@ class Skin:
         away = 1 - np.clip(bell(self.ax, self.y, m.eye_x, 0, 14, 9) + bell(self.ax, self.y, 0, m.mouth_y, 26, 11), 0, 1)
         return _mix(image, tone, marks * away)
 
+    def _front_columns(self) -> slice:
+        return slice(COLUMNS_BACK * TEXELS, self.shape[1] - COLUMNS_BACK * TEXELS)
+
     def _near(self, x: float, y: float, reach: float) -> tuple[slice, slice]:
         """A window of texels around a point of the front of the face."""
-        middle = self.shape[1] // 2
-        column = middle + int(np.argmin(np.abs(self.x[self.rows.eye * TEXELS, middle - 180 : middle + 181] - x))) - 180
-        row = int(np.argmin(np.abs(self.y[:, np.clip(column, 0, self.shape[1] - 1)] - y)))
+        front = self._front_columns()
+        column = front.start + int(np.argmin(np.abs(self.x[self.rows.eye * TEXELS, front] - x)))
+        row = int(np.argmin(np.abs(self.y[:, column] - y)))
         n = int(reach * 4)
         return slice(max(row - n, 0), row + n), slice(max(column - n, 0), column + n)
 
@@ -152,6 +155,8 @@ class Skin:
         within = step(m.eye_half + 1.5, m.eye_half - 1.5, np.abs(ax - m.eye_x)) * self.front
         rim = (self.row > eye + 0.15) & (self.row < eye + 2.85)
         image = _mix(image, linear((200, 128, 116)) * (0.5 + base), within * rim * 0.8)
+        white = (np.abs(self.row - eye - 1.5) < 0.45) * step(0.86, 0.6, np.abs(ax - m.eye_x) / m.eye_half)
+        image = _mix(image, linear((215, 200, 196)), within * white)
         heavy = 1.15 - 0.45 * who.masculine
         outer = step(-m.eye_half, m.eye_half * 0.4, ax - m.eye_x)
         lash = np.exp(-((np.maximum(eye - self.row, 0) / (0.55 * heavy)) ** 2)) * (self.row < eye + 0.8)
@@ -162,7 +167,7 @@ class Skin:
     def _lips(self, image: np.ndarray) -> np.ndarray:
         who, m, rows = self.who, self.m, self.rows
         line = m.mouth_line(self.x)
-        upper = self.row <= rows.mouth + 2.5
+        upper = self.row <= rows.mouth + 3.5
         above, below = line - self.y, self.y - line
         border = np.where(upper, m.upper_lip(self.x) - above, m.lower_lip(self.x) - below)
         lips = step(-0.9, 0.7, border) * (np.abs(self.x) < m.mouth_half) * self.front
@@ -171,10 +176,12 @@ class Skin:
         colour = colour * np.where(upper, 0.82, 1.0)[..., None]
         image = image + (colour - image) * (lips * (0.92 - 0.25 * who.masculine))[..., None]
         inside = step(rows.mouth - 0.35, rows.mouth + 0.5, self.row) * step(
-            rows.mouth + 5.35, rows.mouth + 4.5, self.row
+            rows.lower_lip + 0.35, rows.lower_lip - 0.5, self.row
         )
         inside = inside * (np.abs(self.x) < m.mouth_half) * self.front
         image = _mix(image, np.asarray(who.lips) * 0.35, inside * 0.9)
+        deep = step(rows.mouth + 1.6, rows.mouth + 2.2, self.row) * step(rows.mouth + 5.4, rows.mouth + 4.8, self.row)
+        image = _mix(image, (0.010, 0.003, 0.003), deep * inside)
         corner = bell(self.ax, self.y, m.mouth_half + 0.5, float(m.mouth_line(np.array(m.mouth_half))), 3.0, 1.8)
         image = image * (1 - 0.45 * corner * self.front)[..., None]
         nostril = bell(self.ax, self.y, m.nose_half - 8.8, m.nose_base - 1.0, 3.5, 1.9)
@@ -229,9 +236,9 @@ class Skin:
         """Fractional (row, column) texel of a point of the upper face."""
         top = self.rows.skull * TEXELS
         band = slice(top, self.rows.eye * TEXELS)
-        column = float(
-            np.interp(x, self.x[(band.start + band.stop) // 2, 140:-140], np.arange(140, self.shape[1] - 140))
-        )
+        front = self._front_columns()
+        across = self.x[(band.start + band.stop) // 2, front]
+        column = front.start + float(np.interp(x, across, np.arange(len(across))))
         heights = self.y[band, int(round(column))]
         return top + float(np.interp(y, heights, np.arange(len(heights)))), column
 
