@@ -1,0 +1,196 @@
+"""test.py as people call it: pairs, lists, test splits, crops, sound, shards, failures."""
+
+import csv
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from test_commands import ROOT, run
+
+from data.video import VideoWriter, open_video, read_image, write_image
+
+TINY = f"--config={ROOT / 'configs' / 'tiny' / 'fomm.yaml'}"
+
+
+@pytest.fixture(scope="module")
+def folder(sample, tmp_path_factory):
+    """A working folder with a model of two steps: result/tiny."""
+    folder = tmp_path_factory.mktemp("work")
+    run(
+        folder, TINY, f"--dataroot={sample}", "--steps=2", "--batch_size=2", "--name=tiny", "--gpu_id=-1", "--visdom=no"
+    )
+    return folder
+
+
+def animate(folder, *arguments, status=0):
+    return run(folder, "--name=tiny", "--cpu", *arguments, script="test.py", status=status)
+
+
+def clips_of(sample):
+    return sorted((sample / "test").glob("*.mp4"))
+
+
+@pytest.fixture(scope="module")
+def portrait(sample, folder):
+    """A picture larger than the networks' size, with one face in it."""
+    with open_video(clips_of(sample)[0]) as video:
+        face = np.kron(video[0], np.ones((3, 3, 1), np.uint8))
+    picture = np.full((300, 400, 3), 90, np.uint8)
+    picture[40 : 40 + face.shape[0], 100 : 100 + face.shape[1]] = face
+    write_image(folder / "portrait.png", picture)
+    return folder / "portrait.png"
+
+
+def test_one_pair_with_sound(folder, sample, portrait):
+    driving = clips_of(sample)[0]
+    output = animate(folder, f"--source_image={portrait}", f"--driving_video={driving}", "--output=out.mp4")
+    assert "wrote out.mp4" in output and "frames/s" in output
+    with open_video(folder / "out.mp4") as made, open_video(driving) as video:
+        assert len(made) == len(video) and made.fps == video.fps and made.has_audio
+        assert made.size == (64, 64)
+
+
+def test_without_sound_and_lossless(folder, sample, portrait):
+    driving = clips_of(sample)[0]
+    pair = [f"--source_image={portrait}", f"--driving_video={driving}"]
+    animate(folder, *pair, "--output=frames", "--audio=none", "--format=png")
+    with open_video(folder / "frames") as made:
+        assert len(made) == 8 and made[0].shape == (64, 64, 3)
+    animate(folder, *pair, "--output=quiet.mp4", "--audio=none")
+    with open_video(folder / "quiet.mp4") as made:
+        assert not made.has_audio
+
+
+def test_frames_are_those_of_the_networks(folder, sample):
+    """A picture of the networks' own size goes in and out unchanged by everything around them."""
+    from engine.animator import Animator
+    from engine.checkpoint import load_networks
+    from models import find_family
+    from options import parse
+
+    driving = clips_of(sample)[0]
+    with open_video(driving) as video:
+        write_image(folder / "own.png", video[0])
+        tensors = [torch.from_numpy(frame.copy()).permute(2, 0, 1).float() / 255 for frame in video]
+    animate(folder, "--source_image=own.png", f"--driving_video={driving}", "--output=exact", "--format=png")
+    opt = parse([f"--config={folder / 'result' / 'tiny' / 'options.yaml'}"], training=False)
+    family = find_family("fomm")(opt).eval()
+    load_networks(family, folder / "result" / "tiny")
+    animator = Animator(family, torch.device("cpu"))
+    expected = animator.stream({"image": tensors[0]}, ({"image": tensor} for tensor in tensors))
+    with open_video(folder / "exact") as made:
+        for ours, direct in zip(made, expected, strict=True):
+            assert np.abs(ours.astype(int) - direct).max() <= 1
+
+
+def test_paste_back_leaves_the_rest_of_the_picture_alone(folder, sample, portrait):
+    animate(
+        folder, f"--source_image={portrait}", f"--driving_video={clips_of(sample)[0]}", "--output=pasted",
+        "--format=png", "--paste_back",
+    )  # fmt: skip
+    whole = read_image(portrait)
+    with open_video(folder / "pasted") as made:
+        frame = made[3]
+    assert frame.shape == whole.shape
+    assert np.array_equal(frame[:, :40], whole[:, :40])
+    assert not np.array_equal(frame[60:200, 120:280], whole[60:200, 120:280])
+
+
+def test_side_by_side(folder, sample, portrait):
+    pair = [f"--source_image={portrait}", f"--driving_video={clips_of(sample)[0]}"]
+    animate(folder, *pair, "--output=three.mp4", "--compare", "-ci", "-cip", "4", "4", "4", "4", "-cv")
+    with open_video(folder / "three.mp4") as made:
+        assert made.size == (64, 192)
+
+
+def test_best_frame_keeps_the_order_of_the_driving_video(folder, sample, portrait):
+    pair = [f"--source_image={portrait}", f"--driving_video={clips_of(sample)[0]}"]
+    animate(folder, *pair, "--output=first", "--format=png")
+    animate(folder, *pair, "--output=best", "--format=png", "--best_frame=5")
+    animate(folder, *pair, "--output=zero", "--format=png", "--best_frame=0")
+    with (
+        open_video(folder / "first") as first,
+        open_video(folder / "best") as best,
+        open_video(folder / "zero") as zero,
+    ):
+        assert len(first) == len(best) == 8
+        assert all(np.array_equal(one, other) for one, other in zip(first, zero, strict=True))
+    output = animate(folder, *pair, "--output=x.mp4", "--best_frame=8", status=2)
+    assert "has the frames 0 to 7" in output
+
+
+def test_find_best_frame(folder, sample, portrait):
+    pair = [f"--source_image={portrait}", f"--driving_video={clips_of(sample)[0]}"]
+    animate(folder, *pair, "--output=found.mp4", "-ci", "--find_best_frame", "--frame_shape=128,128")
+    with open_video(folder / "found.mp4") as made:
+        assert len(made) == 8 and made.size == (128, 128)
+
+
+def test_a_list_of_pairs_goes_on_and_names_failures(folder, sample, portrait):
+    first, second = clips_of(sample)
+    (folder / "broken.mp4").write_bytes(b"no video")
+    with (folder / "pairs.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["source", "driving", "frame", "output"])
+        rows.writerow([portrait, first, "", ""])
+        rows.writerow([portrait, "broken.mp4", "", ""])
+        rows.writerow([first, second, "2", "named/here.mp4"])
+    output = animate(folder, "--pairs=pairs.csv", "--results_dir=many", status=1)
+    assert "1 failed" in output and "Traceback" not in output
+    failures = (folder / "many" / "failures.csv").read_text()
+    assert "broken" in failures
+    made = folder / "many" / f"{first.stem}-portrait.mp4"
+    stamp = made.stat().st_mtime_ns
+    assert (folder / "named" / "here.mp4").is_file()
+    assert made.name in (folder / "many" / "index.html").read_text().replace("%23", "#")
+    animate(folder, "--pairs=pairs.csv", "--results_dir=many", status=1)
+    assert made.stat().st_mtime_ns == stamp, "what is there is not made again"
+
+
+def test_reconstruction_measures_the_test_split(folder, sample):
+    output = animate(folder, f"--dataroot={sample}", "--mode=reconstruction", "--results_dir=rec", "--strips")
+    entries = [json.loads(line) for line in (folder / "rec" / "results.jsonl").read_text().splitlines()]
+    assert len(entries) == 2 and all(0 < entry["l1"] < 1 and entry["frames"] == 8 for entry in entries)
+    mean = sum(entry["l1"] * entry["frames"] for entry in entries) / 16
+    printed = float(output.split("Reconstruction loss: ")[1].split()[0])
+    assert printed == pytest.approx(mean)
+    strip = read_image(next((folder / "rec" / "png").glob("*.png")))
+    assert strip.shape == (64, 8 * 64, 3)
+
+
+def test_shards_make_each_video_once(folder, sample):
+    for shard in ("0/2", "1/2"):
+        animate(folder, f"--dataroot={sample}", "--num_pairs=4", "--results_dir=shared", f"--shard={shard}")
+    assert len(list((folder / "shared").glob("*.mp4"))) == 4
+    entries = [json.loads(line)["name"] for line in (folder / "shared" / "results.jsonl").read_text().splitlines()]
+    assert len(entries) == len(set(entries)) == 4
+
+
+def test_a_gif_and_a_folder_drive_too(folder, sample, portrait):
+    with VideoWriter(folder / "drive.gif", Fraction(10)) as writer, open_video(clips_of(sample)[0]) as video:
+        for frame in video:
+            writer.write(frame)
+    animate(folder, f"--source_image={portrait}", "--driving_video=drive.gif", "--output=gifted.gif")
+    with open_video(folder / "gifted.gif") as made:
+        assert len(made) == 8 and made.fps == 10
+    driving = next((sample / "test_data").iterdir())
+    animate(folder, f"--source_image={clips_of(sample)[1]}", f"--driving_video={driving}", "--output=foldered.mp4")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--source_image=portrait.png"], "--driving_video is not"),
+        (["--source_image=absent.png", "--driving_video=absent.mp4"], "absent.png: there is no such file"),
+        (["--pairs=absent.csv"], "absent.csv: there is no such file"),
+        (["--shard=3/2"], "--shard 3/2: write i/N"),
+        (["--checkpoint=absent"], "absent"),
+        (["--num_kp=7"], "does not fit"),
+        (["--formt=gif"], "Did you mean --format"),
+    ],
+)
+def test_bad_input_ends_with_status_2_and_no_traceback(folder, sample, portrait, arguments, words):
+    output = animate(folder, f"--dataroot={sample}", *arguments, status=2)
+    assert words in output and "Traceback" not in output
