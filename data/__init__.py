@@ -14,6 +14,7 @@ __all__ = ["dataset_modes", "find_dataset"]
 
 MODES = {
     "aus": "data.action_units",
+    "face": "data.face",
     "frames": "data.frames",
     "person": "data.person",
     "talking_head": "data.talking_head",

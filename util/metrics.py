@@ -12,6 +12,33 @@ def l1(generated: np.ndarray, real: np.ndarray) -> float:
     return float(np.abs(np.asarray(generated, np.float64) - np.asarray(real, np.float64)).mean())
 
 
+def psnr(generated: np.ndarray, real: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of pictures in [0, 1], in decibels; infinite where they are equal."""
+    error = float(((np.asarray(generated, np.float64) - real) ** 2).mean())
+    return float("inf") if error == 0 else -10 * float(np.log10(error))
+
+
+def ssim(generated: np.ndarray, real: np.ndarray, window: int = 51) -> float:
+    """Structural similarity of pictures (H, W, C) in [0, 1], in even windows."""
+    from skimage.metrics import structural_similarity
+
+    return float(structural_similarity(real, generated, win_size=window, data_range=1, channel_axis=-1))
+
+
+def ssim_gaussian(generated: np.ndarray, real: np.ndarray, data_range: float) -> float:
+    """Structural similarity of pictures (H, W, C) in Gaussian windows, as its authors define it."""
+    from skimage.metrics import structural_similarity
+
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(structural_similarity(real, generated, data_range=data_range, channel_axis=-1, **settings))
+
+
+def relative_difference(generated: np.ndarray, real: np.ndarray) -> float:
+    """Sum of the absolute differences relative to the sum of both pictures."""
+    generated, real = (np.asarray(picture, np.float64) for picture in (generated, real))
+    return float(np.abs(generated - real).sum() / (generated + real).sum())
+
+
 def average_keypoint_distance(generated: Sequence[Points], real: Sequence[Points]) -> float:
     """AKD of faces: mean |dx| and |dy| of the landmarks, per frame, over the frames where both were found."""
     return _mean(

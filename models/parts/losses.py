@@ -11,9 +11,14 @@ from models.parts.blocks import ImagePyramid
 Terms = dict[str, Tensor]
 
 
+def at_least_single(maps: Tensor) -> Tensor:
+    """Half precision maps in single precision, others as they are."""
+    return maps.to(torch.promote_types(maps.dtype, torch.float32))
+
+
 def mean_difference(a: Tensor, b: Tensor) -> Tensor:
-    """The mean absolute difference, in full precision whatever the maps are in."""
-    return F.l1_loss(a.float(), b.float())
+    """The mean absolute difference, in single precision at least whatever the maps are in."""
+    return F.l1_loss(at_least_single(a), at_least_single(b))
 
 
 class NoTerms(nn.Module):

@@ -1,0 +1,217 @@
+"""Dataset mode `face`: consecutive frames of a face with structure maps drawn from its key points."""
+
+import itertools
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from data.base import Clip, Dataset
+from data.edge_cache import EdgeCache
+from data.face_outputs import FaceOutputs
+from data.face_sequences import Sequence as Frames
+from data.face_sequences import choose_frames, clip_length, find_sequences
+from data.faces import Detector
+from data.frames import to_tensor
+from data.images import read_image
+from data.landmarks import build_detector, detector_settings
+from data.retarget import Retarget
+from data.structure import background_edges, structure_maps
+from data.talking_frames import landmarks_of, main_face, without_gaps
+from util.errors import UserError
+from util.values import integer, one_of, text
+
+TEST_FPS = 15
+"""Of folders of frames, which don't say theirs."""
+
+
+class FaceDataset(Dataset):
+    """Folders <phase>_data/<sequence> of frames and <phase>_keypoints/<sequence> of their 68 points.
+
+    A training item holds `frames` (T, 3, S, S) and `structures` (T, C, S, S) as bytes (data/structure.py), T frames of
+    one sequence in order, and `name`. A test clip has `image` (3, S, S) and `structure` (C, S, S) as its source and in
+    each driving item, and `frame`, the item's name; driving items from outside have no `image` of theirs to equal.
+    """
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        add = parser.add_argument
+        add("--load_size", type=integer, default=256, help="S: frames are brought to S x S; a multiple of 32")
+        add("--phase", type=one_of("train", "test", "val"), default="train" if training else "test",
+            help="beginning of the names of the data folders")  # fmt: skip
+        add("--max_dataset_size", type=integer, default=sys.maxsize, help="take so many sequences at most")
+        parser.add_switch("--no_canny_edge", help="no background edges in the structure maps")
+        parser.add_switch("--no_dist_map", help="no distance maps: 2 structure channels instead of 16")
+        add("--structure_nc", type=integer, help="channels of the structure maps; follows from --no_dist_map")
+        add("--structure_cache", type=text, default="",
+            help="keeps background edges once found; default: .structure_cache in --dataroot; none")  # fmt: skip
+        if training:
+            _add_clip_options(parser)
+        else:
+            _add_test_options(parser)
+
+    def __init__(self, opt: Any, training: bool):
+        self.opt, self.training, self.side = opt, training, opt.load_size
+        self.cache = _cache_folder(opt)
+        if training or not (opt.source_image or opt.pairs):
+            self.sequences = find_sequences(Path(opt.dataroot), opt.phase)[: opt.max_dataset_size]
+        if training:
+            self._check_lengths()
+
+    def _check_lengths(self) -> None:
+        opt, lengths = self.opt, {}
+        for sequence in self.sequences:
+            length = clip_length(len(sequence), opt.n_frames_total, opt.max_frames_per_gpu)
+            lengths.setdefault(length, sequence)
+        shortest = lengths[min(lengths)]
+        if min(min(lengths), opt.max_frames_per_gpu) < opt.frames_D_V:
+            raise UserError(
+                f"{shortest.pictures}: {len(shortest)} frames are too few; --frames_D_V {opt.frames_D_V} in a row are "
+                "needed in each part of --max_frames_per_gpu frames. Leave the sequence out, or change the options"
+            )
+        if len(lengths) > 1 and opt.batch_size > 1:
+            raise UserError(
+                f"{shortest.pictures}: {len(shortest)} frames give a clip of {min(lengths)}, others one of "
+                f"{max(lengths)}, and clips of a batch have one length. Leave short sequences out, or set "
+                f"--n_frames_total={min(lengths)}, or --batch_size=1"
+            )
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        opt, sequence = self.opt, self.sequences[index]
+        chosen = choose_frames(len(sequence), opt.n_frames_total, opt.max_frames_per_gpu, opt.max_t_step)
+        frames, structures = self.load(sequence, chosen)
+        return {"frames": frames, "structures": structures, "name": sequence.name}
+
+    def load(
+        self, sequence: Frames, chosen: Sequence[int], size: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Frames (T, 3, S, S) of a sequence, of which all have `size` if given, and their structure maps."""
+        pictures = [read_image(sequence.frames[index][0]) for index in chosen]
+        sizes = {picture.shape[:2] for picture in pictures} | ({size} if size else set())
+        if len(sizes) > 1:
+            known = " and ".join(f"{height} x {width}" for height, width in sorted(sizes))
+            raise UserError(f"{sequence.pictures}: frames of one sequence have one size, found {known}; resize them")
+        points = np.stack([sequence.points(index) for index in chosen])
+        background = [self._background(sequence, *pair) for pair in zip(chosen, pictures, strict=True)]
+        maps = structure_maps(points, sizes.pop(), self.side, background, not self.opt.no_dist_map)
+        return torch.stack([self._picture(picture) for picture in pictures]), torch.from_numpy(maps)
+
+    def _picture(self, picture: np.ndarray) -> Tensor:
+        image = Image.fromarray(picture).resize((self.side, self.side), Image.Resampling.BICUBIC)
+        return to_tensor(np.asarray(image))
+
+    def _background(self, sequence: Frames, index: int, picture: np.ndarray) -> np.ndarray | None:
+        if self.opt.no_canny_edge:
+            return None
+        if self.cache is None:
+            return background_edges(picture, self.side)
+        cache = open_cache(self.cache / f"{sequence.name}-{self.side}.edges", len(sequence), self.side)
+        return cache.edges(index, sequence.frames[index][0], lambda: background_edges(picture, self.side))
+
+    def clips(self) -> Iterator[Clip]:
+        """Every test sequence, animated from its own first frame."""
+        for sequence in self.sequences:
+            first = self.opt.start_frame
+            last = len(sequence) if self.opt.total_test_frames is None else first + self.opt.total_test_frames
+            chosen = range(first, min(last, len(sequence)))
+            if not chosen:
+                raise UserError(f"--start_frame {first}: {sequence.pictures} has {len(sequence)} frames only")
+            driving = Driving(self, sequence, chosen)
+            source = {name: value for name, value in next(iter(driving)).items() if name != "frame"}
+            yield Clip(sequence.name, source, driving, Fraction(self.opt.fps or TEST_FPS), length=len(chosen))
+
+    @cached_property
+    def detector(self) -> Detector:
+        """What finds landmarks in pictures from outside; built when the first one comes."""
+        return build_detector(**detector_settings(self.opt))
+
+    def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Any]:
+        picture = frames[0]
+        face = main_face(self.detector.detect([picture])[0])
+        if face is None:
+            raise UserError("no face is found in the source picture; take another one, or cut it out with --crop_image")
+        points = self._in_maps(face.points, picture)
+        return {"image": self._picture(picture), "structure": self._outside(points, picture), "points": points}
+
+    def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        seen, shown = itertools.tee(frames)
+        adapt = None
+        all_points = without_gaps(landmarks_of(seen, self.detector), "the driving video")
+        for number, (points, picture) in enumerate(zip(all_points, shown, strict=True)):
+            points = self._in_maps(points, picture)
+            adapt = adapt or (Retarget(source["points"], points) if self.opt.retarget else np.asarray)
+            structure = self._outside(adapt(points), picture)
+            yield {"structure": structure, "image": self._picture(picture), "frame": f"{number:05d}"}
+
+    def _in_maps(self, points: np.ndarray, picture: np.ndarray) -> np.ndarray:
+        """Points of a picture in pixels of the maps."""
+        return points * (self.side / np.array(picture.shape[1::-1]))
+
+    def _outside(self, points: np.ndarray, picture: np.ndarray) -> Tensor:
+        """The structure map of a picture from outside."""
+        wanted = self.opt.background_edges and not self.opt.no_canny_edge
+        background = [background_edges(picture, self.side)] if wanted else None
+        maps = structure_maps(points[None], (self.side, self.side), self.side, background, not self.opt.no_dist_map)
+        return torch.from_numpy(maps[0])
+
+    def picture_size(self) -> tuple[int, int]:
+        return self.side, self.side
+
+    def companion(self, clip: Clip, output: Path) -> FaceOutputs:
+        return FaceOutputs(output, clip.fps)
+
+
+class Driving:
+    """Some frames of a sequence as driving items, read anew each time they are asked for."""
+
+    def __init__(self, dataset: FaceDataset, sequence: Frames, chosen: range):
+        self.dataset, self.sequence, self.chosen = dataset, sequence, chosen
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        size = None
+        for index in self.chosen:
+            path = self.sequence.frames[index][0]
+            size = size or read_image(path).shape[:2]
+            frames, structures = self.dataset.load(self.sequence, [index], size)
+            yield {"image": frames[0], "structure": structures[0], "frame": path.stem}
+
+
+@lru_cache(maxsize=64)
+def open_cache(path: Path, rows: int, side: int) -> EdgeCache:
+    """The cache of a sequence; each process keeps a few open."""
+    return EdgeCache(path, rows, side)
+
+
+def _cache_folder(opt: Any) -> Path | None:
+    if opt.structure_cache == "none" or opt.no_canny_edge:
+        return None
+    return Path(opt.structure_cache or Path(opt.dataroot) / ".structure_cache") / opt.phase
+
+
+def _add_clip_options(parser: Any) -> None:
+    add = parser.add_argument
+    add("--n_frames_total", type=integer, default=30, help="frames of a training clip")
+    add("--max_frames_per_gpu", type=integer, default=6, help="frames of a clip between two updates; less saves memory")
+    add("--frames_D_V", type=integer, default=3, help="frames that the video discriminator sees")
+    add("--max_t_step", type=integer, default=1, help="largest step from frame to frame, drawn for each clip")
+
+
+def _add_test_options(parser: Any) -> None:
+    add = parser.add_argument
+    add("--start_frame", type=integer, default=0, help="first frame of each test sequence; it is the reference")
+    add("--total_test_frames", type=integer, help="frames of each test sequence at most")
+    parser.add_switch("--retarget", default=True,
+        help="give landmarks of a driving video the proportions of the source's face; no: as the original")  # fmt: skip
+    parser.add_switch("--background_edges", help="keep the background edges of pictures and videos from outside")
+    parser.add_alias("--n_frames_pre_load_test", "--animate_batch")
+    parser.set_defaults(animate_batch=6)

@@ -1,0 +1,1 @@
+"""Edge-guided face animation with global flow and local attention."""

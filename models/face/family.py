@@ -1,0 +1,178 @@
+"""Edge-guided face animation: global flow, local attention, one frame after the other."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.face.losses import (
+    GAMES,
+    OF_LAYER,
+    TAPS,
+    Adversarial,
+    Features,
+    NoPerceptual,
+    Perceptual,
+    Regularisation,
+)
+from models.face.networks import FLOW_DEPTH, Discriminator, Frame, Generator, Guides, frames, initialise
+from models.face.options import add_network_options, add_training_options, patch_sizes
+from models.face.pictures import Shown, training_pictures
+from models.face.structure import as_maps, structure_channels
+from models.family import Family, Layout
+from models.parts.losses import mean_difference
+from models.parts.pictures import Pictures
+from models.parts.vgg import vgg19
+from util.errors import UserError
+from util.schedules import every, linear_decay
+
+
+class FaceAnimation(Family):
+    """Animate a face by structure maps: face curves, their distances, face parts, background edges.
+
+    Training batches hold `frames` (B, T, 3, H, W) in [0, 1] and `structures` (B, T, C, H, W), one clip of T frames per
+    sample; its first frame is the reference. Animation reads `image` and `structure` of the source, `structure` of
+    every driving item. Structures are bytes as the dataset packs them, or maps.
+    """
+
+    layout = Layout(
+        pattern="{which}_net_{entry}.pth",
+        entries={"generator": "G", "discriminator": "D", "video_discriminator": "D_V"},
+    )
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        add_network_options(parser)
+        if training:
+            add_training_options(parser)
+            parser.set_defaults(batch_size=2, print_every=100, pictures_every=100, steps=5_000_000)
+        parser.set_defaults(dataset_mode="face", dataroot="dataset/FaceForensics", nThreads=8 if training else 1)
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        self.kernel_size = patch_sizes(opt.attn_layer, opt.kernel_size, opt.layers, max(OF_LAYER))
+        self.generator = Generator(
+            kernel_size=self.kernel_size,
+            image_channels=opt.image_nc,
+            structure_channels=structure_channels(opt.structure_nc, opt.no_dist_map),
+            layers=opt.layers,
+            width=opt.width,
+            max_width=opt.max_width,
+            flow_width=opt.flow_width,
+            flow_max_width=opt.flow_max_width,
+        )
+        self.multiple = 2 ** max(opt.layers, FLOW_DEPTH)
+
+    def prepare_training(self, opt: Any) -> None:
+        initialise(self.generator, opt.init_type)
+        critic = partial(
+            Discriminator,
+            normalised=opt.use_spect_d,
+            width=opt.discriminator_width,
+            max_width=opt.discriminator_max_width,
+        )
+        self.discriminator = critic(opt.image_nc)
+        self.video_discriminator = critic(opt.image_nc * (opt.frames_D_V - 1))
+        self.adversarial = Adversarial(GAMES[opt.gan_mode], opt.frames_D_V, opt.lambda_g)
+        self.perceptual = _perceptual(opt, self.kernel_size)
+        self.regularisation = Regularisation(self.kernel_size, opt.lambda_regularization)
+        self.lambda_rec, self.chunk = opt.lambda_rec, opt.max_frames_per_gpu
+        self.rates = {"G": opt.lr, "D": opt.lr * opt.ratio_g2d}
+        self.decay, self.counts = _decay(opt), opt.lr_counts
+        # The draws of a step are those of all its micro-batches and processes: accumulation stays exact.
+        self.draws = lambda step: np.random.RandomState([opt.seed, step])
+
+    def critics(self) -> dict[str, Discriminator]:
+        """The discriminators by the name of what they judge."""
+        return {"gen": self.discriminator, "gen_v": self.video_discriminator}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        critics = [parameter for critic in self.critics().values() for parameter in critic.parameters()]
+        parameters = {"G": self.generator.parameters(), "D": critics}
+        return {name: torch.optim.Adam(parameters[name], rate, betas=(0.0, 0.999)) for name, rate in self.rates.items()}
+
+    def rate(self, name: str, clock: Any) -> float:
+        return self.decay(clock.epoch if self.counts == "epochs" else clock.step)
+
+    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+        clip, coded = 2 * batch["frames"] - 1, batch["structures"]
+        self._check_size(clip)
+        draws = self.draws(clock.step)
+        picture, structure = clip[:, 0], as_maps(coded[:, 0])
+        reference_places = previous_places = self.perceptual.places(picture)
+        previous = None
+        for real, codes in zip(clip.split(self.chunk, 1), coded.split(self.chunk, 1), strict=True):
+            real, structures = real.unbind(1), as_maps(codes).unbind(1)
+            reference = self.generator.encode_reference(picture, structure)
+            made = frames(self.generator, structures, previous, reference)
+            fake = [frame.picture for frame in made]
+            draw = self.adversarial.draw(draws, len(real))
+            detached = [frame.detach() for frame in fake]
+            yield "D", self.adversarial.for_critics(self.critics(), detached, real, draw)
+            draw = self.adversarial.draw(draws, len(real))
+            perceptual, previous_places = self.perceptual(made, real, reference_places, previous_places)
+            yield (
+                "G",
+                {
+                    "app_gen": self.lambda_rec * sum(map(mean_difference, fake, real)),
+                    **perceptual,
+                    **self.regularisation(made),
+                    **self.adversarial.for_generator(self.critics(), fake, draw),
+                },
+            )
+            previous = detached[-1], structures[-1]
+        shown = _first_sample(picture, structure, real, structures, made)
+        return Pictures(partial(training_pictures, shown))
+
+    def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
+        picture, structure = 2 * source["image"] - 1, as_maps(source["structure"])
+        self._check_size(picture)
+        return {"reference": self.generator.encode_reference(picture, structure), "previous": None}
+
+    def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        structures = as_maps(driving["structure"]).split(1)
+        made = [frame.picture for frame in frames(self.generator, structures, state["previous"], state["reference"])]
+        return (torch.cat(made) + 1) / 2, {**state, "previous": (made[-1], structures[-1])}
+
+    def _check_size(self, pictures: Tensor) -> None:
+        height, width = pictures.shape[-2:]
+        if height % self.multiple or width % self.multiple or min(height, width) < 2 * self.multiple:
+            raise UserError(
+                f"pictures of {height} x {width} don't fit: sides are multiples of {self.multiple}, and at least "
+                f"{2 * self.multiple}; set --load_size"
+            )
+
+
+def _perceptual(opt: Any, layers: dict[int, int]) -> Perceptual | NoPerceptual:
+    if opt.no_perceptual:
+        return NoPerceptual()
+    features = Features(vgg19(opt.vgg19, taps=tuple(TAPS), normalised=False))
+    return Perceptual(features, layers, opt.lambda_content, opt.lambda_style, opt.lambda_correct)
+
+
+def _decay(opt: Any) -> Callable[[int], float]:
+    """The factor on the learning rates by the number of epochs or steps done."""
+    if opt.lr_policy == "step":
+        return partial(every, period=opt.lr_decay_iters)
+    if opt.lr_policy == "exponent":
+        return lambda count: 0.95**count
+    return partial(linear_decay, start=opt.niter - opt.iter_count - 2, length=opt.niter_decay + 1)
+
+
+def _first_sample(
+    picture: Tensor, structure: Tensor, real: tuple[Tensor, ...], structures: tuple[Tensor, ...], made: list[Frame]
+) -> Shown:
+    """The first sample of a chunk without its graph."""
+    guides = {
+        layer: Guides(
+            *(torch.cat([maps[:1].detach() for maps in column]) for column in zip(*frame_guides, strict=True))
+        )
+        for layer in made[0].guides
+        for frame_guides in [[frame.guides[layer] for frame in made]]
+    }
+    rows = (torch.cat([maps[:1].detach() for maps in column]) for column in (real, structures))
+    generated = torch.cat([frame.picture[:1].detach() for frame in made])
+    return Shown(picture[:1], structure[:1], *rows, generated, guides)
