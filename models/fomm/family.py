@@ -130,12 +130,10 @@ class FirstOrderMotion(Family):
             **equivariance_terms,
         }
         yield self.animators, terms
-        prediction, kp_driving = prediction.detach(), kp_driving.detach()
+        prediction = prediction.detach()
         if self.adversarial.on:
-            yield (
-                "discriminator",
-                self.adversarial.for_discriminator(self.discriminator, prediction, driving, kp_driving),
-            )
+            judged = self.adversarial.for_discriminator(self.discriminator, prediction, driving, kp_driving)
+            yield "discriminator", judged
         shown = first_samples(Step(source, driving, prediction, kp_source, kp_driving, transformed, motion))
         return Pictures(partial(training_pictures, self.generator, shown, self.style))
 
