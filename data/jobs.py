@@ -26,7 +26,9 @@ from util.errors import UserError
 from util.files import replacing
 
 KILLED = "the process working on it died, alone and in company: out of memory, or a crash of a library on this input"
-LEFTOVER = re.compile(r"\..+\.(\d+)\.part(\.\w+)?")  # the temporary names of util.files.replacing and replacing_folder
+LEFTOVER = re.compile(
+    r"\.(.+)\.(\d+)\.part(\.\w+)?"
+)  # the temporary names of util.files.replacing and replacing_folder
 
 
 @dataclass
@@ -122,32 +124,32 @@ def run(
     title: str,
     args: argparse.Namespace,
     failures: Path,
-    output: Callable[[Any], Path] | None = None,
-    folders: Iterable[Path] = (),
+    output: Callable[[Any], Path | Iterable[Path]] = lambda item: (),
+    tables: Iterable[Path] = (),
 ) -> Summary:
     """Call `work(item)` for every item that is not `done(item)`, in processes; no item's failure stops the others.
 
     `work` makes its output whole or not at all (util.files.replacing, replacing_folder), so a killed run is resumed by
     starting it again. It returns None, or a warning to show, and raises UserError with the reason if nothing usable
     came of the item; other exceptions count as failures too and are reported with their place. `failures` becomes a
-    csv of item and reason (removed when there are none). What killed runs left unfinished is removed first: beside the
-    csv, beside the `output` of each item, and in other `folders` that are written to. `args` holds the options of
+    csv of item and reason (removed when there are none). What killed runs left unfinished of each item's `output` (one
+    path, or several) and of `tables`, which the script writes afterwards, is removed first. `args` holds the options of
     `add_options`.
     """
     part, parts = args.shard
     mine = list(items)[part - 1 :: parts]
     if parts > 1:
         failures = failures.with_name(f"{failures.stem}.{part}-of-{parts}{failures.suffix}")
-    remove_leftovers({failures.parent, *folders, *(output(item).parent for item in mine if output is not None)})
+    remove_leftovers([failures, *tables, *(path for item in mine for path in _paths(output(item)))])
     pending = mine if args.overwrite else [item for item in mine if not done(item)]
     summary = Summary(title, len(mine), done_before=len(mine) - len(pending), failures=failures)
     if pending:
-        _run_pending(work, pending, name, done, args, summary)
+        _run_pending(work, pending, name, args, summary)
     _write_failures(failures, summary.failed)
     return summary
 
 
-def _run_pending(work, pending: list, name: Callable, done: Callable, args, summary: Summary) -> None:
+def _run_pending(work, pending: list, name: Callable, args, summary: Summary) -> None:
     from tqdm import tqdm
 
     with (
@@ -163,9 +165,7 @@ def _run_pending(work, pending: list, name: Callable, done: Callable, args, summ
 
         for item in _distribute(pool, work, pending, record):
             # A process died while this item was under way, perhaps through another one's fault: try it alone.
-            if done(item):
-                record(item, None, None)
-            elif _distribute(pool, work, [item], record):
+            if _distribute(pool, work, [item], record):
                 record(item, None, KILLED)
 
 
@@ -354,16 +354,35 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_leftovers(folders: set[Path]) -> None:
-    """Remove the unfinished files and folders that killed processes left in the folders."""
-    for folder in folders:
+def remove_leftovers(targets: Iterable[Path]) -> None:
+    """Remove what killed processes left unfinished of these files and folders, and of clips called <target>#...
+
+    Nothing else is touched: other machines may be at work beside it. It is for a process that is writing nothing
+    itself, because in a container each run has the number of the one before it.
+    """
+    names: dict[Path, set[str]] = {}
+    for target in targets:
+        names.setdefault(target.parent, set()).add(target.name)
+    for folder, wanted in names.items():
         for entry in folder.iterdir() if folder.is_dir() else ():
             match = LEFTOVER.fullmatch(entry.name)
-            if match and not _is_running(int(match[1])):
+            if match and not _is_running(int(match[2])) and _is_part_of(f"{match[1]}{match[3] or ''}", wanted):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
+def _is_part_of(name: str, wanted: set[str]) -> bool:
+    """Whether a name is wanted as it is, or without what follows one of its #."""
+    places = [place for place, letter in enumerate(name) if letter == "#"]
+    return name in wanted or any(name[:place] in wanted for place in places)
+
+
+def _paths(output: Path | Iterable[Path]) -> Iterable[Path]:
+    return (output,) if isinstance(output, Path) else output
+
+
 def _is_running(process: int) -> bool:
+    if process == os.getpid():
+        return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -59,10 +59,12 @@ class Settings:
         """What tells that a video is done: written last."""
         return self.out / "reports" / f"{source.name}.json"
 
-    def folders(self) -> list[Path]:
-        """The folders in which clips of the layouts lie side by side."""
-        kinds = ["{}", "{}_data", "{}_keypoints", "ganimation/{}_pictures"]
-        return [self.out / kind.format(split) for kind in kinds for split in ("train", "test")]
+    def outputs(self, source: Source) -> list[Path]:
+        """The report, the preview, and the places of the clips, whose names begin with that of their video."""
+        split = source.split
+        folders = [split, f"{split}_data", f"{split}_keypoints", f"ganimation/{split}_pictures"]
+        clips = [self.out / folder / source.name for folder in [*folders, f"talking_head/{split}/{source.person}"]]
+        return [self.report(source), self.out / "previews" / f"{source.name}.jpg", *clips]
 
 
 def prepare(source: Source, detector: Detector, settings: Settings) -> list[dict]:

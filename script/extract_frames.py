@@ -91,8 +91,8 @@ def read_arguments() -> argparse.Namespace:
         "FaceForensics++ (its original_sequences/youtube is taken)")  # fmt: skip
     add("--out", type=Path, default=Path("dataset/FaceForensics"), metavar="FOLDER",
         help="where train_data, test_data (and val_data) go (default: %(default)s)")  # fmt: skip
-    add("--split", type=part_sizes, default="900/100", metavar="TRAIN/TEST", help="videos for training and for testing, "
-        "in the order of their names; shares if there are more or fewer (default: %(default)s)")  # fmt: skip
+    add("--split", type=part_sizes, default="900/100", metavar="TRAIN/TEST", help="videos for training and test, in "
+        "the order of their names; shares if there are more or fewer (default: %(default)s)")  # fmt: skip
     add("--splits", type=Path, metavar="FOLDER",
         help="instead of --split: folder of FaceForensics++'s train.json, val.json and test.json")  # fmt: skip
     add("--compression", default="c23", help="of FaceForensics++: raw, c23, c40 (default: %(default)s)")

@@ -41,7 +41,7 @@ def main() -> int:
         videos,
         name=lambda video: str(video.relative_to(root)),
         done=lambda video: all((video / name).is_file() for name in written),
-        output=lambda video: video / "metadata.npz",
+        output=lambda video: [video / name for name in written],
         title="find landmarks",
         args=args,
         failures=root / "extract_landmarks_failures.csv",

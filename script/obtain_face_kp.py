@@ -51,18 +51,18 @@ def main() -> int:
         wanted = ", ".join(f"{phase}_data" for phase in args.phases or PHASES)
         raise UserError(f"--root {root}: no folders of frames in {wanted}; script/extract_frames.py makes them")
     settings = {**landmarks.detector_settings(args), "batch_size": args.batch_size}
+    tables = [root / f"{phase}_keypoints.csv" for phase in phases]
     summary = jobs.run(
         partial(find_points, detector=settings, gpus=args.gpu_id, tracking=landmarks.track_settings(args)),
         [video for phase in phases for video in videos[phase]],
         name=lambda video: str(video.frames.relative_to(root)),
         done=is_done,
-        output=lambda video: video.points,
-        folders=[root / REPORTS / phase for phase in phases],
+        output=lambda video: (video.points, video.report),
+        tables=tables,
         title="find key points",
         args=args,
         failures=root / "obtain_face_kp_failures.csv",
     )
-    tables = [root / f"{phase}_keypoints.csv" for phase in phases]
     for phase, table in zip(phases, tables, strict=True):
         write_reports(table, videos[phase])
     print(f"{summary}\nreports are in {', '.join(map(str, tables))}")

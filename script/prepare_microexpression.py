@@ -83,6 +83,7 @@ def main() -> int:
         name=lambda clip: clip.name,
         done=lambda clip: clip.target.is_dir(),
         output=lambda clip: clip.target,
+        tables=[args.out / "clips.csv"],
         title=f"prepare {args.dataset}",
         args=args,
         failures=args.out / "prepare_microexpression_failures.csv",

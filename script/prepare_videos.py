@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data import jobs, landmarks
-from data.clip_index import index_folder
+from data.clip_index import INDEX_NAME, index_folder
 from data.face_clips import METHODS, CropSettings
 from data.own_videos import LAYOUTS, Settings, Source, gather_ganimation, prepare
 from data.preparation import add_gpu_option, device, existing_folder, named_videos, part_sizes, positive, rate, split
@@ -53,13 +53,8 @@ def main() -> int:
         sources,
         name=lambda source: str(source.path),
         done=lambda source: settings.report(source).is_file(),
-        output=settings.report,
-        folders=[
-            *settings.folders(),
-            *(args.out / "talking_head" / source.split / source.person for source in sources),
-            args.out / "previews",
-            args.out / "ganimation",
-        ],
+        output=settings.outputs,
+        tables=tables_of(settings),
         title="prepare videos",
         args=args,
         failures=args.out / "prepare_videos_failures.csv",
@@ -137,6 +132,12 @@ def work(source: Source, detector: dict, gpus: tuple[int, ...], settings: Settin
     rows = prepare(source, jobs.once(landmarks.build_detector, **detector, device=device(gpus)), settings)
     reasons = [row["reason"] for row in rows if not row["kept"]]
     return f"{len(reasons)} of {len(rows)} faces dropped: {'; '.join(reasons)}" if reasons else None
+
+
+def tables_of(settings: Settings) -> list[Path]:
+    """What is written when all videos are done."""
+    units = [settings.out / "ganimation" / name for name in ("imgs", "train_ids.csv", "test_ids.csv")]
+    return [settings.out / "clips.csv", *(settings.out / part / INDEX_NAME for part in SPLITS), *units]
 
 
 def gather(sources: list[Source], settings: Settings) -> int:

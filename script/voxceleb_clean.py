@@ -47,7 +47,7 @@ def main() -> int:
         name=lambda item: str(item[0]),
         done=lambda item: is_checked(item, root, state),
         output=lambda item: record_of(state, item[0]),
-        folders=[report.parent],
+        tables=[report],
         title="check folders",
         args=args,
         failures=root.with_name(f"{root.name}_check_failures.csv"),
@@ -144,7 +144,7 @@ def move(video: Path, destination: Path, root: Path) -> str:
     while free.exists() and fingerprint(free) != fingerprint(video):
         number += 1
         free = destination.with_name(f"{destination.stem}.{number}{destination.suffix}")
-    jobs.remove_leftovers({free.parent})
+    jobs.remove_leftovers([free])
     if not free.exists():
         # To another disk a move is a copy, which gets its name when it is whole.
         with replacing(free) as temporary:

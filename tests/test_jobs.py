@@ -132,15 +132,16 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert [path.name for path in target.iterdir()] == ["new"]
 
 
-def test_leftovers_of_dead_processes_are_removed_and_nothing_else(tmp_path):
+def test_what_dead_processes_left_of_ones_own_items_is_removed_and_nothing_else(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    for name in (f".a.{ended.pid}.part.png", f".b.{os.getpid()}.part.png", ".hidden", "c.part"):
+    mine = [f".a.{ended.pid}.part.png", f".b#000#010.{ended.pid}.part.mp4", f".c.{os.getpid()}.part"]
+    kept = [f".a.{os.getppid()}.part.png", f".ab.{ended.pid}.part.png", f".other#1.{ended.pid}.part", ".a", "a.part"]
+    for name in mine + kept:
         (tmp_path / name).touch()
-    (tmp_path / f".folder.{ended.pid}.part").mkdir()
-    (tmp_path / f".folder.{ended.pid}.part" / "frame").touch()
-    jobs.remove_leftovers({tmp_path, tmp_path / "missing"})
-    assert {path.name for path in tmp_path.iterdir()} == {f".b.{os.getpid()}.part.png", ".hidden", "c.part"}
+    (tmp_path / f".folder.1.{ended.pid}.part" / "frames").mkdir(parents=True)
+    jobs.remove_leftovers([tmp_path / name for name in ("a.png", "b", "c", "folder.1", "missing/x")])
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)
 
 
 def test_what_takes_long_to_build_is_built_once(tmp_path):
