@@ -10,7 +10,7 @@ import numpy as np
 from data.sample_faces.expression import AU_NAMES
 from data.sample_faces.identity import draw_identity
 from data.sample_faces.performance import Performance
-from data.sample_faces.person import Person, Picture
+from data.sample_faces.person import Person
 from util.errors import UserError
 from util.files import replacing
 
@@ -113,6 +113,3 @@ def write_film(
             piece.sample_rate = rate
             container.mux(audio.encode(piece))
             container.mux(audio.encode())
-
-
-__all__ = ["FPS", "Picture", "Truth", "person", "render_clip", "write_film"]

@@ -112,7 +112,7 @@ def _lip_fields(f: _Place) -> dict[str, np.ndarray]:
         ),
         "AU17": f.field(down=-5.5 * np.maximum(push * 0.75, chin), z=2.6 * push + 2.2 * chin + 0.9 * pucker),
         "AU23": f.field(down=tight * mouth, out=-3.4 * mouth, z=-1.6 * mouth * step(0.2, 1, f.arch)),
-        "AU25": f.field(down=part * f.front, z=0.6 * np.abs(part) * 0.3 * f.front),
+        "AU25": f.field(down=part * f.front, z=0.18 * np.abs(part) * f.front),
     }
 
 

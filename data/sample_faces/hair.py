@@ -93,7 +93,7 @@ def _cap(who: Identity, rest: np.ndarray, rows: Rows, rng: np.random.Generator) 
     fine = texel_grid(high)
     sweep = {"parted": -0.55, "short": 0.3}.get(who.hair_style, 0.0)
     texture = _strands(who, fine.shape, rng, sweep)
-    return Part("hair", cap, texture, alpha=_hairline_alpha(who, fine, rng, sweep), two_sided=True,
+    return Part("hair", cap, texture, alpha=_hairline_alpha(who, fine, rng, sweep), two_sided=high[:-1, :-1] < 28,
                 shade=0.80 + 0.20 * step(-2, 9, high), **SHINE)  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def _curtain(who: Identity, rng: np.random.Generator) -> Part:
         _strands(who, shape, rng),
         alpha=alpha.astype(np.float32),
         follows=follows,
-        two_sided=True,
+        two_sided=np.broadcast_to(y[:-1] > -50, (len(y) - 1, t.size - 1)),
         **SHINE,
     )
 

@@ -336,6 +336,3 @@ def weld_normals(normals: np.ndarray, rows: Rows, parted_eye: np.ndarray, parted
     for first, count, parted in ((rows.eye, EYE_ROWS, parted_eye), (rows.mouth, MOUTH_ROWS, parted_mouth)):
         group = slice(first, first + count)
         normals[group] = np.where(parted[None, :, None], normals[group], normals[group].sum(0, keepdims=True))
-
-
-__all__ = ["HINGE", "Lids", "Measures", "Rows", "bump", "build_rest", "column_angles", "make_rows", "weld_normals"]

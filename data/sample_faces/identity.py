@@ -1,6 +1,6 @@
 """Who a drawn person is: shape, skin, hair, clothes, background and light, all drawn from one seed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Identity:
     backdrop: tuple[tuple[float, float, float], tuple[float, float, float]]
     light_side: float  # -1..1, where the key light stands
     light_warmth: float
-    name: str = field(default="")
+    number: int  # position in its set
 
 
 SKIN_TONES = (  # sRGB, from fair to dark
@@ -135,5 +135,5 @@ def draw_identity(seed: int, variant: int | None = None) -> Identity:
         clothes_style=str(rng.choice(["crew", "vee", "collar"])),
         backdrop=tuple(_tuple(linear(tone)) for tone in backdrop),
         light_side=float(rng.choice([-1, 1]) * rng.uniform(0.3, 1.0)), light_warmth=float(rng.uniform(-1, 1)),
-        name=f"{variant if variant is not None else seed:03d}",
+        number=seed if variant is None else variant,
     )  # fmt: skip

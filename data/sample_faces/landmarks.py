@@ -1,11 +1,10 @@
 """The 68 points of iBUG on the head's grid, as fixed points of the mesh and as people annotate pictures."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from data.sample_faces.head import COLUMNS_FRONT, Measures, Rows, column_angles
 from data.sample_faces.identity import Identity
+from data.sample_faces.skin import brow_line
 
 
 def _bilinear(grid: np.ndarray, place: np.ndarray) -> np.ndarray:
@@ -26,9 +25,9 @@ class Landmarks:
     learn from.
     """
 
-    def __init__(self, rest: np.ndarray, rows: Rows, m: Measures, brow_line: Callable, who: Identity):
+    def __init__(self, rest: np.ndarray, rows: Rows, m: Measures, who: Identity):
         self.rest, self.rows, self.m = rest, rows, m
-        brow = [self._brow(x, brow_line, who) for x in (50.0, 42.0, 33.0, 23.5, 13.5)]
+        brow = [self._brow(x, who) for x in (50.0, 42.0, 33.0, 23.5, 13.5)]
         self.places = np.array(
             [*self._outline(), *self._mirrored(brow), *self._nose(), *self._eyes(), *self._mouth()], np.float64
         )
@@ -72,8 +71,8 @@ class Landmarks:
         left = [(row, last - column) for row, column in right]
         return [*left, at(rows.chin, 0.0), *right[::-1]]
 
-    def _brow(self, x: float, brow_line: Callable, who: Identity) -> tuple[float, float]:
-        middle, full = brow_line(_Brow(self.m, who), np.array(x))
+    def _brow(self, x: float, who: Identity) -> tuple[float, float]:
+        middle, full = brow_line(who, self.m, np.array(x))
         return self._find(x, float(middle - 0.35 * full), self.rows.skull, self.rows.eye)
 
     def _nose(self) -> list[tuple[float, float]]:
@@ -99,7 +98,6 @@ class Landmarks:
     def _mouth(self) -> list[tuple[float, float]]:
         m, rows = self.m, self.rows
         half = m.mouth_half
-        line = float(m.mouth_line(np.array(0.0)))
 
         def upper(t: float) -> tuple[float, float]:
             x = np.array(t * half)
@@ -109,7 +107,6 @@ class Landmarks:
             x = np.array(t * half)
             return self._find(t * half, float(m.mouth_line(x) + m.lower_lip(x)), rows.lower_lip, rows.lower_lip + 15)
 
-        del line
         outer = [self._column(rows.mouth, -half), *(upper(t) for t in (-0.60, -0.20, 0.0, 0.20, 0.60))]
         outer += [self._column(rows.mouth, half), *(lower(t) for t in (0.62, 0.28, 0.0, -0.28, -0.62))]
         top = [self._column(rows.mouth, t * half) for t in (-0.88, -0.30, 0.0, 0.30, 0.88)]
@@ -141,10 +138,3 @@ class Landmarks:
         inside = (x >= 0) & (y >= 0) & (x < depth.shape[1]) & (y < depth.shape[0])
         seen = depth[y.clip(0, depth.shape[0] - 1), x.clip(0, depth.shape[1] - 1)]
         return inside & (seen < points[:, 2] + 6.0)
-
-
-class _Brow:
-    """What `Skin.brow_line` needs to know."""
-
-    def __init__(self, m: Measures, who: Identity):
-        self.m, self.who = m, who

@@ -49,10 +49,13 @@ def face_square(box: np.ndarray, widen: float = 1.35) -> tuple[np.ndarray, float
 
 def cut_square(image: np.ndarray, centre: np.ndarray, side: float, size: int) -> np.ndarray:
     """A square of a picture, resized; beyond the edge the edge is repeated."""
-    zoom = size / side
-    half = (size - 1) / 2
+    finer = max(1, round(side / size))  # strong reduction happens in two steps, so that nothing flickers
+    zoom, half = finer * size / side, (finer * size - 1) / 2
     matrix = np.array([[zoom, 0, half - zoom * centre[0]], [0, zoom, half - zoom * centre[1]]])
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+    cut = cv2.warpAffine(
+        image, matrix, (finer * size, finer * size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA) if finer > 1 else cut
 
 
 def unit_frames(count: int) -> range:

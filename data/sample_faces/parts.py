@@ -1,6 +1,6 @@
 """The other parts of a person: eyes, teeth, tongue, ears and shoulders, each a grid with a texture."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,10 +26,10 @@ class Part:
     shininess: float = 18.0
     alpha: np.ndarray | None = None  # like the texture, solid above 0
     keep: np.ndarray | None = None  # (R-1, C-1) bool
-    two_sided: bool = False
+    two_sided: np.ndarray | bool = False  # per cell (R-1, C-1)
     strands: bool = False  # shines like hair
     shade: np.ndarray | float = 1.0  # painted-in darkness, per vertex
-    normals: np.ndarray | None = field(default=None)
+    normals: np.ndarray | None = None
 
 
 def _plain(rest: np.ndarray, colour) -> np.ndarray:

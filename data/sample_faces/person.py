@@ -86,7 +86,7 @@ class Person:
         self.rows, self.measures = rows, measures
         self.expressions = Expressions(rest, rows, measures)
         self.lids = self.expressions.lids
-        self.landmarks = Landmarks(self.expressions.shape(np.zeros(len(AU_NAMES))), rows, measures, Skin.brow_line, who)
+        self.landmarks = Landmarks(self.expressions.shape(np.zeros(len(AU_NAMES))), rows, measures, who)
         self.parts = self._parts(rest)
         self._lay_out()
         self.lamps = Lamps(who.light_side, who.light_warmth)
@@ -98,7 +98,7 @@ class Person:
 
     def _parts(self, rest: np.ndarray) -> list[Part]:
         who, rows, m = self.who, self.rows, self.measures
-        rng = np.random.default_rng([who.seed, 5, int(who.name)])
+        rng = np.random.default_rng([who.seed, 5, who.number])
         skin = Skin(who, rest, rows, m)
         keep = np.ones((rest.shape[0] - 1, rest.shape[1] - 1), bool)
         keep &= ~under_hair(who, rest)
@@ -125,11 +125,25 @@ class Person:
             self.first_row[part.name], self.slices[part.name] = row, slice(vertex, vertex + rows * columns)
             cells = grid_triangles(rows, columns, part.keep) + vertex
             triangles.append(cells)
-            two_sided.append(np.full(len(cells), part.two_sided))
+            both = np.broadcast_to(part.two_sided, (rows - 1, columns - 1))
+            two_sided.append(np.repeat(both[part.keep] if part.keep is not None else both.ravel(), 2))
             see_through.append(np.full(len(cells), part.alpha is not None))
             row, vertex = row + rows, vertex + rows * columns
         self.atlas_shape = (row, width)
-        self.texture = np.zeros((row * TEXELS, width * TEXELS, 3), np.float32)
+        alpha = self._paint_atlas()
+        self.atlas_index = (self.coordinates[:, 1] * width + self.coordinates[:, 0]).astype(np.int64)
+        flags = np.concatenate(two_sided), np.concatenate(see_through)
+        self.mesh = _drop_clear(Mesh(np.concatenate(triangles), self.coordinates, *flags, alpha, TEXELS))
+        self.gloss, self.shininess, self.shade = (self._per_vertex(name) for name in ("gloss", "shininess", "shade"))
+        self.follows, self.jaw = self._per_vertex("follows"), self._per_vertex("jaw")
+        self.strands = self._per_vertex("strands") > 0
+        names = ("upper teeth", "lower teeth", "tongue")
+        self.inside_mouth = np.concatenate([np.arange(s.start, s.stop) for s in (self.slices[name] for name in names)])
+
+    def _paint_atlas(self) -> np.ndarray:
+        """Put the textures and the coordinates of the vertices in place; return the alpha image."""
+        height, width = self.atlas_shape
+        self.texture = np.zeros((height * TEXELS, width * TEXELS, 3), np.float32)
         alpha = np.ones(self.texture.shape[:2], np.float32)
         coordinates = []
         for part in self.parts:
@@ -143,21 +157,7 @@ class Person:
             i, j = np.mgrid[0:rows, 0:columns]
             coordinates.append(np.stack([j.ravel(), i.ravel() + top], 1))
         self.coordinates = np.concatenate(coordinates).astype(np.float32)
-        self.atlas_index = (self.coordinates[:, 1] * width + self.coordinates[:, 0]).astype(np.int64)
-        self.mesh = Mesh(
-            np.concatenate(triangles),
-            self.coordinates,
-            np.concatenate(two_sided),
-            np.concatenate(see_through),
-            alpha,
-            TEXELS,
-        )
-        self.mesh = _drop_clear(self.mesh)
-        self.gloss, self.shininess, self.shade = (self._per_vertex(name) for name in ("gloss", "shininess", "shade"))
-        self.follows, self.jaw = self._per_vertex("follows"), self._per_vertex("jaw")
-        self.strands = self._per_vertex("strands") > 0
-        names = ("upper teeth", "lower teeth", "tongue")
-        self.inside_mouth = np.concatenate([np.arange(s.start, s.stop) for s in (self.slices[name] for name in names)])
+        return alpha
 
     def _per_vertex(self, name: str) -> np.ndarray:
         return np.concatenate(
@@ -390,7 +390,7 @@ def _drop_clear(mesh: Mesh) -> Mesh:
 
 def _backdrop(who: Identity, height: int, width: int) -> np.ndarray:
     """A wall out of focus, lighter on the side of the lamp."""
-    rng = np.random.default_rng([who.seed, 3, int(who.name)])
+    rng = np.random.default_rng([who.seed, 3, who.number])
     light, dark = (np.asarray(tone, np.float32) for tone in who.backdrop)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / np.float32(max(height, width))
     share = 0.55 - 0.55 * who.light_side * (x - 0.5) - 0.5 * (y - 0.4)

@@ -28,12 +28,23 @@ def _mix(image: np.ndarray, colour, amount: np.ndarray) -> np.ndarray:
     return image + (np.asarray(colour, np.float32) - image) * amount[..., None]
 
 
+def brow_line(who: Identity, m: Measures, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Middle height and half thickness of a brow at |x|."""
+    t = np.clip((x - 12.0) / 42.0, 0, 1)
+    arch = 4.4 + 1.4 * who.brow_arch - 1.6 * who.masculine
+    middle = m.brow_y + 2.0 - arch * np.sin(np.clip(t * 1.12, 0, 1.2) * np.pi * 0.72) ** 1.2 + 5.0 * step(0.62, 1.05, t)
+    full = (2.2 + 0.45 * who.brow_thickness + 1.1 * who.masculine) * curve(
+        t, [0, 0.12, 0.4, 0.75, 1], [0.75, 1, 1, 0.7, 0.25]
+    )
+    return middle, full
+
+
 class Skin:
     """The texels of the head: where each lies on the face at rest, and the layers painted there."""
 
     def __init__(self, who: Identity, rest: np.ndarray, rows: Rows, m: Measures):
         self.who, self.m, self.rows = who, m, rows
-        self.rng = np.random.default_rng([who.seed, 17, int(who.name)])
+        self.rng = np.random.default_rng([who.seed, 17, who.number])
         place = texel_grid(rest)
         self.x, self.y, self.z = place[..., 0], place[..., 1], place[..., 2]
         self.ax = np.abs(self.x)
@@ -191,25 +202,12 @@ class Skin:
             np.clip(nostril * 1.25, 0, 0.95) * self.front,
         )
 
-    def brow_line(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Middle height and half thickness of a brow at |x|."""
-        m, who = self.m, self.who
-        t = np.clip((x - 12.0) / 42.0, 0, 1)
-        arch = 4.4 + 1.4 * who.brow_arch - 1.6 * who.masculine
-        middle = (
-            m.brow_y + 2.0 - arch * np.sin(np.clip(t * 1.12, 0, 1.2) * np.pi * 0.72) ** 1.2 + 5.0 * step(0.62, 1.05, t)
-        )
-        full = (2.2 + 0.45 * who.brow_thickness + 1.1 * who.masculine) * curve(
-            t, [0, 0.12, 0.4, 0.75, 1], [0.75, 1, 1, 0.7, 0.25]
-        )
-        return middle, full
-
     def _brows(self, image: np.ndarray) -> np.ndarray:
         """Brows of single hairs over a soft ground."""
         who = self.who
         tone = np.asarray(who.hair, np.float32) * 0.55 + 0.002
         tone = np.minimum(tone, np.asarray(who.skin, np.float32) * 0.42)
-        middle, full = self.brow_line(self.ax)
+        middle, full = brow_line(self.who, self.m, self.ax)
         t = np.clip((self.ax - 11.0) / 43.0, -0.1, 1.1)
         within = step(0.0, 0.08, t) * step(1.02, 0.88, t) * self.front
         ground = np.exp(-(np.abs((self.y - middle) / (full * 1.02)) ** 2.6)) * within
@@ -221,7 +219,7 @@ class Skin:
 
     def _brow_hair(self, hairs: np.ndarray, side: int, x: float) -> None:
         t = np.clip((x - 12.0) / 42.0, 0, 1)
-        middle, full = self.brow_line(np.array(x))
+        middle, full = brow_line(self.who, self.m, np.array(x))
         y = float(middle) + self.rng.uniform(-1, 1) * float(full)
         angle = curve(t, [0, 0.15, 0.5, 1], [-1.35, -0.75, -0.15, 0.45]) + self.rng.normal(0, 0.12)
         length = self.rng.uniform(3.0, 5.5) * (1 - 0.3 * t)
