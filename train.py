@@ -11,7 +11,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from data import find_dataset
+from data.images import write_image
 from data.sampler import BadSamples, EndlessSampler, endless_batches
 from engine.checkpoint import Checkpoints, load_networks
 from engine.clock import Clock
@@ -22,11 +25,12 @@ from engine.monitor import Monitor
 from engine.networks import compile_networks, place
 from engine.signals import StopRequest
 from engine.sinks import LogFile, PictureFolder, Sink, TensorBoard, Visdom
-from engine.trainer import Trainer, seed_everything
+from engine.trainer import Trainer, move, seed_everything
 from models import find_family
 from options import Options, options_as_yaml, parse, run_folder
 from util.errors import UserError, run_main
 from util.files import remove_leftovers, write_text
+from util.grid import labelled_grid
 
 log = logging.getLogger(__name__)
 
@@ -59,16 +63,19 @@ def train(opt: Options, processes: Processes) -> int:
     _refuse_to_start_over(folder, opt)
     seed_everything(opt.seed)
     dataset = find_dataset(opt.dataset_mode)(opt, training=True)
-    family = _build_family(opt)
+    family = _build_family(opt, dataset.whole())
     place(family, processes, opt.channels_last)
     trainer = Trainer(
         family, processes, Clock(len(dataset)),
         precision=opt.precision, channels_last=opt.channels_last, on_nan=opt.on_nan, seed=opt.seed,
+        folder=folder,
     )  # fmt: skip
     checkpoints = Checkpoints(folder, keep=opt.keep, options=vars(opt))
     _prepare_folder(folder, opt, processes)
     if opt.continue_train and not checkpoints.resume(trainer):
         log.warning("%s holds no checkpoint yet: starting at step 0", folder)
+    if not trainer.clock.step:
+        _picture("before", family, dataset.whole(), processes, folder)
     if opt.compile:
         compile_networks(family.networks(), family.not_compiled)
     steps = _number_of_steps(opt, len(dataset), family.planned_epochs)
@@ -84,6 +91,7 @@ def train(opt: Options, processes: Processes) -> int:
             _fit(opt, trainer, monitor.timed(batches), steps, monitor, checkpoints, stop)
         finally:
             monitor.close()
+    _picture("after", family, dataset.whole(), processes, folder)
     if stop.signal:
         log.info("stopped at step %d; --continue_train goes on from there", trainer.clock.step)
     return stop.status
@@ -128,7 +136,20 @@ class _Saving:
             self.checkpoints.save(self.trainer, "best", value=value)
 
 
-def _build_family(opt: Options) -> Any:
+def _picture(name: str, family: Any, whole: dict | None, processes: Processes, folder: Path) -> None:
+    """Write what a family makes of a small dataset as a whole."""
+    if whole is None or not processes.is_main:
+        return
+    family.eval()
+    with torch.inference_mode():
+        shown = family.look(move(whole, processes.device, channels_last=False))
+    family.train()
+    if shown:
+        arrays = {title: pictures.float().cpu().numpy() for title, pictures in shown.items()}
+        write_image(folder / f"{name}.png", labelled_grid(arrays, rows=8))
+
+
+def _build_family(opt: Options, whole: dict | None) -> Any:
     family = find_family(opt.model)(opt)
     needed = set(family.networks())
     family.prepare_training(opt)
@@ -136,6 +157,8 @@ def _build_family(opt: Options) -> Any:
     if opt.init_from:
         path = load_networks(family, opt.init_from, needed=needed)
         log.info("starting with the weights of %s", path)
+        if whole is not None:
+            family.begin(whole)
     return family
 
 

@@ -46,6 +46,10 @@ class Dataset(torch.utils.data.Dataset):
         """One sample. Images are float (C, H, W) in [0, 1]; the class docstring lists every key and shape."""
         raise NotImplementedError
 
+    def whole(self) -> dict[str, Any] | None:
+        """A small dataset as one batch, for families that begin with it and look at it; None: it is not small."""
+        return None
+
     def clips(self) -> Iterator[Clip]:
         """What to animate where the command names no pictures or videos of its own: the test split."""
         raise NotImplementedError

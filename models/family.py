@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +30,24 @@ class Layout:
     """What the numbers in file names count: "step", or "epoch", 1 for what the first pass over the data gives."""
     others: tuple["Layout", ...] = ()
     """The layouts of other implementations whose files are read too."""
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """A table with one row per training item that is too large for the device.
+
+    Only the rows of one step are there, in a parameter; the engine brings them in and takes them back.
+    """
+
+    parameter: str
+    """Name of that parameter, (items in a step, width)."""
+    optimizer: str
+    """The optimizer, an Adam, that trains it."""
+    key: str
+    """What holds the numbers of the items in a batch; a training step finds their places in the parameter there."""
+    low: float = 0.0
+    high: float = 1.0
+    """A row starts with even random numbers between these two."""
 
 
 class Family(nn.Module):
@@ -62,16 +81,33 @@ class Family(nn.Module):
         """A network's state dict from a file under our entry names, and the entries that have no place in it."""
         return state, []
 
+    def begin(self, whole: dict[str, Tensor]) -> None:
+        """What is made once from a small dataset as a whole, after the weights of --init_from are there."""
+
+    def look(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Pictures of a small dataset, to compare them before and after training."""
+        return {}
+
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The optimizers by name, with the rates at the start."""
         raise NotImplementedError
+
+    def released_entries(self, content: Any, path: Path) -> Any:
+        """The layout's entries out of a file of another form, e.g. of an older implementation; others as they are."""
+        return content
 
     def rate(self, name: str, clock: Any) -> float:
         """Factor on the starting learning rate of optimizer `name`: a pure function of the clock (util.schedules)."""
         return 1.0
 
+    def row_tables(self) -> dict[str, RowTable]:
+        """Tables with one row per training item that are too large for the device, by name."""
+        return {}
+
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         """Yield (optimizer name or names, {term: weighted loss}) once per update; return {name: image batch} to show.
+
+        A third item, {name: number}, is reported in place of the terms.
 
         What a network computed does not outlive its update: detach it or compute it again.
         """

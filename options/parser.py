@@ -50,6 +50,10 @@ class OptionGroup:
         )
         self._owner.negations |= {f"no_{name[2:]}": name[2:], f"no-{name[2:]}": name[2:]}
 
+    def add_argument_group(self, title: str, description: str | None = None) -> "OptionGroup":
+        """Another titled part of --help."""
+        return self._owner.group(title, description)
+
     def add_alias(self, alias: str, name: str) -> None:
         """Another spelling of a shared option, e.g. add_alias("--data_dir", "--dataroot")."""
         self._owner.add_alias(alias[2:], name[2:])

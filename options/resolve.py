@@ -36,7 +36,11 @@ def run_folder(opt: Options) -> Path:
 
 def options_as_yaml(opt: Options) -> str:
     """The options as YAML that is itself a valid --config."""
-    values = {name: value for name, value in vars(opt).items() if name not in ("config", "print_config")}
+    values = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(opt).items()
+        if name not in ("config", "print_config")
+    }
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
 
@@ -49,6 +53,8 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     """Resolve a command line; None when --help or --print_config has said everything already."""
     first = _first_look(arguments, training)
     files = _option_files(first, training)
+    if training:
+        files = _network_options(first, files) + files
     parser = _build_parser(first, files, training)
     if "-h" in arguments or "--help" in arguments:
         print(parser.format_help())
@@ -86,6 +92,21 @@ def _option_files(first: dict[str, Any], training: bool) -> list[tuple[Path, dic
     if said.get("config"):
         files.append((Path(said["config"]), read_yaml(said["config"])))
     return files
+
+
+def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> list[tuple[Path, dict]]:
+    """Where --init_from names a run: the options of that run which describe the networks, as the family's tests do."""
+    said = [content["init_from"] for _, content in files if content.get("init_from")]
+    start = first["explicit"].get("init_from") or (said[-1] if said else None)
+    if not start:
+        return []
+    place = Path(start)
+    saved = (place if place.is_dir() else place.parent) / "options.yaml"
+    if not saved.is_file():
+        return []
+    networks = OptionParser("", "")
+    find_family(_family_name(first, files)).add_options(networks.group(""), training=False)
+    return [(saved, {key: value for key, value in read_yaml(saved).items() if key in networks.actions})]
 
 
 def _saved_options(said: dict[str, Any], first: dict[str, Any]) -> Path | None:

@@ -1,0 +1,103 @@
+"""Dataset mode `person`: a few pictures of one person, out of a video or a folder, with their landmarks."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from data import landmarks
+from data.base import Clip
+from data.frames import to_tensor
+from data.landmark_driven import LandmarkDriven, add_driving_options, joined
+from data.preparation import thin
+from data.video import open_video
+from util.errors import UserError
+from util.values import integer, text
+
+log = logging.getLogger(__name__)
+
+
+class PersonDataset(LandmarkDriven):
+    """T frames with a face, spread evenly over what --source shows.
+
+    A training item holds `picture` and `landmarks` (3, H, W). `whole` holds all T, and one frame that is not among them
+    where there is one.
+    """
+
+    needs_source = False
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        add_driving_options(parser, training)
+        if training:
+            parser.add_argument("--source", type=text, help="video, folder of pictures or picture of one person")
+            parser.add_argument("--shots", "--finetune_T", type=integer, default=8, help="T: frames to learn from")
+            landmarks.add_options(parser)
+
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
+        self.shots: list[tuple[Tensor, Tensor]] = []
+        if not training:
+            return
+        if not opt.source:
+            raise UserError("--source: whom to learn? Give a video, a folder of pictures or a picture of the person")
+        found = self._find(Path(opt.source), opt.shots)
+        # An epoch goes over all shots; a batch larger than that sees some of them twice.
+        self.repeats = -(-opt.batch_size // (len(found) - 1 or 1))
+        *self.shots, self.target = found if len(found) > 1 else found * 2
+
+    def __len__(self) -> int:
+        return len(self.shots) * self.repeats
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        picture, drawn = self.shots[index % len(self.shots)]
+        return {"picture": picture, "landmarks": drawn}
+
+    def whole(self) -> dict[str, Tensor]:
+        picture, drawn = self.target
+        return joined(self.shots) | {"target": picture[None], "target_landmarks": drawn[None]}
+
+    def clips(self) -> Iterator[Clip]:
+        raise UserError("a personal model has no test split: say what drives it with --driving_video")
+
+    def source_item(self, frames: list[np.ndarray]) -> dict[str, Any]:
+        """Nothing is needed: the model knows its person. A picture gives the proportions for --retarget."""
+        return super().source_item(frames) if frames else {}
+
+    def _find(self, path: Path, shots: int) -> list[tuple[Tensor, Tensor]]:
+        """The shots, then a frame of a pose that is not among them; fewer where there are not so many faces."""
+        if not path.exists():
+            raise UserError(f"--source {path}: there is no such file or folder")
+        with open_video(path) as video:
+            seen: dict[int, tuple[Tensor, Tensor] | None] = {}
+            chosen = [self._face_near(video, wanted, seen) for wanted in thin(len(video), shots)]
+            chosen = sorted({index for index in chosen if index is not None})
+            if not chosen:
+                raise UserError(f"--source {path}: no face in any of its {len(video)} frames; try another --landmarks")
+            target = self._face_near(video, (chosen[0] + chosen[-1]) // 2 + 1, seen, apart_from=chosen)
+        without = [index for index, face in seen.items() if face is None]
+        if without:
+            log.warning("%s: no face in the frames %s; others are taken", path, ", ".join(map(str, sorted(without))))
+        if len(chosen) < shots:
+            log.warning("%s: %d frames with a face, not %d (--shots)", path, len(chosen), shots)
+        return [seen[index] for index in [*chosen, *([target] if target is not None else chosen[:1])]]
+
+    def _face_near(self, video: Any, wanted: int, seen: dict, apart_from: list[int] | None = None) -> int | None:
+        """The frame nearest to a wanted one that has a face and was not taken yet."""
+        taken = set(apart_from if apart_from is not None else [index for index, face in seen.items() if face])
+        for index in sorted(range(len(video)), key=lambda index: abs(index - wanted)):
+            if index in taken:
+                continue
+            if index not in seen:
+                seen[index] = self._look(video[index])
+            if seen[index]:
+                return index
+        return None
+
+    def _look(self, frame: np.ndarray) -> tuple[Tensor, Tensor] | None:
+        picture = self.square(frame)
+        points = self.face(picture)
+        return None if points is None else (to_tensor(picture), self.drawn(points))

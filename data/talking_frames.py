@@ -1,0 +1,93 @@
+"""Frames as talking heads see them: square, with the landmarks of the main face in the square's pixels."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from PIL import Image
+
+from data.faces import Detector, Face
+from util.errors import UserError
+
+FITS = ("squash", "pad", "crop")
+"""How a frame becomes square: its sides change their proportion, or black is added, or the longer side is cut."""
+
+
+def fitted(
+    frame: np.ndarray, points: np.ndarray, size: int, *, fit: str = "squash", points_size: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A frame at `size` squared, and its points (..., 2) there.
+
+    The points are in pixels of the frame squashed to `points_size` squared (default: `size`), as metadata files hold
+    them.
+    """
+    height, width = frame.shape[:2]
+    left, top, right, bottom = box = _window(width, height, fit)
+    picture = Image.fromarray(frame)
+    if fit != "squash":
+        picture = picture.crop(box)
+    extent = np.array([right - left, bottom - top])
+    squashed = points_size or size
+    # One division of whole numbers: where nothing changes, the factor is exactly 1 and the points stay as they are.
+    factor = np.array([width, height]) * size / (extent * squashed)
+    moved = (points * factor - np.array([left, top]) * size / extent).astype(np.float32)
+    return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS)), moved
+
+
+def _window(width: int, height: int, fit: str) -> tuple[int, int, int, int]:
+    """The part of the frame (left, top, right, bottom) that the square shows; it may reach beyond the frame."""
+    if fit == "squash":
+        return 0, 0, width, height
+    side = max(width, height) if fit == "pad" else min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def mirrored(picture: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A picture and its points mirrored left to right, as copies; the points keep their numbers."""
+    turned = points.copy()
+    turned[..., 0] = picture.shape[1] - 1 - turned[..., 0]
+    return np.ascontiguousarray(picture[:, ::-1]), turned
+
+
+def main_face(faces: Sequence[Face]) -> Face | None:
+    """The face whose points span the largest box; None where there is no face."""
+    return max(faces, key=lambda face: points_extent(face.points), default=None)
+
+
+def points_extent(points: np.ndarray) -> float:
+    """The area of the box around some points, in pixels."""
+    width, height = points.max(0) - points.min(0) + 1
+    return float(width * height)
+
+
+def landmarks_of(frames: Iterable[np.ndarray], detector: Detector) -> Iterator[np.ndarray | None]:
+    """The points (68, 2) of each frame's main face, as the frames come; None where there is no face."""
+    batch: list[np.ndarray] = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == detector.batch_size:
+            yield from _points(detector.detect(batch))
+            batch = []
+    if batch:
+        yield from _points(detector.detect(batch))
+
+
+def _points(found: Sequence[Sequence[Face]]) -> Iterator[np.ndarray | None]:
+    for faces in found:
+        face = main_face(faces)
+        yield None if face is None else face.points
+
+
+def without_gaps(points: Iterable[np.ndarray | None], name: str) -> Iterator[np.ndarray]:
+    """The points of a video, lazily: a frame without a face keeps those before it, the first frames those after."""
+    waiting, last = 0, None
+    for found in points:
+        if found is None and last is None:
+            waiting += 1
+            continue
+        last = last if found is None else found
+        for _ in range(waiting + 1):
+            yield last
+        waiting = 0
+    if last is None:
+        raise UserError(f"{name}: no face in any of its {waiting} frames; try another --landmarks or --face_detector")

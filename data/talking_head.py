@@ -1,0 +1,135 @@
+"""Dataset mode `talking_head`: T + 1 frames of a video with their landmarks, one of them to be made from the others."""
+
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from data.base import Clip
+from data.frames import to_tensor
+from data.images import read_image
+from data.landmark_driven import LandmarkDriven, add_driving_options, joined
+from data.landmark_files import FrameLandmarks, find_landmark_file, read_frame_landmarks
+from data.talking_frames import fitted, mirrored
+from util.errors import UserError
+from util.values import integer
+
+log = logging.getLogger(__name__)
+
+TEST_FPS = Fraction(5)
+"""Sampled frames are far apart in time; their results are shown slowly."""
+
+
+class TalkingHeadDataset(LandmarkDriven):
+    """Folders <person>/<video>/ of frames with metadata.npz (or metadata.pkl), below train/ and test/ if there are.
+
+    A training item holds `video` (its number), `pictures` and `landmarks` (T, 3, H, W), `target` and
+    `target_landmarks` (3, H, W); the target is never among the pictures. A test clip is embedded from T frames spread
+    over a video and driven by the others: `image` and `landmarks` (3, H, W) in each driving item.
+    """
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        parser.add_argument("--shots", "--metatrain_T", type=integer, default=8, help="T: frames that show the person")
+        add_driving_options(parser, training)
+        if training:
+            parser.add_switch("--random_flip", default=True, help="mirror half of the frames")
+
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
+        self.shots = opt.shots
+        self.random_flip = training and opt.random_flip
+        self.folder, self.videos = find_videos(Path(opt.dataroot), training)
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        video = self.folder / self.videos[index]
+        known = read_frame_landmarks(find_landmark_file(video))
+        chosen = [self._frame(video, known, frame) for frame in choose_frames(len(known.names), self.shots)]
+        (target, target_landmarks), *others = chosen
+        return {"video": index, "target": target, "target_landmarks": target_landmarks} | joined(others)
+
+    def _frame(self, video: Path, known: FrameLandmarks, index: int, flip: bool = True) -> tuple[Tensor, Tensor]:
+        """A frame and its landmark picture."""
+        frame = read_image(video / known.names[index])
+        picture, points = fitted(frame, known.points[index], self.size, fit=self.fit, points_size=known.size)
+        if flip and self.random_flip and random.random() > 0.5:
+            picture, points = mirrored(picture, points)
+        return to_tensor(picture), self.drawn(points)
+
+    def clips(self) -> Iterator[Clip]:
+        """Every test video: its person from T of its frames, moved by the landmarks of the others."""
+        for name in self.videos:
+            known = read_frame_landmarks(find_landmark_file(self.folder / name))
+            frames = range(len(known.names))
+            shown = {round(i * (len(frames) - 1) / max(self.shots - 1, 1)) for i in range(self.shots)}
+            held_out = [index for index in frames if index not in shown] or list(frames)
+            source = joined([self._frame(self.folder / name, known, index, flip=False) for index in sorted(shown)])
+            driving = HeldOut(self, self.folder / name, known, held_out)
+            yield Clip(name.replace("/", "_"), source, driving, TEST_FPS, length=len(held_out))
+
+
+class HeldOut:
+    """The frames of a test video that were not shown, as driving items."""
+
+    def __init__(self, dataset: TalkingHeadDataset, video: Path, known: FrameLandmarks, frames: Sequence[int]):
+        self.dataset, self.video, self.known, self.frames = dataset, video, known, frames
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for index in self.frames:
+            picture, landmarks = self.dataset._frame(self.video, self.known, index, flip=False)
+            yield {"image": picture, "landmarks": landmarks}
+
+
+def choose_frames(count: int, shots: int) -> list[int]:
+    """A target and T other frames of `count`, at random; where there are too few, others come again, the target not."""
+    if count < 2:
+        raise UserError(f"a video with {count} frames with a face can't be trained on; 2 are needed")
+    target, *others = random.sample(range(count), min(shots + 1, count))
+    chosen = list(others)
+    while len(chosen) < shots:
+        chosen += random.sample(others, min(shots - len(chosen), len(others)))
+    return [target, *chosen]
+
+
+def find_videos(root: Path, training: bool) -> tuple[Path, list[str]]:
+    """The folder of the split and the sorted names <person>/<video> of those with faces in two frames or more."""
+    if not root.is_dir():
+        raise UserError(f"--dataroot {root}: there is no such folder; it should hold <person>/<video>/<frames>")
+    folder = root
+    if (root / "train").is_dir():
+        folder = root / ("train" if training else "test")
+    if not training and folder.name != "test":
+        raise UserError(f"--dataroot {root}: there is no train/ and test/; persons to test are kept apart, in test/")
+    names = sorted(f"{person.name}/{video.name}" for person in _folders(folder) for video in _folders(person))
+    with ThreadPoolExecutor(16) as pool:
+        usable = list(pool.map(lambda name: _has_faces(folder / name), names))
+    kept = [name for name, good in zip(names, usable, strict=True) if good]
+    left_out = [name for name, good in zip(names, usable, strict=True) if not good]
+    if left_out:
+        log.warning(
+            "%s: %d of %d videos are left out: no landmarks, or faces in fewer than two frames: %s%s",
+            folder, len(left_out), len(names), ", ".join(left_out[:5]), " ..." if len(left_out) > 5 else "",
+        )  # fmt: skip
+    if not kept:
+        raise UserError(
+            f"--dataroot {root}: no videos with landmarks in {folder}; it should hold <person>/<video>/<frames>, and "
+            "script/extract_landmarks.py --root writes the metadata.npz of each video"
+        )
+    return folder, kept
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
+def _has_faces(video: Path) -> bool:
+    path = find_landmark_file(video)
+    return path is not None and len(read_frame_landmarks(path).names) > 1

@@ -1,0 +1,180 @@
+"""Tables with one row per training item: kept on the host, a few rows at a time on the device.
+
+Adam without first moment leaves a row without gradient where it is and lets its second moment decay. The rows of a
+step, with their moments decayed to the present, therefore are trained exactly as they would be within the whole table.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.distributed import Processes
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""Adam's names of its moments, in the order of its betas."""
+
+
+class Declared(Protocol):
+    """What a family says about a table (models.family.RowTable is one)."""
+
+    parameter: str
+    optimizer: str
+    key: str
+    low: float
+    high: float
+
+
+class HostTable:
+    """Rows with Adam's moments in memory-mapped files; a row that was never written has random numbers of its own.
+
+    The files are sparse: rows that were never written take neither memory nor disk.
+    """
+
+    def __init__(self, folder: Path, count: int, width: int, decays: dict[str, float], declared: Declared, seed: int):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.decays, self._declared, self._seed = decays, declared, seed
+        self._arrays = {
+            name: np.memmap(folder / f"{name}.float32", np.float32, "w+", shape=(count, width))
+            for name in ("value", *decays)
+        }
+        self._updates = np.memmap(folder / "updates.int64", np.int64, "w+", shape=(count,))
+        self._written = np.zeros(count, bool)
+
+    def read(self, rows: np.ndarray, now: int) -> dict[str, np.ndarray]:
+        """Values and moments of some rows as they are after `now` updates of the whole table."""
+        found = {name: array[rows] for name, array in self._arrays.items()}
+        for place in np.flatnonzero(~self._written[rows]):
+            found["value"][place] = self._start(int(rows[place]), found["value"].shape[1])
+        gap = (now - self._updates[rows])[:, None]
+        for name, decay in self.decays.items():
+            found[name] = (found[name] * np.float64(decay) ** gap).astype(np.float32)
+        return found
+
+    def write(self, rows: np.ndarray, arrays: dict[str, np.ndarray], now: int) -> None:
+        """Store rows as they are after `now` updates."""
+        for name, array in arrays.items():
+            self._arrays[name][rows] = array
+        self._updates[rows] = now
+        self._written[rows] = True
+
+    def _start(self, row: int, width: int) -> np.ndarray:
+        return np.random.default_rng((self._seed, row)).uniform(self._declared.low, self._declared.high, width)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The rows that were ever written."""
+        rows = np.flatnonzero(self._written)
+        every = len(rows) == len(self._written)
+        arrays = {**self._arrays, "updates": self._updates}
+        # Where all rows were written, the mapped file is saved as it is, without a copy in memory.
+        return {"rows": torch.from_numpy(rows)} | {
+            name: torch.from_numpy(array if every else array[rows]) for name, array in arrays.items()
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from a state_dict."""
+        rows = state["rows"].numpy()
+        self._written[:] = False
+        self._written[rows] = True
+        for name, array in {**self._arrays, "updates": self._updates}.items():
+            array[rows] = state[name].numpy()
+
+
+class StepRows:
+    """Brings the rows of a step into the parameter that stands for them, and takes them back when it is done.
+
+    Only the main process holds the table; the others are sent the rows, which are few.
+    """
+
+    def __init__(
+        self,
+        declared: Declared,
+        parameter: torch.nn.Parameter,
+        optimizer: torch.optim.Optimizer,
+        processes: Processes,
+        *,
+        count: int,
+        folder: Path,
+        seed: int,
+    ):
+        self.declared, self.parameter, self.optimizer, self.processes = declared, parameter, optimizer, processes
+        self._settings = {"folder": folder, "count": count, "seed": seed}
+        betas = _betas(optimizer, parameter, declared)
+        self._decays = {name: beta for name, beta in zip(MOMENTS, betas, strict=True) if beta}
+        self._rows: np.ndarray = np.zeros(0, np.int64)
+
+    @cached_property
+    def table(self) -> HostTable:
+        """The whole table; made when it is first needed, on the main process."""
+        return HostTable(**self._settings, width=self.parameter.shape[1], decays=self._decays, declared=self.declared)
+
+    def bring(self, micro_batches: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The micro-batches with places in the parameter instead of numbers of items."""
+        own = torch.cat([batch[self.declared.key] for batch in micro_batches])
+        rows, places = self.processes.gather(own).unique(return_inverse=True)
+        if len(rows) > len(self.parameter):
+            raise RuntimeError(
+                f"{len(rows)} rows in a step; {self.declared.parameter} has {len(self.parameter)} places"
+            )
+        self._rows = rows.numpy()
+        self._fill()
+        mine = places.view(self.processes.world, -1)[self.processes.rank]
+        parts = mine.split([len(batch[self.declared.key]) for batch in micro_batches])
+        return [batch | {self.declared.key: part} for batch, part in zip(micro_batches, parts, strict=True)]
+
+    def _fill(self) -> None:
+        found = self.table.read(self._rows, self._updates()) if self.processes.is_main else {}
+        for name, tensor in self._device_tensors().items():
+            tensor.zero_()
+            if found:
+                tensor[: len(self._rows)].copy_(torch.from_numpy(found[name]))
+            self.processes.share([tensor])
+
+    def take_back(self) -> None:
+        """Store the rows of the step that has been done."""
+        if self.processes.is_main:
+            kept = {name: tensor[: len(self._rows)].cpu().numpy() for name, tensor in self._device_tensors().items()}
+            self.table.write(self._rows, kept, self._updates())
+
+    def _device_tensors(self) -> dict[str, Tensor]:
+        state = self._state()
+        return {"value": self.parameter.data} | {name: state[name] for name in self._decays}
+
+    def _updates(self) -> int:
+        return int(self._state()["step"])
+
+    def _state(self) -> dict[str, Tensor]:
+        """Adam's state of the parameter, as Adam itself would begin it."""
+        state = self.optimizer.state[self.parameter]
+        if not state:
+            state["step"] = torch.zeros(())
+            state |= {name: torch.zeros_like(self.parameter) for name in MOMENTS}
+        return state
+
+
+def build_rows(
+    family: Any, optimizers: dict[str, torch.optim.Optimizer], processes: Processes, *, folder: Path, **settings: int
+) -> dict[str, StepRows]:
+    """What brings the rows of each table that a family declares."""
+    return {
+        name: StepRows(
+            declared,
+            family.get_parameter(declared.parameter),
+            optimizers[declared.optimizer],
+            processes,
+            folder=folder / name,
+            **settings,
+        )
+        for name, declared in family.row_tables().items()
+    }
+
+
+def _betas(optimizer: torch.optim.Optimizer, parameter: torch.nn.Parameter, declared: Declared) -> Iterator[float]:
+    groups = [group for group in optimizer.param_groups if any(p is parameter for p in group["params"])]
+    if not isinstance(optimizer, torch.optim.Adam) or not groups or groups[0]["weight_decay"] or groups[0]["amsgrad"]:
+        raise ValueError(f"{declared.parameter} must belong to the optimizer {declared.optimizer}, a plain Adam")
+    return groups[0]["betas"]

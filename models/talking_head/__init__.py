@@ -1,0 +1,1 @@
+"""Few-shot talking heads: a person's face from a few pictures, moved by landmarks."""

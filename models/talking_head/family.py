@@ -1,0 +1,134 @@
+"""Few-shot adversarial learning of talking heads: a person's face from a few pictures, moved by landmarks."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.family import Family, Layout, RowTable
+from models.parts.vgg import caffe_vgg, vgg19
+from models.talking_head.losses import Content, Objective, Pixels, joint_updates, separate_updates
+from models.talking_head.networks import BatchRows, Discriminator, Embedder, Generator, pair
+from models.talking_head.options import TAPS, add_network_options, add_training_options
+from models.talking_head.released import released_entries
+from util.values import number
+
+
+class TalkingHead(Family):
+    """Meta-learning: embed a person from T frames, generate from landmarks, be judged against the person's row.
+
+    Training batches hold `video` (B,), `pictures` and `landmarks` (B, T, 3, H, W), `target` and `target_landmarks`
+    (B, 3, H, W). A source holds `pictures` and `landmarks` (1, T, 3, H, W); a driving item holds `landmarks`.
+    """
+
+    layout = Layout(
+        pattern="{which}-talking-head.pth",
+        entries={"embedder": "embedder", "generator": "generator", "discriminator": "discriminator"},
+    )
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        add_network_options(parser)
+        if training:
+            add_training_options(parser)
+            parser.add_argument("--weight_matching", "--mch_loss_weight", type=number, default=80.0,
+                help="weight of the distance between embeddings and their video's row")  # fmt: skip
+            parser.add_argument("--start_scale", type=number, default=1.0,
+                help="factor on the discriminator's first rows, w0 and b; at 1 scores start near 450")  # fmt: skip
+        parser.add_alias("--metatrain_batch_size", "--batch_size")
+        parser.add_alias("--max_epoch", "--epochs")
+        parser.set_defaults(dataset_mode="talking_head", batch_size=3, epochs=50, save_every=5000)
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        self.embedder = build_embedder(opt)
+        self.generator = build_generator(opt, personal=False)
+        self.range = picture_range(opt)
+
+    def prepare_training(self, opt: Any) -> None:
+        rows = BatchRows(opt.batch_size, opt.embedding_dim)
+        self.discriminator = build_discriminator(opt, rows)
+        with torch.no_grad():
+            self.discriminator.w0 *= opt.start_scale
+            self.discriminator.b *= opt.start_scale
+        self.row_start = opt.start_scale
+        self.objective = Objective(build_content(opt), opt.weight_feature_matching, opt.weight_matching)
+        self.updates = separate_updates if opt.separate_updates else joint_updates
+        self.adam = partial(torch.optim.Adam, betas=tuple(opt.adam_betas))
+        self.rates = {"animator": opt.lr, "discriminator": opt.lr_discriminator}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        animator = [*self.embedder.parameters(), *self.generator.parameters()]
+        return {
+            "animator": self.adam(animator, self.rates["animator"]),
+            "discriminator": self.adam(self.discriminator.parameters(), self.rates["discriminator"]),
+        }
+
+    def row_tables(self) -> dict[str, RowTable]:
+        return {"videos": RowTable("discriminator.embedding.weight", "discriminator", "video", high=self.row_start)}
+
+    def released_entries(self, content: Any, path: Path) -> Any:
+        return released_entries(content, path)
+
+    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+        target, landmarks, video = batch["target"], batch["target_landmarks"], batch["video"]
+        embeddings = self.embed(batch["pictures"], batch["landmarks"])
+        generated = self.generator(self.range * landmarks, self.generator.style(embeddings.mean(1)))
+
+        def judge(picture: Tensor):
+            return self.discriminator(self.range * pair(picture, landmarks), video)
+
+        yield from self.updates(self.objective, judge, target, generated, embeddings)
+        return {"x_t": target, "y_t": landmarks, "x_hat": generated.detach(), "x_1": batch["pictures"][:, 0]}
+
+    def embed(self, pictures: Tensor, landmarks: Tensor) -> Tensor:
+        """The embedding of every frame: (B, T, 3, H, W) twice to (B, T, dim)."""
+        pairs = pair(pictures.flatten(0, 1), landmarks.flatten(0, 1))
+        return self.embedder(self.range * pairs).unflatten(0, pictures.shape[:2])
+
+    def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
+        embeddings = self.embed(source["pictures"], source["landmarks"])
+        return {"style": self.generator.style(embeddings.mean(1))}
+
+    def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        return self.generator(self.range * driving["landmarks"], state["style"]), state
+
+
+def build_embedder(opt: Any) -> Embedder:
+    """The embedder that the options describe."""
+    return Embedder(opt.embedder_layers, opt.embedding_dim, opt.image_size, opt.pooling)
+
+
+def build_generator(opt: Any, personal: bool) -> Generator:
+    """The generator that the options describe, of any person or of one."""
+    return Generator(
+        opt.generator_layers, opt.embedding_dim, opt.image_size, upsample=opt.upsample_mode, personal=personal
+    )
+
+
+def build_discriminator(opt: Any, rows: BatchRows | None) -> Discriminator:
+    """The discriminator that the options describe, of many videos or of one person."""
+    return Discriminator(opt.discriminator_layers, opt.embedding_dim, opt.image_size, rows=rows, pooling=opt.pooling)
+
+
+def build_content(opt: Any) -> Content:
+    """The comparison of pictures that the options describe."""
+    if opt.content == "pixels":
+        return Content({"pixels": Pixels()}, {"pixels": opt.weight_pixels})
+    taps, networks = TAPS[opt.content_maps], {}
+    if opt.weight_vgg19:
+        caffe = opt.vgg19_kind == "caffe"
+        networks["vgg19"] = (
+            caffe_vgg("vgg19", opt.vgg19, taps["vgg19"]) if caffe else vgg19(opt.vgg19, taps=taps["vgg19"])
+        )
+    if opt.weight_vggface:
+        networks["vggface"] = caffe_vgg("vggface", opt.vggface, taps["vggface"])
+    return Content(networks, {"vgg19": opt.weight_vgg19, "vggface": opt.weight_vggface})
+
+
+def picture_range(opt: Any) -> float:
+    """What white is for the networks."""
+    return 1.0 if opt.input_normalize else 255.0

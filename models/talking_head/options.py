@@ -1,0 +1,73 @@
+"""The options of talking heads, with the original's names as aliases."""
+
+from typing import Any
+
+from models.parts.vgg import RELU_1_TO_5
+from models.talking_head.layers import body
+from models.talking_head.networks import POOLINGS
+from util.values import integer, list_of, number, one_of, text
+
+GENERATOR = (
+    "D 64 9 2, I, D 128 3 2, I, D 256 3 2, I, A, D 512 3 2, I, BA 512 3, BA 512 3, BA 512 3, BA 512 3, BA 512 3, "
+    "U 256 3 2, U 128 3 2, A 8, U 64 3 2, U 3 3 2"
+)
+EMBEDDER = "D 64 3 2, D 128 3 2, D 256 3 2, A, D 512 3 2, D 512 3 2, D 512 3 2"
+DISCRIMINATOR = f"{EMBEDDER}, B 512 3"
+
+TAPS = {
+    "original": {"vgg19": (1, 6, 11, 20, 28), "vggface": (1, 6, 11, 18, 24)},
+    "before_relu": {"vgg19": (0, 5, 10, 19, 28), "vggface": (0, 5, 10, 17, 24)},
+    "after_relu": {"vgg19": RELU_1_TO_5, "vggface": (1, 6, 11, 18, 25)},
+}
+"""The maps that are compared: of conv1_1, 2_1, 3_1, 4_1 and 5_1, before or after their ReLU. The original meant
+"before", but in its code the ReLU overwrites the first four."""
+
+
+def add_network_options(parser: Any) -> None:
+    """Sizes of the networks."""
+    add = parser.add_argument
+    add("--generator_layers", "--G_config", type=body, default=body(GENERATOR), metavar="LAYERS",
+        help='body of the generator, e.g. "D 64 9 2, I, BA 64 3, U 3 3 2"; docs/talking_head.md explains')  # fmt: skip
+    add("--embedder_layers", "--E_config", type=body, default=body(EMBEDDER), metavar="LAYERS",
+        help="body of the embedder")  # fmt: skip
+    add("--discriminator_layers", "--V_config", type=body, default=body(DISCRIMINATOR), metavar="LAYERS",
+        help="body of the discriminator")  # fmt: skip
+    add("--image_size", "--input_size", type=integer, default=256, help="side of all pictures")
+    add("--embedding_dim", type=integer, default=512, help="length of an embedding; what embedder_layers end with")
+    add("--upsample_mode", type=one_of("bilinear", "nearest", "bicubic"), default="bilinear", help="in the U layers")
+    add("--pooling", type=one_of(*POOLINGS), default="max",
+        help="how embedder and discriminator turn maps to vectors; max: the original, sum: the paper")  # fmt: skip
+    parser.add_switch("--input_normalize", default=True,
+        help="the networks see pictures in [0, 1]; no: in [0, 255], for weights trained so")  # fmt: skip
+
+
+def add_training_options(parser: Any) -> None:
+    """Losses and rates that meta-training and finetuning share."""
+    add = parser.add_argument
+    add("--lr", "--lr_EG", type=number, default=5e-5, help="learning rate of embedder and generator")
+    add("--lr_discriminator", "--lr_D", type=number, default=2e-4, help="learning rate of the discriminator")
+    add("--adam_betas", type=list_of(number, 2), default=[0.0, 0.999], help="Adam's averaging, of all networks")
+    parser.add_switch("--separate_updates",
+        help="each network on its own loss, as in the paper; no: the original's joint backward")  # fmt: skip
+    add("--weight_feature_matching", "--fm_loss_weight", type=number, default=10.0,
+        help="weight of the difference in the discriminator's maps")  # fmt: skip
+    _add_content_options(parser)
+
+
+def _add_content_options(parser: Any) -> None:
+    add = parser.add_argument
+    add("--content", type=one_of("vgg", "pixels"), default="vgg",
+        help="compare pictures by VGG networks, or by themselves (no weights needed, worse pictures)")  # fmt: skip
+    add("--weight_pixels", type=number, default=10.0, help="weight of the difference of pixels (--content=pixels)")
+    add("--weight_vgg19", "--vgg19_loss_weight", type=number, default=1e-2, help="weight of VGG-19's maps")
+    add(
+        "--weight_vggface", "--vggface_loss_weight", type=number, default=2e-3, help="weight of VGGFace's maps; 0: none"
+    )
+    add("--vgg19", "--vgg19_weight_file", type=text,
+        help="weights of VGG-19; default: dataset/vgg19_caffe.pth, or torchvision's cache")  # fmt: skip
+    add("--vggface", "--vggface_weight_file", type=text, help="weights of VGGFace; default: dataset/vggface_caffe.pth")
+    add("--vgg19_kind", type=one_of("caffe", "torchvision"), default="caffe",
+        help="whose VGG-19: Caffe's of the original (BGR of 0-255 less a mean; maps of 100s), or torchvision's, whose "
+        "maps are of about 1, so that --weight_vgg19 should be about 1.5")  # fmt: skip
+    add("--content_maps", type=one_of(*TAPS), default="original",
+        help="maps before or after ReLU; original: all but conv5_1 after")  # fmt: skip

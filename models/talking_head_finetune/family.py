@@ -1,0 +1,108 @@
+"""Few-shot talking heads, second stage: generator and discriminator tuned to the pictures of one person."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.family import Family
+from models.talking_head.family import (
+    TalkingHead,
+    build_content,
+    build_discriminator,
+    build_embedder,
+    build_generator,
+    picture_range,
+)
+from models.talking_head.losses import Objective, joint_updates, separate_updates
+from models.talking_head.networks import BatchRows, pair
+from models.talking_head.options import add_network_options, add_training_options
+from models.talking_head.released import released_entries
+from util.errors import UserError
+
+
+class TalkingHeadFinetune(Family):
+    """One person's talking head: starts with meta-trained networks, which it makes personal from T pictures.
+
+    Training batches hold `picture` and `landmarks` (B, 3, H, W), driving items `landmarks`; `begin` and `look` read the
+    person's whole set: `pictures` and `landmarks` (T, 3, H, W), `target` and `target_landmarks` (1, 3, H, W).
+    """
+
+    layout = TalkingHead.layout
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        add_network_options(parser)
+        if training:
+            add_training_options(parser)
+        parser.add_alias("--finetune_batch_size", "--batch_size")
+        parser.add_alias("--finetune_epoch", "--epochs")
+        parser.set_defaults(dataset_mode="person", batch_size=2, epochs=150, pictures_every=0)
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        # Before training begins these are networks of the first stage, to be loaded with its weights.
+        self.impersonal = bool(getattr(opt, "init_from", None))
+        self.generator = build_generator(opt, personal=not self.impersonal)
+        if self.impersonal:
+            self.embedder = build_embedder(opt)
+        self.range = picture_range(opt)
+
+    def prepare_training(self, opt: Any) -> None:
+        if not (self.impersonal or opt.continue_train):
+            raise UserError("--init_from: a personal model begins with a meta-trained one; name its run or its file")
+        rows = BatchRows(1, opt.embedding_dim) if self.impersonal else None
+        self.discriminator = build_discriminator(opt, rows)
+        self.objective = Objective(build_content(opt), opt.weight_feature_matching)
+        self.updates = separate_updates if opt.separate_updates else joint_updates
+        self.adam = partial(torch.optim.Adam, betas=tuple(opt.adam_betas))
+        self.rates = {"animator": opt.lr, "discriminator": opt.lr_discriminator}
+
+    def released_entries(self, content: Any, path: Path) -> Any:
+        return released_entries(content, path)
+
+    @torch.no_grad()
+    def begin(self, whole: dict[str, Tensor]) -> None:
+        """Make the networks those of the person in the pictures; the embedder has done its work then."""
+        self.embedder.eval()
+        pairs = pair(whole["pictures"], whole["landmarks"])
+        embedding = self.embedder(self.range * pairs).mean(0, keepdim=True)
+        self.generator.personalise(embedding)
+        self.discriminator.personalise(embedding)
+        self.impersonal = False
+        del self.embedder
+
+    def look(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The person in the target's pose, beside the pictures that were given."""
+        made = self.generator(self.range * whole["target_landmarks"], self.generator.adain)
+        return {
+            "given": whole["pictures"],
+            "landmarks": whole["target_landmarks"],
+            "target": whole["target"],
+            "generated": made,
+        }
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {
+            "animator": self.adam(self.generator.parameters(), self.rates["animator"]),
+            "discriminator": self.adam(self.discriminator.parameters(), self.rates["discriminator"]),
+        }
+
+    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+        picture, landmarks = batch["picture"], batch["landmarks"]
+        generated = self.generator(self.range * landmarks, self.generator.adain)
+
+        def judge(picture: Tensor):
+            return self.discriminator(self.range * pair(picture, landmarks))
+
+        yield from self.updates(self.objective, judge, picture, generated, None)
+        return {"x": picture, "y": landmarks, "x_hat": generated.detach()}
+
+    def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
+        return {"style": self.generator.adain}
+
+    def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        return self.generator(self.range * driving["landmarks"], state["style"]), state
