@@ -1,6 +1,6 @@
 """Edge-guided face animation: global flow, local attention, one frame after the other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,16 @@ from models.face.losses import (
     Perceptual,
     Regularisation,
 )
-from models.face.networks import FLOW_DEPTH, Discriminator, Frame, Generator, Guides, frames, initialise
+from models.face.networks import (
+    FLOW_DEPTH,
+    Discriminator,
+    Frame,
+    Generator,
+    Guides,
+    frames,
+    initialise,
+    with_right_vectors,
+)
 from models.face.options import add_network_options, add_training_options, patch_sizes
 from models.face.pictures import Shown, training_pictures
 from models.face.structure import as_maps, structure_channels
@@ -67,6 +76,8 @@ class FaceAnimation(Family):
         self.multiple = 2 ** max(opt.layers, FLOW_DEPTH)
 
     def prepare_training(self, opt: Any) -> None:
+        if opt.max_frames_per_gpu < opt.frames_D_V:
+            raise UserError(f"--frames_D_V {opt.frames_D_V}: so many frames need --max_frames_per_gpu={opt.frames_D_V}")
         initialise(self.generator, opt.init_type)
         critic = partial(
             Discriminator,
@@ -88,6 +99,9 @@ class FaceAnimation(Family):
     def critics(self) -> dict[str, Discriminator]:
         """The discriminators by the name of what they judge."""
         return {"gen": self.discriminator, "gen_v": self.video_discriminator}
+
+    def adopt(self, network: str, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
+        return with_right_vectors(state)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         critics = [parameter for critic in self.critics().values() for parameter in critic.parameters()]

@@ -341,6 +341,20 @@ def _conv(normalised: bool, *arguments: int, **settings: int) -> nn.Module:
     return spectral_norm(conv) if normalised else conv
 
 
+def with_right_vectors(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """A state dict whose spectral norms may be of the oldest form: the normalised weight in place of `weight_v`.
+
+    Also the entries that are left out because they follow from others.
+    """
+    stems = [name.removesuffix("_orig") for name in state if name.endswith("weight_orig")]
+    derived = [stem for stem in stems if stem in state]
+    complete = {name: value for name, value in state.items() if name not in derived}
+    for stem in (stem for stem in stems if f"{stem}_v" not in state):
+        vector = state[f"{stem}_orig"].flatten(1).T @ state[f"{stem}_u"]
+        complete[f"{stem}_v"] = vector / vector.norm().clamp(min=1e-12)
+    return complete, derived
+
+
 def initialise(network: nn.Module, kind: str, gain: float = 0.02) -> None:
     """The weights at the start: `kind` for those of convolutions, zero for their biases."""
     fillers = {

@@ -1,0 +1,388 @@
+"""Structure maps and the dataset mode `face`: drawing, edges, caching, pairing, clips, retargeting."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from data.edge_cache import EdgeCache
+from data.edges import canny
+from data.face import FaceDataset
+from data.face_outputs import FaceOutputs
+from data.face_sequences import choose_frames, clip_length
+from data.faces import Face
+from data.images import read_image, write_image
+from data.retarget import Retarget, similarity
+from data.sampler import BadSamples, EndlessSampler, endless_batches
+from data.structure import CURVES, distance_maps, structure_maps
+from data.video import open_video
+from options import parse
+from util.errors import UserError
+
+SIDE = 64
+SIZE = (96, 112)
+
+
+def face_points(shift: float = 0.0, opening: float = 4.0) -> np.ndarray:
+    """68 points of a plain frontal face in a picture of SIZE; `opening` is the mouth's."""
+    turn = np.linspace(0, np.pi, 17)
+    jaw = np.stack([56 - 34 * np.cos(turn), 40 + 44 * np.sin(turn)], 1)
+    brows = [np.stack([x + np.linspace(0, 18, 5), 32 - 3 * np.sin(np.linspace(0, np.pi, 5))], 1) for x in (28, 66)]
+    nose = [(56, 38), (56, 44), (56, 50), (56, 56), (50, 58), (53, 60), (56, 61), (59, 60), (62, 58)]
+    eye = np.array([(0, 0), (3, -3), (9, -3), (12, 0), (9, 2), (3, 2)])
+    turn = np.linspace(np.pi, -np.pi, 13)[:12]
+    lips = np.stack([56 + 14 * np.cos(turn), 70 - (3 + opening) * np.sin(turn)], 1)
+    turn = np.linspace(np.pi, -np.pi, 9)[:8]
+    inner = np.stack([56 + 9 * np.cos(turn), 70 - opening * np.sin(turn)], 1)
+    parts = [jaw, *brows, nose, eye + (30, 41), eye + (70, 41), lips, inner]
+    return np.concatenate(parts) + (shift, 0)
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    noise = np.random.RandomState(seed).randint(0, 256, (*SIZE, 3)).astype(np.uint8)
+    return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two training sequences of 8 frames, and a test sequence of 5."""
+    for phase, name, count in (("train", "a", 8), ("train", "b", 8), ("test", "c", 5)):
+        for number in range(count):
+            write_image(tmp_path / f"{phase}_data" / name / f"{number:05d}.png", picture(number))
+            write_points(tmp_path / f"{phase}_keypoints" / name / f"{number:05d}.txt", face_points(number))
+    return tmp_path
+
+
+def write_points(path: Path, points: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{x},{y}\n" for x, y in points.astype(int)))
+
+
+def dataset(root: Path, *words: str, training: bool = True) -> FaceDataset:
+    settings = ["--n_frames_total=6", "--max_frames_per_gpu=3"] if training else []
+    opt = parse(["--model=face", f"--dataroot={root}", f"--load_size={SIDE}", *settings, *words], training)
+    return FaceDataset(opt, training)
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+def test_distances_are_those_of_a_search_through_the_whole_map():
+    draw = np.random.RandomState(0)
+    curve = np.sort(draw.randint(0, len(CURVES) - 1, 60))
+    rows, columns = draw.randint(10, 50, (2, 60))
+    found = np.empty((len(CURVES), SIDE, SIDE), np.uint8)
+    distance_maps(curve, rows, columns, found)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    for number in range(len(CURVES) - 1):
+        own = curve == number
+        distances = np.abs(y[..., None] - rows[own]) + np.abs(x[..., None] - columns[own])
+        assert (found[number] == distances.min(2) // 3).all()
+    assert (found[-1] == 255).all(), "a curve without a pixel is far from everywhere"
+
+
+def test_frames_are_drawn_alike_alone_and_together():
+    points = np.stack([face_points(shift) for shift in (0, 3, 7)])
+    together = structure_maps(points, SIZE, SIDE)
+    for index, own in enumerate(points):
+        assert (structure_maps(own[None], SIZE, SIDE)[0] == together[index]).all()
+
+
+def test_channels_follow_from_the_switches():
+    points = face_points()[None]
+    whole, bare = structure_maps(points, SIZE, SIDE), structure_maps(points, SIZE, SIDE, distances=False)
+    assert whole.shape == (1, 16, SIDE, SIDE) and bare.shape == (1, 2, SIDE, SIDE)
+    assert (whole[:, [0, 15]] == bare).all()
+    assert set(np.unique(whole[:, 0])) == {0, 255} and set(np.unique(whole[:, 15])) == set(range(7))
+
+
+def test_points_outside_of_the_picture_are_drawn_on_its_rim():
+    maps = structure_maps(face_points(shift=40)[None], SIZE, SIDE)
+    assert maps[0, 0, :, -1].any()
+
+
+def test_background_edges_are_where_no_face_is():
+    everywhere = np.ones((SIDE, SIDE), bool)
+    maps = structure_maps(face_points()[None], SIZE, SIDE, [everywhere])[0]
+    curves = structure_maps(face_points()[None], SIZE, SIDE)[0, 0] > 0
+    assert (maps[0][(maps[15] > 0) & ~curves] == 0).all()
+    assert (maps[0][(maps[15] == 0) & ~curves] == 255).all()
+    assert (maps[0][(maps[15] == 0) & curves] == 254).all()
+
+
+def test_edges_are_those_of_scikit_image():
+    from skimage.feature import canny as expected
+
+    different = total = 0
+    for seed in range(8):
+        grey = cv2.cvtColor(picture(seed), cv2.COLOR_RGB2GRAY)
+        different += (canny(grey) != expected(grey)).sum()
+        total += expected(grey).sum()
+    assert total > 1000 and different <= 0.002 * total
+    assert not canny(np.full(SIZE, 90, np.uint8)).any()
+
+
+# --- caching ----------------------------------------------------------------------------------------------------------
+
+
+def test_edges_are_found_once_and_again_when_their_picture_changes(tmp_path):
+    made, file = [], tmp_path / "a.png"
+
+    def make() -> np.ndarray:
+        made.append(np.random.rand(SIDE, SIDE) > 0.9)
+        return made[-1]
+
+    write_image(file, picture(0))
+    for _ in range(3):
+        edges = EdgeCache(tmp_path / "cache" / "a.edges", 4, SIDE).edges(2, file, make)
+        assert len(made) == 1 and (edges == made[0]).all()
+    write_image(file, picture(1))
+    EdgeCache(tmp_path / "cache" / "a.edges", 4, SIDE).edges(2, file, make)
+    assert len(made) == 2
+
+
+def test_a_damaged_row_is_made_again(tmp_path):
+    path, file = tmp_path / "a.edges", tmp_path / "a.png"
+    write_image(file, picture(0))
+    edges = EdgeCache(path, 1, SIDE).edges(0, file, lambda: np.eye(SIDE, dtype=bool))
+    content = bytearray(path.read_bytes())
+    content[100] ^= 255
+    path.write_bytes(content)
+    assert (EdgeCache(path, 1, SIDE).edges(0, file, lambda: np.eye(SIDE, dtype=bool)) == edges).all()
+
+
+def test_a_cached_sample_is_the_sample(root):
+    data = dataset(root)
+    cold, warm = (data.load(data.sequences[0], range(6))[1] for _ in range(2))
+    without = dataset(root, "--structure_cache=none").load(data.sequences[0], range(6))[1]
+    assert (cold == warm).all() and (cold == without).all()
+    assert (root / ".structure_cache" / "train" / f"a-{SIDE}.edges").is_file()
+
+
+def test_changed_points_are_drawn_though_edges_are_cached(root):
+    data = dataset(root)
+    before = data.load(data.sequences[0], [0])[1]
+    write_points(root / "train_keypoints" / "a" / "00000.txt", face_points(5))
+    assert (data.load(data.sequences[0], [0])[1] != before).any()
+
+
+def test_a_cache_that_cannot_be_written_is_explained(root):
+    (root / "file").write_text("")
+    with pytest.raises(UserError, match="--structure_cache another folder"):
+        dataset(root, f"--structure_cache={root / 'file'}")[0]
+
+
+# --- sequences and clips ----------------------------------------------------------------------------------------------
+
+
+def test_a_training_item(root):
+    item = dataset(root)[0]
+    assert item["frames"].shape == (6, 3, SIDE, SIDE) and item["frames"].dtype == torch.float32
+    assert item["frames"].min() >= 0 and item["frames"].max() <= 1
+    assert item["structures"].shape == (6, 16, SIDE, SIDE) and item["structures"].dtype == torch.uint8
+    assert len(dataset(root)) == 2 and len(dataset(root, "--max_dataset_size=1")) == 1
+
+
+@pytest.mark.parametrize(("words", "channels"), [(["--no_canny_edge"], 16), (["--no_dist_map"], 2)])
+def test_switches_of_the_structure(root, words, channels):
+    structures = dataset(root, *words)[0]["structures"]
+    assert structures.shape[1] == channels
+    background = (structures[:, 0] > 0) & (structures[:, -1] == 0)
+    assert background.float().mean() < 0.1 if "--no_canny_edge" in words else background.float().mean() > 0.01
+
+
+def test_folders_of_the_old_spelling(root):
+    (root / "train_keypoints").rename(root / "train_keypoint")
+    assert len(dataset(root)) == 2
+
+
+def test_nested_sequences_have_names_of_their_own(root):
+    for folder in ("train_data", "train_keypoints"):
+        shutil.move(root / folder / "a", root / folder / "person" / "a")
+    assert [sequence.name for sequence in dataset(root).sequences] == ["b", "person_a"]
+
+
+def test_frames_and_points_go_together_by_name(root):
+    (root / "train_keypoints" / "a" / "00003.txt").unlink()
+    (root / "train_data" / "b" / "00001.png").unlink()
+    with pytest.raises(UserError) as told:
+        dataset(root)
+    for words in ("1 pictures without key points (00003)", "1 key points without a picture (00001)", "obtain_face_kp"):
+        assert words in str(told.value)
+
+
+def test_damaged_points_are_named(root):
+    (root / "train_keypoints" / "a" / "00000.txt").write_text("1,2\n3,4\n")
+    data = dataset(root)
+    with pytest.raises(UserError, match="00000.txt: holds 2 points"):
+        data.load(data.sequences[0], [0])
+
+
+def test_frames_of_two_sizes_are_named(root):
+    write_image(root / "train_data" / "a" / "00001.png", picture()[:50])
+    data = dataset(root)
+    with pytest.raises(UserError, match="50 x 112 and 96 x 112"):
+        data.load(data.sequences[0], range(3))
+
+
+@pytest.mark.parametrize(
+    ("left", "told"), [(2, "2 frames are too few"), (5, "clip of 3, others one of 6")], ids=["short", "unequal"]
+)
+def test_sequences_that_do_not_fit_are_explained(root, left, told):
+    for number in range(left, 8):
+        (root / "train_data" / "a" / f"{number:05d}.png").unlink()
+        (root / "train_keypoints" / "a" / f"{number:05d}.txt").unlink()
+    with pytest.raises(UserError, match=told):
+        dataset(root)
+
+
+def test_sequences_of_several_lengths_train_one_by_one(root):
+    for number in range(5, 8):
+        (root / "train_data" / "a" / f"{number:05d}.png").unlink()
+        (root / "train_keypoints" / "a" / f"{number:05d}.txt").unlink()
+    assert len(dataset(root, "--batch_size=1")[0]["frames"]) == 3
+
+
+def test_missing_folders_are_named(root, tmp_path):
+    shutil.rmtree(root / "train_keypoints")
+    with pytest.raises(UserError, match="no train_keypoints"):
+        dataset(root)
+    with pytest.raises(UserError, match="no val_data"):
+        dataset(root, "--phase=val")
+
+
+def test_a_clip_is_whole_chunks_inside_its_sequence():
+    for frames in (5, 6, 13, 40):
+        for _ in range(30):
+            chosen = choose_frames(frames, 12, 6, 4)
+            assert len(chosen) == clip_length(frames, 12, 6) and chosen[-1] < frames and chosen.step <= 4
+
+
+def test_workers_and_epochs_draw_their_own_clips(root):
+    def drawn(workers: int) -> list[np.ndarray]:
+        sampler = EndlessSampler(2, 2, start=0, seed=0, rank=0, world=1, parts=1)
+        batches = endless_batches(
+            dataset(root, "--n_frames_total=3"),
+            sampler,
+            workers=workers,
+            pin_memory=False,
+            bad_samples=BadSamples(root / "bad", 2, 0),
+        )
+        return [next(batches)["frames"].numpy() for _ in range(3)]
+
+    alone, together = drawn(0), drawn(2)
+    assert all((one == other).all() for one, other in zip(alone, together, strict=True))
+    assert any((one != alone[0]).any() for one in alone[1:])
+
+
+# --- testing ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_test_clip_has_all_frames_and_no_more(root):
+    (clip,) = dataset(root, training=False).clips()
+    items = list(clip.driving)
+    assert [item["frame"] for item in items] == [f"{number:05d}" for number in range(5)] and clip.length == 5
+    assert (clip.source["structure"] == items[0]["structure"]).all() and (
+        clip.source["image"] == items[0]["image"]
+    ).all()
+
+
+def test_first_frame_and_number_of_frames(root):
+    (clip,) = dataset(root, "--start_frame=2", "--total_test_frames=2", training=False).clips()
+    assert [item["frame"] for item in clip.driving] == ["00002", "00003"]
+    with pytest.raises(UserError, match="has 5 frames only"):
+        next(dataset(root, "--start_frame=5", training=False).clips())
+
+
+def test_outputs_have_the_names_that_users_know(root, tmp_path):
+    data = dataset(root, training=False)
+    (clip,) = data.clips()
+    with data.companion(clip, tmp_path / "out" / "c.mp4") as companion:
+        assert isinstance(companion, FaceOutputs)
+        for item in clip.driving:
+            companion.write(item, np.full((SIDE, SIDE, 3), 7, np.uint8))
+    names = {path.name for path in (tmp_path / "out" / "c").iterdir()}
+    assert names == {f"{number:05d}_{kind}.png" for number in range(5) for kind in ("vis", "edge")}
+    edges = read_image(tmp_path / "out" / "c" / "00000_edge.png")
+    assert (edges[..., 0] == 255 - clip.source["structure"][0].numpy()).all()
+    with open_video(tmp_path / "out" / "c_edge_vis_.mp4") as video:
+        assert len(video) == 5 and video.size == (SIDE, 2 * SIDE) and video.fps == 15
+
+
+class Faces:
+    """A detector that knows the faces of a video; None: no face."""
+
+    batch_size = 2
+
+    def __init__(self, points: list[np.ndarray | None]):
+        self.points = points
+
+    def detect(self, frames):
+        found, self.points = self.points[: len(frames)], self.points[len(frames) :]
+        return [[] if one is None else [Face(np.zeros(4), one.astype(np.float32), 1.0)] for one in found]
+
+
+def outside(root: Path, points: list[np.ndarray | None], *words: str) -> tuple[dict, list[dict]]:
+    data = dataset(root, *words, training=False)
+    data.detector = Faces(points)
+    frames = [picture(number) for number in range(len(points))]
+    source = data.source_item(frames[:1])
+    return source, list(data.driving_items(iter(frames[1:]), source))
+
+
+def test_a_foreign_face_takes_the_movement_and_keeps_its_proportions(root):
+    other = 0.7 * face_points() + (9, 14)
+    wide_open = 0.7 * face_points(opening=9) + (9, 14)
+    source, driving = outside(root, [face_points(), other, wide_open])
+    assert (driving[0]["structure"][1:] == source["structure"][1:]).float().mean() > 0.98
+    own = dataset(root, training=False)._outside(own_pixels(face_points(opening=9)), picture())
+    assert (driving[1]["structure"][15] == own[15]).float().mean() > 0.97
+
+
+def own_pixels(points: np.ndarray) -> np.ndarray:
+    return points * SIDE / np.array(SIZE[::-1])
+
+
+def test_without_retargeting_the_driving_points_are_drawn(root):
+    _, driving = outside(root, [face_points(), 0.7 * face_points()], "--retarget=no")
+    expected = dataset(root, training=False)._outside(own_pixels(0.7 * face_points()), picture())
+    assert (driving[0]["structure"] != expected).sum() < 30
+
+
+def test_background_edges_of_outside_pictures_are_left_out_unless_wanted(root):
+    source, driving = outside(root, [face_points(), face_points()])
+    with_edges, _ = outside(root, [face_points(), face_points()], "--background_edges")
+    assert (with_edges["structure"][0] > 0).sum() > (source["structure"][0] > 0).sum() + 50
+    assert (driving[0]["structure"][0] > 0).sum() < 400
+
+
+def test_frames_without_a_face_keep_their_neighbours_points(root):
+    _, driving = outside(root, [face_points(), None, face_points(), None])
+    assert len(driving) == 3
+    assert all((item["structure"] == driving[0]["structure"]).all() for item in driving)
+    with pytest.raises(UserError, match="no face is found in the source picture"):
+        outside(root, [None, face_points()])
+
+
+def test_retargeting_a_face_to_itself_changes_nothing():
+    neutral = face_points()
+    retarget = Retarget(neutral, neutral)
+    angle = np.array([[0.9, -0.2], [0.2, 0.9]])
+    for points in (neutral, face_points(9, opening=8), face_points(opening=1) @ angle.T + (4, -3)):
+        np.testing.assert_allclose(retarget(points), points, atol=1e-9)
+
+
+def test_the_first_frame_of_a_scaled_face_becomes_the_source():
+    source = face_points()
+    np.testing.assert_allclose(Retarget(source, 0.5 * source + 20)(0.5 * source + 20), source, atol=1e-9)
+
+
+def test_similarity_recovers_rotation_scale_and_shift():
+    points = np.random.RandomState(0).rand(9, 2)
+    turn = 1.7 * np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
+    found, shift = similarity(points, points @ turn.T + (3, -5))
+    np.testing.assert_allclose(found, turn, atol=1e-12)
+    np.testing.assert_allclose(shift, (3, -5), atol=1e-12)
