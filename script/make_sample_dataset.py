@@ -180,7 +180,8 @@ def list_items(settings: Settings) -> list[Item]:
             kinds = list(MICRO)
             first = identity % len(kinds)
             items += [Item(identity, k, split, kinds[(first + k) % len(kinds)]) for k in range(min(2, settings.clips))]
-    return items
+    # Two people in turns: each of two workers then mostly stays with one person, whom it has to build but once.
+    return sorted(items, key=lambda item: (item.identity // 2, bool(item.micro), item.clip, item.identity))
 
 
 def keep_settings(path: Path, settings: Settings, overwrite: bool) -> None:

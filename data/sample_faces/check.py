@@ -155,15 +155,22 @@ def units_local(who: Person) -> Result:
     )
 
 
+def drawing_time(who: Person, truth: Truth) -> float:
+    """Processor seconds a frame takes: the least of a dozen, as all take about the same and others may be at work."""
+    cv2.setNumThreads(1)
+    spent = []
+    for k in range(12):
+        began = time.process_time()
+        who.draw(truth.performance.state(k % len(truth)), truth.size)
+        spent.append(time.process_time() - began)
+    return min(spent)
+
+
 def repeatable(clips: list[tuple[Path, Path]], frames_in_all: int) -> list[Result]:
     """Draw one clip again: the same film, and how long a whole set would take."""
     film, path = clips[len(clips) // 2]
     truth = Truth.load(path)
-    person(truth.seed, truth.identity)
-    cv2.setNumThreads(1)
-    began = time.process_time()  # not the time on the wall, which depends on who else is at work
     frames, again = render_clip(truth.seed, truth.identity, truth.performance, truth.size, truth.fps)
-    spent = time.process_time() - began
     same = all(
         np.array_equal(getattr(truth, name), getattr(again, name)) for name in ("landmarks", "visible", "box", "mask")
     )
@@ -172,10 +179,15 @@ def repeatable(clips: list[tuple[Path, Path]], frames_in_all: int) -> list[Resul
         write_film(one, frames, int(truth.fps), None)
         write_film(two, frames, int(truth.fps), None)
         same &= one.read_bytes() == two.read_bytes()
-    each = spent / len(truth)
+    each = drawing_time(person(truth.seed, truth.identity), truth)
     text = f"{each * 1e3:.0f} ms a frame on one core, about {each * frames_in_all / 2:.0f} s for the set on two"
     return [
-        Result("drawn again: the same truth and bytes", same, "equal" if same else "different", "equal"),
+        Result(
+            "drawn again: the same truth; encoded twice: the same bytes",
+            same,
+            "equal" if same else "different",
+            "equal",
+        ),
         Result("drawing time (without writing files)", each * frames_in_all / 2 < 60, text, "< 60 s"),
     ]
 
