@@ -123,7 +123,7 @@ def test_best_frame_keeps_the_order_of_the_driving_video(folder, sample, portrai
 
 def test_find_best_frame(folder, sample, portrait):
     pair = [f"--source_image={portrait}", f"--driving_video={clips_of(sample)[0]}"]
-    animate(folder, *pair, "--output=found.mp4", "-ci", "--find_best_frame", "--frame_shape=128,128")
+    animate(folder, *pair, "--output=found.mp4", "-ci", "--find_best_frame", "--load_size=128")
     with open_video(folder / "found.mp4") as made:
         assert len(made) == 8 and made.size == (128, 128)
 
