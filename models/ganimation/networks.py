@@ -68,7 +68,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Judge patches of a picture (critic) and read its action units (regression)."""
 
-    def __init__(self, image_size: int = 128, units: int = 17, width: int = 64):
+    def __init__(self, image_size: int = 128, units: int = 17, width: int = 64, init: str = "paper"):
         super().__init__()
         if image_size < 2**HALVINGS:
             raise UserError(f"--image_size {image_size}: the discriminator needs pictures of at least {2**HALVINGS}")
@@ -79,7 +79,7 @@ class Discriminator(nn.Module):
         self.main = nn.Sequential(*layers)
         self.conv1 = nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False)
         self.conv2 = nn.Conv2d(widths[-1], units, image_size // 2**HALVINGS, bias=False)
-        self.apply(initialise)
+        self.apply(INITIALISERS[init])
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Critic map (B, 1, H / 64, W / 64) and action units (B, C)."""
@@ -103,6 +103,18 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def initialise_by_width(module: nn.Module) -> None:
+    """Convolutions that keep the size of their signal (He et al. 2015), which 0.02 does in wide layers only."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, 0.01)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+INITIALISERS = {"paper": initialise, "width": initialise_by_width}
+"""How a discriminator can start."""
 
 
 def _normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:

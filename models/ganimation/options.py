@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from models.ganimation.networks import INITIALISERS
 from models.ganimation.weights import LAYOUTS
 from util.values import integer, number, one_of
 
@@ -29,6 +30,8 @@ def add_training_options(parser: Any) -> None:
     """Losses, schedule and discriminator."""
     add = parser.add_argument
     add("--ndf", type=integer, default=64, help="width of the discriminator")
+    add("--init_D", type=one_of(*INITIALISERS), default="paper",
+        help="weights of the discriminator at the start: deviation 0.02, or by the width, for narrow ones")  # fmt: skip
     add("--train_G_every_n_iterations", type=integer, default=5, help="steps of the discriminator per generator step")
     for network in ("G", "D"):
         add(f"--lr_{network}", type=number, default=1e-4, help=f"learning rate of {network}")
