@@ -110,13 +110,11 @@ def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> l
 
 
 def _saved_options(said: dict[str, Any], first: dict[str, Any]) -> Path | None:
-    places = []
+    name = said.get("name") or _default_name({"model": first["model"]} | said)
+    places = [Path(said.get("checkpoints_dir", first["checkpoints_dir"])) / name]
     if said.get("checkpoint"):
         checkpoint = Path(said["checkpoint"])
-        places.append(checkpoint if checkpoint.is_dir() else checkpoint.parent)
-    else:
-        name = said.get("name") or _default_name({"model": first["model"]} | said)
-        places.append(Path(said.get("checkpoints_dir", first["checkpoints_dir"])) / name)
+        places.insert(0, checkpoint if checkpoint.is_dir() else checkpoint.parent)
     return next((place / "options.yaml" for place in places if (place / "options.yaml").is_file()), None)
 
 
