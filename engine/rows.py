@@ -148,11 +148,12 @@ class StepRows:
         return int(self._state()["step"])
 
     def _state(self) -> dict[str, Tensor]:
-        """Adam's state of the parameter, as Adam itself would begin it."""
+        """Adam's state of the parameter, as Adam itself would begin it; a resumed one may be for other batches."""
         state = self.optimizer.state[self.parameter]
-        if not state:
-            state["step"] = torch.zeros(())
-            state |= {name: torch.zeros_like(self.parameter) for name in MOMENTS}
+        state.setdefault("step", torch.zeros(()))
+        for name in MOMENTS:
+            if name not in state or state[name].shape != self.parameter.shape:
+                state[name] = torch.zeros_like(self.parameter)
         return state
 
 
