@@ -104,7 +104,7 @@ def test_sizes_that_cannot_work_are_refused_by_name():
 
 def updates(family: Ganimation, step: int) -> list[tuple[str, set[str]]]:
     """Which optimizers a step asks for, with which terms."""
-    return [(names, set(terms)) for names, terms in family.training_step(batch(), SimpleNamespace(step=step))]
+    return [(names, set(terms)) for names, terms, *_ in family.training_step(batch(), SimpleNamespace(step=step))]
 
 
 def test_a_step_updates_the_discriminator_twice_and_the_generator_in_every_nth():

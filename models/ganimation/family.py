@@ -94,7 +94,8 @@ class Ganimation(Family):
             first = self.change(real, desired)
             second = self.change(first.image, aus)
             judged = self.discriminator(first.image)
-            yield "generator", self.objective.for_generator(judged, desired, real, first, second)
+            terms = self.objective.for_generator(judged, desired, real, first, second)
+            yield "generator", terms, terms | attention_statistics(first.attention)
         return Pictures(partial(self._training_pictures, *map(first_samples, (real, aus, desired))))
 
     def change(self, image: Tensor, condition: Tensor) -> Composed:
@@ -133,6 +134,12 @@ class Ganimation(Family):
             shown[f"{prefix}color"] = to_pictures(made.color)
         every = torch.stack([shown[name].float() for name in VIEWS])
         return every[view, torch.arange(len(aus), device=aus.device)], state
+
+
+def attention_statistics(attention: Tensor) -> dict[str, Tensor]:
+    """To see in the log whether the attention has stuck at 0 or 1: its mean, and its deviation within pictures."""
+    maps = attention.detach().float().flatten(1)
+    return {"attention": maps.mean(), "attention_spread": maps.std(1).mean()}
 
 
 def to_networks(pictures: Tensor) -> Tensor:

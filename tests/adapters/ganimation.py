@@ -249,7 +249,9 @@ def training(case: Case) -> Computed:
         pictures = to_pictures(given["real_img"])
         batch = {"image": pictures, "aus": given["real_cond"], "desired": given["desired_cond"]}
         losses, _ = trainer.step([batch])
-        steps.append(spec | {"losses": {name: float(value) for name, value in losses.items()}})
+        # The attention's mean and spread are reported beside the terms.
+        terms = {name: float(value) for name, value in losses.items() if not name.startswith("attention")}
+        steps.append(spec | {"losses": terms})
         name = "after_step_1" if number == 1 else "after_last_step"
         changes[name] = {key: _mean_change(start[key], network) for key, network in networks.items()}
     counters = {key: _steps_of(trainer.optimizers[name]) for key, name in (("G", "generator"), ("D", "discriminator"))}
