@@ -169,15 +169,16 @@ class Results:
             file.write(json.dumps({"name": job.name, "output": str(job.output)} | facts) + "\n")
 
     def _make(self, job: Job, clip: Clip, animator: Animator, show_progress: bool) -> dict[str, Any]:
-        opt, difference, frames = self.opt, 0.0, 0
+        opt, frames = self.opt, 0
+        measured = Reconstruction() if opt.mode == "reconstruction" else None
         strip = [] if opt.strips else None
         writer = self._writer(job, clip)
         items = tqdm(prefetch(clip.driving, 2 * opt.animate_batch), total=clip.length, unit="frame",
                      disable=not show_progress)  # fmt: skip
         with BackgroundWriter(writer) as output:
             for batch, made in animator.batches(clip.source, items, clip.extra.get("first")):
-                if opt.mode == "reconstruction":
-                    difference += _distance(made, batch)
+                if measured:
+                    measured.add(made, batch)
                 pictures = to_bytes(made).cpu().numpy()
                 for item, picture in zip(batch, pictures, strict=True):
                     frame = self._composed(clip, item, picture)
@@ -189,8 +190,7 @@ class Results:
                     strip.extend(pictures)
         if strip:
             write_image(job.output.parent / "png" / f"{job.name}.png", side_by_side(strip))
-        facts = {"frames": frames, "fps": str(clip.fps)}
-        return facts | ({"l1": difference / max(frames, 1)} if opt.mode == "reconstruction" else {})
+        return {"frames": frames, "fps": str(clip.fps)} | (measured.facts() if measured else {})
 
     def _writer(self, job: Job, clip: Clip) -> VideoWriter | SheetWriter:
         """A video, or one picture of all frames where the output is called so."""
@@ -229,22 +229,34 @@ class Results:
             return
         facts = {"videos": str(len(known)), "model": self.opt.model}
         if self.opt.mode == "reconstruction":
-            frames = sum(entry["frames"] for entry in known)
-            loss = sum(entry["l1"] * entry["frames"] for entry in known if "l1" in entry) / max(frames, 1)
-            facts["L1"] = f"{loss:.5f}"
-            log.info("Reconstruction loss: %s", loss)
+            facts |= _summary_of_losses(known)
         shown = [(entry.pop("output"), {key: str(value) for key, value in entry.items()}) for entry in known]
         paths = [(_relative(Path(path), self.folder), own) for path, own in shown if Path(path).exists()]
         write_text(self.folder / "index.html", results_page(self.opt.name, facts, paths))
         log.info("%d videos, to look at: %s", len(paths), self.folder / "index.html")
 
 
-def _distance(made: torch.Tensor, batch: list[dict[str, Any]]) -> float:
-    """Sum over frames of the mean absolute difference to the real frames."""
-    if "image" not in batch[0]:
-        raise UserError("--mode reconstruction: this dataset mode's driving items hold no real frames to compare with")
-    real = torch.stack([item["image"] for item in batch]).to(made.device)
-    return float((made.float() - real).abs().mean((1, 2, 3)).sum())
+class Reconstruction:
+    """Mean absolute differences to the real frames: of the results, and of repeating the first frame."""
+
+    def __init__(self):
+        self.first: torch.Tensor | None = None
+        self.frames, self.result, self.repeated = 0, 0.0, 0.0
+
+    def add(self, made: torch.Tensor, batch: list[dict[str, Any]]) -> None:
+        """Measure a batch of results."""
+        if "image" not in batch[0]:
+            raise UserError("--mode reconstruction: this dataset mode's items hold no real frames to compare with")
+        real = torch.stack([item["image"] for item in batch]).to(made.device)
+        self.first = real[:1] if self.first is None else self.first
+        self.frames += len(batch)
+        self.result += float((made.float() - real).abs().mean((1, 2, 3)).sum())
+        self.repeated += float((self.first - real).abs().mean((1, 2, 3)).sum())
+
+    def facts(self) -> dict[str, float]:
+        """The means over all frames."""
+        frames = max(self.frames, 1)
+        return {"l1": self.result / frames, "l1_of_repeating": self.repeated / frames}
 
 
 def _picture(image: torch.Tensor) -> np.ndarray:
@@ -255,6 +267,16 @@ def _to_height(picture: np.ndarray, height: int) -> np.ndarray:
     if picture.shape[0] == height:
         return picture
     return picture_bytes(resize(picture, (height, round(picture.shape[1] * height / picture.shape[0]))))
+
+
+def _summary_of_losses(known: list[dict[str, Any]]) -> dict[str, str]:
+    """The means over all frames of all videos, said and returned."""
+    frames = max(1, sum(entry["frames"] for entry in known))
+    loss, repeated = (sum(e[name] * e["frames"] for e in known) / frames for name in ("l1", "l1_of_repeating"))
+    below = 100 * (1 - loss / max(repeated, 1e-12))
+    log.info("Reconstruction loss: %s", loss)
+    log.info("%.1f %% below repeating the first frame (%s)", below, repeated)
+    return {"L1": f"{loss:.5f}", "L1 of repeating the first frame": f"{repeated:.5f}", "below": f"{below:.1f} %"}
 
 
 def _relative(path: Path, folder: Path) -> str:

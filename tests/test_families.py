@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
 SECOND_STAGES = {"talking_head_finetune"}
 """Families that begin with the weights of another one; their own tests try them."""
+EVERYTHING_ON = {"fomm": ["--weight_generator_gan=1"]}
+"""What turns on a part that the small configuration leaves off."""
 FAMILIES = [name for name in family_names() if name not in SECOND_STAGES]
 
 
@@ -29,8 +31,8 @@ def options(name, sample, training=True):
     config = ROOT / "configs" / "tiny" / f"{name}.yaml"
     assert config.is_file(), f"every family has a small configuration: {config} is missing"
     folder = {"ganimation": sample / "aus", "talking_head": sample / "talking_head"}.get(name, sample)
-    size = ["--batch_size=2"] if training else ["--mode=reconstruction"]
-    return parse([f"--config={config}", f"--dataroot={folder}", f"--checkpoints_dir={sample}", *size], training)
+    settings = ["--batch_size=2", *EVERYTHING_ON.get(name, [])] if training else ["--mode=reconstruction"]
+    return parse([f"--config={config}", f"--dataroot={folder}", f"--checkpoints_dir={sample}", *settings], training)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
