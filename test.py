@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while others need the cores slow all down
 
 import csv
+import itertools
 import json
 import logging
 import sys
@@ -76,8 +77,9 @@ def test(opt: Options, processes: Processes) -> int:
     results = Results(opt, _results_folder(opt))
     single = bool(wanted) and not opt.pairs
     log.info("%s with %s on %s, into %s", opt.mode, path, machine(processes), opt.output or results.folder)
-    jobs = _share(list(_jobs(wanted, dataset, opt, results)), opt, processes)
-    for job in tqdm(jobs, unit="video", disable=single or not processes.is_main):
+    every = _jobs(wanted, dataset, opt, results)
+    jobs, count = _share(every, len(wanted) or dataset.clip_count(), opt, processes)
+    for job in tqdm(jobs, total=count, unit="video", disable=single or not processes.is_main):
         results.make(job, animator, stop_at_errors=single)
     processes.wait()
     if processes.is_main and not opt.output:
@@ -105,16 +107,20 @@ def _jobs(wanted: list, dataset: Dataset, opt: Options, results: "Results") -> I
             yield Job(clip.name, clip.extra.get("output") or results.output(clip.name), lambda clip=clip: clip)
 
 
-def _share(jobs: list[Job], opt: Options, processes: Processes) -> list[Job]:
-    """This process's part of the videos: of --shard i/N, and of the processes within it."""
+def _share(
+    jobs: Iterator[Job], count: int | None, opt: Options, processes: Processes
+) -> tuple[Iterator[Job], int | None]:
+    """This process's part of the videos, of --shard i/N and of the processes within it, and how many they are."""
     try:
         part, parts = map(int, opt.shard.split("/"))
     except ValueError:
         part, parts = -1, 0
     if not 0 <= part < parts:
         raise UserError(f"--shard {opt.shard}: write i/N with i from 0 to N - 1, e.g. 2/8")
-    mine = jobs[part::parts][processes.rank :: processes.world]
-    return mine[: opt.max_clips] if opt.max_clips else mine
+    first, step = part + parts * processes.rank, parts * processes.world
+    most = opt.max_clips or None
+    mine = itertools.islice(itertools.islice(jobs, first, None, step), most)
+    return mine, None if count is None else len(range(first, count, step)[:most])
 
 
 def _results_folder(opt: Options) -> Path:

@@ -54,6 +54,10 @@ class Dataset(torch.utils.data.Dataset):
         """What to animate where the command names no pictures or videos of its own: the test split."""
         raise NotImplementedError
 
+    def clip_count(self) -> int | None:
+        """How many clips() there will be, where that is known without making them."""
+        return None
+
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Any]:
         """The item that encode_source reads, from pictures (H, W, 3) uint8 of any person: one, or several."""
         raise NotImplementedError

@@ -58,15 +58,26 @@ class FramesDataset(Dataset):
 
     def __init__(self, opt: Any, training: bool):
         self.opt, self.training = opt, training
-        root = Path(opt.dataroot)
-        self.folder, self.names = find_entries(root, training, opt.split_seed)
         self.frame_shape = tuple(opt.frame_shape[:2])
         self.load_size = tuple((opt.load_size * 2)[:2])
-        self.items = self.names
         if training:
             self.augmentation = _augmentation(opt)
-            if opt.id_sampling:
-                self.items = sorted(self.people)
+            self.items = sorted(self.people) if opt.id_sampling else self.names
+
+    @cached_property
+    def entries(self) -> tuple[Path, list[str]]:
+        """The folder of the split and its clips; only looked for when they are needed, not for pairs from outside."""
+        return find_entries(Path(self.opt.dataroot), self.training, self.opt.split_seed)
+
+    @property
+    def folder(self) -> Path:
+        """Where the clips of the split are."""
+        return self.entries[0]
+
+    @property
+    def names(self) -> list[str]:
+        """The clips of the split."""
+        return self.entries[1]
 
     @cached_property
     def people(self) -> dict[str, list[str]]:
@@ -77,7 +88,7 @@ class FramesDataset(Dataset):
         return people
 
     def __len__(self) -> int:
-        return len(self.items) * (self.opt.num_repeats if self.training else 1)
+        return len(self.items) * self.opt.num_repeats
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         item = self.items[index % len(self.items)]
@@ -95,6 +106,9 @@ class FramesDataset(Dataset):
         else:
             for driving, source in self._pairs():
                 yield self._clip(f"{plain(driving)}-{plain(source)}", driving, source)
+
+    def clip_count(self) -> int:
+        return len(self.names) if self.opt.mode == "reconstruction" else len(self._pairs())
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Tensor]:
         return self.item(frames[0])

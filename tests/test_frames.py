@@ -176,7 +176,7 @@ def test_wrong_data_are_named(root, tmp_path):
         data[data.names.index("small")]
     (root / "empty" / "train").mkdir(parents=True)
     with pytest.raises(UserError, match="no test"):
-        dataset(root / "empty", training=False)
+        next(dataset(root / "empty", training=False).clips())
     (tmp_path / "list.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="columns source and driving"):
         read_pairs(tmp_path / "list.csv")
