@@ -1,5 +1,6 @@
 """From pictures and the options of expressions to clips: stills, movements, panels, maps, grids."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -93,21 +94,33 @@ class ExpressionClips:
         self.folder = Path(opt.results_dir)
         self.wanted = wanted_expression(opt, units)
         self.sweeps = parse_sweeps(opt.sweep, units)
-        self.driving = read_driving(opt, units) if opt.driving_aus else None
+        driving = read_driving(opt, units) if opt.driving_aus else None
+        # The table of a picture is an expression to reach, that of a video one to follow.
+        self.driving = None if driving is None or driving.is_still else driving
+        if driving is not None and driving.is_still:
+            self.wanted = driving.expressions[0]
 
     def clips(self, pictures: Sequence[Path], aus: np.ndarray) -> Iterator[Clip]:
         """Clips of --input_path, or else of the given test pictures with their intensities."""
         if self.opt.input_path:
-            own = OwnExpressions(self.opt, self.units)
-            subjects = (self._subject(path, own) for path in input_pictures(Path(self.opt.input_path)))
+            subjects = self._outside(Path(self.opt.input_path))
         else:
             subjects = self._split(pictures, aus)
         for subject in subjects:
             yield from self._clips_of(subject)
 
-    def _subject(self, path: Path, own: "OwnExpressions") -> Subject:
-        picture = read_image(path)
-        return Subject(path, picture, self.faces.crops(picture, path), own.of(path, picture), path.stem)
+    def _outside(self, place: Path) -> Iterator[Subject]:
+        own = OwnExpressions(self.opt, self.units)
+        for path in input_pictures(place):
+            try:
+                picture = read_image(path)
+                subject = Subject(path, picture, self.faces.crops(picture, path), own.of(path, picture), path.stem)
+            except UserError as error:
+                if not place.is_dir():
+                    raise
+                warnings.warn(f"left out: {error}", stacklevel=2)
+                continue
+            yield subject
 
     def _split(self, pictures: Sequence[Path], aus: np.ndarray) -> Iterator[Subject]:
         others = np.random.default_rng(self.opt.seed).permutation(len(pictures))
@@ -259,12 +272,13 @@ def wanted_expression(opt: Any, units: Sequence[Unit]) -> np.ndarray | None:
 
 
 def read_driving(opt: Any, units: Sequence[Unit]) -> Movement:
-    """The expressions of a video by its OpenFace table; between frames without a face they pass over evenly."""
+    """The expressions in an OpenFace table: one of a picture, or those of a video.
+
+    Between frames without a face they pass over evenly.
+    """
     table = read_table(opt.driving_aus, units)
     if not table.is_sequence:
-        raise UserError(
-            f"--driving_aus {opt.driving_aus}: is the table of a picture; of a video there is a row a frame"
-        )
+        return Movement([(opt.intensity * table.intensities[choose_face(table)[0]]).astype(np.float32)])
     rows = choose_person(table)
     frames, good = table.frame[rows], table.good(opt.min_confidence)[rows]
     if not good.any():

@@ -41,7 +41,12 @@ def _add_movements(parser: Any) -> None:
     add("--easing", type=one_of(*EASINGS), default="smooth", help="how --interpolate speeds up and slows down")
     add("--sweep", type=text, default="",
         help="UNIT=START:STOP:FRAMES, e.g. AU12=0:5:30; several divided by commas are done in a row")  # fmt: skip
-    add("--driving_aus", type=text, default="", help="OpenFace csv of a video whose expressions are followed")
+    add(
+        "--driving_aus",
+        type=text,
+        default="",
+        help="OpenFace csv of a video to follow, or of a picture whose expression is taken",
+    )
     add("--min_confidence", type=number, default=0.75, help="rows of tables below this count as not seen")
 
 

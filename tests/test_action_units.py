@@ -505,9 +505,15 @@ def test_a_table_of_a_video_drives_with_its_rate_and_gaps_are_bridged(tmp_path):
     assert [round(5 * float(item["aus"][8]), 3) for item in clip.driving] == [1.5, 3.0, 4.5, 4.5]
 
 
-def test_a_table_of_a_picture_cannot_drive(tmp_path):
-    path = write_table(tmp_path / "a.csv", [{}])
-    with pytest.raises(UserError, match="is the table of a picture"):
+def test_the_expression_of_another_picture_is_taken_over(tmp_path):
+    path = write_table(tmp_path / "a.csv", [{"AU26_r": 4}])
+    frames = list(clips_of(tmp_path, f"--driving_aus={path}", "--interpolate=3", "--easing=linear")["me"].driving)
+    assert [round(5 * float(item["aus"][15]), 3) for item in frames] == [0, 2, 4]
+
+
+def test_a_video_in_which_no_face_was_seen_cannot_drive(tmp_path):
+    path = write_table(tmp_path / "a.csv", [{"success": 0}, {"confidence": 0.1}], SEQUENCE)
+    with pytest.raises(UserError, match=r"no frame with a face of confidence 0\.75"):
         read_driving(options(f"--driving_aus={path}"), UNITS)
 
 
@@ -526,6 +532,16 @@ def test_a_picture_without_a_face_is_taken_whole(tmp_path):
     with pytest.warns(UserWarning, match="no face is found"):
         clip = clips_of(tmp_path, boxes=())["me"]
     assert clip.extra["finish"].crops[0].box().tolist() == [0, 0, 160, 120]
+
+
+def test_a_damaged_picture_in_a_folder_does_not_stop_the_others(tmp_path):
+    folder = tmp_path / "pictures"
+    for index in range(2):
+        write_image(folder / f"{index}.png", picture(index))
+    (folder / "0.png").write_bytes(b"nothing")
+    opt = options(f"--input_path={folder}", "--no_panel")
+    with pytest.warns(UserWarning, match="left out: .*0.png"):
+        assert [clip.name for clip in find_dataset("aus")(opt, training=False).clips()] == ["1"]
 
 
 def test_cut_faces_are_not_searched(tmp_path):
