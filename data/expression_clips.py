@@ -102,11 +102,8 @@ class ExpressionClips:
 
     def clips(self, pictures: Sequence[Path], aus: np.ndarray) -> Iterator[Clip]:
         """Clips of --input_path, or else of the given test pictures with their intensities."""
-        if self.opt.input_path:
-            subjects = self._outside(Path(self.opt.input_path))
-        else:
-            subjects = self._split(pictures, aus)
-        for subject in subjects:
+        place = self.opt.input_path
+        for subject in self._outside(Path(place)) if place else self._split(pictures, aus):
             yield from self._clips_of(subject)
 
     def _outside(self, place: Path) -> Iterator[Subject]:
