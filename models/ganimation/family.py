@@ -122,7 +122,7 @@ class Ganimation(Family):
 
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         aus, view = driving["aus"], driving.get("view")
-        image = state["image"][driving.get("face", torch.zeros(len(aus), dtype=torch.long))]
+        image = state["image"][driving.get("face", torch.zeros(len(aus), dtype=torch.long, device=aus.device))]
         first = self.change(image, aus)
         if view is None:
             return to_pictures(first.image), state
