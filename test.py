@@ -11,6 +11,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def test(opt: Options, processes: Processes) -> int:
         family, processes.device,
         batch_size=opt.animate_batch, precision=opt.precision, channels_last=opt.channels_last,
     )  # fmt: skip
-    results = Results(opt, _results_folder(opt))
+    results = Results(opt, _results_folder(opt), dataset)
     single = bool(wanted) and not opt.pairs
     log.info("%s with %s on %s, into %s", opt.mode, path, machine(processes), opt.output or results.folder)
     every = _jobs(wanted, dataset, opt, results)
@@ -137,8 +138,8 @@ def _results_folder(opt: Options) -> Path:
 class Results:
     """The videos of a run of test.py, what is known of them, and what failed."""
 
-    def __init__(self, opt: Options, folder: Path):
-        self.opt, self.folder = opt, folder
+    def __init__(self, opt: Options, folder: Path, dataset: Dataset):
+        self.opt, self.folder, self.dataset = opt, folder, dataset
         self.facts_file = folder / "results.jsonl"
         self.failures: list[tuple[str, str]] = []
         self.speed = Stopwatch()
@@ -181,7 +182,9 @@ class Results:
         writer = self._writer(job, clip)
         items = tqdm(prefetch(clip.driving, 2 * opt.animate_batch), total=clip.length, unit="frame",
                      disable=not show_progress)  # fmt: skip
-        with BackgroundWriter(writer) as output:
+        # Who names one output wants that and no more.
+        companion = nullcontext() if opt.output else self.dataset.companion(clip, job.output)
+        with BackgroundWriter(writer) as output, companion as beside:
             for batch, made in animator.batches(clip.source, items, clip.extra.get("first")):
                 if measured:
                     measured.add(made, batch)
@@ -190,6 +193,8 @@ class Results:
                     frame = self._composed(clip, item, picture)
                     if frame is not None:
                         output.write(frame)
+                    if beside:
+                        beside.write(item, picture)
                 frames += len(batch)
                 self.speed.add(len(batch))
                 if strip is not None:

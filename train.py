@@ -78,7 +78,7 @@ def train(opt: Options, processes: Processes) -> int:
         _picture("before", family, dataset.whole(), processes, folder)
     if opt.compile:
         compile_networks(family.networks(), family.not_compiled)
-    steps = _number_of_steps(opt, len(dataset), family.planned_epochs)
+    steps = _number_of_steps(opt, len(dataset), family)
     monitor = Monitor(
         _sinks(opt, folder, trainer.clock.step) if processes.is_main else [], steps=steps, clock=trainer.clock,
         print_every=opt.print_every, pictures_every=opt.pictures_every, device=processes.device,
@@ -197,9 +197,11 @@ def _set_aside(folder: Path) -> None:
     log.info("the run that was in %s is now in %s", folder, place)
 
 
-def _number_of_steps(opt: Options, samples: int, planned_epochs: int | None) -> int:
-    epochs = opt.epochs or (None if opt.steps else planned_epochs)
-    limits = [opt.steps, epochs and math.ceil(epochs * samples / opt.batch_size)]
+def _number_of_steps(opt: Options, samples: int, family: Any) -> int:
+    epochs, steps = opt.epochs, opt.steps
+    if not (epochs or steps):
+        epochs, steps = family.planned_epochs, family.planned_steps
+    limits = [steps, epochs and math.ceil(epochs * samples / opt.batch_size)]
     if not any(limits):
         raise UserError("how long to train? give --epochs or --steps")
     return min(limit for limit in limits if limit)

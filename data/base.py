@@ -1,6 +1,7 @@
 """What every dataset mode provides: training items by index, test clips in order."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -69,3 +70,7 @@ class Dataset(torch.utils.data.Dataset):
     def picture_size(self) -> tuple[int, int] | None:
         """Height and width to which pictures from outside are brought; None: as they come."""
         return None
+
+    def companion(self, clip: Clip, output: Path) -> AbstractContextManager:
+        """What writes more files next to the video `output`, by `write(item, picture)` for each frame; or nothing."""
+        return nullcontext()

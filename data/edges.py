@@ -1,5 +1,7 @@
 """Edges of a picture by Canny's method, as scikit-image defines it with its defaults, many times faster."""
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -12,28 +14,30 @@ _GAUSSIAN /= _GAUSSIAN.sum()
 
 def canny(grey: np.ndarray) -> np.ndarray:
     """Where a grey picture (H, W) uint8 has edges: its gradient is longest along itself, and strong, or linked so."""
-    smooth = _smoothed(grey)
+    scaled = grey.astype(np.float32) / 255
+    smooth = cv2.sepFilter2D(scaled, cv2.CV_32F, _GAUSSIAN, _GAUSSIAN, borderType=cv2.BORDER_CONSTANT)
+    smooth /= _rim(grey.shape)
     down, right = (cv2.Sobel(smooth, cv2.CV_32F, dx, dy, ksize=3) for dx, dy in ((0, 1), (1, 0)))
     length = cv2.magnitude(right, down)
-    inner = length[1:-1, 1:-1] >= LOW
-    found = np.flatnonzero(np.pad(inner, 1))
-    found = found[_is_longest(length.ravel(), down.ravel()[found], right.ravel()[found], found, grey.shape[1])]
-    weak = np.zeros(grey.shape, np.uint8)
-    weak.ravel()[found] = 1
-    count, groups = cv2.connectedComponents(weak, connectivity=8, ltype=cv2.CV_32S)
-    kept = np.zeros(count, bool)
-    kept[groups.ravel()[found[length.ravel()[found] >= HIGH]]] = True
-    return kept[groups]
+    steep = length >= LOW
+    # The neighbours of a place are looked at, which those on the rim lack.
+    steep[[0, -1]] = steep[:, [0, -1]] = False
+    place = np.flatnonzero(steep)
+    place = place[_is_longest(length.ravel(), down.ravel()[place], right.ravel()[place], place, grey.shape[1])]
+    weak = np.zeros(grey.size, np.uint8)
+    weak[place] = 1
+    count, groups = cv2.connectedComponents(weak.reshape(grey.shape), connectivity=8, ltype=cv2.CV_16U)
+    kept, groups = np.zeros(count, bool), groups.ravel()[place]
+    kept[groups[length.ravel()[place] >= HIGH]] = True
+    weak[place] = kept[groups]
+    return weak.reshape(grey.shape).view(bool)
 
 
-def _smoothed(grey: np.ndarray) -> np.ndarray:
-    """The picture blurred by a Gaussian of deviation 1; pixels outside have no weight."""
-    blur = {"ddepth": cv2.CV_32F, "borderType": cv2.BORDER_CONSTANT}
-    blurred = cv2.sepFilter2D(grey.astype(np.float32) / 255, kernelX=_GAUSSIAN, kernelY=_GAUSSIAN, **blur)
-    rows, columns = (np.convolve(np.ones(side), _GAUSSIAN, "same").astype(np.float32) for side in grey.shape)
-    blurred /= rows[:, None]
-    blurred /= columns
-    return blurred
+@lru_cache(maxsize=4)
+def _rim(size: tuple[int, int]) -> np.ndarray:
+    """The weight of the pixels that there are in the blur of each place: near the rim some lie outside."""
+    rows, columns = (np.convolve(np.ones(side), _GAUSSIAN, "same") for side in size)
+    return (rows[:, None] * columns).astype(np.float32)
 
 
 def _is_longest(length: np.ndarray, down: np.ndarray, right: np.ndarray, place: np.ndarray, width: int) -> np.ndarray:

@@ -44,8 +44,9 @@ class FaceDataset(Dataset):
     def add_options(parser: Any, training: bool) -> None:
         add = parser.add_argument
         add("--load_size", type=integer, default=256, help="S: frames are brought to S x S; a multiple of 32")
-        add("--phase", type=one_of("train", "test", "val"), default="train" if training else "test",
-            help="beginning of the names of the data folders")  # fmt: skip
+        # Without a default of its own: what a run was trained on is not what it is tested on.
+        add("--phase", type=one_of("train", "test", "val"),
+            help="beginning of the names of the data folders; default: train, and test for test.py")  # fmt: skip
         add("--max_dataset_size", type=integer, default=sys.maxsize, help="take so many sequences at most")
         parser.add_switch("--no_canny_edge", help="no background edges in the structure maps")
         parser.add_switch("--no_dist_map", help="no distance maps: 2 structure channels instead of 16")
@@ -59,9 +60,10 @@ class FaceDataset(Dataset):
 
     def __init__(self, opt: Any, training: bool):
         self.opt, self.training, self.side = opt, training, opt.load_size
-        self.cache = _cache_folder(opt)
+        self.phase = opt.phase or ("train" if training else "test")
+        self.cache = _cache_folder(opt, self.phase)
         if training or not (opt.source_image or opt.pairs):
-            self.sequences = find_sequences(Path(opt.dataroot), opt.phase)[: opt.max_dataset_size]
+            self.sequences = find_sequences(Path(opt.dataroot), self.phase)[: opt.max_dataset_size]
         if training:
             self._check_lengths()
 
@@ -104,9 +106,10 @@ class FaceDataset(Dataset):
         points = np.stack([sequence.points(index) for index in chosen])
         background = [self._background(sequence, *pair) for pair in zip(chosen, pictures, strict=True)]
         maps = structure_maps(points, sizes.pop(), self.side, background, not self.opt.no_dist_map)
-        return torch.stack([self._picture(picture) for picture in pictures]), torch.from_numpy(maps)
+        return torch.stack([self.picture(picture) for picture in pictures]), torch.from_numpy(maps)
 
-    def _picture(self, picture: np.ndarray) -> Tensor:
+    def picture(self, picture: np.ndarray) -> Tensor:
+        """A frame as the networks see it: (3, S, S)."""
         image = Image.fromarray(picture).resize((self.side, self.side), Image.Resampling.BICUBIC)
         return to_tensor(np.asarray(image))
 
@@ -130,6 +133,9 @@ class FaceDataset(Dataset):
             source = {name: value for name, value in next(iter(driving)).items() if name != "frame"}
             yield Clip(sequence.name, source, driving, Fraction(self.opt.fps or TEST_FPS), length=len(chosen))
 
+    def clip_count(self) -> int:
+        return len(self.sequences)
+
     @cached_property
     def detector(self) -> Detector:
         """What finds landmarks in pictures from outside; built when the first one comes."""
@@ -141,7 +147,7 @@ class FaceDataset(Dataset):
         if face is None:
             raise UserError("no face is found in the source picture; take another one, or cut it out with --crop_image")
         points = self._in_maps(face.points, picture)
-        return {"image": self._picture(picture), "structure": self._outside(points, picture), "points": points}
+        return {"image": self.picture(picture), "structure": self._outside(points, picture), "points": points}
 
     def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Any]]:
         seen, shown = itertools.tee(frames)
@@ -151,7 +157,7 @@ class FaceDataset(Dataset):
             points = self._in_maps(points, picture)
             adapt = adapt or (Retarget(source["points"], points) if self.opt.retarget else np.asarray)
             structure = self._outside(adapt(points), picture)
-            yield {"structure": structure, "image": self._picture(picture), "frame": f"{number:05d}"}
+            yield {"structure": structure, "image": self.picture(picture), "frame": f"{number:05d}"}
 
     def _in_maps(self, points: np.ndarray, picture: np.ndarray) -> np.ndarray:
         """Points of a picture in pixels of the maps."""
@@ -192,10 +198,10 @@ def open_cache(path: Path, rows: int, side: int) -> EdgeCache:
     return EdgeCache(path, rows, side)
 
 
-def _cache_folder(opt: Any) -> Path | None:
+def _cache_folder(opt: Any, phase: str) -> Path | None:
     if opt.structure_cache == "none" or opt.no_canny_edge:
         return None
-    return Path(opt.structure_cache or Path(opt.dataroot) / ".structure_cache") / opt.phase
+    return Path(opt.structure_cache or Path(opt.dataroot) / ".structure_cache") / phase
 
 
 def _add_clip_options(parser: Any) -> None:

@@ -25,6 +25,8 @@ PARTS: tuple[tuple[int, tuple[tuple[int, ...], ...]], ...] = (
 )
 """Of each part its number, and its curves as lists of points: face, brows, nose, eyes, mouth, inner mouth."""
 CURVES = tuple(curve for _, curves in PARTS for curve in curves)
+OUTLINES = tuple((number, np.concatenate(curves)) for number, curves in PARTS)
+"""Of each part its number and the points of the polygon that it fills."""
 STEEPEST = 1 + 1e-6
 """A parabola bent more than this is not drawn."""
 UNDRAWN = 255
@@ -72,9 +74,9 @@ def extended(points: np.ndarray) -> np.ndarray:
 
 def label_map(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The number of the face part at every pixel of a picture, from points (83, 2)."""
-    labels = np.zeros(size, np.uint8)
-    for number, curves in PARTS:
-        cv2.fillPoly(labels, [points[[index for curve in curves for index in curve]].astype(np.int32)], number)
+    labels, points = np.zeros(size, np.uint8), points.astype(np.int32)
+    for number, outline in OUTLINES:
+        cv2.fillPoly(labels, [points[outline]], number)
     return labels
 
 
@@ -87,10 +89,9 @@ def resized_labels(labels: np.ndarray, side: int) -> np.ndarray:
 
 def background_edges(picture: np.ndarray, side: int) -> np.ndarray:
     """Where the picture (H, W, 3) has edges, at the side of the maps."""
-    image = Image.fromarray(picture)
-    if image.size != (side, side):
-        image = image.resize((side, side), Image.Resampling.BILINEAR)
-    return canny(np.asarray(image.convert("L")))
+    if picture.shape[:2] != (side, side):
+        picture = np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
+    return canny(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
 
 
 @lru_cache(maxsize=1)
@@ -178,23 +179,24 @@ def distance_maps(curve: np.ndarray, rows: np.ndarray, columns: np.ndarray, out:
     there. So only boxes are searched.
     """
     side = out.shape[-1]
-    far = np.empty(out.shape, np.uint16)
-    beyond = np.zeros((2, len(out), side), np.uint16)
-    bounds = np.searchsorted(curve, np.arange(len(out) + 1))
+    drawn, starts = np.unique(curve, return_index=True)
+    boxes = [edge.reduceat(values, starts) for values in (rows, columns) for edge in (np.minimum, np.maximum)]
+    way_y, way_x = (_beyond(*pair, side) for pair in (boxes[:2], boxes[2:]))
+    empty, far = np.ones((side, side), np.uint8), np.empty((side, side), np.uint16)
+    pixels = zip(np.split(rows, starts[1:]), np.split(columns, starts[1:]), strict=True)
+    for index, (number, own, top, bottom, left, right) in enumerate(zip(drawn, pixels, *boxes, strict=True)):
+        empty[own] = 0
+        box = cv2.distanceTransform(empty[top : bottom + 1, left : right + 1], cv2.DIST_L1, 3).astype(np.uint16)
+        empty[own] = 1
+        cv2.copyMakeBorder(box, top, side - 1 - bottom, left, side - 1 - right, cv2.BORDER_REPLICATE, dst=far)
+        far += way_y[index, :, None]
+        far += way_x[index]
+        # Rounding after this shift is rounding down.
+        cv2.convertScaleAbs(far, dst=out[number], alpha=1 / 3, beta=-1 / 3)
+    out[np.setdiff1d(np.arange(len(out)), drawn)] = UNDRAWN
+
+
+def _beyond(first: np.ndarray, last: np.ndarray, side: int) -> np.ndarray:
+    """How far each place of an axis is outside of some ranges: (ranges, side)."""
     places = np.arange(side)
-    for number, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
-        if start == end:
-            continue
-        y, x = rows[start:end], columns[start:end]
-        top, bottom, left, right = y.min(), y.max(), x.min(), x.max()
-        box = np.ones((bottom - top + 1, right - left + 1), np.uint8)
-        box[y - top, x - left] = 0
-        inside = cv2.distanceTransform(box, cv2.DIST_L1, 3).astype(np.uint16)
-        margins = (top, side - 1 - bottom, left, side - 1 - right)
-        cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE, dst=far[number])
-        beyond[0, number] = np.maximum(np.maximum(top - places, places - bottom), 0)
-        beyond[1, number] = np.maximum(np.maximum(left - places, places - right), 0)
-    far += beyond[0, :, :, None]
-    far += beyond[1, :, None, :]
-    np.floor_divide(far, 3, out=out, casting="unsafe")
-    out[bounds[1:] == bounds[:-1]] = UNDRAWN
+    return np.maximum(np.maximum(first[:, None] - places, places - last[:, None]), 0).astype(np.uint16)

@@ -60,6 +60,8 @@ class Family(nn.Module):
     """The run that commands mean which name none; default: the family's name."""
     planned_epochs: int | None = None
     """How long training is, by the family's schedule, where neither --epochs nor --steps says it."""
+    planned_steps: int | None = None
+    """The same in steps."""
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:

@@ -246,6 +246,11 @@ def test_sequences_of_several_lengths_train_one_by_one(root):
     assert len(dataset(root, "--batch_size=1")[0]["frames"]) == 3
 
 
+def test_testing_a_trained_run_takes_the_test_split(root):
+    trained = dataset(root).opt
+    assert trained.phase is None and dataset(root, training=False).sequences[0].name == "c"
+
+
 def test_missing_folders_are_named(root, tmp_path):
     shutil.rmtree(root / "train_keypoints")
     with pytest.raises(UserError, match="no train_keypoints"):

@@ -57,7 +57,7 @@ class FaceAnimation(Family):
         add_network_options(parser)
         if training:
             add_training_options(parser)
-            parser.set_defaults(batch_size=2, print_every=100, pictures_every=100, steps=5_000_000)
+            parser.set_defaults(batch_size=2, print_every=100, pictures_every=100)
         parser.set_defaults(dataset_mode="face", dataroot="dataset/FaceForensics", nThreads=8 if training else 1)
 
     def __init__(self, opt: Any):
@@ -72,6 +72,7 @@ class FaceAnimation(Family):
             max_width=opt.max_width,
             flow_width=opt.flow_width,
             flow_max_width=opt.flow_max_width,
+            match_colours=opt.match_colours,
         )
         self.multiple = 2 ** max(opt.layers, FLOW_DEPTH)
 
@@ -93,6 +94,7 @@ class FaceAnimation(Family):
         self.lambda_rec, self.chunk = opt.lambda_rec, opt.max_frames_per_gpu
         self.rates = {"G": opt.lr, "D": opt.lr * opt.ratio_g2d}
         self.decay, self.counts = _decay(opt), opt.lr_counts
+        self.planned_steps = opt.niter + opt.niter_decay
         # The draws of a step are those of all its micro-batches and processes: accumulation stays exact.
         self.draws = lambda step: np.random.RandomState([opt.seed, step])
 

@@ -258,6 +258,20 @@ class Frame(NamedTuple):
         return {layer: getattr(guides, name) for layer, guides in self.guides.items()}
 
 
+def as_painted(picture: Tensor, reference: Tensor) -> Tensor:
+    """The picture as the networks paint it."""
+    return picture
+
+
+def with_colours_of(picture: Tensor, reference: Tensor) -> Tensor:
+    """The picture with the mean and the deviation of each channel of the reference.
+
+    The encoders normalise what they see, so that they can't know these numbers and must guess them for a new person.
+    """
+    painted, wanted = (torch.std_mean(maps, (2, 3), keepdim=True) for maps in (picture, reference))
+    return (picture - painted[1]) * (wanted[0] / (painted[0] + 1e-5)) + wanted[1]
+
+
 class Generator(nn.Module):
     """Paint one frame from its structure map, a reference picture and the previous frame."""
 
@@ -271,9 +285,11 @@ class Generator(nn.Module):
         max_width: int = 512,
         flow_width: int = 32,
         flow_max_width: int = 256,
+        match_colours: bool = False,
     ):
         """`kernel_size` says for each attention layer how large its patches are."""
         super().__init__()
+        self.finish = with_colours_of if match_colours else as_painted
         self.attn_layer = sorted(kernel_size, reverse=True)
         sizes = {layer: kernel_size[layer] for layer in self.attn_layer}
         self.source_previous = Encoder(image_channels, width, max_width, layers)
@@ -297,7 +313,8 @@ class Generator(nn.Module):
         guides = self.flow_net(
             torch.cat([structure, previous, previous_structure, reference.picture, reference.structure], 1)
         )
-        return Frame(self.target(structure, previous_source, reference, guides), guides)
+        picture = self.target(structure, previous_source, reference, guides)
+        return Frame(self.finish(picture, reference.picture), guides)
 
 
 class DiscriminatorBlock(nn.Module):

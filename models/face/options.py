@@ -23,6 +23,8 @@ def add_network_options(parser: Any) -> None:
     add("--max_width", type=integer, default=512, help="generator: largest width")
     add("--flow_width", type=integer, default=32, help="flow net: width of its first layer")
     add("--flow_max_width", type=integer, default=256, help="flow net: largest width")
+    parser.add_switch("--match_colours", help="give each frame the reference's mean and deviation of colours, which "
+        "the networks can't see; for models trained with it")  # fmt: skip
 
 
 def add_training_options(parser: Any) -> None:
@@ -54,7 +56,12 @@ def _add_schedule(parser: Any) -> None:
         help="lambda: constant, then down to 0; step: a tenth every lr_decay_iters; exponent: 0.95^n")  # fmt: skip
     add("--lr_counts", type=one_of("epochs", "steps"), default="epochs",
         help="what lr_policy counts: epochs, as the original did although niter is meant in steps")  # fmt: skip
-    add("--niter", type=integer, default=5_000_000, help="start of the decay")
+    add(
+        "--niter",
+        type=integer,
+        default=5_000_000,
+        help="start of the decay; with niter_decay the end of training, in steps, if nothing else says it",
+    )
     add("--niter_decay", type=integer, default=0, help="length of the decay")
     add("--iter_count", type=integer, default=1, help="where lr_policy begins to count")
     add("--lr_decay_iters", type=integer, default=100, help="lr_policy step: its period")
