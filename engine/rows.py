@@ -4,6 +4,8 @@ Adam without first moment leaves a row without gradient where it is and lets its
 step, with their moments decayed to the present, therefore are trained exactly as they would be within the whole table.
 """
 
+import math
+import mmap
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -39,10 +41,9 @@ class HostTable:
         folder.mkdir(parents=True, exist_ok=True)
         self.decays, self._declared, self._seed = decays, declared, seed
         self._arrays = {
-            name: np.memmap(folder / f"{name}.float32", np.float32, "w+", shape=(count, width))
-            for name in ("value", *decays)
+            name: _mapped(folder / f"{name}.float32", (count, width), np.float32) for name in ("value", *decays)
         }
-        self._updates = np.memmap(folder / "updates.int64", np.int64, "w+", shape=(count,))
+        self._updates = _mapped(folder / "updates.int64", (count,), np.int64)
         self._written = np.zeros(count, bool)
 
     def read(self, rows: np.ndarray, now: int) -> dict[str, np.ndarray]:
@@ -82,6 +83,18 @@ class HostTable:
         self._written[rows] = True
         for name, array in {**self._arrays, "updates": self._updates}.items():
             array[rows] = state[name].numpy()
+
+
+def _mapped(path: Path, shape: tuple[int, ...], kind: type) -> np.ndarray:
+    """A new array of zeros in a file."""
+    size = math.prod(shape) * np.dtype(kind).itemsize
+    with path.open("w+b") as file:
+        file.truncate(size)
+        mapping = mmap.mmap(file.fileno(), size)
+    if hasattr(mmap, "MADV_RANDOM"):
+        # Else the system reads megabytes ahead of every row: milliseconds each, and memory.
+        mapping.madvise(mmap.MADV_RANDOM)
+    return np.frombuffer(mapping, kind).reshape(shape)
 
 
 class StepRows:
