@@ -30,6 +30,7 @@ where the files are:
   http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_19_layers.caffemodel   (575 MB)
   https://www.robots.ox.ac.uk/~vgg/software/vgg_face/src/vgg_face_caffe.tar.gz               (540 MB)"""
 CLASSES = {"vgg19": 1000, "vggface": 2622}
+FEATURES, HIDDEN = 512 * 7 * 7, 4096
 LINEAR = {"fc6": 0, "fc7": 3, "fc8": 6}
 TOLERANCE = 1e-4
 Arrays = dict[str, list[np.ndarray]]
@@ -128,7 +129,7 @@ def expected_shapes(kind: str) -> dict[str, tuple[int, ...]]:
         name: (width, before, 3, 3)
         for name, width, before in zip(convolutions(kind), widths, [3, *widths[:-1]], strict=True)
     }
-    return shapes | {"fc6": (4096, 512 * 7 * 7), "fc7": (4096, 4096), "fc8": (CLASSES[kind], 4096)}
+    return shapes | {"fc6": (HIDDEN, FEATURES), "fc7": (HIDDEN, HIDDEN), "fc8": (CLASSES[kind], HIDDEN)}
 
 
 def forward(kind: str, state: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -157,7 +158,7 @@ def check(kind: str, arrays: Arrays, state: dict[str, Tensor], written: Path) ->
     numbers = np.random.default_rng(0)
     picture = numbers.random((3, 32, 32), np.float32)
     caffe_input = 255 * picture[::-1] - np.float32(CAFFE_MEANS[kind])[:, None, None]
-    features = numbers.random(512 * 7 * 7, np.float32)
+    features = numbers.random(FEATURES, np.float32)
     taps = [convolutions(kind)["conv5_1"]]
     pairs = (
         (caffe_vgg(kind, str(written), taps)(torch.from_numpy(picture)[None])[0][0], conv5_1(arrays, caffe_input)),
