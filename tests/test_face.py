@@ -3,6 +3,9 @@
 import itertools
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +15,9 @@ import torch.nn.functional as F
 from reference.formula import image
 from torch import nn
 
+from data.sample_faces import tiny_clip
+from data.sample_faces.layouts import frames_and_keypoints
+from data.video import open_video
 from engine.checkpoint import load_networks
 from models.face.family import FaceAnimation
 from models.face.losses import AffineResidual, residual_filters
@@ -332,6 +338,40 @@ def test_the_generator_can_be_captured_whole():
     given = (torch.rand(1, 16, SIDE, SIDE), reference.picture, reference.structure, reference)
     captured = torch.compile(model, backend="eager", fullgraph=True)
     torch.testing.assert_close(captured(*given).picture, model(*given).picture)
+
+
+PUBLISHED = [
+    "--model=face", "--attn_layer=2,3", "--kernel_size=2=5,3=3", "--dataset_mode=face",
+    "--dataroot=./dataset/FaceForensics",
+]  # fmt: skip
+"""The words of the published commands but for the device; the rest of a test's words keeps it short."""
+
+
+def test_the_published_commands_train_and_animate(tmp_path):
+    frames, truth = tiny_clip(frames=5, size=SIDE)
+    for split in ("train", "test"):
+        for name in "ab":
+            frames_and_keypoints(tmp_path / "dataset" / "FaceForensics", split, name, frames, truth)
+    small = ["--n_frames_total=3", "--steps=1", "--no_perceptual", "--visdom=no", f"--load_size={SIDE}", "--nThreads=0"]
+    run("train.py", "--name=face", *PUBLISHED, *small, folder=tmp_path)
+    released = tmp_path / "result" / "face_checkpoints"
+    released.mkdir()
+    (tmp_path / "result" / "face" / "latest_net_G.pth").rename(released / "latest_net_G.pth")
+    words = ["--results_dir=./eval_results/face", "--nThreads=1", f"--load_size={SIDE}"]
+    run("test.py", "--name=face_checkpoints", *PUBLISHED, *words, folder=tmp_path)
+    results = tmp_path / "eval_results" / "face"
+    for name in "ab":
+        assert len(list((results / name).glob("0000?_vis.png"))) == len(list((results / name).glob("*_edge.png"))) == 5
+        with open_video(results / f"{name}_edge_vis_.mp4") as video:
+            assert len(video) == 5 and video.size == (SIDE, 2 * SIDE)
+
+
+def run(script: str, *words: str, folder: Path) -> None:
+    command = [sys.executable, str(ROOT / script), "--gpu_id=-1", *words]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.gpu

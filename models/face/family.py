@@ -151,7 +151,7 @@ class FaceAnimation(Family):
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         structures = as_maps(driving["structure"]).split(1)
         made = [frame.picture for frame in frames(self.generator, structures, state["previous"], state["reference"])]
-        return (torch.cat(made) + 1) / 2, {**state, "previous": (made[-1], structures[-1])}
+        return ((torch.cat(made) + 1) / 2).clamp(0, 1), {**state, "previous": (made[-1], structures[-1])}
 
     def _check_size(self, pictures: Tensor) -> None:
         height, width = pictures.shape[-2:]

@@ -37,6 +37,7 @@ def family(args: argparse.Namespace, repeating: bool) -> FaceAnimation:
 
 def batch(args: argparse.Namespace) -> dict[str, Tensor]:
     """Random clips of one chunk."""
+    torch.manual_seed(1)
     shape = (args.batch_size, FRAMES)
     frames = torch.rand(*shape, 3, args.size // 8, args.size // 8).flatten(0, 1)
     frames = F.interpolate(frames, size=(args.size, args.size), mode="bilinear").unflatten(0, shape)
