@@ -92,6 +92,21 @@ def test_the_generator_takes_pictures_that_are_not_square():
     assert color.shape == (1, 3, 60, 84)
 
 
+def test_narrow_discriminators_can_start_with_a_signal_that_reaches_the_end():
+    torch.manual_seed(0)
+    picture = torch.rand(4, 3, 64, 64)
+    spreads = {init: float(Discriminator(64, 5, 4, init)(picture)[1].std().detach()) for init in ("paper", "width")}
+    assert spreads["paper"] < 1e-3 < 0.05 < spreads["width"]
+
+
+def test_noise_is_on_all_that_the_discriminator_sees_and_leaves_no_entry():
+    plain, noisy = Discriminator(64, 5, 4, "width"), Discriminator(64, 5, 4, "width", noise=0.5)
+    noisy.load_state_dict(plain.state_dict())
+    picture = torch.rand(1, 3, 64, 64)
+    assert torch.equal(plain(picture)[1], plain(picture)[1])
+    assert not torch.allclose(noisy(picture)[1], noisy(picture)[1])
+
+
 def test_sizes_that_cannot_work_are_refused_by_name():
     with pytest.raises(UserError, match="62 x 64.*multiples of 4"):
         Generator(5, width=4)(torch.zeros(1, 3, 62, 64), torch.zeros(1, 5))

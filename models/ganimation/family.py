@@ -55,7 +55,9 @@ class Ganimation(Family):
 
     def prepare_training(self, opt: Any) -> None:
         _warn_of_seconds(opt)
-        self.discriminator = Discriminator(image_size=opt.image_size, units=opt.cond_nc, width=opt.ndf, init=opt.init_D)
+        self.discriminator = Discriminator(
+            image_size=opt.image_size, units=opt.cond_nc, width=opt.ndf, init=opt.init_D, noise=opt.noise_D
+        )
         weights = Weights(
             critic=opt.lambda_D_prob,
             condition=opt.lambda_D_cond,

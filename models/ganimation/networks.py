@@ -68,10 +68,11 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Judge patches of a picture (critic) and read its action units (regression)."""
 
-    def __init__(self, image_size: int = 128, units: int = 17, width: int = 64, init: str = "paper"):
+    def __init__(self, image_size: int = 128, units: int = 17, width: int = 64, init: str = "paper", noise: float = 0):
         super().__init__()
         if image_size < 2**HALVINGS:
             raise UserError(f"--image_size {image_size}: the discriminator needs pictures of at least {2**HALVINGS}")
+        self.noise = Noise(noise) if noise else nn.Identity()
         widths = [3, *(width * 2**i for i in range(HALVINGS))]
         layers = []
         for i in range(HALVINGS):
@@ -83,8 +84,19 @@ class Discriminator(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Critic map (B, 1, H / 64, W / 64) and action units (B, C)."""
-        features = self.main(image)
+        features = self.main(self.noise(image))
         return self.conv1(features), self.conv2(features).flatten(1)
+
+
+class Noise(nn.Module):
+    """Noise on all that a discriminator sees, real or not (Sønderby et al. 2017): nothing too small to see counts."""
+
+    def __init__(self, deviation: float):
+        super().__init__()
+        self.deviation = deviation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.deviation * torch.randn_like(x)
 
 
 def compose(image: Tensor, color: Tensor, attention: Tensor) -> Tensor:

@@ -32,6 +32,8 @@ def add_training_options(parser: Any) -> None:
     add("--ndf", type=integer, default=64, help="width of the discriminator")
     add("--init_D", type=one_of(*INITIALISERS), default="paper",
         help="weights of the discriminator at the start: deviation 0.02, or by the width, for narrow ones")  # fmt: skip
+    add("--noise_D", type=number, default=0.0,
+        help="deviation of noise on all that the discriminator sees, of pictures from -1 to 1")  # fmt: skip
     add("--train_G_every_n_iterations", type=integer, default=5, help="steps of the discriminator per generator step")
     for network in ("G", "D"):
         add(f"--lr_{network}", type=number, default=1e-4, help=f"learning rate of {network}")
