@@ -64,7 +64,7 @@ def main() -> int:
 
 def test(opt: Options, processes: Processes) -> int:
     """Make all videos that the options ask for; the exit status."""
-    wanted = requests(opt)
+    wanted = requests(opt, find_dataset(opt.dataset_mode).needs_source)
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
     family = find_family(opt.model)(opt).eval()
     path = load_networks(family, opt.checkpoint or run_folder(opt), opt.which)

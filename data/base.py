@@ -33,6 +33,9 @@ class Dataset(torch.utils.data.Dataset):
     for every sample from the run's seed, the epoch and the index, so that items do not depend on workers or processes.
     """
 
+    needs_source: bool = True
+    """Whether a driving video alone is too little: not where the model itself knows its person."""
+
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         """Declare the mode's options; `parser.set_defaults` for shared ones."""

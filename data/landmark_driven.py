@@ -15,10 +15,12 @@ from data.frames import to_tensor
 from data.landmark_drawing import draw_landmarks
 from data.landmarks import build_detector, detector_settings
 from data.retarget import Retarget
-from data.talking_frames import FITS, fitted, landmarks_of, main_face, without_gaps
+from data.talking_frames import FITS, fitted, landmarks_of, main_face, mirrored, without_gaps
 from util.errors import UserError
 from util.values import one_of
 
+DETECTION_SIZE = 256
+"""Side of the square in which landmarks are found, whatever the size of the networks' pictures."""
 NO_POINTS = np.zeros((0, 2))
 
 
@@ -34,32 +36,32 @@ class LandmarkDriven(Dataset):
         """What finds landmarks; built when the first picture comes."""
         return build_detector(**detector_settings(self.opt))
 
-    def square(self, frame: np.ndarray) -> np.ndarray:
-        """A frame as the networks see it."""
-        return fitted(frame, NO_POINTS, self.size, fit=self.fit)[0]
-
-    def face(self, picture: np.ndarray) -> np.ndarray | None:
-        """The 68 points of the main face of a square picture, if it has one."""
-        face = main_face(self.detector.detect([picture])[0])
+    def face(self, frame: np.ndarray) -> np.ndarray | None:
+        """The 68 points of a frame's main face, if it has one, in the square of detection."""
+        face = main_face(self.detector.detect([_squashed(frame)])[0])
         return None if face is None else face.points
 
-    def drawn(self, points: np.ndarray) -> Tensor:
-        """The landmark picture of some points."""
-        return to_tensor(draw_landmarks(points, self.size))
+    def shown(
+        self, frame: np.ndarray, points: np.ndarray, points_size: int = DETECTION_SIZE, flip: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """A frame and its landmark picture as the networks see them."""
+        picture, points = fitted(frame, points, self.size, fit=self.fit, points_size=points_size)
+        if flip:
+            picture, points = mirrored(picture, points)
+        return to_tensor(picture), to_tensor(draw_landmarks(points, self.size))
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Any]:
-        pictures = [self.square(frame) for frame in frames]
-        points = [self.face(picture) for picture in pictures]
+        points = [self.face(frame) for frame in frames]
         absent = [number for number, found in enumerate(points, 1) if found is None]
         if absent:
             raise UserError(f"no face in source picture {absent[0]}; leave it out, or cut its face with --crop_image")
-        shown = [(to_tensor(picture), self.drawn(found)) for picture, found in zip(pictures, points, strict=True)]
+        shown = [self.shown(frame, found) for frame, found in zip(frames, points, strict=True)]
         return joined(shown) | {"points": torch.from_numpy(np.stack(points))}
 
     def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        points = without_gaps(landmarks_of(map(self.square, frames), self.detector), "the driving video")
+        points = without_gaps(landmarks_of(map(_squashed, frames), self.detector), "the driving video")
         for found in self._retargeted(points, source) if self.retarget else points:
-            yield {"landmarks": self.drawn(found)}
+            yield {"landmarks": to_tensor(draw_landmarks(found * (self.size / DETECTION_SIZE), self.size))}
 
     def _retargeted(self, points: Iterator[np.ndarray], source: dict[str, Any]) -> Iterator[np.ndarray]:
         if "points" not in source:
@@ -67,10 +69,6 @@ class LandmarkDriven(Dataset):
         first = next(points, None)
         if first is not None:
             yield from map(Retarget(source["points"][0].numpy(), first), chain([first], points))
-
-    def picture_size(self) -> tuple[int, int] | None:
-        # Other fits need the frame's own proportions.
-        return (self.size, self.size) if self.fit == "squash" else None
 
 
 def add_driving_options(parser: Any, training: bool) -> None:
@@ -80,6 +78,10 @@ def add_driving_options(parser: Any, training: bool) -> None:
     if not training:
         parser.add_switch("--retarget",
             help="bring the driving landmarks to the proportions of the source's face; both begin alike")  # fmt: skip
+
+
+def _squashed(frame: np.ndarray) -> np.ndarray:
+    return fitted(frame, NO_POINTS, DETECTION_SIZE)[0]
 
 
 def joined(frames: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from data import landmarks
 from data.base import Clip
-from data.frames import to_tensor
 from data.landmark_driven import LandmarkDriven, add_driving_options, joined
 from data.preparation import thin
 from data.video import open_video
@@ -98,6 +97,5 @@ class PersonDataset(LandmarkDriven):
         return None
 
     def _look(self, frame: np.ndarray) -> tuple[Tensor, Tensor] | None:
-        picture = self.square(frame)
-        points = self.face(picture)
-        return None if points is None else (to_tensor(picture), self.drawn(points))
+        points = self.face(frame)
+        return None if points is None else self.shown(frame, points)

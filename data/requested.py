@@ -34,20 +34,21 @@ class Request:
     @property
     def name(self) -> str:
         """driving-source, without suffixes."""
-        return f"{self.driving.stem}-{self.sources[0].stem}"
+        return "-".join(path.stem for path in (self.driving, *self.sources[:1]))
 
 
-def requests(opt: Any) -> list[Request]:
+def requests(opt: Any, needs_source: bool = True) -> list[Request]:
     """The pairs that the options name; empty where they name none, and the test split is meant."""
     if opt.pairs:
         return read_pairs(Path(opt.pairs), opt.best_frame)
-    if bool(opt.source_image) != bool(opt.driving_video):
+    alone = bool(opt.source_image) != bool(opt.driving_video)
+    if alone and (needs_source or opt.source_image):
         given, missing = ("source_image", "driving_video") if opt.source_image else ("driving_video", "source_image")
         raise UserError(f"--{given} is given, --{missing} is not: a pair takes both")
-    if not opt.source_image:
+    if not opt.driving_video:
         return []
     output = Path(opt.output) if opt.output else None
-    return [Request(tuple(map(Path, opt.source_image)), Path(opt.driving_video), output, opt.best_frame)]
+    return [Request(tuple(map(Path, opt.source_image or ())), Path(opt.driving_video), output, opt.best_frame)]
 
 
 def read_pairs(path: Path, best_frame: int | None = None) -> list[Request]:
@@ -103,12 +104,14 @@ class Requested:
         source = self.dataset.source_item(faces)
         driving = _DrivingVideo(self, request.driving, source)
         extra = {"output": request.output, "faces": faces}
-        best = self._best_frame(request, faces[0], driving)
+        best = self._best_frame(request, faces, driving)
         if best is not None:
             extra["first"] = driving.item(best)
+        if self.opt.paste_back and not pictures:
+            raise UserError("--paste_back: into which picture? Give it with --source_image")
         if self.opt.paste_back:
             extra |= {"picture": pictures[0], "crop": cuts[0]}
-        sound = {"driving": request.driving, "source": request.sources[0], "none": None}[self.opt.audio]
+        sound = {"driving": request.driving, "source": next(iter(request.sources), None), "none": None}[self.opt.audio]
         audio = sound if sound and sound.suffix.lower() not in IMAGE_SUFFIXES and sound.is_file() else None
         return Clip(request.name, source, driving, driving.fps, audio, len(driving), extra)
 
@@ -135,7 +138,7 @@ class Requested:
         """As the original's demo resizes: with smoothing where it shrinks, without keeping the proportions."""
         return picture if picture.shape[:2] == self.size else to_bytes(resize(picture, self.size))
 
-    def _best_frame(self, request: Request, face: np.ndarray, driving: "_DrivingVideo") -> int | None:
+    def _best_frame(self, request: Request, sources: list[np.ndarray], driving: "_DrivingVideo") -> int | None:
         if request.best_frame is not None:
             if request.best_frame >= len(driving):
                 raise UserError(
@@ -144,9 +147,9 @@ class Requested:
             return request.best_frame
         if not self.opt.find_best_frame:
             return None
-        (faces,) = self.detector.detect([face])
+        (faces,) = self.detector.detect(sources[:1]) if sources else ([],)
         if not faces:
-            raise UserError(f"--find_best_frame: no face is found in {request.sources[0]}; give --best_frame N instead")
+            raise UserError("--find_best_frame: no face is found in the source; give --best_frame N instead")
         found = self._track(driving.frames(), request.driving)
         candidates = [points if present else None for points, present in zip(found.points, found.present, strict=True)]
         return nearest_pose(faces[0].points, candidates)[0]

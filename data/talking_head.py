@@ -11,11 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from data.base import Clip
-from data.frames import to_tensor
 from data.images import read_image
 from data.landmark_driven import LandmarkDriven, add_driving_options, joined
 from data.landmark_files import FrameLandmarks, find_landmark_file, read_frame_landmarks
-from data.talking_frames import fitted, mirrored
 from util.errors import UserError
 from util.values import integer
 
@@ -58,11 +56,8 @@ class TalkingHeadDataset(LandmarkDriven):
 
     def _frame(self, video: Path, known: FrameLandmarks, index: int, flip: bool = True) -> tuple[Tensor, Tensor]:
         """A frame and its landmark picture."""
-        frame = read_image(video / known.names[index])
-        picture, points = fitted(frame, known.points[index], self.size, fit=self.fit, points_size=known.size)
-        if flip and self.random_flip and random.random() > 0.5:
-            picture, points = mirrored(picture, points)
-        return to_tensor(picture), self.drawn(points)
+        flip = flip and self.random_flip and random.random() > 0.5
+        return self.shown(read_image(video / known.names[index]), known.points[index], known.size, flip)
 
     def clips(self) -> Iterator[Clip]:
         """Every test video: its person from T of its frames, moved by the landmarks of the others."""

@@ -32,8 +32,7 @@ class Down(nn.Module):
         self.conv_r2 = conv(out_channels, out_channels, kernel)
 
     def forward(self, x: Tensor) -> Tensor:
-        # A 1x1 convolution and averaging commute: the smaller map first is cheaper.
-        left = self.conv_l(self.pool(x))
+        left = self.pool(self.conv_l(x))
         right = self.conv_r2(F.relu(self.conv_r1(F.relu(x))))
         return left + self.pool(right)
 
@@ -50,8 +49,7 @@ class Up(nn.Module):
         self.conv_r2 = conv(out_channels, out_channels, kernel)
 
     def forward(self, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        # The weights of an enlargement sum to 1, so that a 1x1 convolution may come first, on the smaller map.
-        left = self.enlarge(self.conv_l(x))
+        left = self.conv_l(self.enlarge(x))
         right = self.conv_r1(self.enlarge(F.relu(adaptive_norm(x, first))))
         return left + self.conv_r2(F.relu(adaptive_norm(right, second)))
 
