@@ -187,7 +187,7 @@ class ExpressionClips:
                 expression = np.array(self._start(subject), np.float32)
                 expression[index] = level
                 expressions.append(expression)
-                captions.append(f"{unit.column}={level:g} {unit.name}")
+                captions.append(f"{unit.column}={level:g}")
         sheet = {"columns": len(self.opt.au_levels), "captions": captions, "border": 2}
         return self._clip(f"{subject.name}_au_grid", subject, Frames(expressions), FPS, None, sheet, still=True)
 
