@@ -57,13 +57,15 @@ def main() -> int:
     return finish(processes, status)
 
 
-def train(opt: Options, processes: Processes) -> int:
-    """Train until the end or until asked to stop; the exit status."""
+def train(opt: Options, processes: Processes, family: Any = None) -> int:
+    """Train until the end or until asked to stop; the exit status. `family` begins, where a caller built it already."""
     folder = run_folder(opt)
     _refuse_to_start_over(folder, opt)
     seed_everything(opt.seed)
     dataset = find_dataset(opt.dataset_mode)(opt, training=True)
-    family = _build_family(opt, dataset.whole())
+    family = family or build_family(opt)
+    if opt.init_from and dataset.whole() is not None:
+        family.begin(dataset.whole())
     place(family, processes, opt.channels_last)
     trainer = Trainer(
         family, processes, Clock(len(dataset)),
@@ -91,9 +93,10 @@ def train(opt: Options, processes: Processes) -> int:
             _fit(opt, trainer, monitor.timed(batches), steps, monitor, checkpoints, stop)
         finally:
             monitor.close()
-    _picture("after", family, dataset.whole(), processes, folder)
     if stop.signal:
         log.info("stopped at step %d; --continue_train goes on from there", trainer.clock.step)
+    else:
+        _picture("after", family, dataset.whole(), processes, folder)
     return stop.status
 
 
@@ -149,7 +152,8 @@ def _picture(name: str, family: Any, whole: dict | None, processes: Processes, f
         write_image(folder / f"{name}.png", labelled_grid(arrays, rows=8))
 
 
-def _build_family(opt: Options, whole: dict | None) -> Any:
+def build_family(opt: Options) -> Any:
+    """The family of the options, ready to train, with the weights of --init_from."""
     family = find_family(opt.model)(opt)
     needed = set(family.networks())
     family.prepare_training(opt)
@@ -157,8 +161,6 @@ def _build_family(opt: Options, whole: dict | None) -> Any:
     if opt.init_from:
         path = load_networks(family, opt.init_from, needed=needed)
         log.info("starting with the weights of %s", path)
-        if whole is not None:
-            family.begin(whole)
     return family
 
 

@@ -1,0 +1,111 @@
+"""Finetune a meta-trained talking head to many persons, one after the other: a run of its own for each.
+
+The feature networks of the losses and the meta-trained weights are loaded once. Options beside those below are those of
+train.py and hold for every person."""
+
+import argparse
+import copy
+import logging
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data.images import natural_key
+from data.preparation import existing_folder
+from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from engine.console import configure_logging
+from engine.distributed import choose_devices, start
+from options import Options, parse, run_folder
+from train import build_family, train
+from util.errors import UserError, run_main
+
+EPILOG = """examples:
+  python script/finetune_persons.py --persons dataset/people --init_from result/meta
+  python script/finetune_persons.py --persons dataset/people --init_from result/meta --shard 0/4 --shots 16
+
+A person is a video, a picture, or a folder of pictures. The run of each is CHECKPOINTS_DIR/NAME/PERSON, as train.py
+writes it; those that are done are passed over, an interrupted one is continued. On several GPUs run a shard on each."""
+DONE = "after.png"
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    args, rest = read_arguments()
+    configure_logging()
+    persons = find_persons(args.persons)
+    part, parts = shard(args.shard)
+    mine = persons[part::parts]
+    todo = [person for person in mine if not (run_folder(options_of(person, args, rest)) / DONE).is_file()]
+    log.info("%d persons, %d of them in this shard, %d to do", len(persons), len(mine), len(todo))
+    return finetune(todo, args, rest) if todo else 0
+
+
+def read_arguments() -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--persons", type=Path, required=True, metavar="FOLDER", help="holds an entry per person")
+    parser.add_argument("--init_from", required=True, help="meta-trained run or file")
+    parser.add_argument("--name", default="persons", help="folder of the runs (default: %(default)s)")
+    parser.add_argument("--shard", default="0/1", help="the i-th of N parts of the persons (default: %(default)s)")
+    return parser.parse_known_args()
+
+
+def find_persons(folder: Path) -> list[Path]:
+    """The entries of a folder that are persons, sorted; strays are not."""
+    existing_folder(folder, "--persons", "a video or a folder of pictures for each person")
+    kinds = (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
+    found = [
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in kinds)
+    ]
+    if not found:
+        raise UserError(f"--persons {folder}: no videos, pictures or folders of pictures in it")
+    return sorted(found, key=lambda path: natural_key(path.name))
+
+
+def shard(text: str) -> tuple[int, int]:
+    """i and N of "i/N"."""
+    part, _, parts = text.partition("/")
+    if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+        raise UserError(f"--shard {text}: write i/N with i from 0 to N - 1, e.g. 2/8")
+    return int(part), int(parts)
+
+
+def options_of(person: Path, args: argparse.Namespace, rest: list[str]) -> Options:
+    """The options of one person's run, which is continued if it has begun."""
+    said = ["--model=talking_head_finetune", f"--source={person}", f"--name={args.name}/{person.stem}", *rest]
+    opt = parse([*said, f"--init_from={args.init_from}"], training=True)
+    begun = (run_folder(opt) / "latest_training.pth").is_file()
+    return parse([*said, "--continue_train"], training=True) if begun else opt
+
+
+def finetune(persons: list[Path], args: argparse.Namespace, rest: list[str]) -> int:
+    """Train the persons' models; one that fails does not stop the others. The exit status."""
+    opt = parse(["--model=talking_head_finetune", f"--init_from={args.init_from}", *rest], training=True)
+    processes = start(choose_devices(opt.gpu_id)[:1])
+    meta, failed = build_family(opt), []
+    content = meta.objective.content
+    for number, person in enumerate(persons, 1):
+        log.info("person %d of %d: %s", number, len(persons), person.name)
+        own = options_of(person, args, rest)
+        try:
+            # The frozen networks of the losses are shared, all others copied.
+            family = copy.deepcopy(meta, {id(content): content}) if own.init_from else None
+            status = train(own, processes, family)
+        except UserError as error:
+            log.error("%s: %s", person.name, error)
+            failed.append(person.name)
+            continue
+        if status:
+            return status
+    if failed:
+        log.error("%d of %d failed: %s", len(failed), len(persons), ", ".join(failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run_main(main)
