@@ -18,10 +18,12 @@ FLOW_DEPTH = 5
 
 
 def activation() -> nn.Module:
+    """The one nonlinearity of all networks."""
     return nn.LeakyReLU(0.1)
 
 
 def norm(width: int) -> nn.Module:
+    """Normalisation of each map of each sample, without running statistics."""
     return nn.InstanceNorm2d(width, affine=True)
 
 
