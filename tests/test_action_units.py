@@ -96,10 +96,12 @@ def test_presets_are_weakened_and_joined():
         parse_expression("smlie")
 
 
-def test_presets_need_their_units():
+def test_models_of_fewer_units_make_what_they_know_of_a_preset():
     assert parse_expression("smile", units_for(11)).shape == (11,)
-    with pytest.raises(UserError, match="anger.*which this model does not know"):
-        parse_expression("anger", units_for(11))
+    with pytest.warns(UserWarning, match="anger: this model does not know AU07, AU23; the rest is used"):
+        assert describe(parse_expression("anger", units_for(11)), units_for(11)) == "AU04 4.0, AU05 3.0"
+    with pytest.raises(UserError, match="contempt: .* AU14, and so nothing of it"):
+        parse_expression("contempt", units_for(11))
 
 
 def test_other_conditions_need_names():

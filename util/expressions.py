@@ -1,6 +1,7 @@
 """Facial expressions as intensities of action units (0 to 5): names, presets, sweeps and passages between them."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -136,19 +137,30 @@ def parse_units(text: str, units: Sequence[Unit] = UNITS) -> dict[int, float]:
 
 
 def parse_expression(text: str, units: Sequence[Unit] = UNITS) -> np.ndarray:
-    """The vector of presets such as "smile", "smile=0.5" (half as strong) or "smile,blink" (the stronger unit wins)."""
+    """The vector of presets such as "smile", "smile=0.5" (half as strong) or "smile,blink" (the stronger unit wins).
+
+    Units that a model does not know are left out with a warning; a preset of which none is left is an error.
+    """
     vector = np.zeros(len(units), np.float32)
-    numbers = [unit.number for unit in units]
+    places = {unit.number: index for index, unit in enumerate(units)}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, strength = part.partition("=")
         preset = find_preset(name)
         factor = _number_in(strength, part, "smile=0.5") if equals else 1.0
-        for number, intensity in preset.intensities.items():
-            if number not in numbers:
-                raise UserError(f"--expression {name}: it needs AU{number:02d}, which this model does not know")
-            index = numbers.index(number)
-            vector[index] = max(vector[index], factor * intensity)
+        _warn_of_unknown(
+            name, [number for number in preset.intensities if number not in places], len(preset.intensities)
+        )
+        for number in preset.intensities.keys() & places.keys():
+            vector[places[number]] = max(vector[places[number]], factor * preset.intensities[number])
     return vector.clip(0, STRONGEST)
+
+
+def _warn_of_unknown(name: str, numbers: Sequence[int], of: int) -> None:
+    said = f"--expression {name}: this model does not know " + ", ".join(f"AU{number:02d}" for number in numbers)
+    if numbers and len(numbers) == of:
+        raise UserError(f"{said}, and so nothing of it; name units with --au")
+    if numbers:
+        warnings.warn(f"{said}; the rest is used", stacklevel=4)
 
 
 def find_preset(name: str) -> Preset:
