@@ -47,9 +47,9 @@ def read_frame_landmarks(path: Path) -> FrameLandmarks:
         ) from error
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: refused or damaged: {error}") from error
-    points = np.asarray(points, np.float32).reshape(len(names), -1, 2)
-    if len(names) and points.shape[1] != 68:
-        raise UserError(f"{path}: {points.shape[1]} points a frame; 68 are needed")
+    points = np.asarray(points, np.float32)
+    if points.shape != (len(names), 68, 2) and (len(names) or points.size):
+        raise UserError(f"{path}: {len(names)} frames, but points of shape {points.shape}; (frames, 68, 2) is needed")
     order = sorted(range(len(names)), key=lambda index: names[index])
     return FrameLandmarks([str(names[index]) for index in order], points[order], size)
 

@@ -105,14 +105,12 @@ def find_videos(root: Path, training: bool) -> tuple[Path, list[str]]:
         raise UserError(f"--dataroot {root}: there is no train/ and test/; persons to test are kept apart, in test/")
     names = sorted(f"{person.name}/{video.name}" for person in _folders(folder) for video in _folders(person))
     with ThreadPoolExecutor(16) as pool:
-        usable = list(pool.map(lambda name: _has_faces(folder / name), names))
-    kept = [name for name, good in zip(names, usable, strict=True) if good]
-    left_out = [name for name, good in zip(names, usable, strict=True) if not good]
+        problems = list(pool.map(lambda name: _problem(folder / name), names))
+    kept = [name for name, problem in zip(names, problems, strict=True) if not problem]
+    left_out = [f"{name}: {problem}" for name, problem in zip(names, problems, strict=True) if problem]
     if left_out:
-        log.warning(
-            "%s: %d of %d videos are left out: no landmarks, or faces in fewer than two frames: %s%s",
-            folder, len(left_out), len(names), ", ".join(left_out[:5]), " ..." if len(left_out) > 5 else "",
-        )  # fmt: skip
+        more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+        log.warning("%d of %d videos are left out: %s%s", len(left_out), len(names), "; ".join(left_out[:5]), more)
     if not kept:
         raise UserError(
             f"--dataroot {root}: no videos with landmarks in {folder}; it should hold <person>/<video>/<frames>, and "
@@ -125,6 +123,13 @@ def _folders(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
-def _has_faces(video: Path) -> bool:
+def _problem(video: Path) -> str | None:
+    """Why a video can't be trained on, if so."""
     path = find_landmark_file(video)
-    return path is not None and len(read_frame_landmarks(path).names) > 1
+    if path is None:
+        return "no landmarks"
+    try:
+        count = len(read_frame_landmarks(path).names)
+    except UserError as error:
+        return str(error)
+    return None if count > 1 else f"a face in {count} frames, 2 are needed"
