@@ -1,0 +1,117 @@
+"""Measure how well talking heads show persons they were not trained on: T frames of a test video, others held out.
+
+For each T the mean absolute difference to the held-out frames (pictures in [0, 1]): of repeating the shot that has the
+nearest landmarks, of the meta-trained model as it is, and of the model finetuned to the T frames."""
+
+import argparse
+import copy
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data.base import Clip
+from data.images import write_image
+from data.talking_head import TalkingHeadDataset
+from engine.clock import Clock
+from engine.console import configure_logging
+from engine.distributed import Processes, choose_devices
+from engine.trainer import Trainer, move, seed_everything
+from options import parse
+from train import build_family
+from util.errors import run_main
+from util.grid import labelled_grid
+
+EPILOG = """example:
+  python script/measure_talking_head.py --init_from result/meta --dataroot dataset/sample/talking_head \\
+    --config configs/tiny/talking_head_finetune.yaml --steps 240 --shots 1 8 --pictures /tmp/measured
+
+Options beside those below are those of train.py for talking_head_finetune."""
+COLUMNS = ("nearest", "forward", "finetuned")
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    args, rest = read_arguments()
+    configure_logging()
+    opt = parse(["--model=talking_head_finetune", f"--init_from={args.init_from}", *rest], training=True)
+    device = torch.device("cuda", opt.gpu_id[0]) if choose_devices(opt.gpu_id)[0] >= 0 else torch.device("cpu")
+    meta = build_family(opt).to(device)
+    print(f"{'T':>3} {'videos':>7} {'frames':>7}" + "".join(f"{name:>12}" for name in COLUMNS))
+    for shots in args.shots:
+        opt.shots, opt.retarget, opt.random_flip = shots, False, False
+        clips = list(TalkingHeadDataset(opt, training=False).clips())
+        driving = {clip.name: driving_of(clip, clips, args.held_out).driving for clip in clips}
+        videos = clips[: args.videos or None]
+        totals, frames = torch.zeros(len(COLUMNS)), 0
+        for clip in tqdm(videos, unit="video", leave=False):
+            held_out = move(default_collate(list(driving[clip.name])), device, channels_last=False)
+            shown = move(clip.source, device, channels_last=False)
+            made = dict(zip(COLUMNS, results(meta, shown, held_out, args.steps, opt), strict=True))
+            totals += torch.tensor([float((m - held_out["image"]).abs().mean((1, 2, 3)).sum()) for m in made.values()])
+            frames += len(held_out["image"])
+            if args.pictures:
+                columns = {"landmarks": held_out["landmarks"], "true": held_out["image"], **made}
+                arrays = {name: batch[::3].cpu().numpy() for name, batch in columns.items()}
+                write_image(args.pictures / f"{clip.name}_T{shots}.png", labelled_grid(arrays, rows=4))
+        print(f"{shots:3d} {len(videos):7d} {frames:7d}" + "".join(f"{value:12.4f}" for value in totals / frames))
+    return 0
+
+
+def read_arguments() -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--init_from", required=True, help="meta-trained run or file")
+    parser.add_argument("--shots", type=int, nargs="+", default=[1, 8], metavar="T", help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=600, help="of finetuning (default: %(default)s)")
+    parser.add_argument(
+        "--held_out",
+        choices=("same", "other"),
+        default="same",
+        help="held-out frames of the same video, as in the paper, or of the person's next one (default: %(default)s)",
+    )
+    parser.add_argument("--videos", type=int, default=0, help="test videos at most; 0: all (default: %(default)s)")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write pictures of every video there")
+    return parser.parse_known_args()
+
+
+def driving_of(clip: Clip, clips: list[Clip], held_out: str) -> Clip:
+    """The clip whose frames are held out: this one, or the next one of the same person."""
+    own = [other for other in clips if other.name.split("_")[0] == clip.name.split("_")[0]]
+    return clip if held_out == "same" else own[(own.index(clip) + 1) % len(own)]
+
+
+def results(meta, shown: dict[str, Tensor], held_out: dict[str, Tensor], steps: int, opt) -> Iterator[Tensor]:
+    """The held-out frames in the three ways."""
+    distances = (held_out["landmarks"][:, None] - shown["landmarks"][None]).abs().mean((2, 3, 4))
+    yield shown["pictures"][distances.argmin(1)]
+    family = copy.deepcopy(meta, {id(meta.objective.content): meta.objective.content})
+    family.begin(shown)
+    yield drawn(family, held_out)
+    seed_everything(opt.seed)
+    trainer = Trainer(family.train(), Processes(next(family.parameters()).device), Clock(len(shown["pictures"])))
+    for _ in range(steps):
+        chosen = torch.randperm(len(shown["pictures"]))[: opt.batch_size]
+        trainer.step([{"picture": shown["pictures"][chosen], "landmarks": shown["landmarks"][chosen]}])
+        trainer.clock.advance(len(chosen))
+    yield drawn(family, held_out)
+
+
+@torch.inference_mode()
+def drawn(family, held_out: dict[str, Tensor]) -> Tensor:
+    """The person by the landmarks of the held-out frames."""
+    made, _ = family.eval().animate(family.encode_source({}), {"landmarks": held_out["landmarks"]})
+    return made
+
+
+if __name__ == "__main__":
+    run_main(main)
