@@ -89,7 +89,7 @@ def read_annotations(path: Path | str, units: Sequence[Unit] = UNITS) -> Annotat
             + (f", or name another with --aus_file: {', '.join(near[:6])}" if near else "")
         )
     content = readers[path.suffix.lower()](path, units)
-    annotations = {_key(path, key): _checked(path, key, value, len(units)) for key, value in content.items()}
+    annotations = {_key(path, key): _checked(path, key, value, units) for key, value in content.items()}
     if not annotations:
         raise UserError(f"{path}: holds no pictures")
     if max(float(values.max(initial=0)) for values in annotations.values()) < 1:
@@ -159,15 +159,20 @@ def _key(path: Path, key: Any) -> str:
     return key
 
 
-def _checked(path: Path, key: Any, value: Any, count: int) -> np.ndarray:
+def _checked(path: Path, key: Any, value: Any, units: Sequence[Unit]) -> np.ndarray:
     try:
         if getattr(value, "dtype", np.dtype(float)).kind == "O":
             raise ValueError("an array of objects")
         vector = np.array(value, np.float64)
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: {key}: not a row of numbers ({error})") from None
-    if vector.shape != (count,):
-        raise UserError(f"{path}: {key}: {vector.shape} values, not {count}; --cond_nc says how many units there are")
+    if vector.shape == (len(UNITS),) != (len(units),) and set(units) <= set(UNITS):
+        # Without names seventeen values are those of OpenFace, in its order.
+        vector = vector[[UNITS.index(unit) for unit in units]]
+    if vector.shape != (len(units),):
+        raise UserError(
+            f"{path}: {key}: {vector.shape} values, not {len(units)}; --cond_nc says how many units there are"
+        )
     if not np.isfinite(vector).all() or vector.min() < -SLACK or vector.max() > STRONGEST + SLACK:
         raise UserError(f"{path}: {key}: intensities from {vector.min():g} to {vector.max():g}; they go from 0 to 5")
     return vector

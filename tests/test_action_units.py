@@ -242,6 +242,13 @@ def test_annotations_are_read_as_they_were_written(tmp_path, suffix):
     assert all(np.allclose(found[name], written[name]) for name in written)
 
 
+@pytest.mark.parametrize("suffix", [".pkl", ".npz", ".csv"])
+def test_models_of_fewer_units_read_theirs_out_of_all(tmp_path, suffix):
+    write_annotations(tmp_path / f"a{suffix}", {"a": np.arange(17) / 4})
+    found = read_annotations(tmp_path / f"a{suffix}", units_for(3, ["AU26", "AU12", "AU25"]))
+    assert found["a"].tolist() == [15 / 4, 8 / 4, 14 / 4]
+
+
 class Runs:
     """What a hostile pickle does when it is read: call something."""
 
