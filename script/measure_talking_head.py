@@ -67,6 +67,7 @@ def main() -> int:
 
 
 def read_arguments() -> tuple[argparse.Namespace, list[str]]:
+    """The options of the command, and those that go to train.py."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

@@ -24,11 +24,12 @@ from data.talking_head import TalkingHeadDataset, choose_frames
 from data.video import open_video
 from engine.checkpoint import load_networks
 from models.talking_head.family import TalkingHead
-from models.talking_head.layers import Flow, body, build_layers
+from models.talking_head.layers import Flow, build_layers
 from models.talking_head.losses import Content, Objective, Pixels, joint_updates, separate_updates
 from models.talking_head.networks import BatchRows, Discriminator, Embedder, Generator, pair
 from options import parse
 from util.errors import UserError
+from util.layer_language import body
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "configs" / "tiny"

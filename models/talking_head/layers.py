@@ -1,49 +1,13 @@
-"""The mini language of layers in which the bodies of the networks are written, for example "D 64 9 2, I, BA 64 3"."""
+"""The layers that a body in the mini language stands for, checked against what flows through them."""
 
-from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
 from models.talking_head.blocks import AdaptiveResidual, Down, Residual, SelfAttention, Up
 from util.errors import UserError
-from util.values import integer
-
-Body = list[list]
-"""One list per layer: its name, then its numbers."""
-
-NUMBERS = {
-    "D": ("channels", "kernel", "pooling"),
-    "U": ("channels", "kernel", "scale"),
-    "B": ("channels", "kernel"),
-    "BA": ("channels", "kernel"),
-    "I": (),
-    "A": (),
-}
-"""What the numbers of each layer mean. A number after A is the original's way of writing; it has no effect."""
-
-
-def body(value: Any) -> Body:
-    """ "D 64 9 2, I, A" or [[D, 64, 9, 2], [I], [A]]."""
-    entries = value.split(",") if isinstance(value, str) else value
-    if not isinstance(entries, (list, tuple)) or not entries:
-        raise ArgumentTypeError(f'{value!r} is not a list of layers such as "D 64 9 2, I, BA 64 3, U 3 3 2"')
-    return [_entry(entry.split() if isinstance(entry, str) else list(entry), i) for i, entry in enumerate(entries)]
-
-
-def _entry(entry: list, index: int) -> list:
-    words = " ".join(map(str, entry))
-    if not entry or entry[0] not in NUMBERS:
-        raise ArgumentTypeError(f"layer {index} ({words}): there are {', '.join(NUMBERS)}")
-    name, numbers = entry[0], [integer(number) for number in entry[1:]]
-    expected = NUMBERS[name]
-    if len(numbers) != len(expected) and not (name == "A" and len(numbers) == 1):
-        raise ArgumentTypeError(f"layer {index} ({words}): {name} takes {', '.join(expected) or 'no numbers'}")
-    if min(numbers, default=1) < 1:
-        raise ArgumentTypeError(f"layer {index} ({words}): numbers begin at 1")
-    return [name, *numbers]
+from util.layer_language import Body
 
 
 @dataclass(frozen=True)
@@ -67,7 +31,7 @@ def build_layers(entries: Body, flow: Flow, *, network: str, upsample: str = "bi
     return layers, flow
 
 
-def only(entries: Body, allowed: Sequence[str], network: str) -> None:
+def check_layers(entries: Body, allowed: Sequence[str], network: str) -> None:
     """Refuse layers that a network can't have."""
     for index, entry in enumerate(entries):
         if entry[0] not in allowed:

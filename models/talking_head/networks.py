@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.talking_head.blocks import Down, Residual
-from models.talking_head.layers import Body, Flow, build_layers, only
+from models.talking_head.layers import Flow, build_layers, check_layers
 from util.errors import UserError
+from util.layer_language import Body
 
 POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda maps: maps.amax((2, 3)),
@@ -28,7 +29,7 @@ class Embedder(nn.Module):
 
     def __init__(self, entries: Body, dim: int, size: int, pooling: str = "max"):
         super().__init__()
-        only(entries, ("D", "B", "I", "A"), "embedder")
+        check_layers(entries, ("D", "B", "I", "A"), "embedder")
         self.layers, flow = build_layers(entries, Flow(6, size), network="embedder")
         _check_dim(flow, dim, "embedder")
         self.pool = POOLINGS[pooling]
@@ -121,7 +122,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, entries: Body, dim: int, size: int, *, rows: nn.Embedding | None, pooling: str = "max"):
         super().__init__()
-        only(entries, ("D", "B", "I", "A"), "discriminator")
+        check_layers(entries, ("D", "B", "I", "A"), "discriminator")
         self.layers, flow = build_layers(entries, Flow(6, size), network="discriminator")
         _check_dim(flow, dim, "discriminator")
         self.pool = POOLINGS[pooling]

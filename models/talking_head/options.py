@@ -3,8 +3,8 @@
 from typing import Any
 
 from models.parts.vgg import RELU_1_TO_5
-from models.talking_head.layers import body
 from models.talking_head.networks import POOLINGS
+from util.layer_language import body
 from util.values import integer, list_of, number, one_of, text
 
 GENERATOR = (

@@ -29,13 +29,14 @@ from engine.trainer import Trainer
 from models.parts.vgg import CaffeVgg
 from models.talking_head import blocks
 from models.talking_head.family import TalkingHead
-from models.talking_head.layers import Flow, body, build_layers
+from models.talking_head.layers import Flow, build_layers
 from models.talking_head.losses import Content, Judged, Objective, hinge
 from models.talking_head.networks import Discriminator, Embedder, Generator, Judgement, pair
 from models.talking_head.options import DISCRIMINATOR, EMBEDDER, GENERATOR, TAPS
 from models.talking_head_finetune.family import TalkingHeadFinetune
 from options import parse
 from script.convert_vgg_caffe import forward
+from util.layer_language import body
 from util.resizing import to_bytes, to_floats
 from util.step_log import step_line
 
