@@ -68,6 +68,7 @@ def test(opt: Options, processes: Processes) -> int:
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
     family = find_family(opt.model)(opt).eval()
     path = load_networks(family, opt.checkpoint or run_folder(opt), opt.which)
+    family.prepare_inference()
     place(family, processes, opt.channels_last)
     if opt.compile:
         compile_networks(family.networks())

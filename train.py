@@ -63,14 +63,12 @@ def train(opt: Options, processes: Processes, family: Any = None) -> int:
     _refuse_to_start_over(folder, opt)
     seed_everything(opt.seed)
     dataset = find_dataset(opt.dataset_mode)(opt, training=True)
-    family = family or build_family(opt)
-    if opt.init_from and dataset.whole() is not None:
-        family.begin(dataset.whole())
+    family = _begun(family or build_family(opt), opt, dataset.whole())
     place(family, processes, opt.channels_last)
     trainer = Trainer(
         family, processes, Clock(len(dataset)),
         precision=opt.precision, channels_last=opt.channels_last, on_nan=opt.on_nan, seed=opt.seed,
-        folder=folder,
+        freeze_norms=opt.freeze_norms, folder=folder,
     )  # fmt: skip
     checkpoints = Checkpoints(folder, keep=opt.keep, options=vars(opt))
     _prepare_folder(folder, opt, processes)
@@ -150,6 +148,13 @@ def _picture(name: str, family: Any, whole: dict | None, processes: Processes, f
     if shown:
         arrays = {title: pictures.float().cpu().numpy() for title, pictures in shown.items()}
         write_image(folder / f"{name}.png", labelled_grid(arrays, rows=8))
+
+
+def _begun(family: Any, opt: Options, whole: dict | None) -> Any:
+    """A family that starts from given weights, after it has seen a small dataset as a whole."""
+    if opt.init_from and whole is not None:
+        family.begin(whole)
+    return family
 
 
 def build_family(opt: Options) -> Any:

@@ -22,6 +22,13 @@ def place(family: nn.Module, processes: Processes, channels_last: bool) -> None:
     processes.share([value.data for value in [*family.parameters(), *family.buffers()]])
 
 
+def freeze_norms(family: nn.Module) -> None:
+    """Let batch norms use their running statistics from now on, as they do after training."""
+    for module in family.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
 def compile_networks(networks: Mapping[str, nn.Module], leave: Iterable[str] = ()) -> None:
     """Compile in place, so that entry names stay; networks with a double backward can't be compiled."""
     torch._dynamo.config.recompile_limit = 64  # shared by all networks; beyond it they silently run eagerly

@@ -1,6 +1,7 @@
 """The one training loop: it drives a family's training step and performs the updates that the step asks for."""
 
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.finite import LossWatch
+from engine.networks import freeze_norms
 from engine.precision import Precision
 from engine.rows import build_rows
 
@@ -44,6 +46,7 @@ class Trainer:
         precision: str = "fp32",
         channels_last: bool = False,
         on_nan: str = "stop",
+        freeze_norms: float | None = None,
         seed: int = 0,
         folder: Path = Path(),
     ):
@@ -52,6 +55,7 @@ class Trainer:
         self.precision = Precision(precision, processes.device)
         self.channels_last = channels_last
         self.skip_not_finite = on_nan == "skip"
+        self.freeze_norms = math.inf if freeze_norms is None else freeze_norms
         self.optimizers = family.optimizers()
         self.skipped = 0
         self._parameters = {
@@ -90,6 +94,8 @@ class Trainer:
     def step(self, micro_batches: Sequence[dict]) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """One training step on this process's micro-batches: the losses (on the device) and what to show."""
         seed_everything(self.seed, self.clock.step, self.processes.rank)
+        if self.clock.exact_epoch >= self.freeze_norms:
+            freeze_norms(self.family)
         for rows in self.rows.values():
             micro_batches = rows.bring(micro_batches)
         batches = [move(batch, self.processes.device, self.channels_last) for batch in micro_batches]

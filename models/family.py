@@ -118,6 +118,9 @@ class Family(nn.Module):
     def before_update(self, names: tuple[str, ...]) -> None:
         """Called when the gradients are averaged and unscaled; clip them here if the paper does."""
 
+    def prepare_inference(self) -> None:
+        """Rebuild the loaded networks for speed, e.g. fold norms into convolutions; no training or saving after it."""
+
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
         """Everything that does not depend on the driving frames; `source` is a batch of one."""
         raise NotImplementedError

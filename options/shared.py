@@ -80,6 +80,10 @@ def _add_training(parser: OptionParser) -> None:
         help="when a loss is not finite (skip waits for the device)",
     )
     group.add_argument(
+        "--freeze_norms", type=number,
+        help="epoch from which batch norms use their running statistics, for batches too small for good ones",
+    )  # fmt: skip
+    group.add_argument(
         "--max_bad", type=number, default=0.01, help="stop when more than this share of the samples is damaged"
     )
 
