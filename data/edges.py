@@ -48,9 +48,8 @@ def _is_longest(length: np.ndarray, down: np.ndarray, right: np.ndarray, place: 
     steep = np.abs(down) > np.abs(right)
     row, column = np.where(down >= 0, width, -width), np.where(right >= 0, 1, -1)
     beside, diagonal = np.where(steep, row, column), row + column
-    share = np.where(steep, right, down) / np.where(steep, down, right)
-    np.abs(share, out=share)
-    here = length[place]
-    one = length[place + beside] * (1 - share) + length[place + diagonal] * share
-    other = length[place - beside] * (1 - share) + length[place - diagonal] * share
+    share = np.abs(np.where(steep, right, down) / np.where(steep, down, right))
+    rest, here = 1 - share, length[place]
+    one = length[place + beside] * rest + length[place + diagonal] * share
+    other = length[place - beside] * rest + length[place - diagonal] * share
     return (one <= here) & (other <= here)

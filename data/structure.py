@@ -4,7 +4,7 @@ Bytes (F, C, S, S): edges (curves of the face 255, background edges 255, both 25
 distance to it, a third of a byte per pixel of city blocks, then the number of the face part, 0 to 6, as it is.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import cv2
@@ -30,6 +30,9 @@ OUTLINES = tuple((number, np.concatenate(curves)) for number, curves in PARTS)
 STEEPEST = 1 + 1e-6
 """A parabola bent more than this is not drawn."""
 UNDRAWN = 255
+"""The distance to a curve without a pixel."""
+RIM = 3
+"""Rows around a box, of which all farther rows are copies."""
 
 
 def structure_maps(
@@ -176,27 +179,45 @@ def distance_maps(curve: np.ndarray, rows: np.ndarray, columns: np.ndarray, out:
     """For each curve a third of the city-block distance of every pixel to it, in bytes (14, S, S).
 
     All pixels of a curve lie in a box; outside it, a distance is that of the nearest pixel of the box plus the way
-    there. So only boxes are searched.
+    there. So only boxes are searched, widened to whole rows, with three more rows above and below: all rows beyond are
+    copies of those three, one third more for each three rows of way.
     """
     side = out.shape[-1]
     drawn, starts = np.unique(curve, return_index=True)
-    boxes = [edge.reduceat(values, starts) for values in (rows, columns) for edge in (np.minimum, np.maximum)]
-    way_y, way_x = (_beyond(*pair, side) for pair in (boxes[:2], boxes[2:]))
-    empty, far = np.ones((side, side), np.uint8), np.empty((side, side), np.uint16)
+    top, bottom, left, right = box = [
+        edge.reduceat(values, starts) for values in (rows, columns) for edge in (np.minimum, np.maximum)
+    ]
     pixels = zip(np.split(rows, starts[1:]), np.split(columns, starts[1:]), strict=True)
-    for index, (number, own, top, bottom, left, right) in enumerate(zip(drawn, pixels, *boxes, strict=True)):
-        empty[own] = 0
-        box = cv2.distanceTransform(empty[top : bottom + 1, left : right + 1], cv2.DIST_L1, 3).astype(np.uint16)
-        empty[own] = 1
-        cv2.copyMakeBorder(box, top, side - 1 - bottom, left, side - 1 - right, cv2.BORDER_REPLICATE, dst=far)
-        far += way_y[index, :, None]
-        far += way_x[index]
-        # Rounding after this shift is rounding down.
-        cv2.convertScaleAbs(far, dst=out[number], alpha=1 / 3, beta=-1 / 3)
+    found, begin = _searched(pixels, box, side)
+    # Rounding after this shift is rounding down.
+    thirds = cv2.convertScaleAbs(found, alpha=1 / 3, beta=-1 / 3)
+    places, source, beyond = np.arange(side), np.zeros((len(out), side), int), np.zeros((len(out), side), int)
+    beyond[drawn] = np.maximum(_way_to(top, bottom, places) - 1, 0) // 3
+    nearer = np.where(places > bottom[:, None], -3, 3) * beyond[drawn]
+    source[drawn] = places - top[:, None] + nearer + begin[:, None]
+    np.take(thirds, source, axis=0, out=out, mode="clip")
+    out += beyond.astype(np.uint8)[..., None]
     out[np.setdiff1d(np.arange(len(out)), drawn)] = UNDRAWN
 
 
-def _beyond(first: np.ndarray, last: np.ndarray, side: int) -> np.ndarray:
-    """How far each place of an axis is outside of some ranges: (ranges, side)."""
-    places = np.arange(side)
-    return np.maximum(np.maximum(first[:, None] - places, places - last[:, None]), 0).astype(np.uint16)
+def _searched(pixels: Iterable, box: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distances in the rows of all boxes and in RIM rows around each (rows, S), and the first row of each box."""
+    top, bottom, left, right = box
+    heights = bottom - top + 1 + 2 * RIM
+    begin = np.cumsum(heights) - heights
+    found, empty = np.empty((heights.sum(), side), np.uint16), np.ones((side, side), np.uint8)
+    for own, start, height, y, y1, x, x1 in zip(pixels, begin, heights, *box, strict=True):
+        empty[own] = 0
+        inside = cv2.distanceTransform(empty[y : y1 + 1, x : x1 + 1], cv2.DIST_L1, 3).astype(np.uint16)
+        empty[own] = 1
+        margins = (RIM, RIM, x, side - 1 - x1)
+        cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE, dst=found[start : start + height])
+    found += _way_to(left, right, np.arange(side)).astype(np.uint16).repeat(heights, 0)
+    row = np.arange(len(found)) - np.repeat(begin + RIM, heights)
+    found += np.maximum(np.maximum(-row, row - np.repeat(bottom - top, heights)), 0).astype(np.uint16)[:, None]
+    return found, begin + RIM
+
+
+def _way_to(first: np.ndarray, last: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """How far each place of an axis is outside of some ranges: (ranges, places)."""
+    return np.maximum(np.maximum(first[:, None] - places, places - last[:, None]), 0)

@@ -163,11 +163,11 @@ def measure_reading(args: argparse.Namespace, root: Path, folder: Path) -> tuple
 
 
 def timed(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each way, taken in turns so that a busy moment meets all of them."""
+    """Median seconds of the processor that each way takes, in turns; another program's load does not count."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            start = time.perf_counter()
+            start = time.process_time()
             way()
-            taken[name].append(time.perf_counter() - start)
+            taken[name].append(time.process_time() - start)
     return {name: statistics.median(values) for name, values in taken.items()}
