@@ -28,6 +28,7 @@ from models.talking_head.layers import Flow, build_layers
 from models.talking_head.losses import Content, Objective, Pixels, joint_updates, separate_updates
 from models.talking_head.networks import BatchRows, Discriminator, Embedder, Generator, pair
 from options import parse
+from script.finetune_persons import find_persons, shard
 from util.errors import UserError
 from util.layer_language import body
 
@@ -372,6 +373,21 @@ def test_a_single_picture_is_enough_and_none_is_an_error(tmp_path, monkeypatch):
         person(tmp_path / "p" / "0.png", 8, monkeypatch)
     with pytest.raises(UserError, match="whom to learn"):
         person("", 8, monkeypatch)
+
+
+def test_persons_are_entries_of_a_folder_and_strays_are_not(tmp_path):
+    """README 17.19, and shards of the persons."""
+    for name in ("p10", "p2"):
+        (tmp_path / name).mkdir()
+    for name in ("p3.mp4", ".hidden", "notes.txt", "p1.jpg"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_persons(tmp_path)] == ["p1.jpg", "p2", "p3.mp4", "p10"]
+    assert shard("1/4") == (1, 4)
+    for wrong in ("4/4", "1", "a/b"):
+        with pytest.raises(UserError, match="--shard"):
+            shard(wrong)
+    with pytest.raises(UserError, match="--persons"):
+        find_persons(tmp_path / "p10")
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
