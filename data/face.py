@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -26,8 +26,11 @@ from data.retarget import Retarget
 from data.structure import background_edges, structure_maps
 from data.talking_frames import landmarks_of, main_face, without_gaps
 from util.errors import UserError
+from util.geometry import nearest_pose
 from util.values import integer, one_of, text
 
+NEUTRAL_AMONG = 50
+"""Driving frames among which one is looked for that is like the source in pose and expression."""
 TEST_FPS = 15
 """Of folders of frames, which don't say theirs."""
 
@@ -151,13 +154,19 @@ class FaceDataset(Dataset):
 
     def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Any]]:
         seen, shown = itertools.tee(frames)
-        adapt = None
         all_points = without_gaps(landmarks_of(seen, self.detector), "the driving video")
-        for number, (points, picture) in enumerate(zip(all_points, shown, strict=True)):
-            points = self._in_maps(points, picture)
-            adapt = adapt or (Retarget(source["points"], points) if self.opt.retarget else np.asarray)
+        pairs = ((self._in_maps(*pair), pair[1]) for pair in zip(all_points, shown, strict=True))
+        begun = list(itertools.islice(pairs, NEUTRAL_AMONG))
+        adapt = self._adapter(source["points"], [points for points, _ in begun])
+        for number, (points, picture) in enumerate(itertools.chain(begun, pairs)):
             structure = self._outside(adapt(points), picture)
             yield {"structure": structure, "image": self.picture(picture), "frame": f"{number:05d}"}
+
+    def _adapter(self, source: np.ndarray, candidates: list[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+        """What brings driving points to the source's face; proportions compare only between like poses."""
+        if not self.opt.retarget:
+            return np.asarray
+        return Retarget(source, candidates[nearest_pose(source, candidates)[0]])
 
     def _in_maps(self, points: np.ndarray, picture: np.ndarray) -> np.ndarray:
         """Points of a picture in pixels of the maps."""

@@ -347,6 +347,12 @@ def test_a_foreign_face_takes_the_movement_and_keeps_its_proportions(root):
     assert (driving[1]["structure"][15] == own[15]).float().mean() > 0.97
 
 
+def test_proportions_are_compared_in_the_frame_most_like_the_source(root):
+    wide_open, like_the_source = face_points(opening=12), face_points()
+    source, driving = outside(root, [face_points(), wide_open, like_the_source])
+    assert (driving[1]["structure"][15] == source["structure"][15]).all()
+
+
 def own_pixels(points: np.ndarray) -> np.ndarray:
     return points * SIDE / np.array(SIZE[::-1])
 
