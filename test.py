@@ -242,7 +242,7 @@ class Results:
         facts = {"videos": str(len(known)), "model": self.opt.model}
         if self.opt.mode == "reconstruction":
             facts |= _summary_of_losses(known)
-        shown = [(entry.pop("output"), {key: str(value) for key, value in entry.items()}) for entry in known]
+        shown = [(entry["output"], _readable(entry)) for entry in known]
         paths = [(_relative(Path(path), self.folder), own) for path, own in shown if Path(path).exists()]
         write_text(self.folder / "index.html", results_page(self.opt.name, facts, paths))
         log.info("%d videos, to look at: %s", len(paths), self.folder / "index.html")
@@ -289,6 +289,12 @@ def _summary_of_losses(known: list[dict[str, Any]]) -> dict[str, str]:
     log.info("Reconstruction loss: %s", loss)
     log.info("%.1f %% below repeating the first frame (%s)", below, repeated)
     return {"L1": f"{loss:.5f}", "L1 of repeating the first frame": f"{repeated:.5f}", "below": f"{below:.1f} %"}
+
+
+def _readable(entry: dict[str, Any]) -> dict[str, str]:
+    """What the page says of one result."""
+    own = {key.replace("_", " "): value for key, value in entry.items() if key not in ("name", "output")}
+    return {key: f"{value:.5f}" if isinstance(value, float) else str(value) for key, value in own.items()}
 
 
 def _relative(path: Path, folder: Path) -> str:

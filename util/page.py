@@ -8,7 +8,7 @@ from urllib.parse import quote
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #222 }
 @media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd } figure { background: #242424 } }
-main { display: grid; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 1rem }
+main { display: grid; margin-top: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 1rem }
 figure { margin: 0; padding: .6rem; background: #f3f3f3; border-radius: .5rem }
 figure video, figure img { width: 100%; image-rendering: auto; border-radius: .25rem }
 figcaption { overflow-wrap: anywhere } dl { display: grid; grid-template-columns: auto 1fr; gap: 0 .8rem; margin: 0 }
@@ -31,7 +31,7 @@ def _figure(path: str, facts: Mapping[str, str]) -> str:
     if path.endswith((".gif", ".png", ".jpg")):
         shown = f'<img src="{link}" alt="{name}" loading="lazy">'
     elif Path(path).suffix:
-        shown = f'<video src="{link}" controls loop muted playsinline preload="metadata"></video>'
+        shown = f'<video src="{link}" controls autoplay loop muted playsinline></video>'
     else:
         shown = f'<a href="{link}/">frames</a>'
     return f"<figure>{shown}<figcaption>{name}{_facts(facts)}</figcaption></figure>"
