@@ -103,6 +103,7 @@ def write_table(output: Output, videos: dict[str, Path]) -> tuple[int, int]:
 
 
 def read_arguments() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

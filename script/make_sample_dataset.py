@@ -120,6 +120,7 @@ def make(args: argparse.Namespace, settings: Settings, items: list[Item]) -> job
 
 
 def read_arguments() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

@@ -342,7 +342,7 @@ def test_relative_movement_starts_at_the_source():
 
 def test_sizes_that_do_not_fit_are_explained():
     model = family(config="configs/tiny/fomm.yaml").eval()
-    with pytest.raises(UserError, match="multiples of 16"):
+    with pytest.raises(UserError, match="multiples of 32"):
         model.encode_source({"image": torch.rand(1, 3, 40, 40)})
 
 

@@ -90,6 +90,10 @@ def numbers(video) -> list[int]:
     return [number_of(picture) for picture in video]
 
 
+def gap(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one.astype(int) - other).mean())
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -210,9 +214,9 @@ def test_rotation_flags(tmp_path, degrees, mirrored):
     turned = open_video(path)[0]
     expected = np.rot90(open_video(plain)[0], k=degrees // 90)
     if mirrored:
-        expected = expected[:, ::-1] if np.array_equal(turned, expected[:, ::-1]) else expected[::-1]
+        expected = expected[:, ::-1] if gap(turned, expected[:, ::-1]) < gap(turned, expected[::-1]) else expected[::-1]
     assert open_video(path).size == turned.shape[:2] == expected.shape[:2]
-    assert np.array_equal(turned, expected)
+    assert gap(turned, expected) < 2, "two encodings of the same frames, which need not be equal to the last bit"
 
 
 def test_colours_survive(tmp_path):

@@ -85,6 +85,7 @@ def look_at(clips: list[tuple[Path, Path]]) -> list[Seen]:
 
 
 def found_and_true(seen: list[Seen]) -> list[Result]:
+    """The bars of dlib's detector and landmarks."""
     share = float(np.mean([one.faces == 1 for one in seen])) if seen else 0.0
     errors = [one.error for one in seen if one.faces == 1]
     median = float(np.median(errors)) if errors else np.inf

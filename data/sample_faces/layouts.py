@@ -59,6 +59,7 @@ def cut_square(image: np.ndarray, centre: np.ndarray, side: float, size: int) ->
 
 
 def unit_frames(count: int) -> range:
+    """The frames of a clip that become pictures of the action units' layout."""
     return range(0, count, UNIT_EVERY)
 
 

@@ -72,6 +72,7 @@ def _eye_texture(who: Identity, rng: np.random.Generator) -> np.ndarray:
 
 
 def eyes(who: Identity, lids: Lids, rng: np.random.Generator) -> list[Part]:
+    """Both eyeballs, which turn behind the lids."""
     directions = eyeball_directions()
     texture = _eye_texture(who, rng)
     parts = []
