@@ -173,6 +173,7 @@ def split_of(identity: int, identities: int) -> str:
 
 
 def list_items(settings: Settings) -> list[Item]:
+    """What is to be drawn: every clip of every person, and of weak expressions."""
     items = []
     for identity in range(settings.identities):
         split = split_of(identity, settings.identities)
@@ -197,6 +198,7 @@ def keep_settings(path: Path, settings: Settings, overwrite: bool) -> None:
 
 
 def read_settings(path: Path) -> Settings:
+    """The settings with which a folder was begun."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return Settings(**{**values, "layouts": tuple(values["layouts"])})
@@ -215,6 +217,7 @@ def draw_item(item: Item, root: Path, settings: Settings) -> None:
 
 
 def draw_clip(item: Item, root: Path, settings: Settings) -> None:
+    """Draw one clip of a person and write it in every layout that is wanted."""
     rng = np.random.default_rng([settings.seed, item.identity, item.clip])
     who = person(settings.seed, item.identity).who
     performance = perform(rng, settings.frames, FPS, item.clip, who.masculine)
@@ -237,6 +240,7 @@ def micro_performance(item: Item, settings: Settings):
 
 
 def draw_micro(item: Item, root: Path, settings: Settings) -> None:
+    """Draw one clip of a weak expression."""
     performance, _ = micro_performance(item, settings)
     frames, truth = render_clip(settings.seed, item.identity, performance, settings.size, MICRO_FPS)
     layouts.micro_frames(root / "micro", item.split, item.name, frames)

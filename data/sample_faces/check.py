@@ -146,6 +146,7 @@ def region_mask(who: Person, name: str, size: int) -> np.ndarray:
 
 
 def units_local(who: Person) -> Result:
+    """The bar of units that change their own region and nothing else."""
     changes = {name: unit_change(who, name) for name in AU_NAMES}
     weak = [name for name, (inside, _) in changes.items() if inside < 40]
     leaking = [name for name, (_, outside) in changes.items() if outside > 0]
