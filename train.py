@@ -41,7 +41,7 @@ def main() -> int:
     if opt is None:
         return 0
     configure_logging()
-    gpus = choose_devices(opt.gpu_id)
+    gpus = choose_devices([-1] if opt.cpu else opt.gpu_id)
     if len(gpus) > 1 and not is_launched():
         return launch(__file__, sys.argv[1:], len(gpus))
     processes = start(gpus)

@@ -64,4 +64,3 @@ def _add_outputs(parser: OptionParser) -> None:
     group.add_switch("--compare", help="write source | driving | result side by side")
     group.add_switch("--strips", help="also write png/NAME.png: all result frames in one lossless picture")
     group.add_switch("--overwrite", help="make again what is already there")
-    group.add_switch("--cpu", help="the same as --gpu_id=-1")

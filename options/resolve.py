@@ -13,7 +13,17 @@ from options.parser import OptionParser, Options
 from options.shared import add_shared_options
 from util.errors import UserError
 
-NOT_INHERITED = {"gpu_id", "nThreads", "config", "name", "checkpoints_dir", "continue_train", "init_from", "checkpoint"}
+NOT_INHERITED = {
+    "gpu_id",
+    "cpu",
+    "nThreads",
+    "config",
+    "name",
+    "checkpoints_dir",
+    "continue_train",
+    "init_from",
+    "checkpoint",
+}
 """Options of a training run that say nothing about the model: later commands on the run do not take them over."""
 
 EXAMPLES = {

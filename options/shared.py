@@ -44,6 +44,7 @@ def _add_devices(parser: OptionParser) -> None:
         "--gpu_id", "--gpu_ids", "--device_ids", type=list_of(integer), default=[0],
         help="GPUs, e.g. 0,1: one process each; -1: the CPU; without CUDA the CPU is taken",
     )  # fmt: skip
+    group.add_switch("--cpu", help="the same as --gpu_id=-1")
     group.add_argument(
         "--precision", type=one_of(*PRECISIONS), default="fp32", help="arithmetic of the networks; weights stay in fp32"
     )
