@@ -1,8 +1,8 @@
 """How fast a family of the first-order kind animates: against a plain loop on the CPU, as a table on a GPU.
 
 The plain loop takes one frame at a time, encodes the source for every frame, and runs eagerly in float32 with
-contiguous tensors. Bars on the CPU, for the vox-256 configuration: 1.6 times its frames per second in float32 with
-frames equal to 1e-4, 3 times in bf16 with frames equal to 1/255. Weights are random; ways take turns.
+contiguous tensors. The bar on the CPU, for the vox-256 configuration in float32, which is the default: 3 times its
+frames per second with frames equal to 1e-4. bf16 is shown beside it. Weights are random; ways take turns.
 """
 
 import argparse
@@ -16,6 +16,8 @@ from typing import Any
 PEAK_TFLOPS = {"H200": {"fp32": 67, "tf32": 494, "bf16": 989}, "H100": {"fp32": 67, "tf32": 494, "bf16": 989},
                "A100": {"fp32": 19.5, "tf32": 156, "bf16": 312}}  # fmt: skip
 """Dense arithmetic peaks by a part of the device's name, from the vendor's data sheets."""
+
+LEAST_RATIO, MOST_DIFFERENCE = 3, 1e-4
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -58,17 +60,17 @@ def _cpu_bars(args: argparse.Namespace) -> int:
         animator = Animator(fast, device, batch_size=args.batch, precision=precision)
         ways[precision] = lambda animator=animator: _animated(animator, source, driving)
     seconds, frames = _timed(ways, args.rounds)
-    kept = []
-    for way, (least, most) in {"fp32": (1.6, 1e-4), "bf16": (3, 1 / 255)}.items():
+    kept = {}
+    for way in ("fp32", "bf16"):
         ratio = seconds["plain loop"] / seconds[way]
         difference = float((frames[way] - frames["plain loop"]).abs().max())
-        kept.append(ratio >= least and difference <= most)
-        verdict, rate = "kept  " if kept[-1] else "MISSED", args.frames / seconds[way]
+        kept[way] = ratio >= LEAST_RATIO and difference <= MOST_DIFFERENCE
         print(
-            f"{verdict}  {way}: {rate:.2f} frames/s, {ratio:.2f} times the plain loop (bar: {least}), "
-            f"largest difference {difference:.2g} (bar: {most:.2g})"
+            f"{way}: {args.frames / seconds[way]:.2f} frames/s, {ratio:.2f} times the plain loop, "
+            f"largest difference {difference:.2g}: {'kept' if kept[way] else 'not within the bar'}"
         )
-    return 0 if all(kept) else 1
+    print(f"bar of the default, fp32: {LEAST_RATIO} times, with frames equal to {MOST_DIFFERENCE:.2g}")
+    return 0 if kept["fp32"] else 1
 
 
 def _gpu_table(args: argparse.Namespace, device: Any) -> int:
