@@ -81,6 +81,8 @@ def test_resize_leaves_maps_of_the_right_size_alone():
     assert resize(maps, (4, 6)) is maps
     expected = F.interpolate(maps, size=(8, 9), mode="bilinear", align_corners=False)
     torch.testing.assert_close(resize(maps, (8, 9)), expected)
+    corners = resize(maps, (8, 9), align_corners=True)
+    torch.testing.assert_close(corners[..., ::7, ::8], maps[..., ::3, ::5])
 
 
 def test_affine_grids_are_the_map_at_every_pixel():
@@ -200,6 +202,15 @@ def test_the_hourglass_ends_with_its_input():
     out = hourglass(image)
     assert out.shape == (1, hourglass.out_features, 16, 24)
     torch.testing.assert_close(out[:, -3:], image)
+
+
+def test_the_hourglass_gives_features_of_every_size():
+    hourglass = Hourglass(4, 3, num_blocks=3, max_features=16).eval()
+    image = torch.rand(1, 3, 16, 24)
+    every = hourglass.every(image)
+    assert [list(maps.shape[1:]) for maps in every] == [[32, 4, 6], [16, 8, 12], [7, 16, 24]]
+    assert [maps.shape[1] for maps in every] == hourglass.decoder.widths
+    assert torch.equal(every[-1], hourglass(image))
 
 
 def test_the_up_block_repeats_pixels_and_convolves():

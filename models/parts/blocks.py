@@ -124,17 +124,25 @@ class Decoder(nn.Module):
     def __init__(self, expansion: int, in_features: int, num_blocks: int, max_features: int, norm: Norm):
         super().__init__()
         self.up_blocks = nn.ModuleList()
+        self.widths = []
+        """Channels after every block."""
+        width = min(max_features, expansion * 2**num_blocks)
         for i in reversed(range(num_blocks)):
-            joined = 1 if i == num_blocks - 1 else 2
-            width = joined * min(max_features, expansion * 2 ** (i + 1))
-            self.up_blocks.append(UpBlock(width, min(max_features, expansion * 2**i), norm=norm))
-        self.out_features = expansion + in_features
+            half = min(max_features, expansion * 2**i)
+            self.up_blocks.append(UpBlock(width, half, norm=norm))
+            width = half + (half if i else in_features)
+            self.widths.append(width)
+        self.out_features = width
+
+    def every(self, maps: list[Tensor]) -> list[Tensor]:
+        """The joined maps of every size, smallest first."""
+        joined = maps[-1:]
+        for block, skip in zip(self.up_blocks, reversed(maps[:-1]), strict=True):
+            joined.append(torch.cat([block(joined[-1]), skip], dim=1))
+        return joined[1:]
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        out = maps[-1]
-        for block, skip in zip(self.up_blocks, reversed(maps[:-1]), strict=True):
-            out = torch.cat([block(out), skip], dim=1)
-        return out
+        return self.every(maps)[-1]
 
 
 class Hourglass(nn.Module):
@@ -147,6 +155,10 @@ class Hourglass(nn.Module):
         self.encoder = Encoder(expansion, in_features, num_blocks, max_features, norm)
         self.decoder = Decoder(expansion, in_features, num_blocks, max_features, norm)
         self.out_features = self.decoder.out_features
+
+    def every(self, x: Tensor) -> list[Tensor]:
+        """Features of every size, the size of the input last."""
+        return self.decoder.every(self.encoder(x))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decoder(self.encoder(x))

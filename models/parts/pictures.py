@@ -37,9 +37,11 @@ class Pictures(Mapping[str, Tensor]):
 
 
 def first_samples(value: Any, count: int = 4) -> Any:
-    """The first samples of a batch in tensors and named tuples of tensors, without their graph."""
+    """The first samples of a batch in tensors, in lists and in named tuples of tensors, without their graph."""
     if isinstance(value, Tensor):
         return value[:count].detach()
+    if isinstance(value, list):
+        return [first_samples(item, count) for item in value]
     return type(value)(*(first_samples(item, count) for item in value)) if isinstance(value, tuple) else value
 
 

@@ -33,14 +33,19 @@ def warp_each(image: Tensor, grids: Tensor, align_corners: bool = True) -> Tenso
     return stacked.unflatten(2, (count, height)).transpose(1, 2)
 
 
-def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (B, C, h, w) at another size, bilinear between pixel centres; untouched where the size is right."""
-    return maps if maps.shape[-2:] == tuple(size) else F.interpolate(maps, size=size, mode="bilinear")
+def resize(maps: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+    """Maps (B, C, h, w) at another size, bilinear; untouched where the size is right.
+
+    `align_corners`: the centres of the corner pixels stay where they are, not the corners of the map.
+    """
+    if maps.shape[-2:] == tuple(size):
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=align_corners)
 
 
-def resize_grid(grid: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_grid(grid: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
     """A grid (B, h, w, 2) at another size."""
-    return resize(grid.movedim(3, 1), size).movedim(1, 3)
+    return resize(grid.movedim(3, 1), size, align_corners).movedim(1, 3)
 
 
 def inverse_2x2(matrix: Tensor, floor: float = 1e-4) -> Tensor:
@@ -100,20 +105,27 @@ class PlaneTransform:
         moved = product_2x2(points, self.linear.mT) + self.offset[:, None]
         if self.control_params is None:
             return moved
-        distance = self._to_control_points(points).abs().sum(-1)
-        spline = (self.control_params * distance**2 * torch.log(distance + 1e-6)).sum(-1, keepdim=True)
-        return moved + spline
+        bumps = self._bumps(self._to_control_points(points))
+        return moved + (self.control_params * bumps).sum(-1, keepdim=True)
 
     def jacobian(self, points: Tensor) -> Tensor:
         """dT/dp (B, P, 2, 2), a row per output coordinate; differentiable in the points itself."""
         linear = self.linear[:, None].expand(-1, points.shape[1], -1, -1)
         if self.control_params is None:
             return linear
-        vector = self._to_control_points(points)
-        distance = vector.abs().sum(-1)
-        slope = 2 * distance * torch.log(distance + 1e-6) + distance**2 / (distance + 1e-6)
-        gradient = ((self.control_params * slope)[..., None] * vector.sign()).sum(-2)
+        slopes = self._slopes(self._to_control_points(points))
+        gradient = (self.control_params[..., None] * slopes).sum(-2)
         return linear + gradient[..., None, :]
+
+    def _bumps(self, vectors: Tensor) -> Tensor:
+        """What each control point adds at the end of the vector (..., 2) from it, for a parameter of 1."""
+        distance = vectors.abs().sum(-1)
+        return distance**2 * torch.log(distance + 1e-6)
+
+    def _slopes(self, vectors: Tensor) -> Tensor:
+        """The gradient (..., 2) of `_bumps`."""
+        distance = vectors.abs().sum(-1, keepdim=True)
+        return (2 * distance * torch.log(distance + 1e-6) + distance**2 / (distance + 1e-6)) * vectors.sign()
 
     def frame(self, frame: Tensor, align_corners: bool = True) -> Tensor:
         """The picture (B, C, H, W) sampled at T(z), continued by reflection outside."""
