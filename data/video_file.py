@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.container import open_container
 from data.images import on_white
 from data.video_index import FrameIndex, IndexCache, index_of_frames, index_of_packets
 from data.video_reader import DEFAULT_RATE, Timeline, Video, frame_rate
@@ -181,10 +182,9 @@ class Decoder:
         self.last = 0
         self._error = av.error.FFmpegError
         self._entry: tuple[int, int] | None = None
-        # "file:" keeps names with a colon from being taken for addresses.
         options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
         try:
-            self.container = av.open(f"file:{path}", options=options, metadata_errors="replace")
+            self.container = open_container(path, options=options, metadata_errors="replace")
         except (av.error.FFmpegError, OSError) as error:
             raise UserError(f"{path}: cannot be read as a video ({_reason(path, error)})") from None
         try:

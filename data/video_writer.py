@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.container import open_container
 from data.images import checked_frame, save_image
 from data.jobs import replacing_folder
 from data.video_reader import RATE_TEXT, frame_rate
@@ -145,10 +146,8 @@ class _FileSink:
         self.count = 0
 
     def open(self, stack: ExitStack, height: int, width: int) -> None:
-        import av
-
         temporary = stack.enter_context(replacing(self.path))
-        self.container = stack.enter_context(av.open(f"file:{temporary}", "w", options=self.form.options))
+        self.container = stack.enter_context(open_container(temporary, "w", options=self.form.options))
         self.container.metadata["comment"] = self.comment
         crf = round(self.form.crf_at_zero - 0.4 * self.quality)
         self.stream = self.container.add_stream(
@@ -200,7 +199,7 @@ class _GifSink:
         import av
 
         self.temporary = stack.enter_context(replacing(self.path))
-        self.container = stack.enter_context(av.open(f"file:{self.temporary}", "w", format="gif"))
+        self.container = stack.enter_context(open_container(self.temporary, "w", format="gif"))
         self.stream = self.container.add_stream("gif", rate=100)
         self.stream.height, self.stream.width, self.stream.pix_fmt = height, width, "pal8"
         self.stream.codec_context.time_base = Fraction(1, 100)

@@ -361,4 +361,4 @@ def test_the_renderer_needs_numpy_and_opencv_only():
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             assert {name.split(".")[0] for name in names} <= allowed, path
             if isinstance(node, ast.ImportFrom) and node.module.startswith("data."):
-                assert node.module.startswith(("data.sample_faces", "data.video")), path
+                assert node.module.startswith(("data.sample_faces", "data.video", "data.container")), path

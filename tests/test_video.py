@@ -126,6 +126,16 @@ def test_a_frame_is_found_without_decoding_the_file(tmp_path, monkeypatch):
     assert len(decoded) <= 10
 
 
+def test_closing_a_video_cannot_wait_for_a_message(tmp_path):
+    """Messages passed on to Python take the interpreter lock, which a thread that closes a decoder holds."""
+    import av
+
+    write(tmp_path / "a.mp4")
+    av.logging.set_level(av.logging.ERROR)
+    with open_video(tmp_path / "a.mp4") as video:
+        assert av.logging.get_level() is None and len(video) > 0
+
+
 def test_edit_lists_hide_frames(tmp_path):
     """A cut made by copying from the middle of a group of pictures: mp4 hides the frames before the cut."""
     whole = encode(tmp_path / "whole.mp4", "libx264", {"bf": "2", "g": "30"})

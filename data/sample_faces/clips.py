@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.container import open_container
 from data.sample_faces.expression import AU_NAMES
 from data.sample_faces.identity import draw_identity
 from data.sample_faces.performance import Performance
@@ -95,7 +96,7 @@ def write_film(
     """
     import av
 
-    with replacing(path) as temporary, av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
+    with replacing(path) as temporary, open_container(temporary, "w", options={"movflags": "+faststart"}) as container:
         container.metadata["comment"] = COMMENT
         video = container.add_stream("libx264", rate=Fraction(fps))
         video.height, video.width, video.pix_fmt = *frames.shape[1:3], "yuv420p"
