@@ -29,7 +29,14 @@ class Augmentation:
     hue: float = 0.0
 
     def __call__(self, frames: Frames) -> Frames:
-        frames = flip(frames, self.time_flip, self.horizontal_flip)
+        return self.after_flip(flip(frames, self.draw_flip()))
+
+    def draw_flip(self) -> str | None:
+        """Which flip a sample gets, for those who flip more than frames."""
+        return draw_flip(self.time_flip, self.horizontal_flip)
+
+    def after_flip(self, frames: Frames) -> Frames:
+        """All that follows the flip."""
         if self.degrees:
             frames = rotate(frames, random.uniform(*self.degrees))
         if self.resize_ratio:
@@ -51,13 +58,18 @@ class Augmentation:
         return adjustments
 
 
-def flip(frames: Frames, time_flip: bool, horizontal_flip: bool, draw: Callable[[], float] = random.random) -> Frames:
-    """Reverse the order of the frames in half of the cases; else mirror them in half of the rest."""
+def draw_flip(time_flip: bool, horizontal_flip: bool, draw: Callable[[], float] = random.random) -> str | None:
+    """Which flip a sample gets: "time" in half of the cases, else "mirror" in half of the rest, if they are wanted."""
     if draw() < 0.5 and time_flip:
+        return "time"
+    return "mirror" if draw() < 0.5 and horizontal_flip else None
+
+
+def flip(frames: Frames, kind: str | None) -> Frames:
+    """Reverse the order of the frames, or mirror them, or neither."""
+    if kind == "time":
         return frames[::-1]
-    if draw() < 0.5 and horizontal_flip:
-        return [np.ascontiguousarray(frame[:, ::-1]) for frame in frames]
-    return frames
+    return [np.ascontiguousarray(frame[:, ::-1]) for frame in frames] if kind == "mirror" else frames
 
 
 def rotate(frames: Frames, degrees: float) -> Frames:

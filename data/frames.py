@@ -91,21 +91,25 @@ class FramesDataset(Dataset):
         return len(self.items) * self.opt.num_repeats
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        name, frames = self.draw(index)
+        source, driving = self.augmentation(frames)
+        return {"source": to_tensor(source), "driving": to_tensor(driving), "name": name}
+
+    def draw(self, index: int) -> tuple[str, list[np.ndarray]]:
+        """The clip of an item and two random frames of it, the earlier one first."""
         item = self.items[index % len(self.items)]
         name = random.choice(self.people[item]) if self.opt.id_sampling else item
         with self.open(name) as video:
             first, second = sorted(random.choices(range(len(video)), k=2))
-            frames = [self.sized(video[first]), self.sized(video[second])]
-        source, driving = self.augmentation(frames)
-        return {"source": to_tensor(source), "driving": to_tensor(driving), "name": name}
+            return name, [self.sized(video[first]), self.sized(video[second])]
 
     def clips(self) -> Iterator[Clip]:
         """The test clips: each from its own first frame, or in pairs."""
         if self.opt.mode == "reconstruction":
-            yield from (self._clip(plain(name), name, name) for name in self.names)
+            yield from (self.make_clip(plain(name), name, name) for name in self.names)
         else:
             for driving, source in self._pairs():
-                yield self._clip(f"{plain(driving)}-{plain(source)}", driving, source)
+                yield self.make_clip(f"{plain(driving)}-{plain(source)}", driving, source)
 
     def clip_count(self) -> int:
         return len(self.names) if self.opt.mode == "reconstruction" else len(self._pairs())
@@ -135,7 +139,8 @@ class FramesDataset(Dataset):
         chosen = random_pairs(len(self.names), self.opt.num_pairs)
         return [(self.names[driving], self.names[source]) for driving, source in chosen]
 
-    def _clip(self, name: str, driving: str, source: str) -> Clip:
+    def make_clip(self, name: str, driving: str, source: str) -> Clip:
+        """A clip of the split, animated from the first frame of one of them."""
         with self.open(source) as video:
             first = self.item(video[0])
         with self.open(driving) as video:

@@ -12,7 +12,7 @@ from reference import formula
 from torch import Tensor
 
 from adapters.common import Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights, take
-from data.augment import crop, flip, jitter, rescale, rotate
+from data.augment import crop, draw_flip, flip, jitter, rescale, rotate
 from data.fomm_crop import commands
 from data.frames import listed_pairs, random_pairs, random_split
 from models.fomm.family import FirstOrderMotion
@@ -472,7 +472,7 @@ def flips(case: Case) -> Computed:
     frames = [np.array([[[2 * i], [2 * i + 1]]]) for i in range(case["given"]["frames"])]
     results = []
     for row in case["expected"]:
-        made = flip(frames, row["time_flip"], row["horizontal_flip"], draw=iter(row["draws"]).__next__)
+        made = flip(frames, draw_flip(row["time_flip"], row["horizontal_flip"], draw=iter(row["draws"]).__next__))
         order, mirrored = [int(frame.min()) // 2 for frame in made], bool(made[0][0, 0, 0] % 2)
         results.append(row | {"order": order, "mirrored": mirrored})
     return {"expected": results}
