@@ -154,21 +154,25 @@ class Checkpoints:
 def load_networks(family: Any, place: Path | str, which: str = "latest", needed: Iterable[str] | None = None) -> Path:
     """Load the family's networks from a file or a folder; every key must match. The path that was read.
 
-    `needed` names the networks that must be there (default: all that the family has now); others are loaded if found.
+    `needed` names the networks that must be there (default: all that the family has now, less what it calls optional);
+    others are loaded if found.
     """
     place, networks = Path(place), family.networks()
     layout, which = find_set(place, family.layout, which)
     needed = set(networks if needed is None else needed)
+    there = needed - set(family.optional)
     if "{entry}" in layout.pattern:
         path = place
         files = {name: place / file for name, file in weight_names(layout, networks, which).items()}
         if place.is_file():
             files = _siblings(place, layout, networks)
-        states = {name: read_weights(file) for name, file in files.items() if file.is_file() or name in needed}
+        states = {name: read_weights(file) for name, file in files.items() if file.is_file() or name in there}
     else:
         path = place / layout.pattern.format(which=which) if place.is_dir() else place
         content = family.released_entries(read_weights(path), path)
-        states = _entries(path, content, layout.entries, networks, needed)
+        states = _entries(path, content, layout.entries, networks, there)
+    for name in needed - set(states):
+        log.info("%s holds no %s: it stays as it is built", path, name)
     for name, state in states.items():
         where = f"{path} ({layout.entries[name]})"
         try:

@@ -56,6 +56,8 @@ class Family(nn.Module):
     layout: Layout
     not_compiled: tuple[str, ...] = ()
     """Networks that --compile leaves alone, e.g. a critic with a gradient penalty (double backward)."""
+    optional: tuple[str, ...] = ()
+    """Networks that a file of weights may lack; they are then as they are built."""
     run_name: str = ""
     """The run that commands mean which name none; default: the family's name."""
     planned_epochs: int | None = None
