@@ -116,12 +116,14 @@ def test_networks_that_are_not_needed_may_be_absent_or_start_afresh(tmp_path, ca
 
 def test_what_a_family_calls_optional_may_be_absent_but_must_fit(tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO")
-    saved = scrambled(Joint)
-    monkeypatch.setattr(Joint, "optional", ("coder",), raising=False)
-    torch.save({"generator": saved.generator.state_dict()}, tmp_path / "a.pth")
+    Checkpoints(tmp_path).save(trainer_at(7))
+    monkeypatch.setattr(Joint, "optional", ("coder",))
+    content = read_weights(tmp_path / "latest-checkpoint.pth.tar")
+    content.pop("coder")
+    torch.save(content, tmp_path / "a.pth")
     load_networks(build(Joint), tmp_path / "a.pth")
     assert "holds no coder" in caplog.text
-    torch.save({"generator": saved.generator.state_dict(), "coder": {}}, tmp_path / "b.pth")
+    torch.save(content | {"coder": {"odd": torch.zeros(1)}}, tmp_path / "b.pth")
     with pytest.raises(UserError, match="coder"):
         load_networks(build(Joint), tmp_path / "b.pth")
 
