@@ -7,13 +7,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from models.parts.avd import Disentangler, draw_proportions, late_milestones
 from models.parts.blocks import AntiAliasDown, Hourglass, ImagePyramid, ResidualBlock, SameBlock, UpBlock, fold_norms
-from models.parts.keypoints import gaussian_maps, mean_position, spatial_softmax
+from models.parts.equivariance import RandomTransform, identity_like, round_trip
+from models.parts.keypoints import gaussian_maps, matrix_head, mean_matrices, mean_position, spatial_softmax
 from models.parts.losses import PerceptualPyramid
+from models.parts.motion import MotionNetwork, motions_around
+from models.parts.movement import movement_scale, relative_matrices, relative_points
+from models.parts.sizes import check_size, multiple_of
 from models.parts.vgg import Vgg19, vgg19
 from models.parts.warps import (
     PlaneTransform,
     affine_grids,
+    background_grids,
     coordinate_grid,
     inverse_2x2,
     product_2x2,
@@ -325,3 +331,119 @@ def test_points_are_discs_of_their_colour():
     assert tuple(picture[0, 0]) == tuple(colours(2)[1])
     assert (picture[10, 15 + 3] == 0).all()
     assert (picture[10, 15 + 2] > 0).any()
+
+
+# --- movement, backgrounds, motions -----------------------------------------------------------------------------------
+
+
+def test_the_background_moves_by_homogeneous_coordinates():
+    matrix = torch.eye(3).double() + 0.1 * torch.randn(2, 3, 3).double()
+    grids = background_grids(matrix, 2, (3, 4), like=matrix)
+    plane = coordinate_grid(3, 4, like=matrix)
+    for b in range(2):
+        for i in range(3):
+            for j in range(4):
+                moved = matrix[b] @ torch.tensor([*plane[i, j], 1.0], dtype=matrix.dtype)
+                torch.testing.assert_close(grids[b, i, j], moved[:2] / moved[2])
+    assert torch.equal(background_grids(None, 3, (3, 4), like=matrix), plane.expand(3, -1, -1, -1))
+
+
+def test_a_background_at_the_horizon_stays_finite():
+    matrix = torch.tensor([[[1.0, 0, 0], [0, 1, 0], [1, 0, 0]]], requires_grad=True)
+    grids = background_grids(matrix, 1, (3, 5), like=matrix)
+    grids.sum().backward()
+    assert torch.isfinite(grids).all() and torch.isfinite(matrix.grad).all()
+
+
+def test_motions_around_points_bring_the_driving_point_to_the_source_s():
+    source, driving = torch.rand(1, 3, 2), torch.rand(4, 3, 2)
+    linear = torch.randn(4, 3, 2, 2)
+    plane = coordinate_grid(5, 6, like=source)
+    moved = motions_around(source, driving, linear, (5, 6))
+    offsets = plane - driving[:, :, None, None]
+    expected = torch.einsum("bkij,bkhwj->bkhwi", linear, offsets) + source[:, :, None, None]
+    torch.testing.assert_close(moved, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(motions_around(source, driving, None, (5, 6)), offsets + source[:, :, None, None])
+
+
+@pytest.mark.parametrize("sees_pictures", [True, False])
+def test_the_motion_of_a_pixel_is_the_mean_of_all_by_their_shares(sees_pictures):
+    network = MotionNetwork(3, 2, 4, 16, 1, estimate_occlusion_map=True, use_deformed_source=sees_pictures)
+    motions = torch.rand(2, 3, 4, 4, 2)
+    motion = network.combine(torch.rand(1, 2, 4, 4), torch.rand(2, 3, 1, 4, 4), motions)
+    torch.testing.assert_close(motion.mask.sum(1), torch.ones(2, 4, 4))
+    expected = sum(motion.mask[:, k, ..., None] * motions[:, k] for k in range(3))
+    torch.testing.assert_close(motion.deformation, expected)
+    assert motion.occlusion_map.shape == (2, 1, 4, 4)
+
+
+def test_relative_movement_starts_at_the_source_and_follows_the_driving_points():
+    source, driving, initial = torch.rand(3, 1, 5, 2).unbind()
+    torch.testing.assert_close(relative_points(source, initial, initial, 1.7), source)
+    torch.testing.assert_close(relative_points(source, driving, initial, 2.0) - source, 2 * (driving - initial))
+    turn, start = torch.randn(1, 5, 2, 2), torch.eye(2).repeat(1, 5, 1, 1) * 2
+    torch.testing.assert_close(relative_matrices(turn, start, start), turn)
+    torch.testing.assert_close(relative_matrices(start, turn, start), turn)
+
+
+def test_the_movement_scale_is_the_ratio_of_the_sizes():
+    points = torch.rand(1, 9, 2)
+    assert movement_scale(3 * points + 1, points) == pytest.approx(3, rel=1e-4)
+    line = torch.linspace(-1, 1, 9)[None, :, None].repeat(1, 1, 2)
+    assert movement_scale(line, points) == movement_scale(points, line) == 1
+
+
+def test_matrices_of_the_transform_itself_come_back_as_the_identity():
+    transform = PlaneTransform(
+        torch.eye(2, 3).repeat(2, 1, 1) + 0.1 * torch.randn(2, 2, 3), 0.01 * torch.randn(2, 1, 9)
+    )
+    points, found = torch.rand(2, 4, 2), torch.randn(2, 4, 2, 2)
+    driving = product_2x2(transform.jacobian(points), found)
+    turned = round_trip(transform, points, found, driving)
+    torch.testing.assert_close(turned, identity_like(turned), atol=1e-3, rtol=0)
+
+
+def test_a_random_transform_moves_the_picture_as_it_moves_points():
+    drawing = RandomTransform(sigma_affine=0.05, sigma_tps=0.005, points_tps=5)
+    frame = torch.rand(2, 3, 8, 8)
+    transform, moved = drawing.moved(frame)
+    assert torch.equal(moved, transform.frame(frame))
+    assert not torch.equal(moved, frame)
+
+
+def test_matrix_heads_begin_with_the_identity():
+    heat = spatial_softmax(torch.randn(2, 3, 4, 4), 0.1)
+    for maps in (1, 3):
+        matrices = mean_matrices(matrix_head(5, maps, pad=3)(torch.rand(2, 5, 4, 4)), heat)
+        torch.testing.assert_close(matrices, torch.eye(2).expand(2, 3, 2, 2))
+
+
+def test_sizes_of_pictures():
+    assert multiple_of((5, 0.25), (2, 1)) == 128
+    check_size(torch.zeros(1, 3, 256, 128), 128)
+    with pytest.raises(UserError, match="multiples of 128"):
+        check_size(torch.zeros(1, 3, 256, 100), 128)
+
+
+# --- animation via disentanglement ------------------------------------------------------------------------------------
+
+
+def test_the_disentangler_joins_one_identity_with_many_poses():
+    network = Disentangler(12, id_bottle_size=4, pose_bottle_size=6).eval()
+    identity, poses = torch.rand(1, 12), torch.rand(5, 12)
+    joined = network.joined(identity, poses)
+    assert network.decoder[0].in_features == 10
+    for index in range(5):
+        torch.testing.assert_close(joined[index], network.joined(identity, poses[index : index + 1])[0])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert network.joined(identity, poses).dtype == torch.float32
+
+
+def test_proportions_are_drawn_for_every_sample():
+    drawn = draw_proportions(torch.zeros(64, 3, 2), 0.25)
+    assert drawn.shape == (64, 2)
+    assert 0.75 <= drawn.min() < 0.85 and 1.15 < drawn.max() <= 1.25
+
+
+def test_the_originals_milestones_of_the_second_stage_are_an_epoch_late():
+    assert [late_milestones(epoch, [2, 4]) for epoch in range(6)] == pytest.approx([1, 1, 1, 0.1, 0.1, 0.01])

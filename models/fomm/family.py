@@ -1,7 +1,6 @@
 """First order motion model for image animation: key points with jacobians, dense motion, generator."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -9,22 +8,23 @@ import torch
 from torch import Tensor
 
 from models.family import Family, Layout
-from models.fomm.losses import Adversarial, Equivariance, NoAdversarial, NoEquivariance
+from models.fomm.losses import Adversarial, Equivariance, NoAdversarial
 from models.fomm.networks import DenseMotionNetwork, Discriminator, Generator, KeyPointDetector
-from models.fomm.normalisation import movement_scale, normalise
+from models.fomm.normalisation import normalise
 from models.fomm.options import (
     add_animation_options,
     add_discriminator_options,
     add_network_options,
-    add_picture_options,
     add_training_options,
 )
-from models.fomm.pictures import Step, Style, training_pictures
+from models.fomm.pictures import Step, training_pictures
 from models.parts.blocks import fold_norms
+from models.parts.equivariance import NoEquivariance
 from models.parts.keypoints import KeyPoints
-from models.parts.losses import NoTerms, PerceptualPyramid, Pixels
-from models.parts.pictures import Pictures, first_samples
-from models.parts.vgg import vgg19
+from models.parts.movement import movement_scale, unit_scale
+from models.parts.options import add_picture_options, build_perceptual
+from models.parts.pictures import Pictures, Style, first_samples
+from models.parts.sizes import check_size, multiple_of
 from util.errors import UserError
 from util.schedules import milestones
 
@@ -45,6 +45,9 @@ class FirstOrderMotion(Family):
         },
     )
 
+    detector = KeyPointDetector
+    """The network that finds key points; a relative has its own."""
+
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
@@ -63,7 +66,7 @@ class FirstOrderMotion(Family):
 
     def __init__(self, opt: Any):
         super().__init__(opt)
-        self.kp_detector = KeyPointDetector(
+        self.kp_detector = self.detector(
             num_kp=opt.num_kp,
             num_channels=opt.num_channels,
             expansion=opt.kp_detector_block_expansion,
@@ -84,9 +87,13 @@ class FirstOrderMotion(Family):
             dense_motion_network=_dense_motion(opt),
             align_corners=opt.align_corners,
         )
-        self.multiple = _multiple(opt)
+        self.multiple = multiple_of(
+            (opt.kp_detector_num_blocks, opt.kp_detector_scale_factor),
+            (opt.dense_motion_num_blocks, opt.dense_motion_scale_factor),
+            (opt.num_down_blocks, 1),
+        )
         self.normalise = partial(normalise, movement=opt.relative, jacobian=opt.relative_jacobian)
-        self.movement_scale = movement_scale if opt.relative and opt.adapt_scale else _no_scale
+        self.movement_scale = movement_scale if opt.relative and opt.adapt_scale else unit_scale
 
     def prepare_training(self, opt: Any) -> None:
         self.discriminator = Discriminator(
@@ -100,7 +107,7 @@ class FirstOrderMotion(Family):
             kp_variance=opt.discriminator_kp_variance,
         )
         self.adversarial = _adversarial(opt)
-        self.perceptual = _perceptual(opt)
+        self.perceptual = build_perceptual(opt)
         self.equivariance = _equivariance(opt)
         self.rates = {name: getattr(opt, f"lr_{name}") for name in ("generator", "kp_detector", "discriminator")}
         self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
@@ -118,12 +125,17 @@ class FirstOrderMotion(Family):
     def rate(self, name: str, clock: Any) -> float:
         return milestones(clock.epoch, self.epoch_milestones)
 
+    def detection(self, item: dict[str, Any]) -> Callable[[Tensor], KeyPoints]:
+        """What finds the key points in pictures of an item; a relative may know more of them than they show."""
+        return self.kp_detector
+
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         source, driving = batch["source"], batch["driving"]
-        self._check_size(source)
-        kp_source, kp_driving = self.kp_detector(source), self.kp_detector(driving)
+        check_size(source, self.multiple)
+        detect = self.detection(batch)
+        kp_source, kp_driving = detect(source), detect(driving)
         prediction, motion = self.generator(source, kp_source, kp_driving)
-        equivariance_terms, transformed = self.equivariance(self.kp_detector, driving, kp_driving)
+        equivariance_terms, transformed = self.equivariance(detect, driving, kp_driving)
         terms = {
             **self.perceptual(prediction, driving),
             **self.adversarial.for_generator(self.discriminator, prediction, driving, kp_driving),
@@ -143,40 +155,19 @@ class FirstOrderMotion(Family):
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
         image = source["image"]
-        self._check_size(image)
-        return {"kp_source": self.kp_detector(image), "encoded": self.generator.encode(image)}
+        check_size(image, self.multiple)
+        return {"kp_source": self.detection(source)(image), "encoded": self.generator.encode(image)}
 
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-        kp_source, kp_driving = state["kp_source"], self.kp_detector(driving["image"])
+        kp_source, kp_driving = state["kp_source"], self.detection(driving)(driving["image"])
         if "kp_initial" not in state:
             kp_initial = kp_driving.samples(slice(0, 1))
-            state = {**state, "kp_initial": kp_initial, "scale": self.movement_scale(kp_source, kp_initial)}
+            scale = self.movement_scale(kp_source.value, kp_initial.value)
+            state = {**state, "kp_initial": kp_initial, "scale": scale}
         kp_moved = self.normalise(kp_source, kp_driving, state["kp_initial"], scale=state["scale"])
         prediction, _ = self.generator(state["encoded"], kp_source, kp_moved)
         # Without a dense motion network every frame is the source again.
         return prediction.expand(len(kp_moved.value), -1, -1, -1), state
-
-    def _check_size(self, image: Tensor) -> None:
-        if any(side % self.multiple for side in image.shape[-2:]):
-            height, width = image.shape[-2:]
-            raise UserError(
-                f"pictures of {height} x {width} don't fit: with this configuration both sides are multiples of "
-                f"{self.multiple}; resize them, or take fewer blocks or a larger scale factor"
-            )
-
-
-def _no_scale(kp_source: KeyPoints, kp_initial: KeyPoints) -> float:
-    return 1.0
-
-
-def _multiple(opt: Any) -> int:
-    """What both sides of a picture must be divisible by."""
-    halvings = (
-        (opt.kp_detector_num_blocks, opt.kp_detector_scale_factor),
-        (opt.dense_motion_num_blocks, opt.dense_motion_scale_factor),
-        (opt.num_down_blocks, 1),
-    )
-    return math.lcm(*(round(2**blocks / scale) for blocks, scale in halvings))
 
 
 def _dense_motion(opt: Any) -> DenseMotionNetwork | None:
@@ -201,14 +192,6 @@ def _adversarial(opt: Any) -> Adversarial | NoAdversarial:
     return Adversarial(
         opt.discriminator_scales, opt.weight_generator_gan, opt.weight_discriminator_gan, opt.weight_feature_matching
     )
-
-
-def _perceptual(opt: Any) -> PerceptualPyramid | NoTerms:
-    if opt.no_perceptual:
-        return PerceptualPyramid(Pixels(), opt.scales, [opt.weight_pixels], name="pixels")
-    if not any(opt.weight_perceptual):
-        return NoTerms()
-    return PerceptualPyramid(vgg19(opt.vgg19), opt.scales, opt.weight_perceptual)
 
 
 def _equivariance(opt: Any) -> Equivariance | NoEquivariance:

@@ -1,67 +1,37 @@
 """The losses of the first order motion model beside the perceptual pyramid of models.parts.losses."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.parts.blocks import ImagePyramid
+from models.parts.equivariance import RandomTransform, Transformed, identity_like, round_trip
 from models.parts.keypoints import KeyPoints
 from models.parts.losses import Terms, mean_difference
-from models.parts.warps import PlaneTransform, inverse_2x2, product_2x2
 
 
-class Transformed(NamedTuple):
-    """The randomly transformed driving frame and the key points found in it, to look at."""
-
-    frame: Tensor
-    kp: KeyPoints
-
-
-class Equivariance(nn.Module):
+class Equivariance(RandomTransform):
     """Key points move with the picture: those of a transformed frame, transformed back, are those of the frame."""
 
-    def __init__(
-        self,
-        value_weight: float,
-        jacobian_weight: float,
-        sigma_affine: float,
-        sigma_tps: float | None = None,
-        points_tps: int | None = None,
-        align_corners: bool = True,
-    ):
-        super().__init__()
+    def __init__(self, value_weight: float, jacobian_weight: float, **transform: Any):
+        """`transform` says how large the transforms are, as RandomTransform wants it."""
+        super().__init__(**transform)
         self.value_weight = value_weight
         self.jacobian_weight = jacobian_weight
-        self.deviations = (sigma_affine, sigma_tps, points_tps)
-        self.align_corners = align_corners
-
-    def draw(self, frame: Tensor) -> PlaneTransform:
-        """A new transform for every sample of a batch."""
-        return PlaneTransform.draw(frame, *self.deviations)
 
     def forward(self, detector: nn.Module, driving: Tensor, kp_driving: KeyPoints) -> tuple[Terms, Transformed]:
-        transform = self.draw(driving)
-        frame = transform.frame(driving, self.align_corners)
+        transform, frame = self.moved(driving)
         kp = detector(frame)
         terms = {}
         if self.value_weight:
             difference = mean_difference(kp_driving.value, transform.points(kp.value))
             terms["equivariance_value"] = self.value_weight * difference
         if self.jacobian_weight:
-            there = product_2x2(transform.jacobian(kp.value), kp.jacobian)
-            round_trip = product_2x2(inverse_2x2(kp_driving.jacobian), there)
-            identity = torch.eye(2, dtype=there.dtype, device=there.device).expand_as(round_trip)
-            terms["equivariance_jacobian"] = self.jacobian_weight * mean_difference(round_trip, identity)
+            turned = round_trip(transform, kp.value, kp.jacobian, kp_driving.jacobian)
+            terms["equivariance_jacobian"] = self.jacobian_weight * mean_difference(turned, identity_like(turned))
         return terms, Transformed(frame, kp.detach())
-
-
-class NoEquivariance(nn.Module):
-    """The detector is not asked to follow random transforms."""
-
-    def forward(self, *_) -> tuple[Terms, None]:
-        return {}, None
 
 
 class Adversarial(nn.Module):

@@ -1,24 +1,24 @@
 """The networks of the first order motion model, with the entry names of the released weights."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
-from models.parts.blocks import DownBlock, Hourglass, ResidualBlock, SameBlock, UpBlock, downsampling
-from models.parts.keypoints import KeyPoints, gaussian_maps, mean_position, spatial_softmax
-from models.parts.warps import (
-    affine_grids,
-    coordinate_grid,
-    inverse_2x2,
-    product_2x2,
-    resize,
-    resize_grid,
-    warp,
-    warp_each,
+from models.parts.blocks import Hourglass, downsampling
+from models.parts.generator import WarpingGenerator
+from models.parts.keypoints import (
+    KeyPoints,
+    gaussian_maps,
+    matrix_head,
+    mean_matrices,
+    mean_position,
+    spatial_softmax,
 )
+from models.parts.motion import Motion, MotionNetwork, motions_around, with_empty_map
+from models.parts.warps import coordinate_grid, inverse_2x2, product_2x2, resize
 
 
 class KeyPointDetector(nn.Module):
@@ -44,10 +44,7 @@ class KeyPointDetector(nn.Module):
         self.jacobian = None
         if estimate_jacobian:
             maps = 1 if single_jacobian_map else num_kp
-            self.jacobian = nn.Conv2d(self.predictor.out_features, 4 * maps, 7, padding=pad)
-            nn.init.zeros_(self.jacobian.weight)
-            with torch.no_grad():
-                self.jacobian.bias.copy_(torch.eye(2).flatten().repeat(maps))
+            self.jacobian = matrix_head(self.predictor.out_features, maps, pad)
         self.down = downsampling(num_channels, scale_factor)
 
     def forward(self, frame: Tensor) -> KeyPoints:
@@ -55,84 +52,37 @@ class KeyPointDetector(nn.Module):
         with torch.autocast(frame.device.type, enabled=False):
             features = self.predictor(self.down(frame.float()))
             heat = spatial_softmax(self.kp(features), self.temperature)
-            return KeyPoints(mean_position(heat), self._jacobian(features, heat))
-
-    def _jacobian(self, features: Tensor, heat: Tensor) -> Tensor | None:
-        """The mean of the jacobian maps (B, K or 1, 4, h, w) under the heat of each point: (B, K, 2, 2)."""
-        if self.jacobian is None:
-            return None
-        maps = self.jacobian(features).unflatten(1, (-1, 4))
-        means = maps.flatten(3) @ heat.flatten(2)[..., None]
-        return means.unflatten(2, (2, 2))[..., 0]
+            jacobian = None if self.jacobian is None else mean_matrices(self.jacobian(features), heat)
+            return KeyPoints(mean_position(heat), jacobian)
 
 
-class Motion(NamedTuple):
-    """What the dense motion network finds for each pixel (h, w) of its map."""
-
-    deformation: Tensor
-    """Where to sample the source, (B, h, w, 2)."""
-    mask: Tensor
-    """The share of each of the K + 1 motions, (B, K + 1, h, w)."""
-    sparse_motion: Tensor
-    """The motions, background first, (B, K + 1, h, w, 2)."""
-    sparse_deformed: Tensor
-    """The small source under each motion, (B, K + 1, C, h, w)."""
-    heatmap: Tensor
-    """Driving minus source bumps, (B, K + 1, 1, h, w)."""
-    occlusion_map: Tensor | None
-    """1 where the warped source is right, 0 where it must be painted anew, (B, 1, h, w)."""
-
-
-class DenseMotionNetwork(nn.Module):
+class DenseMotionNetwork(MotionNetwork):
     """Combine the motions around the key points to one motion for every pixel."""
 
-    def __init__(
-        self,
-        num_kp: int,
-        num_channels: int,
-        expansion: int,
-        max_features: int,
-        num_blocks: int,
-        estimate_occlusion_map: bool = False,
-        scale_factor: float = 1,
-        kp_variance: float = 0.01,
-        align_corners: bool = True,
-    ):
-        super().__init__()
+    def __init__(self, num_kp: int, kp_variance: float = 0.01, **sizes: Any):
+        """`sizes` and what else MotionNetwork wants to know."""
+        super().__init__(num_motions=num_kp + 1, **sizes)
         self.kp_variance = kp_variance
-        self.align_corners = align_corners
-        self.hourglass = Hourglass(expansion, (num_kp + 1) * (num_channels + 1), num_blocks, max_features)
-        self.mask = nn.Conv2d(self.hourglass.out_features, num_kp + 1, 7, padding=3)
-        self.occlusion = nn.Conv2d(self.hourglass.out_features, 1, 7, padding=3) if estimate_occlusion_map else None
-        self.down = downsampling(num_channels, scale_factor)
 
     def heatmaps(self, kp_source: KeyPoints, kp_driving: KeyPoints, size: tuple[int, int]) -> Tensor:
         """Driving minus source bumps (B, K + 1, 1, h, w), with an empty map for the background."""
         driving, source = (gaussian_maps(kp.value, size, self.kp_variance) for kp in (kp_driving, kp_source))
-        return F.pad(driving - source, (0, 0, 0, 0, 1, 0))[:, :, None]
+        return with_empty_map(driving - source)
 
     def sparse_motions(self, kp_source: KeyPoints, kp_driving: KeyPoints, size: tuple[int, int]) -> Tensor:
         """T_k(z) = s_k + J^s_k (J^d_k)^-1 (z - d_k) (eq. 4), the identity first: (B, K + 1, h, w, 2)."""
-        source, driving = kp_source.value.expand_as(kp_driving.value), kp_driving.value
-        if kp_driving.jacobian is None:
-            linear = torch.eye(2, dtype=driving.dtype, device=driving.device).expand(*driving.shape, 2)
-        else:
+        linear = None
+        if kp_driving.jacobian is not None:
             linear = product_2x2(kp_source.jacobian, inverse_2x2(kp_driving.jacobian))
-        motions = affine_grids(linear, source - product_2x2(linear, driving[..., None])[..., 0], size)
-        identity = coordinate_grid(*size, like=driving).expand(len(driving), 1, -1, -1, -1)
+        motions = motions_around(kp_source.value, kp_driving.value, linear, size)
+        identity = coordinate_grid(*size, like=motions).expand(len(motions), 1, -1, -1, -1)
         return torch.cat([identity, motions], dim=1)
 
     def forward(self, small_source: Tensor, kp_source: KeyPoints, kp_driving: KeyPoints) -> Motion:
         """`small_source` is the source picture after `down`; one source may serve a batch of driving points."""
         size = small_source.shape[-2:]
-        heatmap = self.heatmaps(kp_source, kp_driving, size)
         motions = self.sparse_motions(kp_source, kp_driving, size)
-        deformed = warp_each(small_source, motions, self.align_corners)
-        features = self.hourglass(torch.cat([heatmap, deformed], dim=2).flatten(1, 2))
-        mask = F.softmax(self.mask(features).float(), dim=1)
-        deformation = (mask[..., None] * motions).sum(1)
-        occlusion_map = None if self.occlusion is None else torch.sigmoid(self.occlusion(features))
-        return Motion(deformation, mask, motions, deformed, heatmap, occlusion_map)
+        return self.combine(small_source, self.heatmaps(kp_source, kp_driving, size), motions)
 
 
 class Encoded(NamedTuple):
@@ -142,39 +92,18 @@ class Encoded(NamedTuple):
     small_source: Tensor | None
 
 
-class Generator(nn.Module):
+class Generator(WarpingGenerator):
     """Warp the features of the source picture by the motion between two sets of key points, and decode them."""
 
-    def __init__(
-        self,
-        num_channels: int,
-        expansion: int,
-        max_features: int,
-        num_down_blocks: int,
-        num_bottleneck_blocks: int,
-        dense_motion_network: DenseMotionNetwork | None,
-        align_corners: bool = True,
-    ):
+    def __init__(self, *, dense_motion_network: DenseMotionNetwork | None, **sizes: Any):
         """Without a dense motion network nothing is warped: an auto-encoder."""
-        super().__init__()
-        self.align_corners = align_corners
-        self.dense_motion_network = dense_motion_network
-        widths = [min(max_features, expansion * 2**i) for i in range(num_down_blocks + 1)]
-        self.first = SameBlock(num_channels, expansion, kernel_size=7, padding=3)
-        self.down_blocks = nn.ModuleList(DownBlock(*pair) for pair in zip(widths[:-1], widths[1:], strict=True))
-        self.up_blocks = nn.ModuleList(UpBlock(*pair) for pair in zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.bottleneck = nn.Sequential()
-        for i in range(num_bottleneck_blocks):
-            self.bottleneck.add_module(f"r{i}", ResidualBlock(widths[-1]))
-        self.final = nn.Conv2d(expansion, num_channels, 7, padding=3)
+        super().__init__(**sizes, dense_motion_network=dense_motion_network)
 
     def encode(self, source: Tensor) -> Encoded:
         """What does not depend on the driving frame."""
-        features = self.first(source)
-        for block in self.down_blocks:
-            features = block(features)
         motion_network = self.dense_motion_network
-        return Encoded(features, None if motion_network is None else motion_network.down(source))
+        small_source = None if motion_network is None else motion_network.down(source)
+        return Encoded(self.encoder_maps(source)[-1], small_source)
 
     def motion(self, encoded: Encoded, kp_source: KeyPoints, kp_driving: KeyPoints) -> Motion | None:
         """The motion from the driving frame to the source."""
@@ -202,12 +131,11 @@ class Generator(nn.Module):
 
     def deformed(self, source: Tensor, motion: Motion) -> Tensor:
         """The source picture itself under the motion, to look at."""
-        return warp(source, resize_grid(motion.deformation, source.shape[-2:]), self.align_corners)
+        return self.warped(source, motion.deformation)
 
     def _move(self, features: Tensor, motion: Motion) -> Tensor:
-        size = features.shape[-2:]
-        moved = warp(features, resize_grid(motion.deformation, size), self.align_corners)
-        return moved if motion.occlusion_map is None else moved * resize(motion.occlusion_map, size)
+        moved = self.warped(features, motion.deformation)
+        return moved if motion.occlusion_map is None else moved * resize(motion.occlusion_map, features.shape[-2:])
 
 
 class ScaleDiscriminator(nn.Module):

@@ -6,10 +6,16 @@ absent there, the default here is what its absence means.
 
 from typing import Any
 
-from util.values import integer, list_of, number, one_of, text
+from models.parts.options import (
+    LOSSES,
+    add_hourglass_options,
+    add_milestones,
+    add_perceptual_options,
+    add_transform_options,
+)
+from util.values import integer, list_of, number, text
 
 MODEL = "--model_params"
-LOSSES = "--train_params.loss_weights"
 
 
 def add_network_options(parser: Any) -> None:
@@ -30,7 +36,7 @@ def add_network_options(parser: Any) -> None:
         "--single_jacobian_map", f"{detector}.single_jacobian_map", help="one jacobian map for all points"
     )
     add("--kp_detector_pad", f"{detector}.pad", type=integer, default=0, help="padding of the detector's 7x7 heads")
-    _add_hourglass(add, "kp_detector", detector, 32, 5)
+    add_hourglass_options(add, "kp_detector", detector, 32, 5)
     add("--kp_detector_scale_factor", f"{detector}.scale_factor", type=number, default=1.0, help="its resolution")
     _add_generator_options(parser, f"{MODEL}.generator_params")
     parser.add_switch(
@@ -50,15 +56,9 @@ def _add_generator_options(parser: Any, generator: str) -> None:
     parser.add_switch(
         "--estimate_occlusion_map", f"{generator}.estimate_occlusion_map", help="predict what must be painted anew"
     )
-    _add_hourglass(add, "dense_motion", motion, 64, 0, "; 0: nothing is warped")
+    add_hourglass_options(add, "dense_motion", motion, 64, 0, "; 0: nothing is warped")
     add("--dense_motion_scale_factor", f"{motion}.scale_factor", type=number, default=1.0, help="its resolution")
     add("--kp_variance", f"{motion}.kp_variance", type=number, default=0.01, help="variance of the bumps at key points")
-
-
-def _add_hourglass(add: Any, name: str, place: str, width: int, blocks: int, note: str = "") -> None:
-    add(f"--{name}_block_expansion", f"{place}.block_expansion", type=integer, default=width, help="hourglass: width")
-    add(f"--{name}_max_features", f"{place}.max_features", type=integer, default=1024, help="hourglass: largest width")
-    add(f"--{name}_num_blocks", f"{place}.num_blocks", type=integer, default=blocks, help=f"hourglass: halvings{note}")
 
 
 def add_animation_options(parser: Any) -> None:
@@ -76,16 +76,6 @@ def add_animation_options(parser: Any) -> None:
         "--adapt_scale", f"{normalisation}.adapt_movement_scale", default=True,
         help="with --relative, scale movements by the size of the source's face to that of the driving one",
     )  # fmt: skip
-
-
-def add_picture_options(parser: Any) -> None:
-    """How the pictures to look at are drawn."""
-    place, add = "--visualizer_params", parser.add_argument
-    add("--kp_size", f"{place}.kp_size", type=integer, default=5, help="radius of the drawn key points")
-    parser.add_switch("--draw_border", f"{place}.draw_border", help="white first and last column in every picture")
-    add(
-        "--colormap", f"{place}.colormap", type=one_of("gist_rainbow"), default="gist_rainbow", help="of the key points"
-    )
 
 
 def add_discriminator_options(parser: Any) -> None:
@@ -108,23 +98,11 @@ def add_training_options(parser: Any) -> None:
     for network in ("generator", "discriminator", "kp_detector"):
         rate = f"lr_{network}"
         add(f"--{rate}", f"{train}.{rate}", type=number, default=2e-4, help=f"learning rate of the {network}")
-    add("--epoch_milestones", f"{train}.epoch_milestones", type=list_of(integer), default=[60, 90],
-        help="epochs from which the rates are a tenth")  # fmt: skip
-    add("--scales", f"{train}.scales", type=list_of(number), default=[1, 0.5, 0.25, 0.125],
-        help="picture pyramid of the perceptual loss")  # fmt: skip
-    transform = f"{train}.transform_params"
-    add("--sigma_affine", f"{transform}.sigma_affine", type=number, default=0.05, help="random transform: affine part")
-    add("--sigma_tps", f"{transform}.sigma_tps", type=number, help="random transform: thin-plate part")
-    add("--points_tps", f"{transform}.points_tps", type=integer, help="random transform: control points a side")
+    add_milestones(parser, [60, 90])
+    add_transform_options(parser)
     weights = {"generator_gan": 0, "discriminator_gan": 1, "equivariance_value": 10, "equivariance_jacobian": 10}
     for term, default in weights.items():
         add(f"--weight_{term}", f"{LOSSES}.{term}", type=number, default=default, help=f"weight of {term}")
     add("--weight_feature_matching", f"{LOSSES}.feature_matching", type=list_of(number), default=[10] * 4,
         help="weight of feature matching per block of the discriminator")  # fmt: skip
-    add("--weight_perceptual", f"{LOSSES}.perceptual", type=list_of(number), default=[10] * 5,
-        help="weight of the perceptual loss per layer: relu1_1, 2_1, 3_1, 4_1, 5_1")  # fmt: skip
-    add("--vgg19", type=text, help="weights of VGG-19 in torchvision's layout; default: torchvision's cache")
-    parser.add_switch(
-        "--no_perceptual", help="compare pixels in the place of VGG-19's maps (no weights, worse pictures)"
-    )
-    add("--weight_pixels", type=number, default=10, help="with --no_perceptual: weight of the difference of the pixels")
+    add_perceptual_options(parser)

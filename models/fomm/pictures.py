@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from models.fomm.losses import Transformed
-from models.fomm.networks import Generator, Motion
+from models.fomm.networks import Generator
+from models.parts.equivariance import Transformed
 from models.parts.keypoints import KeyPoints
-from models.parts.pictures import to_array, to_pictures, with_border, with_points
+from models.parts.motion import Motion
+from models.parts.pictures import Style, to_array, to_pictures, with_border, with_points
 from util.visualisation import mask_columns
 
 
@@ -21,14 +22,6 @@ class Step(NamedTuple):
     kp_driving: KeyPoints
     transformed: Transformed | None
     motion: Motion | None
-
-
-class Style(NamedTuple):
-    """How pictures are drawn."""
-
-    kp_size: int
-    colormap: str
-    draw_border: bool
 
 
 def training_pictures(generator: Generator, step: Step, style: Style) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +10,14 @@ from torch import Tensor
 
 from models.parts.keypoints import KeyPoints
 from util.visualisation import draw_points
+
+
+class Style(NamedTuple):
+    """How pictures are drawn."""
+
+    kp_size: int
+    colormap: str
+    draw_border: bool
 
 
 class Pictures(Mapping[str, Tensor]):

@@ -132,3 +132,17 @@ class PlaneTransform:
         size = frame.shape[-2:]
         grid = coordinate_grid(*size, like=self.offset).flatten(0, 1).expand(len(frame), -1, -1)
         return warp(frame, self.points(grid).unflatten(1, size), align_corners, padding="reflection")
+
+
+def background_grids(matrix: Tensor | None, count: int, size: tuple[int, int], like: Tensor) -> Tensor:
+    """Where a plane behind everything came from, by matrices (B, 3, 3) on (x, y, 1): grids (`count`, h, w, 2).
+
+    Without matrices it stays where it is. A third component near 0 is moved away from it, with its sign.
+    """
+    grid = coordinate_grid(*size, like=like)
+    if matrix is None:
+        return grid.expand(count, -1, -1, -1)
+    moved = affine_grids(matrix[..., :2], matrix[..., 2], size)
+    depth = moved[..., 2:]
+    nearest = torch.where(depth < 0, -1e-4, 1e-4)
+    return moved[..., :2] / torch.where(depth.abs() < 1e-4, nearest, depth)

@@ -1,0 +1,47 @@
+"""Animation via disentanglement: the pose of one face and the identity of another, joined by three perceptrons.
+
+What the second stages of the key-point families share: the network's layers, and how its training meets the pose.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from util.schedules import milestones
+
+
+def perceptron(widths: list[int]) -> nn.Sequential:
+    """Linear layers between these widths, with batch norm and ReLU after all but the last."""
+    layers = []
+    for before, after in zip(widths[:-2], widths[1:-1], strict=True):
+        layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(*widths[-2:]))
+
+
+class Disentangler(nn.Module):
+    """The embedding (B, N) that the points of one face have in the pose of another one."""
+
+    def __init__(self, embedding: int, id_bottle_size: int, pose_bottle_size: int):
+        super().__init__()
+        self.id_encoder = perceptron([embedding, 256, 512, 1024, id_bottle_size])
+        self.pose_encoder = perceptron([embedding, 256, 512, 1024, pose_bottle_size])
+        self.decoder = perceptron([id_bottle_size + pose_bottle_size, 1024, 512, 256, embedding])
+
+    def joined(self, identity: Tensor, pose: Tensor) -> Tensor:
+        """Embeddings to an embedding, in single precision; one identity may serve a batch of poses."""
+        with torch.autocast(pose.device.type, enabled=False):
+            code = self.id_encoder(identity).expand(len(pose), -1)
+            return self.decoder(torch.cat([self.pose_encoder(pose), code], dim=1))
+
+
+def draw_proportions(like: Tensor, random_scale: float) -> Tensor:
+    """How much wider and higher the pose is shown to the network, (B, 2) near 1 for each sample of the batch `like`.
+
+    The proportions of a face must not be read from the pose: they are the identity's.
+    """
+    drawn = torch.rand(len(like), 2, dtype=like.dtype, device=like.device)
+    return drawn * 2 * random_scale + (1 - random_scale)
+
+
+def late_milestones(epoch: int, epochs: list[int]) -> float:
+    """The originals' factor on the rate: they look at the milestones one epoch late."""
+    return milestones(max(0, epoch - 1), epochs)

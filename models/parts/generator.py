@@ -1,0 +1,45 @@
+"""The layers between a picture and its features, there and back, around which generators warp."""
+
+from torch import Tensor, nn
+
+from models.parts.blocks import DownBlock, ResidualBlock, SameBlock, UpBlock
+from models.parts.warps import resize_grid, warp
+
+
+class WarpingGenerator(nn.Module):
+    """Encoder, residual blocks and decoder, with the entry names of the released weights."""
+
+    def __init__(
+        self,
+        num_channels: int,
+        expansion: int,
+        max_features: int,
+        num_down_blocks: int,
+        num_bottleneck_blocks: int,
+        align_corners: bool = True,
+        **motion_network: nn.Module | None,
+    ):
+        """The motion network, under its own name, comes before the layers, as in the released weights."""
+        super().__init__()
+        self.align_corners = align_corners
+        for name, network in motion_network.items():
+            setattr(self, name, network)
+        widths = [min(max_features, expansion * 2**i) for i in range(num_down_blocks + 1)]
+        self.first = SameBlock(num_channels, expansion, kernel_size=7, padding=3)
+        self.down_blocks = nn.ModuleList(DownBlock(*pair) for pair in zip(widths[:-1], widths[1:], strict=True))
+        self.up_blocks = nn.ModuleList(UpBlock(*pair) for pair in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.bottleneck = nn.Sequential()
+        for i in range(num_bottleneck_blocks):
+            self.bottleneck.add_module(f"r{i}", ResidualBlock(widths[-1]))
+        self.final = nn.Conv2d(expansion, num_channels, 7, padding=3)
+
+    def encoder_maps(self, source: Tensor) -> list[Tensor]:
+        """The features of a picture at every size, the largest first."""
+        maps = [self.first(source)]
+        for block in self.down_blocks:
+            maps.append(block(maps[-1]))
+        return maps
+
+    def warped(self, maps: Tensor, flow: Tensor) -> Tensor:
+        """Maps of any size under a flow (B, h, w, 2) that is brought to their size."""
+        return warp(maps, resize_grid(flow, maps.shape[-2:]), self.align_corners)

@@ -1,0 +1,30 @@
+"""Movement since a first driving frame, given to the points of another face."""
+
+from torch import Tensor
+
+from models.parts.warps import inverse_2x2, product_2x2
+from util.geometry import hull_area
+
+
+def movement_scale(source: Tensor, initial: Tensor, flat: float = 1e-6) -> float:
+    """How much larger the source is than the first driving frame, by the hulls of their points (1, K, 2).
+
+    A flat hull has no size: the scale is 1 then.
+    """
+    areas = [hull_area(points[0].detach().cpu().numpy()) for points in (source, initial)]
+    return (areas[0] / areas[1]) ** 0.5 if min(areas) > flat else 1.0
+
+
+def unit_scale(source: Tensor, initial: Tensor) -> float:
+    """The scale where movements are taken as they are."""
+    return 1.0
+
+
+def relative_points(source: Tensor, driving: Tensor, initial: Tensor, scale: float = 1.0) -> Tensor:
+    """The source's points moved as the driving points have moved since the first frame."""
+    return source + scale * (driving - initial)
+
+
+def relative_matrices(source: Tensor, driving: Tensor, initial: Tensor) -> Tensor:
+    """The source's matrices (..., 2, 2) turned as the driving ones have turned since the first frame."""
+    return product_2x2(product_2x2(driving, inverse_2x2(initial)), source)

@@ -1,0 +1,22 @@
+"""Which sizes of pictures a set of networks takes."""
+
+import math
+
+from torch import Tensor
+
+from util.errors import UserError
+
+
+def multiple_of(*halvings: tuple[int, float]) -> int:
+    """What both sides must be divisible by, for networks that halve a picture so often, taken at such a scale."""
+    return math.lcm(*(round(2**blocks / scale) for blocks, scale in halvings))
+
+
+def check_size(image: Tensor, multiple: int) -> None:
+    """Refuse pictures whose maps would not fit together on the way back."""
+    if any(side % multiple for side in image.shape[-2:]):
+        height, width = image.shape[-2:]
+        raise UserError(
+            f"pictures of {height} x {width} don't fit: with this configuration both sides are multiples of "
+            f"{multiple}; resize them, or take fewer blocks or a larger scale factor"
+        )
