@@ -16,6 +16,7 @@ MODES = {
     "aus": "data.action_units",
     "face": "data.face",
     "frames": "data.frames",
+    "frames_prior": "data.frames_prior",
     "person": "data.person",
     "talking_head": "data.talking_head",
 }

@@ -1,0 +1,153 @@
+"""Dataset mode `frames_prior`: clips of faces with the 18 points of the facial prior."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from fractions import Fraction
+from functools import cached_property
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.augment import flip
+from data.base import Clip
+from data.faces import Detector
+from data.frames import FramesDataset, plain, to_tensor
+from data.landmarks import add_detector_options, build_detector, detector_settings
+from data.prior_points import SEARCHED, PointsFolder, default_folder, find_points, mirrored, scaled
+from data.spotting import SpottingPlot
+from data.video import VIDEO_SUFFIXES
+from util.curves import Marks
+from util.errors import UserError
+from util.values import number, text
+
+
+class PriorFramesDataset(FramesDataset):
+    """Clips as of mode `frames`, each with 18 points of the face: one set for a whole clip, of its first frame.
+
+    Training items and test clips' items also hold `keypoint` (18, 2), x and y in pixels of the pictures.
+    """
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        FramesDataset.add_options(parser, training)
+        parser.add_argument("--keypoint_folder", type=text, default="",
+            help="points of all clips, as script/kpmaker.py writes them; default: keypoint_folder in --dataroot if it "
+            "is there, else points are found in the clips as they are needed")  # fmt: skip
+        parser.add_switch("--default_points", help="where no face is found, take the original's stored points")
+        if training:
+            parser.add_switch("--original_flips", help="leave the points where they are when pictures are mirrored")
+            add_detector_options(parser)
+        else:
+            parser.add_argument("--clip_fps", type=number, default=100,
+                help="frames per second of test clips' results; 0: as the driving clip's")  # fmt: skip
+            parser.add_switch("--spotting", default=True,
+                help="also draw how driving clip and result move (--mode animate): NAME_spotting.png")  # fmt: skip
+
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
+        self.found: dict[str, np.ndarray] = {}
+        if training:
+            self._check()
+
+    def _check(self) -> None:
+        """Every clip has its points, and they can follow the augmentations."""
+        moving = [name for name in ("rotation_degrees", "resize_ratio", "crop_size") if getattr(self.opt, name)]
+        if moving:
+            raise UserError(f"--{moving[0]} would move the face away from its points; leave it out with frames_prior")
+        for name in self.names if self.folder_of_points else ():
+            self.folder_of_points.find(name, plain(name))
+
+    @cached_property
+    def folder_of_points(self) -> PointsFolder | None:
+        """Where the points of all clips are; None: they are found as they are needed."""
+        if self.opt.keypoint_folder:
+            return PointsFolder(Path(self.opt.keypoint_folder))
+        folder = default_folder(Path(self.opt.dataroot))
+        return PointsFolder(folder) if folder.is_dir() else None
+
+    @cached_property
+    def detector(self) -> Detector:
+        """What finds faces; built when the first one is looked for."""
+        return build_detector(**detector_settings(self.opt))
+
+    def points(self, name: str) -> np.ndarray:
+        """The points of a clip, in pixels of the pictures that the networks see."""
+        if name not in self.found:
+            with self.open(name) as video:
+                if self.folder_of_points:
+                    points = self.folder_of_points.read(name, plain(name))
+                else:
+                    points = self._found(islice(video, SEARCHED), self.detector.clip(name), name)
+                self.found[name] = scaled(points, video.size, self.load_size or video.size)
+        return self.found[name]
+
+    def _found(self, frames: Iterable[np.ndarray], detector: Detector, name: str) -> np.ndarray:
+        return find_points(frames, detector, name=name, default=self.opt.default_points)[0]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        name, frames = self.draw(index)
+        points, kind = self.points(name), self.augmentation.draw_flip()
+        if kind == "mirror" and not self.opt.original_flips:
+            points = mirrored(points, frames[0].shape[1])
+        source, driving = map(to_tensor, self.augmentation.after_flip(flip(frames, kind)))
+        return {"source": source, "driving": driving, "keypoint": torch.from_numpy(points), "name": name}
+
+    def make_clip(self, name: str, driving: str, source: str) -> Clip:
+        clip = super().make_clip(name, driving, source)
+        clip.source["keypoint"] = torch.from_numpy(self.points(source))
+        clip.driving = WithPoints(clip.driving, torch.from_numpy(self.points(driving)))
+        if self.opt.clip_fps and self.opt.clip_fps != clip.fps:
+            clip.fps, clip.audio = Fraction(self.opt.clip_fps), None
+        clip.extra["coded"] = self.coded_marks.get(plain(driving))
+        return clip
+
+    @cached_property
+    def coded_marks(self) -> dict[str, Marks]:
+        """Onset, apex and offset of the clips, where the dataset's clips.csv tells them."""
+        path = Path(self.opt.dataroot) / "clips.csv"
+        if not path.is_file():
+            return {}
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        frames = [[row.get(mark) or None for mark in Marks._fields] for row in rows]
+        return {
+            row["name"]: Marks(*(None if frame is None else int(frame) for frame in marks))
+            for row, marks in zip(rows, frames, strict=True)
+        }
+
+    def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        return self.item(frames[0]) | {"keypoint": self._points_of(frames[:1], "the source picture")}
+
+    def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
+        frames = iter(frames)
+        beginning = list(islice(frames, SEARCHED))
+        points = self._points_of(beginning, "the driving video")
+        yield from WithPoints(map(self.item, chain(beginning, frames)), points)
+
+    def _points_of(self, frames: Sequence[np.ndarray], name: str) -> Tensor:
+        """The points of a video from outside, in pixels of the pictures that the networks see."""
+        points = self._found(frames, self.detector, name)
+        size = frames[0].shape[:2]
+        return torch.from_numpy(scaled(points, size, self.load_size or size))
+
+    def companion(self, clip: Clip, output: Path) -> AbstractContextManager:
+        if not self.opt.spotting or self.opt.mode != "animate":
+            return nullcontext()
+        stem = output.stem if output.suffix.lower() in VIDEO_SUFFIXES else output.name
+        path = output.with_name(f"{stem}_spotting.png")
+        return SpottingPlot(path, clip.source["keypoint"].numpy(), clip.extra.get("coded"))
+
+
+class WithPoints:
+    """Items with the same points each."""
+
+    def __init__(self, items: Iterable[dict[str, Tensor]], points: Tensor):
+        self.items, self.points = items, points
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return (item | {"keypoint": self.points} for item in self.items)
