@@ -16,9 +16,11 @@ def add_input_options(parser: OptionParser) -> None:
 def _add_inputs(parser: OptionParser) -> None:
     group = parser.group("what to animate", "One pair, a list of pairs, or the test split of --dataroot.")
     group.add_argument(
-        "--mode", type=one_of("animate", "reconstruction"), default="animate",
-        help="animate sources by driving videos, or reconstruct test clips from their own first frames and measure",
+        "--mode", type=text, default="animate",
+        help="animate sources by driving videos, or reconstruct test clips from their own first frames and measure; "
+        "families have further words, each a way to animate",
     )  # fmt: skip
+    group.add_words("--mode", animate={}, reconstruction={})
     group.add_argument(
         "--source_image", nargs="+", type=text, help="picture(s) of the face to animate, or a video of it"
     )

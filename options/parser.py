@@ -50,6 +50,13 @@ class OptionGroup:
         )
         self._owner.negations |= {f"no_{name[2:]}": name[2:], f"no-{name[2:]}": name[2:]}
 
+    def add_words(self, name: str, **words: dict[str, Any]) -> None:
+        """Values that an option may have, and what each stands for, e.g. add_words("--mode", standard={"x": 1}).
+
+        Families and datasets can add words to an option of all; a word without one of them is an error that lists all.
+        """
+        self._owner.words.setdefault(name[2:], {}).update(words)
+
     def add_argument_group(self, title: str, description: str | None = None) -> "OptionGroup":
         """Another titled part of --help."""
         return self._owner.group(title, description)
@@ -84,6 +91,7 @@ class OptionParser:
         self.actions: dict[str, argparse.Action] = {}
         self.aliases: dict[str, str] = {}
         self.negations: dict[str, str] = {}
+        self.words: dict[str, dict[str, dict[str, Any]]] = {}
         self.unused: list[str] = []
         self.declared: dict[str, Any] = {}
         self.overrides: dict[str, Any] = {}
@@ -149,6 +157,20 @@ class OptionParser:
         except argparse.ArgumentTypeError as error:
             raise UserError(f"{where}: {name}: {error}") from None
 
+    def expand(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values of one file or command line, with words replaced by what they stand for."""
+        expanded = {}
+        for name, value in values.items():
+            if name not in self.words:
+                expanded[name] = value
+            elif value in self.words[name]:
+                expanded |= {name: value} | self.words[name][value]
+            else:
+                raise UserError(
+                    f"--{name} {value}: with this family (--model) it is one of {', '.join(self.words[name])}"
+                )
+        return expanded
+
     def suggest(self, name: str) -> str:
         """ " Did you mean ...?" for a misspelt name, or an empty text."""
         nearest = get_close_matches(name, [s for s in self.spellings() if ("." in s) == ("." in name)], 1, 0.6)
@@ -157,6 +179,8 @@ class OptionParser:
     def format_help(self) -> str:
         """The help text with the defaults that hold for this family and dataset."""
         for name, action in self.actions.items():
+            if name in self.words:
+                action.metavar = "|".join(self.words[name])
             default = self.default(name)
             if default not in (None, "", []):
                 shown = "yes" if default is True else "no" if default is False else _as_typed(default)

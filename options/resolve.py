@@ -72,8 +72,8 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     other = _build_parser(first, files, not training)
     values = parser.defaults(other)
     for path, content in files:
-        values |= _values_of(path, content, parser, other)
-    values |= parser.parse(arguments)
+        values |= parser.expand(_values_of(path, content, parser, other))
+    values |= parser.expand(parser.parse(arguments))
     values["model"] = _family_name(first, files)
     values["name"] = values["name"] or _default_name(values)
     opt = Options(**values)

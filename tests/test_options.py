@@ -219,3 +219,27 @@ def test_training_options_travel_to_testing():
 def test_every_config_of_ours_resolves(path, training):
     opt = parse([f"--config={path}"], training)
     assert opt.name == path.name.split(".")[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "mode", "relative"),
+    [
+        ([], "animate", True),
+        (["--mode=standard"], "animate", False),
+        (["--mode=relative"], "animate", True),
+        (["--mode=reconstruction"], "reconstruction", True),
+    ],
+)
+def test_a_family_adds_words_to_the_mode(words, mode, relative):
+    opt = parse(["--model=fomm", *words], False)
+    assert (opt.mode, opt.relative) == (mode, relative)
+
+
+def test_a_word_on_the_command_line_goes_before_what_files_say(write):
+    opt = parse([write("a.yaml", "model: fomm\nmode: relative\nadapt_scale: no\n"), "--mode=standard"], False)
+    assert opt.mode == "animate" and not opt.relative and not opt.adapt_scale
+
+
+def test_a_mode_of_another_family_is_refused_with_those_there_are():
+    with pytest.raises(UserError, match="--mode avd: .*one of animate, reconstruction, standard, relative"):
+        parse(["--model=fomm", "--mode=avd"], False)

@@ -63,6 +63,11 @@ def _add_generator_options(parser: Any, generator: str) -> None:
 
 def add_animation_options(parser: Any) -> None:
     """How the driving points move the source's."""
+    parser.add_words(
+        "--mode",
+        standard={"mode": "animate", "relative": False},
+        relative={"mode": "animate", "relative": True},
+    )
     normalisation = "--animate_params.normalization_params"
     parser.add_switch(
         "--relative", f"{normalisation}.use_relative_movement", default=True,

@@ -20,6 +20,28 @@ def add_hourglass_options(add: Any, name: str, place: str, width: int, blocks: i
     add(f"--{name}_num_blocks", f"{place}.num_blocks", type=integer, default=blocks, help=f"hourglass: halvings{note}")
 
 
+WAYS = ("standard", "relative", "avd")
+
+
+def add_way_options(parser: Any, default: str) -> None:
+    """How the driving points move the source's; `--mode WAY` is short for `--mode animate --way WAY`."""
+    parser.add_words("--mode", **{way: {"mode": "animate", "way": way} for way in WAYS})
+    parser.add_argument(
+        "--way", "--animate_params.mode", type=one_of(*WAYS), default=default,
+        help="which points animate: the driving frame's (standard), the source's moved as the driving ones have moved "
+        "since their first frame (relative), or those that the AVD network makes of both (avd)",
+    )  # fmt: skip
+    parser.add_switch(
+        "--adapt_scale", default=True,
+        help="relative: scale movements by the size of the source's face to that of the driving one",
+    )  # fmt: skip
+
+
+def way_of(opt: Any) -> str:
+    """How to animate: one of WAYS, or "reconstruction" where test.py's clips are driven by themselves."""
+    return "reconstruction" if getattr(opt, "mode", "") == "reconstruction" else opt.way
+
+
 def add_picture_options(parser: Any) -> None:
     """How the pictures to look at are drawn."""
     place, add = "--visualizer_params", parser.add_argument
