@@ -126,10 +126,10 @@ def _share(
 
 
 def _results_folder(opt: Options) -> Path:
-    """--results_dir; for a YAML of the first-order projects beside the weights, as there; else eval_results/NAME."""
+    """--results_dir; where the original or its YAML is known to do so, beside the weights; else eval_results/NAME."""
     if opt.results_dir:
         return Path(opt.results_dir)
-    if original_config(opt):
+    if original_config(opt) or find_family(opt.model).results_beside_weights:
         weights = Path(opt.checkpoint or run_folder(opt))
         folder = weights if weights.is_dir() else weights.parent
         return folder / ("reconstruction" if opt.mode == "reconstruction" else "animation")

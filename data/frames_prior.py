@@ -136,7 +136,7 @@ class PriorFramesDataset(FramesDataset):
         return torch.from_numpy(scaled(points, size, self.load_size or size))
 
     def companion(self, clip: Clip, output: Path) -> AbstractContextManager:
-        if not self.opt.spotting or self.opt.mode != "animate":
+        if not self.opt.spotting or self.opt.mode == "reconstruction":
             return nullcontext()
         stem = output.stem if output.suffix.lower() in VIDEO_SUFFIXES else output.name
         path = output.with_name(f"{stem}_spotting.png")

@@ -52,4 +52,12 @@ def _class_of(module, class_name: str | None, name: str) -> type[Family]:
 
 def recognise_family(sections: dict) -> str | None:
     """The family to which a nested YAML file of one of the original projects belongs, by its sections."""
-    return next((name for name in family_names() if find_family(name).recognises(sections)), None)
+    found = {name: find_family(name) for name in family_names()}
+    found = {name: family for name, family in found.items() if family.recognises(sections)}
+    # A relative recognises some files of the family that it builds on; the most special one is meant.
+    special = (name for name, family in found.items() if not any(_extends(other, family) for other in found.values()))
+    return next(special, None)
+
+
+def _extends(one: type[Family], other: type[Family]) -> bool:
+    return one is not other and issubclass(one, other)

@@ -60,6 +60,8 @@ class Family(nn.Module):
     """Networks that a file of weights may lack; they are then as they are built."""
     run_name: str = ""
     """The run that commands mean which name none; default: the family's name."""
+    results_beside_weights: bool = False
+    """Whether test.py writes into the folder of the weights where no other is named, as the original does."""
     planned_epochs: int | None = None
     """How long training is, by the family's schedule, where neither --epochs nor --steps says it."""
     planned_steps: int | None = None

@@ -1,4 +1,4 @@
-"""Cases of the first order motion model."""
+"""Cases of the first order motion model and of its facial prior."""
 
 import re
 import tempfile
@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 import torch
 from reference import formula
-from torch import Tensor
+from torch import Tensor, nn
 
 from adapters.common import Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights, take
 from data.augment import crop, draw_flip, flip, jitter, rescale, rotate
 from data.fomm_crop import commands
 from data.frames import listed_pairs, random_pairs, random_split
+from data.prior_points import points_of_face
+from models import find_family
 from models.fomm.family import FirstOrderMotion
-from models.fomm.normalisation import movement_scale, normalise
+from models.fomm.normalisation import normalise
+from models.fomm_prior.networks import prior_mask
 from models.parts.blocks import AntiAliasDown, ImagePyramid
 from models.parts.keypoints import KeyPoints, gaussian_maps
 from models.parts.losses import PerceptualPyramid
+from models.parts.movement import movement_scale
 from models.parts.vgg import Vgg19
 from models.parts.warps import PlaneTransform, coordinate_grid
 from options import parse
@@ -31,7 +35,7 @@ from util.visualisation import draw_points, enlarge, mask_columns, strip
 
 KINDS = Kinds()
 DENSE_MOTION = "model_params.generator_params.dense_motion_params"
-CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "fomm"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 # --- inputs, weights, configurations ----------------------------------------------------------------------------------
@@ -86,7 +90,6 @@ def make_family(case: Case, training: bool, **options: Any) -> FirstOrderMotion:
     """The family of a case's configuration, holding the case's weights."""
     config = case["config"]
     base, changes = (config, {}) if isinstance(config, str) else (config["base"], config.get("changes", {}))
-    path = next(p for p in (CONFIGS / f"{base}.yaml", CONFIGS / f"{base.removesuffix('-256')}.yaml") if p.is_file())
     options["align_corners"] = case.get("grid_sample_align_corners", True)
     changes = changes | literal_options(case.get("literal", {}))
     weights = dict(case.get("weights", {}))
@@ -96,13 +99,19 @@ def make_family(case: Case, training: bool, **options: Any) -> FirstOrderMotion:
     if changes.get(DENSE_MOTION, {}) is None:
         options["dense_motion_num_blocks"] = 0
     words = [f"--{key}={_as_word(value)}" for key, value in (changes | options).items() if value is not None]
-    opt = parse(["--model=fomm", f"--config={path}", *words], training=True)
-    family = FirstOrderMotion(opt)
+    opt = parse([f"--config={config_file(base)}", *words], training=True)
+    family = find_family(opt.model)(opt)
     if training or "discriminator" in weights:
         family.prepare_training(opt)
     for network, spec in weights.items():
         fill_weights(getattr(family, network), **spec)
     return family.train(training)
+
+
+def config_file(name: str) -> Path:
+    """Our file of one of the original's configurations."""
+    names = {"facial-prior": "fomm_prior/mixed"}.get(name), f"fomm/{name}", f"fomm/{name.removesuffix('-256')}"
+    return next(path for path in (CONFIGS / f"{one}.yaml" for one in names if one) if path.is_file())
 
 
 def literal_options(literal: dict[str, Any]) -> dict[str, Any]:
@@ -281,7 +290,7 @@ def discriminator(case: Case) -> Computed:
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-@KINDS("train", "training steps")
+@KINDS("train", "training steps", "prior_train")
 def train(case: Case) -> Computed:
     given, family = inputs_of(case), make_family(case, training=True)
     optimizers = family.optimizers()
@@ -290,10 +299,14 @@ def train(case: Case) -> Computed:
     for index in range(case["outputs"][f"{case['name']}/losses"]["shape"][0]):
         script = PlaneTransform(given[f"step{index} theta"], given.get(f"step{index} control_params"))
         family.equivariance.draw = lambda _, script=script: script
-        batch = {"source": given[f"step{index}.source"], "driving": given[f"step{index}.driving"]}
+        batch = {name: given[f"step{index}.{name}"] for name in ("source", "driving")}
+        if f"step{index} points" in given:
+            batch["keypoint"] = given[f"step{index} points"]
         losses: dict[str, Tensor] = {}
         for names, terms in family.training_step(batch, clock=None):
             losses |= terms
+            if index == 0 and "equivariance_value" in terms:
+                computed["value_loss_gradients"] = receivers(terms["equivariance_value"], family.kp_detector)
             update(optimizers, names, terms)
             if index == 0:
                 computed |= seen.after_update(names)
@@ -314,6 +327,14 @@ def update(optimizers: dict, names: str | tuple[str, ...], terms: dict[str, Tens
     sum(terms.values()).backward(inputs=parameters)
     for name in names:
         optimizers[name].step()
+
+
+def receivers(term: Tensor, network: nn.Module) -> int:
+    """How many parameters of a network get a gradient from a loss."""
+    if not term.requires_grad:
+        return 0
+    gradients = torch.autograd.grad(term, list(network.parameters()), allow_unused=True, retain_graph=True)
+    return sum(gradient is not None for gradient in gradients)
 
 
 def clear(optimizers: dict) -> None:
@@ -343,6 +364,7 @@ class Watched:
             return {"grad_disc": next(p.grad for p in last.parameters() if p.ndim == 4)}
         detector, generator = family.kp_detector, family.generator
         return {
+            "kp_equal": np.int64(torch.equal(self.kps[0].value, self.kps[1].value)),
             "kp_driving": self.kps[1].value,
             "jacobian_driving": self.kps[1].jacobian,
             "transformed_kp": self.kps[2].value,
@@ -353,6 +375,7 @@ class Watched:
             "grad_mask": generator.dense_motion_network.mask.weight.grad,
             "grad_jacobian": detector.jacobian.bias.grad,
             "grad_kp": detector.kp.weight.grad,
+            "kp_weight_gradient": detector.kp.weight.grad.abs().max(),
         }
 
 
@@ -363,7 +386,7 @@ class Watched:
 def normalised(case: Case) -> Computed:
     given = inputs_of(case)
     source, driving, initial = (key_points(given, name) for name in ("source", "driving", "initial"))
-    scale = movement_scale(source, initial)
+    scale = movement_scale(source.value, initial.value)
     computed = {"scale": np.float64(scale)}
     for name in {key.split("/")[1].rsplit("_", 1)[0] for key in case["outputs"] if not key.endswith("/scale")}:
         kp = normalise(
@@ -406,6 +429,53 @@ def stream(family: FirstOrderMotion, source: Tensor, driving: Tensor) -> Tensor:
         made, state = family.animate(state, {"image": piece})
         frames.append(made)
     return torch.cat(frames)
+
+
+# --- facial prior -----------------------------------------------------------------------------------------------------
+
+
+@KINDS("prior_mask")
+def mask_of_points(case: Case) -> Computed:
+    default = torch.tensor(case["inputs"]["default points"])[None]
+    points = torch.from_numpy(make_input(case["inputs"]["points"]))[None]
+    (wide,) = numbers_in(case["calls"], "and NUMBER$")
+    size = (64, 64)
+    return {
+        "default": prior_mask(default / 4, size)[0],
+        "points": prior_mask(points / 4, size)[0],
+        "wide": prior_mask(points / 4, size, wide)[0],
+    }
+
+
+@KINDS("prior_points")
+def prior_points(case: Case) -> Computed:
+    return {"expected": [points_of_face(np.array(landmarks)).astype(float).tolist() for landmarks in case["given"]]}
+
+
+@KINDS("prior_detector")
+@torch.no_grad()
+def prior_detector(case: Case) -> Computed:
+    given, detector = inputs_of(case), make_family(case, training=False).kp_detector
+    kp = detector(given["frame"], detector.prior(given["points"], given["frame"].shape[-2:]))
+    return {"value": kp.value, "jacobian": kp.jacobian}
+
+
+@KINDS("prior_animate")
+@torch.no_grad()
+def prior_animate(case: Case) -> Computed:
+    given, family = inputs_of(case), make_family(case, training=False, relative=True, relative_jacobian=True)
+    used = []
+    family.generator.register_forward_hook(lambda module, args, out: used.append(args[2]))
+    state, frames = family.encode_source({"image": given["source"], "keypoint": given["source points"]}), []
+    for piece in given["driving"].split(2):
+        driving = {"image": piece, "keypoint": given["driving points"].expand(len(piece), -1, -1)}
+        made, state = family.animate(state, driving)
+        frames.append(made)
+    return {
+        "value": torch.cat([kp.value for kp in used]),
+        "jacobian": torch.cat([kp.jacobian for kp in used]),
+        "frames": torch.cat(frames),
+    }
 
 
 # --- around the networks ----------------------------------------------------------------------------------------------

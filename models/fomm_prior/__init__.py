@@ -1,0 +1,1 @@
+"""Facial prior: first order motion for micro-expressions, with given key points (ACM Multimedia 2021)."""

@@ -1,0 +1,74 @@
+"""Facial prior: first order motion whose key points come from facial landmarks, for micro-expressions."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from models.fomm.family import FirstOrderMotion
+from models.fomm_prior.magnification import magnified
+from models.fomm_prior.networks import PriorDetector
+from models.parts.keypoints import KeyPoints
+from util.errors import UserError
+from util.values import number
+
+NUM_KP = 18
+
+
+class FacialPrior(FirstOrderMotion):
+    """Animate a face by how its surroundings turn and stretch at 18 points that a landmark detector has found.
+
+    Training batches also hold `keypoint` (B, 18, 2), x and y in pixels, which are the points of both frames; items of
+    animation hold those of their video, one set for all of it.
+    """
+
+    detector = PriorDetector
+    results_beside_weights = True
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        FirstOrderMotion.add_options(parser, training)
+        parser.add_argument("--magnify", type=number, default=1.0,
+            help="make movements so many times as large; 1: as they are")  # fmt: skip
+        parser.set_defaults(dataset_mode="frames_prior", num_kp=NUM_KP, estimate_jacobian=True)
+
+    @staticmethod
+    def recognises(sections: dict) -> bool:
+        common = (sections.get("model_params") or {}).get("common_params") or {}
+        return FirstOrderMotion.recognises(sections) and common.get("num_kp") == NUM_KP
+
+    def __init__(self, opt: Any):
+        if opt.num_kp != NUM_KP or not opt.estimate_jacobian:
+            raise UserError(
+                f"--num_kp {opt.num_kp}, --estimate_jacobian {opt.estimate_jacobian}: the facial prior has {NUM_KP} "
+                "points and moves by their jacobians alone"
+            )
+        super().__init__(opt)
+        if opt.magnify != 1:
+            self.normalise = partial(_magnified_first, self.normalise, opt.magnify)
+
+    def detection(self, item: dict[str, Any]) -> Callable[[Tensor], KeyPoints]:
+        return partial(self.kp_detector, prior=item["prior"])
+
+    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+        return super().training_step(self._with_prior(batch, "source"), clock)
+
+    def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
+        return super().encode_source(self._with_prior(source, "image"))
+
+    def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        if "prior" not in state:
+            # All frames of a video have the same points: what follows from them is computed once.
+            first = {"keypoint": driving["keypoint"][:1], "image": driving["image"]}
+            state = {**state, "prior": self._with_prior(first, "image")["prior"]}
+        return super().animate(state, {**driving, "prior": state["prior"]})
+
+    def _with_prior(self, item: dict[str, Any], picture: str) -> dict[str, Any]:
+        return {**item, "prior": self.kp_detector.prior(item["keypoint"], item[picture].shape[-2:])}
+
+
+def _magnified_first(
+    normalise: Callable, factor: float, kp_source: KeyPoints, kp_driving: KeyPoints, kp_initial: KeyPoints, **how: Any
+) -> KeyPoints:
+    return normalise(kp_source, magnified(kp_driving, kp_initial, factor), kp_initial, **how)

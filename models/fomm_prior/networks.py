@@ -1,0 +1,67 @@
+"""What facial prior has beside the networks of the first order motion model: a detector that is told the points."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.fomm.networks import KeyPointDetector
+from models.parts.blocks import downsampling
+from models.parts.keypoints import KeyPoints, mean_matrices, spatial_softmax
+
+SIGMA = 0.75
+"""How fast the bumps of the mask fall off."""
+
+
+class Prior(NamedTuple):
+    """What is known of the pictures of a clip before they are seen."""
+
+    value: Tensor
+    """The key points, (B, K, 2) as x, y in [-1, 1]."""
+    mask: Tensor
+    """Where they are, on the detector's map: (B, 1, h, w)."""
+
+
+class PriorDetector(KeyPointDetector):
+    """The key points are given; find the jacobian at each."""
+
+    def __init__(self, *, num_channels: int, scale_factor: float = 1, **sizes: Any):
+        super().__init__(num_channels=num_channels + 1, **sizes)
+        # The mask is a further channel after the picture is made smaller.
+        self.down = downsampling(num_channels, scale_factor)
+        self.scale_factor = scale_factor
+
+    def prior(self, points: Tensor, size: tuple[int, int]) -> Prior:
+        """What follows from points (B, K, 2), in pixels of pictures of a size (height, width), whatever they show."""
+        height, width = size
+        value = 2 * points / points.new_tensor([width, height]) - 1
+        small = round(height * self.scale_factor), round(width * self.scale_factor)
+        return Prior(value, prior_mask(points * (small[0] / height), small))
+
+    def forward(self, frame: Tensor, prior: Prior) -> KeyPoints:
+        # As without a prior: the temperature multiplies what half precision would lose of the logits by ten.
+        with torch.autocast(frame.device.type, enabled=False):
+            small = self.down(frame.float())
+            mask = prior.mask.expand(len(small), -1, -1, -1)
+            features = self.predictor(torch.cat([small, mask], dim=1))
+            heat = spatial_softmax(self.kp(features), self.temperature)
+            value = prior.value.expand(len(small), -1, -1)
+            return KeyPoints(value, mean_matrices(self.jacobian(features), heat))
+
+
+def prior_mask(points: Tensor, size: tuple[int, int], sigma: float = SIGMA) -> Tensor:
+    """The sum of a bump for each of the points (B, K, 2), in pixels of a map of `size`: (B, 1, h, w), 1 at most.
+
+    A bump is exp(-sqrt(d) / (2 sigma^2)), d the city-block distance, relative to its maximum, and 0 where it is below
+    its mean.
+    """
+    height, width = size
+    # The original numbers the pixels from 1, so that the mask lies a pixel above and left of the points.
+    rows = torch.arange(1, height + 1, dtype=points.dtype, device=points.device)
+    columns = torch.arange(1, width + 1, dtype=points.dtype, device=points.device)
+    down, across = (rows - points[..., 1:]).abs(), (columns - points[..., :1]).abs()
+    bumps = torch.exp(-(down[..., :, None] + across[..., None, :]).sqrt() / (2 * sigma**2))
+    bumps = bumps / bumps.amax((-2, -1), keepdim=True)
+    bumps = torch.where(bumps < bumps.mean((-2, -1), keepdim=True), 0, bumps)
+    summed = bumps.sum(-3, keepdim=True)
+    return summed / summed.amax((-2, -1), keepdim=True)
