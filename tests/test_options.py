@@ -235,7 +235,8 @@ def test_a_family_adds_words_to_the_mode(words, mode, relative):
     assert (opt.mode, opt.relative) == (mode, relative)
 
 
-def test_a_word_on_the_command_line_goes_before_what_files_say(write):
+def test_a_word_on_the_command_line_goes_before_what_files_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     opt = parse([write("a.yaml", "model: fomm\nmode: relative\nadapt_scale: no\n"), "--mode=standard"], False)
     assert opt.mode == "animate" and not opt.relative and not opt.adapt_scale
 
