@@ -33,7 +33,7 @@ from engine.console import configure_logging
 from engine.distributed import Processes, choose_devices, finish, is_launched, launch, machine, start
 from engine.networks import compile_networks, place
 from engine.timing import Stopwatch
-from models import find_family
+from models import find_family, owner_of_weights
 from options import Options, original_config, parse, run_folder
 from util.errors import UserError, run_main
 from util.files import write_text
@@ -67,7 +67,7 @@ def test(opt: Options, processes: Processes) -> int:
     wanted = requests(opt, find_dataset(opt.dataset_mode).needs_source)
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
     family = find_family(opt.model)(opt).eval()
-    path = load_networks(family, opt.checkpoint or run_folder(opt), opt.which)
+    path = load_networks(family, opt.checkpoint or run_folder(opt), opt.which, owner=owner_of_weights)
     family.prepare_inference()
     place(family, processes, opt.channels_last)
     if opt.compile:

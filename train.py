@@ -26,7 +26,7 @@ from engine.networks import compile_networks, place
 from engine.signals import StopRequest
 from engine.sinks import LogFile, PictureFolder, Sink, TensorBoard, Visdom
 from engine.trainer import Trainer, move, seed_everything
-from models import find_family
+from models import find_family, owner_of_weights
 from options import Options, options_as_yaml, parse, run_folder
 from util.errors import UserError, run_main
 from util.files import remove_leftovers, write_text
@@ -164,7 +164,7 @@ def build_family(opt: Options) -> Any:
     family.prepare_training(opt)
     family.train()
     if opt.init_from:
-        path = load_networks(family, opt.init_from, needed=needed)
+        path = load_networks(family, opt.init_from, needed=needed, owner=owner_of_weights)
         log.info("starting with the weights of %s", path)
     return family
 

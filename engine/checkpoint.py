@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -151,11 +151,17 @@ class Checkpoints:
         return self.folder / f"{which}_training.pth"
 
 
-def load_networks(family: Any, place: Path | str, which: str = "latest", needed: Iterable[str] | None = None) -> Path:
+def load_networks(
+    family: Any,
+    place: Path | str,
+    which: str = "latest",
+    needed: Iterable[str] | None = None,
+    owner: Callable[[Any, Any], str | None] | None = None,
+) -> Path:
     """Load the family's networks from a file or a folder; every key must match. The path that was read.
 
     `needed` names the networks that must be there (default: all that the family has now, less what it calls optional);
-    others are loaded if found.
+    others are loaded if found. `owner` says of a file that does not fit the family to which other one it belongs.
     """
     place, networks = Path(place), family.networks()
     layout, which = find_set(place, family.layout, which)
@@ -167,10 +173,24 @@ def load_networks(family: Any, place: Path | str, which: str = "latest", needed:
         if place.is_file():
             files = _siblings(place, layout, networks)
         states = {name: read_weights(file) for name, file in files.items() if file.is_file() or name in there}
-    else:
-        path = place / layout.pattern.format(which=which) if place.is_dir() else place
-        content = family.released_entries(read_weights(path), path)
-        states = _entries(path, content, layout.entries, networks, there)
+        _load_states(family, states, needed, path, layout)
+        return path
+    path = place / layout.pattern.format(which=which) if place.is_dir() else place
+    content = read_weights(path)
+    try:
+        states = _entries(path, family.released_entries(content, path), layout.entries, networks, there)
+        _load_states(family, states, needed, path, layout)
+    except UserError as error:
+        other = owner and owner(family, content)
+        if not other:
+            raise
+        raise UserError(f"{path}: this is a checkpoint of the family {other}: --model {other} reads it") from error
+    return path
+
+
+def _load_states(family: Any, states: Mapping[str, Any], needed: set[str], path: Path, layout: Any) -> None:
+    """Load state dicts under their released names into the family's networks."""
+    networks = family.networks()
     for name in needed - set(states):
         log.info("%s holds no %s: it stays as it is built", path, name)
     for name, state in states.items():
@@ -186,7 +206,6 @@ def load_networks(family: Any, place: Path | str, which: str = "latest", needed:
             if name in needed:
                 raise
             log.warning("starting %s afresh: %s", name, error)
-    return path
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:

@@ -41,9 +41,9 @@ def numbered_sets(folder: Path, layout: Any) -> list[str]:
 
 def find_set(place: Path, layout: Any, which: str) -> tuple[Any, str]:
     """The layout that a file or folder is in, among a layout and those of other implementations, and the set meant."""
-    candidates = [one for one in (layout, *layout.others) if "{entry}" in one.pattern]
+    candidates = (layout, *layout.others)
     for one in candidates:
-        if place.is_file() and set_of(place.name, one):
+        if "{entry}" in one.pattern and place.is_file() and set_of(place.name, one):
             return one, set_of(place.name, one)
         wanted = "latest" if which in NEWEST else which
         if any((place / name).is_file() for name in weight_names(one, one.entries, wanted).values()):

@@ -76,6 +76,11 @@ class Family(nn.Module):
         """Whether a nested YAML file of the original project, given as its sections, is one of this family's."""
         return False
 
+    @staticmethod
+    def recognises_weights(content: Any) -> bool:
+        """Whether the content of a file of weights is one of this family's; asked about files that fit no other one."""
+        return False
+
     def __init__(self, opt: Any):
         """Build the networks that inference needs, from named arguments."""
         super().__init__()

@@ -24,7 +24,7 @@ from models.parts.keypoints import KeyPoints
 from models.parts.movement import movement_scale, unit_scale
 from models.parts.options import add_picture_options, build_perceptual
 from models.parts.pictures import Pictures, Style, first_samples
-from models.parts.sizes import check_size, multiple_of
+from models.parts.sizes import check_size, input_channels, multiple_of
 from util.errors import UserError
 from util.schedules import milestones
 
@@ -63,6 +63,10 @@ class FirstOrderMotion(Family):
     @staticmethod
     def recognises(sections: dict) -> bool:
         return {"kp_detector_params", "generator_params"} <= set(sections.get("model_params") or {})
+
+    @staticmethod
+    def recognises_weights(content: Any) -> bool:
+        return input_channels(content, "kp_detector") == 3
 
     def __init__(self, opt: Any):
         super().__init__(opt)

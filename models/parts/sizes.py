@@ -1,6 +1,8 @@
 """Which sizes of pictures a set of networks takes."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -20,3 +22,12 @@ def check_size(image: Tensor, multiple: int) -> None:
             f"pictures of {height} x {width} don't fit: with this configuration both sides are multiples of "
             f"{multiple}; resize them, or take fewer blocks or a larger scale factor"
         )
+
+
+def input_channels(content: Any, entry: str) -> int | None:
+    """Channels of the first convolution of an hourglass in a file with one entry per network; None: there is none."""
+    if not (isinstance(content, Mapping) and isinstance(content.get(entry), Mapping)):
+        return None
+    state = {key.removeprefix("module."): value for key, value in content[entry].items()}
+    weight = state.get("predictor.encoder.down_blocks.0.conv.weight")
+    return None if weight is None else weight.shape[1]
