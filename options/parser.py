@@ -66,7 +66,10 @@ class OptionGroup:
         self._owner.add_alias(alias[2:], name[2:])
 
     def accept_unused(self, *names: str) -> None:
-        """Dotted keys of nested YAML files that are read without effect; a trailing * covers what begins so."""
+        """Dotted keys of nested YAML files that are read without effect; a trailing * covers what begins so.
+
+        This goes before their meaning in general, e.g. for the section of a training stage that is not this one.
+        """
         self._owner.unused.extend(names)
 
     def set_defaults(self, **defaults: Any) -> None:

@@ -180,7 +180,7 @@ def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionPar
     values = {}
     for key, value in leaves(content, lambda name: bool(parser.canonical(name) or other.canonical(name))):
         name = parser.canonical(key)
-        if name is None and (other.canonical(key) or parser.is_unused(key) or other.is_unused(key)):
+        if parser.is_unused(key) or other.is_unused(key) or (name is None and other.canonical(key)):
             continue
         if name is None:
             hint = parser.suggest(key) or other.suggest(key)

@@ -3,10 +3,15 @@
 What the second stages of the key-point families share: the network's layers, and how its training meets the pose.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from util.schedules import milestones
+from util.values import integer, list_of, number
+
+NETWORK, TRAIN = "--model_params.avd_network_params", "--train_avd_params"
 
 
 def perceptron(widths: list[int]) -> nn.Sequential:
@@ -40,6 +45,63 @@ def draw_proportions(like: Tensor, random_scale: float) -> Tensor:
     """
     drawn = torch.rand(len(like), 2, dtype=like.dtype, device=like.device)
     return drawn * 2 * random_scale + (1 - random_scale)
+
+
+def add_bottle_options(parser: Any, default: int) -> None:
+    """Sizes of the AVD network, for every command that animates with it."""
+    add = parser.add_argument
+    for code in ("id", "pose"):
+        add(f"--{code}_bottle_size", f"{NETWORK}.{code}_bottle_size", type=integer, default=default,
+            help=f"AVD network: numbers that hold the {code}")  # fmt: skip
+
+
+def add_second_stage_options(parser: Any, epoch_milestones: list[int]) -> None:
+    """How the AVD network is trained; the section of the first stage in a nested file says nothing here."""
+    parser.accept_unused("train_params.*")
+    shared = {"num_epochs": "epochs", "batch_size": "batch_size", "checkpoint_freq": "save_every_epochs"}
+    for key, name in (shared | {"num_repeats": "num_repeats", "dataloader_workers": "nThreads"}).items():
+        parser.add_alias(f"{TRAIN}.{key}", f"--{name}")
+    add = parser.add_argument
+    add("--lr", f"{TRAIN}.lr", type=number, default=1e-3, help="learning rate of the AVD network")
+    add("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(integer), default=epoch_milestones,
+        help="epochs from which the rate is a tenth")  # fmt: skip
+    add("--random_scale", f"{TRAIN}.random_scale", type=number, default=0.25,
+        help="the pose is shown up to so much wider or higher, narrower or lower")  # fmt: skip
+    add("--lambda_shift", f"{TRAIN}.lambda_shift", type=number, default=1, help="weight of the difference of points")
+    parser.add_switch("--late_milestones", default=True, help="the original's schedule, one epoch late")
+    parser.add_switch(
+        "--moving_statistics", default=True,
+        help="as the original: what finds the points works with batch statistics, and its running ones move",
+    )  # fmt: skip
+
+
+class SecondStage:
+    """Training of the AVD network alone: what the second stages share, mixed into a family with `avd_network`."""
+
+    resting: tuple[nn.Module, ...] = ()
+    """Networks of the first stage whose norms stay as they are."""
+
+    def prepare_second_stage(self, opt: Any, *resting: nn.Module) -> None:
+        """Keep what the training step needs; `resting` are the first stage's networks."""
+        self.learning_rate, self.random_scale = opt.lr, opt.random_scale
+        self.epoch_milestones = opt.epoch_milestones
+        self.factor = late_milestones if opt.late_milestones else milestones
+        self.resting = () if opt.moving_statistics else resting
+
+    def train(self, mode: bool = True) -> "SecondStage":
+        """Training mode for all but the networks that rest."""
+        super().train(mode)
+        for network in self.resting:
+            network.eval()
+        return self
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """One Adam for the AVD network."""
+        return {"avd": torch.optim.Adam(self.avd_network.parameters(), self.learning_rate, betas=(0.5, 0.999))}
+
+    def rate(self, name: str, clock: Any) -> float:
+        """The schedule, which is a function of the epoch alone."""
+        return self.factor(clock.epoch, self.epoch_milestones)
 
 
 def late_milestones(epoch: int, epochs: list[int]) -> float:
