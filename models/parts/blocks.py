@@ -11,6 +11,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 Norm = Callable[[int], nn.Module]
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that leaves the count of batches at 0, as it is in the released weights; nothing reads it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+        )
+
+
 class SameBlock(nn.Module):
     """Convolution, norm, ReLU at one resolution."""
 
@@ -21,7 +30,7 @@ class SameBlock(nn.Module):
         kernel_size: int = 3,
         padding: int = 1,
         groups: int = 1,
-        norm: Norm = nn.BatchNorm2d,
+        norm: Norm = BatchNorm,
     ):
         super().__init__()
         self.conv = nn.Conv2d(in_features, out_features, kernel_size, padding=padding, groups=groups)
@@ -48,7 +57,7 @@ class DownBlock(SameBlock):
 class UpBlock(SameBlock):
     """Twice the size by repetition, then a 3x3 convolution, norm, ReLU."""
 
-    def __init__(self, in_features: int, out_features: int, norm: Norm = nn.BatchNorm2d):
+    def __init__(self, in_features: int, out_features: int, norm: Norm = BatchNorm):
         super().__init__(in_features, out_features, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,7 +84,7 @@ def doubling_kernel(weight: Tensor) -> Tensor:
 class ResidualBlock(nn.Module):
     """Two times norm, ReLU, convolution, added to the input."""
 
-    def __init__(self, features: int, kernel_size: int = 3, padding: int = 1, norm: Norm = nn.BatchNorm2d):
+    def __init__(self, features: int, kernel_size: int = 3, padding: int = 1, norm: Norm = BatchNorm):
         super().__init__()
         self.conv1 = nn.Conv2d(features, features, kernel_size, padding=padding)
         self.conv2 = nn.Conv2d(features, features, kernel_size, padding=padding)
@@ -149,7 +158,7 @@ class Hourglass(nn.Module):
     """Encoder and decoder with skips: features of every size at the size of the input, the input itself among them."""
 
     def __init__(
-        self, expansion: int, in_features: int, num_blocks: int, max_features: int, norm: Norm = nn.BatchNorm2d
+        self, expansion: int, in_features: int, num_blocks: int, max_features: int, norm: Norm = BatchNorm
     ):
         super().__init__()
         self.encoder = Encoder(expansion, in_features, num_blocks, max_features, norm)

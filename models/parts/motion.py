@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.parts.blocks import Hourglass, downsampling
+from models.parts.losses import at_least_single
 from models.parts.warps import affine_grids, product_2x2, warp_each
 
 
@@ -73,7 +74,7 @@ class MotionNetwork(nn.Module):
         deformed = warp_each(small_source, motions, self.align_corners)
         seen = torch.cat([heatmap, deformed], dim=2) if self.use_deformed_source else heatmap
         features = self.hourglass(seen.flatten(1, 2))
-        mask = F.softmax(self.mask(features).float(), dim=1)
+        mask = F.softmax(at_least_single(self.mask(features)), dim=1)
         deformation = (mask[..., None] * motions).sum(1)
         occlusion_map = None if self.occlusion is None else torch.sigmoid(self.occlusion(features))
         return Motion(deformation, mask, motions, deformed, heatmap, occlusion_map)
