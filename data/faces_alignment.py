@@ -9,6 +9,7 @@ import torch
 
 from data.faces import Detector, shrink
 from util.errors import UserError
+from util.weights_file import read_weights
 
 ALIGNMENT = "2DFAN4*.pth*"
 DETECTORS = {"sfd": "s3fd*.pth", "blazeface": "blazeface.pth", "blazeface-back": "blazefaceback.pth"}
@@ -44,14 +45,6 @@ def find_weights(pattern: str, given: Path | None, option: str) -> Path:
         f"no weights {pattern} in {', '.join(map(str, folders))}; fetch them from {PAGE} (nothing is downloaded "
         f"behind your back) and put them into dataset/, or name them with {option}"
     )
-
-
-def read_weights(path: Path) -> dict:
-    """Read a state dict, never code."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{path}: not a file of weights ({error}); fetch it again from {PAGE}") from error
 
 
 class AlignmentDetector(Detector):

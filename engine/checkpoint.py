@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.released import find_set, numbered_sets, optimizer_names, weight_names
-from engine.weights_file import read_weights
 from util.errors import UserError
 from util.files import replacing, write_text
+from util.weights_file import read_weights
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.weights_file import read_weights
 from util.errors import UserError, run_main
 from util.files import replacing
+from util.weights_file import read_weights
 
 EPILOG = """example:
   python script/export_talking_head.py --run result/meta --output save_5000.pkl

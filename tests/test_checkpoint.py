@@ -18,9 +18,9 @@ from engine.checkpoint import Checkpoints, load_networks, load_strictly
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.trainer import Trainer
-from engine.weights_file import read_weights
 from models import Layout
 from util.errors import UserError
+from util.weights_file import read_weights
 
 
 def trainer_at(step, toy=Joint):

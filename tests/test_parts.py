@@ -15,7 +15,7 @@ from models.parts.losses import PerceptualPyramid
 from models.parts.motion import MotionNetwork, motions_around
 from models.parts.movement import movement_scale, relative_matrices, relative_points
 from models.parts.sizes import check_size, multiple_of
-from models.parts.vgg import Vgg19, vgg19
+from models.parts.vgg import Vgg19, caffe_vgg, vgg19
 from models.parts.warps import (
     PlaneTransform,
     affine_grids,
@@ -293,8 +293,29 @@ def test_missing_vgg_weights_are_explained(tmp_path):
     with pytest.raises(UserError, match="--no_perceptual"):
         vgg19(str(tmp_path / "nowhere.pth"))
     torch.save({"other": torch.ones(1)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match="layout"):
+    with pytest.raises(UserError, match=r"layout: it has no features.0.weight \(26 missing\), but other"):
         vgg19(str(tmp_path / "other.pth"))
+    shapes = {name: torch.zeros(value.shape) for name, value in Vgg19().state_dict().items()}
+    torch.save(shapes | {"features.0.bias": torch.zeros(3)}, tmp_path / "narrow.pth")
+    with pytest.raises(UserError, match=r"(?s)narrow.pth: not weights of VGG-19.*0.bias"):
+        vgg19(str(tmp_path / "narrow.pth"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"),
+        (b"PK\x03\x04 the rest is missing", "cut off"),
+        (b"", "empty"),
+    ],
+)
+def test_what_is_no_file_of_vgg_weights_is_recognised(tmp_path, content, words):
+    path = tmp_path / "vgg19.pth"
+    path.write_bytes(content)
+    for load in (vgg19, lambda file: caffe_vgg("vggface", file, (24,))):
+        with pytest.raises(UserError, match=f"vgg19.pth: .*{words}"):
+            load(str(path))
 
 
 def test_hull_areas():

@@ -1,6 +1,6 @@
 """VGG networks as frozen feature networks of the losses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from util.errors import UserError
+from util.weights_file import read_weights
 
 VGG19_WIDTHS = (64, 64, "pool", 128, 128, "pool", *(256,) * 4, "pool", *(512,) * 4, "pool", *(512,) * 4, "pool")
 VGGFACE_WIDTHS = (64, 64, "pool", 128, 128, "pool", *(256,) * 3, "pool", *(512,) * 3, "pool", *(512,) * 3, "pool")
@@ -115,9 +116,13 @@ def caffe_vgg(kind: str, weights: str | None, taps: Sequence[int]) -> CaffeVgg:
 
 def _load(network: VggFeatures, path: Path, prefix: str, what: str) -> None:
     """Take the convolutions from a state dict whose entries are PREFIX.<module>.weight and .bias."""
+    state = read_weights(path)
+    own = {f"{prefix}.{name}": name for name in network.features.state_dict()}
+    missing = [name for name in own if not isinstance(state, Mapping) or name not in state]
+    if missing:
+        shown = ", ".join(map(str, list(state)[:4])) if isinstance(state, Mapping) else f"a {type(state).__name__}"
+        raise UserError(f"{path}: not weights of {what}: it has no {missing[0]} ({len(missing)} missing), but {shown}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        names = network.features.state_dict()
-        network.features.load_state_dict({name: state[f"{prefix}.{name}"] for name in names})
-    except Exception as error:
+        network.features.load_state_dict({name: state[entry] for entry, name in own.items()})
+    except RuntimeError as error:
         raise UserError(f"{path}: not weights of {what} ({error})") from error
