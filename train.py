@@ -68,7 +68,7 @@ def train(opt: Options, processes: Processes, family: Any = None) -> int:
     trainer = Trainer(
         family, processes, Clock(len(dataset)),
         precision=opt.precision, channels_last=opt.channels_last, on_nan=opt.on_nan, seed=opt.seed,
-        freeze_norms=opt.freeze_norms, folder=folder,
+        freeze_norms=opt.freeze_norms, folder=folder, item_names=dataset.item_names(),
     )  # fmt: skip
     checkpoints = Checkpoints(folder, keep=opt.keep, options=vars(opt))
     _prepare_folder(folder, opt, processes)

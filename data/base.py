@@ -50,6 +50,10 @@ class Dataset(torch.utils.data.Dataset):
         """One sample. Images are float (C, H, W) in [0, 1]; the class docstring lists every key and shape."""
         raise NotImplementedError
 
+    def item_names(self) -> Sequence[str] | None:
+        """A name for each training item, by which what was learned for it alone is found again when others join."""
+        return None
+
     def whole(self) -> dict[str, Any] | None:
         """A small dataset as one batch, for families that begin with it and look at it; None: it is not small."""
         return None

@@ -59,6 +59,9 @@ class TalkingHeadDataset(LandmarkDriven):
         flip = flip and self.random_flip and random.random() > 0.5
         return self.shown(read_image(video / known.names[index]), known.points[index], known.size, flip)
 
+    def item_names(self) -> Sequence[str]:
+        return self.videos
+
     def clips(self) -> Iterator[Clip]:
         """Every test video: its person from T of its frames, moved by the landmarks of the others."""
         for name in self.videos:

@@ -4,6 +4,7 @@ Adam without first moment leaves a row without gradient where it is and lets its
 step, with their moments decayed to the present, therefore are trained exactly as they would be within the whole table.
 """
 
+import logging
 import math
 import mmap
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,9 @@ import torch
 from torch import Tensor
 
 from engine.distributed import Processes
+from util.errors import UserError
+
+log = logging.getLogger(__name__)
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """Adam's names of its moments, in the order of its betas."""
@@ -34,12 +38,23 @@ class Declared(Protocol):
 class HostTable:
     """Rows with Adam's moments in memory-mapped files; a row that was never written has random numbers of its own.
 
-    The files are sparse: rows that were never written take neither memory nor disk.
+    The files are sparse: rows that were never written take neither memory nor disk. With the names of the items, a run
+    whose dataset has changed goes on with the rows of the items that are still there.
     """
 
-    def __init__(self, folder: Path, count: int, width: int, decays: dict[str, float], declared: Declared, seed: int):
+    def __init__(
+        self,
+        folder: Path,
+        count: int,
+        width: int,
+        decays: dict[str, float],
+        declared: Declared,
+        seed: int,
+        names: Sequence[str] | None = None,
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         self.decays, self._declared, self._seed = decays, declared, seed
+        self.names = None if names is None else list(names)
         self._arrays = {
             name: _mapped(folder / f"{name}.float32", (count, width), np.float32) for name in ("value", *decays)
         }
@@ -72,17 +87,35 @@ class HostTable:
         every = len(rows) == len(self._written)
         arrays = {**self._arrays, "updates": self._updates}
         # Where all rows were written, the mapped file is saved as it is, without a copy in memory.
-        return {"rows": torch.from_numpy(rows)} | {
+        return {"rows": torch.from_numpy(rows), "names": self.names} | {
             name: torch.from_numpy(array if every else array[rows]) for name, array in arrays.items()
         }
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state_dict."""
-        rows = state["rows"].numpy()
+        saved, rows = self._places(state["rows"].numpy(), state.get("names"))
         self._written[:] = False
         self._written[rows] = True
         for name, array in {**self._arrays, "updates": self._updates}.items():
-            array[rows] = state[name].numpy()
+            array[rows] = state[name].numpy()[saved]
+
+    def _places(self, rows: np.ndarray, names: list[str] | None) -> tuple[Any, np.ndarray]:
+        """Which of the saved rows go on, and where they are now."""
+        if names is None or self.names is None or names == self.names:
+            if len(rows) and rows.max() >= len(self._written):
+                raise UserError(
+                    f"the run has rows for {rows.max() + 1} items or more, the dataset has {len(self._written)}; "
+                    "continue with the dataset that it began with"
+                )
+            return slice(None), rows
+        now = {name: row for row, name in enumerate(self.names)}
+        log.warning(
+            "the dataset has changed: %d items are gone and %d are new; the rows of the others go on",
+            len(set(names) - now.keys()),
+            len(now.keys() - set(names)),
+        )
+        kept = [place for place, row in enumerate(rows) if names[row] in now]
+        return kept, np.array([now[names[row]] for row in rows[kept]], np.int64)
 
 
 def _mapped(path: Path, shape: tuple[int, ...], kind: type) -> np.ndarray:
@@ -113,9 +146,10 @@ class StepRows:
         count: int,
         folder: Path,
         seed: int,
+        names: Sequence[str] | None = None,
     ):
         self.declared, self.parameter, self.optimizer, self.processes = declared, parameter, optimizer, processes
-        self._settings = {"folder": folder, "count": count, "seed": seed}
+        self._settings = {"folder": folder, "count": count, "seed": seed, "names": names}
         betas = _betas(optimizer, parameter, declared)
         self._decays = {name: beta for name, beta in zip(MOMENTS, betas, strict=True) if beta}
         self._rows: np.ndarray = np.zeros(0, np.int64)
@@ -171,7 +205,7 @@ class StepRows:
 
 
 def build_rows(
-    family: Any, optimizers: dict[str, torch.optim.Optimizer], processes: Processes, *, folder: Path, **settings: int
+    family: Any, optimizers: dict[str, torch.optim.Optimizer], processes: Processes, *, folder: Path, **settings: Any
 ) -> dict[str, StepRows]:
     """What brings the rows of each table that a family declares."""
     return {

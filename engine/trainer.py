@@ -49,8 +49,9 @@ class Trainer:
         freeze_norms: float | None = None,
         seed: int = 0,
         folder: Path = Path(),
+        item_names: Sequence[str] | None = None,
     ):
-        """`folder` is where tables of rows have their files while training runs."""
+        """`folder` is where tables of rows have their files while training runs; `item_names` whose they are."""
         self.family, self.processes, self.clock, self.seed = family, processes, clock, seed
         self.precision = Precision(precision, processes.device)
         self.channels_last = channels_last
@@ -68,8 +69,9 @@ class Trainer:
         }
         self.watch = LossWatch(processes.device)
         self.rows = build_rows(
-            family, self.optimizers, processes, folder=folder / "rows", count=clock.epoch_size, seed=seed
-        )
+            family, self.optimizers, processes,
+            folder=folder / "rows", count=clock.epoch_size, seed=seed, names=item_names,
+        )  # fmt: skip
 
     def fit(
         self,

@@ -15,6 +15,7 @@ from engine.checkpoint import Checkpoints
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.trainer import Trainer, seed_everything
+from util.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
@@ -23,12 +24,12 @@ GAPS = ([3, 7, 1, 2], [3, 49, 0, 8], [5, 5, 3, 6], *([20 + i, 30 + i, 40, 41] fo
 """Items of each step: some come again at once, some after many steps, one twice in a step, most never."""
 
 
-def build(kind, folder, count=COUNT, places=4):
+def build(kind, folder, count=COUNT, places=4, names=None):
     seed_everything(1)
     family = kind(SimpleNamespace(width=WIDTH))
     family.count, family.places = count, places
     family.prepare_training(SimpleNamespace())
-    return Trainer(family, Processes(CPU), Clock(count), folder=folder)
+    return Trainer(family, Processes(CPU), Clock(count), folder=folder, item_names=names)
 
 
 def batch_of(items, step):
@@ -91,6 +92,27 @@ def test_the_rows_are_resumed_bit_for_bit_and_are_no_part_of_the_weights(tmp_pat
     train(other, steps[5:])
     for name, array in all_rows(whole).items():
         np.testing.assert_array_equal(array, all_rows(other)[name])
+
+
+def test_rows_follow_their_items_when_the_dataset_changes(tmp_path, caplog):
+    names = [f"id{number}" for number in range(6)]
+    before = build(Rowed, tmp_path / "a", count=6, names=names)
+    train(before, [(0, [0, 2, 3, 5])])
+    state = before.rows["items"].table.state_dict()
+    after = build(Rowed, tmp_path / "b", count=6, names=["a new one", *names[2:], "another"])
+    after.rows["items"].table.load_state_dict(state)
+    assert "2 items are gone and 2 are new" in caplog.text
+    now = {"value": before, "other": after}
+    rows = {key: trainer.rows["items"].table.read(np.arange(6), 2)["value"] for key, trainer in now.items()}
+    np.testing.assert_array_equal(rows["other"][[1, 2, 4]], rows["value"][[2, 3, 5]])
+    assert after.rows["items"].table.state_dict()["rows"].tolist() == [1, 2, 4]
+
+
+def test_rows_without_names_need_as_many_items(tmp_path):
+    before, fewer = build(Rowed, tmp_path / "a", count=6), build(Rowed, tmp_path / "b", count=4)
+    train(before, [(0, [0, 2, 3, 5])])
+    with pytest.raises(UserError, match="rows for 6 items or more, the dataset has 4"):
+        fewer.rows["items"].table.load_state_dict(before.rows["items"].table.state_dict())
 
 
 def test_only_touched_rows_take_disk_and_are_saved(tmp_path):
