@@ -10,6 +10,7 @@ from models.fomm.family import FirstOrderMotion
 from models.fomm_prior.magnification import magnified
 from models.fomm_prior.networks import PriorDetector
 from models.parts.keypoints import KeyPoints
+from models.parts.sizes import input_channels
 from util.errors import UserError
 from util.values import number
 
@@ -37,6 +38,10 @@ class FacialPrior(FirstOrderMotion):
     def recognises(sections: dict) -> bool:
         common = (sections.get("model_params") or {}).get("common_params") or {}
         return FirstOrderMotion.recognises(sections) and common.get("num_kp") == NUM_KP
+
+    @staticmethod
+    def recognises_weights(content: Any) -> bool:
+        return input_channels(content, "kp_detector") == 4
 
     def __init__(self, opt: Any):
         if opt.num_kp != NUM_KP or not opt.estimate_jacobian:
