@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data import jobs, landmarks
-from data.images import IMAGE_SUFFIXES, list_images, write_image
+from data.images import IMAGE_SUFFIXES, write_image
 from data.packed import SUFFIX
 from data.preparation import add_gpu_option, device, existing_folder, positive
 from data.prior_points import SEARCHED, default_folder, find_points, write_points
@@ -120,12 +120,9 @@ def find_items(root: Path, folder: Path) -> list[Item]:
 
 
 def is_clip(path: Path) -> bool:
-    """Whether this is a folder of frames or a file of a known kind."""
-    if path.name.startswith("."):
-        return False
-    if path.is_dir():
-        return bool(list_images(path))
-    return path.suffix.lower() in (SUFFIX, *VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
+    """Whether this is a folder, or a file of a known kind; what turns out to be none is a failure with its reason."""
+    known = path.is_dir() or path.suffix.lower() in (SUFFIX, *VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
+    return known and not path.name.startswith(".")
 
 
 def make_points(

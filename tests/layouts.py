@@ -112,6 +112,24 @@ def frame_folders(root: Path) -> Path:
     return root
 
 
+def prior_clips(root: Path) -> Path:
+    """Clips of faces in both parts and all forms, with their points; one shows a face late, one never, one is empty."""
+    write_frames(root / "train" / "000", [f"{index:05d}.png" for index in range(FRAMES)])
+    write_frames(root / "train" / "Zoë_截圖", [f"img{index}.jpg" for index in range(12)])
+    write_frames(root / "train" / "noface", ["1.png", "2.png"])
+    write_video(root / "test" / "010.mp4")
+    (root / "test" / "empty").mkdir()
+    strays(root / "train")
+    for name, count, missing in (
+        ("000", FRAMES, ()),
+        ("Zoë_截圖", 12, (0, 1)),
+        ("noface", 2, (0, 1)),
+        ("010", FRAMES, ()),
+    ):
+        write_points(root / "points" / f"{name}.txt", points(count, missing))
+    return root
+
+
 def voxceleb2(root: Path) -> Path:
     """VoxCeleb2's clips, <person>/<video>/<clip>.mp4, with an empty one, a damaged one, and one cut short."""
     write_video(root / "id00012" / "21Uxsk56VDQ" / "00001.mp4", frames=7)

@@ -190,6 +190,42 @@ def test_frames_without_a_face_are_left_out_if_asked(tmp_path, scripts):
     )
 
 
+# the points of the facial prior
+
+
+PRIOR = ["--in", "micro", "--landmarks", "file", "--landmark_model", "micro/points", "--workers", "0"]
+
+
+def test_prior_points_of_every_clip(tmp_path, scripts):
+    from data.prior_points import default_points, points_of_face, read_points
+
+    layouts.prior_clips(tmp_path / "micro")
+    status, said = scripts.run("kpmaker", *PRIOR, "--preview", folder=tmp_path)
+    assert status == 0, said
+    folder = tmp_path / "micro" / "keypoint_folder"
+    assert sorted(path.stem for path in folder.glob("*.pt")) == ["000", "010", "Zoë_截圖"]
+    assert np.array_equal(read_points(folder / "000.pt"), points_of_face(layouts.points()[0]))
+    assert np.array_equal(read_points(folder / "Zoë_截圖.pt"), points_of_face(layouts.points(12)[2]))
+    assert "Zoë_截圖: no face before frame 2" in said
+    reasons = {row["item"]: row["reason"] for row in table(folder / "kpmaker_failures.csv")}
+    assert reasons.keys() == {"train/noface", "test/empty"} and "--default_points" in reasons["train/noface"]
+    assert read_image(folder / "previews" / "010.jpg").shape == (48, 64, 3)
+    status, said = scripts.run("kpmaker", *PRIOR, "--default_points", "--frames", "1", folder=tmp_path)
+    assert "3 done before" in said and "the stored points are taken" in said
+    assert np.array_equal(read_points(folder / "noface.pt"), default_points((48, 64)))
+
+
+def test_prior_points_of_clips_without_parts_lie_beside_them(tmp_path, scripts):
+    layouts.prior_clips(tmp_path)
+    shutil.move(tmp_path / "train", tmp_path / "micro")
+    status, said = scripts.run("kpmaker", *PRIOR[:-3], "points", "--workers", "0", folder=tmp_path)
+    assert status == 0, said
+    assert (tmp_path / "micro_keypoint_folder" / "000.pt").is_file()
+    shutil.copyfile(tmp_path / "test" / "010.mp4", tmp_path / "micro" / "000.mp4")
+    status, said = scripts.run("kpmaker", *PRIOR, folder=tmp_path)
+    assert status == 2 and "both have the points 000.pt" in said
+
+
 # VoxCeleb
 
 
@@ -518,6 +554,8 @@ def test_dlib_finds_the_points_of_frames_and_the_square_of_a_micro_expression(tm
         ("voxceleb_crop", ["--videos", "empty", "--txt", "empty", "--out", "o"], "no videos in it"),
         ("prepare_microexpression", ["--dataset", "smic", "--in", "empty", "--out", "o"], "no clips of smic"),
         ("prepare_microexpression", ["--dataset", "samm", "--in", "empty", "--out", "o"], "--table"),
+        ("kpmaker", ["--in", "missing"], "--in missing: no such folder"),
+        ("kpmaker", ["--in", "empty"], "no clips in empty"),
         ("prepare_videos", ["--in", "missing", "--out", "o"], "--in missing: no such folder"),
         ("prepare_videos", ["--in", "empty", "--out", "o"], "no videos in it"),
     ],
@@ -545,6 +583,9 @@ def build_input(script: str, folder: Path) -> list[str]:
     if script == "voxceleb_sample_frames":
         layouts.voxceleb1_dense(folder / "data")
         return ["--in", "data", "--out", "out", "--frames", "4"]
+    if script == "kpmaker":
+        layouts.prior_clips(folder / "micro")
+        return [*PRIOR[:-2], "--preview"]
     if script == "extract_landmarks":
         landmark_tree(folder / "vox")
         return ["--root", "vox", "--pickle", *KEY_POINTS[:4]]
@@ -573,6 +614,7 @@ def build_input(script: str, folder: Path) -> list[str]:
         "voxceleb_extract_frames",
         "voxceleb_sample_frames",
         "extract_landmarks",
+        "kpmaker",
         "voxceleb_crop",
         "prepare_microexpression",
         "prepare_videos",
