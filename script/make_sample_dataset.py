@@ -40,6 +40,8 @@ EPILOG = """examples:
 A run that was interrupted is continued by the same command. The same seed and settings give the same files, byte for
 byte, whatever the number of workers."""
 LAYOUTS = ("frames", "aus", "talking_head", "micro")
+FURTHER_LAYOUTS = ("short",)
+"""Those that are only written when they are asked for."""
 MICRO_FPS = 100
 SETTINGS = "sample.json"
 
@@ -87,7 +89,7 @@ def main() -> int:
     if args.check and (args.out / SETTINGS).is_file():
         settings = read_settings(args.out / SETTINGS)
     else:
-        names = tuple(name for name in LAYOUTS if name in args.layouts)
+        names = tuple(name for name in (*LAYOUTS, *FURTHER_LAYOUTS) if name in args.layouts)
         settings = Settings(args.identities, args.clips, args.frames, args.size, args.seed, names)
     items = list_items(settings)
     summary = make(args, settings, items)
@@ -140,9 +142,9 @@ def read_arguments() -> argparse.Namespace:
     add(
         "--layouts",
         nargs="*",
-        choices=LAYOUTS,
+        choices=(*LAYOUTS, *FURTHER_LAYOUTS),
         default=list(LAYOUTS),
-        help="folders beside the mp4 clips and the truth (default: all of %(choices)s)",
+        help=f"folders beside the mp4 clips and the truth (default: {' '.join(LAYOUTS)})",
     )
     add(
         "--check", action="store_true", help="measure whether the people are good enough to learn from; status 1 if not"
@@ -230,6 +232,8 @@ def draw_clip(item: Item, root: Path, settings: Settings) -> None:
         layouts.unit_pictures(root / "aus", item.name.replace("#", "_"), frames, truth)
     if "talking_head" in settings.layouts:
         layouts.talking_head(root / "talking_head", item.split, item.person, item.clip, frames, truth)
+    if "short" in settings.layouts:
+        layouts.short_clips(root / "short", item.split, item.name, frames, truth)
     truth.save(item.truth(root))
 
 
@@ -278,6 +282,7 @@ def describe(root: Path, settings: Settings) -> str:
         "frames": "  <split>_data, _keypoints  frames and 68 points (edge-guided animation)",
         "aus": "  aus                       imgs, aus_openface.pkl, id lists, openface/*.csv (GANimation)",
         "talking_head": "  talking_head              person/video/frame with metadata.npz (few-shot talking heads)",
+        "short": "  short                     clips of 20 frames cut to the face (facial prior's small configuration)",
         "micro": f"  micro                     weak expressions at {MICRO_FPS} fps with coding.csv (facial prior)",
     }
     lines += [text for name, text in texts.items() if name in settings.layouts]

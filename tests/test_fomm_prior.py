@@ -177,6 +177,21 @@ def test_half_precision_keeps_the_detector_exact():
         torch.testing.assert_close(model.kp_detector(frame, prior), exact)
 
 
+def test_preparing_for_inference_keeps_the_frames():
+    model, driving = randomised(family()), torch.rand(3, 3, SIZE, SIZE)
+    expected = animated(model, driving)
+    model.prepare_inference()
+    torch.testing.assert_close(animated(model, driving), expected, atol=2e-5, rtol=0)
+
+
+def test_the_networks_are_one_graph_for_the_compiler():
+    model, driving = randomised(family("--magnify=2")), torch.rand(3, 3, SIZE, SIZE)
+    expected = animated(model, driving)
+    for network in (model.generator, model.kp_detector):
+        network.compile(backend="eager", fullgraph=True)
+    torch.testing.assert_close(animated(model, driving), expected)
+
+
 # --- magnified movements ----------------------------------------------------------------------------------------------
 
 

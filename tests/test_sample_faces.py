@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.sample_faces import AU_NAMES, Truth, check, perform, perform_micro, person, render, state, tiny_clip
+from data.images import read_image
+from data.sample_faces import AU_NAMES, Truth, check, layouts, perform, perform_micro, person, render, state, tiny_clip
 from data.sample_faces.expression import au_vector
 from data.sample_faces.person import PIVOT, Person, rotation_matrix
 from data.sample_faces.raster import Mesh, grid_triangles, rasterise
@@ -282,6 +283,16 @@ def test_every_layout_is_there_and_splits_are_disjoint(small_set):
         with np.load(metadata) as file:
             assert file["landmarks"].shape == (len(file["names"]), 68, 2)
             assert all((metadata.parent / name).is_file() for name in file["names"])
+
+
+def test_short_clips_show_the_face_where_it_begins(tmp_path):
+    frames, truth = tiny_clip(identity=0, frames=layouts.SHORT + 3, size=96)
+    layouts.short_clips(tmp_path, "train", "id000#00", frames, truth)
+    assert [path.name for path in (tmp_path / "train").iterdir()] == ["id000#00_000"]
+    pictures = sorted((tmp_path / "train" / "id000#00_000").iterdir())
+    assert len(pictures) == layouts.SHORT and pictures[-1].name == f"{layouts.SHORT - 1:05d}.png"
+    expected = layouts.cut_square(frames[0], *layouts.face_square(truth.box[0]), layouts.SHORT_SIZE)
+    assert np.array_equal(read_image(pictures[0]), expected)
 
 
 def test_unit_files_agree(small_set):

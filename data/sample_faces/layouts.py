@@ -17,6 +17,8 @@ from util.files import replacing, write_text
 UNIT_SIZE = 128  # of the pictures for GANimation
 UNIT_EVERY = 3  # frames between them
 SHOTS = 20  # frames a clip for talking heads, as VoxCeleb2 is sampled
+SHORT = 20  # frames of a short clip
+SHORT_SIZE = 128  # of its pictures
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
@@ -120,6 +122,14 @@ def talking_head(root: Path, split: str, person: str, clip: int, frames: np.ndar
             size=truth.size,
             frames=len(names),
         )
+
+
+def short_clips(root: Path, split: str, name: str, frames: np.ndarray, truth: Truth) -> None:
+    """<split>/<clip>_<first frame>/<frame>.png: parts of a clip, cut to where the face is in their first frame."""
+    for first in range(0, len(frames) - SHORT + 1, SHORT):
+        centre, side = face_square(truth.box[first])
+        cut = [cut_square(frame, centre, side, SHORT_SIZE) for frame in frames[first : first + SHORT]]
+        micro_frames(root, split, f"{name}_{first:03d}", np.stack(cut))
 
 
 def micro_frames(root: Path, split: str, name: str, frames: np.ndarray) -> None:
