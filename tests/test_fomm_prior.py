@@ -14,7 +14,16 @@ from test_commands import run
 from test_fomm import NESTED
 
 from data import find_dataset
-from data.prior_points import DEFAULT_POINTS, MIRRORED, PointsFolder, mirrored, points_of_face, write_points
+from data.faces import Detector
+from data.prior_points import (
+    DEFAULT_POINTS,
+    MIRRORED,
+    PointsFolder,
+    find_points,
+    mirrored,
+    points_of_face,
+    write_points,
+)
 from data.spotting import Movement, SpottingPlot
 from data.video import open_video, read_image, write_image
 from engine.checkpoint import load_networks
@@ -291,6 +300,26 @@ def test_points_are_mirrored_with_the_pictures(root, words, follow):
     assert torch.equal(item["keypoint"], torch.from_numpy(mirrored(straight.numpy(), SIZE)) if follow else straight)
     first = torch.from_numpy(read_image(root / "train" / "a" / "00000.png")).permute(2, 0, 1) / 255
     assert item["source"][0].argmax() == first.flip(2)[0].argmax()
+
+
+class TwoFaces(Detector):
+    """Finds a small face after a large one in every frame but the first."""
+
+    def find(self, frames, near=False):
+        boxes = [np.array([20.0, 20, 220, 220]), np.array([5.0, 5, 45, 45])]
+        return [[(box, 1.0) for box in boxes] if frame.any() else [] for frame in frames]
+
+    def place(self, frames, boxes):
+        return [[np.tile(box[:2], (68, 1)) for box in row] for row in boxes]
+
+
+def test_the_largest_face_counts_or_the_last_as_for_the_original():
+    frames = [np.zeros((256, 256, 3), np.uint8), np.ones((256, 256, 3), np.uint8)]
+    found, remark = find_points(iter(frames), TwoFaces(), name="x")
+    assert np.all(found == 20) and remark == "no face before frame 1"
+    assert np.all(find_points(frames[1:], TwoFaces(), name="x", last=True)[0] == 5)
+    small = [frame[:64, :64] for frame in frames]
+    assert np.all(find_points(small, TwoFaces(), name="x")[0] == 5), "small frames are searched at a larger size"
 
 
 def test_files_of_points_are_found_by_the_exact_name_first(root):
