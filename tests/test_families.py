@@ -20,9 +20,13 @@ from options import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
-SECOND_STAGES = {"talking_head_finetune"}
+SECOND_STAGES = {"talking_head_finetune", "tps_avd"}
 """Families that begin with the weights of another one; their own tests try them."""
-EVERYTHING_ON = {"fomm": ["--weight_generator_gan=1"], "fomm_prior": ["--weight_generator_gan=1"]}
+EVERYTHING_ON = {
+    "fomm": ["--weight_generator_gan=1"],
+    "fomm_prior": ["--weight_generator_gan=1"],
+    "tps": ["--bg", "--way=standard"],
+}
 """What turns on a part that the small configuration leaves off."""
 FAMILIES = [name for name in family_names() if name not in SECOND_STAGES]
 

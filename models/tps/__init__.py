@@ -1,0 +1,1 @@
+"""Thin-plate spline motion model for image animation (CVPR 2022)."""

@@ -1,0 +1,240 @@
+"""Thin-plate spline motion model: splines through key points, dense motion, inpainting at every size."""
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.family import Family, Layout
+from models.parts.avd import require_avd
+from models.parts.blocks import fold_norms
+from models.parts.equivariance import NoEquivariance
+from models.parts.keypoints import KeyPoints
+from models.parts.losses import NoTerms
+from models.parts.movement import movement_scale, relative_points, unit_scale
+from models.parts.options import add_picture_options, add_way_options, build_perceptual, way_of
+from models.parts.pictures import Pictures, Style, first_samples
+from models.parts.sizes import check_size, multiple_of
+from models.tps.dropout import MapDropout
+from models.tps.losses import BackgroundLoss, Equivariance, WarpLoss
+from models.tps.networks import (
+    AvdNetwork,
+    BackgroundPredictor,
+    DenseMotionNetwork,
+    Encoded,
+    InpaintingNetwork,
+    KeyPointDetector,
+)
+from models.tps.options import add_network_options, add_training_options
+from models.tps.pictures import Step, training_pictures
+from util.errors import UserError
+from util.schedules import milestones
+
+
+class ThinPlateSplineMotion(Family):
+    """Animate a picture by thin-plate splines through key points that are learned without labels.
+
+    Training batches hold `source` and `driving` (B, 3, H, W), two frames of one clip; animation reads `image`.
+    """
+
+    layout = Layout(
+        pattern="{which}-checkpoint.pth.tar",
+        entries={
+            "inpainting_network": "inpainting_network",
+            "dense_motion_network": "dense_motion_network",
+            "kp_detector": "kp_detector",
+            "bg_predictor": "bg_predictor",
+            "avd_network": "avd_network",
+        },
+        optimizers={"animator": "optimizer", "background": "optimizer_bg_predictor"},
+    )
+    optional = ("bg_predictor",)
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        add_network_options(parser)
+        add_way_options(parser, "relative")
+        if training:
+            add_picture_options(parser)
+            add_training_options(parser)
+        parser.accept_unused("train_avd_params.*")
+        parser.set_defaults(dataset_mode="frames")
+
+    @staticmethod
+    def recognises(sections: dict) -> bool:
+        return "num_tps" in ((sections.get("model_params") or {}).get("common_params") or {})
+
+    @staticmethod
+    def recognises_weights(content: Any) -> bool:
+        return isinstance(content, Mapping) and "inpainting_network" in content
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        self.kp_detector = KeyPointDetector(opt.num_tps, opt.num_channels, opt.encoder_width)
+        self.dense_motion_network = _dense_motion(opt)
+        self.inpainting_network = InpaintingNetwork(
+            num_channels=opt.num_channels,
+            expansion=opt.generator_block_expansion,
+            max_features=opt.generator_max_features,
+            num_down_blocks=opt.num_down_blocks,
+        )
+        self.multiple = multiple_of(
+            (opt.dense_motion_num_blocks, opt.dense_motion_scale_factor), (opt.num_down_blocks, 1)
+        )
+        self.way = way_of(opt)
+        self.movement_scale = movement_scale if opt.adapt_scale else unit_scale
+        self.bg_predictor = build_background(opt) if self.way == "reconstruction" else None
+        # Training knows no --mode: there the network is learned in a stage of its own.
+        self.avd_network = build_avd(opt) if self.way == "avd" and hasattr(opt, "mode") else None
+
+    def prepare_training(self, opt: Any) -> None:
+        self.bg_predictor = build_background(opt)
+        self.bg_start = opt.bg_start if opt.bg else math.inf
+        self.dropout = MapDropout(
+            opt.dropout_startp, opt.dropout_maxp, opt.dropout_inc_epoch, opt.dropout_epoch, opt.paper_dropout
+        )
+        self.perceptual = build_perceptual(opt)
+        self.equivariance = _equivariance(opt)
+        self.warp_loss = WarpLoss(opt.weight_warp_loss) if opt.weight_warp_loss else NoTerms()
+        self.background_loss = BackgroundLoss(opt.weight_bg)
+        self.adam = partial(_adam, rate=opt.lr_generator, decay=opt.weight_decay, decay_norms=opt.decay_norms)
+        self.clipped = _clipped_networks(opt)
+        self.largest_gradient = opt.clip_gradients
+        self.epoch_milestones = opt.epoch_milestones
+        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        made = {"animator": self.adam(self.inpainting_network, self.dense_motion_network, self.kp_detector)}
+        return made if self.bg_predictor is None else made | {"background": self.adam(self.bg_predictor)}
+
+    def rate(self, name: str, clock: Any) -> float:
+        return milestones(clock.epoch, self.epoch_milestones)
+
+    def before_update(self, names: tuple[str, ...]) -> None:
+        for network in (network for name in names for network in self.clipped.get(name, ())):
+            nn.utils.clip_grad_norm_(getattr(self, network).parameters(), self.largest_gradient, norm_type=math.inf)
+
+    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+        source, driving = batch["source"], batch["driving"]
+        check_size(source, self.multiple)
+        kp_source, kp_driving = self.kp_detector(source), self.kp_detector(driving)
+        moving = clock.epoch >= self.bg_start
+        background = self.bg_predictor(source, driving) if moving else None
+        encoded = self.encode(source)
+        share = self.dropout.at(clock.epoch)
+        motion = self.dense_motion_network(encoded.small_source, kp_source, kp_driving, background, share)
+        prediction = self.inpainting_network(encoded, motion)
+        equivariance_terms, transformed = self.equivariance(self.kp_detector, driving, kp_driving)
+        terms = {
+            **self.perceptual(prediction, driving),
+            **equivariance_terms,
+            **self.warp_loss(self.inpainting_network, driving, encoded, motion),
+        }
+        if moving:
+            terms |= self.background_loss(background, self.bg_predictor(driving, source))
+        yield ("animator", "background") if moving else ("animator",), terms
+        shown = first_samples(Step(source, driving, prediction, kp_source, kp_driving, transformed, motion))
+        return Pictures(partial(training_pictures, shown, self.style))
+
+    def released_entries(self, content: Any, path: Path) -> Any:
+        # In training the network begins anew where a file has none.
+        if self.avd_network is not None and not self.training:
+            require_avd(content, path, "tps_avd")
+        return content
+
+    def prepare_inference(self) -> None:
+        # The other networks have instance norms, which depend on the picture.
+        for network in filter(None, (self.kp_detector, self.bg_predictor)):
+            fold_norms(network)
+
+    def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
+        image = source["image"]
+        check_size(image, self.multiple)
+        return {"kp_source": self.kp_detector(image), "encoded": self.encode(image)}
+
+    def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        kp_source, encoded, background = state["kp_source"], state["encoded"], None
+        kp = self.kp_detector(driving["image"])
+        if self.way == "relative" and "initial" not in state:
+            initial = kp.value[:1]
+            state = {**state, "initial": initial, "scale": self.movement_scale(kp_source.value, initial)}
+        if self.way == "relative":
+            kp = KeyPoints(relative_points(kp_source.value, kp.value, state["initial"], state["scale"]))
+        elif self.way == "avd":
+            kp = self.avd_network(kp_source, kp)
+        elif self.way == "reconstruction" and self.bg_predictor is not None:
+            background = self.bg_predictor(encoded.source, driving["image"])
+        motion = self.dense_motion_network(encoded.small_source, kp_source, kp, background)
+        return self.inpainting_network(encoded, motion), state
+
+    def encode(self, source: Tensor) -> Encoded:
+        """All that the networks compute from the source picture alone."""
+        return Encoded(source, self.dense_motion_network.down(source), self.inpainting_network.encode(source))
+
+
+def build_background(opt: Any) -> BackgroundPredictor | None:
+    """The network that says how the background moves, where the configuration has one."""
+    return BackgroundPredictor(opt.num_channels, opt.encoder_width) if opt.bg else None
+
+
+def build_avd(opt: Any) -> AvdNetwork:
+    """The network of the second stage."""
+    return AvdNetwork(opt.num_tps, opt.id_bottle_size, opt.pose_bottle_size)
+
+
+def _dense_motion(opt: Any) -> DenseMotionNetwork:
+    doublings = math.log2(1 / opt.dense_motion_scale_factor)
+    masks = opt.num_down_blocks + 1 if opt.multi_mask else 1
+    if opt.multi_mask and not (doublings.is_integer() and 0 <= masks - 1 - doublings < opt.dense_motion_num_blocks):
+        raise UserError(
+            f"--multi_mask needs the flow at the size of one of its {masks} masks (--num_down_blocks): not with "
+            f"--dense_motion_scale_factor {opt.dense_motion_scale_factor} and --dense_motion_num_blocks "
+            f"{opt.dense_motion_num_blocks}. Change these, or set --no_multi_mask"
+        )
+    return DenseMotionNetwork(
+        num_tps=opt.num_tps,
+        num_channels=opt.num_channels,
+        expansion=opt.dense_motion_block_expansion,
+        max_features=opt.dense_motion_max_features,
+        num_blocks=opt.dense_motion_num_blocks,
+        scale_factor=opt.dense_motion_scale_factor,
+        kp_variance=opt.kp_variance,
+        num_masks=masks,
+        regulariser=tuple(opt.spline_regulariser),
+        flow_limit=opt.flow_limit or None,
+    )
+
+
+def _equivariance(opt: Any) -> Equivariance | NoEquivariance:
+    if not opt.weight_equivariance_value:
+        return NoEquivariance()
+    return Equivariance(
+        opt.weight_equivariance_value,
+        sigma_affine=opt.sigma_affine,
+        sigma_tps=opt.sigma_tps,
+        points_tps=opt.points_tps,
+    )
+
+
+def _clipped_networks(opt: Any) -> dict[str, tuple[str, ...]]:
+    """By optimizer, the networks whose gradients are limited, each by itself."""
+    if not opt.clip_gradients:
+        return {}
+    others = ("inpainting_network",) if opt.clip_inpainting else ()
+    return {"animator": ("kp_detector", "dense_motion_network", *others), "background": ("bg_predictor",)}
+
+
+def _adam(*networks: nn.Module, rate: float, decay: float, decay_norms: bool) -> torch.optim.Adam:
+    parameters = [parameter for network in networks for parameter in network.parameters()]
+    groups = [{"params": parameters}]
+    if not decay_norms:
+        # Norms and biases are vectors, weights are not.
+        groups = [
+            {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
+            {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+        ]
+    return torch.optim.Adam(groups, rate, betas=(0.5, 0.999), weight_decay=decay)

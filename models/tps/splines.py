@@ -1,0 +1,77 @@
+"""Thin-plate splines: the smooth transforms of the plane that follow a few pairs of points."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.parts.losses import at_least_single
+from models.parts.warps import PlaneTransform, affine_grids, coordinate_grid
+
+EPSILON = 1e-9
+
+
+def thin_plate(squared: Tensor) -> Tensor:
+    """The radial function r^2 log r^2 of squared distances (twice the textbook's r^2 log r)."""
+    return squared * torch.log(squared + EPSILON)
+
+
+class Splines:
+    """T(z) = A z + t + sum_i w_i thin_plate(|z - c_i|^2), one for each group of points."""
+
+    def __init__(self, theta: Tensor, control_params: Tensor, control_points: Tensor):
+        """`theta` (..., 2, 3) is [A | t]; `control_params` (..., n, 2) are the w_i, `control_points` the c_i."""
+        self.theta, self.control_params, self.control_points = theta, control_params, control_points
+
+    @classmethod
+    def between(cls, driving: Tensor, source: Tensor, regulariser: tuple[float, float] = (0.01, 0.01)) -> "Splines":
+        """The splines from points (..., n, 2) of the driving frame to those of the source.
+
+        The regulariser is added to the diagonal of the system: at the points, and in the rows of the affine part. With
+        0 for the latter, equal sets of points give the identity, and sets in one line nothing at all.
+        """
+        count = driving.shape[-2]
+        # A solution in half precision would not be one.
+        with torch.autocast(driving.device.type, enabled=False):
+            driving, source = at_least_single(driving), at_least_single(source).expand_as(driving)
+            system = _system(driving) + torch.diag(_diagonal(driving, regulariser))
+            values = F.pad(source, (0, 0, 0, 3))
+            # The variant that reports a singular system by a number, for which no device has to wait.
+            solution = torch.linalg.solve_ex(system, values).result
+        return cls(solution[..., count:, :].mT, solution[..., :count, :], driving)
+
+    def grids(self, size: tuple[int, int]) -> Tensor:
+        """T at every pixel: (..., h, w, 2)."""
+        grid = coordinate_grid(*size, like=self.theta)
+        moved = affine_grids(self.theta[..., :2], self.theta[..., 2], size)
+        for point, weight in zip(self.control_points.unbind(-2), self.control_params.unbind(-2), strict=True):
+            columns = (grid[0, :, 0] - point[..., :1]) ** 2
+            rows = (grid[:, 0, 1] - point[..., 1:]) ** 2
+            bumps = thin_plate(rows[..., :, None] + columns[..., None, :])
+            # Elementwise: TF32 and autocast would round a matrix product.
+            moved = moved + bumps[..., None] * weight[..., None, None, :]
+        return moved
+
+
+class RandomSpline(PlaneTransform):
+    """A random affine and thin-plate transform, by the distance as the crow flies."""
+
+    def _bumps(self, vectors: Tensor) -> Tensor:
+        return thin_plate((vectors**2).sum(-1))
+
+    def _slopes(self, vectors: Tensor) -> Tensor:
+        squared = (vectors**2).sum(-1, keepdim=True)
+        return 2 * vectors * (torch.log(squared + EPSILON) + squared / (squared + EPSILON))
+
+
+def _system(points: Tensor) -> Tensor:
+    """[K P; P' 0] with K the radial function between the points and P their rows (x, y, 1)."""
+    squared = ((points[..., :, None, :] - points[..., None, :, :]) ** 2).sum(-1)
+    rows = F.pad(points, (0, 1), value=1.0)
+    above = torch.cat([thin_plate(squared), rows], dim=-1)
+    below = F.pad(rows.mT, (0, 3))
+    return torch.cat([above, below], dim=-2)
+
+
+def _diagonal(points: Tensor, regulariser: tuple[float, float]) -> Tensor:
+    at_points, affine = regulariser
+    return torch.cat([points.new_full((points.shape[-2],), at_points), points.new_full((3,), affine)])

@@ -1,0 +1,1 @@
+"""Thin-plate spline motion model, second stage: animation via disentanglement."""

@@ -1,0 +1,71 @@
+"""Thin-plate spline motion, second stage: the AVD network learns the pose of one face with the identity of another."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from models.parts.avd import SecondStage, add_second_stage_options, draw_proportions, require_first_stage
+from models.parts.keypoints import KeyPoints
+from models.parts.losses import mean_difference
+from models.parts.options import add_picture_options, add_way_options
+from models.parts.pictures import Pictures, Style, first_samples
+from models.tps.family import ThinPlateSplineMotion, build_avd, build_background
+from models.tps.options import add_network_options
+from models.tps.pictures import Step, training_pictures
+
+
+class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
+    """Thin-plate spline motion with points in the pose of the driving face and the identity of the source.
+
+    Begins with the networks of the first stage (--init_from), which do not learn; batches are those of the first stage.
+    """
+
+    layout = replace(ThinPlateSplineMotion.layout, optimizers={"avd": "optimizer_avd"})
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        add_network_options(parser)
+        add_way_options(parser, "avd")
+        if training:
+            add_picture_options(parser)
+            add_second_stage_options(parser, [140, 180])
+            parser.accept_unused("train_avd_params.lambda_affine")
+        parser.set_defaults(dataset_mode="frames", batch_size=256)
+
+    @staticmethod
+    def recognises(sections: dict) -> bool:
+        return False
+
+    def prepare_training(self, opt: Any) -> None:
+        require_first_stage(opt, "tps")
+        self.bg_predictor, self.avd_network = build_background(opt), build_avd(opt)
+        others = (self.dense_motion_network, self.inpainting_network, self.bg_predictor)
+        self.prepare_second_stage(opt, self.kp_detector, *filter(None, others))
+        self.weight = opt.lambda_shift
+        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
+
+    def before_update(self, names: tuple[str, ...]) -> None:
+        """Nothing is clipped in this stage."""
+
+    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+        source, driving = batch["source"], batch["driving"]
+        with torch.no_grad():
+            identity, target = self.kp_detector(source), self.kp_detector(driving)
+            proportions = draw_proportions(driving, self.random_scale)
+        pose = KeyPoints(target.value * proportions[:, None])
+        made = self.avd_network(identity, pose)
+        yield "avd", {"rec_kp": self.weight * mean_difference(target.value, made.value)}
+        return Pictures(partial(self._drawn, *first_samples([source, driving, identity, target])))
+
+    def _drawn(self, source: torch.Tensor, driving: torch.Tensor, identity: KeyPoints, target: KeyPoints) -> dict:
+        """The driving frame made from points that went through the network, which has to be at rest for it."""
+        self.avd_network.eval()
+        made = self.avd_network(identity, target)
+        self.avd_network.train()
+        encoded = self.encode(source)
+        motion = self.dense_motion_network(encoded.small_source, identity, made)
+        prediction = self.inpainting_network(encoded, motion)
+        return training_pictures(Step(source, driving, prediction, identity, made, None, motion), self.style)

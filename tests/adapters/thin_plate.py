@@ -1,0 +1,376 @@
+"""Cases of the thin-plate spline motion model."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from reference import formula
+from torch import Tensor, nn
+
+from adapters.common import Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights
+from models import Family, find_family
+from models.parts.blocks import AntiAliasDown
+from models.parts.keypoints import KeyPoints, gaussian_maps
+from models.parts.warps import coordinate_grid
+from models.tps.dropout import MapDropout, Share, all_maps
+from models.tps.networks import POINTS, Motion, warped
+from models.tps.splines import RandomSpline, Splines
+from options import parse
+
+KINDS = Kinds()
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "tests" / "reference" / "thin_plate"
+WEIGHTS = {name: spec["weights"] for name, spec in Reference(FOLDER).document["networks"].items()}
+STORED = Reference(FOLDER).arrays
+
+
+# --- inputs, weights, configurations ----------------------------------------------------------------------------------
+
+
+def given(case: Case, name: str) -> Tensor:
+    """An input that a formula makes."""
+    kind, shape = case["inputs"][name]
+    make = formula.image if kind == "image" else formula.values
+    return torch.from_numpy(np.asarray(make(name, shape, case["seed"]), np.float32))
+
+
+def drawn(case: Case, name: str, *shape: int) -> Tensor:
+    return torch.from_numpy(formula.values(name, shape, case["seed"]).astype(np.float32))
+
+
+def key_points(case: Case) -> tuple[KeyPoints, KeyPoints]:
+    """The given points of source and driving frame."""
+    count = int(case["inputs"]["key points"].split()[1].rstrip(","))
+    source = 0.7 * torch.tanh(drawn(case, "source", count, 50, 2))
+    return KeyPoints(source), KeyPoints(source + 0.1 * drawn(case, "driving", count, 50, 2))
+
+
+def background(case: Case) -> Tensor | None:
+    """The given matrix of the background, where the case has one."""
+    if "bg" not in case["inputs"]:
+        return None
+    matrix = torch.eye(3) + 0.1 * drawn(case, "bg", 2, 3, 3)
+    matrix[:, 2] = torch.tensor([0.0, 0.0, 1.0])
+    return matrix
+
+
+def make_family(case: Case, *words: str, training: bool = False) -> Family:
+    """The family of the faces' configuration, holding the case's weights."""
+    config = "vox-256-avd" if case["name"] == "train_avd" else "vox-256"
+    multi_mask = case.get("override", {}).get("multi_mask", True)
+    words = (f"--config={ROOT / 'configs' / 'tps' / config}.yaml", f"--multi_mask={multi_mask}", *words)
+    if training and config == "vox-256":
+        words += (f"--vgg19={vgg19_file()}",)
+    opt = parse(list(words), training)
+    family = find_family(opt.model)(opt)
+    if training:
+        family.prepare_training(opt)
+    for name, network in family.networks().items():
+        fill_weights(network, **WEIGHTS[name])
+    return family.train(training)
+
+
+@cache
+def vgg19_file() -> str:
+    """A file in torchvision's layout with formula weights, which go by the names that the original's loss has."""
+    spec, state = WEIGHTS["vgg"], {}
+    entries = json.loads((FOLDER / "manifest.json").read_text())["loss_network"]["vgg"]
+    values = formula.fill({name: tuple(shape) for name, shape in entries.items()}, **spec)
+    for name, value in values.items():
+        state["features." + name.split(".", 1)[1]] = torch.from_numpy(np.asarray(value))
+    path = Path(tempfile.mkdtemp(prefix="grimace")) / "vgg19.pth"
+    torch.save(state, path)
+    return str(path)
+
+
+# --- comparing --------------------------------------------------------------------------------------------------------
+
+
+def compare(reference: Reference, case: Case, computed: Computed) -> None:
+    """Every output that the case names, within its tolerance."""
+    for name, spec in case["outputs"].items():
+        assert name in computed, f"{case['name']}: the adapter computes no output {name!r}"
+        got, key = as_array(computed[name]), f"{case['name']}/{name}"
+        assert list(got.shape) == spec["shape"], f"{key}: shape {got.shape}, expected {spec['shape']}"
+        if spec["stored"] != "all":
+            got = got.reshape(-1)[:: spec["stored"]["every"]]
+        assert_close(key, got, reference.arrays[key], spec["atol"])
+
+
+# --- building blocks --------------------------------------------------------------------------------------------------
+
+
+@KINDS("gaussian")
+def gaussian(case: Case) -> Computed:
+    return {"heat": gaussian_maps(key_points(case)[0].value, (12, 16), 0.01)}
+
+
+@KINDS("tps")
+def tps(case: Case) -> Computed:
+    source, driving = (kp.value.unflatten(1, (-1, POINTS)) for kp in key_points(case))
+    splines = Splines.between(driving, source)
+    return {
+        "theta": splines.theta,
+        "control_params": splines.control_params,
+        "grid": splines.grids((12, 16)),
+    }
+
+
+@KINDS("tps_random")
+def tps_random(case: Case) -> Computed:
+    transform, frame = random_spline(case), given(case, "frame")
+    grid = coordinate_grid(24, 32, like=frame).flatten(0, 1).expand(2, -1, -1)
+    return {
+        "points": transform.points(key_points(case)[0].value),
+        "grid": transform.points(grid).unflatten(1, (24, 32)),
+        "warped": transform.frame(frame),
+    }
+
+
+def random_spline(case: Case, kind: torch.dtype = torch.float32) -> RandomSpline:
+    """The given transform of the equivariance loss."""
+    theta = torch.eye(2, 3) + 0.05 * given(case, "theta")
+    return RandomSpline(theta.to(kind), (0.005 * given(case, "control")).to(kind))
+
+
+@KINDS("dropout_softmax")
+def dropout_softmax(case: Case) -> Computed:
+    x = given(case, "X").requires_grad_()
+    dropout = MapDropout(0.3, 0.3, ramp_epochs=1, until_epoch=1)
+    dropout.draw = lambda logits: torch.from_numpy(STORED["dropout_softmax/uniform"])
+    maps = dropout.at(0)(6 * x)
+    (gradient,) = torch.autograd.grad((maps * given(case, "G")).sum(), x)
+    return {"maps": maps, "gradient": gradient}
+
+
+@KINDS("antialias")
+def antialias(case: Case) -> Computed:
+    frame, computed = given(case, "frame"), {}
+    for name, spec in case["outputs"].items():
+        down = AntiAliasDown(3, float(name.removeprefix("down_")))
+        height, width = spec["shape"][-2:]
+        # The original drops the last row where a side does not divide; the families refuse such sides.
+        computed[name] = down(frame)[..., :height, :width]
+    return computed
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+@KINDS("kp_detector")
+@torch.no_grad()
+def kp_detector(case: Case) -> Computed:
+    return {"fg_kp": make_family(case).kp_detector(given(case, "source")).value}
+
+
+@KINDS("bg_predictor")
+@torch.no_grad()
+def bg_predictor(case: Case) -> Computed:
+    network = make_family(case, "--mode=reconstruction").bg_predictor
+    return {"matrix": network(given(case, "source"), given(case, "driving"))}
+
+
+@KINDS("dense_motion")
+@torch.no_grad()
+def dense_motion(case: Case) -> Computed:
+    family = make_family(case)
+    share, name = all_maps, f"{case['name']}/uniform"
+    if name in STORED:
+        dropout = MapDropout(0.3, 0.3, ramp_epochs=1, until_epoch=1)
+        dropout.draw = lambda logits: torch.from_numpy(STORED[name])
+        share = dropout.at(0)
+    return of_motion(motion_of(family, case, share))
+
+
+def motion_of(family: Family, case: Case, share: Share = all_maps) -> Motion:
+    network = family.dense_motion_network
+    return network(network.down(given(case, "source")), *key_points(case), background(case), share)
+
+
+def of_motion(motion: Motion) -> Computed:
+    masks = {f"occlusion_map_{index}": mask for index, mask in enumerate(motion.occlusion_maps)}
+    return {**motion._asdict(), **masks}
+
+
+@KINDS("inpainting")
+@torch.no_grad()
+def inpainting(case: Case) -> Computed:
+    family = make_family(case)
+    motion, encoded = motion_of(family, case), family.encode_source({"image": given(case, "source")})["encoded"]
+    network = family.inpainting_network
+    computed = {"deformed": warped(encoded.source, motion), "prediction": network(encoded, motion)}
+    for index, maps in enumerate(network.warped_maps(encoded, motion)):
+        computed[f"warped_encoder_maps_{index}"] = maps
+    if "driving" in case["inputs"]:
+        wanted = network.driving_maps(given(case, "driving"), motion)
+        computed |= {f"encoded_{index}": maps for index, maps in enumerate(reversed(wanted))}
+    return computed
+
+
+@KINDS("avd_network")
+@torch.no_grad()
+def avd_network(case: Case) -> Computed:
+    network = make_family(case, "--mode=avd").avd_network
+    source, driving = key_points(case)
+    return {"fg_kp": network(source, driving).value}
+
+
+# --- animation --------------------------------------------------------------------------------------------------------
+
+
+@KINDS("generate", "animate_")
+@torch.no_grad()
+def animate(case: Case) -> Computed:
+    family = make_family(case, f"--mode={case['mode']}")
+    points = watch(family.dense_motion_network, lambda args, motion: args[2].value)
+    frames = stream(family, given(case, "source")[None], given(case, "driving"))
+    computed = {f"prediction_{index}": frame for index, frame in enumerate(frames)}
+    return computed | {f"key_points_{index}": kp[None] for index, kp in enumerate(torch.cat(points))}
+
+
+def stream(family: Family, source: Tensor, driving: Tensor) -> Tensor:
+    """The frames of a clip, the driving video cut into pieces of two."""
+    state, frames = family.encode_source({"image": source}), []
+    for piece in driving.split(2):
+        made, state = family.animate(state, {"image": piece})
+        frames.append(made)
+    return torch.cat(frames)
+
+
+def watch(network: nn.Module, look: Callable) -> list:
+    """A list that grows by what `look` sees of the arguments and the result whenever a network is called."""
+    seen = []
+    network.register_forward_hook(lambda module, args, result: seen.append(look(args, result)))
+    return seen
+
+
+@KINDS("reconstruction")
+@torch.no_grad()
+def reconstruction(case: Case) -> Computed:
+    family, video = make_family(case, "--mode=reconstruction"), given(case, "video")
+    matrices = watch(family.bg_predictor, lambda args, matrix: matrix)
+    frames = stream(family, video[:1], video)
+    losses = (frames - video).abs().mean((1, 2, 3))
+    computed = {f"bg_{index}": matrix[None] for index, matrix in enumerate(torch.cat(matrices))}
+    computed |= {f"prediction_{index}": frame[None] for index, frame in enumerate(frames)}
+    return computed | {"l1": losses, "l1_mean": losses.mean()}
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+@KINDS("train")
+def train(case: Case) -> Computed:
+    computed = Training(case, torch.float32).run()
+    if any(name.startswith("float64/") for name in case["outputs"]):
+        computed |= {f"float64/{name}": value for name, value in Training(case, torch.float64).run().items()}
+    return computed
+
+
+class Training:
+    """Steps of training as the engine does them, and what is to be seen on the way."""
+
+    def __init__(self, case: Case, kind: torch.dtype):
+        self.case = case
+        self.family = make_family(case, training=True).to(kind)
+        self.optimizers = self.family.optimizers()
+        self.batch = {name: given(case, name).to(kind) for name in ("source", "driving")}
+        transform = random_spline(case, kind)
+        self.family.equivariance.draw = lambda frame: transform
+        self.computed: Computed = {}
+
+    def run(self) -> Computed:
+        """All steps that the case names outputs of."""
+        steps = {name.split("step")[1].split("/")[0] for name in self.case["outputs"]}
+        for index in range(len(steps)):
+            self.family.dropout.draw = lambda logits, row=index: torch.from_numpy(STORED["train/uniform"][row])
+            self.step(index + 1)
+        return self.computed
+
+    def step(self, number: int) -> None:
+        """One step; its losses, and in the first one what the networks and optimizers did."""
+        networks = {name: watch(getattr(self.family, name), lambda args, result: result) for name in SHOWN}
+        for names, terms in self.family.training_step(self.batch, SimpleNamespace(epoch=self.case["epoch"])):
+            total = sum(terms.values())
+            losses = terms | {"total": total}
+            self.computed |= {f"step{number}/{name}": value.detach() for name, value in losses.items()}
+            self.update(names, total, first=number == 1)
+        if number == 1:
+            self.computed |= {f"step1/{name}": value for name, value in shown(networks).items()}
+            self.computed |= {f"step1/state/{name}": value.clone() for name, value in self.family.state_dict().items()}
+            self.computed |= after(self.family)
+
+    def update(self, names: tuple[str, ...], total: Tensor, first: bool) -> None:
+        parameters = [p for name in names for group in self.optimizers[name].param_groups for p in group["params"]]
+        total.backward(inputs=parameters)
+        if first:
+            self.computed |= gradient_sizes(self.family)
+        self.family.before_update(names)
+        if first:
+            gradients = {f"step1/clipped_grad/{name}": p.grad for name, p in self.family.named_parameters()}
+            self.computed |= {name: gradient.clone() for name, gradient in gradients.items() if gradient is not None}
+        for name in names:
+            self.optimizers[name].step()
+            self.optimizers[name].zero_grad()
+
+
+SHOWN = ("kp_detector", "dense_motion_network", "inpainting_network", "equivariance")
+
+
+def shown(results: dict[str, list]) -> Computed:
+    """What the networks computed in a step."""
+    source, driving, transformed = (kp.value.detach() for kp in results["kp_detector"])
+    return {
+        "source_fg_kp": source,
+        "driving_fg_kp": driving,
+        "transformed_fg_kp": transformed,
+        "contribution_maps": results["dense_motion_network"][0].contribution_maps,
+        "prediction": results["inpainting_network"][0],
+        "transformed_frame": results["equivariance"][0][1].frame,
+    }
+
+
+def gradient_sizes(family: Family) -> Computed:
+    """Norm and largest value of the gradients of each network that has some."""
+    computed = {}
+    for name, network in family.networks().items():
+        gradients = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+        if gradients:
+            whole = torch.cat(gradients)
+            computed |= {f"step1/grad_norm/{name}": whole.norm(), f"step1/grad_max/{name}": whole.abs().max()}
+    return computed
+
+
+def after(family: Family) -> Computed:
+    """Weights after the first step, by their names within the network."""
+    weights = {
+        "fg_encoder.fc.weight": family.kp_detector.fg_encoder.fc.weight,
+        "final.weight": family.inpainting_network.final.weight,
+        "first.conv.bias": family.inpainting_network.first.conv.bias,
+    }
+    return {f"step1/after/{name}": value.detach().clone() for name, value in weights.items()}
+
+
+@KINDS("train_avd")
+def train_avd(case: Case) -> Computed:
+    family = make_family(case, f"--init_from={FOLDER}", training=True)
+    batch = {name: given(case, name) for name in ("source", "driving")}
+    calls = watch(family.avd_network, lambda args, result: (args[1].value, result.value.detach()))
+    (optimizer,) = family.optimizers().values()
+    computed: Computed = {}
+    for step, uniform in enumerate(STORED["train_avd/uniform"], 1):
+        proportions = torch.from_numpy(uniform) * 0.5 + 0.75
+        with patch("models.tps_avd.family.draw_proportions", return_value=proportions):
+            for _, terms in family.training_step(batch, SimpleNamespace(epoch=0)):
+                computed[f"step{step}/rec_kp"] = terms["rec_kp"].detach()
+                terms["rec_kp"].backward()
+                optimizer.step()
+                optimizer.zero_grad()
+    statistics = {f"state/{name}": value for name, value in family.state_dict().items() if "running" in name}
+    return computed | statistics | {"step1/pose": calls[0][0], "step1/output": calls[0][1]}
