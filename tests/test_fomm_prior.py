@@ -14,6 +14,7 @@ from test_commands import run
 from test_fomm import NESTED
 
 from data import find_dataset
+from data.augment import Augmentation
 from data.faces import Detector
 from data.prior_points import (
     DEFAULT_POINTS,
@@ -293,9 +294,9 @@ def test_a_training_item_has_the_points_of_its_clip(root):
 
 
 @pytest.mark.parametrize(("words", "follow"), [((), True), (("--original_flips",), False)])
-def test_points_are_mirrored_with_the_pictures(root, words, follow):
+def test_points_are_mirrored_with_the_pictures(root, monkeypatch, words, follow):
     data = dataset(root, "--time_flip=no", *(f"--jitter_{kind}=0" for kind in JITTER), *words)
-    data.augmentation.__dict__["draw_flip"] = lambda: "mirror"
+    monkeypatch.setattr(Augmentation, "draw_flip", lambda self: "mirror")
     item, straight = data[0], points()[0]
     assert torch.equal(item["keypoint"], torch.from_numpy(mirrored(straight.numpy(), SIZE)) if follow else straight)
     first = torch.from_numpy(read_image(root / "train" / "a" / "00000.png")).permute(2, 0, 1) / 255
