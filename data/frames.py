@@ -58,7 +58,7 @@ class FramesDataset(Dataset):
 
     def __init__(self, opt: Any, training: bool):
         self.opt, self.training = opt, training
-        self.frame_shape = tuple(opt.frame_shape[:2])
+        self.frame_shape = tuple((opt.frame_shape or [])[:2])
         self.load_size = tuple((opt.load_size * 2)[:2])
         if training:
             self.augmentation = _augmentation(opt)

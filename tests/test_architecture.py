@@ -71,7 +71,12 @@ def test_families_share_through_parts_alone():
                 assert package[1] in BUILDS_ON.get(parts[1], ()), f"{named(path)} imports {name}"
 
 
-BUILDS_ON = {"talking_head_finetune": ("talking_head",), "fomm_prior": ("fomm",), "tps_avd": ("tps",)}
+BUILDS_ON = {
+    "talking_head_finetune": ("talking_head",),
+    "fomm_prior": ("fomm",),
+    "mraa_avd": ("mraa",),
+    "tps_avd": ("tps",),
+}
 """Second stages and relatives that hold only what differs from another family."""
 
 

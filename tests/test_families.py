@@ -20,11 +20,12 @@ from options import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
-SECOND_STAGES = {"talking_head_finetune", "tps_avd"}
+SECOND_STAGES = {"talking_head_finetune", "mraa_avd", "tps_avd"}
 """Families that begin with the weights of another one; their own tests try them."""
 EVERYTHING_ON = {
     "fomm": ["--weight_generator_gan=1"],
     "fomm_prior": ["--weight_generator_gan=1"],
+    "mraa": ["--way=standard"],
     "tps": ["--bg", "--way=standard"],
 }
 """What turns on a part that the small configuration leaves off."""

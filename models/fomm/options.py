@@ -8,6 +8,7 @@ from typing import Any
 
 from models.parts.options import (
     LOSSES,
+    add_generator_options,
     add_hourglass_options,
     add_milestones,
     add_perceptual_options,
@@ -47,12 +48,7 @@ def add_network_options(parser: Any) -> None:
 
 def _add_generator_options(parser: Any, generator: str) -> None:
     motion, add = f"{generator}.dense_motion_params", parser.add_argument
-    add("--generator_block_expansion", f"{generator}.block_expansion", type=integer, default=64, help="its width")
-    add("--generator_max_features", f"{generator}.max_features", type=integer, default=512, help="its largest width")
-    add("--num_down_blocks", f"{generator}.num_down_blocks", type=integer, default=2, help="halvings in the generator")
-    add(
-        "--num_bottleneck_blocks", f"{generator}.num_bottleneck_blocks", type=integer, default=6, help="residual blocks"
-    )
+    add_generator_options(add, generator)
     parser.add_switch(
         "--estimate_occlusion_map", f"{generator}.estimate_occlusion_map", help="predict what must be painted anew"
     )

@@ -3,11 +3,14 @@
 What the second stages of the key-point families share: the network's layers, and how its training meets the pose.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from util.errors import UserError
 from util.schedules import milestones
 from util.values import integer, list_of, number
 
@@ -36,6 +39,21 @@ class Disentangler(nn.Module):
         with torch.autocast(pose.device.type, enabled=False):
             code = self.id_encoder(identity).expand(len(pose), -1)
             return self.decoder(torch.cat([self.pose_encoder(pose), code], dim=1))
+
+
+def require_avd(content: Any, path: Path, second_stage: str) -> None:
+    """Refuse a file without AVD network by saying how to get one, if it is one of a first stage at all."""
+    if isinstance(content, Mapping) and "avd_network" not in content:
+        raise UserError(
+            f"{path}: holds no AVD network, which --mode avd animates with. Train one (--model {second_stage} "
+            f"--init_from {path}), or animate with --mode relative or --mode standard"
+        )
+
+
+def require_first_stage(opt: Any, first_stage: str) -> None:
+    """Refuse to train an AVD network on nothing."""
+    if not (opt.init_from or opt.continue_train):
+        raise UserError(f"--init_from: an AVD network is trained on a model of {first_stage}; name its run or its file")
 
 
 def draw_proportions(like: Tensor, random_scale: float) -> Tensor:
@@ -81,12 +99,12 @@ class SecondStage:
     resting: tuple[nn.Module, ...] = ()
     """Networks of the first stage whose norms stay as they are."""
 
-    def prepare_second_stage(self, opt: Any, *resting: nn.Module) -> None:
-        """Keep what the training step needs; `resting` are the first stage's networks."""
+    def prepare_second_stage(self, opt: Any, finder: nn.Module, *others: nn.Module) -> None:
+        """Keep what the training step needs; `finder` finds the points, `others` are at work in pictures alone."""
         self.learning_rate, self.random_scale = opt.lr, opt.random_scale
         self.epoch_milestones = opt.epoch_milestones
         self.factor = late_milestones if opt.late_milestones else milestones
-        self.resting = () if opt.moving_statistics else resting
+        self.resting = others if opt.moving_statistics else (finder, *others)
 
     def train(self, mode: bool = True) -> "SecondStage":
         """Training mode for all but the networks that rest."""

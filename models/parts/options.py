@@ -20,6 +20,14 @@ def add_hourglass_options(add: Any, name: str, place: str, width: int, blocks: i
     add(f"--{name}_num_blocks", f"{place}.num_blocks", type=integer, default=blocks, help=f"hourglass: halvings{note}")
 
 
+def add_generator_options(add: Any, place: str) -> None:
+    """Sizes of a generator; `add` is a parser's add_argument."""
+    add("--generator_block_expansion", f"{place}.block_expansion", type=integer, default=64, help="its width")
+    add("--generator_max_features", f"{place}.max_features", type=integer, default=512, help="its largest width")
+    add("--num_down_blocks", f"{place}.num_down_blocks", type=integer, default=2, help="halvings in the generator")
+    add("--num_bottleneck_blocks", f"{place}.num_bottleneck_blocks", type=integer, default=6, help="residual blocks")
+
+
 WAYS = ("standard", "relative", "avd")
 
 

@@ -1,9 +1,10 @@
 """What the adapters of all families share: folders of reference cases, kinds of cases, formula weights, comparing."""
 
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,29 @@ def fill_weights(
         for name in [name for name in values if name.endswith(ending)]:
             values[name] = values[name] * np.float32(factor)
     network.load_state_dict({**state, **{name: torch.from_numpy(np.asarray(value)) for name, value in values.items()}})
+
+
+@cache
+def vgg19_file(reference: Reference) -> str:
+    """A file in torchvision's layout with formula weights, which go by the names that the original's loss has."""
+    entries = json.loads((reference.folder / "manifest.json").read_text())["loss_network"]["vgg"]
+    spec = reference.document["networks"]["vgg"]["weights"]
+    values = fill({name: tuple(shape) for name, shape in entries.items()}, **spec)
+    state = {f"features.{name.split('.', 1)[1]}": torch.from_numpy(np.asarray(values[name])) for name in values}
+    path = Path(tempfile.mkdtemp(prefix="grimace")) / "vgg19.pth"
+    torch.save(state, path)
+    return str(path)
+
+
+def compare_sampled(reference: Reference, case: Case, computed: Computed) -> None:
+    """Every output that the case names, whole or every n-th value of it, within its absolute tolerance."""
+    for name, spec in case["outputs"].items():
+        assert name in computed, f"{case['name']}: the adapter computes no output {name!r}"
+        got, key = as_array(computed[name]), f"{case['name']}/{name}"
+        assert list(got.shape) == spec["shape"], f"{key}: shape {got.shape}, expected {spec['shape']}"
+        if spec["stored"] != "all":
+            got = got.reshape(-1)[:: spec["stored"]["every"]]
+        assert_close(key, got, reference.arrays[key], spec["atol"])
 
 
 def take(array: np.ndarray, index: str) -> np.ndarray:

@@ -1,0 +1,235 @@
+"""The networks of articulated animation, with the entry names of the released weights."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.mraa.regions import (
+    Regions,
+    affine_of_covariance,
+    covariance,
+    covariance_of_affine,
+    sign_of_first,
+)
+from models.parts.avd import Disentangler
+from models.parts.blocks import BatchNorm, Encoder, Hourglass, downsampling
+from models.parts.generator import WarpingGenerator
+from models.parts.keypoints import gaussian_maps, matrix_head, mean_matrices, mean_position, spatial_softmax
+from models.parts.losses import at_least_single
+from models.parts.motion import Motion, MotionNetwork, motions_around, with_empty_map
+from models.parts.warps import background_grids, coordinate_grid, inverse_2x2, product_2x2, resize
+
+BACKGROUNDS = {"zero": 0, "shift": 2, "affine": 6, "perspective": 8}
+"""Kinds of background motion, and how many numbers describe one."""
+
+
+class RegionPredictor(nn.Module):
+    """Find regions: heat maps whose covariance says how a region is turned and stretched."""
+
+    def __init__(
+        self,
+        num_regions: int,
+        num_channels: int,
+        expansion: int,
+        max_features: int,
+        num_blocks: int,
+        temperature: float,
+        estimate_affine: bool = True,
+        pca_based: bool = True,
+        scale_factor: float = 1,
+        pad: int = 3,
+    ):
+        """Without `pca_based` the affine part is regressed, by one map for all regions."""
+        super().__init__()
+        self.temperature = temperature
+        self.pca_based = pca_based
+        self.predictor = Hourglass(expansion, num_channels, num_blocks, max_features)
+        self.regions = nn.Conv2d(self.predictor.out_features, num_regions, 7, padding=pad)
+        self.jacobian = None
+        if estimate_affine and not pca_based:
+            self.jacobian = matrix_head(self.predictor.out_features, 1, pad)
+        self.down = downsampling(num_channels, scale_factor)
+
+    def forward(self, frame: Tensor) -> Regions:
+        # The temperature multiplies what half precision would lose of the logits by ten.
+        with torch.autocast(frame.device.type, enabled=False):
+            features = self.predictor(self.down(at_least_single(frame)))
+            heat = spatial_softmax(self.regions(features), self.temperature)
+            return self.described(heat, None if self.jacobian is None else self.jacobian(features))
+
+    def described(self, heat: Tensor, maps: Tensor | None = None) -> Regions:
+        """The regions of heat maps (B, K, h, w), with the regressed affine `maps` (B, 4, h, w) if there are any."""
+        shift = mean_position(heat)
+        if self.pca_based:
+            covar = covariance(heat, shift)
+            return Regions(shift, affine_of_covariance(covar), covar, heat)
+        if maps is None:
+            return Regions(shift, heatmap=heat)
+        affine = mean_matrices(maps, heat)
+        return Regions(shift, affine, covariance_of_affine(affine), heat)
+
+
+class BackgroundPredictor(nn.Module):
+    """How the background moves from the driving to the source picture, as a matrix on homogeneous coordinates."""
+
+    def __init__(self, kind: str, num_channels: int, expansion: int, max_features: int, num_blocks: int):
+        """A background of the kind `zero` does not move, and there is nothing to be learned then."""
+        super().__init__()
+        self.places = [2, 5] if kind == "shift" else list(range(BACKGROUNDS[kind]))
+        if not self.places:
+            return
+        self.encoder = Encoder(expansion, 2 * num_channels, num_blocks, max_features, BatchNorm)
+        self.fc = nn.Linear(min(max_features, expansion * 2**num_blocks), len(self.places))
+        nn.init.zeros_(self.fc.weight)
+        with torch.no_grad():
+            self.fc.bias.copy_(torch.eye(3).flatten()[self.places])
+
+    def forward(self, source: Tensor, driving: Tensor) -> Tensor:
+        """Matrices (B, 3, 3) from driving to source coordinates; one source may serve a batch of driving pictures."""
+        matrix = torch.eye(3, dtype=driving.dtype, device=driving.device).flatten().repeat(len(driving), 1)
+        if self.places:
+            both = torch.cat([source.expand(len(driving), -1, -1, -1), driving], dim=1)
+            found = self.fc(self.encoder(both)[-1].mean((2, 3)))
+            matrix[:, self.places] = at_least_single(found)
+        return matrix.unflatten(1, (3, 3))
+
+
+class PixelwiseFlowPredictor(MotionNetwork):
+    """Combine the motions of the regions and of the background to one motion for every pixel."""
+
+    def __init__(
+        self,
+        num_regions: int,
+        use_covar_heatmap: bool = True,
+        region_var: float = 0.01,
+        revert_axis_swap: bool = True,
+        **sizes: Any,
+    ):
+        """`sizes` and what else MotionNetwork wants to know."""
+        super().__init__(num_motions=num_regions + 1, **sizes)
+        self.use_covar_heatmap = use_covar_heatmap
+        self.region_var = region_var
+        self.revert_axis_swap = revert_axis_swap
+
+    def heatmaps(self, source: Regions, driving: Regions, size: tuple[int, int]) -> Tensor:
+        """Driving minus source bumps (B, K + 1, 1, h, w), with an empty map for the background."""
+        return with_empty_map(self._bumps(driving, size) - self._bumps(source, size))
+
+    def _bumps(self, regions: Regions, size: tuple[int, int]) -> Tensor:
+        if not self.use_covar_heatmap:
+            return gaussian_maps(regions.shift, size, self.region_var)
+        # exp(-d^T C^-1 d / 2); a covariance has the square of an affine part's determinant.
+        inverse = inverse_2x2(regions.covar, floor=1e-8)
+        offset = coordinate_grid(*size, like=inverse) - regions.shift[..., None, None, :]
+        x, y = offset[..., 0, :, 0], offset[..., :, 0, 1]
+        across, down = inverse[..., :1, 0] * x**2, inverse[..., 1, 1:] * y**2
+        mixed = (inverse[..., :1, 1] + inverse[..., 1:, 0]) * x
+        return torch.exp(-0.5 * (down[..., :, None] + across[..., None, :] + mixed[..., None, :] * y[..., :, None]))
+
+    def sparse_motions(
+        self, source: Regions, driving: Regions, size: tuple[int, int], background: Tensor | None = None
+    ) -> Tensor:
+        """T_k(z) = s_k + A^s_k (A^d_k)^-1 (z - d_k), the background's first: (B, K + 1, h, w, 2)."""
+        linear = None
+        if driving.affine is not None:
+            linear = product_2x2(source.affine, inverse_2x2(driving.affine))
+            if self.revert_axis_swap:
+                linear = linear * sign_of_first(linear)
+        motions = motions_around(source.shift, driving.shift, linear, size)
+        behind = background_grids(background, len(motions), size, like=motions)
+        return torch.cat([behind[:, None], motions], dim=1)
+
+    def forward(
+        self, small_source: Tensor, source: Regions, driving: Regions, background: Tensor | None = None
+    ) -> Motion:
+        """`small_source` is the source picture after `down`; one source may serve a batch of driving regions."""
+        size = small_source.shape[-2:]
+        motions = self.sparse_motions(source, driving, size, background)
+        return self.combine(small_source, self.heatmaps(source, driving, size), motions)
+
+
+class Encoded(NamedTuple):
+    """All that the generator computes from the source picture alone."""
+
+    source: Tensor
+    small_source: Tensor
+    maps: list[Tensor]
+    """Features at every size, the largest first."""
+
+
+class Generator(WarpingGenerator):
+    """Warp the source's features by the motion of the regions, and decode them with skips at every size."""
+
+    def __init__(self, *, pixelwise_flow_predictor: PixelwiseFlowPredictor, skips: bool = True, **sizes: Any):
+        super().__init__(**sizes, pixelwise_flow_predictor=pixelwise_flow_predictor)
+        self.skips = skips
+
+    def encode(self, source: Tensor) -> Encoded:
+        """What does not depend on the driving frame."""
+        return Encoded(source, self.pixelwise_flow_predictor.down(source), self.encoder_maps(source))
+
+    def forward(
+        self, encoded: Encoded, source: Regions, driving: Regions, background: Tensor | None = None
+    ) -> tuple[Tensor, Motion]:
+        """The prediction (B, C, H, W) in [0, 1] and the motion that led to it."""
+        motion = self.pixelwise_flow_predictor(encoded.small_source, source, driving, background)
+        return self.decode(encoded, motion), motion
+
+    def decode(self, encoded: Encoded, motion: Motion) -> Tensor:
+        """The picture under a motion: what is seen comes from the source, the rest is painted."""
+        moved = self.warped(encoded.maps[-1], motion.deformation)
+        out = self.bottleneck(moved if motion.occlusion_map is None else _visible(moved, motion))
+        for index, block in enumerate(self.up_blocks):
+            if self.skips:
+                # The smallest map is warped already.
+                skip = moved if index == 0 else self.warped(encoded.maps[-1 - index], motion.deformation)
+                out = _joined(skip, out, motion)
+            out = block(out)
+        if not self.skips:
+            return self._painted(out)
+        skip = self.warped(encoded.maps[0], motion.deformation) if len(self.up_blocks) else moved
+        picture = self._painted(_joined(skip, out, motion))
+        return _joined(self.deformed(encoded.source, motion), picture, motion)
+
+    def deformed(self, source: Tensor, motion: Motion) -> Tensor:
+        """The source picture itself under the motion."""
+        return self.warped(source, motion.deformation)
+
+    def _painted(self, features: Tensor) -> Tensor:
+        return torch.sigmoid(at_least_single(self.final(features)))
+
+
+def _visible(moved: Tensor, motion: Motion) -> Tensor:
+    return moved * resize(motion.occlusion_map, moved.shape[-2:])
+
+
+def _joined(moved: Tensor, painted: Tensor, motion: Motion) -> Tensor:
+    """What is warped where it is right, what is painted elsewhere; without an occlusion map all of it is right."""
+    if motion.occlusion_map is None:
+        return moved
+    return painted + resize(motion.occlusion_map, moved.shape[-2:]) * (moved - painted)
+
+
+class AvdNetwork(Disentangler):
+    """The regions of one picture in the pose of another one."""
+
+    def __init__(self, num_regions: int, id_bottle_size: int, pose_bottle_size: int, revert_axis_swap: bool = True):
+        super().__init__(6 * num_regions, id_bottle_size, pose_bottle_size)
+        self.revert_axis_swap = revert_axis_swap
+
+    def forward(self, identity: Regions, pose: Regions) -> Regions:
+        """One identity may serve a batch of poses."""
+        affine = identity.affine
+        if self.revert_axis_swap:
+            affine = affine * sign_of_first(product_2x2(affine, inverse_2x2(pose.affine)))
+        shift = identity.shift.expand(len(affine), -1, -1)
+        joined = self.joined(_embedding(shift, affine), _embedding(pose.shift, pose.affine))
+        joined = joined.unflatten(1, (-1, 6))
+        affine = joined[..., 2:].unflatten(2, (2, 2))
+        return Regions(joined[..., :2], affine, covariance_of_affine(affine))
+
+
+def _embedding(shift: Tensor, affine: Tensor) -> Tensor:
+    """Region by region: x, y, and the affine part row by row, (B, 6 K)."""
+    return torch.cat([shift, affine.flatten(2)], dim=2).flatten(1)

@@ -1,0 +1,94 @@
+"""Regions of a picture: where they are and how they are turned and stretched, from heat maps without any SVD."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.parts.warps import coordinate_grid, product_2x2
+
+LEAST_VARIANCE = 1e-10
+"""Variances below this are taken for it, where the gradient of their root would be endless."""
+
+
+class Regions(NamedTuple):
+    """Regions of a batch of pictures; without an affine part they only have a place."""
+
+    shift: Tensor
+    """The centre as x, y in [-1, 1], (B, K, 2)."""
+    affine: Tensor | None = None
+    """How the region is turned and stretched, (B, K, 2, 2)."""
+    covar: Tensor | None = None
+    """The covariance of its pixels, (B, K, 2, 2)."""
+    heatmap: Tensor | None = None
+    """Where its pixels are, (B, K, h, w), summing to 1."""
+
+    def samples(self, index) -> "Regions":
+        """The regions of some samples of the batch."""
+        return Regions(*(None if value is None else value[index] for value in self))
+
+
+def covariance(heat: Tensor, mean: Tensor) -> Tensor:
+    """The covariance (B, K, 2, 2) of positions under heat maps (B, K, h, w) with these means (B, K, 2)."""
+    grid = coordinate_grid(*heat.shape[-2:], like=heat)
+    x, y = grid[0, :, 0] - mean[..., :1], grid[:, 0, 1] - mean[..., 1:]
+    across = (heat.sum(-2) * x**2).sum(-1)
+    down = (heat.sum(-1) * y**2).sum(-1)
+    mixed = ((heat * x[..., None, :]).sum(-1) * y).sum(-1)
+    return torch.stack([across, mixed, mixed, down], dim=-1).unflatten(-1, (2, 2))
+
+
+def principal_axes(covar: Tensor) -> tuple[Tensor, Tensor]:
+    """Axes (..., 2, 2), a column each, and variances (..., 2), larger first, of covariances (..., 2, 2).
+
+    The signs of the axes are those that LAPACK's singular value decomposition gives, on which released weights rely;
+    an isotropic covariance, whose axes are arbitrary, has bounded gradients.
+    """
+    a, b, c = covar[..., 0, 0], covar[..., 0, 1], covar[..., 1, 1]
+    half = (a - c) / 2
+    squared = half**2 + b**2
+    # Where both are 0 neither the root nor the angle has a derivative.
+    isotropic = squared == 0
+    radius = torch.where(isotropic, 0, torch.where(isotropic, 1, squared).sqrt())
+    larger = (a + c) / 2 + radius
+    # The difference of mean and radius could be negative by rounding; the product of the variances is more exact.
+    smaller = (a * c - b**2).clamp(min=0) / larger.clamp(min=torch.finfo(larger.dtype).tiny)
+    angle = _bounded(torch.atan2(b, torch.where(isotropic, 1, half)) / 2, squared.detach())
+    first, second = _lapack_signs(a, b, c)
+    p, q = angle.cos(), angle.sin()
+    axes = torch.stack([first * p, second * q, first * q, -second * p], dim=-1).unflatten(-1, (2, 2))
+    return axes, torch.stack([larger, smaller], dim=-1)
+
+
+def affine_of_covariance(covar: Tensor) -> Tensor:
+    """The axes of covariances (..., 2, 2), as long as the deviations along them."""
+    axes, variances = principal_axes(covar)
+    return axes * variances.clamp(min=LEAST_VARIANCE).sqrt()[..., None, :]
+
+
+def covariance_of_affine(affine: Tensor) -> Tensor:
+    """The covariance that belongs to affine parts (..., 2, 2)."""
+    return product_2x2(affine, affine.mT)
+
+
+def sign_of_first(matrix: Tensor) -> Tensor:
+    """-1 for matrices (..., 2, 2) whose first element is negative, else 1, to be multiplied with them.
+
+    The axes of a covariance may be turned by 180 degrees in one of two pictures; this turns them back.
+    """
+    first = matrix[..., :1, :1]
+    return torch.where(first < 0, -1.0, 1.0).to(first.dtype)
+
+
+def _lapack_signs(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """The signs of both axes, given that the first is (cos, sin) and the second (sin, -cos) of one angle."""
+    turned = (b > 0) & (a * (c - a) > 2 * b**2)
+    diagonal = b == 0
+    first = torch.where(turned | diagonal, 1.0, -1.0).to(a.dtype)
+    return first, torch.where(diagonal & (a >= c), -1.0, first)
+
+
+def _bounded(angle: Tensor, squared: Tensor, least: float = 1e-12) -> Tensor:
+    """An angle whose gradient does not grow without end where the covariance becomes isotropic."""
+    still = angle.detach()
+    return still + (angle - still) * (squared / (squared + least))

@@ -1,0 +1,1 @@
+"""Motion representations for articulated animation, second stage: animation via disentanglement."""

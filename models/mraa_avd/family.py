@@ -1,0 +1,79 @@
+"""Articulated animation, second stage: the AVD network learns the pose of one face with the identity of another."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.mraa.family import FIRST_STAGE, SECOND_STAGE, ArticulatedAnimation, build_avd
+from models.mraa.options import add_animation_options, add_drawing_options, add_network_options
+from models.mraa.pictures import Step
+from models.mraa.regions import Regions
+from models.parts.avd import TRAIN, SecondStage, add_second_stage_options, draw_proportions, require_first_stage
+from models.parts.losses import mean_difference
+from models.parts.pictures import Pictures, Style, first_samples
+from models.parts.sizes import check_size
+from util.values import number
+
+
+class ArticulatedAvd(SecondStage, ArticulatedAnimation):
+    """Articulated animation whose regions are in the pose of the driving face, with the identity of the source.
+
+    Begins with the networks of the first stage (--init_from), which do not learn; batches are those of the first stage.
+    """
+
+    layout = replace(SECOND_STAGE, others=(FIRST_STAGE,))
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        add_network_options(parser)
+        add_animation_options(parser, "avd")
+        if training:
+            add_drawing_options(parser)
+            add_second_stage_options(parser, [20, 25])
+            parser.add_argument("--lambda_affine", f"{TRAIN}.lambda_affine", type=number, default=1,
+                                help="weight of the difference of affine parts")  # fmt: skip
+        parser.set_defaults(dataset_mode="frames", batch_size=256)
+
+    @staticmethod
+    def recognises(sections: dict) -> bool:
+        return False
+
+    def prepare_training(self, opt: Any) -> None:
+        require_first_stage(opt, "mraa")
+        self.avd_network = build_avd(opt)
+        self.prepare_second_stage(opt, self.region_predictor, self.generator, self.bg_predictor)
+        self.weights = {"rec_shift": opt.lambda_shift, "rec_affine": opt.lambda_affine}
+        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
+        self.region_bg_color = opt.region_bg_color
+
+    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+        source, driving = batch["source"], batch["driving"]
+        check_size(source, self.multiple)
+        with torch.no_grad():
+            identity, target = self.region_predictor(source), self.region_predictor(driving)
+            pose = stretched(target, draw_proportions(driving, self.random_scale))
+        made = self.avd_network(identity, pose)
+        differences = {
+            "rec_shift": mean_difference(target.shift, made.shift),
+            "rec_affine": mean_difference(target.affine, made.affine),
+        }
+        yield "avd", {name: self.weights[name] * difference for name, difference in differences.items()}
+        shown = first_samples([source, driving, identity, target])
+        return Pictures(lambda: self._drawn(*shown))
+
+    def _drawn(self, source: Tensor, driving: Tensor, identity: Regions, target: Regions) -> dict[str, Tensor]:
+        """The driving frame made from regions that went through the network, which has to be at rest for it."""
+        self.avd_network.eval()
+        made = self.avd_network(identity, target)
+        self.avd_network.train()
+        prediction, motion = self.generator(self.generator.encode(source), identity, made)
+        return self.pictures(Step(source, driving, prediction, identity, target, None, motion))
+
+
+def stretched(regions: Regions, proportions: Tensor) -> Regions:
+    """Regions of pictures that are made so much wider and higher (B, 2)."""
+    factors = proportions[:, None]
+    return Regions(regions.shift * factors, regions.affine * factors[..., None])
