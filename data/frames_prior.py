@@ -52,13 +52,16 @@ class PriorFramesDataset(FramesDataset):
         super().__init__(opt, training)
         self.found: dict[str, np.ndarray] = {}
         if training:
-            self._check()
+            self._check_augmentations()
+            self._check_points()
 
-    def _check(self) -> None:
-        """Every clip has its points, and they can follow the augmentations."""
+    def _check_augmentations(self) -> None:
         moving = [name for name in ("rotation_degrees", "resize_ratio", "crop_size") if getattr(self.opt, name)]
         if moving:
             raise UserError(f"--{moving[0]} would move the face away from its points; leave it out with frames_prior")
+
+    def _check_points(self) -> None:
+        """Where there is a folder of points, it has those of every clip: better told now than after an hour."""
         for name in self.names if self.folder_of_points else ():
             self.folder_of_points.find(name, plain(name))
 
@@ -96,6 +99,10 @@ class PriorFramesDataset(FramesDataset):
             points = mirrored(points, frames[0].shape[1])
         source, driving = map(to_tensor, self.augmentation.after_flip(flip(frames, kind)))
         return {"source": source, "driving": driving, "keypoint": torch.from_numpy(points), "name": name}
+
+    def clips(self) -> Iterator[Clip]:
+        self._check_points()
+        yield from super().clips()
 
     def make_clip(self, name: str, driving: str, source: str) -> Clip:
         clip = super().make_clip(name, driving, source)

@@ -128,7 +128,8 @@ class PointsFolder:
             return containing[0]
         several = f"; several contain the name: {', '.join(path.name for path in containing[:5])}" if containing else ""
         raise UserError(
-            f"{self.folder}: no {names[0]}.pt with the points of this clip{several}; script/kpmaker.py makes it"
+            f"{self.folder}: no {names[0]}.pt with the points of this clip{several}; script/kpmaker.py makes it, or "
+            "says in kpmaker_failures.csv why not: then move the clip away, or run it with --default_points"
         )
 
 
