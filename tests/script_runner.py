@@ -5,6 +5,7 @@ Started as a program, it reads requests, a line of JSON each, and answers with e
 
 import json
 import os
+import pathlib
 import runpy
 import signal
 import subprocess
@@ -104,6 +105,9 @@ def kill_when_naming(moment: int) -> None:
         return rename
 
     os.replace, os.rename = counted(os.replace), counted(os.rename)
+    if hasattr(pathlib, "_NormalAccessor"):  # Python 3.10 keeps these functions from when pathlib was imported
+        pathlib._NormalAccessor.replace = staticmethod(os.replace)
+        pathlib._NormalAccessor.rename = staticmethod(os.rename)
 
 
 if __name__ == "__main__":

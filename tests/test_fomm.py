@@ -182,7 +182,7 @@ def test_losses_fall_on_one_batch():
     for _ in range(60):
         last = step(model, data, optimizers)
     assert all(torch.isfinite(torch.tensor(value)) for value in last.values())
-    assert last["pixels"] < 0.8 * first["pixels"]
+    assert last["pixels"] < 0.9 * first["pixels"]
 
 
 def test_a_frozen_detector_moves_only_its_running_statistics():

@@ -126,7 +126,7 @@ class FlowNet(Encoder):
     def __init__(self, inputs: int, width: int, max_width: int, attn_layer: Iterable[int]):
         super().__init__(inputs, width, max_width, FLOW_DEPTH)
         widths = widths_of(width, max_width, FLOW_DEPTH)
-        self.attn_layer = frozenset(attn_layer)
+        self.attn_layer = tuple(attn_layer)
         self.steps = FLOW_DEPTH - min(self.attn_layer)
         for i in range(self.steps):
             layer = FLOW_DEPTH - 1 - i
@@ -200,7 +200,7 @@ class TargetNet(Encoder):
     def __init__(self, inputs: int, outputs: int, width: int, max_width: int, layers: int, kernel_size: dict[int, int]):
         super().__init__(inputs, width, max_width, layers)
         widths = widths_of(width, max_width, layers)
-        self.attn_layer = frozenset(kernel_size)
+        self.attn_layer = tuple(kernel_size)
         for i in range(layers):
             layer = layers - i
             here, below = widths[layer - 1], widths[max(layer - 2, 0)]
