@@ -77,13 +77,14 @@ class Chart:
 
     def marks(self, marks: Marks, colour: tuple[int, int, int], row: int) -> None:
         """Dashed lines at onset, apex and offset, with their frame numbers in a row of their own below the plane."""
-        for name, frame in marks._asdict().items():
-            if frame is None:
-                continue
-            x, low = self.place(frame, 0)
+        known = {name: frame for name, frame in marks._asdict().items() if frame is not None}
+        places = [self.place(frame, 0) for frame in known.values()]
+        for x, low in places:
             for y in np.arange(2 * FRAME[1], low, 18):
                 self.draw.line([(x, y), (x, min(y + 9, low))], colour, 3)
-            self.text((x / 2, low / 2 + 26 + 15 * row), f"{name} {frame}", colour, anchor="mm")
+        labels = _apart([x / 2 for x, _ in places])
+        for (name, frame), x in zip(known.items(), labels, strict=True):
+            self.text((x, SIZE[1] - FRAME[3] + 26 + 15 * row), f"{name} {frame}", colour, anchor="mm")
 
     def text(self, place: tuple[float, float], words: str, colour=INK, size: int = 13, anchor: str = "lm") -> None:
         """Words at a place, in the pixels of the finished picture."""
@@ -105,6 +106,17 @@ class Chart:
             self.text((x / 2, y / 2 + 11), str(frame), anchor="mm")
         self.text((FRAME[0], 18), title, size=16)
         self.text((FRAME[0], 40), unit)
+
+
+def _apart(centres: list[float], gap: float = 66) -> list[float]:
+    """Rising places at least a label's width apart, and none beyond the right edge."""
+    for index in range(1, len(centres)):
+        centres[index] = max(centres[index], centres[index - 1] + gap)
+    limit = SIZE[0] - gap / 2
+    for index in reversed(range(len(centres))):
+        centres[index] = min(centres[index], limit)
+        limit = centres[index] - gap
+    return centres
 
 
 def _step(highest: float) -> float:
