@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from models.mraa.regions import Regions, sign_of_first
+from models.mraa.regions import AFFINE_FLOOR, Regions, sign_of_first
 from models.parts.equivariance import RandomTransform, Transformed, identity_like, round_trip
 from models.parts.losses import Terms, mean_difference
 
@@ -28,7 +28,7 @@ class Equivariance(RandomTransform):
             difference = mean_difference(regions.shift, transform.points(found.shift))
             terms["equivariance_shift"] = self.shift_weight * difference
         if self.affine_weight:
-            turned = round_trip(transform, found.shift, found.affine, regions.affine)
+            turned = round_trip(transform, found.shift, found.affine, regions.affine, AFFINE_FLOOR)
             if self.revert_axis_swap:
                 turned = turned * sign_of_first(turned)
             terms["equivariance_affine"] = self.affine_weight * mean_difference(turned, identity_like(turned))

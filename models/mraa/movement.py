@@ -1,6 +1,6 @@
 """Which regions drive the generator: those of the driving frame, or the source's moved since the first frame."""
 
-from models.mraa.regions import Regions, covariance_of_affine
+from models.mraa.regions import AFFINE_FLOOR, Regions, covariance_of_affine
 from models.parts.movement import relative_matrices, relative_points
 
 
@@ -14,5 +14,5 @@ def relative_regions(
     shift = relative_points(source.shift, driving.shift, initial.shift, scale)
     if driving.affine is None:
         return Regions(shift)
-    affine = relative_matrices(source.affine, driving.affine, initial.affine)
+    affine = relative_matrices(source.affine, driving.affine, initial.affine, AFFINE_FLOOR)
     return Regions(shift, affine, covariance_of_affine(affine) if turn_covar else driving.covar)

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from models.mraa.regions import (
+    AFFINE_FLOOR,
     Regions,
     affine_of_covariance,
     covariance,
     covariance_of_affine,
+    inverse_covariance,
     sign_of_first,
 )
 from models.parts.avd import Disentangler
@@ -119,12 +121,12 @@ class PixelwiseFlowPredictor(MotionNetwork):
     def _bumps(self, regions: Regions, size: tuple[int, int]) -> Tensor:
         if not self.use_covar_heatmap:
             return gaussian_maps(regions.shift, size, self.region_var)
-        # exp(-d^T C^-1 d / 2); a covariance has the square of an affine part's determinant.
-        inverse = inverse_2x2(regions.covar, floor=1e-8)
+        inverse = inverse_covariance(regions.covar)
         offset = coordinate_grid(*size, like=inverse) - regions.shift[..., None, None, :]
         x, y = offset[..., 0, :, 0], offset[..., :, 0, 1]
         across, down = inverse[..., :1, 0] * x**2, inverse[..., 1, 1:] * y**2
-        mixed = (inverse[..., :1, 1] + inverse[..., 1:, 0]) * x
+        mixed = 2 * inverse[..., :1, 1] * x
+        # exp(-d^T C^-1 d / 2) for the offset d = (x, y)
         return torch.exp(-0.5 * (down[..., :, None] + across[..., None, :] + mixed[..., None, :] * y[..., :, None]))
 
     def sparse_motions(
@@ -133,7 +135,7 @@ class PixelwiseFlowPredictor(MotionNetwork):
         """T_k(z) = s_k + A^s_k (A^d_k)^-1 (z - d_k), the background's first: (B, K + 1, h, w, 2)."""
         linear = None
         if driving.affine is not None:
-            linear = product_2x2(source.affine, inverse_2x2(driving.affine))
+            linear = product_2x2(source.affine, inverse_2x2(driving.affine, AFFINE_FLOOR))
             if self.revert_axis_swap:
                 linear = linear * sign_of_first(linear)
         motions = motions_around(source.shift, driving.shift, linear, size)
@@ -222,7 +224,7 @@ class AvdNetwork(Disentangler):
         """One identity may serve a batch of poses."""
         affine = identity.affine
         if self.revert_axis_swap:
-            affine = affine * sign_of_first(product_2x2(affine, inverse_2x2(pose.affine)))
+            affine = affine * sign_of_first(product_2x2(affine, inverse_2x2(pose.affine, AFFINE_FLOOR)))
         shift = identity.shift.expand(len(affine), -1, -1)
         joined = self.joined(_embedding(shift, affine), _embedding(pose.shift, pose.affine))
         joined = joined.unflatten(1, (-1, 6))

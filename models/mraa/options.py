@@ -43,7 +43,7 @@ def add_network_options(parser: Any) -> None:
     add_hourglass_options(add, "bg_predictor", background, 32, 5)
     _add_generator_options(parser, f"{MODEL}.generator_params")
     add_bottle_options(parser, 64)
-    parser.accept_unused(f"{REGIONS}.fast_svd", "reconstruction_params.*", "animate_params.format")
+    parser.accept_unused(f"{REGIONS[2:]}.fast_svd", "reconstruction_params.*", "animate_params.format")
     parser.accept_unused("train_params.use_sync_bn")
 
 

@@ -11,6 +11,10 @@ LEAST_VARIANCE = 1e-10
 """Variances below this are taken for it, where the gradient of their root would be endless."""
 
 
+AFFINE_FLOOR = 1e-6
+"""Affine parts with a determinant below this are taken for singular; they are as small as their regions."""
+
+
 class Regions(NamedTuple):
     """Regions of a batch of pictures; without an affine part they only have a place."""
 
@@ -69,6 +73,14 @@ def affine_of_covariance(covar: Tensor) -> Tensor:
 def covariance_of_affine(affine: Tensor) -> Tensor:
     """The covariance that belongs to affine parts (..., 2, 2)."""
     return product_2x2(affine, affine.mT)
+
+
+def inverse_covariance(covar: Tensor, floor: float = 1e-10) -> Tensor:
+    """The inverse of covariances (..., 2, 2), whose determinant is never negative but by rounding."""
+    (a, b), (_, c) = (row.unbind(-1) for row in covar.unbind(-2))
+    determinant = (a * c - b**2).clamp(min=floor)
+    adjugate = torch.stack([c, -b, -b, a], dim=-1).unflatten(-1, (2, 2))
+    return adjugate / determinant[..., None, None]
 
 
 def sign_of_first(matrix: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.parts.warps import PlaneTransform, inverse_2x2, product_2x2
+from models.parts.warps import DETERMINANT_FLOOR, PlaneTransform, inverse_2x2, product_2x2
 
 
 class Transformed(NamedTuple):
@@ -49,13 +49,15 @@ class NoEquivariance(nn.Module):
         return {}, None
 
 
-def round_trip(transform: PlaneTransform, points: Tensor, found: Tensor, driving: Tensor) -> Tensor:
+def round_trip(
+    transform: PlaneTransform, points: Tensor, found: Tensor, driving: Tensor, floor: float = DETERMINANT_FLOOR
+) -> Tensor:
     """Matrices `found` (B, K, 2, 2) at `points` of the transformed frame, taken back to the frame's own `driving` ones.
 
     The identity where the detector follows the transform (eq. 13 of the first order motion model).
     """
     there = product_2x2(transform.jacobian(points), found)
-    return product_2x2(inverse_2x2(driving), there)
+    return product_2x2(inverse_2x2(driving, floor), there)
 
 
 def identity_like(matrices: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from models.parts.warps import inverse_2x2, product_2x2
+from models.parts.warps import DETERMINANT_FLOOR, inverse_2x2, product_2x2
 from util.geometry import hull_area
 
 
@@ -25,6 +25,6 @@ def relative_points(source: Tensor, driving: Tensor, initial: Tensor, scale: flo
     return source + scale * (driving - initial)
 
 
-def relative_matrices(source: Tensor, driving: Tensor, initial: Tensor) -> Tensor:
+def relative_matrices(source: Tensor, driving: Tensor, initial: Tensor, floor: float = DETERMINANT_FLOOR) -> Tensor:
     """The source's matrices (..., 2, 2) turned as the driving ones have turned since the first frame."""
-    return product_2x2(product_2x2(driving, inverse_2x2(initial)), source)
+    return product_2x2(product_2x2(driving, inverse_2x2(initial, floor)), source)

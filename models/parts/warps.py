@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+DETERMINANT_FLOOR = 1e-4
+"""Matrices near 1 with a determinant below this are taken for singular."""
+
 
 def coordinate_grid(height: int, width: int, like: Tensor) -> Tensor:
     """The position (x, y) of every pixel: (h, w, 2), with the type and device of `like`."""
@@ -23,7 +26,9 @@ def warp(image: Tensor, grid: Tensor, align_corners: bool = True, padding: str =
     # In half precision a coordinate would be off by an eighth of a pixel: sampling stays in the grid's precision.
     source = image.to(grid.dtype).expand(len(grid), -1, -1, -1)
     sampled = F.grid_sample(source, grid, mode="bilinear", padding_mode=padding, align_corners=align_corners)
-    return sampled.to(image.dtype)
+    # On the CPU sampling forgets channels-last, and every convolution from there on would have to reorder its input.
+    last = image.is_contiguous(memory_format=torch.channels_last)
+    return sampled.to(image.dtype).contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 def warp_each(image: Tensor, grids: Tensor, align_corners: bool = True) -> Tensor:
@@ -48,7 +53,7 @@ def resize_grid(grid: Tensor, size: tuple[int, int], align_corners: bool = False
     return resize(grid.movedim(3, 1), size, align_corners).movedim(1, 3)
 
 
-def inverse_2x2(matrix: Tensor, floor: float = 1e-4) -> Tensor:
+def inverse_2x2(matrix: Tensor, floor: float = DETERMINANT_FLOOR) -> Tensor:
     """The inverse of matrices (..., 2, 2) in closed form; a determinant nearer to 0 than `floor` is moved there.
 
     Without the floor one nearly singular jacobian throws the whole neighbourhood of its point out of the picture.
