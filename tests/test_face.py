@@ -21,7 +21,7 @@ from data.video import open_video
 from engine.checkpoint import load_networks
 from models.face.family import FaceAnimation
 from models.face.losses import AffineResidual, residual_filters
-from models.face.networks import Generator, LocalAttention
+from models.face.networks import Generator, Guides, LocalAttention, with_pixels_of
 from models.face.sampling import attend, extract, gaussian_resample, sample
 from options import parse
 from util.errors import UserError
@@ -330,6 +330,16 @@ def test_half_precision_and_compiled_frames_are_the_same():
     exact = animated(model, structures, 2)
     with torch.autocast("cpu", torch.bfloat16):
         assert (animated(model, structures, 2) - exact).abs().mean() < 0.05
+
+
+def test_pixels_are_copied_along_the_flow_where_the_mask_is_open():
+    reference, painted = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    flow = torch.zeros(1, 2, 16, 16)
+    flow[:, 0] = 1.5  # to the right, in pixels of its own size
+    for mask, expected in ((1.0, reference.roll(-3, 3)), (0.0, painted)):
+        masks = torch.full((1, 1, 16, 16), mask)
+        copied = with_pixels_of(painted, reference, Guides(torch.zeros_like(flow), flow, masks, masks))
+        torch.testing.assert_close(copied[..., :28], expected[..., :28])
 
 
 def test_the_generator_can_be_captured_whole():

@@ -73,6 +73,7 @@ class FaceAnimation(Family):
             flow_width=opt.flow_width,
             flow_max_width=opt.flow_max_width,
             match_colours=opt.match_colours,
+            copy_pixels=opt.copy_pixels,
         )
         self.multiple = 2 ** max(opt.layers, FLOW_DEPTH)
 

@@ -274,6 +274,16 @@ def with_colours_of(picture: Tensor, reference: Tensor) -> Tensor:
     return (picture - painted[1]) * (wanted[0] / (painted[0] + 1e-5)) + wanted[1]
 
 
+def with_pixels_of(picture: Tensor, reference: Tensor, guides: Guides) -> Tensor:
+    """The picture, and in its place the reference's own pixels along the flow as far as the mask lets them through."""
+    scale = picture.shape[-1] / guides.flow_reference.shape[-1]
+    flow, mask = (
+        F.interpolate(maps, picture.shape[-2:], mode="bilinear", align_corners=False)
+        for maps in (guides.flow_reference * scale, guides.mask_reference)
+    )
+    return torch.lerp(picture, sample(reference, flow).to(picture.dtype), mask.to(picture.dtype))
+
+
 class Generator(nn.Module):
     """Paint one frame from its structure map, a reference picture and the previous frame."""
 
@@ -288,9 +298,11 @@ class Generator(nn.Module):
         flow_width: int = 32,
         flow_max_width: int = 256,
         match_colours: bool = False,
+        copy_pixels: bool = False,
     ):
         """`kernel_size` says for each attention layer how large its patches are."""
         super().__init__()
+        self.copy_pixels = copy_pixels
         self.finish = with_colours_of if match_colours else as_painted
         self.attn_layer = sorted(kernel_size, reverse=True)
         sizes = {layer: kernel_size[layer] for layer in self.attn_layer}
@@ -315,8 +327,10 @@ class Generator(nn.Module):
         guides = self.flow_net(
             torch.cat([structure, previous, previous_structure, reference.picture, reference.structure], 1)
         )
-        picture = self.target(structure, previous_source, reference, guides)
-        return Frame(self.finish(picture, reference.picture), guides)
+        picture = self.finish(self.target(structure, previous_source, reference, guides), reference.picture)
+        if self.copy_pixels:
+            picture = with_pixels_of(picture, reference.picture, guides[min(self.attn_layer)])
+        return Frame(picture, guides)
 
 
 class DiscriminatorBlock(nn.Module):

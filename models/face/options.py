@@ -25,6 +25,8 @@ def add_network_options(parser: Any) -> None:
     add("--flow_max_width", type=integer, default=256, help="flow net: largest width")
     parser.add_switch("--match_colours", help="give each frame the reference's mean and deviation of colours, which "
         "the networks can't see; for models trained with it")  # fmt: skip
+    parser.add_switch("--copy_pixels", help="let the finest mask take the reference's own pixels along the flow; for "
+        "models trained with it")  # fmt: skip
 
 
 def add_training_options(parser: Any) -> None:
