@@ -31,6 +31,7 @@ from engine.animator import Animator, to_bytes
 from engine.checkpoint import load_networks
 from engine.console import configure_logging
 from engine.distributed import Processes, choose_devices, finish, is_launched, launch, machine, start
+from engine.memory import keep_freed_memory
 from engine.networks import compile_networks, place
 from engine.timing import Stopwatch
 from models import find_family, owner_of_weights
@@ -64,6 +65,8 @@ def main() -> int:
 
 def test(opt: Options, processes: Processes) -> int:
     """Make all videos that the options ask for; the exit status."""
+    if processes.device.type == "cpu":
+        keep_freed_memory()
     wanted = requests(opt, find_dataset(opt.dataset_mode).needs_source)
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
     family = find_family(opt.model)(opt).eval()

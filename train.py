@@ -21,6 +21,7 @@ from engine.clock import Clock
 from engine.console import configure_logging
 from engine.distributed import Processes, choose_devices, finish, is_launched, launch, machine, start
 from engine.finite import NotFinite
+from engine.memory import keep_freed_memory
 from engine.monitor import Monitor
 from engine.networks import compile_networks, place
 from engine.signals import StopRequest
@@ -63,6 +64,8 @@ def train(opt: Options, processes: Processes, family: Any = None) -> int:
     _refuse_to_start_over(folder, opt)
     seed_everything(opt.seed)
     dataset = find_dataset(opt.dataset_mode)(opt, training=True)
+    if processes.device.type == "cpu":
+        keep_freed_memory()
     family = _begun(family or build_family(opt), opt, dataset.whole())
     place(family, processes, opt.channels_last)
     trainer = Trainer(

@@ -15,8 +15,9 @@ from engine.checkpoint import Checkpoints, load_networks
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.trainer import Trainer
-from models import family_names, find_family
+from models import family_names, find_family, owner_of_weights
 from options import parse
+from util.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
@@ -122,3 +123,26 @@ def test_lower_precision_stays_close(trained, clip):
     family = trained[1].family
     gap = (frames(family, clip, 4) - frames(family, clip, 4, precision="bf16")).abs()
     assert gap.mean() < 0.02
+
+
+SINGLE_FILE = [name for name in FAMILIES if "{entry}" not in find_family(name).layout.pattern]
+"""Families that keep all networks in one file."""
+
+
+@pytest.fixture(scope="module")
+def files(sample, tmp_path_factory):
+    """A file of weights of each of these families."""
+    made = {}
+    for name in SINGLE_FILE:
+        family = find_family(name)(options(name, sample, training=False))
+        content = {family.layout.entries[key]: network.state_dict() for key, network in family.networks().items()}
+        made[name] = tmp_path_factory.mktemp(name) / "weights.pth"
+        torch.save(content, made[name])
+    return made
+
+
+@pytest.mark.parametrize(("one", "other"), itertools.permutations(SINGLE_FILE, 2))
+def test_a_checkpoint_of_another_family_is_refused_by_its_name(one, other, files, sample):
+    family = find_family(one)(options(one, sample, training=False))
+    with pytest.raises(UserError, match=f"checkpoint of the family {other}: --model {other} reads it"):
+        load_networks(family, files[other], owner=owner_of_weights)

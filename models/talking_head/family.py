@@ -42,6 +42,10 @@ class TalkingHead(Family):
         parser.add_alias("--max_epoch", "--epochs")
         parser.set_defaults(dataset_mode="talking_head", batch_size=3, epochs=50, save_every=5000)
 
+    @staticmethod
+    def recognises_weights(content: Any) -> bool:
+        return isinstance(content, Mapping) and "embedder" in content
+
     def __init__(self, opt: Any):
         super().__init__(opt)
         self.embedder = build_embedder(opt)

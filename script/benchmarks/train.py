@@ -1,12 +1,14 @@
 """How fast a family's training step is, and how much memory it takes, against a step that repeats what need not be.
 
-What the plain step repeats is told by the family's module in script/benchmarks/training/. Steps of both ways are timed
-in turns. Both must report the same losses to 1e-5. Memory is the largest that a step needed beyond what was there
-before it, each way in a process of its own: the process's on the CPU, the allocator's on a GPU.
+What the plain step repeats is told by the family's module in script/benchmarks/training/. Each way has a process of its
+own, in which ours keeps freed memory as train.py does; their steps take turns. Both must report the same losses to
+1e-5. Memory is the largest that a step needed beyond what was there before it: the process's on the CPU, the
+allocator's on a GPU.
 """
 
 import argparse
 import importlib
+import json
 import os
 import statistics
 import subprocess
@@ -24,12 +26,14 @@ LOSS_TOLERANCE = 1e-5
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `benchmark.py train`."""
     parser.add_argument("--model", choices=MODELS, default=MODELS[0], help="family (default: %(default)s)")
+    parser.add_argument("--config", default="", help="configuration; default: the family's own")
     parser.add_argument("--gpu_id", type=int, default=-1, help="GPU; -1: the CPU (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads on the CPU (default: %(default)s)")
     parser.add_argument("--size", type=int, default=128, help="side of the pictures (default: %(default)s)")
     parser.add_argument("--batch_size", type=int, default=1, help="samples per step (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=5, help="steps of each way (default: %(default)s)")
     parser.add_argument("--memory_of", choices=(PLAIN, OURS), help="print the bytes that a step of one way takes")
+    parser.add_argument("--steps_of", choices=(PLAIN, OURS), help="do a step of one way for every line of the input")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,8 +45,11 @@ def run(args: argparse.Namespace) -> int:
     if args.memory_of:
         print(memory_of(plugin, args, args.memory_of))
         return 0
-    losses, seconds = measure(plugin, args)
-    memory = {way: in_a_process(args, way) for way in (PLAIN, OURS)}
+    if args.steps_of:
+        answer_with_steps(plugin, args, args.steps_of)
+        return 0
+    losses, seconds = measure(args)
+    memory = {way: memory_in_a_process(args, way) for way in (PLAIN, OURS)}
     for way in (PLAIN, OURS):
         print(f"  {way:10s} {seconds[way]:8.3f} s a step, {memory[way] / 2**20:8.0f} MiB")
     kept = []
@@ -64,13 +71,20 @@ def bars(plugin: Any, seconds: dict, memory: dict, losses: dict[str, dict]) -> l
     ]
 
 
-def in_a_process(args: argparse.Namespace, way: str) -> int:
+def command(args: argparse.Namespace, purpose: str) -> list[str]:
+    """This benchmark again, for one way and one purpose."""
+    names = ("model", "config", "gpu_id", "threads", "size", "batch_size")
+    words = [f"--{name}={getattr(args, name)}" for name in names]
+    return [sys.executable, str(Path(__file__).parents[1] / "benchmark.py"), "train", *words, purpose]
+
+
+def memory_in_a_process(args: argparse.Namespace, way: str) -> int:
     """The bytes that a step of one way takes, in a process whose memory is nobody else's."""
-    words = [f"--{name}={getattr(args, name)}" for name in ("model", "gpu_id", "threads", "size", "batch_size")]
     # Freed memory goes back at once, so that the process's size is what is used.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    command = [sys.executable, str(Path(__file__).parents[1] / "benchmark.py"), "train", *words, f"--memory_of={way}"]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        command(args, f"--memory_of={way}"), env=environment, check=True, capture_output=True, text=True
+    )
     return int(done.stdout.splitlines()[-1])
 
 
@@ -85,23 +99,46 @@ def trainer_of(plugin: Any, args: argparse.Namespace, way: str) -> tuple[Any, di
     device = torch.device("cuda", args.gpu_id) if args.gpu_id >= 0 else torch.device("cpu")
     torch.manual_seed(0)
     family = plugin.family(args, repeating=way == PLAIN).to(device).train()
-    return Trainer(family, Processes(device), Clock(args.batch_size)), plugin.batch(args)
+    if way == OURS:
+        family.to(memory_format=torch.channels_last)
+    build = getattr(plugin, "PlainTrainer", Trainer) if way == PLAIN else Trainer
+    trainer = build(family, Processes(device), Clock(args.batch_size), channels_last=way == OURS)
+    return trainer, plugin.batch(args)
 
 
-def measure(plugin: Any, args: argparse.Namespace) -> tuple[dict[str, dict], dict[str, float]]:
+def measure(args: argparse.Namespace) -> tuple[dict[str, dict], dict[str, float]]:
     """The losses of each way's first step, and the median seconds of the next ones."""
+    processes = {
+        way: subprocess.Popen(
+            command(args, f"--steps_of={way}"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        for way in (PLAIN, OURS)
+    }
+    answers: dict[str, list[dict]] = {way: [] for way in processes}
+    for _ in range(args.steps + 1):
+        for way, process in processes.items():
+            process.stdin.write("step\n")
+            answers[way].append(json.loads(process.stdout.readline()))
+    for process in processes.values():
+        process.stdin.close()
+        process.wait()
+    seconds = {way: statistics.median(step["seconds"] for step in steps[1:]) for way, steps in answers.items()}
+    return {way: steps[0]["losses"] for way, steps in answers.items()}, seconds
+
+
+def answer_with_steps(plugin: Any, args: argparse.Namespace, way: str) -> None:
+    """Do a step for every line of the input, and say its losses and how long it took."""
+    from engine.memory import keep_freed_memory
+
+    if way == OURS and args.gpu_id < 0:
+        keep_freed_memory()
     # One thread's time is the processor's own, whatever else keeps the machine busy.
     clock = time.process_time if args.gpu_id < 0 and args.threads == 1 else time.perf_counter
-    trainers = {way: trainer_of(plugin, args, way) for way in (PLAIN, OURS)}
-    losses, seconds = {}, {way: [] for way in trainers}
-    for number in range(args.steps + 1):
-        for way, (trainer, batch) in trainers.items():
-            start = clock()
-            values = {name: value.item() for name, value in trainer.step([batch])[0].items()}
-            seconds[way].append(clock() - start)
-            if number == 0:
-                losses[way] = values
-    return losses, {way: statistics.median(taken[1:]) for way, taken in seconds.items()}
+    trainer, batch = trainer_of(plugin, args, way)
+    for _ in sys.stdin:
+        start = clock()
+        losses = {name: value.item() for name, value in trainer.step([batch])[0].items()}
+        print(json.dumps({"losses": losses, "seconds": clock() - start}), flush=True)
 
 
 def memory_of(plugin: Any, args: argparse.Namespace, way: str) -> int:
