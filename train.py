@@ -25,7 +25,7 @@ from engine.memory import keep_freed_memory
 from engine.monitor import Monitor
 from engine.networks import compile_networks, place
 from engine.signals import StopRequest
-from engine.sinks import LogFile, PictureFolder, Sink, TensorBoard, Visdom
+from engine.sinks import LogFile, PictureFolder, Sink, TensorBoard, TextLog, Visdom
 from engine.trainer import Trainer, move, seed_everything
 from models import find_family, owner_of_weights
 from options import Options, options_as_yaml, parse, run_folder
@@ -83,7 +83,7 @@ def train(opt: Options, processes: Processes, family: Any = None) -> int:
         compile_networks(family.networks(), family.not_compiled)
     steps = _number_of_steps(opt, len(dataset), family)
     monitor = Monitor(
-        _sinks(opt, folder, trainer.clock.step) if processes.is_main else [], steps=steps, clock=trainer.clock,
+        _sinks(opt, folder, trainer) if processes.is_main else [], steps=steps, clock=trainer.clock,
         print_every=opt.print_every, pictures_every=opt.pictures_every, device=processes.device,
         is_main=processes.is_main,
     )  # fmt: skip
@@ -217,8 +217,11 @@ def _number_of_steps(opt: Options, samples: int, family: Any) -> int:
     return min(limit for limit in limits if limit)
 
 
-def _sinks(opt: Options, folder: Path, step: int) -> list[Sink]:
+def _sinks(opt: Options, folder: Path, trainer: Trainer) -> list[Sink]:
+    family, step = trainer.family, trainer.clock.step
     sinks: list[Sink] = [LogFile(folder / "log.jsonl", step), PictureFolder(folder / "pictures")]
+    if family.log_lines:
+        sinks.append(TextLog(folder / "log.txt", family.log_lines == "epoch", family.log_line, trainer.clock))
     if opt.tensorboard:
         sinks.append(TensorBoard(folder / "tensorboard", step))
     if opt.visdom:

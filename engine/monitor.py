@@ -59,6 +59,7 @@ class Monitor:
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach()
             self._counts[name] = self._counts.get(name, 0) + 1
+        self._tell("step", clock, losses)
         self._bar.update()
         if clock.step % self.print_every == 0:
             self.report(clock)

@@ -4,21 +4,28 @@ import json
 import logging
 import queue
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlparse
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from engine import visdom_server
-from util.files import replacing
+from engine.clock import Clock
+from util.files import replacing, write_text
 
 log = logging.getLogger(__name__)
 
 
-class Sink(Protocol):
-    """One place to which the monitor reports."""
+class Sink:
+    """One place to which the monitor reports; what it does not want to know it leaves out."""
+
+    def step(self, clock: Clock, losses: Mapping[str, Tensor]) -> None:
+        """A step has been done; the losses are on the device, and reading them would wait for it."""
 
     def report(self, entry: dict[str, Any]) -> None:
         """Averages of the losses at a step, with the clock and the speed."""
@@ -30,7 +37,7 @@ class Sink(Protocol):
         """Training has ended."""
 
 
-class LogFile:
+class LogFile(Sink):
     """log.jsonl: one line of JSON per report. What a resumed run does again replaces what was logged of it."""
 
     def __init__(self, path: Path, step: int):
@@ -45,11 +52,46 @@ class LogFile:
         with self.path.open("a") as file:
             file.write(json.dumps(flat) + "\n")
 
-    def show(self, step: int, picture: np.ndarray) -> None:
-        pass
+
+class TextLog(Sink):
+    """log.txt as a family's original writes it: a line for every epoch or every step.
+
+    `line` makes it of the epoch, the step in it, the step of the run (all from 0) and the average losses. What a
+    resumed run does again replaces what was written of it.
+    """
+
+    def __init__(self, path: Path, per_epoch: bool, line: Callable[..., str], clock: Clock):
+        self.path, self.per_epoch, self.line = path, per_epoch, line
+        self._samples = clock.samples
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+        self._waiting: list[tuple[tuple[int, int, int], list[str], Tensor]] = []
+        """Lines to write when the device is waited for anyway: at the next report, and so before every checkpoint."""
+        if path.is_file():
+            kept = path.read_text().splitlines()[: clock.epoch if per_epoch else clock.step]
+            write_text(path, "".join(f"{line}\n" for line in kept))
+
+    def step(self, clock: Clock, losses: Mapping[str, Tensor]) -> None:
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach()
+        self._count += 1
+        before, self._samples = self._samples, clock.samples
+        epoch = before // clock.epoch_size
+        if self._sums and (clock.epoch > epoch or not self.per_epoch):
+            step_in_epoch = before % clock.epoch_size // (clock.samples - before)
+            averages = torch.stack(list(self._sums.values())) / self._count
+            self._waiting.append(((epoch, step_in_epoch, clock.step - 1), list(self._sums), averages))
+            self._sums, self._count = {}, 0
+
+    def report(self, entry: dict[str, Any]) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            with self.path.open("a") as file:
+                for place, names, averages in waiting:
+                    file.write(self.line(*place, dict(zip(names, averages.tolist(), strict=True))) + "\n")
 
     def close(self) -> None:
-        pass
+        self.report({})
 
 
 def _step_of(line: str) -> float:
@@ -59,25 +101,19 @@ def _step_of(line: str) -> float:
         return float("inf")
 
 
-class PictureFolder:
+class PictureFolder(Sink):
     """result/NAME/pictures/: one PNG per shown step."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-
-    def report(self, entry: dict[str, Any]) -> None:
-        pass
 
     def show(self, step: int, picture: np.ndarray) -> None:
         with replacing(self.folder / f"{step:08d}.png") as temporary:
             if not cv2.imwrite(str(temporary), picture[..., ::-1]):
                 raise OSError(f"{temporary} could not be written")
 
-    def close(self) -> None:
-        pass
 
-
-class TensorBoard:
+class TensorBoard(Sink):
     """Event files in the run's folder, for `tensorboard --logdir result`."""
 
     def __init__(self, folder: Path, step: int):
@@ -97,7 +133,7 @@ class TensorBoard:
         self.writer.close()
 
 
-class Visdom:
+class Visdom(Sink):
     """Loss curves, the pictures of the last shown step and the options as text, in an environment named as the run.
 
     A thread of its own talks to the server, so that one that hangs never holds up training. When the server is gone

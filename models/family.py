@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from util.epoch_log import epoch_line
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -62,6 +64,8 @@ class Family(nn.Module):
     """The run that commands mean which name none; default: the family's name."""
     results_beside_weights: bool = False
     """Whether test.py writes into the folder of the weights where no other is named, as the original does."""
+    log_lines: str = ""
+    """What has a line in log.txt, for tools that read the original's: "epoch", "step"; "": there is no such file."""
     planned_epochs: int | None = None
     """How long training is, by the family's schedule, where neither --epochs nor --steps says it."""
     planned_steps: int | None = None
@@ -110,6 +114,10 @@ class Family(nn.Module):
     def rate(self, name: str, clock: Any) -> float:
         """Factor on the starting learning rate of optimizer `name`: a pure function of the clock (util.schedules)."""
         return 1.0
+
+    def log_line(self, epoch: int, step_in_epoch: int, step: int, numbers: Mapping[str, float]) -> str:
+        """The line of log.txt, as the original writes it, of average losses; all counts are from 0."""
+        return epoch_line(epoch, numbers)
 
     def row_tables(self) -> dict[str, RowTable]:
         """Tables with one row per training item that are too large for the device, by name."""

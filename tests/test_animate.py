@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -19,8 +20,9 @@ def folder(sample, tmp_path_factory):
     """A working folder with a model of two steps: result/tiny."""
     folder = tmp_path_factory.mktemp("work")
     run(
-        folder, TINY, f"--dataroot={sample}", "--steps=2", "--batch_size=2", "--name=tiny", "--gpu_id=-1", "--visdom=no"
-    )
+        folder, TINY, f"--dataroot={sample}", "--steps=2", "--batch_size=2", "--num_repeats=1", "--name=tiny",
+        "--gpu_id=-1", "--visdom=no",
+    )  # fmt: skip
     return folder
 
 
@@ -41,6 +43,12 @@ def portrait(sample, folder):
     picture[40 : 40 + face.shape[0], 100 : 100 + face.shape[1]] = face
     write_image(folder / "portrait.png", picture)
     return folder / "portrait.png"
+
+
+def test_training_has_left_the_original_s_line_of_an_epoch(folder):
+    number = r"-?\d+\.\d{5}"
+    terms = "; ".join(f"{name} - {number}" for name in ("pixels", "equivariance_value", "equivariance_jacobian"))
+    assert re.fullmatch(rf"00000000\) {terms}\n", (folder / "result" / "tiny" / "log.txt").read_text())
 
 
 def test_one_pair_with_sound(folder, sample, portrait):

@@ -12,7 +12,7 @@ import torch
 from engine import visdom_server
 from engine.clock import Clock
 from engine.monitor import Monitor
-from engine.sinks import LogFile, PictureFolder, TensorBoard, Visdom
+from engine.sinks import LogFile, PictureFolder, Sink, TensorBoard, TextLog, Visdom
 from util.grid import labelled_grid
 
 
@@ -48,6 +48,39 @@ def test_a_resumed_run_replaces_what_it_does_again(tmp_path):
     assert path.read_text() == '{"step": 2}\n{"step": 4}\n'
 
 
+def line(epoch, step_in_epoch, step, numbers):
+    return f"{epoch} {step_in_epoch} {step} {numbers['l1']:g} {numbers['gan']:g}"
+
+
+def test_a_line_of_text_per_epoch(tmp_path):
+    clock = Clock(12)
+    run(monitor_with([TextLog(tmp_path / "log.txt", True, line, clock)], clock=clock, print_every=4), clock, 8)
+    assert (tmp_path / "log.txt").read_text() == "0 2 2 2 2\n1 2 5 5 2\n", "the third epoch is not over"
+
+
+def test_a_line_of_text_per_step_waits_for_the_next_report(tmp_path):
+    clock = Clock(10)
+    monitor = monitor_with([TextLog(tmp_path / "log.txt", False, line, clock)], clock=clock, print_every=3)
+    run(monitor, clock, 2)
+    assert not (tmp_path / "log.txt").exists(), "no step waits for the device"
+    run(monitor, clock, 2)
+    assert (tmp_path / "log.txt").read_text().splitlines() == ["0 0 0 1 2", "0 1 1 2 2", "0 2 2 3 2"]
+    monitor.close()
+    assert (tmp_path / "log.txt").read_text().splitlines()[-1] == "1 0 3 4 2"
+
+
+@pytest.mark.parametrize(("per_epoch", "kept"), [(True, ["0", "1"]), (False, ["0", "1", "2", "3", "4"])])
+def test_a_resumed_run_replaces_the_lines_of_what_it_does_again(tmp_path, per_epoch, kept):
+    path = tmp_path / "log.txt"
+    path.write_text("".join(f"{number}\n" for number in range(9)))
+    clock = Clock(8, step=5, samples=20)
+    text_log = TextLog(path, per_epoch, line, clock)
+    assert path.read_text().splitlines() == kept
+    run(monitor_with([text_log], clock=clock), clock, 1)
+    text_log.close()
+    assert path.read_text().splitlines() == [*kept, "2 1 5 6 2"]
+
+
 def test_waiting_for_data_is_measured(tmp_path):
     clock = Clock(8)
     monitor = monitor_with([LogFile(tmp_path / "log.jsonl", 0)], clock=clock, print_every=1)
@@ -64,7 +97,7 @@ def test_waiting_for_data_is_measured(tmp_path):
 
 
 def test_a_broken_sink_is_dropped_with_one_warning(tmp_path, caplog):
-    class Broken:
+    class Broken(Sink):
         def report(self, entry):
             raise OSError("disk full")
 

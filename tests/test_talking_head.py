@@ -408,6 +408,9 @@ def test_from_videos_to_a_talking_person(sample, tmp_path):
         "--batch_size=2", "--name=meta", *common)  # fmt: skip
     columns = json.loads((meta / "log.jsonl").read_text().splitlines()[-1])
     assert {"l_cnt", "l_adv", "l_fm", "l_mch", "l_eg", "l_d", "l_d2", "score", "score_hat"} <= set(columns)
+    lines = [line.split(", ") for line in (meta / "log.txt").read_text().splitlines()]
+    assert [line[2] for line in lines] == ["0", "1", "2"] and all(len(line) == 14 for line in lines)
+    assert lines[0][:5] == ["0", "0", "0", "nan", "nan"], "--content pixels has no distances by VGG"
     run("script/export_talking_head.py", "--run", meta, "--output", tmp_path / "save_2.pkl")
     exported = torch.load(tmp_path / "save_2.pkl", weights_only=True)
     assert exported[2] == 2 and exported[5]["embedding.weight"].shape == (4, 64)

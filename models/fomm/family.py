@@ -48,6 +48,8 @@ class FirstOrderMotion(Family):
     detector = KeyPointDetector
     """The network that finds key points; a relative has its own."""
 
+    log_lines = "epoch"
+
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)

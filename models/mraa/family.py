@@ -52,6 +52,7 @@ class ArticulatedAnimation(Family):
     """
 
     layout = replace(FIRST_STAGE, others=(SECOND_STAGE,))
+    log_lines = "epoch"
     optional = ("bg_predictor",)
 
     @staticmethod

@@ -1,6 +1,7 @@
 """Few-shot adversarial learning of talking heads: a person's face from a few pictures, moved by landmarks."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,12 @@ from models.talking_head.losses import Content, Objective, Pixels, joint_updates
 from models.talking_head.networks import BatchRows, Discriminator, Embedder, Generator, pair
 from models.talking_head.options import TAPS, add_network_options, add_training_options
 from models.talking_head.released import released_entries
+from util.step_log import step_line
 from util.values import number
+
+LOG_COLUMNS = (
+    "l_vgg19", "l_vggface", "l_cnt", "l_adv", "l_fm", "l_mch", "l_eg", "l_d", "l_d2", "score", "score_hat"
+)  # fmt: skip
 
 
 class TalkingHead(Family):
@@ -28,6 +34,8 @@ class TalkingHead(Family):
         pattern="{which}-talking-head.pth",
         entries={"embedder": "embedder", "generator": "generator", "discriminator": "discriminator"},
     )
+
+    log_lines = "step"
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
@@ -70,6 +78,9 @@ class TalkingHead(Family):
             "animator": self.adam(animator, self.rates["animator"]),
             "discriminator": self.adam(self.discriminator.parameters(), self.rates["discriminator"]),
         }
+
+    def log_line(self, epoch: int, step_in_epoch: int, step: int, numbers: Mapping[str, float]) -> str:
+        return step_line(epoch, step_in_epoch, step, [numbers.get(name, math.nan) for name in LOG_COLUMNS])
 
     def row_tables(self) -> dict[str, RowTable]:
         return {"videos": RowTable("discriminator.embedding.weight", "discriminator", "video", high=self.row_start)}

@@ -54,6 +54,8 @@ class ThinPlateSplineMotion(Family):
     )
     optional = ("bg_predictor",)
 
+    log_lines = "epoch"
+
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
