@@ -18,8 +18,13 @@ PEAK_TFLOPS = {"H200": {"fp32": 67, "tf32": 494, "bf16": 989}, "H100": {"fp32": 
 """Dense arithmetic peaks by a part of the device's name, from the vendor's data sheets."""
 
 LEAST_RATIO, MOST_DIFFERENCE = 3, 1e-4
-CONFIGS = {"fomm": "configs/fomm/vox-256.yaml", "mraa": "configs/mraa/vox256.yaml", "tps": "configs/tps/vox-256.yaml"}
-"""The families that animate by pictures alone, each with its configuration of faces."""
+CONFIGS = {
+    "fomm": "configs/fomm/vox-256.yaml",
+    "fomm_prior": "configs/fomm_prior/mixed.yaml",
+    "mraa": "configs/mraa/vox256.yaml",
+    "tps": "configs/tps/vox-256.yaml",
+}
+"""The families of the first order kind, each with its configuration of faces."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +100,7 @@ def _gpu_table(args: argparse.Namespace, device: Any) -> int:
         if mode == "compiled":
             compile_networks(family.networks())
         for precision, batch in itertools.product(("fp32", "tf32", "bf16"), (1, 2, 4, 8, 16, 32, 64)):
-            item = {"image": driving[:1].repeat(batch, 1, 1, 1).contiguous(memory_format=torch.channels_last)}
+            item = _item(driving[:1].repeat(batch, 1, 1, 1).contiguous(memory_format=torch.channels_last))
             rate, memory, flops = _gpu_measure(family, source, item, precision)
             share = f"{100 * rate * flops / batch / (peaks[precision] * 1e12):.0f} %" if peaks else "?"
             print(f"| {mode} | {precision} | {batch} | {rate:.0f} | {memory:.1f} | {share} |", flush=True)
@@ -112,7 +117,7 @@ def _gpu_measure(family: Any, source: Any, item: dict[str, Any], precision: str)
     device, batch = source.device, len(item["image"])
     torch.cuda.reset_peak_memory_stats(device)
     with torch.inference_mode(), Precision(precision, device).autocast():
-        _, state = family.animate(family.encode_source({"image": source}), item)
+        _, state = family.animate(family.encode_source(_item(source)), item)
         seconds = _gpu_seconds(lambda: family.animate(state, item))
         memory = torch.cuda.max_memory_allocated(device) / 2**30
         with FlopCounterMode(display=False) as counter, torch.compiler.set_stance("force_eager"):
@@ -162,23 +167,31 @@ def _pictures(args: argparse.Namespace) -> tuple[Any, Any]:
     return pictures[:1], pictures[1:]
 
 
+def _item(pictures: Any) -> dict[str, Any]:
+    """What the families read of pictures: `keypoint` is for the one whose points are given."""
+    from data.prior_points import default_points
+
+    points = pictures.new_tensor(default_points(tuple(pictures.shape[-2:])))
+    return {"image": pictures, "keypoint": points.repeat(len(pictures), 1, 1)}
+
+
 def _plain_loop(family: Any, source: Any, driving: Any) -> Any:
     import torch
 
     with torch.no_grad():
-        frames = [
-            family.animate(family.encode_source({"image": source}), {"image": frame[None]})[0] for frame in driving
-        ]
+        frames = [family.animate(family.encode_source(_item(source)), _item(frame))[0] for frame in driving.split(1)]
     return torch.cat(frames)
 
 
 def _animated(animator: Any, source: Any, driving: Any) -> Any:
     import torch
 
-    def items() -> Iterator[dict[str, Any]]:
-        return ({"image": frame} for frame in driving)
+    def items(pictures: Any) -> Iterator[dict[str, Any]]:
+        whole = _item(pictures)
+        return ({name: values[index] for name, values in whole.items()} for index in range(len(pictures)))
 
-    return torch.cat([frames for _, frames in animator.batches({"image": source[0]}, items())])
+    (first,) = items(source)
+    return torch.cat([frames for _, frames in animator.batches(first, items(driving))])
 
 
 def _timed(ways: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[str, float], dict[str, Any]]:
