@@ -98,10 +98,33 @@ def _option_files(first: dict[str, Any], training: bool) -> list[tuple[Path, dic
         saved = _saved_options(said, first)
         if saved:
             content = {key: value for key, value in read_yaml(saved).items() if key not in NOT_INHERITED}
-            files.append((saved, content))
+            files.append((saved, _for_family(said.get("model"), content, saved)))
     if said.get("config"):
         files.append((Path(said["config"]), read_yaml(said["config"])))
     return files
+
+
+def _for_family(name: str | None, content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The options of a run for the family that is asked for: the run's own, or a relative of it.
+
+    What only the run's family knows says nothing to a relative.
+    """
+    own = content.get("model", name)
+    if name in (None, own):
+        return content
+    one, other = find_family(name), find_family(own)
+    if not (issubclass(one, other) or issubclass(other, one)):
+        raise UserError(f"{path.parent}: this is a run of the family {own}: leave --model out, or give --model {own}")
+    foreign = _declared(own) - _declared(name)
+    return {key: value for key, value in content.items() if key not in foreign}
+
+
+def _declared(name: str) -> set[str]:
+    """The options that a family declares for any command."""
+    parsers = OptionParser("", ""), OptionParser("", "")
+    for parser, training in zip(parsers, (True, False), strict=True):
+        find_family(name).add_options(parser.group(""), training)
+    return {action for parser in parsers for action in parser.actions}
 
 
 def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> list[tuple[Path, dict]]:

@@ -141,7 +141,7 @@ def files(sample, tmp_path_factory):
     return made
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.permutations(SINGLE_FILE, 2))
+@pytest.mark.parametrize(("one", "other"), list(itertools.permutations(SINGLE_FILE, 2)))
 def test_a_checkpoint_of_another_family_is_refused_by_its_name(one, other, files, sample):
     family = find_family(one)(options(one, sample, training=False))
     with pytest.raises(UserError, match=f"checkpoint of the family {other}: --model {other} reads it"):

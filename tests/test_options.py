@@ -244,3 +244,29 @@ def test_a_word_on_the_command_line_goes_before_what_files_say(tmp_path, monkeyp
 def test_a_mode_of_another_family_is_refused_with_those_there_are():
     with pytest.raises(UserError, match="--mode avd: .*one of animate, reconstruction, standard, relative"):
         parse(["--model=fomm", "--mode=avd"], False)
+
+
+def saved_run(folder, model):
+    """A folder with the options of a run, as train.py leaves them."""
+    opt = parse([f"--model={model}", "--dataset_mode=frames"], True)
+    folder.mkdir()
+    (folder / "options.yaml").write_text(options_as_yaml(opt))
+    return folder
+
+
+def test_the_options_of_a_run_of_frames_are_read_again(tmp_path):
+    folder = saved_run(tmp_path / "run", "fomm")
+    again = parse(["--name=run", f"--checkpoints_dir={tmp_path}", "--continue_train"], True)
+    assert folder.is_dir() and again.model == "fomm" and again.resize_ratio == []
+
+
+def test_a_run_of_another_family_is_refused_by_its_name(tmp_path):
+    folder = saved_run(tmp_path / "run", "mraa")
+    with pytest.raises(UserError, match="a run of the family mraa: leave --model out, or give --model mraa"):
+        parse(["--model=fomm", f"--checkpoint={folder}"], False)
+
+
+def test_a_run_of_a_relative_lends_the_options_that_both_have(tmp_path):
+    folder = saved_run(tmp_path / "run", "mraa_avd")
+    opt = parse(["--model=mraa", f"--checkpoint={folder}", "--mode=avd"], False)
+    assert (opt.model, opt.way) == ("mraa", "avd") and not hasattr(opt, "random_scale")

@@ -69,14 +69,14 @@ def one_of(*choices: str) -> Converter:
 
 
 def list_of(item: Converter, length: int | None = None) -> Converter:
-    """ "2,3" or [2, 3]; a single value is a list of one; an empty text is an empty list."""
+    """ "2,3" or [2, 3]; a single value is a list of one; an empty text is an empty list, whatever the length."""
 
     def convert(value: Any) -> list:
         if isinstance(value, str):
             value = value.strip("[]() ")
             value = [part.strip() for part in value.split(",")] if value else []
         values = [item(part) for part in (value if isinstance(value, (list, tuple)) else [value])]
-        if length is not None and len(values) != length:
+        if values and length is not None and len(values) != length:
             raise ArgumentTypeError(f"{value!r} does not have {length} values")
         return values
 
