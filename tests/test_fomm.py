@@ -185,6 +185,17 @@ def test_losses_fall_on_one_batch():
     assert last["pixels"] < 0.9 * first["pixels"]
 
 
+def test_an_untrained_generator_can_start_with_the_source():
+    source, distances = batch(4)["source"], {}
+    for start in ("yes", "no"):
+        model = family(f"--start_with_source={start}", "--num_down_blocks=0", "--generator_block_expansion=24")
+        still = model.kp_detector(source)
+        distances[start] = (model.generator(source, still, still)[0] - source).abs().mean().item()
+    assert distances["yes"] < distances["no"] / 2, distances
+    with pytest.raises(UserError, match="--num_down_blocks 0"):
+        family("--start_with_source", "--num_down_blocks=1")
+
+
 def test_a_frozen_detector_moves_only_its_running_statistics():
     model = family("--lr_kp_detector=0")
     before = {name: value.clone() for name, value in model.kp_detector.state_dict().items()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,16 +17,27 @@ from models.fomm.options import (
     add_network_options,
     add_training_options,
 )
-from models.fomm.pictures import Step, training_pictures
+from models.fomm.pictures import Step, animation_pictures, training_pictures
+from models.fomm.start import start_with_source
 from models.parts.blocks import fold_norms
 from models.parts.equivariance import NoEquivariance
 from models.parts.keypoints import KeyPoints
+from models.parts.motion import Motion
 from models.parts.movement import movement_scale, unit_scale
 from models.parts.options import add_picture_options, build_perceptual
 from models.parts.pictures import Pictures, Style, first_samples
 from models.parts.sizes import check_size, input_channels, multiple_of
 from util.errors import UserError
 from util.schedules import milestones
+
+
+class Driven(NamedTuple):
+    """Frames that driving frames made of a source, and how."""
+
+    prediction: Tensor
+    kp_driving: KeyPoints
+    kp_moved: KeyPoints
+    motion: Motion | None
 
 
 class FirstOrderMotion(Family):
@@ -48,14 +59,15 @@ class FirstOrderMotion(Family):
     detector = KeyPointDetector
     """The network that finds key points; a relative has its own."""
 
+    explained_modes = ("animate", "reconstruction")
     log_lines = "epoch"
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
         add_animation_options(parser)
+        add_picture_options(parser)
         if training:
-            add_picture_options(parser)
             add_discriminator_options(parser)
             add_training_options(parser)
         parser.accept_unused("reconstruction_params.*", "animate_params.format")
@@ -100,6 +112,8 @@ class FirstOrderMotion(Family):
         )
         self.normalise = partial(normalise, movement=opt.relative, jacobian=opt.relative_jacobian)
         self.movement_scale = movement_scale if opt.relative and opt.adapt_scale else unit_scale
+        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
+        self.points_move = getattr(opt, "mode", "") == "animate"
 
     def prepare_training(self, opt: Any) -> None:
         self.discriminator = Discriminator(
@@ -112,11 +126,12 @@ class FirstOrderMotion(Family):
             num_kp=opt.num_kp if opt.use_kp else 0,
             kp_variance=opt.discriminator_kp_variance,
         )
+        if opt.start_with_source:
+            start_with_source(self.generator)
         self.adversarial = _adversarial(opt)
         self.perceptual = build_perceptual(opt)
         self.equivariance = _equivariance(opt)
         self.rates = {name: getattr(opt, f"lr_{name}") for name in ("generator", "kp_detector", "discriminator")}
-        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
         self.epoch_milestones = opt.epoch_milestones
         # With rate 0 the detector stays as it is; only its running statistics move.
         self.animators = ("generator", "kp_detector") if opt.lr_kp_detector else ("generator",)
@@ -165,15 +180,32 @@ class FirstOrderMotion(Family):
         return {"kp_source": self.detection(source)(image), "encoded": self.generator.encode(image)}
 
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        driven, state = self.drive(state, driving)
+        return driven.prediction, state
+
+    def explain(
+        self, source: dict[str, Any], state: dict[str, Any], driving: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any], dict[str, Tensor]]:
+        driven, state = self.drive(state, driving)
+        moved = driven.kp_moved if self.points_move else None
+        step = Step(
+            source["image"].expand_as(driven.prediction), driving["image"], driven.prediction,
+            state["kp_source"], driven.kp_driving, None, driven.motion,
+        )  # fmt: skip
+        return driven.prediction, state, animation_pictures(self.generator, step, self.style, moved)
+
+    def drive(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Driven, dict[str, Any]]:
+        """The frames and how they came about, and the next state."""
         kp_source, kp_driving = state["kp_source"], self.detection(driving)(driving["image"])
         if "kp_initial" not in state:
             kp_initial = kp_driving.samples(slice(0, 1))
             scale = self.movement_scale(kp_source.value, kp_initial.value)
             state = {**state, "kp_initial": kp_initial, "scale": scale}
         kp_moved = self.normalise(kp_source, kp_driving, state["kp_initial"], scale=state["scale"])
-        prediction, _ = self.generator(state["encoded"], kp_source, kp_moved)
+        prediction, motion = self.generator(state["encoded"], kp_source, kp_moved)
         # Without a dense motion network every frame is the source again.
-        return prediction.expand(len(kp_moved.value), -1, -1, -1), state
+        prediction = prediction.expand(len(kp_moved.value), -1, -1, -1)
+        return Driven(prediction, kp_driving, kp_moved, motion), state
 
 
 def _dense_motion(opt: Any) -> DenseMotionNetwork | None:

@@ -107,3 +107,7 @@ def add_training_options(parser: Any) -> None:
     add("--weight_feature_matching", f"{LOSSES}.feature_matching", type=list_of(number), default=[10] * 4,
         help="weight of feature matching per block of the discriminator")  # fmt: skip
     add_perceptual_options(parser)
+    parser.add_switch(
+        "--start_with_source",
+        help="the untrained generator repeats the source, for small models that are trained for minutes",
+    )

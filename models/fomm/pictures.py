@@ -1,4 +1,4 @@
-"""What a training step of the first order motion model shows: points, warps, masks."""
+"""What the first order motion model shows of a training step and of an animation: points, warps, masks."""
 
 from typing import NamedTuple
 
@@ -26,6 +26,18 @@ class Step(NamedTuple):
 
 def training_pictures(generator: Generator, step: Step, style: Style) -> dict[str, Tensor]:
     """The columns of the original's training pictures."""
+    columns = _columns(generator, step, style)
+    if step.motion is not None:
+        columns |= _motion_columns(step.motion, tuple(step.source.shape[-2:]), style.colormap)
+    return _bordered(columns, style)
+
+
+def animation_pictures(generator: Generator, step: Step, style: Style, kp_moved: KeyPoints | None) -> dict[str, Tensor]:
+    """The columns of the original's results; `kp_moved` are the points that animated, where those have a column."""
+    return _bordered(_columns(generator, step, style, kp_moved), style)
+
+
+def _columns(generator: Generator, step: Step, style: Style, kp_moved: KeyPoints | None = None) -> dict[str, Tensor]:
     how = (style.kp_size, style.colormap)
     columns = {"source": with_points(step.source, step.kp_source, *how)}
     if step.transformed is not None:
@@ -33,14 +45,20 @@ def training_pictures(generator: Generator, step: Step, style: Style) -> dict[st
     columns["driving"] = with_points(step.driving, step.kp_driving, *how)
     if step.motion is not None:
         columns["deformed"] = generator.deformed(step.source, step.motion)
+    if kp_moved is not None:
+        columns["moved points"] = with_points(step.prediction, kp_moved, *how)
     columns["prediction"] = step.prediction
-    if step.motion is not None:
-        columns |= _motion_columns(step.motion, tuple(step.source.shape[-2:]), style.colormap)
+    if step.motion is not None and step.motion.occlusion_map is not None:
+        columns["occlusion"] = step.motion.occlusion_map
+    return columns
+
+
+def _bordered(columns: dict[str, Tensor], style: Style) -> dict[str, Tensor]:
     return {name: with_border(column) for name, column in columns.items()} if style.draw_border else columns
 
 
 def _motion_columns(motion: Motion, size: tuple[int, int], colormap: str) -> dict[str, Tensor]:
-    columns = {} if motion.occlusion_map is None else {"occlusion": motion.occlusion_map}
+    columns = {}
     deformed = to_array(motion.sparse_deformed.flatten(0, 1)).reshape(*motion.mask.shape, -1)
     masks = motion.mask.float().cpu().numpy()
     drawn = [to_pictures(column) for column in mask_columns(masks, deformed, size, colormap)]
