@@ -11,8 +11,9 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from tqdm import tqdm
 from data import find_dataset
 from data.base import Clip, Dataset
 from data.crop import paste
-from data.prefetch import BackgroundWriter, prefetch
+from data.prefetch import BackgroundWriter, one_behind, prefetch
 from data.requested import Requested, requests
 from data.sheet import WRITTEN_SUFFIXES, SheetWriter
-from data.video import VideoWriter, side_by_side, write_image
-from engine.animator import Animator, to_bytes
+from data.strip_writer import StripWriter
+from data.video import VideoWriter, side_by_side
+from engine.animator import Animator, to_bytes, to_host
 from engine.checkpoint import load_networks
 from engine.console import configure_logging
 from engine.distributed import Processes, choose_devices, finish, is_launched, launch, machine, start
@@ -41,6 +43,7 @@ from util.files import write_text
 from util.page import results_page
 from util.resizing import resize
 from util.resizing import to_bytes as picture_bytes
+from util.visualisation import rows_of
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +82,9 @@ def test(opt: Options, processes: Processes) -> int:
         family, processes.device,
         batch_size=opt.animate_batch, precision=opt.precision, channels_last=opt.channels_last,
     )  # fmt: skip
-    results = Results(opt, _results_folder(opt), dataset)
+    # The nested YAML files of the originals stand for their commands, which write other things than a pair's result.
+    as_original = original_config(opt) and not wanted
+    results = Results(opt, _results_folder(opt), dataset, as_original, opt.mode in family.explained_modes)
     single = bool(wanted) and not opt.pairs
     log.info("%s with %s on %s, into %s", opt.mode, path, machine(processes), opt.output or results.folder)
     every = _jobs(wanted, dataset, opt, results)
@@ -142,8 +147,14 @@ def _results_folder(opt: Options) -> Path:
 class Results:
     """The videos of a run of test.py, what is known of them, and what failed."""
 
-    def __init__(self, opt: Options, folder: Path, dataset: Dataset):
+    def __init__(self, opt: Options, folder: Path, dataset: Dataset, as_original: bool, explained: bool):
+        """`as_original`: with strips, and with pictures of how each frame came about where those are `explained`."""
         self.opt, self.folder, self.dataset = opt, folder, dataset
+        self.strips = as_original if opt.strips is None else opt.strips
+        self.visualize = as_original and explained if opt.visualize is None else opt.visualize
+        if self.visualize and (opt.compare or opt.paste_back):
+            raise UserError("--visualize: the videos show source and driving frame already; leave out --compare and "
+                            "--paste_back, or set --visualize=no")  # fmt: skip
         self.facts_file = folder / "results.jsonl"
         self.failures: list[tuple[str, str]] = []
         self.speed = Stopwatch()
@@ -182,18 +193,17 @@ class Results:
     def _make(self, job: Job, clip: Clip, animator: Animator, show_progress: bool) -> dict[str, Any]:
         opt, frames = self.opt, 0
         measured = Reconstruction() if opt.mode == "reconstruction" else None
-        strip = [] if opt.strips else None
-        writer = self._writer(job, clip)
         items = tqdm(prefetch(clip.driving, 2 * opt.animate_batch), total=clip.length, unit="frame",
                      disable=not show_progress)  # fmt: skip
         # Who names one output wants that and no more.
         companion = nullcontext() if opt.output else self.dataset.companion(clip, job.output)
-        with BackgroundWriter(writer) as output, companion as beside:
-            for batch, made in animator.batches(clip.source, items, clip.extra.get("first")):
+        with BackgroundWriter(self._writer(job, clip)) as output, self._strip(job) as strip, companion as beside:
+            for batch, made, shown in one_behind(self._passes(clip, animator, items)):
                 if measured:
                     measured.add(made, batch)
-                pictures = to_bytes(made).cpu().numpy()
-                for item, picture in zip(batch, pictures, strict=True):
+                if strip:
+                    strip.write_all(to_bytes(made, truncate=True).cpu().numpy())
+                for item, picture in zip(batch, shown(), strict=True):
                     frame = self._composed(clip, item, picture)
                     if frame is not None:
                         output.write(frame)
@@ -201,11 +211,22 @@ class Results:
                         beside.write(item, picture)
                 frames += len(batch)
                 self.speed.add(len(batch))
-                if strip is not None:
-                    strip.extend(pictures)
-        if strip:
-            write_image(job.output.parent / "png" / f"{job.name}.png", side_by_side(strip))
         return {"frames": frames, "fps": str(clip.fps)} | (measured.facts() if measured else {})
+
+    def _passes(self, clip: Clip, animator: Animator, items: Iterable[dict]) -> Iterator[tuple]:
+        """For each pass the driving items, the results, and what waits for the pictures to write."""
+        given = clip.source, items, clip.extra.get("first")
+        if self.visualize:
+            for batch, made, columns in animator.explained(*given):
+                arrays = [column.movedim(1, -1).float().cpu().numpy() for column in columns.values()]
+                yield batch, made, partial(rows_of, arrays)
+        else:
+            for batch, made in animator.batches(*given):
+                yield batch, made, to_host(to_bytes(made))
+
+    def _strip(self, job: Job) -> AbstractContextManager:
+        """What writes png/NAME.png, if that is wanted."""
+        return StripWriter(job.output.parent / "png" / f"{job.name}.png") if self.strips else nullcontext()
 
     def _writer(self, job: Job, clip: Clip) -> VideoWriter | SheetWriter:
         """A video, or one picture of all frames where the output is called so."""

@@ -35,6 +35,16 @@ def prefetch(items: Iterable[Item], depth: int = 8) -> Iterator[Item]:
         thread.join()
 
 
+def one_behind(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, each after the next one was asked for: a device works on that while this one is looked at."""
+    iterator = iter(items)
+    for before in iterator:
+        for item in iterator:
+            yield before
+            before = item
+        yield before
+
+
 def _feed(items: Iterable, waiting: queue.Queue, stopped: threading.Event) -> None:
     """Put the items in the queue, then the end or the error they ended with."""
     iterator = iter(items)

@@ -1,7 +1,8 @@
 """Animating one source by a stream of driving frames."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,8 @@ class Animator:
         self, source: dict[str, Any], driving: Iterable[dict[str, Any]], first: dict[str, Any] | None = None
     ) -> Iterator[np.ndarray]:
         """Lazily, one (H, W, 3) uint8 frame per driving item."""
-        before: Tensor | None = None
         for _, frames in self.batches(source, driving, first):
-            if before is not None:  # the device works on the next batch while this one is copied and written
-                yield from before.cpu().numpy()
-            before = to_bytes(frames)
-        if before is not None:
-            yield from before.cpu().numpy()
+            yield from to_bytes(frames).cpu().numpy()
 
     def batches(
         self, source: dict[str, Any], driving: Iterable[dict[str, Any]], first: dict[str, Any] | None = None
@@ -47,13 +43,27 @@ class Animator:
 
         `first` is shown to the family before all others, without a result: movement is then relative to it.
         """
-        state = self._run(self.family.encode_source, self._batch([source]))
+        for items, frames, *_ in self._passes(self._batch([source]), self.family.animate, driving, first):
+            yield items, frames
+
+    def explained(
+        self, source: dict[str, Any], driving: Iterable[dict[str, Any]], first: dict[str, Any] | None = None
+    ) -> Iterator[tuple[list[dict[str, Any]], Tensor, dict[str, Tensor]]]:
+        """The same as `batches`, and pictures of how the frames came about: {column: (N, C, h, w)}."""
+        batch = self._batch([source])
+        yield from self._passes(batch, partial(self.family.explain, batch), driving, first)
+
+    def _passes(
+        self, source: dict[str, Any], animate: Callable, driving: Iterable[dict[str, Any]], first: dict[str, Any] | None
+    ) -> Iterator[tuple]:
+        """Driving items and what `animate` returns for them beside the state."""
+        state = self._run(self.family.encode_source, source)
         if first is not None:
-            _, state = self._run(self.family.animate, state, self._batch([first]))
+            _, state, *_ = self._run(animate, state, self._batch([first]))
         items = iter(driving)
         while batch := list(itertools.islice(items, self.batch_size)):
-            frames, state = self._run(self.family.animate, state, self._batch(batch))
-            yield batch, frames
+            frames, state, *more = self._run(animate, state, self._batch(batch))
+            yield batch, frames, *more
 
     def _batch(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         return move(default_collate(items), self.device, self.channels_last)
@@ -63,6 +73,23 @@ class Animator:
             return function(*arguments)
 
 
-def to_bytes(frames: Tensor) -> Tensor:
-    """Pictures (N, 3, H, W) in [0, 1] as bytes (N, H, W, 3), rounded."""
-    return (255 * frames.float().clamp(0, 1)).round().to(torch.uint8).permute(0, 2, 3, 1)
+def to_host(frames: Tensor) -> Callable[[], np.ndarray]:
+    """Begin to copy what a device has made; the function waits for this copy, not for what is asked of it later."""
+    if frames.device.type != "cuda":
+        return frames.cpu().numpy
+    copy = torch.empty_like(frames, device="cpu", pin_memory=True)
+    copy.copy_(frames, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record()
+
+    def wait() -> np.ndarray:
+        arrived.synchronize()
+        return copy.numpy()
+
+    return wait
+
+
+def to_bytes(frames: Tensor, truncate: bool = False) -> Tensor:
+    """Pictures (N, 3, H, W) in [0, 1] as bytes (N, H, W, 3), rounded or truncated."""
+    values = 255 * frames.float().clamp(0, 1)
+    return (values if truncate else values.round()).to(torch.uint8).permute(0, 2, 3, 1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from util.epoch_log import epoch_line
+from util.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Family(nn.Module):
     """The run that commands mean which name none; default: the family's name."""
     results_beside_weights: bool = False
     """Whether test.py writes into the folder of the weights where no other is named, as the original does."""
+    explained_modes: tuple[str, ...] = ()
+    """The modes of test.py in which the original's results are pictures of how each frame came about (`explain`)."""
     log_lines: str = ""
     """What has a line in log.txt, for tools that read the original's: "epoch", "step"; "": there is no such file."""
     planned_epochs: int | None = None
@@ -148,6 +151,12 @@ class Family(nn.Module):
         No memory in self; the frames are the same however the driving video is cut into batches.
         """
         raise NotImplementedError
+
+    def explain(
+        self, source: dict[str, Any], state: dict[str, Any], driving: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any], dict[str, Tensor]]:
+        """What `animate` returns, and pictures of how the frames came about: {column: (N, C, h, w)}."""
+        raise UserError("--visualize: this family has no pictures of how its frames come about; leave the option out")
 
     def networks(self) -> dict[str, nn.Module]:
         """The networks that exist now, in the layout's order."""

@@ -64,5 +64,13 @@ def _add_outputs(parser: OptionParser) -> None:
         "--audio", type=one_of("driving", "source", "none"), default="driving", help="whose sound the result has"
     )
     group.add_switch("--compare", help="write source | driving | result side by side")
-    group.add_switch("--strips", help="also write png/NAME.png: all result frames in one lossless picture")
+    group.add_switch(
+        "--strips", default=None,
+        help="also write png/NAME.png, all result frames in one lossless picture; default: for the originals' YAML",
+    )  # fmt: skip
+    group.add_switch(
+        "--visualize", default=None,
+        help="let the videos show how each frame came about: source, driving frame, warp, result and more side by "
+        "side; default: for the originals' YAML, where they do",
+    )  # fmt: skip
     group.add_switch("--overwrite", help="make again what is already there")

@@ -168,6 +168,54 @@ def test_reconstruction_measures_the_test_split(folder, sample):
     assert strip.shape == (64, 8 * 64, 3)
 
 
+NESTED = """
+dataset_params: {root_dir: DATA, frame_shape: [64, 64, 3]}
+model_params:
+  common_params: {num_kp: 8, num_channels: 3, estimate_jacobian: True}
+  kp_detector_params:
+    {temperature: 0.1, block_expansion: 16, max_features: 64, scale_factor: 0.25, num_blocks: 3, pad: 3}
+  generator_params:
+    block_expansion: 24
+    max_features: 64
+    num_down_blocks: 0
+    num_bottleneck_blocks: 1
+    estimate_occlusion_map: True
+    dense_motion_params: {block_expansion: 8, max_features: 64, num_blocks: 3, scale_factor: 1}
+reconstruction_params: {num_videos: 1000, format: '.mp4'}
+animate_params:
+  num_pairs: 1
+  format: '.mp4'
+  normalization_params: {adapt_movement_scale: False, use_relative_movement: True, use_relative_jacobian: True}
+visualizer_params: {kp_size: 2, draw_border: True, colormap: gist_rainbow}
+"""
+
+
+def test_a_file_of_the_original_writes_what_the_original_writes(folder, sample):
+    (folder / "nested.yaml").write_text(NESTED.replace("DATA", str(sample)))
+    weights = folder / "log" / "00000001-checkpoint.pth.tar"
+    weights.parent.mkdir()
+    weights.write_bytes((folder / "result" / "tiny" / "latest-checkpoint.pth.tar").read_bytes())
+    call = ["--config=nested.yaml", f"--checkpoint={weights}", "--cpu"]
+    for mode, place, columns in (("animate", "animation", 6), ("reconstruction", "reconstruction", 5)):
+        run(folder, *call, f"--mode={mode}", script="test.py")
+        video = next((weights.parent / place).glob("*.mp4"))
+        with open_video(video) as made:
+            assert made.size == (64, columns * 64) and len(made) == 8
+        assert read_image(video.parent / "png" / f"{video.stem}.png").shape == (64, 8 * 64, 3)
+    run(folder, *call, "--visualize=no", "--strips=no", "--results_dir=plain", script="test.py")
+    with open_video(next((folder / "plain").glob("*.mp4"))) as made:
+        assert made.size == (64, 64)
+    assert not (folder / "plain" / "png").exists()
+
+
+def test_how_frames_came_about(folder, sample, portrait):
+    pair = [f"--source_image={portrait}", f"--driving_video={clips_of(sample)[0]}", "--output=how.mp4", "--visualize"]
+    animate(folder, *pair)
+    with open_video(folder / "how.mp4") as made:
+        assert made.size == (64, 6 * 64) and len(made) == 8
+    assert "leave out --compare" in animate(folder, *pair, "--overwrite", "--compare", status=2)
+
+
 def test_shards_make_each_video_once(folder, sample):
     for shard in ("0/2", "1/2"):
         animate(folder, f"--dataroot={sample}", "--num_pairs=4", "--results_dir=shared", f"--shard={shard}")

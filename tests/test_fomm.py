@@ -15,6 +15,7 @@ from models.parts.movement import movement_scale
 from models.parts.warps import coordinate_grid
 from options import parse
 from util.errors import UserError
+from util.visualisation import rows_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFEST = json.loads((ROOT / "tests/reference/first_order/manifest.json").read_text())
@@ -259,6 +260,23 @@ def test_animation_equals_the_networks_called_frame_by_frame():
         kp_source = model.kp_detector(source)
         expected = [model.generator(source, kp_source, model.kp_detector(frame[None]))[0] for frame in driving]
     torch.testing.assert_close(animated(model, source, driving, 3), torch.cat(expected), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["animate", "reconstruction"])
+def test_explained_frames_are_the_same_with_the_original_s_columns(mode):
+    opt = parse([f"--config={ROOT / TINY}", f"--mode={mode}", "--draw_border"], training=False)
+    model = randomised(FirstOrderMotion(opt))
+    source, driving = {"image": torch.rand(1, 3, SIZE, SIZE)}, {"image": torch.rand(3, 3, SIZE, SIZE)}
+    with torch.inference_mode():
+        state = model.encode_source(source)
+        frames, _ = model.animate(state, driving)
+        explained, _, columns = model.explain(source, state, driving)
+    assert torch.equal(explained, frames)
+    moved = ["moved points"] if mode == "animate" else []
+    assert list(columns) == ["source", "driving", "deformed", *moved, "prediction", "occlusion"]
+    assert all(len(column) == 3 and (column[..., 0] == 1).all() for column in columns.values())
+    rows = rows_of([column.movedim(1, -1).numpy() for column in columns.values()])
+    assert len(rows) == 3 and rows[0].shape == (SIZE, len(columns) * SIZE, 3)
 
 
 def test_preparing_for_inference_keeps_the_frames():

@@ -1,11 +1,13 @@
 """Reading and writing videos and pictures: every kind that people have, and every way in which files are broken."""
 
+import itertools
 import multiprocessing
 import pickle
 import subprocess
 import sys
 import threading
 import warnings
+import weakref
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.prefetch import BackgroundWriter, prefetch
+from data.prefetch import BackgroundWriter, one_behind, prefetch
+from data.strip_writer import StripWriter
 from data.video import (
     DamagedVideo,
     VideoWriter,
@@ -707,6 +710,69 @@ def test_writing_behind(tmp_path):
         raise RuntimeError("the network failed")
     assert names(tmp_path) == ["a.mp4"]
     assert not any(thread.name == "writer" for thread in threading.enumerate())
+
+
+def test_a_strip_has_the_frames_side_by_side(tmp_path):
+    frames = [np.random.default_rng(number).integers(0, 256, (6, 8, 3), np.uint8) for number in range(5)]
+    with StripWriter(tmp_path / "png" / "a.png") as strip:
+        strip.write_all(frames[:2])
+        strip.write_all(frames[2:])
+    assert np.array_equal(read_image(tmp_path / "png" / "a.png"), np.concatenate(frames, axis=1))
+    assert names(tmp_path / "png") == ["a.png"]
+
+
+def test_a_strip_that_is_given_up_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), StripWriter(tmp_path / "a.png") as strip:
+        strip.write(frame(0))
+        raise RuntimeError("the network failed")
+    with pytest.raises(ValueError, match="in a strip of"), StripWriter(tmp_path / "a.png") as strip:
+        strip.write(frame(0))
+        strip.write(frame(0, 50, 64))
+    with StripWriter(tmp_path / "a.png"):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_frames_alive_are_few_however_long_the_video_is(tmp_path):
+    """Read ahead, made in batches, written behind: what exists at once does not grow with the video."""
+    alive, most = set(), 0
+
+    def frames_of(count):
+        nonlocal most
+        for number in range(count):
+            picture = np.full((16, 16, 3), number % 256, np.uint8)
+            alive.add(number)
+            most = max(most, len(alive))
+            weakref.finalize(picture, alive.discard, number)
+            yield picture
+            del picture
+
+    def batches(items, size=4):
+        items = iter(items)
+        while batch := list(itertools.islice(items, size)):
+            yield batch
+
+    with BackgroundWriter(VideoWriter(tmp_path / "a.mp4", 25), depth=8) as writer:
+        for batch in one_behind(batches(prefetch(frames_of(600), depth=8))):
+            for picture in batch:
+                writer.write(picture)
+    assert len(open_video(tmp_path / "a.mp4")) == 600
+    # 8 read ahead and one in each hand-over, two batches of 4 and the one behind, 8 waiting to be written.
+    assert most <= 40
+
+
+def test_one_behind_asks_for_the_next_before_it_gives_one():
+    asked = []
+
+    def numbers_asked():
+        for number in range(4):
+            asked.append(number)
+            yield number
+
+    assert [(number, list(asked)) for number in one_behind(numbers_asked())] == [
+        (0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2, 3]), (3, [0, 1, 2, 3])
+    ]  # fmt: skip
+    assert list(one_behind(iter(()))) == []
 
 
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="the real clips are not here")

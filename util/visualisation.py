@@ -49,6 +49,17 @@ def mask_columns(masks: np.ndarray, deformed: np.ndarray, size: tuple[int, int],
     return [*columns, sum(columns[3::2])]
 
 
+def rows_of(columns: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """One picture (H, W, 3) in bytes per sample: its pictures side by side, all at the size of the largest.
+
+    The columns are batches (B, h, w, 1 or 3).
+    """
+    size = tuple(max(column.shape[axis] for column in columns) for axis in (1, 2))
+    columns = [np.repeat(column, 3 // column.shape[3], axis=3) for column in columns]
+    columns = [column if column.shape[1:3] == size else enlarge(column, size) for column in columns]
+    return [strip([picture[None] for picture in row]) for row in zip(*columns, strict=True)]
+
+
 def strip(columns: Sequence[np.ndarray], draw_border: bool = False) -> np.ndarray:
     """One picture (B H, n W, 3) in bytes: a row per sample, a column per batch of pictures (B, H, W, 3)."""
     columns = [np.array(column, np.float32) for column in columns]

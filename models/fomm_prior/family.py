@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from models.fomm.family import FirstOrderMotion
+from models.fomm.family import Driven, FirstOrderMotion
 from models.fomm_prior.magnification import magnified
-from models.fomm_prior.networks import PriorDetector
+from models.fomm_prior.networks import Prior, PriorDetector
 from models.parts.keypoints import KeyPoints
 from models.parts.sizes import input_channels
 from util.errors import UserError
@@ -57,20 +57,19 @@ class FacialPrior(FirstOrderMotion):
         return partial(self.kp_detector, prior=item["prior"])
 
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
-        return super().training_step(self._with_prior(batch, "source"), clock)
+        return super().training_step({**batch, "prior": self._prior(batch["keypoint"], batch["source"])}, clock)
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
-        return super().encode_source(self._with_prior(source, "image"))
+        return super().encode_source({**source, "prior": self._prior(source["keypoint"], source["image"])})
 
-    def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+    def drive(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Driven, dict[str, Any]]:
         if "prior" not in state:
             # All frames of a video have the same points: what follows from them is computed once.
-            first = {"keypoint": driving["keypoint"][:1], "image": driving["image"]}
-            state = {**state, "prior": self._with_prior(first, "image")["prior"]}
-        return super().animate(state, {**driving, "prior": state["prior"]})
+            state = {**state, "prior": self._prior(driving["keypoint"][:1], driving["image"])}
+        return super().drive(state, {**driving, "prior": state["prior"]})
 
-    def _with_prior(self, item: dict[str, Any], picture: str) -> dict[str, Any]:
-        return {**item, "prior": self.kp_detector.prior(item["keypoint"], item[picture].shape[-2:])}
+    def _prior(self, points: Tensor, pictures: Tensor) -> Prior:
+        return self.kp_detector.prior(points, tuple(pictures.shape[-2:]))
 
 
 def _magnified_first(
