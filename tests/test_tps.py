@@ -21,7 +21,7 @@ from models import find_family, owner_of_weights
 from models.parts.warps import coordinate_grid
 from models.tps.dropout import MapDropout, all_maps
 from models.tps.family import ThinPlateSplineMotion
-from models.tps.networks import BackgroundPredictor
+from models.tps.networks import BackgroundPredictor, InstanceNorm
 from models.tps.resnet import ResNet18
 from models.tps.splines import RandomSpline, Splines
 from options import parse
@@ -230,6 +230,15 @@ def test_a_folded_residual_network_computes_the_same():
     folded = network.folded()
     assert not [module for module in folded.modules() if isinstance(module, nn.BatchNorm2d)]
     torch.testing.assert_close(folded(x), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_instance_norm_is_torch_s():
+    ours, theirs = InstanceNorm(5), nn.InstanceNorm2d(5, affine=True)
+    nn.init.normal_(ours.weight)
+    nn.init.normal_(ours.bias)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 5, 6, 7)
+    torch.testing.assert_close(ours(x), theirs(x), atol=1e-5, rtol=1e-5)
 
 
 def test_the_background_stands_still_before_training():

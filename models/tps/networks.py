@@ -1,6 +1,5 @@
 """The networks of the thin-plate spline motion model, with the entry names of the released weights."""
 
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,7 +17,21 @@ from models.tps.splines import Splines
 
 POINTS = 5
 """Key points that one spline goes through."""
-InstanceNorm = partial(nn.InstanceNorm2d, affine=True)
+
+
+class InstanceNorm(nn.Module):
+    """Every map of every sample brought to a learned mean and deviation.
+
+    Done as a group norm of single channels, which is three times as fast on the CPU and leaves channels last.
+    """
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, len(self.weight), self.weight, self.bias)
 
 
 class KeyPointDetector(nn.Module):
