@@ -7,7 +7,9 @@ import pytest
 import torch
 import yaml
 from reference.formula import image
+from test_commands import run
 
+from data.video import open_video
 from engine.checkpoint import Checkpoints, load_networks
 from engine.clock import Clock
 from engine.distributed import Processes
@@ -517,3 +519,24 @@ def test_the_second_stage_begins_with_the_first_one_s_run_and_saves_all_networks
 def test_a_run_of_the_second_stage_is_an_articulated_avd():
     assert isinstance(tester(config=TINY_AVD), ArticulatedAvd)
     assert tester(config=TINY_AVD).way == "avd"
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def test_both_stages_and_all_ways_from_the_command_line(sample, tmp_path):
+    data = [f"--dataroot={sample}", "--cpu"]
+    short = [*data, "--visdom=no", "--steps=1", "--batch_size=2"]
+    run(tmp_path, f"--config={ROOT / TINY}", *short, "--name=first")
+    run(tmp_path, f"--config={ROOT / TINY_AVD}", *short, "--name=second", "--init_from=result/first")
+    clips = sorted((sample / "test").glob("*.mp4"))
+    pair = [f"--source_image={clips[0]}", f"--driving_video={clips[1]}", "--output=made.mp4", "--overwrite"]
+    ways = {64: ["--name=first", "--mode=relative", "--best_frame=3"], 96: ["--name=second", "--img_shape=96,96"]}
+    for size, words in ways.items():
+        run(tmp_path, *words, *pair, "--cpu", script="test.py")
+        with open_video(tmp_path / "made.mp4") as video:
+            assert len(video) == 8 and video.has_audio and video.size == (size, size)
+    output = run(tmp_path, "--name=first", *data, "--mode=reconstruction", script="test.py")
+    assert "Reconstruction loss:" in output
+    output = run(tmp_path, "--name=first", *pair, "--mode=avd", "--cpu", script="test.py", status=2)
+    assert "holds no AVD network" in output and "Traceback" not in output

@@ -43,6 +43,7 @@ def add_way_options(parser: Any, default: str) -> None:
         "--adapt_scale", default=True,
         help="relative: scale movements by the size of the source's face to that of the driving one",
     )  # fmt: skip
+    parser.add_alias("--img_shape", "--load_size")  # of the originals' demos
 
 
 def way_of(opt: Any) -> str:
