@@ -143,7 +143,7 @@ class PriorFramesDataset(FramesDataset):
         return torch.from_numpy(scaled(points, size, self.load_size or size))
 
     def companion(self, clip: Clip, output: Path) -> AbstractContextManager:
-        if not self.opt.spotting or self.opt.mode == "reconstruction":
+        if not self.opt.spotting or self.opt.mode == "reconstruction" or self.opt.visualize:
             return nullcontext()
         stem = output.stem if output.suffix.lower() in VIDEO_SUFFIXES else output.name
         path = output.with_name(f"{stem}_spotting.png")

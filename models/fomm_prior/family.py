@@ -26,6 +26,7 @@ class FacialPrior(FirstOrderMotion):
 
     detector = PriorDetector
     results_beside_weights = True
+    explained_modes = ("reconstruction",)
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
