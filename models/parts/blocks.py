@@ -39,7 +39,7 @@ class SameBlock(nn.Module):
         self.norm = norm(out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(x)))
+        return F.relu(self.norm(self.conv(x)), inplace=True)
 
     def folded(self) -> nn.Module:
         """The same function in eval mode, with the norm inside the convolution."""
@@ -63,7 +63,7 @@ class UpBlock(SameBlock):
         super().__init__(in_features, out_features, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self._doubled(x)))
+        return F.relu(self.norm(self._doubled(x)), inplace=True)
 
     def _doubled(self, x: Tensor) -> Tensor:
         if x[:, 0].numel() < LEAST_POSITIONS:
@@ -98,8 +98,8 @@ class ResidualBlock(nn.Module):
         self.norm2 = norm(features)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.conv1(F.relu(self.norm1(x)))
-        return x + self.conv2(F.relu(self.norm2(out)))
+        out = self.conv1(F.relu(self.norm1(x), inplace=True))
+        return x + self.conv2(F.relu(self.norm2(out), inplace=True))
 
     def folded(self) -> nn.Module:
         """The same function in eval mode, with the second norm inside the first convolution."""
