@@ -285,7 +285,7 @@ def trained(model: ArticulatedAnimation, steps: int) -> list[dict[str, float]]:
 
 
 def test_losses_fall_on_one_batch():
-    losses = trained(family("--bg_type=affine", "--lr=1e-3"), 40)
+    losses = trained(family("--bg_type=affine", "--lr=1e-3", "--start_with_source=no"), 40)
     assert set(losses[0]) == {"pixels", "equivariance_shift", "equivariance_affine"}
     assert all(torch.isfinite(torch.tensor(list(row.values()))).all() for row in losses)
     assert losses[-1]["pixels"] < 0.8 * losses[0]["pixels"]
@@ -317,6 +317,7 @@ def test_regions_are_coloured_by_their_share_of_a_place():
     ("words", "message"),
     [
         (["--pca_based=no", "--estimate_affine=no"], "use_covar_heatmap"),
+        (["--start_with_source", "--skips=no"], "start_with_source"),
         (["--pca_based=no", "--estimate_affine=no", "--use_covar_heatmap=no"], "weight_equivariance_affine"),
     ],
 )
@@ -330,8 +331,8 @@ def test_settings_that_contradict_each_other_are_refused_by_name(words, message)
     [
         ("--pca_based=no",),
         ("--pca_based=no", "--estimate_affine=no", "--use_covar_heatmap=no", "--weight_equivariance_affine=0"),
-        ("--skips=no", "--num_down_blocks=2", "--flow_predictor_scale_factor=0.25"),
-        ("--estimate_occlusion_map=no", "--use_deformed_source=no", "--bg_type=perspective"),
+        ("--start_with_source=no", "--skips=no", "--num_down_blocks=2", "--flow_predictor_scale_factor=0.25"),
+        ("--start_with_source=no", "--estimate_occlusion_map=no", "--use_deformed_source=no", "--bg_type=perspective"),
         ("--revert_axis_swap=no", "--align_corners=no", "--region_predictor_pad=0"),
     ],
 )
@@ -415,6 +416,19 @@ def test_the_ways_to_animate_differ():
     source, driving = torch.rand(1, 3, SIZE, SIZE), torch.rand(3, 3, SIZE, SIZE)
     made = [animated(tester(mode), source, driving, 3) for mode in WAYS[:3]]
     assert (made[0] - made[1]).abs().max() > 1e-3 and (made[1] - made[2]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("mode", WAYS)
+def test_how_frames_came_about_is_shown_beside_them(mode):
+    model, driving = tester(mode, "--draw_border"), torch.rand(3, 3, SIZE, SIZE)
+    source = {"image": torch.rand(1, 3, SIZE, SIZE)}
+    with torch.inference_mode():
+        frames, _, columns = model.explain(source, model.encode_source(source), {"image": driving})
+        assert torch.equal(frames, model.animate(model.encode_source(source), {"image": driving})[0])
+    assert list(columns) == [
+        "source", "driving", "deformed", "prediction", "occlusion", "driving regions", "source regions",
+    ]  # fmt: skip
+    assert all(len(column) == 3 for column in columns.values())
 
 
 def test_relative_animation_begins_with_the_source():

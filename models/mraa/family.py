@@ -26,7 +26,7 @@ from models.mraa.options import (
     add_network_options,
     add_training_options,
 )
-from models.mraa.pictures import Step, training_pictures
+from models.mraa.pictures import Step, drawn_columns
 from models.parts.avd import require_avd
 from models.parts.blocks import fold_norms
 from models.parts.equivariance import NoEquivariance
@@ -54,13 +54,14 @@ class ArticulatedAnimation(Family):
     layout = replace(FIRST_STAGE, others=(SECOND_STAGE,))
     log_lines = "epoch"
     optional = ("bg_predictor",)
+    explained_modes = ("animate", "reconstruction")
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
         add_animation_options(parser, "relative")
+        add_drawing_options(parser)
         if training:
-            add_drawing_options(parser)
             add_training_options(parser)
         parser.accept_unused("train_avd_params.*")
         parser.set_defaults(dataset_mode="frames")
@@ -101,16 +102,18 @@ class ArticulatedAnimation(Family):
         self.way = way_of(opt)
         self.movement_scale = movement_scale if opt.adapt_scale else unit_scale
         self.relative = partial(relative_regions, turn_covar=opt.relative_covar)
+        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
+        self.region_bg_color = opt.region_bg_color
         # Training knows no --mode: there the network is learned in a stage of its own.
         self.avd_network = build_avd(opt) if self.way == "avd" and hasattr(opt, "mode") else None
 
     def prepare_training(self, opt: Any) -> None:
+        if opt.start_with_source:
+            self.generator.start_with_source()
         self.perceptual = build_perceptual(opt)
         self.equivariance = _equivariance(opt)
         self.learning_rate = opt.lr
         self.epoch_milestones = opt.epoch_milestones
-        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
-        self.region_bg_color = opt.region_bg_color
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         networks = (self.generator, self.region_predictor, self.bg_predictor)
@@ -129,11 +132,11 @@ class ArticulatedAnimation(Family):
         equivariance_terms, transformed = self.equivariance(self.region_predictor, driving, regions_driving)
         yield "reconstruction", {**self.perceptual(prediction, driving), **equivariance_terms}
         step = Step(source, driving, prediction, regions_source, regions_driving, transformed, motion)
-        return self.pictures(first_samples(step))
+        return Pictures(partial(self.pictures, first_samples(step)))
 
-    def pictures(self, step: Step) -> Pictures:
-        """What a training step has made, drawn when somebody looks."""
-        return Pictures(partial(training_pictures, self.generator, step, self.style, self.region_bg_color))
+    def pictures(self, step: Step) -> dict[str, Tensor]:
+        """How frames came about, column by column."""
+        return drawn_columns(self.generator, step, self.style, self.region_bg_color)
 
     def released_entries(self, content: Any, path: Path) -> Any:
         # In training the network begins anew where a file has none.
@@ -150,8 +153,19 @@ class ArticulatedAnimation(Family):
         return {"regions": self.region_predictor(image), "encoded": self.generator.encode(image)}
 
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        step, state = self.drive(state, driving)
+        return step.prediction, state
+
+    def explain(
+        self, source: dict[str, Any], state: dict[str, Any], driving: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any], dict[str, Tensor]]:
+        step, state = self.drive(state, driving)
+        return step.prediction, state, self.pictures(step)
+
+    def drive(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
+        """The frames and how they came about, and the next state."""
         source, encoded, background = state["regions"], state["encoded"], None
-        regions = self.region_predictor(driving["image"])
+        regions = found = self.region_predictor(driving["image"])
         if self.way == "relative" and "initial" not in state:
             initial = regions.samples(slice(0, 1))
             state = {**state, "initial": initial, "scale": self.movement_scale(source.shift, initial.shift)}
@@ -161,7 +175,8 @@ class ArticulatedAnimation(Family):
             regions = self.avd_network(source, regions)
         elif self.way == "reconstruction":
             background = self.bg_predictor(encoded.source, driving["image"])
-        return self.generator(encoded, source, regions, background)[0], state
+        prediction, motion = self.generator(encoded, source, regions, background)
+        return Step(encoded.source, driving["image"], prediction, source, found, None, motion), state
 
 
 def build_avd(opt: Any) -> AvdNetwork:

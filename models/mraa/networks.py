@@ -21,6 +21,7 @@ from models.parts.keypoints import gaussian_maps, matrix_head, mean_matrices, me
 from models.parts.losses import at_least_single
 from models.parts.motion import Motion, MotionNetwork, motions_around, with_empty_map
 from models.parts.warps import background_grids, coordinate_grid, inverse_2x2, product_2x2, resize
+from util.errors import UserError
 
 BACKGROUNDS = {"zero": 0, "shift": 2, "affine": 6, "perspective": 8}
 """Kinds of background motion, and how many numbers describe one."""
@@ -166,6 +167,14 @@ class Generator(WarpingGenerator):
     def __init__(self, *, pixelwise_flow_predictor: PixelwiseFlowPredictor, skips: bool = True, **sizes: Any):
         super().__init__(**sizes, pixelwise_flow_predictor=pixelwise_flow_predictor)
         self.skips = skips
+
+    @torch.no_grad()
+    def start_with_source(self) -> None:
+        """Take nearly all of the untrained picture from the warped source (a logit of 3 is a share of 0.95)."""
+        occlusion = self.pixelwise_flow_predictor.occlusion
+        if not self.skips or occlusion is None:
+            raise UserError("--start_with_source needs --skips and --estimate_occlusion_map")
+        occlusion.bias.fill_(3.0)
 
     def encode(self, source: Tensor) -> Encoded:
         """What does not depend on the driving frame."""

@@ -99,6 +99,10 @@ def add_drawing_options(parser: Any) -> None:
 def add_training_options(parser: Any) -> None:
     """Losses and schedule."""
     add = parser.add_argument
+    parser.add_switch(
+        "--start_with_source",
+        help="for small models: the untrained generator gives the warped source, so that moving is learned first",
+    )
     add("--lr", f"{TRAIN}.lr", type=number, default=2e-4, help="learning rate")
     parser.add_alias(f"{TRAIN}.dataloader_workers", "--nThreads")
     add_milestones(parser, [60, 90])

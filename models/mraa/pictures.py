@@ -1,4 +1,4 @@
-"""What a training step of articulated animation shows: points, regions, warps."""
+"""What steps of articulated animation show: points, regions, warps."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from util.visualisation import colours, enlarge
 
 
 class Step(NamedTuple):
-    """What a training step has computed."""
+    """What a step of training or of animation has computed."""
 
     source: Tensor
     driving: Tensor
@@ -27,8 +27,11 @@ class Step(NamedTuple):
     motion: Motion
 
 
-def training_pictures(generator: Generator, step: Step, style: Style, background: Sequence[float]) -> dict[str, Tensor]:
-    """The columns of the original's training pictures; `background` is the colour behind the regions."""
+def drawn_columns(generator: Generator, step: Step, style: Style, background: Sequence[float]) -> dict[str, Tensor]:
+    """The columns of the original's pictures; `background` is the colour behind the regions.
+
+    One source may serve a batch of driving frames.
+    """
 
     def pointed(frame: Tensor, regions: Regions) -> Tensor:
         return with_points(frame, KeyPoints(regions.shift), style.kp_size, style.colormap)
@@ -45,6 +48,7 @@ def training_pictures(generator: Generator, step: Step, style: Style, background
     for name, regions in (("driving", step.regions_driving), ("source", step.regions_source)):
         drawn = coloured_regions(to_array(regions.heatmap), style.colormap, background)
         columns[f"{name} regions"] = to_pictures(enlarge(drawn, size))
+    columns = {name: column.expand(len(step.prediction), -1, -1, -1) for name, column in columns.items()}
     return {name: with_border(column) for name, column in columns.items()} if style.draw_border else columns
 
 

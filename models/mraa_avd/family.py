@@ -13,7 +13,7 @@ from models.mraa.pictures import Step
 from models.mraa.regions import Regions
 from models.parts.avd import TRAIN, SecondStage, add_second_stage_options, draw_proportions, require_first_stage
 from models.parts.losses import mean_difference
-from models.parts.pictures import Pictures, Style, first_samples
+from models.parts.pictures import Pictures, first_samples
 from models.parts.sizes import check_size
 from util.values import number
 
@@ -30,8 +30,8 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
         add_animation_options(parser, "avd")
+        add_drawing_options(parser)
         if training:
-            add_drawing_options(parser)
             add_second_stage_options(parser, [20, 25])
             parser.add_argument("--lambda_affine", f"{TRAIN}.lambda_affine", type=number, default=1,
                                 help="weight of the difference of affine parts")  # fmt: skip
@@ -46,8 +46,6 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
         self.avd_network = build_avd(opt)
         self.prepare_second_stage(opt, self.region_predictor, self.generator, self.bg_predictor)
         self.weights = {"rec_shift": opt.lambda_shift, "rec_affine": opt.lambda_affine}
-        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
-        self.region_bg_color = opt.region_bg_color
 
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         source, driving = batch["source"], batch["driving"]
