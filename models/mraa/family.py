@@ -55,6 +55,7 @@ class ArticulatedAnimation(Family):
     log_lines = "epoch"
     optional = ("bg_predictor",)
     explained_modes = ("animate", "reconstruction")
+    planned_epochs = 100
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:

@@ -25,6 +25,7 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
     """
 
     layout = replace(SECOND_STAGE, others=(FIRST_STAGE,))
+    planned_epochs = 30
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
