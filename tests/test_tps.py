@@ -11,8 +11,10 @@ import torch
 import torchvision
 import yaml
 from reference.formula import image
+from test_commands import run
 from torch import nn
 
+from data.video import open_video
 from engine.checkpoint import load_networks
 from engine.clock import Clock
 from engine.distributed import Processes
@@ -563,3 +565,21 @@ def test_a_file_of_this_family_is_known_by_its_networks(first_stage):
 def test_the_family_is_told_from_the_sections_of_a_nested_file():
     assert ThinPlateSplineMotion.recognises({"model_params": {"common_params": {"num_tps": 10}}})
     assert not ThinPlateSplineMotion.recognises({"model_params": {"common_params": {"num_kp": 10}}})
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def test_both_stages_train_and_animate_by_command(sample, tmp_path):
+    tiny = ROOT / "configs" / "tiny"
+    training = [f"--dataroot={sample}", "--steps=2", "--cpu", "--visdom=no"]
+    run(tmp_path, f"--config={tiny / 'tps.yaml'}", *training, "--batch_size=2")
+    run(tmp_path, f"--config={tiny / 'tps_avd.yaml'}", *training, "--batch_size=4", "--init_from=result/tps")
+    driving = sorted((sample / "test").glob("*.mp4"))[0]
+    pair = [f"--source_image={driving}", f"--driving_video={driving}", "--cpu"]
+    for name, mode in [("tps", "relative"), ("tps_avd", "avd")]:
+        run(tmp_path, f"--name={name}", f"--mode={mode}", f"--output={mode}.mp4", *pair, script="test.py")
+        with open_video(tmp_path / f"{mode}.mp4") as made:
+            assert len(made) == 8 and made.size == (64, 64) and made.has_audio
+    output = run(tmp_path, "--name=tps", "--mode=avd", "--output=x.mp4", *pair, script="test.py", status=2)
+    assert "holds no AVD network" in output
