@@ -401,6 +401,16 @@ def test_every_variant_trains_and_animates(words):
     assert animated(model.eval(), *pictures()).shape == (7, 3, SIZE, SIZE)
 
 
+def test_training_in_half_precision_stays_close():
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        torch.manual_seed(0)
+        trainer = Trainer(family("--bg"), Processes(torch.device("cpu")), Clock(4), precision=precision)
+        losses[precision] = trainer.step([batch()])[0]
+    for name, value in losses["fp32"].items():
+        assert losses["bf16"][name] == pytest.approx(float(value), rel=0.05, abs=0.02), name
+
+
 def test_a_flow_that_fits_no_mask_is_refused():
     with pytest.raises(UserError, match="--dense_motion_scale_factor"):
         family("--num_down_blocks=1", "--dense_motion_scale_factor=0.125")
@@ -457,6 +467,8 @@ def test_the_second_stage_trains_the_avd_network_alone(first_stage):
     losses = [float(trainer.step([batch(4)])[0]["rec_kp"]) for _ in range(12)]
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert losses[-1] < losses[0]
+    released = torch.load(first_stage)["bg_predictor"]
+    assert all(torch.equal(value, released[name]) for name, value in model.bg_predictor.state_dict().items())
     assert any(name.startswith("avd_network") for name in changed)
     others = {name for name in changed if not name.startswith("avd_network")}
     assert others and all(
@@ -535,6 +547,19 @@ def test_half_precision_keeps_the_points_exact():
         exact = model.kp_detector(driving).value
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert torch.equal(model.kp_detector(driving).value, exact)
+
+
+def test_the_networks_are_one_graph_for_the_compiler():
+    model = moving(at_rest("--mode=reconstruction", "--bg"))
+    expected = animated(model, *pictures())
+    for network in model.networks().values():
+        network.compile(backend="eager", fullgraph=True)
+    torch.testing.assert_close(animated(model, *pictures()), expected)
+    trained = family("--bg", "--dropout_epoch=5")
+    for network in trained.networks().values():
+        network.compile(backend="eager")
+    ((_, terms),) = updates(trained)
+    sum(terms.values()).backward()
 
 
 def test_sizes_that_do_not_fit_are_explained():
