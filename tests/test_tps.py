@@ -513,6 +513,18 @@ def test_frames_do_not_depend_on_how_the_driving_video_is_cut(mode):
         torch.testing.assert_close(animated(model, source, driving, pieces), whole, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("mode", ["relative", "avd", "reconstruction"])
+def test_how_frames_came_about_is_shown_beside_them(mode):
+    model, (source, driving) = at_rest(f"--mode={mode}", "--bg", "--draw_border"), pictures()
+    with torch.inference_mode():
+        given = {"image": source}
+        frames, _, columns = model.explain(given, model.encode_source(given), {"image": driving})
+    torch.testing.assert_close(frames, animated(model, source, driving, 7))
+    assert list(columns)[:4] == ["source", "driving", "deformed", "prediction"]
+    assert all(len(column) == 7 for column in columns.values())
+    assert (columns["map 0"][..., 0] == 1).all()
+
+
 @pytest.mark.parametrize("mode", ["standard", "reconstruction"])
 def test_preparing_for_inference_keeps_the_frames(mode):
     model = moving(at_rest(f"--mode={mode}", "--bg"))

@@ -30,7 +30,7 @@ from models.tps.networks import (
     KeyPointDetector,
 )
 from models.tps.options import add_network_options, add_training_options
-from models.tps.pictures import Step, training_pictures
+from models.tps.pictures import Step, drawn_columns
 from util.errors import UserError
 from util.schedules import milestones
 
@@ -53,6 +53,8 @@ class ThinPlateSplineMotion(Family):
         optimizers={"animator": "optimizer", "background": "optimizer_bg_predictor"},
     )
     optional = ("bg_predictor",)
+    log_lines = "epoch"
+    planned_epochs = 100
 
     log_lines = "epoch"
 
@@ -60,8 +62,8 @@ class ThinPlateSplineMotion(Family):
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
         add_way_options(parser, "relative")
+        add_picture_options(parser)
         if training:
-            add_picture_options(parser)
             add_training_options(parser)
         parser.accept_unused("train_avd_params.*")
         parser.set_defaults(dataset_mode="frames")
@@ -89,6 +91,7 @@ class ThinPlateSplineMotion(Family):
         )
         self.way = way_of(opt)
         self.movement_scale = movement_scale if opt.adapt_scale else unit_scale
+        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
         self.bg_predictor = build_background(opt) if self.way == "reconstruction" else None
         # Training knows no --mode: there the network is learned in a stage of its own.
         self.avd_network = build_avd(opt) if self.way == "avd" and hasattr(opt, "mode") else None
@@ -107,7 +110,6 @@ class ThinPlateSplineMotion(Family):
         self.clipped = _clipped_networks(opt)
         self.largest_gradient = opt.clip_gradients
         self.epoch_milestones = opt.epoch_milestones
-        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         made = {"animator": self.adam(self.inpainting_network, self.dense_motion_network, self.kp_detector)}
@@ -140,7 +142,7 @@ class ThinPlateSplineMotion(Family):
             terms |= self.background_loss(background, self.bg_predictor(driving, source))
         yield ("animator", "background") if moving else ("animator",), terms
         shown = first_samples(Step(source, driving, prediction, kp_source, kp_driving, transformed, motion))
-        return Pictures(partial(training_pictures, shown, self.style))
+        return Pictures(partial(drawn_columns, shown, self.style))
 
     def released_entries(self, content: Any, path: Path) -> Any:
         # In training the network begins anew where a file has none.
@@ -159,8 +161,19 @@ class ThinPlateSplineMotion(Family):
         return {"kp_source": self.kp_detector(image), "encoded": self.encode(image)}
 
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        step, state = self.drive(state, driving)
+        return step.prediction, state
+
+    def explain(
+        self, source: dict[str, Any], state: dict[str, Any], driving: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any], dict[str, Tensor]]:
+        step, state = self.drive(state, driving)
+        return step.prediction, state, drawn_columns(step, self.style)
+
+    def drive(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
+        """The frames and how they came about, and the next state."""
         kp_source, encoded, background = state["kp_source"], state["encoded"], None
-        kp = self.kp_detector(driving["image"])
+        kp = found = self.kp_detector(driving["image"])
         if self.way == "relative" and "initial" not in state:
             initial = kp.value[:1]
             state = {**state, "initial": initial, "scale": self.movement_scale(kp_source.value, initial)}
@@ -171,7 +184,8 @@ class ThinPlateSplineMotion(Family):
         elif self.way == "reconstruction" and self.bg_predictor is not None:
             background = self.bg_predictor(encoded.source, driving["image"])
         motion = self.dense_motion_network(encoded.small_source, kp_source, kp, background)
-        return self.inpainting_network(encoded, motion), state
+        prediction = self.inpainting_network(encoded, motion)
+        return Step(encoded.source, driving["image"], prediction, kp_source, found, None, motion), state
 
     def encode(self, source: Tensor) -> Encoded:
         """All that the networks compute from the source picture alone."""

@@ -1,4 +1,4 @@
-"""What a training step of the thin-plate spline motion model shows: points, warps, masks."""
+"""What steps of the thin-plate spline motion model show: points, warps, masks."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from util.visualisation import mask_columns
 
 
 class Step(NamedTuple):
-    """What a training step has computed."""
+    """What a step of training or of animation has computed."""
 
     source: Tensor
     driving: Tensor
@@ -23,8 +23,8 @@ class Step(NamedTuple):
     motion: Motion
 
 
-def training_pictures(step: Step, style: Style) -> dict[str, Tensor]:
-    """The columns of the original's training pictures."""
+def drawn_columns(step: Step, style: Style) -> dict[str, Tensor]:
+    """The columns of the original's pictures; one source may serve a batch of driving frames."""
     how = (style.kp_size, style.colormap)
     columns = {"source": with_points(step.source, step.kp_source, *how)}
     if step.transformed is not None:
@@ -33,6 +33,7 @@ def training_pictures(step: Step, style: Style) -> dict[str, Tensor]:
     columns |= {"deformed": warped(step.source, step.motion), "prediction": step.prediction}
     columns |= {f"occlusion {index}": mask for index, mask in enumerate(step.motion.occlusion_maps)}
     columns |= _motion_columns(step.motion, tuple(step.source.shape[-2:]), style.colormap)
+    columns = {name: column.expand(len(step.prediction), -1, -1, -1) for name, column in columns.items()}
     return {name: with_border(column) for name, column in columns.items()} if style.draw_border else columns
 
 

@@ -11,10 +11,10 @@ from models.parts.avd import SecondStage, add_second_stage_options, draw_proport
 from models.parts.keypoints import KeyPoints
 from models.parts.losses import mean_difference
 from models.parts.options import add_picture_options, add_way_options
-from models.parts.pictures import Pictures, Style, first_samples
+from models.parts.pictures import Pictures, first_samples
 from models.tps.family import ThinPlateSplineMotion, build_avd, build_background
 from models.tps.options import add_network_options
-from models.tps.pictures import Step, training_pictures
+from models.tps.pictures import Step, drawn_columns
 
 
 class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
@@ -24,13 +24,14 @@ class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
     """
 
     layout = replace(ThinPlateSplineMotion.layout, optimizers={"avd": "optimizer_avd"})
+    planned_epochs = 200
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
         add_way_options(parser, "avd")
+        add_picture_options(parser)
         if training:
-            add_picture_options(parser)
             add_second_stage_options(parser, [140, 180])
             parser.accept_unused("train_avd_params.lambda_affine")
         parser.set_defaults(dataset_mode="frames", batch_size=256)
@@ -45,7 +46,6 @@ class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
         others = (self.dense_motion_network, self.inpainting_network, self.bg_predictor)
         self.prepare_second_stage(opt, self.kp_detector, *filter(None, others))
         self.weight = opt.lambda_shift
-        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
 
     def before_update(self, names: tuple[str, ...]) -> None:
         """Nothing is clipped in this stage."""
@@ -68,4 +68,4 @@ class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
         encoded = self.encode(source)
         motion = self.dense_motion_network(encoded.small_source, identity, made)
         prediction = self.inpainting_network(encoded, motion)
-        return training_pictures(Step(source, driving, prediction, identity, made, None, motion), self.style)
+        return drawn_columns(Step(source, driving, prediction, identity, made, None, motion), self.style)
