@@ -79,11 +79,13 @@ class BackgroundPredictor(nn.Module):
     def __init__(self, kind: str, num_channels: int, expansion: int, max_features: int, num_blocks: int):
         """A background of the kind `zero` does not move, and there is nothing to be learned then."""
         super().__init__()
-        self.places = [2, 5] if kind == "shift" else list(range(BACKGROUNDS[kind]))
-        if not self.places:
+        count = BACKGROUNDS[kind]
+        self.places = slice(2, 6, 3) if kind == "shift" else slice(count)
+        self.fc = None
+        if not count:
             return
         self.encoder = Encoder(expansion, 2 * num_channels, num_blocks, max_features, BatchNorm)
-        self.fc = nn.Linear(min(max_features, expansion * 2**num_blocks), len(self.places))
+        self.fc = nn.Linear(min(max_features, expansion * 2**num_blocks), count)
         nn.init.zeros_(self.fc.weight)
         with torch.no_grad():
             self.fc.bias.copy_(torch.eye(3).flatten()[self.places])
@@ -91,7 +93,7 @@ class BackgroundPredictor(nn.Module):
     def forward(self, source: Tensor, driving: Tensor) -> Tensor:
         """Matrices (B, 3, 3) from driving to source coordinates; one source may serve a batch of driving pictures."""
         matrix = torch.eye(3, dtype=driving.dtype, device=driving.device).flatten().repeat(len(driving), 1)
-        if self.places:
+        if self.fc is not None:
             both = torch.cat([source.expand(len(driving), -1, -1, -1), driving], dim=1)
             found = self.fc(self.encoder(both)[-1].mean((2, 3)))
             matrix[:, self.places] = at_least_single(found)
