@@ -52,7 +52,7 @@ def family(*words: str, config: str = TINY) -> ArticulatedAnimation:
     return made.train()
 
 
-def tester(*words: str, config: str = TINY) -> ArticulatedAnimation:
+def animator(*words: str, config: str = TINY) -> ArticulatedAnimation:
     """A family for animation whose regions move and turn, as after training."""
     torch.manual_seed(3)
     opt = options(*words, config=config, training=False)
@@ -143,7 +143,7 @@ def test_no_sign_makes_a_motion_vanish():
 
 
 def test_regions_stay_exact_under_autocast():
-    model, frame = tester(), torch.rand(2, 3, SIZE, SIZE)
+    model, frame = animator(), torch.rand(2, 3, SIZE, SIZE)
     exact = model.region_predictor(frame)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(model.region_predictor(frame), exact)
@@ -396,7 +396,7 @@ WAYS = ("--mode=standard", "--mode=relative", "--mode=avd", "--mode=reconstructi
 
 @pytest.mark.parametrize("mode", WAYS)
 def test_frames_do_not_depend_on_how_the_driving_video_is_cut(mode):
-    model = tester(mode, "--bg_type=affine", "--adapt_scale")
+    model = animator(mode, "--bg_type=affine", "--adapt_scale")
     source, driving = torch.rand(1, 3, SIZE, SIZE), torch.rand(7, 3, SIZE, SIZE)
     whole = animated(model, source, driving, 7)
     for pieces in (1, 2, 5):
@@ -405,7 +405,7 @@ def test_frames_do_not_depend_on_how_the_driving_video_is_cut(mode):
 
 @pytest.mark.parametrize("mode", WAYS)
 def test_preparing_for_inference_keeps_the_frames(mode):
-    model = tester(mode, "--bg_type=affine")
+    model = animator(mode, "--bg_type=affine")
     source, driving = torch.rand(1, 3, SIZE, SIZE), torch.rand(3, 3, SIZE, SIZE)
     expected = animated(model, source, driving, 3)
     model.prepare_inference()
@@ -414,13 +414,13 @@ def test_preparing_for_inference_keeps_the_frames(mode):
 
 def test_the_ways_to_animate_differ():
     source, driving = torch.rand(1, 3, SIZE, SIZE), torch.rand(3, 3, SIZE, SIZE)
-    made = [animated(tester(mode), source, driving, 3) for mode in WAYS[:3]]
+    made = [animated(animator(mode), source, driving, 3) for mode in WAYS[:3]]
     assert (made[0] - made[1]).abs().max() > 1e-3 and (made[1] - made[2]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("mode", WAYS)
 def test_how_frames_came_about_is_shown_beside_them(mode):
-    model, driving = tester(mode, "--draw_border"), torch.rand(3, 3, SIZE, SIZE)
+    model, driving = animator(mode, "--draw_border"), torch.rand(3, 3, SIZE, SIZE)
     source = {"image": torch.rand(1, 3, SIZE, SIZE)}
     with torch.inference_mode():
         frames, _, columns = model.explain(source, model.encode_source(source), {"image": driving})
@@ -432,7 +432,7 @@ def test_how_frames_came_about_is_shown_beside_them(mode):
 
 
 def test_relative_animation_begins_with_the_source():
-    model = tester("--mode=relative", "--relative_covar")
+    model = animator("--mode=relative", "--relative_covar")
     source, driving = torch.rand(1, 3, SIZE, SIZE), torch.rand(2, 3, SIZE, SIZE)
     with torch.no_grad():
         regions = model.region_predictor(source)
@@ -441,7 +441,7 @@ def test_relative_animation_begins_with_the_source():
 
 
 def test_the_source_is_encoded_once():
-    model, calls = tester(), []
+    model, calls = animator(), []
     model.generator.first.register_forward_hook(lambda *_: calls.append("first"))
     model.region_predictor.register_forward_hook(lambda *_: calls.append("predictor"))
     animated(model, torch.rand(1, 3, SIZE, SIZE), torch.rand(6, 3, SIZE, SIZE), 3)
@@ -449,7 +449,7 @@ def test_the_source_is_encoded_once():
 
 
 def test_the_source_driven_by_itself_stays_where_it_is():
-    model, source = tester(), torch.rand(1, 3, SIZE, SIZE)
+    model, source = animator(), torch.rand(1, 3, SIZE, SIZE)
     with torch.no_grad():
         regions = model.region_predictor(source)
         motion = model.generator(model.generator.encode(source), regions, regions)[1]
@@ -458,7 +458,7 @@ def test_the_source_driven_by_itself_stays_where_it_is():
 
 
 def test_the_networks_are_one_graph_for_the_compiler():
-    model = tester("--mode=avd", "--bg_type=affine")
+    model = animator("--mode=avd", "--bg_type=affine")
     source, driving = torch.rand(1, 3, SIZE, SIZE), torch.rand(2, 3, SIZE, SIZE)
     expected = animated(model, source, driving, 2)
     for network in model.networks().values():
@@ -468,7 +468,7 @@ def test_the_networks_are_one_graph_for_the_compiler():
 
 def test_sizes_that_do_not_fit_are_explained():
     with pytest.raises(UserError, match="multiples of 32"):
-        tester().encode_source({"image": torch.rand(1, 3, 40, 40)})
+        animator().encode_source({"image": torch.rand(1, 3, 40, 40)})
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------------------
@@ -476,7 +476,7 @@ def test_sizes_that_do_not_fit_are_explained():
 
 def released(*networks: str, folder: Path, words: tuple[str, ...] = (), **more) -> Path:
     """A file as the original writes them, in the serialisation of torch before 1.6."""
-    model = tester("--mode=avd", *words)
+    model = animator("--mode=avd", *words)
     content = {name: getattr(model, name).state_dict() for name in networks}
     path = folder / "vox256.pth"
     torch.save(content | more, path, _use_new_zipfile_serialization=False)
@@ -502,7 +502,7 @@ def test_released_files_load_with_and_without_their_optional_entries(tmp_path, n
     for mode in WAYS[:3]:
         loaded = find_family("mraa")(options(mode, *words, training=False)).eval()
         load_networks(loaded, path)
-        expected = animated(tester("--mode=avd", *words), source, driving, 3)
+        expected = animated(animator("--mode=avd", *words), source, driving, 3)
         assert (mode == "--mode=avd") == torch.equal(animated(loaded, source, driving, 3), expected)
 
 
@@ -531,8 +531,8 @@ def test_the_second_stage_begins_with_the_first_one_s_run_and_saves_all_networks
 
 
 def test_a_run_of_the_second_stage_is_an_articulated_avd():
-    assert isinstance(tester(config=TINY_AVD), ArticulatedAvd)
-    assert tester(config=TINY_AVD).way == "avd"
+    assert isinstance(animator(config=TINY_AVD), ArticulatedAvd)
+    assert animator(config=TINY_AVD).way == "avd"
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
