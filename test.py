@@ -250,13 +250,19 @@ class Results:
 
     def summarise(self, processes: Processes) -> int:
         """Say how fast it went and what failed; the exit status."""
+        path = self.folder / self._failures_name(processes)
+        path.unlink(missing_ok=True)
         if self.failures:
-            path = self.folder / ("failures.csv" if processes.world == 1 else f"failures_{processes.rank}.csv")
             _write_failures(path, self.failures)
             log.error("%d failed, see %s: %s", len(self.failures), path, "; ".join(map(": ".join, self.failures[:3])))
         if self.speed.frames:
             log.info("%d frames, %.1f frames/s from reading to writing", self.speed.frames, self.speed.rate)
         return 1 if self.failures else 0
+
+    def _failures_name(self, processes: Processes) -> str:
+        """A file of its own for each part of the work, so that none overwrites another's."""
+        shard = "" if self.opt.shard == "0/1" else f"_{self.opt.shard.replace('/', '_of_')}"
+        return f"failures{shard}{f'_{processes.rank}' if processes.world > 1 else ''}.csv"
 
     def write_page(self) -> None:
         """The page to look at, with what earlier runs into the same folder have made."""
@@ -307,6 +313,7 @@ def _to_height(picture: np.ndarray, height: int) -> np.ndarray:
 
 def _summary_of_losses(known: list[dict[str, Any]]) -> dict[str, str]:
     """The means over all frames of all videos, said and returned."""
+    known = [entry for entry in known if "l1" in entry]  # clips that were animated have nothing to compare with
     frames = max(1, sum(entry["frames"] for entry in known))
     loss, repeated = (sum(e[name] * e["frames"] for e in known) / frames for name in ("l1", "l1_of_repeating"))
     below = 100 * (1 - loss / max(repeated, 1e-12))

@@ -75,7 +75,21 @@ def read_pairs(path: Path, best_frame: int | None = None) -> list[Request]:
                 int(frame) if frame else best_frame,
             )
         )
+    _refuse_equal_names(path, found)
     return found
+
+
+def _refuse_equal_names(path: Path, found: list[Request]) -> None:
+    """Results of one name would be taken for made already."""
+    lines: dict[str | Path, int] = {}
+    for number, request in enumerate(found, 2):
+        output = request.output or request.name
+        if output in lines:
+            raise UserError(
+                f"--pairs {path}: the results of the lines {lines[output]} and {number} are both called {output}; give "
+                "them names in the column output"
+            )
+        lines[output] = number
 
 
 def _beside(table: Path, name: str) -> Path:
@@ -90,6 +104,8 @@ class Requested:
     def __init__(self, dataset: Dataset, opt: Any):
         self.dataset, self.opt = dataset, opt
         self.size = dataset.picture_size() or DEFAULT_SIZE
+        # Faces as small as some models make them are not found any more.
+        self.pose_size = tuple(map(max, self.size, DEFAULT_SIZE))
 
     @cached_property
     def detector(self):
@@ -100,20 +116,26 @@ class Requested:
         """Everything to make one video; the driving video is read as it is consumed."""
         pictures = [self._source_picture(path) for path in request.sources]
         cuts = [self._crop_of(picture, path) for picture, path in zip(pictures, request.sources, strict=True)]
-        faces = [self._cut(picture, crop) for picture, crop in zip(pictures, cuts, strict=True)]
+        faces = [self.cut(picture, crop, self.size) for picture, crop in zip(pictures, cuts, strict=True)]
         source = self.dataset.source_item(faces)
         driving = _DrivingVideo(self, request.driving, source)
         extra = {"output": request.output, "faces": faces}
-        best = self._best_frame(request, faces, driving)
+        best = self._best_frame(request, pictures, cuts, driving)
         if best is not None:
             extra["first"] = driving.item(best)
         if self.opt.paste_back and not pictures:
             raise UserError("--paste_back: into which picture? Give it with --source_image")
         if self.opt.paste_back:
             extra |= {"picture": pictures[0], "crop": cuts[0]}
-        sound = {"driving": request.driving, "source": next(iter(request.sources), None), "none": None}[self.opt.audio]
-        audio = sound if sound and sound.suffix.lower() not in IMAGE_SUFFIXES and sound.is_file() else None
-        return Clip(request.name, source, driving, driving.fps, audio, len(driving), extra)
+        return Clip(request.name, source, driving, driving.fps, self._audio(request), len(driving), extra)
+
+    def _audio(self, request: Request) -> Path | None:
+        """The file whose sound the result gets, if it has any."""
+        path = {"driving": request.driving, "source": next(iter(request.sources), None), "none": None}[self.opt.audio]
+        if path is None or not path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES:
+            return None
+        with open_video(path) as video:
+            return path if video.has_audio else None
 
     def _source_picture(self, path: Path) -> np.ndarray:
         if not path.exists():
@@ -131,14 +153,18 @@ class Requested:
         (faces,) = self.detector.detect([picture])
         return crop_picture(picture, faces, self.opt.crop_image_padding, name=str(path))
 
-    def _cut(self, picture: np.ndarray, crop: Crop | None) -> np.ndarray:
-        return self._resized(picture) if crop is None else crop.apply(picture, self.size)
+    def cut(self, picture: np.ndarray, crop: Crop | None, size: tuple[int, int]) -> np.ndarray:
+        """A picture at a size: what a crop shows of it, or all of it without keeping the proportions.
 
-    def _resized(self, picture: np.ndarray) -> np.ndarray:
-        """As the original's demo resizes: with smoothing where it shrinks, without keeping the proportions."""
-        return picture if picture.shape[:2] == self.size else to_bytes(resize(picture, self.size))
+        It is resized as the original's demo does, with smoothing where it shrinks.
+        """
+        if crop is not None:
+            return crop.apply(picture, size)
+        return picture if picture.shape[:2] == size else to_bytes(resize(picture, size))
 
-    def _best_frame(self, request: Request, sources: list[np.ndarray], driving: "_DrivingVideo") -> int | None:
+    def _best_frame(
+        self, request: Request, pictures: list[np.ndarray], cuts: list[Crop | None], driving: "_DrivingVideo"
+    ) -> int | None:
         if request.best_frame is not None:
             if request.best_frame >= len(driving):
                 raise UserError(
@@ -147,10 +173,13 @@ class Requested:
             return request.best_frame
         if not self.opt.find_best_frame:
             return None
-        (faces,) = self.detector.detect(sources[:1]) if sources else ([],)
+        sources = [
+            self.cut(picture, crop, self.pose_size) for picture, crop in zip(pictures[:1], cuts[:1], strict=True)
+        ]
+        (faces,) = self.detector.detect(sources) if sources else ([],)
         if not faces:
             raise UserError("--find_best_frame: no face is found in the source; give --best_frame N instead")
-        found = self._track(driving.frames(), request.driving)
+        found = self._track(driving.frames(self.pose_size), request.driving)
         candidates = [points if present else None for points, present in zip(found.points, found.present, strict=True)]
         return nearest_pose(faces[0].points, candidates)[0]
 
@@ -171,21 +200,19 @@ class _DrivingVideo:
         return self.length
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.owner.dataset.driving_items(self.frames(), self.source))
+        return iter(self.owner.dataset.driving_items(self.frames(self.owner.size), self.source))
 
     def item(self, index: int) -> dict[str, Any]:
         """One item."""
         with self._open() as video:
-            return next(iter(self.owner.dataset.driving_items([self._cut(video[index])], self.source)))
+            frame = self.owner.cut(video[index], self.crop, self.owner.size)
+            return next(iter(self.owner.dataset.driving_items([frame], self.source)))
 
-    def frames(self) -> Iterator[np.ndarray]:
+    def frames(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
         """The frames, cut and resized."""
         with self._open() as video:
             for frame in video:
-                yield self._cut(frame)
-
-    def _cut(self, frame: np.ndarray) -> np.ndarray:
-        return self.owner._resized(frame) if self.crop is None else self.crop.apply(frame, self.owner.size)
+                yield self.owner.cut(frame, self.crop, size)
 
     def _open(self):
         if not self.path.exists():

@@ -10,7 +10,9 @@ import pytest
 import torch
 from test_commands import ROOT, run
 
+from data.requested import read_pairs
 from data.video import VideoWriter, open_video, read_image, write_image
+from util.errors import UserError
 
 TINY = f"--config={ROOT / 'configs' / 'tiny' / 'fomm.yaml'}"
 
@@ -131,9 +133,9 @@ def test_best_frame_keeps_the_order_of_the_driving_video(folder, sample, portrai
 
 def test_find_best_frame(folder, sample, portrait):
     pair = [f"--source_image={portrait}", f"--driving_video={clips_of(sample)[0]}"]
-    animate(folder, *pair, "--output=found.mp4", "-ci", "--find_best_frame", "--load_size=128")
+    animate(folder, *pair, "--output=found.mp4", "-ci", "--find_best_frame")
     with open_video(folder / "found.mp4") as made:
-        assert len(made) == 8 and made.size == (128, 128)
+        assert len(made) == 8 and made.size == (64, 64), "faces are looked for at a size at which they are found"
 
 
 def test_a_list_of_pairs_goes_on_and_names_failures(folder, sample, portrait):
@@ -153,8 +155,28 @@ def test_a_list_of_pairs_goes_on_and_names_failures(folder, sample, portrait):
     stamp = made.stat().st_mtime_ns
     assert (folder / "named" / "here.mp4").is_file()
     assert made.name in (folder / "many" / "index.html").read_text().replace("%23", "#")
-    animate(folder, "--pairs=pairs.csv", "--results_dir=many", status=1)
+    (folder / "broken.mp4").write_bytes(second.read_bytes())
+    animate(folder, "--pairs=pairs.csv", "--results_dir=many")
     assert made.stat().st_mtime_ns == stamp, "what is there is not made again"
+    assert not (folder / "many" / "failures.csv").exists(), "nothing fails any more"
+
+
+def test_results_of_one_name_are_refused(tmp_path):
+    table = tmp_path / "twins.csv"
+    table.write_text("source,driving\na/face.png,b.mp4\nc/face.png,b.mp4\n")
+    with pytest.raises(UserError, match="lines 2 and 3 are both called b-face"):
+        read_pairs(table)
+    table.write_text("source,driving,output\na/face.png,b.mp4,\nc/face.png,b.mp4,other.mp4\n")
+    assert len(read_pairs(table)) == 2
+
+
+def test_failures_of_shards_are_kept_apart(folder, sample):
+    driving = clips_of(sample)[0]
+    (folder / "absent.csv").write_text(f"source,driving\na.png,{driving}\nb.png,{driving}\n")
+    for shard in ("0/2", "1/2"):
+        animate(folder, "--pairs=absent.csv", "--results_dir=apart", f"--shard={shard}", status=1)
+    written = [(folder / "apart" / f"failures_{part}_of_2.csv").read_text() for part in (0, 1)]
+    assert "a.png" in written[0] and "b.png" in written[1]
 
 
 def test_reconstruction_measures_the_test_split(folder, sample):
@@ -188,6 +210,12 @@ animate_params:
   normalization_params: {adapt_movement_scale: False, use_relative_movement: True, use_relative_jacobian: True}
 visualizer_params: {kp_size: 2, draw_border: True, colormap: gist_rainbow}
 """
+
+
+def test_reconstructing_where_clips_were_animated(folder, sample):
+    call = [f"--dataroot={sample}", "--results_dir=mixed", "--max_clips=1"]
+    animate(folder, *call)
+    assert "Reconstruction loss" in animate(folder, *call, "--mode=reconstruction")
 
 
 def test_a_file_of_the_original_writes_what_the_original_writes(folder, sample):
