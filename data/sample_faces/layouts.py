@@ -19,6 +19,17 @@ UNIT_EVERY = 3  # frames between them
 SHOTS = 20  # frames a clip for talking heads, as VoxCeleb2 is sampled
 SHORT = 20  # frames of a short clip
 SHORT_SIZE = 128  # of its pictures
+SHORT_WIDEN = 1.1  # side of their square, in sides of the face's box
+BONE = (
+    27,
+    28,
+    29,
+    30,
+    36,
+    39,
+    42,
+    45,
+)  # landmarks that expressions do not move: bridge of the nose, corners of the eyes
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
@@ -49,11 +60,19 @@ def face_square(box: np.ndarray, widen: float = 1.35) -> tuple[np.ndarray, float
     return np.array([(left + right) / 2, (top + bottom) / 2 - 0.05 * side]), side
 
 
-def cut_square(image: np.ndarray, centre: np.ndarray, side: float, size: int) -> np.ndarray:
-    """A square of a picture, resized; beyond the edge the edge is repeated."""
+def cut_square(
+    image: np.ndarray, centre: np.ndarray, side: float, size: int, moved: np.ndarray | None = None
+) -> np.ndarray:
+    """A square of a picture, resized; beyond the edge the edge is repeated.
+
+    `moved` (2, 3) tells where in this picture the square's pixels are, in place of where they are in another one.
+    """
     finer = max(1, round(side / size))  # strong reduction happens in two steps, so that nothing flickers
     zoom, half = finer * size / side, (finer * size - 1) / 2
     matrix = np.array([[zoom, 0, half - zoom * centre[0]], [0, zoom, half - zoom * centre[1]]])
+    if moved is not None:
+        back = cv2.invertAffineTransform(moved)
+        matrix = matrix[:, :2] @ back + np.column_stack([np.zeros((2, 2)), matrix[:, 2]])
     cut = cv2.warpAffine(
         image, matrix, (finer * size, finer * size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
@@ -125,11 +144,25 @@ def talking_head(root: Path, split: str, person: str, clip: int, frames: np.ndar
 
 
 def short_clips(root: Path, split: str, name: str, frames: np.ndarray, truth: Truth) -> None:
-    """<split>/<clip>_<first frame>/<frame>.png: parts of a clip, cut to where the face is in their first frame."""
+    """<split>/<clip>_<first frame>/<frame>.png: parts of a clip, cut to the face, which stays where it begins."""
     for first in range(0, len(frames) - SHORT + 1, SHORT):
-        centre, side = face_square(truth.box[first])
-        cut = [cut_square(frame, centre, side, SHORT_SIZE) for frame in frames[first : first + SHORT]]
+        centre, side = face_square(truth.box[first], SHORT_WIDEN)
+        cut = [
+            cut_square(frames[k], centre, side, SHORT_SIZE, similarity(truth.points[first], truth.points[k]))
+            for k in range(first, first + SHORT)
+        ]
         micro_frames(root, split, f"{name}_{first:03d}", np.stack(cut))
+
+
+def similarity(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The turn, scale and shift (2, 3) that takes a face's points of bone to those of others, x and y in pixels."""
+    here, there = (some[list(BONE), :2].astype(np.float64) for some in (points, others))
+    middle, target = here.mean(0), there.mean(0)
+    # As complex numbers a turn and a scale are one factor.
+    arms, ends = (here - middle) @ (1, 1j), (there - target) @ (1, 1j)
+    factor = np.vdot(arms, ends) / np.vdot(arms, arms)
+    linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
+    return np.column_stack([linear, target - linear @ middle])
 
 
 def micro_frames(root: Path, split: str, name: str, frames: np.ndarray) -> None:
