@@ -152,7 +152,9 @@ class ArticulatedAnimation(Family):
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
         image = source["image"]
         check_size(image, self.multiple)
-        return {"regions": self.region_predictor(image), "encoded": self.generator.encode(image)}
+        # Once a clip, so it may cost: what is warped into every frame is exact under any --precision.
+        with torch.autocast(image.device.type, enabled=False):
+            return {"regions": self.region_predictor(image), "encoded": self.generator.encode(image)}
 
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         step, state = self.drive(state, driving)

@@ -150,8 +150,10 @@ class PixelwiseFlowPredictor(MotionNetwork):
     ) -> Motion:
         """`small_source` is the source picture after `down`; one source may serve a batch of driving regions."""
         size = small_source.shape[-2:]
-        motions = self.sparse_motions(source, driving, size, background)
-        return self.combine(small_source, self.heatmaps(source, driving, size), motions)
+        # Half precision would be off by a pixel here and there, which skips carry into the picture.
+        with torch.autocast(small_source.device.type, enabled=False):
+            motions = self.sparse_motions(source, driving, size, background)
+            return self.combine(small_source, self.heatmaps(source, driving, size), motions)
 
 
 class Encoded(NamedTuple):
@@ -192,7 +194,7 @@ class Generator(WarpingGenerator):
     def decode(self, encoded: Encoded, motion: Motion) -> Tensor:
         """The picture under a motion: what is seen comes from the source, the rest is painted."""
         moved = self.warped(encoded.maps[-1], motion.deformation)
-        out = self.bottleneck(moved if motion.occlusion_map is None else _visible(moved, motion))
+        out = self.bottleneck(_autocast(moved if motion.occlusion_map is None else _visible(moved, motion)))
         for index, block in enumerate(self.up_blocks):
             if self.skips:
                 # The smallest map is warped already.
@@ -213,6 +215,12 @@ class Generator(WarpingGenerator):
         return torch.sigmoid(at_least_single(self.final(features)))
 
 
+def _autocast(maps: Tensor) -> Tensor:
+    """Maps in the precision of the layers to come, so that what is added to them stays in it."""
+    kind = maps.device.type
+    return maps.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else maps
+
+
 def _visible(moved: Tensor, motion: Motion) -> Tensor:
     return moved * resize(motion.occlusion_map, moved.shape[-2:])
 
@@ -221,8 +229,9 @@ def _joined(moved: Tensor, painted: Tensor, motion: Motion) -> Tensor:
     """What is warped where it is right, what is painted elsewhere; without an occlusion map all of it is right."""
     if motion.occlusion_map is None:
         return moved
-    share = resize(motion.occlusion_map, moved.shape[-2:]).to(painted.dtype)
-    return torch.lerp(painted, moved.to(painted.dtype), share)
+    kind = torch.promote_types(moved.dtype, painted.dtype)
+    share = resize(motion.occlusion_map, moved.shape[-2:])
+    return torch.lerp(painted.to(kind), moved.to(kind), share.to(kind))
 
 
 class AvdNetwork(Disentangler):
