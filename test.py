@@ -58,6 +58,8 @@ def main() -> int:
     if len(devices) > 1 and not is_launched():
         return launch(__file__, sys.argv[1:], len(devices))
     processes = start(devices)
+    if processes.device.type == "cpu":
+        keep_freed_memory()
     try:
         status = test(opt, processes)
     except UserError as error:
@@ -68,8 +70,6 @@ def main() -> int:
 
 def test(opt: Options, processes: Processes) -> int:
     """Make all videos that the options ask for; the exit status."""
-    if processes.device.type == "cpu":
-        keep_freed_memory()
     wanted = requests(opt, find_dataset(opt.dataset_mode).needs_source)
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
     family = find_family(opt.model)(opt).eval()

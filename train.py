@@ -47,6 +47,8 @@ def main() -> int:
         return launch(__file__, sys.argv[1:], len(gpus))
     processes = start(gpus)
     configure_logging(processes.rank if processes.world > 1 else None)
+    if processes.device.type == "cpu":
+        keep_freed_memory()
     try:
         status = train(opt, processes)
     except (UserError, NotFinite) as error:
@@ -64,8 +66,6 @@ def train(opt: Options, processes: Processes, family: Any = None) -> int:
     _refuse_to_start_over(folder, opt)
     seed_everything(opt.seed)
     dataset = find_dataset(opt.dataset_mode)(opt, training=True)
-    if processes.device.type == "cpu":
-        keep_freed_memory()
     family = _begun(family or build_family(opt), opt, dataset.whole())
     place(family, processes, opt.channels_last)
     trainer = Trainer(

@@ -219,8 +219,9 @@ def test_the_hourglass_gives_features_of_every_size():
     assert torch.equal(every[-1], hourglass(image))
 
 
-def test_the_up_block_repeats_pixels_and_convolves():
-    block, x = UpBlock(3, 5), torch.randn(2, 3, 4, 6, requires_grad=True)
+@pytest.mark.parametrize("size", [(4, 6), (16, 24)], ids=["repeated", "transposed"])
+def test_the_up_block_repeats_pixels_and_convolves(size):
+    block, x = UpBlock(3, 5), torch.randn(2, 3, *size, requires_grad=True)
     expected = F.relu(block.norm(block.conv(F.interpolate(x, scale_factor=2))))
     torch.testing.assert_close(block(x), expected, atol=1e-5, rtol=1e-5)
     weights = torch.randn_like(expected)
@@ -230,6 +231,13 @@ def test_the_up_block_repeats_pixels_and_convolves():
     )
     for pair in zip(ours, theirs, strict=True):
         torch.testing.assert_close(*pair, atol=1e-4, rtol=1e-4)
+
+
+def test_warps_keep_the_memory_layout_of_the_picture():
+    picture, grid = torch.rand(2, 4, 6, 8), coordinate_grid(5, 7, like=torch.zeros(())).expand(2, -1, -1, -1)
+    last = warp(picture.contiguous(memory_format=torch.channels_last), grid)
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert warp(picture, grid).is_contiguous() and torch.equal(warp(picture, grid), last)
 
 
 def test_folded_norms_change_no_value():

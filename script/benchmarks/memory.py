@@ -85,12 +85,14 @@ def sampled_memory(words: list[str], every: float = 0.25) -> np.ndarray:
     """The resident bytes of test.py with these options, from its start to its end."""
     command = [sys.executable, str(Path(__file__).parents[2] / "test.py"), *words]
     samples = []
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    # A pipe would fill up with its progress and stop it.
+    with tempfile.TemporaryFile("w+") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
         while process.poll() is None:
             samples.append(resident(process.pid))
             time.sleep(every)
         if process.returncode:
-            raise RuntimeError(f"test.py failed: {process.stderr.read()[-1000:]}")
+            said.seek(0)
+            raise RuntimeError(f"test.py failed: {said.read()[-1000:]}")
     return np.array(samples)
 
 
