@@ -229,9 +229,8 @@ def _joined(moved: Tensor, painted: Tensor, motion: Motion) -> Tensor:
     """What is warped where it is right, what is painted elsewhere; without an occlusion map all of it is right."""
     if motion.occlusion_map is None:
         return moved
-    kind = torch.promote_types(moved.dtype, painted.dtype)
-    share = resize(motion.occlusion_map, moved.shape[-2:])
-    return torch.lerp(painted.to(kind), moved.to(kind), share.to(kind))
+    share = resize(motion.occlusion_map, moved.shape[-2:]).to(painted.dtype)
+    return torch.lerp(painted, moved.to(painted.dtype), share)
 
 
 class AvdNetwork(Disentangler):
