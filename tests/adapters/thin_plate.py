@@ -61,7 +61,7 @@ def background(case: Case) -> Tensor | None:
 
 
 def make_family(case: Case, *words: str, training: bool = False) -> Family:
-    """The family of the faces' configuration, holding the case's weights."""
+    """The family of the faces' configuration, holding the weights of the networks that the case names."""
     config = "vox-256-avd" if case["name"] == "train_avd" else "vox-256"
     multi_mask = case.get("override", {}).get("multi_mask", True)
     words = (f"--config={ROOT / 'configs' / 'tps' / config}.yaml", f"--multi_mask={multi_mask}", *words)
@@ -72,7 +72,8 @@ def make_family(case: Case, *words: str, training: bool = False) -> Family:
     if training:
         family.prepare_training(opt)
     for name, network in family.networks().items():
-        fill_weights(network, **WEIGHTS[name])
+        if name in case["networks"]:
+            fill_weights(network, **WEIGHTS[name])
     return family.train(training)
 
 
