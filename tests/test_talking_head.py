@@ -23,6 +23,7 @@ from data.talking_frames import fitted, main_face, mirrored, without_gaps
 from data.talking_head import TalkingHeadDataset, choose_frames
 from data.video import open_video
 from engine.checkpoint import load_networks
+from engine.clock import Clock
 from models.talking_head.family import TalkingHead
 from models.talking_head.layers import Flow, build_layers
 from models.talking_head.losses import Content, Objective, Pixels, joint_updates, separate_updates
@@ -98,9 +99,9 @@ def test_entry_names_are_the_released_ones():
         assert {key: list(value.shape) for key, value in network.state_dict().items()} == expected, name
 
 
-def tiny_family(training=True):
+def tiny_family(*words, training=True):
     size = ["--batch_size=2"] if training else []
-    opt = parse([f"--config={TINY / 'talking_head.yaml'}", *size], training)
+    opt = parse([f"--config={TINY / 'talking_head.yaml'}", *size, *words], training)
     family = TalkingHead(opt)
     if training:
         family.prepare_training(opt)
@@ -119,6 +120,14 @@ def test_a_personal_model_begins_as_the_meta_trained_one():
         family.discriminator.personalise(rows)
         torch.testing.assert_close(family.generator(landmarks[0], family.generator.adain), before)
         torch.testing.assert_close(family.discriminator(pair(pictures[0, :1], landmarks[0, :1])).scores, score)
+
+
+def test_rates_stay_unless_told_to_fall():
+    clock, always, falling = Clock(10), tiny_family(), tiny_family("--lr_steps=100,50")
+    for step, expected in ((0, 1.0), (99, 1.0), (125, 0.5), (150, 0.0)):
+        clock.step = step
+        assert always.rate("animator", clock) == 1.0
+        assert falling.rate("discriminator", clock) == expected
 
 
 def test_separate_updates_reach_what_they_should():

@@ -15,6 +15,7 @@ from models.talking_head.losses import Content, Objective, Pixels, joint_updates
 from models.talking_head.networks import BatchRows, Discriminator, Embedder, Generator, pair
 from models.talking_head.options import TAPS, add_network_options, add_training_options
 from models.talking_head.released import released_entries
+from util.schedules import linear_decay
 from util.step_log import step_line
 from util.values import number
 
@@ -71,6 +72,7 @@ class TalkingHead(Family):
         self.updates = separate_updates if opt.separate_updates else joint_updates
         self.adam = partial(torch.optim.Adam, betas=tuple(opt.adam_betas))
         self.rates = {"animator": opt.lr, "discriminator": opt.lr_discriminator}
+        self.lr_steps = opt.lr_steps
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         animator = [*self.embedder.parameters(), *self.generator.parameters()]
@@ -87,6 +89,9 @@ class TalkingHead(Family):
 
     def released_entries(self, content: Any, path: Path) -> Any:
         return released_entries(content, path)
+
+    def rate(self, name: str, clock: Any) -> float:
+        return linear_decay(clock.step, *self.lr_steps) if self.lr_steps else 1.0
 
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         target, landmarks, video = batch["target"], batch["target_landmarks"], batch["video"]

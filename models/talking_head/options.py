@@ -46,6 +46,8 @@ def add_training_options(parser: Any) -> None:
     add = parser.add_argument
     add("--lr", "--lr_EG", type=number, default=5e-5, help="learning rate of embedder and generator")
     add("--lr_discriminator", "--lr_D", type=number, default=2e-4, help="learning rate of the discriminator")
+    add("--lr_steps", type=list_of(integer, 2), metavar="FULL,FALLING",
+        help="steps at these rates, then steps in which they fall to 0; default: never, as the original")  # fmt: skip
     add("--adam_betas", type=list_of(number, 2), default=[0.0, 0.999], help="Adam's averaging, of all networks")
     parser.add_switch("--separate_updates",
         help="each network on its own loss, as in the paper; no: the original's joint backward")  # fmt: skip

@@ -22,6 +22,7 @@ from models.talking_head.networks import BatchRows, pair
 from models.talking_head.options import add_network_options, add_training_options
 from models.talking_head.released import released_entries
 from util.errors import UserError
+from util.schedules import linear_decay
 
 
 class TalkingHeadFinetune(Family):
@@ -60,6 +61,7 @@ class TalkingHeadFinetune(Family):
         self.updates = separate_updates if opt.separate_updates else joint_updates
         self.adam = partial(torch.optim.Adam, betas=tuple(opt.adam_betas))
         self.rates = {"animator": opt.lr, "discriminator": opt.lr_discriminator}
+        self.lr_steps = opt.lr_steps
 
     def released_entries(self, content: Any, path: Path) -> Any:
         return released_entries(content, path)
@@ -90,6 +92,9 @@ class TalkingHeadFinetune(Family):
             "animator": self.adam(self.generator.parameters(), self.rates["animator"]),
             "discriminator": self.adam(self.discriminator.parameters(), self.rates["discriminator"]),
         }
+
+    def rate(self, name: str, clock: Any) -> float:
+        return linear_decay(clock.step, *self.lr_steps) if self.lr_steps else 1.0
 
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         picture, landmarks = batch["picture"], batch["landmarks"]
