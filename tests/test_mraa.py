@@ -25,6 +25,7 @@ from models.mraa.regions import (
     covariance_of_affine,
     principal_axes,
     sign_of_first,
+    upright,
 )
 from models.mraa_avd.family import ArticulatedAvd, stretched
 from models.parts.keypoints import mean_position, spatial_softmax
@@ -140,6 +141,15 @@ def test_the_affine_part_of_a_covariance_gives_it_back():
 def test_no_sign_makes_a_motion_vanish():
     matrices = torch.tensor([[[0.0, 1], [2, 3]], [[-1, 0], [0, 1]], [[5, 0], [0, -1]]])
     assert sign_of_first(matrices).flatten().tolist() == [1, -1, 1]
+
+
+def test_upright_axes_keep_their_sign_while_a_tall_region_tilts():
+    angle = torch.linspace(-1.2, 1.2, 41, dtype=torch.float64)
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).unflatten(-1, (2, 2))
+    covar = turn @ torch.diag(torch.tensor([0.01, 0.04], dtype=torch.float64)) @ turn.mT
+    raw = affine_of_covariance(covar)
+    steps = (upright(Regions(angle, raw)).affine.diff(dim=0)).abs().amax((1, 2))
+    assert steps.max() < 0.02 < raw.diff(dim=0).abs().amax((1, 2)).max()
 
 
 def test_regions_stay_exact_under_autocast():

@@ -192,6 +192,7 @@ def build_avd(opt: Any) -> AvdNetwork:
         id_bottle_size=opt.id_bottle_size,
         pose_bottle_size=opt.pose_bottle_size,
         revert_axis_swap=opt.revert_axis_swap,
+        upright_axes=opt.upright_axes,
     )
 
 

@@ -13,6 +13,7 @@ from models.mraa.regions import (
     covariance_of_affine,
     inverse_covariance,
     sign_of_first,
+    upright,
 )
 from models.parts.avd import Disentangler
 from models.parts.blocks import BatchNorm, Encoder, Hourglass, downsampling
@@ -236,12 +237,21 @@ def _joined(moved: Tensor, painted: Tensor, motion: Motion) -> Tensor:
 class AvdNetwork(Disentangler):
     """The regions of one picture in the pose of another one."""
 
-    def __init__(self, num_regions: int, id_bottle_size: int, pose_bottle_size: int, revert_axis_swap: bool = True):
+    def __init__(
+        self,
+        num_regions: int,
+        id_bottle_size: int,
+        pose_bottle_size: int,
+        revert_axis_swap: bool = True,
+        upright_axes: bool = False,
+    ):
         super().__init__(6 * num_regions, id_bottle_size, pose_bottle_size)
         self.revert_axis_swap = revert_axis_swap
+        self.upright_axes = upright_axes
 
     def forward(self, identity: Regions, pose: Regions) -> Regions:
         """One identity may serve a batch of poses."""
+        pose = self.posed(pose)
         affine = identity.affine
         if self.revert_axis_swap:
             affine = affine * sign_of_first(product_2x2(affine, inverse_2x2(pose.affine, AFFINE_FLOOR)))
@@ -250,6 +260,10 @@ class AvdNetwork(Disentangler):
         joined = joined.unflatten(1, (-1, 6))
         affine = joined[..., 2:].unflatten(2, (2, 2))
         return Regions(joined[..., :2], affine, covariance_of_affine(affine))
+
+    def posed(self, regions: Regions) -> Regions:
+        """A pose with the signs of axes that the network is used to."""
+        return upright(regions) if self.upright_axes else regions
 
 
 def _embedding(shift: Tensor, affine: Tensor) -> Tensor:

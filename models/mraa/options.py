@@ -43,6 +43,10 @@ def add_network_options(parser: Any) -> None:
     add_hourglass_options(add, "bg_predictor", background, 32, 5)
     _add_generator_options(parser, f"{MODEL}.generator_params")
     add_bottle_options(parser, 64)
+    parser.add_switch(
+        "--upright_axes",
+        help="AVD network, for training anew: axes keep their sign when a tall region tilts; no for released weights",
+    )
     parser.accept_unused(f"{REGIONS[2:]}.fast_svd", "reconstruction_params.*", "animate_params.format")
     parser.accept_unused("train_params.use_sync_bn")
 

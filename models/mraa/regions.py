@@ -92,6 +92,16 @@ def sign_of_first(matrix: Tensor) -> Tensor:
     return torch.where(first < 0, -1.0, 1.0).to(first.dtype)
 
 
+def upright(regions: Regions) -> Regions:
+    """Regions whose first axis points down, so that its sign changes only where the region lies flat.
+
+    LAPACK's signs change where a tall region tilts far, as a head does.
+    """
+    down = regions.affine[..., 1:, :1]
+    signs = torch.where(down < 0, -1.0, 1.0).to(down.dtype)
+    return regions._replace(affine=regions.affine * signs)
+
+
 def _lapack_signs(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """The signs of both axes, given that the first is (cos, sin) and the second (sin, -cos) of one angle."""
     turned = (b > 0) & (a * (c - a) > 2 * b**2)

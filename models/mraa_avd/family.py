@@ -52,7 +52,8 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
         source, driving = batch["source"], batch["driving"]
         check_size(source, self.multiple)
         with torch.no_grad():
-            identity, target = self.region_predictor(source), self.region_predictor(driving)
+            identity = self.region_predictor(source)
+            target = self.avd_network.posed(self.region_predictor(driving))
             pose = stretched(target, draw_proportions(driving, self.random_scale))
         made = self.avd_network(identity, pose)
         differences = {
