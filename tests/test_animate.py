@@ -172,9 +172,9 @@ def test_results_of_one_name_are_refused(tmp_path):
 
 def test_failures_of_shards_are_kept_apart(folder, sample):
     driving = clips_of(sample)[0]
-    (folder / "absent.csv").write_text(f"source,driving\na.png,{driving}\nb.png,{driving}\n")
+    (folder / "strangers.csv").write_text(f"source,driving\na.png,{driving}\nb.png,{driving}\n")
     for shard in ("0/2", "1/2"):
-        animate(folder, "--pairs=absent.csv", "--results_dir=apart", f"--shard={shard}", status=1)
+        animate(folder, "--pairs=strangers.csv", "--results_dir=apart", f"--shard={shard}", status=1)
     written = [(folder / "apart" / f"failures_{part}_of_2.csv").read_text() for part in (0, 1)]
     assert "a.png" in written[0] and "b.png" in written[1]
 
@@ -193,7 +193,7 @@ def test_reconstruction_measures_the_test_split(folder, sample):
 NESTED = """
 dataset_params: {root_dir: DATA, frame_shape: [64, 64, 3]}
 model_params:
-  common_params: {num_kp: 8, num_channels: 3, estimate_jacobian: True}
+  common_params: {num_kp: 5, num_channels: 3, estimate_jacobian: True}
   kp_detector_params:
     {temperature: 0.1, block_expansion: 16, max_features: 64, scale_factor: 0.25, num_blocks: 3, pad: 3}
   generator_params:
