@@ -45,11 +45,14 @@ def _is_longest(length: np.ndarray, down: np.ndarray, right: np.ndarray, place: 
 
     A neighbour lies between a pixel beside the place and one diagonal to it.
     """
-    steep = np.abs(down) > np.abs(right)
+    steepness, flatness = np.abs(down), np.abs(right)
     row, column = np.where(down >= 0, width, -width), np.where(right >= 0, 1, -1)
-    beside, diagonal = np.where(steep, row, column), row + column
-    share = np.abs(np.where(steep, right, down) / np.where(steep, down, right))
+    beside, diagonal = np.where(steepness > flatness, row, column), row + column
+    share = np.minimum(steepness, flatness) / np.maximum(steepness, flatness)
     rest, here = 1 - share, length[place]
-    one = length[place + beside] * rest + length[place + diagonal] * share
-    other = length[place - beside] * rest + length[place - diagonal] * share
-    return (one <= here) & (other <= here)
+    longest = length[place + beside] * rest + length[place + diagonal] * share <= here
+    # The other side only of those that this one leaves.
+    left = np.flatnonzero(longest)
+    place, beside, diagonal, rest, share = (values[left] for values in (place, beside, diagonal, rest, share))
+    longest[left] = length[place - beside] * rest + length[place - diagonal] * share <= here[left]
+    return longest

@@ -6,6 +6,7 @@ distance to it, a third of a byte per pixel of city blocks, then the number of t
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -183,11 +184,12 @@ def distance_maps(curve: np.ndarray, rows: np.ndarray, columns: np.ndarray, out:
     copies of those three, one third more for each three rows of way.
     """
     side = out.shape[-1]
-    drawn, starts = np.unique(curve, return_index=True)
+    starts = np.flatnonzero(np.diff(curve, prepend=-1))
+    drawn = curve[starts]
     top, bottom, left, right = box = [
         edge.reduceat(values, starts) for values in (rows, columns) for edge in (np.minimum, np.maximum)
     ]
-    pixels = zip(np.split(rows, starts[1:]), np.split(columns, starts[1:]), strict=True)
+    pixels = [(rows[one:end], columns[one:end]) for one, end in pairwise([*starts.tolist(), len(curve)])]
     found, begin = _searched(pixels, box, side)
     # Rounding after this shift is rounding down.
     thirds = cv2.convertScaleAbs(found, alpha=1 / 3, beta=-1 / 3)
@@ -197,7 +199,9 @@ def distance_maps(curve: np.ndarray, rows: np.ndarray, columns: np.ndarray, out:
     source[drawn] = places - top[:, None] + nearer + begin[:, None]
     np.take(thirds, source, axis=0, out=out, mode="clip")
     out += beyond.astype(np.uint8)[..., None]
-    out[np.setdiff1d(np.arange(len(out)), drawn)] = UNDRAWN
+    undrawn = np.ones(len(out), bool)
+    undrawn[drawn] = False
+    out[undrawn] = UNDRAWN
 
 
 def _searched(pixels: Iterable, box: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:

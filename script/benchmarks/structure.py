@@ -33,7 +33,11 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print; status 1 if a bar is missed."""
     import cv2
 
+    from engine.memory import keep_freed_memory
+
     cv2.setNumThreads(1)
+    # As train.py does on the CPU: for both versions, new memory would cost more than what is drawn into it.
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         root = args.dataroot or drawn_clip(args, Path(folder))
         bars = [measure_drawing(args, root), measure_reading(args, root, Path(folder))]
