@@ -318,7 +318,7 @@ def _summary_of_losses(known: list[dict[str, Any]]) -> dict[str, str]:
     loss, repeated = (sum(e[name] * e["frames"] for e in known) / frames for name in ("l1", "l1_of_repeating"))
     below = 100 * (1 - loss / max(repeated, 1e-12))
     log.info("Reconstruction loss: %s", loss)
-    log.info("%.1f %% below repeating the first frame (%s)", below, repeated)
+    log.info("%.1f %% %s repeating the first frame (%s)", abs(below), "above" if below < 0 else "below", repeated)
     return {"L1": f"{loss:.5f}", "L1 of repeating the first frame": f"{repeated:.5f}", "below": f"{below:.1f} %"}
 
 
