@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from data.video_writer import VideoWriter
+from util.files import WholeOrNothing
 
 Item = TypeVar("Item")
 _END = object()
@@ -72,7 +73,7 @@ def _put(waiting: queue.Queue, stopped: threading.Event, entry: tuple) -> bool:
     return False
 
 
-class BackgroundWriter:
+class BackgroundWriter(WholeOrNothing):
     """Writes frames in a thread of its own, up to `depth` behind; wraps a VideoWriter and takes its place.
 
     An error of the writing is raised by the next `write`, or by `close`. The frames must not be changed once given.
@@ -103,15 +104,6 @@ class BackgroundWriter:
         self._error = self._error or InterruptedError("writing was given up")
         self._stop()
         self.writer.abort()
-
-    def __enter__(self) -> "BackgroundWriter":
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def _work(self) -> None:
         # After an error frames are still taken, so that whoever writes is not left waiting for room.

@@ -11,13 +11,13 @@ import numpy as np
 
 from data.images import checked_frame
 from data.video_writer import COMMENT
-from util.files import replacing
+from util.files import WholeOrNothing, replacing
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COMPRESSION = 4
 
 
-class StripWriter:
+class StripWriter(WholeOrNothing):
     """Collects frames of one size in a temporary file and makes of them one PNG, row by row, when it is closed.
 
     Every row of the picture has a piece of every frame, so that none can be written before the last frame is there.
@@ -54,15 +54,6 @@ class StripWriter:
     def abort(self) -> None:
         """Give up; nothing of the picture remains."""
         self._frames.close()
-
-    def __enter__(self) -> "StripWriter":
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def _write_png(self, file: BinaryIO) -> None:
         height, width, _ = self._shape

@@ -15,7 +15,7 @@ from data.jobs import replacing_folder
 from data.video_reader import RATE_TEXT, frame_rate
 from data.video_sound import Sound
 from util.errors import UserError
-from util.files import replacing
+from util.files import WholeOrNothing, replacing
 
 COMMENT = "AI-generated video, made with Grimace"
 """What every video says about itself, so that nobody takes it for a recording."""
@@ -48,7 +48,7 @@ FORMATS = {".mp4": _MP4, ".m4v": _MP4, ".mov": _MP4, ".mkv": _MKV, ".webm": _WEB
 WRITTEN_KINDS = (*FORMATS, ".gif", "a folder (no suffix)")
 
 
-class VideoWriter:
+class VideoWriter(WholeOrNothing):
     """Write a video frame by frame; it appears under its name when it is whole, and not at all after an error.
 
     The suffix decides the format, no suffix means a folder of PNG frames. `quality` goes from 0 to 100 and matters to
@@ -118,15 +118,6 @@ class VideoWriter:
         if self._stack is not None:
             given_up = InterruptedError("writing was given up")
             self._stack.__exit__(InterruptedError, given_up, None)
-
-    def __enter__(self) -> "VideoWriter":
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def _guarded(self, work, *arguments) -> None:
         import av

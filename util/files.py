@@ -4,6 +4,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+Writer = TypeVar("Writer", bound="WholeOrNothing")
 
 
 @contextmanager
@@ -28,6 +31,27 @@ def write_text(path: Path | str, text: str) -> None:
     """Write a small text file whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+class WholeOrNothing:
+    """A writer as context manager: it is closed where the block ends well, and gives up where it does not."""
+
+    def close(self) -> None:
+        """Finish what is written."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Give up; nothing remains."""
+        raise NotImplementedError
+
+    def __enter__(self: Writer) -> Writer:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
 
 
 def remove_leftovers(folder: Path) -> None:

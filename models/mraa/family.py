@@ -56,7 +56,6 @@ class ArticulatedAnimation(Family):
     optional = ("bg_predictor",)
     explained_modes = ("animate", "reconstruction")
     planned_epochs = 100
-    log_lines = "epoch"
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:

@@ -56,8 +56,6 @@ class ThinPlateSplineMotion(Family):
     log_lines = "epoch"
     planned_epochs = 100
 
-    log_lines = "epoch"
-
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
