@@ -4,7 +4,9 @@ GRIMACE_REFERENCE=DIR runs DIR/<family>/cases.json too. A kind of case that no a
 """
 
 import importlib
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,18 @@ def test_case(reference: Reference, case: Case):
     adapter = importlib.import_module(f"adapters.{reference.family}")
     compute = adapter.KINDS.find(case)
     adapter.compare(reference, case, compute(case))
+
+
+@pytest.mark.parametrize(("family", "name"), [("thin_plate", "kp_detector"), ("articulated", "region_predictor_pad0")])
+def test_another_folder_has_weights_of_its_own(tmp_path, family, name):
+    document = json.loads((Path(__file__).parent / "reference" / family / "cases.json").read_text())
+    for network in document["networks"].values():
+        network["weights"]["seed"] += 1
+    document["cases"] = [case for case in document["cases"] if case["name"] == name]
+    folder = tmp_path / family
+    folder.mkdir()
+    (folder / "cases.json").write_text(json.dumps(document))
+    shutil.copy(Path(__file__).parent / "reference" / family / "cases.npz", folder)
+    reference = Reference(folder)
+    with pytest.raises(AssertionError, match="values are off"):
+        test_case(reference, reference.cases[0])

@@ -9,7 +9,7 @@ import torch
 from reference import formula
 from torch import Tensor
 
-from adapters.common import Case, Computed, Kinds, Reference, compare_sampled, fill_weights, vgg19_file
+from adapters.common import Case, Computed, Kinds, compare_sampled, fill_weights, given, vgg19_file
 from models import Family, find_family
 from models.mraa.networks import BackgroundPredictor, Generator, RegionPredictor
 from models.mraa.regions import Regions, affine_of_covariance, covariance_of_affine, principal_axes
@@ -21,8 +21,6 @@ from options import parse
 
 KINDS = Kinds()
 ROOT = Path(__file__).resolve().parents[2]
-REFERENCE = Reference(ROOT / "tests" / "reference" / "articulated")
-WEIGHTS = {name: spec["weights"] for name, spec in REFERENCE.document["networks"].items()}
 CONFIGS = {"mraa": "vox256", "mraa_avd": "vox256-avd"}
 NAMES = {"pad": "region_predictor_pad"}
 """What settings of the cases are called here, where it is otherwise."""
@@ -31,12 +29,6 @@ compare = compare_sampled
 
 
 # --- inputs, weights, configurations ----------------------------------------------------------------------------------
-
-
-def given(case: Case, name: str) -> Tensor:
-    """An input that a formula makes."""
-    kind, shape = case["inputs"][name]
-    return torch.from_numpy(np.asarray(getattr(formula, kind)(name, shape, case["seed"]), np.float32))
 
 
 def regions_of(case: Case, count: int = 2) -> tuple[Regions, Regions]:
@@ -74,15 +66,16 @@ def make_family(case: Case, *words: str, training: bool = False) -> Family:
     words = [*words, *(f"--{NAMES.get(name, name)}={value}" for name, value in settings.items())]
     words += [f"--config={ROOT / 'configs' / 'mraa' / CONFIGS[model]}.yaml"]
     if training:
-        words += ["--init_from=given"] if model == "mraa_avd" else [f"--vgg19={vgg19_file(REFERENCE)}"]
+        words += ["--init_from=given"] if model == "mraa_avd" else [f"--vgg19={vgg19_file(case['reference'])}"]
     opt = parse(words, training)
     family = find_family(model)(opt)
     if training:
         family.prepare_training(opt)
     networks = family.networks()
     for name in [name for name in case.get("networks", ()) if name in networks]:
-        spec = WEIGHTS[name] | {"keep": case.get("keep", WEIGHTS[name]["keep"])}
-        spec["gain"] = case.get("override", {}).get(f"gain of {name}", spec["gain"])
+        spec = case["reference"].weights(name)
+        gain = case.get("override", {}).get(f"gain of {name}", spec["gain"])
+        spec = spec | {"keep": case.get("keep", spec["keep"]), "gain": gain}
         fill_weights(networks[name], **spec)
     if "weights" in case:
         fill_weights(family.generator.pixelwise_flow_predictor, **case["weights"])
@@ -138,7 +131,7 @@ def bg_predictor(case: Case) -> Computed:
     computed = {}
     for kind in case["outputs"]:
         network = BackgroundPredictor(kind, num_channels=3, expansion=32, max_features=1024, num_blocks=5)
-        fill_weights(network, **WEIGHTS["bg_predictor"])
+        fill_weights(network, **case["reference"].weights("bg_predictor"))
         computed[kind] = network.eval()(*pair)
     return computed
 
@@ -284,7 +277,7 @@ def after_first_step(case: Case, family: Family) -> Computed:
 
 @KINDS("train_avd")
 def train_avd(case: Case) -> Computed:
-    family, uniform = make_family(case, training=True), iter(REFERENCE.arrays["train_avd/uniform"])
+    family, uniform = make_family(case, training=True), iter(case["reference"].arrays["train_avd/uniform"])
     found, met = [], []
     family.region_predictor.register_forward_hook(lambda module, args, out: found.append(out))
     family.avd_network.register_forward_hook(lambda module, args, out: met.append((*args, out)))

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from reference.formula import fill
+from reference.formula import fill, image, values
 from torch import nn
 
 Case = dict[str, Any]
 Computed = dict[str, Any]
+FORMULAS = {"image": image, "values": values}
 DESCRIPTIONS = ("calls", "call", "what")
 
 
@@ -34,7 +35,12 @@ class Reference:
 
     @property
     def cases(self) -> list[Case]:
-        return self.document["cases"]
+        """The cases, each with the folder it comes from: another folder has other seeds, weights and draws."""
+        return [{**case, "reference": self} for case in self.document["cases"]]
+
+    def weights(self, network: str) -> dict[str, Any]:
+        """What `fill_weights` needs for a network that the document describes."""
+        return self.document["networks"][network]["weights"]
 
     @cached_property
     def arrays(self) -> Mapping[str, np.ndarray]:
@@ -80,24 +86,44 @@ def fill_weights(
 @cache
 def vgg19_file(reference: Reference) -> str:
     """A file in torchvision's layout with formula weights, which go by the names that the original's loss has."""
-    entries = json.loads((reference.folder / "manifest.json").read_text())["loss_network"]["vgg"]
-    spec = reference.document["networks"]["vgg"]["weights"]
-    values = fill({name: tuple(shape) for name, shape in entries.items()}, **spec)
+    manifest = Path(__file__).resolve().parents[1] / "reference" / reference.family / "manifest.json"
+    entries = json.loads(manifest.read_text())["loss_network"]["vgg"]
+    values = fill({name: tuple(shape) for name, shape in entries.items()}, **reference.weights("vgg"))
     state = {f"features.{name.split('.', 1)[1]}": torch.from_numpy(np.asarray(values[name])) for name in values}
     path = Path(tempfile.mkdtemp(prefix="grimace")) / "vgg19.pth"
     torch.save(state, path)
     return str(path)
 
 
-def compare_sampled(reference: Reference, case: Case, computed: Computed) -> None:
-    """Every output that the case names, whole or every n-th value of it, within its absolute tolerance."""
+def given(case: Case, name: str) -> torch.Tensor:
+    """An input of the case that a formula makes."""
+    kind, shape = case["inputs"][name]
+    return torch.from_numpy(np.asarray(FORMULAS[kind](name, shape, case["seed"]), np.float32))
+
+
+def stream(family: Any, source: torch.Tensor, driving: torch.Tensor, pieces: int) -> torch.Tensor:
+    """The frames of a clip, the driving video cut into pieces."""
+    state, frames = family.encode_source({"image": source}), []
+    for piece in driving.split(pieces):
+        made, state = family.animate(state, {"image": piece})
+        frames.append(made)
+    return torch.cat(frames)
+
+
+def compare_sampled(
+    reference: Reference, case: Case, computed: Computed, relative: Callable[[str], float] = lambda output: 0.0
+) -> None:
+    """Every output that the case names, whole or every n-th value of it, within its absolute tolerance.
+
+    `relative` is what may be more for an output, as a part of its mean.
+    """
     for name, spec in case["outputs"].items():
         assert name in computed, f"{case['name']}: the adapter computes no output {name!r}"
         got, key = as_array(computed[name]), f"{case['name']}/{name}"
         assert list(got.shape) == spec["shape"], f"{key}: shape {got.shape}, expected {spec['shape']}"
         if spec["stored"] != "all":
             got = got.reshape(-1)[:: spec["stored"]["every"]]
-        assert_close(key, got, reference.arrays[key], spec["atol"])
+        assert_close(key, got, reference.arrays[key], max(spec["atol"], relative(name) * abs(spec["mean"])))
 
 
 def take(array: np.ndarray, index: str) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from reference import formula
 from torch import Tensor, nn
 
-from adapters.common import Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights, take
+from adapters.common import Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights, stream, take
 from data.augment import crop, draw_flip, flip, jitter, rescale, rotate
 from data.fomm_crop import commands
 from data.frames import listed_pairs, random_pairs, random_split
@@ -415,20 +415,11 @@ def animate(case: Case) -> Computed:
     source, driving = given["source"].movedim(-1, 0)[None], given["driving"].movedim(-1, 1)
     start = how.get("best_frame")
     if start is None:
-        frames = stream(family, source, driving)
+        frames = stream(family, source, driving, 3)
     else:
-        backward = stream(family, source, driving[: start + 1].flip(0)).flip(0)
-        frames = torch.cat([backward, stream(family, source, driving[start:])[1:]])
+        backward = stream(family, source, driving[: start + 1].flip(0), 3).flip(0)
+        frames = torch.cat([backward, stream(family, source, driving[start:], 3)[1:]])
     return {"frames": frames.movedim(1, -1)}
-
-
-def stream(family: FirstOrderMotion, source: Tensor, driving: Tensor) -> Tensor:
-    """The frames of a clip, the driving video cut into pieces of three."""
-    state, frames = family.encode_source({"image": source}), []
-    for piece in driving.split(3):
-        made, state = family.animate(state, {"image": piece})
-        frames.append(made)
-    return torch.cat(frames)
 
 
 # --- facial prior -----------------------------------------------------------------------------------------------------

@@ -1,9 +1,6 @@
 """Cases of the thin-plate spline motion model."""
 
-import json
-import tempfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -13,7 +10,7 @@ import torch
 from reference import formula
 from torch import Tensor, nn
 
-from adapters.common import Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights
+from adapters.common import Case, Computed, Kinds, Reference, compare_sampled, fill_weights, given, stream, vgg19_file
 from models import Family, find_family
 from models.parts.blocks import AntiAliasDown
 from models.parts.keypoints import KeyPoints, gaussian_maps
@@ -25,19 +22,9 @@ from options import parse
 
 KINDS = Kinds()
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "tests" / "reference" / "thin_plate"
-WEIGHTS = {name: spec["weights"] for name, spec in Reference(FOLDER).document["networks"].items()}
-STORED = Reference(FOLDER).arrays
 
 
 # --- inputs, weights, configurations ----------------------------------------------------------------------------------
-
-
-def given(case: Case, name: str) -> Tensor:
-    """An input that a formula makes."""
-    kind, shape = case["inputs"][name]
-    make = formula.image if kind == "image" else formula.values
-    return torch.from_numpy(np.asarray(make(name, shape, case["seed"]), np.float32))
 
 
 def drawn(case: Case, name: str, *shape: int) -> Tensor:
@@ -66,28 +53,15 @@ def make_family(case: Case, *words: str, training: bool = False) -> Family:
     multi_mask = case.get("override", {}).get("multi_mask", True)
     words = (f"--config={ROOT / 'configs' / 'tps' / config}.yaml", f"--multi_mask={multi_mask}", *words)
     if training and config == "vox-256":
-        words += (f"--vgg19={vgg19_file()}",)
+        words += (f"--vgg19={vgg19_file(case['reference'])}",)
     opt = parse(list(words), training)
     family = find_family(opt.model)(opt)
     if training:
         family.prepare_training(opt)
     for name, network in family.networks().items():
         if name in case["networks"]:
-            fill_weights(network, **WEIGHTS[name])
+            fill_weights(network, **case["reference"].weights(name))
     return family.train(training)
-
-
-@cache
-def vgg19_file() -> str:
-    """A file in torchvision's layout with formula weights, which go by the names that the original's loss has."""
-    spec, state = WEIGHTS["vgg"], {}
-    entries = json.loads((FOLDER / "manifest.json").read_text())["loss_network"]["vgg"]
-    values = formula.fill({name: tuple(shape) for name, shape in entries.items()}, **spec)
-    for name, value in values.items():
-        state["features." + name.split(".", 1)[1]] = torch.from_numpy(np.asarray(value))
-    path = Path(tempfile.mkdtemp(prefix="grimace")) / "vgg19.pth"
-    torch.save(state, path)
-    return str(path)
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------
@@ -95,13 +69,7 @@ def vgg19_file() -> str:
 
 def compare(reference: Reference, case: Case, computed: Computed) -> None:
     """Every output that the case names, within its tolerance."""
-    for name, spec in case["outputs"].items():
-        assert name in computed, f"{case['name']}: the adapter computes no output {name!r}"
-        got, key = as_array(computed[name]), f"{case['name']}/{name}"
-        assert list(got.shape) == spec["shape"], f"{key}: shape {got.shape}, expected {spec['shape']}"
-        if spec["stored"] != "all":
-            got = got.reshape(-1)[:: spec["stored"]["every"]]
-        assert_close(key, got, reference.arrays[key], max(spec["atol"], second_step(name) * abs(spec["mean"])))
+    compare_sampled(reference, case, computed, relative=second_step)
 
 
 def second_step(output: str) -> float:
@@ -153,7 +121,7 @@ def random_spline(case: Case, kind: torch.dtype = torch.float32) -> RandomSpline
 def dropout_softmax(case: Case) -> Computed:
     x = given(case, "X").requires_grad_()
     dropout = MapDropout(0.3, 0.3, ramp_epochs=1, until_epoch=1)
-    dropout.draw = lambda logits: torch.from_numpy(STORED["dropout_softmax/uniform"])
+    dropout.draw = lambda logits: torch.from_numpy(case["reference"].arrays["dropout_softmax/uniform"])
     maps = dropout.at(0)(6 * x)
     (gradient,) = torch.autograd.grad((maps * given(case, "G")).sum(), x)
     return {"maps": maps, "gradient": gradient}
@@ -191,9 +159,9 @@ def bg_predictor(case: Case) -> Computed:
 def dense_motion(case: Case) -> Computed:
     family = make_family(case)
     share, name = all_maps, f"{case['name']}/uniform"
-    if name in STORED:
+    if name in case["reference"].arrays:
         dropout = MapDropout(0.3, 0.3, ramp_epochs=1, until_epoch=1)
-        dropout.draw = lambda logits: torch.from_numpy(STORED[name])
+        dropout.draw = lambda logits: torch.from_numpy(case["reference"].arrays[name])
         share = dropout.at(0)
     return of_motion(motion_of(family, case, share))
 
@@ -239,18 +207,9 @@ def avd_network(case: Case) -> Computed:
 def animate(case: Case) -> Computed:
     family = make_family(case, f"--mode={case['mode']}")
     points = watch(family.dense_motion_network, lambda args, motion: args[2].value)
-    frames = stream(family, given(case, "source")[None], given(case, "driving"))
+    frames = stream(family, given(case, "source")[None], given(case, "driving"), pieces=2)
     computed = {f"prediction_{index}": frame for index, frame in enumerate(frames)}
     return computed | {f"key_points_{index}": kp[None] for index, kp in enumerate(torch.cat(points))}
-
-
-def stream(family: Family, source: Tensor, driving: Tensor) -> Tensor:
-    """The frames of a clip, the driving video cut into pieces of two."""
-    state, frames = family.encode_source({"image": source}), []
-    for piece in driving.split(2):
-        made, state = family.animate(state, {"image": piece})
-        frames.append(made)
-    return torch.cat(frames)
 
 
 def watch(network: nn.Module, look: Callable) -> list:
@@ -265,7 +224,7 @@ def watch(network: nn.Module, look: Callable) -> list:
 def reconstruction(case: Case) -> Computed:
     family, video = make_family(case, "--mode=reconstruction"), given(case, "video")
     matrices = watch(family.bg_predictor, lambda args, matrix: matrix)
-    frames = stream(family, video[:1], video)
+    frames = stream(family, video[:1], video, pieces=2)
     losses = (frames - video).abs().mean((1, 2, 3))
     computed = {f"bg_{index}": matrix[None] for index, matrix in enumerate(torch.cat(matrices))}
     computed |= {f"prediction_{index}": frame[None] for index, frame in enumerate(frames)}
@@ -298,8 +257,9 @@ class Training:
     def run(self) -> Computed:
         """All steps that the case names outputs of."""
         steps = {name.split("step")[1].split("/")[0] for name in self.case["outputs"]}
-        for index in range(len(steps)):
-            self.family.dropout.draw = lambda logits, row=index: torch.from_numpy(STORED["train/uniform"][row])
+        uniform = self.case["reference"].arrays["train/uniform"]
+        for index, row in zip(range(len(steps)), uniform, strict=False):
+            self.family.dropout.draw = lambda logits, row=row: torch.from_numpy(row)
             self.step(index + 1)
         return self.computed
 
@@ -369,12 +329,12 @@ def after(family: Family) -> Computed:
 
 @KINDS("train_avd")
 def train_avd(case: Case) -> Computed:
-    family = make_family(case, f"--init_from={FOLDER}", training=True)
+    family = make_family(case, "--init_from=given", training=True)
     batch = {name: given(case, name) for name in ("source", "driving")}
     calls = watch(family.avd_network, lambda args, result: (args[1].value, result.value.detach()))
     (optimizer,) = family.optimizers().values()
     computed: Computed = {}
-    for step, uniform in enumerate(STORED["train_avd/uniform"], 1):
+    for step, uniform in enumerate(case["reference"].arrays["train_avd/uniform"], 1):
         proportions = torch.from_numpy(uniform) * 0.5 + 0.75
         with patch("models.tps_avd.family.draw_proportions", return_value=proportions):
             for _, terms in family.training_step(batch, SimpleNamespace(epoch=0)):
