@@ -8,8 +8,7 @@ from models.fomm.networks import Generator
 from models.parts.equivariance import Transformed
 from models.parts.keypoints import KeyPoints
 from models.parts.motion import Motion
-from models.parts.pictures import Style, to_array, to_pictures, with_border, with_points
-from util.visualisation import mask_columns
+from models.parts.pictures import Style, motion_columns, with_border, with_points
 
 
 class Step(NamedTuple):
@@ -28,7 +27,8 @@ def training_pictures(generator: Generator, step: Step, style: Style) -> dict[st
     """The columns of the original's training pictures."""
     columns = _columns(generator, step, style)
     if step.motion is not None:
-        columns |= _motion_columns(step.motion, tuple(step.source.shape[-2:]), style.colormap)
+        size = tuple(step.source.shape[-2:])
+        columns |= motion_columns(step.motion.mask, step.motion.sparse_deformed, size, style.colormap, "mask")
     return _bordered(columns, style)
 
 
@@ -55,13 +55,3 @@ def _columns(generator: Generator, step: Step, style: Style, kp_moved: KeyPoints
 
 def _bordered(columns: dict[str, Tensor], style: Style) -> dict[str, Tensor]:
     return {name: with_border(column) for name, column in columns.items()} if style.draw_border else columns
-
-
-def _motion_columns(motion: Motion, size: tuple[int, int], colormap: str) -> dict[str, Tensor]:
-    columns = {}
-    deformed = to_array(motion.sparse_deformed.flatten(0, 1)).reshape(*motion.mask.shape, -1)
-    masks = motion.mask.float().cpu().numpy()
-    drawn = [to_pictures(column) for column in mask_columns(masks, deformed, size, colormap)]
-    for index in range(len(drawn) // 2):
-        columns |= {f"motion {index}": drawn[2 * index], f"mask {index}": drawn[2 * index + 1]}
-    return columns | {"masks": drawn[-1]}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.parts.keypoints import KeyPoints
-from util.visualisation import draw_points
+from util.visualisation import draw_points, mask_columns
 
 
 class Style(NamedTuple):
@@ -74,3 +74,18 @@ def with_border(pictures: Tensor) -> Tensor:
     bordered = pictures.clone()
     bordered[..., [0, -1]] = 1
     return bordered
+
+
+def motion_columns(
+    shares: Tensor, deformed: Tensor, size: tuple[int, int], colormap: str, name: str
+) -> dict[str, Tensor]:
+    """For each of the motions (B, K + 1, h, w) the source under it and its share, and last all shares in colours.
+
+    `deformed` is the small source under each motion, (B, K + 1, C, h, w).
+    """
+    warped = to_array(deformed.flatten(0, 1)).reshape(*shares.shape, -1)
+    drawn = [to_pictures(column) for column in mask_columns(shares.float().cpu().numpy(), warped, size, colormap)]
+    columns = {}
+    for index in range(len(drawn) // 2):
+        columns |= {f"motion {index}": drawn[2 * index], f"{name} {index}": drawn[2 * index + 1]}
+    return columns | {f"{name}s": drawn[-1]}

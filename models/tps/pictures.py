@@ -6,9 +6,8 @@ from torch import Tensor
 
 from models.parts.equivariance import Transformed
 from models.parts.keypoints import KeyPoints
-from models.parts.pictures import Style, to_array, to_pictures, with_border, with_points
+from models.parts.pictures import Style, motion_columns, with_border, with_points
 from models.tps.networks import Motion, warped
-from util.visualisation import mask_columns
 
 
 class Step(NamedTuple):
@@ -32,16 +31,7 @@ def drawn_columns(step: Step, style: Style) -> dict[str, Tensor]:
     columns["driving"] = with_points(step.driving, step.kp_driving, *how)
     columns |= {"deformed": warped(step.source, step.motion), "prediction": step.prediction}
     columns |= {f"occlusion {index}": mask for index, mask in enumerate(step.motion.occlusion_maps)}
-    columns |= _motion_columns(step.motion, tuple(step.source.shape[-2:]), style.colormap)
+    motion, size = step.motion, tuple(step.source.shape[-2:])
+    columns |= motion_columns(motion.contribution_maps, motion.deformed_source, size, style.colormap, "map")
     columns = {name: column.expand(len(step.prediction), -1, -1, -1) for name, column in columns.items()}
     return {name: with_border(column) for name, column in columns.items()} if style.draw_border else columns
-
-
-def _motion_columns(motion: Motion, size: tuple[int, int], colormap: str) -> dict[str, Tensor]:
-    shares = motion.contribution_maps.float().cpu().numpy()
-    deformed = to_array(motion.deformed_source.flatten(0, 1)).reshape(*shares.shape, -1)
-    drawn = [to_pictures(column) for column in mask_columns(shares, deformed, size, colormap)]
-    columns = {}
-    for index in range(len(drawn) // 2):
-        columns |= {f"motion {index}": drawn[2 * index], f"map {index}": drawn[2 * index + 1]}
-    return columns | {"maps": drawn[-1]}
