@@ -1,13 +1,14 @@
 """Animate faces with a trained family, or reconstruct test clips and measure: python test.py --help."""
 
-import os
+from util.waiting import wait_briefly
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while others need the cores slow all down
+wait_briefly()
 
 import csv
 import itertools
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator

@@ -1,8 +1,8 @@
 """Train a family of models: python train.py --help."""
 
-import os
+from util.waiting import wait_briefly
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while others need the cores slow all down
+wait_briefly()
 
 import logging
 import math

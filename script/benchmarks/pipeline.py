@@ -6,7 +6,6 @@ the slowest part alone. Weights are random; the ways take turns.
 
 import argparse
 import itertools
-import os
 import statistics
 import tempfile
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from util.waiting import wait_briefly
 
 MOST_RATIO = 1.1
 
@@ -33,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print; status 1 if the bar is missed."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     import torch
 
     torch.set_num_threads(args.threads)
