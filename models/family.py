@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.parts.blocks import fold_spectral_norms
+from models.parts.cpu_convolutions import quicken
 from util.epoch_log import epoch_line
 from util.errors import UserError
 
@@ -139,7 +141,12 @@ class Family(nn.Module):
         """Called when the gradients are averaged and unscaled; clip them here if the paper does."""
 
     def prepare_inference(self) -> None:
-        """Rebuild the loaded networks for speed, e.g. fold norms into convolutions; no training or saving after it."""
+        """Rebuild the loaded networks for speed; no training or saving after it.
+
+        A family whose batch norms can be folded into its convolutions does so first.
+        """
+        fold_spectral_norms(self)
+        quicken(self)
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
         """Everything that does not depend on the driving frames; `source` is a batch of one."""

@@ -171,8 +171,8 @@ class FirstOrderMotion(Family):
         return Pictures(partial(training_pictures, self.generator, shown, self.style))
 
     def prepare_inference(self) -> None:
-        fold_norms(self.kp_detector)
-        fold_norms(self.generator)
+        fold_norms(self)
+        super().prepare_inference()
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
         image = source["image"]

@@ -147,6 +147,7 @@ class ArticulatedAnimation(Family):
 
     def prepare_inference(self) -> None:
         fold_norms(self)
+        super().prepare_inference()
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
         image = source["image"]

@@ -6,7 +6,9 @@ from copy import copy
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import remove_spectral_norm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 Norm = Callable[[int], nn.Module]
 LEAST_POSITIONS = 512
@@ -43,7 +45,7 @@ class SameBlock(nn.Module):
 
     def folded(self) -> nn.Module:
         """The same function in eval mode, with the norm inside the convolution."""
-        return nn.Sequential(fuse_conv_bn_eval(self.conv, self.norm), nn.ReLU(inplace=True))
+        return nn.Sequential(*_folded(self.conv, self.norm), nn.ReLU(inplace=True))
 
 
 class DownBlock(SameBlock):
@@ -71,10 +73,10 @@ class UpBlock(SameBlock):
         return F.conv_transpose2d(x, doubling_kernel(self.conv.weight), self.conv.bias, stride=2, padding=1)
 
     def folded(self) -> nn.Module:
-        conv = fuse_conv_bn_eval(self.conv, self.norm)
+        conv, norm = _folded(self.conv, self.norm)
         doubling = nn.ConvTranspose2d(conv.in_channels, conv.out_channels, 4, stride=2, padding=1)
         doubling.weight, doubling.bias = nn.Parameter(doubling_kernel(conv.weight)), conv.bias
-        return nn.Sequential(doubling, nn.ReLU(inplace=True))
+        return nn.Sequential(doubling, norm, nn.ReLU(inplace=True))
 
 
 def doubling_kernel(weight: Tensor) -> Tensor:
@@ -105,17 +107,32 @@ class ResidualBlock(nn.Module):
         """The same function in eval mode, with the second norm inside the first convolution."""
         block = copy(self)
         block._modules = dict(self._modules)
-        block.conv1, block.norm2 = fuse_conv_bn_eval(self.conv1, self.norm2), nn.Identity()
+        block.conv1, block.norm2 = _folded(self.conv1, self.norm2)
         return block
 
 
+def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[nn.Conv2d, nn.Module]:
+    """A convolution with the batch norm behind it in its weights, and nothing; other norms depend on the picture."""
+    return (fuse_conv_bn_eval(conv, norm), nn.Identity()) if isinstance(norm, BatchNorm) else (conv, norm)
+
+
 def fold_norms(network: nn.Module) -> None:
-    """Put the batch norms of all blocks into their convolutions: faster, but no more to be trained or saved."""
+    """Put the batch norms of all blocks into their convolutions: faster, but no more to be trained or saved.
+
+    Up blocks also get the kernel that doubles and convolves at once.
+    """
     for name, child in network.named_children():
         if hasattr(child, "folded"):
             setattr(network, name, child.folded())
         else:
             fold_norms(child)
+
+
+def fold_spectral_norms(network: nn.Module) -> None:
+    """Put the spectral norms of a network in eval mode into its weights: no more to be trained or saved."""
+    for module in network.modules():
+        if any(isinstance(hook, SpectralNorm) for hook in module._forward_pre_hooks.values()):
+            remove_spectral_norm(module)
 
 
 class Encoder(nn.Module):

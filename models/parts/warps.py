@@ -7,6 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.parts.cpu_convolutions import finished_on_cpu
+
+WIDE = 32
+"""Channels from which on a finished network's maps are sampled as tables of rows on the CPU."""
 DETERMINANT_FLOOR = 1e-4
 """Matrices near 1 with a determinant below this are taken for singular."""
 
@@ -24,11 +28,37 @@ def warp(image: Tensor, grid: Tensor, align_corners: bool = True, padding: str =
     `align_corners` says which convention the weights were trained with: true fits `coordinate_grid`.
     """
     # In half precision a coordinate would be off by an eighth of a pixel: sampling stays in the grid's precision.
-    source = image.to(grid.dtype).expand(len(grid), -1, -1, -1)
+    source = image.to(grid.dtype)
+    last = image.is_contiguous(memory_format=torch.channels_last)
+    if last and padding == "zeros" and image.shape[1] >= WIDE and finished_on_cpu(image):
+        return _gathered(source, grid, align_corners).to(image.dtype)
+    source = source.expand(len(grid), -1, -1, -1)
     sampled = F.grid_sample(source, grid, mode="bilinear", padding_mode=padding, align_corners=align_corners)
     # On the CPU sampling forgets channels-last, and every convolution from there on would have to reorder its input.
-    last = image.is_contiguous(memory_format=torch.channels_last)
     return sampled.to(image.dtype).contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def _gathered(image: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
+    """Bilinear samples of channels-last pictures: of each place the four pixels around it, as sums of table rows.
+
+    Of wide maps this is several times as fast as the library's sampling, which goes through them channel by channel.
+    """
+    height, width = image.shape[-2:]
+    size = grid.new_tensor([width, height])
+    place = (grid + 1) / 2 * (size - 1) if align_corners else ((grid + 1) * size - 1) / 2
+    first = place.floor()
+    x, y = first.long()[..., None].unbind(-2)
+    right, down = (place - first)[..., None].unbind(-2)
+    x, y = torch.cat([x, x + 1, x, x + 1], dim=-1), torch.cat([y, y, y + 1, y + 1], dim=-1)
+    weight = torch.cat([1 - right, right], dim=-1)
+    weight = torch.cat([weight * (1 - down), weight * down], dim=-1)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    row = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
+    if len(image) > 1:
+        row = row + torch.arange(len(image))[:, None, None, None] * (height * width)
+    table = image.permute(0, 2, 3, 1).flatten(0, 2)
+    sums = F.embedding_bag(row.flatten(0, 2), table, per_sample_weights=(weight * inside).flatten(0, 2), mode="sum")
+    return sums.view(*grid.shape[:3], -1).permute(0, 3, 1, 2)
 
 
 def warp_each(image: Tensor, grids: Tensor, align_corners: bool = True) -> Tensor:

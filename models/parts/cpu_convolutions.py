@@ -1,0 +1,253 @@
+"""Convolutions of finished networks on the CPU: fewer products, and weights laid out once instead of at every pass.
+
+Where that does not apply (on a GPU, with gradients, compiled, in types not meant for it) they do what they always did.
+"""
+
+import math
+import platform
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+TILE = 4
+"""Side of the squares of results that Winograd's method makes at once."""
+SIDE = TILE + 2
+"""Side of the squares of pixels that they are made of."""
+POINTS = (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)
+"""Where it evaluates polynomials, beside infinity: of those tried, they round least."""
+LEAST_CHANNELS = 128
+"""Of narrower maps the transforms cost more than the products they save."""
+STRIP = 64
+"""Squares at a time: as many as the caches hold with all that is made of them, enough for the products to be fast."""
+FEW_RESULTS = 32
+"""Results times kernel size up to which each column of the kernel may have results of its own."""
+
+
+def finished_on_cpu(x: Tensor) -> bool:
+    """Whether a map is made on the CPU, one operation after the other, by networks that are not being trained."""
+    return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def quicken(network: nn.Module) -> None:
+    """Replace a network's convolutions by quick ones, in place; no training or saving after it."""
+    if not torch.backends.mkldnn.is_available() or platform.machine().lower() not in ("x86_64", "amd64"):
+        return
+    for name, child in network.named_children():
+        quick = _quick_form(child)
+        if quick is None:
+            quicken(child)
+        else:
+            setattr(network, name, quick)
+
+
+def _quick_form(module: nn.Module) -> nn.Module | None:
+    """The quick form of a plain convolution; None for anything else, such as one with spectral norm."""
+    if type(module) is nn.ConvTranspose2d and not module._forward_pre_hooks:
+        return LaidOutTransposed(module)
+    if type(module) is not nn.Conv2d or module._forward_pre_hooks or module.padding_mode != "zeros":
+        return None
+    side = module.kernel_size[0]
+    if _keeps_size(module) and side > 3 and module.out_channels * side <= FEW_RESULTS:
+        return ColumnWise(module)
+    if _keeps_size(module) and side == 3 and min(module.in_channels, module.out_channels) >= LEAST_CHANNELS:
+        return Winograd(module)
+    return LaidOut(module)
+
+
+def _keeps_size(conv: nn.Conv2d) -> bool:
+    side = conv.kernel_size[0]
+    half = side // 2
+    geometry = conv.kernel_size, conv.padding, conv.stride, conv.dilation, conv.groups
+    return side % 2 == 1 and geometry == ((side, side), (half, half), (1, 1), (1, 1), 1)
+
+
+class Quick(nn.Module):
+    """A convolution of a finished network, and when its quick form may be used."""
+
+    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d):
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not finished_on_cpu(x):
+            return self.conv(x)
+        kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        known = {x.dtype, kind} <= {torch.float32, torch.bfloat16}
+        return self.quick(x.to(kind)) if known else self.conv(x)
+
+    @property
+    def weight(self) -> Tensor:
+        """As the convolution keeps it, for those who calculate with it themselves."""
+        return self.conv.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.conv.bias
+
+    def quick(self, x: Tensor) -> Tensor:
+        """The convolution of a map in single precision or bfloat16."""
+        raise NotImplementedError
+
+
+class LaidOut(Quick):
+    """A convolution whose weights are kept in the order in which the CPU reads them.
+
+    Otherwise they are brought into that order at every pass; of wide layers with small maps that is most of the work.
+    """
+
+    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d):
+        super().__init__(conv)
+        self._kept: tuple[tuple, Tensor, Tensor | None] | None = None
+
+    def quick(self, x: Tensor) -> Tensor:
+        kind = x.dtype, *x.shape[-2:]
+        if self._kept is None or self._kept[0] != kind:
+            self._kept = kind, self.laid_out(x), None if self.bias is None else self.bias.to(x.dtype)
+        return self.convolved(x, *self._kept[1:])
+
+    def laid_out(self, x: Tensor) -> Tensor:
+        """The weights in the best order for maps of this size and type."""
+        return lay_out(self.weight.to(x.dtype), x.shape, *_geometry(self.conv))
+
+    def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return convolve(x, weight, bias, *_geometry(self.conv))
+
+
+class LaidOutTransposed(LaidOut):
+    """The same for a transposed convolution."""
+
+    def laid_out(self, x: Tensor) -> Tensor:
+        padding, *others = _geometry(self.conv)
+        return torch.ops.mkldnn._reorder_convolution_transpose_weight(
+            self.weight.to(x.dtype), padding, self.conv.output_padding, *others, x.shape
+        )
+
+    def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        padding, *others = _geometry(self.conv)
+        return torch.ops.mkldnn._convolution_transpose_pointwise(
+            x, weight, bias, padding, self.conv.output_padding, *others, "none", [], ""
+        )
+
+
+def _geometry(conv: nn.Conv2d | nn.ConvTranspose2d) -> tuple:
+    """How a kernel goes over its map."""
+    return conv.padding, conv.stride, conv.dilation, conv.groups
+
+
+def lay_out(weight: Tensor, size: torch.Size, padding=(0, 0), stride=(1, 1), dilation=(1, 1), groups=1) -> Tensor:
+    """Weights in the best order for maps of a size (N, C, h, w): a tensor for `convolve` alone."""
+    return torch.ops.mkldnn._reorder_convolution_weight(weight, padding, stride, dilation, groups, size)
+
+
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, padding=(0, 0), stride=(1, 1), dilation=(1, 1), groups=1
+) -> Tensor:
+    """A convolution with weights that `lay_out` has ordered."""
+    return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, padding, stride, dilation, groups, "none", [], "")
+
+
+class ColumnWise(Quick):
+    """A wide kernel with few results in two steps: a result for each column of the kernel, then their sum.
+
+    The CPU makes 16 results at least, so that a 7x7 kernel with 3 results costs five times its products.
+    """
+
+    def quick(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype)
+        results, side, half = len(weight), weight.shape[-1], weight.shape[-1] // 2
+        columns = weight.permute(3, 0, 1, 2).flatten(0, 1)[..., None]
+        # The sum is a convolution, too: of each result the k-th column k places along the row.
+        own = torch.eye(results, dtype=x.dtype)[:, None, :, None, None]
+        shifts = torch.eye(side, dtype=x.dtype)[None, :, None, None]
+        sums = (own * shifts).flatten(1, 2)
+        return F.conv2d(F.conv2d(x, columns, padding=(half, 0)), sums, bias, padding=(0, half))
+
+
+class Winograd(LaidOut):
+    """A 3x3 convolution with a quarter of the products, in single precision on maps that are large enough.
+
+    Winograd's minimal filtering F(4x4, 3x3): what a square of 6x6 pixels gives for 4x4 results is a product of
+    polynomials, done by their values at 36 points. Values are sums of pixels, so that per point a product of matrices
+    over the channels remains.
+    """
+
+    def __init__(self, conv: nn.Conv2d):
+        super().__init__(conv)
+        self._points: tuple[tuple[int, int], Tensor] | None = None
+
+    def quick(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        fits = height % TILE == width % TILE == 0 and height * width >= STRIP * TILE**2
+        return self._by_points(x) if fits and x.dtype == torch.float32 else super().quick(x)
+
+    def _by_points(self, x: Tensor) -> Tensor:
+        count, channels, height, width = x.shape
+        rows, columns, features = max(1, STRIP * TILE // width), width // TILE, len(self.weight)
+        if self._points is None or self._points[0] != (rows, columns):
+            self._points = (rows, columns), self._weights_at_points(rows, columns)
+        results = x.new_empty(count, height // TILE, TILE, columns, TILE, features)
+        padded = x.new_zeros(height + 2, width + 2, channels)
+        # Squares overlap by the two pixels that a kernel reaches beyond its place.
+        squares = padded.unfold(0, SIDE, TILE).unfold(1, SIDE, TILE).movedim(2, 4)
+        # All strips are made in the same places, which the caches then hold.
+        work = x.new_empty(2, rows * columns * SIDE**2 * max(channels, features))
+        bias = 0.0 if self.bias is None else self.bias
+        for frame, made in zip(x.permute(0, 2, 3, 1), results, strict=True):
+            padded[1:-1, 1:-1] = frame
+            for part, of in zip(squares.split(rows), made.split(rows), strict=True):
+                torch.add(self._strip(part, work).transpose(1, 2), bias, out=of)
+        return results.view(count, height, width, features).permute(0, 3, 1, 2)
+
+    def _strip(self, squares: Tensor, work: Tensor) -> Tensor:
+        """Squares of pixels (rows, columns, 6, 6, C) to squares of results (rows, columns, 4, 4, F)."""
+        size = squares.shape[:2]
+        to_results, _, to_points = minimal_filtering()
+        squares = _view(work[0], *squares.shape).copy_(squares).flatten(0, 1)
+        values = _both_ways(to_points, squares, work).view(1, *size, -1).permute(0, 3, 1, 2)
+        products = convolve(values, self._points[1], None, groups=SIDE**2).permute(0, 2, 3, 1)
+        return _both_ways(to_results, products.reshape(-1, SIDE, SIDE, len(self.weight)), work).unflatten(0, size)
+
+    def _weights_at_points(self, rows: int, columns: int) -> Tensor:
+        _, of_kernel, _ = minimal_filtering(torch.float64)
+        channels = self.weight.shape[1]
+        values = torch.einsum("ia,fcab,jb->ijfc", of_kernel, self.weight.double(), of_kernel).to(self.weight.dtype)
+        size = (1, SIDE**2 * channels, rows, columns)
+        return lay_out(values.reshape(-1, channels, 1, 1), size, groups=SIDE**2)
+
+
+@lru_cache(maxsize=2)
+def minimal_filtering(kind: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+    """The matrices of Winograd's method: values at the points to results, kernels to their values, pixels to theirs.
+
+    A filter of 3 taps is a product of polynomials modulo one of degree 6, as in the algorithm of Toom and Cook; by
+    transposition the interpolation becomes what is done to the pixels.
+    """
+    points = np.array(POINTS)
+    to_results, of_kernel = (np.vander(points, length, increasing=True) for length in (TILE, 3))
+    others = [np.delete(points, index) for index in range(len(points))]
+    to_points = [np.append(np.poly(roots)[::-1], 0) for roots in others] + [np.poly(points)[::-1]]
+    scale = [np.prod(point - roots) for point, roots in zip(points, others, strict=True)]
+    at_infinity = [np.eye(1, length, length - 1) for length in (TILE, 3)]
+    matrices = (
+        np.vstack([to_results, at_infinity[0]]).T,
+        np.vstack([of_kernel / np.array(scale)[:, None], at_infinity[1]]),
+        np.array(to_points),
+    )
+    return tuple(torch.tensor(matrix, dtype=kind) for matrix in matrices)
+
+
+def _both_ways(matrix: Tensor, squares: Tensor, work: Tensor) -> Tensor:
+    """matrix @ square @ matrix.T for squares (N, k, k, C), which may lie where the result will: in `work[0]`."""
+    (to, side), (count, *_, channels) = matrix.shape, squares.shape
+    rows, both = _view(work[1], count, to, side * channels), _view(work[0], count * to, to, channels)
+    torch.bmm(matrix.expand(count, to, side), squares.view(count, side, side * channels), out=rows)
+    torch.bmm(matrix.expand(count * to, to, side), rows.view(count * to, side, channels), out=both)
+    return both.view(count, to, to, channels)
+
+
+def _view(place: Tensor, *size: int) -> Tensor:
+    """The beginning of a place in memory as a tensor of some size."""
+    return place[: math.prod(size)].view(size)
