@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -278,3 +280,13 @@ def test_a_gif_and_a_folder_drive_too(folder, sample, portrait):
 def test_bad_input_ends_with_status_2_and_no_traceback(folder, sample, portrait, arguments, words):
     output = animate(folder, f"--dataroot={sample}", *arguments, status=2)
     assert words in output and "Traceback" not in output
+
+
+def test_the_benchmark_compares_with_a_plain_loop():
+    small = ["--config=configs/tiny/fomm.yaml", "--size=64", "--frames=3", "--batch=2", "--rounds=1", "--threads=1"]
+    command = [sys.executable, "script/benchmark.py", "animate", *small]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr  # speed is not for a test to judge
+    differences = re.findall(r"fomm.yaml, (\w+): .* times the plain loop, largest difference (\S+)", done.stdout)
+    assert [name for name, _ in differences] == ["fp32", "bf16"]
+    assert float(differences[0][1]) < 1e-4 < float(differences[1][1]) < 0.1

@@ -8,7 +8,6 @@ allocator's on a GPU.
 
 import argparse
 import importlib
-import json
 import os
 import statistics
 import subprocess
@@ -16,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from script.turns import answer_turns, take_turns
 
 FOLDER = Path(__file__).parent / "training"
 MODELS = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -108,20 +109,8 @@ def trainer_of(plugin: Any, args: argparse.Namespace, way: str) -> tuple[Any, di
 
 def measure(args: argparse.Namespace) -> tuple[dict[str, dict], dict[str, float]]:
     """The losses of each way's first step, and the median seconds of the next ones."""
-    processes = {
-        way: subprocess.Popen(
-            command(args, f"--steps_of={way}"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-        for way in (PLAIN, OURS)
-    }
-    answers: dict[str, list[dict]] = {way: [] for way in processes}
-    for _ in range(args.steps + 1):
-        for way, process in processes.items():
-            process.stdin.write("step\n")
-            answers[way].append(json.loads(process.stdout.readline()))
-    for process in processes.values():
-        process.stdin.close()
-        process.wait()
+    commands = {way: command(args, f"--steps_of={way}") for way in (PLAIN, OURS)}
+    answers = take_turns(commands, args.steps + 1)
     seconds = {way: statistics.median(step["seconds"] for step in steps[1:]) for way, steps in answers.items()}
     return {way: steps[0]["losses"] for way, steps in answers.items()}, seconds
 
@@ -135,10 +124,13 @@ def answer_with_steps(plugin: Any, args: argparse.Namespace, way: str) -> None:
     # One thread's time is the processor's own, whatever else keeps the machine busy.
     clock = time.process_time if args.gpu_id < 0 and args.threads == 1 else time.perf_counter
     trainer, batch = trainer_of(plugin, args, way)
-    for _ in sys.stdin:
+
+    def step() -> dict[str, Any]:
         start = clock()
         losses = {name: value.item() for name, value in trainer.step([batch])[0].items()}
-        print(json.dumps({"losses": losses, "seconds": clock() - start}), flush=True)
+        return {"losses": losses, "seconds": clock() - start}
+
+    answer_turns(step)
 
 
 def memory_of(plugin: Any, args: argparse.Namespace, way: str) -> int:
