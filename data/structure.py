@@ -4,9 +4,10 @@ Bytes (F, C, S, S): edges (curves of the face 255, background edges 255, both 25
 distance to it, a third of a byte per pixel of city blocks, then the number of the face part, 0 to 6, as it is.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -49,15 +50,16 @@ def structure_maps(
     """
     points = extended(points)
     maps = np.empty((len(points), structure_channels(distances), side, side), np.uint8)
-    drawn = _by_frame(draw_curves(points, size, side), len(points))
-    for index, (own, (curve, rows, columns)) in enumerate(zip(points, drawn, strict=True)):
-        edges, labels = np.zeros((side, side), np.uint8), resized_labels(label_map(own, size), side)
-        edges[rows, columns] = 255
+    frames, curves, rows, columns = draw_curves(points, size, side)
+    maps[:, 0] = 0
+    maps[frames, 0, rows, columns] = 255
+    for index, own in enumerate(points):
+        labels = resized_labels(label_map(own, size), side)
         if background is not None and background[index] is not None:
-            edges += 255 * (background[index] & (labels == 0)).view(np.uint8)
-        maps[index, 0], maps[index, -1] = edges, labels
-        if distances:
-            distance_maps(curve, rows, columns, maps[index, 1:-1])
+            maps[index, 0] -= (background[index] > labels).view(np.uint8)  # from 0 to 255, from 255 to 254
+        maps[index, -1] = labels
+    if distances:
+        distance_maps(frames, curves, rows, columns, maps[:, 1:-1])
     return maps
 
 
@@ -169,59 +171,104 @@ def _parabolas(along: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.nd
     return y0, np.where(straight, whole, half), bend
 
 
-def _by_frame(drawn: tuple[np.ndarray, ...], count: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """The drawn pixels of each frame: curves, rows, columns."""
-    frames, *pixels = drawn
-    bounds = np.searchsorted(frames, np.arange(1, count))
-    return zip(*(np.split(values, bounds) for values in pixels), strict=True)
+class Boxes(NamedTuple):
+    """The first and last row and column of the boxes around all drawn curves, frame after frame."""
+
+    top: np.ndarray
+    bottom: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+
+    @classmethod
+    def around(cls, starts: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> "Boxes":
+        """Around the pixels of curves, of which each begins at one of `starts`."""
+        edges = (edge.reduceat(at, starts) for at in (rows, columns) for edge in (np.minimum, np.maximum))
+        return cls(*(edge.astype(np.int32) for edge in edges))
+
+    @property
+    def heights(self) -> np.ndarray:
+        return self.bottom - self.top + 1
+
+    @property
+    def widths(self) -> np.ndarray:
+        return self.right - self.left + 1
 
 
-def distance_maps(curve: np.ndarray, rows: np.ndarray, columns: np.ndarray, out: np.ndarray) -> None:
-    """For each curve a third of the city-block distance of every pixel to it, in bytes (14, S, S).
+def distance_maps(
+    frames: np.ndarray, curves: np.ndarray, rows: np.ndarray, columns: np.ndarray, out: np.ndarray
+) -> None:
+    """For each curve of each frame a third of the city-block distance of every pixel to it, in bytes (F, 14, S, S).
 
     All pixels of a curve lie in a box; outside it, a distance is that of the nearest pixel of the box plus the way
     there. So only boxes are searched, widened to whole rows, with three more rows above and below: all rows beyond are
     copies of those three, one third more for each three rows of way.
     """
-    side = out.shape[-1]
-    starts = np.flatnonzero(np.diff(curve, prepend=-1))
-    drawn = curve[starts]
-    top, bottom, left, right = box = [
-        edge.reduceat(values, starts) for values in (rows, columns) for edge in (np.minimum, np.maximum)
-    ]
-    pixels = [(rows[one:end], columns[one:end]) for one, end in pairwise([*starts.tolist(), len(curve)])]
-    found, begin = _searched(pixels, box, side)
-    # Rounding after this shift is rounding down.
-    thirds = cv2.convertScaleAbs(found, alpha=1 / 3, beta=-1 / 3)
-    places, source, beyond = np.arange(side), np.zeros((len(out), side), int), np.zeros((len(out), side), int)
-    beyond[drawn] = np.maximum(_way_to(top, bottom, places) - 1, 0) // 3
-    nearer = np.where(places > bottom[:, None], -3, 3) * beyond[drawn]
-    source[drawn] = places - top[:, None] + nearer + begin[:, None]
-    np.take(thirds, source, axis=0, out=out, mode="clip")
-    out += beyond.astype(np.uint8)[..., None]
-    undrawn = np.ones(len(out), bool)
+    count, side = out.shape[1:3]
+    number = frames * count + curves
+    starts = np.flatnonzero(np.diff(number, prepend=-1))
+    drawn, boxes = number[starts], Boxes.around(starts, rows, columns)
+    bounds = np.searchsorted(drawn, count * np.arange(len(out) + 1)).tolist()
+    copied, thirds = (np.zeros((len(out), count, side), kind) for kind in (np.intp, np.uint8))
+    copied.reshape(-1, side)[drawn], thirds.reshape(-1, side)[drawn] = _copied_rows(boxes, bounds, side)
+    widened = _widened(_inside(starts, rows, columns, boxes), boxes, bounds, side)
+    for maps, found, copies, more in zip(out, widened, copied, thirds, strict=True):
+        if len(found):
+            # Rounding after this shift is rounding down.
+            np.take(cv2.convertScaleAbs(found, alpha=1 / 3, beta=-1 / 3), copies, axis=0, out=maps, mode="clip")
+            maps += more[..., None]
+    undrawn = np.ones(len(out) * count, bool)
     undrawn[drawn] = False
-    out[undrawn] = UNDRAWN
+    out[undrawn.reshape(-1, count)] = UNDRAWN
 
 
-def _searched(pixels: Iterable, box: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The distances in the rows of all boxes and in RIM rows around each (rows, S), and the first row of each box."""
-    top, bottom, left, right = box
-    heights = bottom - top + 1 + 2 * RIM
-    begin = np.cumsum(heights) - heights
-    found, empty = np.empty((heights.sum(), side), np.uint16), np.ones((side, side), np.uint8)
-    for own, start, height, y, y1, x, x1 in zip(pixels, begin, heights, *box, strict=True):
-        empty[own] = 0
-        inside = cv2.distanceTransform(empty[y : y1 + 1, x : x1 + 1], cv2.DIST_L1, 3).astype(np.uint16)
-        empty[own] = 1
-        margins = (RIM, RIM, x, side - 1 - x1)
-        cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE, dst=found[start : start + height])
-    found += _way_to(left, right, np.arange(side)).astype(np.uint16).repeat(heights, 0)
-    row = np.arange(len(found)) - np.repeat(begin + RIM, heights)
-    found += np.maximum(np.maximum(-row, row - np.repeat(bottom - top, heights)), 0).astype(np.uint16)[:, None]
-    return found, begin + RIM
+def _inside(starts: np.ndarray, rows: np.ndarray, columns: np.ndarray, boxes: Boxes) -> list[np.ndarray]:
+    """The distances to each curve within its box."""
+    heights, widths = boxes.heights, boxes.widths
+    ends = np.cumsum(heights * widths)
+    begins = ends - heights * widths
+    own = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rows)))
+    empty = np.ones((heights * widths).sum(), np.uint8)
+    empty[(begins - boxes.top * widths - boxes.left)[own] + rows * widths[own] + columns] = 0
+    found = np.empty(len(empty), np.float32)
+    places = list(map(slice, begins.tolist(), ends.tolist()))
+    sizes = list(zip(heights.tolist(), widths.tolist(), strict=True))
+    for place, size in zip(places, sizes, strict=True):
+        cv2.distanceTransform(empty[place].reshape(size), cv2.DIST_L1, 3, dst=found[place].reshape(size))
+    found = found.astype(np.uint16)
+    return [found[place].reshape(size) for place, size in zip(places, sizes, strict=True)]
 
 
-def _way_to(first: np.ndarray, last: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _widened(inside: list[np.ndarray], boxes: Boxes, bounds: list[int], side: int) -> Iterator[np.ndarray]:
+    """For each frame the distances in the rows of all its boxes and in RIM rows around each (rows, S)."""
+    heights = boxes.heights + 2 * RIM
+    begins = np.cumsum([0, *heights])
+    rim = np.zeros(begins[-1], np.uint16)
+    for row in range(RIM):
+        rim[begins[:-1] + row] = rim[begins[1:] - 1 - row] = RIM - row
+    sideways = _way_to(boxes.left, boxes.right, side).astype(np.uint16)
+    left, margins, places = boxes.left.tolist(), (side - 1 - boxes.right).tolist(), begins.tolist()
+    for one, end in pairwise(bounds):
+        first = places[one]
+        found = np.empty((places[end] - first, side), np.uint16)
+        for own in range(one, end):
+            place = found[places[own] - first : places[own + 1] - first]
+            cv2.copyMakeBorder(inside[own], RIM, RIM, left[own], margins[own], cv2.BORDER_REPLICATE, dst=place)
+        found += sideways[one:end].repeat(heights[one:end], 0)
+        found += rim[first : places[end], None]
+        yield found
+
+
+def _copied_rows(boxes: Boxes, bounds: list[int], side: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each row of each curve's map, which widened row of its frame it copies, and how many thirds it has more."""
+    begins = np.cumsum([0, *(boxes.heights + 2 * RIM)])
+    begins = begins[:-1] - np.repeat(begins[bounds[:-1]], np.diff(bounds))
+    thirds = np.maximum(_way_to(boxes.top, boxes.bottom, side) - 1, 0).astype(np.uint16) // 3
+    from_top = np.arange(side, dtype=np.int32) - boxes.top[:, None]
+    nearer = np.where(from_top < 0, RIM, -RIM).astype(np.int32) * thirds
+    return from_top + nearer + (begins + RIM)[:, None], thirds
+
+
+def _way_to(first: np.ndarray, last: np.ndarray, side: int) -> np.ndarray:
     """How far each place of an axis is outside of some ranges: (ranges, places)."""
+    places = np.arange(side, dtype=np.int32)
     return np.maximum(np.maximum(first[:, None] - places, places - last[:, None]), 0)

@@ -1,5 +1,6 @@
 """Structure maps and the dataset mode `face`: drawing, edges, caching, pairing, clips, retargeting."""
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -72,16 +73,21 @@ def dataset(root: Path, *words: str, training: bool = True) -> FaceDataset:
 
 def test_distances_are_those_of_a_search_through_the_whole_map():
     draw = np.random.RandomState(0)
-    curve = np.sort(draw.randint(0, len(CURVES) - 1, 60))
-    rows, columns = draw.randint(10, 50, (2, 60))
-    found = np.empty((len(CURVES), SIDE, SIDE), np.uint8)
-    distance_maps(curve, rows, columns, found)
+    curve = np.sort(draw.randint(0, len(CURVES) - 1, (3, 60))).ravel()
+    frame = np.repeat([0, 2, 3], 60)  # nothing is drawn in frames 1 and 4
+    rows, columns = draw.randint(10, 50, (2, 180))
+    found = np.empty((5, len(CURVES), SIDE, SIDE), np.uint8)
+    distance_maps(frame, curve, rows, columns, found)
     y, x = np.mgrid[:SIDE, :SIDE]
-    for number in range(len(CURVES) - 1):
-        own = curve == number
+    for index, number in itertools.product(range(5), range(len(CURVES))):
+        own = (frame == index) & (curve == number)
+        if not own.any():
+            assert (found[index, number] == 255).all(), "a curve without a pixel is far from everywhere"
+            continue
         distances = np.abs(y[..., None] - rows[own]) + np.abs(x[..., None] - columns[own])
-        assert (found[number] == distances.min(2) // 3).all()
-    assert (found[-1] == 255).all(), "a curve without a pixel is far from everywhere"
+        assert (found[index, number] == distances.min(2) // 3).all()
+    distance_maps(*np.zeros((4, 0), int), found)
+    assert (found == 255).all()
 
 
 def test_frames_are_drawn_alike_alone_and_together():
