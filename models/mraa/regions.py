@@ -99,7 +99,8 @@ def upright(regions: Regions) -> Regions:
     """
     down = regions.affine[..., 1:, :1]
     signs = torch.where(down < 0, -1.0, 1.0).to(down.dtype)
-    return regions._replace(affine=regions.affine * signs)
+    # Not by _replace, which the compiler of torch 2.7 does not know.
+    return Regions(regions.shift, regions.affine * signs, regions.covar, regions.heatmap)
 
 
 def _lapack_signs(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
