@@ -212,7 +212,8 @@ class Results:
                         beside.write(item, picture)
                 frames += len(batch)
                 self.speed.add(len(batch))
-        return {"frames": frames, "fps": str(clip.fps)} | (measured.facts() if measured else {})
+        facts = {"frames": frames, "fps": str(clip.fps)} | (measured.facts() if measured else {})
+        return facts | ({"beside": str(beside.path)} if beside else {})
 
     def _passes(self, clip: Clip, animator: Animator, items: Iterable[dict]) -> Iterator[tuple]:
         """For each pass the driving items, the results, and what waits for the pictures to write."""
@@ -273,10 +274,13 @@ class Results:
         facts = {"videos": str(len(known)), "model": self.opt.model}
         if self.opt.mode == "reconstruction":
             facts |= _summary_of_losses(known)
-        shown = [(entry["output"], _readable(entry)) for entry in known]
-        paths = [(_relative(Path(path), self.folder), own) for path, own in shown if Path(path).exists()]
-        write_text(self.folder / "index.html", results_page(self.opt.name, facts, paths))
-        log.info("%d videos, to look at: %s", len(paths), self.folder / "index.html")
+        shown = []
+        for entry in known:
+            files = [Path(entry[key]) for key in ("output", "beside") if key in entry]
+            if files[0].exists():
+                shown.append(([_relative(file, self.folder) for file in files if file.exists()], _readable(entry)))
+        write_text(self.folder / "index.html", results_page(self.opt.name, facts, shown))
+        log.info("%d videos, to look at: %s", len(shown), self.folder / "index.html")
 
 
 class Reconstruction:
@@ -325,7 +329,7 @@ def _summary_of_losses(known: list[dict[str, Any]]) -> dict[str, str]:
 
 def _readable(entry: dict[str, Any]) -> dict[str, str]:
     """What the page says of one result."""
-    own = {key.replace("_", " "): value for key, value in entry.items() if key not in ("name", "output")}
+    own = {key.replace("_", " "): value for key, value in entry.items() if key not in ("name", "output", "beside")}
     return {key: f"{value:.5f}" if isinstance(value, float) else str(value) for key, value in own.items()}
 
 

@@ -79,5 +79,8 @@ class Dataset(torch.utils.data.Dataset):
         return None
 
     def companion(self, clip: Clip, output: Path) -> AbstractContextManager:
-        """What writes more files next to the video `output`, by `write(item, picture)` for each frame; or nothing."""
+        """What writes more files next to the video `output`, by `write(item, picture)` for each frame; or nothing.
+
+        Its `path` is the file to look at beside the video.
+        """
         return nullcontext()

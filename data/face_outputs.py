@@ -15,7 +15,8 @@ class FaceOutputs:
 
     def __init__(self, output: Path, fps: Fraction):
         self.folder = output.with_suffix("") if output.suffix.lower() in VIDEO_SUFFIXES else output
-        self._video = VideoWriter(output.with_name(f"{self.folder.name}_edge_vis_.mp4"), fps)
+        self.path = output.with_name(f"{self.folder.name}_edge_vis_.mp4")
+        self._video = VideoWriter(self.path, fps)
 
     def __enter__(self) -> "FaceOutputs":
         self._video.__enter__()

@@ -374,6 +374,7 @@ def test_the_published_commands_train_and_animate(tmp_path):
         assert len(list((results / name).glob("0000?_vis.png"))) == len(list((results / name).glob("*_edge.png"))) == 5
         with open_video(results / f"{name}_edge_vis_.mp4") as video:
             assert len(video) == 5 and video.size == (SIDE, 2 * SIDE)
+        assert f'<video src="{name}_edge_vis_.mp4"' in (results / "index.html").read_text()
 
 
 def run(script: str, *words: str, folder: Path) -> None:

@@ -16,9 +16,11 @@ dd { margin: 0; font-variant-numeric: tabular-nums }
 """
 
 
-def results_page(title: str, facts: Mapping[str, str], results: Sequence[tuple[str, Mapping[str, str]]]) -> str:
-    """HTML with the facts on top and a figure per result: (path relative to the page, facts of its own)."""
-    figures = "\n".join(_figure(path, own) for path, own in results)
+def results_page(
+    title: str, facts: Mapping[str, str], results: Sequence[tuple[Sequence[str], Mapping[str, str]]]
+) -> str:
+    """HTML with the facts on top and a figure per result: (its files relative to the page, facts of its own)."""
+    figures = "\n".join(_figure(files, own) for files, own in results)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n'
@@ -26,15 +28,20 @@ def results_page(title: str, facts: Mapping[str, str], results: Sequence[tuple[s
     )
 
 
-def _figure(path: str, facts: Mapping[str, str]) -> str:
+def _figure(files: Sequence[str], facts: Mapping[str, str]) -> str:
+    shown = "".join(map(_shown, files))
+    return f"<figure>{shown}<figcaption>{escape(Path(files[0]).name)}{_facts(facts)}</figcaption></figure>"
+
+
+def _shown(path: str) -> str:
     link, name = quote(path), escape(Path(path).name)
-    if path.endswith((".gif", ".png", ".jpg")):
-        shown = f'<img src="{link}" alt="{name}" loading="lazy">'
-    elif Path(path).suffix:
-        shown = f'<video src="{link}" controls autoplay loop muted playsinline></video>'
-    else:
-        shown = f'<a href="{link}/">frames</a>'
-    return f"<figure>{shown}<figcaption>{name}{_facts(facts)}</figcaption></figure>"
+    if path.endswith((".png", ".jpg")):
+        return f'<a href="{link}"><img src="{link}" alt="{name}" loading="lazy"></a>'
+    if path.endswith(".gif"):
+        return f'<img src="{link}" alt="{name}" loading="lazy">'
+    if Path(path).suffix:
+        return f'<video src="{link}" controls autoplay loop muted playsinline></video>'
+    return f'<a href="{link}/">frames</a>'
 
 
 def _facts(facts: Mapping[str, str]) -> str:
