@@ -49,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu_id", type=int, default=-1, help="GPU; -1: the CPU (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads on the CPU (default: %(default)s)")
     parser.add_argument("--size", type=int, default=256, help="side of the frames (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=16, help="driving frames per round (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=24, help="driving frames per round (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=8, help="frames per pass on the CPU (default: %(default)s)")
     parser.add_argument(
         "--rounds", type=int, default=5, help="rounds, of which the median counts (default: %(default)s)"
