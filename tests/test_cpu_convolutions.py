@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import spectral_norm
 
+from models.parts import cpu_convolutions
 from models.parts.blocks import UpBlock, fold_norms, fold_spectral_norms
 from models.parts.cpu_convolutions import (
     ColumnWise,
@@ -103,6 +104,18 @@ def test_in_double_precision_convolutions_are_what_they_were():
         assert torch.equal(network(maps), conv(maps))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert torch.equal(network(maps), conv(maps))
+
+
+@torch.no_grad()
+def test_processors_without_bfloat16_take_plain_convolutions(monkeypatch):
+    conv = nn.Conv2d(12, 20, 3)
+    network = nn.Sequential(conv)
+    quicken(network)
+    maps = torch.randn(1, 12, 9, 9)
+    monkeypatch.setattr(cpu_convolutions, "quick_types", lambda: {torch.float32})
+    monkeypatch.setattr(LaidOut, "quick", lambda *_: pytest.fail("a quick form in bfloat16"))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(network(maps), conv(maps))
 
 
 @torch.no_grad()

@@ -31,6 +31,12 @@ def finished_on_cpu(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
+@lru_cache(maxsize=1)
+def quick_types() -> set[torch.dtype]:
+    """The types for which this processor has quick forms; not all know bfloat16."""
+    return {torch.float32} | ({torch.bfloat16} if torch.ops.mkldnn._is_mkldnn_bf16_supported() else set())
+
+
 def quicken(network: nn.Module) -> None:
     """Replace a network's convolutions by quick ones, in place; no training or saving after it."""
     if not torch.backends.mkldnn.is_available() or platform.machine().lower() not in ("x86_64", "amd64"):
@@ -75,8 +81,7 @@ class Quick(nn.Module):
         if not finished_on_cpu(x):
             return self.conv(x)
         kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        known = {x.dtype, kind} <= {torch.float32, torch.bfloat16}
-        return self.quick(x.to(kind)) if known else self.conv(x)
+        return self.quick(x.to(kind)) if {x.dtype, kind} <= quick_types() else self.conv(x)
 
     @property
     def weight(self) -> Tensor:
