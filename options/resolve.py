@@ -93,14 +93,12 @@ def _first_look(arguments: list[str], training: bool) -> dict[str, Any]:
 def _option_files(first: dict[str, Any], training: bool) -> list[tuple[Path, dict]]:
     """The run's own saved options where a command builds on a run, then the file of --config."""
     said = first["explicit"]
-    files = []
+    files = [(Path(said["config"]), read_yaml(said["config"]))] if said.get("config") else []
     if said.get("continue_train") or not training:
         saved = _saved_options(said, first)
         if saved:
             content = {key: value for key, value in read_yaml(saved).items() if key not in NOT_INHERITED}
-            files.append((saved, _for_family(said.get("model"), content, saved)))
-    if said.get("config"):
-        files.append((Path(said["config"]), read_yaml(said["config"])))
+            files.insert(0, (saved, _for_family(_named_family(first, files), content, saved)))
     return files
 
 
@@ -114,7 +112,10 @@ def _for_family(name: str | None, content: dict[str, Any], path: Path) -> dict[s
         return content
     one, other = find_family(name), find_family(own)
     if not (issubclass(one, other) or issubclass(other, one)):
-        raise UserError(f"{path.parent}: this is a run of the family {own}: leave --model out, or give --model {own}")
+        raise UserError(
+            f"{path.parent}: this is a run of the family {own}, not {name}: give --model {own}, or leave --model and "
+            "--config out"
+        )
     foreign = _declared(own) - _declared(name)
     return {key: value for key, value in content.items() if key not in foreign}
 
@@ -152,7 +153,12 @@ def _saved_options(said: dict[str, Any], first: dict[str, Any]) -> Path | None:
 
 
 def _family_name(first: dict[str, Any], files: list[tuple[Path, dict]]) -> str:
-    """--model, else what the files say, else the default."""
+    """The family that is named, else the default."""
+    return _named_family(first, files) or first["model"]
+
+
+def _named_family(first: dict[str, Any], files: list[tuple[Path, dict]]) -> str | None:
+    """What --model says, else the last of the files that says it."""
     if "model" in first["explicit"]:
         return first["explicit"]["model"]
     for path, content in reversed(files):
@@ -166,7 +172,7 @@ def _family_name(first: dict[str, Any], files: list[tuple[Path, dict]]) -> str:
                     f"{', '.join(family_names())}; name one with --model"
                 )
             return name
-    return first["model"]
+    return None
 
 
 def _build_parser(first: dict[str, Any], files: list[tuple[Path, dict]], training: bool) -> OptionParser:

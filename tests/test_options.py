@@ -262,8 +262,10 @@ def test_the_options_of_a_run_of_frames_are_read_again(tmp_path):
 
 def test_a_run_of_another_family_is_refused_by_its_name(tmp_path):
     folder = saved_run(tmp_path / "run", "mraa")
-    with pytest.raises(UserError, match="a run of the family mraa: leave --model out, or give --model mraa"):
+    with pytest.raises(UserError, match="a run of the family mraa, not fomm: give --model mraa"):
         parse(["--model=fomm", f"--checkpoint={folder}"], False)
+    with pytest.raises(UserError, match="a run of the family mraa, not tps: give --model mraa"):
+        parse([f"--config={Path(__file__).parents[1] / 'configs/tiny/tps.yaml'}", f"--checkpoint={folder}"], False)
 
 
 def test_a_run_of_a_relative_lends_the_options_that_both_have(tmp_path):
