@@ -151,7 +151,7 @@ class ThinPlateSplineMotion(Family):
 
     def prepare_inference(self) -> None:
         # Splines magnify what rounding does to their points, so the detector stays as it is; it takes little time.
-        for network in (self.dense_motion_network, self.inpainting_network):
+        for network in filter(None, (self.dense_motion_network, self.inpainting_network, self.bg_predictor)):
             fold_norms(network)
             quicken(network)
 
