@@ -14,14 +14,25 @@ def take_turns(commands: dict[str, list[str]], rounds: int) -> dict[str, list[di
         for way, command in commands.items()
     }
     answers: dict[str, list[dict[str, Any]]] = {way: [] for way in processes}
-    for _ in range(rounds):
-        for way, process in processes.items():
-            process.stdin.write("turn\n")
-            answers[way].append(json.loads(process.stdout.readline()))
-    for process in processes.values():
-        process.stdin.close()
-        process.wait()
+    try:
+        for _ in range(rounds):
+            for way, process in processes.items():
+                answers[way].append(_answer(process))
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()
     return answers
+
+
+def _answer(process: subprocess.Popen) -> dict[str, Any]:
+    """What a process answers to one turn; if it ends instead, so does this one: it has said why."""
+    try:
+        process.stdin.write("turn\n")
+    except BrokenPipeError:
+        sys.exit(process.wait())
+    line = process.stdout.readline()
+    return json.loads(line) if line else sys.exit(process.wait())
 
 
 def answer_turns(work: Callable[[], dict[str, Any]]) -> None:

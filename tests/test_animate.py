@@ -290,3 +290,9 @@ def test_the_benchmark_compares_with_a_plain_loop():
     differences = re.findall(r"fomm.yaml, (\w+): .* times the plain loop, largest difference (\S+)", done.stdout)
     assert [name for name, _ in differences] == ["fp32", "bf16"]
     assert float(differences[0][1]) < 1e-4 < float(differences[1][1]) < 0.1
+
+
+def test_the_benchmark_ends_with_what_stops_a_way():
+    command = [sys.executable, "script/benchmark.py", "animate", "--config=absent.yaml", "--rounds=1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "absent.yaml" in done.stderr and "Traceback" not in done.stderr

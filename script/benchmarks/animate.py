@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _cpu_bars(args: argparse.Namespace) -> int:
     """Compare the plain loop with the animator in float32 and bf16, each in a process of its own."""
+    _options(args.config)  # so that a mistake in it is told once
     options = [f"--{name}={getattr(args, name)}" for name in ("model", "config", "threads", "size", "frames", "batch")]
     program = [sys.executable, str(Path(__file__).parents[1] / "benchmark.py"), "animate", *options]
     with tempfile.TemporaryDirectory() as folder:
@@ -209,15 +210,20 @@ def _family(config: str) -> Any:
     import torch
 
     from models import find_family
-    from options import parse
 
-    opt = parse([f"--config={config}", "--mode=standard"], training=False)
+    opt = _options(config)
     torch.manual_seed(0)
     family = find_family(opt.model)(opt)
     for name, parameter in family.named_parameters():
         if parameter.ndim == 4 and "jacobian" not in name:
             torch.nn.init.normal_(parameter, std=1.2 / parameter[0].numel() ** 0.5)
     return family.eval()
+
+
+def _options(config: str) -> Any:
+    from options import parse
+
+    return parse([f"--config={config}", "--mode=standard"], training=False)
 
 
 def _pictures(args: argparse.Namespace) -> tuple[Any, Any]:
