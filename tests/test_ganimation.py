@@ -300,7 +300,7 @@ def test_frames_do_not_depend_on_batches():
     family, aus = make().eval(), torch.rand(5, 11)
     source = batch(1)["image"]
     whole = animated(family, source, {"aus": aus}, 5)
-    assert torch.allclose(whole, animated(family, source, {"aus": aus}, 2), atol=1e-6)
+    assert torch.allclose(whole, animated(family, source, {"aus": aus}, 2), atol=1e-5)
     assert float(whole.min()) >= 0 and float(whole.max()) <= 1
 
 
@@ -323,7 +323,7 @@ def test_several_faces_of_a_picture_are_told_apart():
     family, faces, aus = make().eval(), batch(2)["image"], torch.rand(1, 11).expand(3, -1)
     made = animated(family, faces[None], {"aus": aus, "face": torch.tensor([1, 0, 1])}, 2)
     alone = animated(family, faces[1:], {"aus": aus[:1]}, 1)
-    assert torch.allclose(made[0], alone[0], atol=1e-6) and torch.allclose(made[2], alone[0], atol=1e-6)
+    assert torch.allclose(made[0], alone[0], atol=1e-5) and torch.allclose(made[2], alone[0], atol=1e-5)
     assert not torch.allclose(made[1], alone[0], atol=1e-3)
 
 
