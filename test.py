@@ -4,18 +4,17 @@ from util.waiting import wait_briefly
 
 wait_briefly()
 
-import csv
 import itertools
-import json
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -25,17 +24,20 @@ from tqdm import tqdm
 from data import find_dataset
 from data.base import Clip, Dataset
 from data.crop import paste
+from data.jobs import remove_leftovers
 from data.prefetch import BackgroundWriter, one_behind, prefetch
-from data.requested import Requested, requests
+from data.requested import Request, Requested, requests
 from data.sheet import WRITTEN_SUFFIXES, SheetWriter
 from data.strip_writer import StripWriter
-from data.video import VideoWriter, side_by_side
+from data.video import VideoWriter, side_by_side, unsuffixed
 from engine.animator import Animator, to_bytes, to_host
 from engine.checkpoint import load_networks
 from engine.console import configure_logging
 from engine.distributed import Processes, choose_devices, finish, is_launched, launch, machine, start
 from engine.memory import keep_freed_memory
 from engine.networks import compile_networks, place
+from engine.records import Failures, Records, fingerprint_of_options, fingerprint_of_weights
+from engine.signals import unwind_at_sigterm
 from engine.timing import Stopwatch
 from models import find_family, owner_of_weights
 from options import Options, original_config, parse, run_folder
@@ -55,6 +57,7 @@ def main() -> int:
     if opt is None:
         return 0
     configure_logging()
+    unwind_at_sigterm()
     devices = choose_devices([-1] if opt.cpu else opt.gpu_id)
     if len(devices) > 1 and not is_launched():
         return launch(__file__, sys.argv[1:], len(devices))
@@ -72,9 +75,16 @@ def main() -> int:
 def test(opt: Options, processes: Processes) -> int:
     """Make all videos that the options ask for; the exit status."""
     wanted = requests(opt, find_dataset(opt.dataset_mode).needs_source)
+    single = bool(wanted) and not opt.pairs
+    folder = _results_folder(opt)
+    _check_place(opt, folder)
+    failures = Failures(folder, opt.shard, processes.rank, processes.world)
+    if processes.is_main and not single:
+        failures.forget()
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
     family = find_family(opt.model)(opt).eval()
     path = load_networks(family, opt.checkpoint or run_folder(opt), opt.which, owner=owner_of_weights)
+    made_with = {"weights": fingerprint_of_weights(family), "options": fingerprint_of_options(_saying_what(opt))}
     family.prepare_inference()
     place(family, processes, opt.channels_last)
     if opt.compile:
@@ -85,42 +95,65 @@ def test(opt: Options, processes: Processes) -> int:
     )  # fmt: skip
     # The nested YAML files of the originals stand for their commands, which write other things than a pair's result.
     as_original = original_config(opt) and not wanted
-    results = Results(opt, _results_folder(opt), dataset, as_original, opt.mode in family.explained_modes)
-    single = bool(wanted) and not opt.pairs
-    log.info("%s with %s on %s, into %s", opt.mode, path, machine(processes), opt.output or results.folder)
-    every = _jobs(wanted, dataset, opt, results)
-    jobs, count = _share(every, len(wanted) or dataset.clip_count(), opt, processes)
+    explained = opt.mode in family.explained_modes
+    results = Results(opt, dataset, Records(folder, made_with), failures, as_original, explained)
+    log.info("%s with %s on %s, into %s", opt.mode, path, machine(processes), opt.output or folder)
+    jobs, count = _share(_jobs(wanted, dataset, opt, results), opt, processes)
     for job in tqdm(jobs, total=count, unit="video", disable=single or not processes.is_main):
         results.make(job, animator, stop_at_errors=single)
     processes.wait()
     if processes.is_main and not opt.output:
         results.write_page()
-    return results.summarise(processes)
+    return results.summarise()
+
+
+HOW = {
+    "name", "config", "checkpoints_dir", "checkpoint", "which", "print_config", "gpu_id", "cpu", "compile",
+    "channels_last", "nThreads", "animate_batch", "results_dir", "output", "overwrite", "max_clips", "shard", "pairs",
+    "pairs_list", "num_pairs", "source_image", "driving_video", "best_frame", "structure_cache",
+}  # fmt: skip
+"""Options that say where and how to work, or which results to make, but not what one of them looks like."""
+
+
+def _saying_what(opt: Options) -> dict[str, Any]:
+    """The options on which the frames of a result depend."""
+    return {name: value for name, value in vars(opt).items() if name not in HOW}
+
+
+def _check_place(opt: Options, folder: Path) -> None:
+    """Better told now than after hours that nothing can be written there."""
+    option, folder = ("output", Path(opt.output).parent) if opt.output else ("results_dir", folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"--{option}: nothing can be written into {folder} ({error.strerror})") from error
 
 
 @dataclass
 class Job:
-    """A video to make: where it goes, and how to get what it is made of when its turn comes."""
+    """A video to make: where it goes, what it is made of, and how to get that when its turn comes."""
 
     name: str
     output: Path
     clip: Callable[[], Clip]
+    made_of: dict[str, str] = field(default_factory=dict)
 
 
-def _jobs(wanted: list, dataset: Dataset, opt: Options, results: "Results") -> Iterator[Job]:
+def _jobs(wanted: list[Request], dataset: Dataset, opt: Options, results: "Results") -> Iterable[Job]:
     if wanted:
         requested = Requested(dataset, opt)
-        for request in wanted:
-            output = request.output or results.output(request.name)
-            yield Job(request.name, output, lambda request=request: requested.clip(request))
-    else:
-        for clip in dataset.clips():
-            yield Job(clip.name, clip.extra.get("output") or results.output(clip.name), lambda clip=clip: clip)
+        return [
+            Job(each.name, each.output or results.output(each.name), partial(requested.clip, each), each.made_of)
+            for each in wanted
+        ]
+    planned = dataset.planned_clips()
+    jobs = (Job(each.name, each.output or results.output(each.name), each.make) for each in planned)
+    return jobs if isinstance(planned, Iterator) else list(jobs)
 
 
-def _share(
-    jobs: Iterator[Job], count: int | None, opt: Options, processes: Processes
-) -> tuple[Iterator[Job], int | None]:
+def _share(jobs: Iterable[Job], opt: Options, processes: Processes) -> tuple[Iterator[Job], int | None]:
     """This process's part of the videos, of --shard i/N and of the processes within it, and how many they are."""
     try:
         part, parts = map(int, opt.shard.split("/"))
@@ -131,7 +164,7 @@ def _share(
     first, step = part + parts * processes.rank, parts * processes.world
     most = opt.max_clips or None
     mine = itertools.islice(itertools.islice(jobs, first, None, step), most)
-    return mine, None if count is None else len(range(first, count, step)[:most])
+    return mine, len(range(first, len(jobs), step)[:most]) if isinstance(jobs, Sized) else None
 
 
 def _results_folder(opt: Options) -> Path:
@@ -146,52 +179,55 @@ def _results_folder(opt: Options) -> Path:
 
 
 class Results:
-    """The videos of a run of test.py, what is known of them, and what failed."""
+    """The videos of a run of test.py."""
 
-    def __init__(self, opt: Options, folder: Path, dataset: Dataset, as_original: bool, explained: bool):
+    def __init__(
+        self, opt: Options, dataset: Dataset, records: Records, failures: Failures, as_original: bool, explained: bool
+    ):
         """`as_original`: with strips, and with pictures of how each frame came about where those are `explained`."""
-        self.opt, self.folder, self.dataset = opt, folder, dataset
+        self.opt, self.dataset, self.records, self.failures = opt, dataset, records, failures
+        self.folder = records.path.parent
         self.strips = as_original if opt.strips is None else opt.strips
         self.visualize = as_original and explained if opt.visualize is None else opt.visualize
         if self.visualize and (opt.compare or opt.paste_back):
             raise UserError("--visualize: the videos show source and driving frame already; leave out --compare and "
                             "--paste_back, or set --visualize=no")  # fmt: skip
-        self.facts_file = folder / "results.jsonl"
-        self.failures: list[tuple[str, str]] = []
         self.speed = Stopwatch()
         self.skipped = 0
 
     def output(self, name: str) -> Path:
         """Where the result of this name goes."""
-        if self.opt.output and not self.opt.pairs:
-            return Path(self.opt.output)
+        if self.opt.output:
+            raise UserError("--output names the result of one pair (--source_image, --driving_video); where there are "
+                            "several, --results_dir names their folder")  # fmt: skip
         return self.folder / (name if self.opt.format == "png" else f"{name}.{self.opt.format}")
 
     def make(self, job: Job, animator: Animator, stop_at_errors: bool) -> None:
         """Make one video, unless it is there; a failure is noted and does not stop the others."""
-        if job.output.exists() and not self.opt.overwrite:
+        if not self.opt.overwrite and self._is_there(job):
             self.skipped += 1
-            if stop_at_errors:
-                log.info("%s is there already; --overwrite makes it again", job.output)
             return
+        remove_leftovers([job.output])
         try:
-            facts = self._make(job, job.clip(), animator, show_progress=stop_at_errors)
+            self._make(job, job.clip(), animator, show_progress=stop_at_errors)
         except Exception as error:
             if stop_at_errors:
                 raise
             if not isinstance(error, UserError):
                 log.error("%s", traceback.format_exc())
-            self.failures.append((job.name, str(error) or type(error).__name__))
+            self.failures.add(job.name, str(error) or type(error).__name__)
             return
         if stop_at_errors:
             log.info("wrote %s", job.output)
-        if self.opt.output:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self.facts_file.open("a") as file:
-            file.write(json.dumps({"name": job.name, "output": str(job.output)} | facts) + "\n")
 
-    def _make(self, job: Job, clip: Clip, animator: Animator, show_progress: bool) -> dict[str, Any]:
+    def _is_there(self, job: Job) -> bool:
+        if not self.opt.output:
+            return self.records.has(job.output, job.made_of)
+        if job.output.exists():
+            log.info("%s is there already; --overwrite makes it again", job.output)
+        return job.output.exists()
+
+    def _make(self, job: Job, clip: Clip, animator: Animator, show_progress: bool) -> None:
         opt, frames = self.opt, 0
         measured = Reconstruction() if opt.mode == "reconstruction" else None
         items = tqdm(prefetch(clip.driving, 2 * opt.animate_batch), total=clip.length, unit="frame",
@@ -212,8 +248,11 @@ class Results:
                         beside.write(item, picture)
                 frames += len(batch)
                 self.speed.add(len(batch))
-        facts = {"frames": frames, "fps": str(clip.fps)} | (measured.facts() if measured else {})
-        return facts | ({"beside": str(beside.path)} if beside else {})
+            # Before the video gets its name: one without a record would not be known again.
+            if not opt.output:
+                facts = {"frames": frames, "fps": str(clip.fps)} | (measured.facts() if measured else {})
+                facts |= {"beside": str(beside.path)} if beside else {}
+                self.records.add({"name": job.name, "output": str(job.output)} | facts | job.made_of)
 
     def _passes(self, clip: Clip, animator: Animator, items: Iterable[dict]) -> Iterator[tuple]:
         """For each pass the driving items, the results, and what waits for the pictures to write."""
@@ -228,13 +267,19 @@ class Results:
 
     def _strip(self, job: Job) -> AbstractContextManager:
         """What writes png/NAME.png, if that is wanted."""
-        return StripWriter(job.output.parent / "png" / f"{job.name}.png") if self.strips else nullcontext()
+        return (
+            nullcontext()
+            if not self.strips
+            else StripWriter(job.output.parent / "png" / f"{unsuffixed(job.output)}.png")
+        )
 
     def _writer(self, job: Job, clip: Clip) -> VideoWriter | SheetWriter:
         """A video, or one picture of all frames where the output is called so."""
         if job.output.suffix.lower() in WRITTEN_SUFFIXES:
             return SheetWriter(job.output, **clip.extra.get("sheet", {}))
-        return VideoWriter(job.output, clip.fps, audio=clip.audio, quality=self.opt.quality)
+        return VideoWriter(
+            job.output, clip.fps, audio=clip.audio, quality=self.opt.quality, as_folder=self.opt.format == "png"
+        )
 
     def _composed(self, clip: Clip, item: dict[str, Any], made: np.ndarray) -> np.ndarray | None:
         """The frame to write: as it was made, pasted into the whole picture, or beside what it was made from.
@@ -250,35 +295,27 @@ class Results:
         others = [_picture(part["image"]) for part in (clip.source, item) if "image" in part]
         return side_by_side([_to_height(picture, made.shape[0]) for picture in others] + [made])
 
-    def summarise(self, processes: Processes) -> int:
-        """Say how fast it went and what failed; the exit status."""
-        path = self.folder / self._failures_name(processes)
-        path.unlink(missing_ok=True)
-        if self.failures:
-            _write_failures(path, self.failures)
-            log.error("%d failed, see %s: %s", len(self.failures), path, "; ".join(map(": ".join, self.failures[:3])))
+    def summarise(self) -> int:
+        """Say what was there, how fast it went and what failed; the exit status."""
+        if self.skipped and not self.opt.output:
+            log.info("%d were there already; --overwrite makes them again", self.skipped)
         if self.speed.frames:
             log.info("%d frames, %.1f frames/s from reading to writing", self.speed.frames, self.speed.rate)
-        return 1 if self.failures else 0
-
-    def _failures_name(self, processes: Processes) -> str:
-        """A file of its own for each part of the work, so that none overwrites another's."""
-        shard = "" if self.opt.shard == "0/1" else f"_{self.opt.shard.replace('/', '_of_')}"
-        return f"failures{shard}{f'_{processes.rank}' if processes.world > 1 else ''}.csv"
+        self.failures.write()
+        return 1 if self.failures.reasons else 0
 
     def write_page(self) -> None:
         """The page to look at, with what earlier runs into the same folder have made."""
-        known = _read_facts(self.facts_file)
+        known = self.records.entries()
         if not known:
             return
         facts = {"videos": str(len(known)), "model": self.opt.model}
         if self.opt.mode == "reconstruction":
-            facts |= _summary_of_losses(known)
+            facts |= _summary_of_losses(self.records.of_this_command())
         shown = []
         for entry in known:
             files = [Path(entry[key]) for key in ("output", "beside") if key in entry]
-            if files[0].exists():
-                shown.append(([_relative(file, self.folder) for file in files if file.exists()], _readable(entry)))
+            shown.append(([_relative(file, self.folder) for file in files if file.exists()], _readable(entry)))
         write_text(self.folder / "index.html", results_page(self.opt.name, facts, shown))
         log.info("%d videos, to look at: %s", len(shown), self.folder / "index.html")
 
@@ -318,7 +355,6 @@ def _to_height(picture: np.ndarray, height: int) -> np.ndarray:
 
 def _summary_of_losses(known: list[dict[str, Any]]) -> dict[str, str]:
     """The means over all frames of all videos, said and returned."""
-    known = [entry for entry in known if "l1" in entry]  # clips that were animated have nothing to compare with
     frames = max(1, sum(entry["frames"] for entry in known))
     loss, repeated = (sum(e[name] * e["frames"] for e in known) / frames for name in ("l1", "l1_of_repeating"))
     below = 100 * (1 - loss / max(repeated, 1e-12))
@@ -329,26 +365,12 @@ def _summary_of_losses(known: list[dict[str, Any]]) -> dict[str, str]:
 
 def _readable(entry: dict[str, Any]) -> dict[str, str]:
     """What the page says of one result."""
-    own = {key.replace("_", " "): value for key, value in entry.items() if key not in ("name", "output", "beside")}
+    own = {key.replace("_", " "): entry[key] for key in ("frames", "fps", "l1", "l1_of_repeating") if key in entry}
     return {key: f"{value:.5f}" if isinstance(value, float) else str(value) for key, value in own.items()}
 
 
 def _relative(path: Path, folder: Path) -> str:
     return os.path.relpath(path, folder)
-
-
-def _read_facts(path: Path) -> list[dict[str, Any]]:
-    """The last entry of every result."""
-    if not path.is_file():
-        return []
-    entries = [json.loads(line) for line in path.read_text().splitlines()]
-    return list({entry["name"]: entry for entry in entries}.values())
-
-
-def _write_failures(path: Path, failures: Iterable[tuple[str, str]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("name", "reason"), *failures])
 
 
 if __name__ == "__main__":

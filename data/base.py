@@ -1,6 +1,6 @@
 """What every dataset mode provides: training items by index, test clips in order."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -24,6 +24,16 @@ class Clip:
     """Number of driving frames where it is known beforehand, for the progress bar."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What a command needs beside the frames, e.g. the crop to paste back into, or the output's path."""
+
+
+@dataclass
+class PlannedClip:
+    """A video that can be made: what it is called, and how to get what it is made of when its turn comes."""
+
+    name: str
+    make: Callable[[], Clip]
+    output: Path | None = None
+    """Where it goes, if that does not follow from its name."""
 
 
 class Dataset(torch.utils.data.Dataset):
@@ -59,12 +69,18 @@ class Dataset(torch.utils.data.Dataset):
         return None
 
     def clips(self) -> Iterator[Clip]:
-        """What to animate where the command names no pictures or videos of its own: the test split."""
-        raise NotImplementedError
+        """What to animate where the command names no pictures or videos of its own: the test split.
 
-    def clip_count(self) -> int | None:
-        """How many clips() there will be, where that is known without making them."""
-        return None
+        A dataset gives either these or its planned clips.
+        """
+        if type(self).planned_clips is Dataset.planned_clips:
+            raise NotImplementedError
+        return (planned.make() for planned in self.planned_clips())
+
+    def planned_clips(self) -> Iterable[PlannedClip]:
+        """The same, as a list where they are known without opening them: then one that is damaged stops no other."""
+        for clip in self.clips():
+            yield PlannedClip(clip.name, lambda clip=clip: clip, clip.extra.get("output"))
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Any]:
         """The item that encode_source reads, from pictures (H, W, 3) uint8 of any person: one, or several."""

@@ -4,7 +4,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.base import Clip, Dataset
+from data.base import Clip, Dataset, PlannedClip
 from data.edge_cache import EdgeCache
 from data.face_outputs import FaceOutputs
 from data.face_sequences import Sequence as Frames
@@ -124,20 +124,18 @@ class FaceDataset(Dataset):
         cache = open_cache(self.cache / f"{sequence.name}-{self.side}.edges", len(sequence), self.side)
         return cache.edges(index, sequence.frames[index][0], lambda: background_edges(picture, self.side))
 
-    def clips(self) -> Iterator[Clip]:
+    def planned_clips(self) -> list[PlannedClip]:
         """Every test sequence, animated from its own first frame."""
-        for sequence in self.sequences:
-            first = self.opt.start_frame
-            last = len(sequence) if self.opt.total_test_frames is None else first + self.opt.total_test_frames
-            chosen = range(first, min(last, len(sequence)))
-            if not chosen:
-                raise UserError(f"--start_frame {first}: {sequence.pictures} has {len(sequence)} frames only")
-            driving = Driving(self, sequence, chosen)
-            source = {name: value for name, value in next(iter(driving)).items() if name != "frame"}
-            yield Clip(sequence.name, source, driving, Fraction(self.opt.fps or TEST_FPS), length=len(chosen))
+        return [PlannedClip(sequence.name, partial(self._clip, sequence)) for sequence in self.sequences]
 
-    def clip_count(self) -> int:
-        return len(self.sequences)
+    def _clip(self, sequence: Frames) -> Clip:
+        first, most = self.opt.start_frame, self.opt.total_test_frames
+        chosen = range(len(sequence))[first : most and first + most]
+        if not chosen:
+            raise UserError(f"--start_frame {first}: {sequence.pictures} has {len(sequence)} frames only")
+        driving = Driving(self, sequence, chosen)
+        source = {name: value for name, value in next(iter(driving)).items() if name != "frame"}
+        return Clip(sequence.name, source, driving, Fraction(self.opt.fps or TEST_FPS), length=len(chosen))
 
     @cached_property
     def detector(self) -> Detector:

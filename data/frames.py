@@ -1,11 +1,12 @@
 """Dataset mode `frames`: two random frames of a clip to train on, whole clips to animate."""
 
-import csv
+import logging
 import math
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ import torch
 from torch import Tensor
 
 from data.augment import Augmentation
-from data.base import Clip, Dataset
+from data.base import Clip, Dataset, PlannedClip
+from data.csv_table import read_rows
 from data.packed import SUFFIX, PackedClip
 from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Video, open_video
 from util.errors import UserError
 from util.resizing import resize, to_bytes, to_floats
 from util.values import integer, list_of, number, one_of, text
+
+log = logging.getLogger(__name__)
 
 PLACE = "--dataset_params"
 AUGMENTATION = f"{PLACE}.augmentation_params"
@@ -103,16 +107,15 @@ class FramesDataset(Dataset):
             first, second = sorted(random.choices(range(len(video)), k=2))
             return name, [self.sized(video[first]), self.sized(video[second])]
 
-    def clips(self) -> Iterator[Clip]:
+    def planned_clips(self) -> list[PlannedClip]:
         """The test clips: each from its own first frame, or in pairs."""
+        titles = titles_of(self.names)
         if self.opt.mode == "reconstruction":
-            yield from (self.make_clip(plain(name), name, name) for name in self.names)
+            wanted = [(titles[name], name, name) for name in self.names]
         else:
-            for driving, source in self._pairs():
-                yield self.make_clip(f"{plain(driving)}-{plain(source)}", driving, source)
-
-    def clip_count(self) -> int:
-        return len(self.names) if self.opt.mode == "reconstruction" else len(self._pairs())
+            pairs = self._pairs()
+            wanted = [(f"{titles[driving]}-{titles[source]}", driving, source) for driving, source in pairs]
+        return [PlannedClip(clip[0], partial(self.make_clip, *clip)) for clip in wanted]
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Tensor]:
         return self.item(frames[0])
@@ -135,18 +138,32 @@ class FramesDataset(Dataset):
 
     def _pairs(self) -> list[tuple[str, str]]:
         if self.opt.pairs_list:
-            return listed_pairs(read_pairs(self.opt.pairs_list), self.names, self.opt.num_pairs)
+            return self._listed_pairs(Path(self.opt.pairs_list))
         chosen = random_pairs(len(self.names), self.opt.num_pairs)
         return [(self.names[driving], self.names[source]) for driving, source in chosen]
 
+    def _listed_pairs(self, table: Path) -> list[tuple[str, str]]:
+        if not table.is_file():
+            raise UserError(f"--pairs_list {table}: there is no such file; --pairs_list= animates random pairs")
+        rows = [(row["source"], row["driving"]) for _, row in read_rows(table, "--pairs_list", ("source", "driving"))]
+        pairs = listed_pairs(rows, self.names, self.opt.num_pairs)
+        if len(pairs) < min(len(rows), self.opt.num_pairs):
+            told = f"--pairs_list {table}: of {len(rows)} pairs {len(pairs)} are of clips that are in {self.folder}"
+            if not pairs:
+                raise UserError(f"{told}; they are called like {', '.join(self.names[:2])}")
+            log.warning("%s", told)
+        return pairs
+
     def make_clip(self, name: str, driving: str, source: str) -> Clip:
         """A clip of the split, animated from the first frame of one of them."""
+        sound = {}
         with self.open(source) as video:
             first = self.item(video[0])
+            sound["source"] = self.folder / source if video.has_audio else None
         with self.open(driving) as video:
             fps, length = video.fps, len(video)
-            audio = self.folder / driving if video.has_audio else None
-        return Clip(name, first, Driving(self, driving), Fraction(fps), audio, length)
+            sound["driving"] = self.folder / driving if video.has_audio else None
+        return Clip(name, first, Driving(self, driving), Fraction(fps), sound.get(self.opt.audio), length)
 
     def open(self, name: str) -> Video:
         """A clip by its name, whatever its form."""
@@ -182,6 +199,12 @@ def plain(name: str) -> str:
     """A clip's name without the suffix of its kind of file."""
     known = (SUFFIX, *IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
     return Path(name).stem if Path(name).suffix.lower() in known else name
+
+
+def titles_of(names: Iterable[str]) -> dict[str, str]:
+    """What the results of clips are called: without suffixes, except where two would be called the same."""
+    counted = Counter(map(plain, names))
+    return {name: plain(name) if counted[plain(name)] == 1 else name for name in names}
 
 
 def person_of(name: str) -> str:
@@ -235,18 +258,6 @@ def listed_pairs(rows: Sequence[tuple[str, str]], names: Sequence[str], num_pair
     present = set(names)
     kept = [(driving, source) for source, driving in rows if source in present and driving in present]
     return kept[:num_pairs]
-
-
-def read_pairs(path: Path | str) -> list[tuple[str, str]]:
-    """The columns source and driving of a csv file."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"--pairs_list {path}: there is no such file; leave the option out for random pairs")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    if rows and not {"source", "driving"} <= set(rows[0]):
-        raise UserError(f"--pairs_list {path}: needs the columns source and driving, found {', '.join(rows[0])}")
-    return [(row["source"], row["driving"]) for row in rows]
 
 
 def _add_augmentations(parser: Any) -> None:

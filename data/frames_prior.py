@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from data.augment import flip
-from data.base import Clip
+from data.base import Clip, PlannedClip
 from data.faces import Detector
 from data.frames import FramesDataset, plain, to_tensor
 from data.landmarks import add_detector_options, build_detector, detector_settings
 from data.prior_points import SEARCHED, PointsFolder, default_folder, find_points, mirrored, scaled
 from data.spotting import SpottingPlot
-from data.video import VIDEO_SUFFIXES
+from data.video import unsuffixed
 from util.curves import Marks
 from util.errors import UserError
 from util.values import number, text
@@ -100,9 +100,9 @@ class PriorFramesDataset(FramesDataset):
         source, driving = map(to_tensor, self.augmentation.after_flip(flip(frames, kind)))
         return {"source": source, "driving": driving, "keypoint": torch.from_numpy(points), "name": name}
 
-    def clips(self) -> Iterator[Clip]:
+    def planned_clips(self) -> list[PlannedClip]:
         self._check_points()
-        yield from super().clips()
+        return super().planned_clips()
 
     def make_clip(self, name: str, driving: str, source: str) -> Clip:
         clip = super().make_clip(name, driving, source)
@@ -145,8 +145,7 @@ class PriorFramesDataset(FramesDataset):
     def companion(self, clip: Clip, output: Path) -> AbstractContextManager:
         if not self.opt.spotting or self.opt.mode == "reconstruction" or self.opt.visualize:
             return nullcontext()
-        stem = output.stem if output.suffix.lower() in VIDEO_SUFFIXES else output.name
-        path = output.with_name(f"{stem}_spotting.png")
+        path = output.with_name(f"{unsuffixed(output)}_spotting.png")
         return SpottingPlot(path, clip.source["keypoint"].numpy(), clip.extra.get("coded"))
 
 

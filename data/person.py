@@ -1,7 +1,6 @@
 """Dataset mode `person`: a few pictures of one person, out of a video or a folder, with their landmarks."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from data import landmarks
-from data.base import Clip
+from data.base import PlannedClip
 from data.landmark_driven import LandmarkDriven, add_driving_options, joined
 from data.preparation import thin
 from data.video import open_video
@@ -59,7 +58,7 @@ class PersonDataset(LandmarkDriven):
         picture, drawn = self.target
         return joined(self.shots) | {"target": picture[None], "target_landmarks": drawn[None]}
 
-    def clips(self) -> Iterator[Clip]:
+    def planned_clips(self) -> list[PlannedClip]:
         raise UserError("a personal model has no test split: say what drives it with --driving_video")
 
     def source_item(self, frames: list[np.ndarray]) -> dict[str, Any]:

@@ -5,12 +5,13 @@ import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from data.base import Clip
+from data.base import Clip, PlannedClip
 from data.images import read_image
 from data.landmark_driven import LandmarkDriven, add_driving_options, joined
 from data.landmark_files import FrameLandmarks, find_landmark_file, read_frame_landmarks
@@ -62,16 +63,18 @@ class TalkingHeadDataset(LandmarkDriven):
     def item_names(self) -> Sequence[str]:
         return self.videos
 
-    def clips(self) -> Iterator[Clip]:
+    def planned_clips(self) -> list[PlannedClip]:
         """Every test video: its person from T of its frames, moved by the landmarks of the others."""
-        for name in self.videos:
-            known = read_frame_landmarks(find_landmark_file(self.folder / name))
-            frames = range(len(known.names))
-            shown = {round(i * (len(frames) - 1) / max(self.shots - 1, 1)) for i in range(self.shots)}
-            held_out = [index for index in frames if index not in shown] or list(frames)
-            source = joined([self._frame(self.folder / name, known, index, flip=False) for index in sorted(shown)])
-            driving = HeldOut(self, self.folder / name, known, held_out)
-            yield Clip(name.replace("/", "_"), source, driving, TEST_FPS, length=len(held_out))
+        return [PlannedClip(name.replace("/", "_"), partial(self._clip, name)) for name in self.videos]
+
+    def _clip(self, name: str) -> Clip:
+        known = read_frame_landmarks(find_landmark_file(self.folder / name))
+        frames = range(len(known.names))
+        shown = {round(i * (len(frames) - 1) / max(self.shots - 1, 1)) for i in range(self.shots)}
+        held_out = [index for index in frames if index not in shown] or list(frames)
+        source = joined([self._frame(self.folder / name, known, index, flip=False) for index in sorted(shown)])
+        driving = HeldOut(self, self.folder / name, known, held_out)
+        return Clip(name.replace("/", "_"), source, driving, TEST_FPS, length=len(held_out))
 
 
 class HeldOut:

@@ -12,17 +12,19 @@ from data.packed import SUFFIX as PACKED_SUFFIX
 from data.packed import PackedClip
 from data.video_file import DamagedVideo, VideoFile
 from data.video_reader import FrameFolder, Resampled, Strip, Video, frame_rate
-from data.video_writer import COMMENT, VideoWriter
+from data.video_writer import COMMENT, NOT_WRITTEN, VideoWriter, has_format, unsuffixed
 from util.errors import UserError
 
 __all__ = [
     "COMMENT",
+    "NOT_WRITTEN",
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
     "DamagedVideo",
     "Video",
     "VideoWriter",
     "frame_rate",
+    "has_format",
     "list_clips",
     "list_images",
     "list_videos",
@@ -31,6 +33,7 @@ __all__ = [
     "open_video",
     "read_image",
     "side_by_side",
+    "unsuffixed",
     "write_image",
 ]
 

@@ -45,13 +45,24 @@ _MKV = Format("libx264", 50, ("aac", "mp3", "opus", "vorbis", "flac", "ac3"), "a
 _VP9 = {"deadline": "good", "cpu-used": "4", "row-mt": "1", "b": "0"}
 _WEBM = Format("libvpx-vp9", 63, ("opus", "vorbis"), "libopus", False, _VP9, {})
 FORMATS = {".mp4": _MP4, ".m4v": _MP4, ".mov": _MP4, ".mkv": _MKV, ".webm": _WEBM}
-WRITTEN_KINDS = (*FORMATS, ".gif", "a folder (no suffix)")
+NOT_WRITTEN = f"videos are written as {', '.join(FORMATS)}, .gif, a folder (no suffix); change the suffix"
+
+
+def has_format(path: Path) -> bool:
+    """Whether a file's suffix says how its video is encoded."""
+    return path.suffix.lower() in (*FORMATS, ".gif")
+
+
+def unsuffixed(path: Path) -> str:
+    """A video's name, whether it is a file or a folder of frames."""
+    return path.stem if has_format(path) else path.name
 
 
 class VideoWriter(WholeOrNothing):
     """Write a video frame by frame; it appears under its name when it is whole, and not at all after an error.
 
-    The suffix decides the format, no suffix means a folder of PNG frames. `quality` goes from 0 to 100 and matters to
+    The suffix decides the format; no suffix means a folder of PNG frames, and with `as_folder` one that stands for no
+    format, too. `quality` goes from 0 to 100 and matters to
     lossy formats with a choice (not to gif and PNG). `audio` is a file whose sound goes with the frames: the video's
     first frame is the moment `audio_start` seconds after that file's own first frame.
     """
@@ -65,6 +76,7 @@ class VideoWriter(WholeOrNothing):
         audio_start: Fraction | float = 0,
         quality: int = 80,
         comment: str = COMMENT,
+        as_folder: bool = False,
     ):
         self.path = Path(path)
         self.fps = frame_rate(fps)
@@ -72,7 +84,7 @@ class VideoWriter(WholeOrNothing):
         """Frames written so far."""
         if not 0 <= quality <= 100:
             raise UserError(f"quality {quality}: give a number from 0 to 100")
-        suffix = self.path.suffix.lower()
+        suffix = "" if as_folder and not has_format(self.path) else self.path.suffix.lower()
         if suffix in FORMATS:
             sound = (Path(audio), Fraction(audio_start)) if audio else None
             self._sink = _FileSink(self.path, self.fps, FORMATS[suffix], sound, quality, comment)
@@ -81,7 +93,7 @@ class VideoWriter(WholeOrNothing):
         elif suffix == "":
             self._sink = _FolderSink(self.path, self.fps, comment)
         else:
-            raise UserError(f"{path}: videos are written as {', '.join(WRITTEN_KINDS)}; change the suffix")
+            raise UserError(f"{path}: {NOT_WRITTEN}")
         if audio and suffix not in FORMATS:
             warnings.warn(f"{path}: this kind of video has no sound", stacklevel=2)
         self._size: tuple[int, int] | None = None

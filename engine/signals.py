@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from types import FrameType
 
 log = logging.getLogger(__name__)
@@ -36,3 +37,8 @@ class StopRequest:
         if self.signal is None:
             self.signal = number
             log.warning("stopping after this step and saving; once more ends at once")
+
+
+def unwind_at_sigterm() -> None:
+    """Let SIGTERM end the program as an exception does, so that no half-written file stays behind."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

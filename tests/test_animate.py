@@ -148,9 +148,10 @@ def test_a_list_of_pairs_goes_on_and_names_failures(folder, sample, portrait):
         rows.writerow(["source", "driving", "frame", "output"])
         rows.writerow([portrait, first, "", ""])
         rows.writerow([portrait, "broken.mp4", "", ""])
-        rows.writerow([first, second, "2", "named/here.mp4"])
-    output = animate(folder, "--pairs=pairs.csv", "--results_dir=many", status=1)
+        rows.writerow([first, second, "2.0", "named/here.mp4"])
+    output = animate(folder, "--pairs=pairs.csv", "--results_dir=many", "--strips", status=1)
     assert "1 failed" in output and "Traceback" not in output
+    assert (folder / "named" / "png" / "here.png").is_file()
     failures = (folder / "many" / "failures.csv").read_text()
     assert "broken" in failures
     made = folder / "many" / f"{first.stem}-portrait.mp4"
@@ -158,18 +159,35 @@ def test_a_list_of_pairs_goes_on_and_names_failures(folder, sample, portrait):
     assert (folder / "named" / "here.mp4").is_file()
     assert made.name in (folder / "many" / "index.html").read_text().replace("%23", "#")
     (folder / "broken.mp4").write_bytes(second.read_bytes())
-    animate(folder, "--pairs=pairs.csv", "--results_dir=many")
+    output = animate(folder, "--pairs=pairs.csv", "--results_dir=many", "--strips")
+    assert "2 were there already" in output
     assert made.stat().st_mtime_ns == stamp, "what is there is not made again"
     assert not (folder / "many" / "failures.csv").exists(), "nothing fails any more"
 
 
 def test_results_of_one_name_are_refused(tmp_path):
     table = tmp_path / "twins.csv"
-    table.write_text("source,driving\na/face.png,b.mp4\nc/face.png,b.mp4\n")
-    with pytest.raises(UserError, match="lines 2 and 3 are both called b-face"):
+    table.write_text("source,driving\na/face.png,b.mp4\n\nc/face.png,b.mp4\n")
+    with pytest.raises(UserError, match="lines 2 and 4 are both called b-face"):
         read_pairs(table)
     table.write_text("source,driving,output\na/face.png,b.mp4,\nc/face.png,b.mp4,other.mp4\n")
     assert len(read_pairs(table)) == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("a.png,b.mp4,-3,", "line 2: frame: '-3' is less than 0"),
+        ("a.png,b.mp4,2.5,", "line 2: frame: .*not a whole number"),
+        ("a.png,b.mp4,,b.mp4", "line 2: .*b.mp4 is what the result is made of"),
+        ("a.png,b.mp4,,result.mp5", "line 2: .*result.mp5: videos are written as .mp4"),
+    ],
+)
+def test_rows_that_cannot_be_meant_are_refused(tmp_path, row, words):
+    table = tmp_path / "pairs.csv"
+    table.write_text(f"source,driving,frame,output\n{row}\n")
+    with pytest.raises(UserError, match=words):
+        read_pairs(table)
 
 
 def test_failures_of_shards_are_kept_apart(folder, sample):
@@ -190,6 +208,32 @@ def test_reconstruction_measures_the_test_split(folder, sample):
     assert printed == pytest.approx(mean)
     strip = read_image(next((folder / "rec" / "png").glob("*.png")))
     assert strip.shape == (64, 8 * 64, 3)
+
+
+def test_results_of_other_weights_are_not_taken_for_these(folder, sample):
+    call = [f"--dataroot={sample}", "--mode=reconstruction", "--max_clips=1", "--results_dir=twice"]
+    before = animate(folder, *call)
+    video = next((folder / "twice").glob("*.mp4"))
+    stamp = video.stat().st_mtime_ns
+    assert "1 were there already" in animate(folder, *call)
+    weights = folder / "result" / "tiny" / "latest-checkpoint.pth.tar"
+    content = torch.load(weights, weights_only=True)
+    content["generator"]["final.bias"] += 1
+    torch.save(content, folder / "other.pth.tar")
+    config = f"--config={folder / 'result' / 'tiny' / 'options.yaml'}"
+    told = animate(folder, config, *call, "--checkpoint=other.pth.tar", status=2)
+    assert "is there already, made with other weights" in told and video.stat().st_mtime_ns == stamp
+    after = animate(folder, config, *call, "--checkpoint=other.pth.tar", "--overwrite")
+    losses = [float(output.split("Reconstruction loss: ")[1].split()[0]) for output in (before, after)]
+    assert losses[0] != losses[1]
+
+
+def test_names_with_dots_become_folders_of_frames(folder, sample, portrait):
+    driving = folder / "my.driving.mp4"
+    driving.write_bytes(clips_of(sample)[0].read_bytes())
+    animate(folder, f"--source_image={portrait}", f"--driving_video={driving}", "--format=png", "--results_dir=dots")
+    with open_video(folder / "dots" / "my.driving-portrait") as made:
+        assert len(made) == 8
 
 
 NESTED = """
@@ -275,6 +319,10 @@ def test_a_gif_and_a_folder_drive_too(folder, sample, portrait):
         (["--checkpoint=absent"], "absent"),
         (["--num_kp=7"], "does not fit"),
         (["--formt=gif"], "Did you mean --format"),
+        (["--output=all.mp4"], "--output names the result of one pair"),
+        (["--pairs=absent.csv", "--output=one.mp4"], "leave out --output"),
+        (["--crop_image", "--find_best_frame"], "--crop_image, --find_best_frame: for pairs"),
+        (["--results_dir=/proc/nothing"], "--results_dir: nothing can be written into /proc/nothing"),
     ],
 )
 def test_bad_input_ends_with_status_2_and_no_traceback(folder, sample, portrait, arguments, words):

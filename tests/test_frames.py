@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from reference.formula import image
+from test_video import with_sound
 
 from data.augment import Augmentation, rotate
-from data.frames import FramesDataset, find_entries, read_pairs
+from data.frames import FramesDataset, find_entries
 from data.packed import pack
-from data.video import side_by_side, write_image
+from data.video import VideoWriter, side_by_side, write_image
 from options import parse
 from util.errors import UserError
 
@@ -177,9 +178,37 @@ def test_wrong_data_are_named(root, tmp_path):
     (root / "empty" / "train").mkdir(parents=True)
     with pytest.raises(UserError, match="no test"):
         next(dataset(root / "empty", training=False).clips())
-    (tmp_path / "list.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="columns source and driving"):
-        read_pairs(tmp_path / "list.csv")
+    strangers = tmp_path / "list.csv"
+    strangers.write_text("source,driving\ngone,c#1\n")
+    for table, words in ((strangers, "of 1 pairs 0 are of clips that are in .*called like c#1"),
+                         (tmp_path / "absent.csv", "no such file; --pairs_list= animates random pairs")):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            dataset(root, f"--pairs_list={table}", training=False).planned_clips()
+
+
+def test_a_damaged_clip_shows_when_its_turn_comes(root):
+    (root / "test" / "broken.mp4").write_bytes(b"no video")
+    broken, first, _ = dataset(root, "--mode=reconstruction", training=False).planned_clips()
+    assert (broken.name, first.name) == ("broken", "c#1") and first.make().length == 5
+    with pytest.raises(UserError, match="broken.mp4"):
+        broken.make()
+
+
+def test_clips_of_one_name_keep_their_suffixes(root):
+    with VideoWriter(root / "test" / "c#1.gif", 10) as writer:
+        writer.write(frames_of("c", 1)[0])
+    planned = dataset(root, "--mode=reconstruction", training=False).planned_clips()
+    assert [clip.name for clip in planned] == ["c#1", "c#1.gif", "d#1"]
+
+
+def test_clips_have_the_sound_that_is_asked_for(root):
+    with_sound(root / "test" / "loud.mp4", "libx264")
+    table = root / "pairs.csv"
+    table.write_text("source,driving\nc#1,loud.mp4\n")
+    for choice, expected in (("driving", "loud.mp4"), ("none", None), ("source", None)):
+        words = (f"--pairs_list={table}", f"--audio={choice}", "--load_size=24,32")
+        (clip,) = dataset(root, *words, training=False).clips()
+        assert (clip.audio and clip.audio.name) == expected
 
 
 def test_a_sample_depends_on_the_seeds_alone(root):

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
+from test_commands import ROOT
 
 from engine.signals import StopRequest
 
@@ -35,3 +38,19 @@ def test_handlers_are_put_back():
     with StopRequest():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_sigterm_leaves_no_half_written_file(tmp_path):
+    program = (
+        "import sys, time; from engine.signals import unwind_at_sigterm; from util.files import replacing\n"
+        "unwind_at_sigterm()\n"
+        "with replacing(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('half'); print('ready', flush=True); time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "video.mp4")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())

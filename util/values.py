@@ -23,6 +23,18 @@ def integer(value: Any) -> int:
         raise ArgumentTypeError(f"{value!r} is not a whole number") from None
 
 
+def at_least(least: int) -> Converter:
+    """A whole number that is not smaller."""
+
+    def convert(value: Any) -> int:
+        converted = integer(value)
+        if converted < least:
+            raise ArgumentTypeError(f"{value!r} is less than {least}")
+        return converted
+
+    return convert
+
+
 def number(value: Any) -> float:
     """2, 2.5, "2.5" or "1e-4"."""
     try:

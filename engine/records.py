@@ -1,0 +1,120 @@
+"""What a folder of results holds and how it came about: results.jsonl, failures.csv."""
+
+import csv
+import json
+import logging
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from util.errors import UserError
+from util.files import replacing
+
+log = logging.getLogger(__name__)
+
+UNSHARDED = "0/1"
+
+
+def fingerprint_of_weights(network: nn.Module) -> str:
+    """A number that networks with other weights do not have."""
+    value = 0
+    for name, tensor in network.state_dict().items():
+        array = tensor.detach().cpu().contiguous().flatten().numpy()
+        value = zlib.crc32(array.view("u1"), zlib.crc32(name.encode(), value))
+    return f"{value:08x}"
+
+
+def fingerprint_of_options(options: Mapping[str, Any]) -> str:
+    """A number that other options do not have."""
+    return f"{zlib.crc32(json.dumps(options, sort_keys=True, default=str).encode()):08x}"
+
+
+class Records:
+    """The results of a folder, a line of JSON each; the last line of a result counts.
+
+    `made_with` is what all results of this command have in common, by name: what was made with something else is not
+    taken for a result of this command, and not replaced unasked.
+    """
+
+    def __init__(self, folder: Path, made_with: Mapping[str, str]):
+        self.path, self.made_with = folder / "results.jsonl", dict(made_with)
+        self._known = {entry["output"]: entry for entry in self.entries()}
+
+    def has(self, output: Path, made_of: Mapping[str, str]) -> bool:
+        """Whether this very result is there already; an error where another one has its name."""
+        if not output.exists():
+            return False
+        known = self._known.get(str(output), {})
+        other = [name for name, value in {**self.made_with, **made_of}.items() if known.get(name) != value]
+        if other:
+            how = f"made with other {' and '.join(other)}" if known else "and nothing is known of how it was made"
+            raise UserError(
+                f"{output} is there already, {how}: --overwrite replaces what is there, --results_dir NAME keeps it"
+            )
+        return True
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Note a result."""
+        line = json.dumps({**entry, **self.made_with}) + "\n"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+b") as file:
+            # A line that was torn when its writer was killed must not tear this one.
+            if file.tell() and file.seek(-1, 2) and file.read(1) != b"\n":
+                line = f"\n{line}"
+            file.write(line.encode())
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The last entry of every result that is there."""
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
+        entries = {entry["output"]: entry for line in lines if (entry := _entry(line))}
+        return [entry for entry in entries.values() if Path(entry["output"]).exists()]
+
+    def of_this_command(self) -> list[dict[str, Any]]:
+        """Those that were made with the same."""
+        return [entry for entry in self.entries() if self.made_with.items() <= entry.items()]
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        entry = None
+    if isinstance(entry, dict) and "output" in entry:
+        return entry
+    if line:
+        log.warning("a line of results.jsonl cannot be read and is left out: %.60s", line)
+    return None
+
+
+class Failures:
+    """failures.csv: what could not be made and why; each part of shared work has a file of its own."""
+
+    def __init__(self, folder: Path, shard: str, rank: int, world: int):
+        part = "" if shard == UNSHARDED else f"_{shard.replace('/', '_of_')}"
+        self.path = folder / f"failures{part}{f'_{rank}' if world > 1 else ''}.csv"
+        self._pattern = "failures*.csv" if shard == UNSHARDED else f"failures{part}*.csv"
+        self.reasons: list[tuple[str, str]] = []
+
+    def forget(self) -> None:
+        """Remove the files of earlier runs of this part of the work."""
+        for path in self.path.parent.glob(self._pattern):
+            path.unlink(missing_ok=True)
+
+    def add(self, name: str, reason: str) -> None:
+        """Note a failure."""
+        self.reasons.append((name, reason))
+
+    def write(self) -> None:
+        """Write the file, if there is something to say."""
+        if self.reasons:
+            _write_table(self.path, [("name", "reason"), *self.reasons])
+            told = "; ".join(map(": ".join, self.reasons[:3]))
+            log.error("%d failed, see %s: %s", len(self.reasons), self.path, told)
+
+
+def _write_table(path: Path, rows: Iterable[tuple[str, str]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)

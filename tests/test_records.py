@@ -1,0 +1,90 @@
+"""results.jsonl and failures.csv: what a folder of results holds, and what is taken for made already."""
+
+import csv
+
+import pytest
+from torch import nn
+
+from engine.records import Failures, Records, fingerprint_of_options, fingerprint_of_weights
+from util.errors import UserError
+
+WITH = {"weights": "1", "options": "2"}
+
+
+def result(folder, name="a.mp4"):
+    path = folder / name
+    path.write_bytes(b"video")
+    return path
+
+
+def test_a_result_is_known_again(tmp_path):
+    output = result(tmp_path)
+    Records(tmp_path, WITH).add({"output": str(output), "sources": "x"})
+    assert Records(tmp_path, WITH).has(output, {"sources": "x"})
+    assert not Records(tmp_path, WITH).has(tmp_path / "b.mp4", {})
+    output.unlink()
+    assert not Records(tmp_path, WITH).has(output, {"sources": "x"})
+    assert Records(tmp_path, WITH).entries() == []
+
+
+@pytest.mark.parametrize(
+    ("made_with", "made_of", "words"),
+    [
+        ({"weights": "9", "options": "2"}, {"sources": "x"}, "made with other weights"),
+        ({"weights": "9", "options": "8"}, {"sources": "x"}, "made with other weights and options"),
+        (WITH, {"sources": "y"}, "made with other sources"),
+    ],
+)
+def test_another_result_of_the_same_name_is_not_taken_for_it(tmp_path, made_with, made_of, words):
+    output = result(tmp_path)
+    Records(tmp_path, WITH).add({"output": str(output), "sources": "x"})
+    with pytest.raises(UserError, match=f"a.mp4 is there already, {words}: --overwrite .*--results_dir"):
+        Records(tmp_path, made_with).has(output, made_of)
+
+
+def test_a_file_of_unknown_origin_is_not_taken_for_a_result(tmp_path):
+    with pytest.raises(UserError, match="nothing is known of how it was made"):
+        Records(tmp_path, WITH).has(result(tmp_path), {})
+
+
+def test_a_line_torn_by_a_killed_process_costs_that_line_alone(tmp_path, caplog):
+    first, second, third = (result(tmp_path, f"{name}.mp4") for name in "abc")
+    records = Records(tmp_path, WITH)
+    records.add({"output": str(first), "frames": 1})
+    records.add({"output": str(second), "frames": 2})
+    records.path.write_bytes(records.path.read_bytes()[:-20])
+    records.add({"output": str(third), "frames": 3})
+    assert [entry["frames"] for entry in Records(tmp_path, WITH).entries()] == [1, 3]
+    assert "cannot be read" in caplog.text
+
+
+def test_the_last_line_of_a_result_counts_and_other_commands_do_not(tmp_path):
+    output, other = result(tmp_path), result(tmp_path, "b.mp4")
+    for frames in (1, 2):
+        Records(tmp_path, WITH).add({"output": str(output), "frames": frames})
+    Records(tmp_path, {**WITH, "options": "9"}).add({"output": str(other), "frames": 3})
+    records = Records(tmp_path, WITH)
+    assert [entry["frames"] for entry in records.entries()] == [2, 3]
+    assert [entry["frames"] for entry in records.of_this_command()] == [2]
+
+
+def test_fingerprints_tell_weights_and_options_apart():
+    one, same, other = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+    same.load_state_dict(one.state_dict())
+    assert fingerprint_of_weights(one) == fingerprint_of_weights(same) != fingerprint_of_weights(other)
+    assert fingerprint_of_options({"a": 1, "b": [2]}) == fingerprint_of_options({"b": [2], "a": 1})
+    assert fingerprint_of_options({"a": 1}) != fingerprint_of_options({"a": 2})
+
+
+def test_failures_of_earlier_runs_are_forgotten_those_of_other_shards_stay(tmp_path):
+    for shard, rank, world in (("0/1", 0, 1), ("0/2", 0, 1), ("1/2", 0, 1), ("0/1", 1, 2)):
+        failures = Failures(tmp_path, shard, rank, world)
+        failures.add("a", f"{shard} {rank}")
+        failures.write()
+    assert len(list(tmp_path.glob("failures*.csv"))) == 4
+    Failures(tmp_path, "0/2", 0, 1).forget()
+    assert not (tmp_path / "failures_0_of_2.csv").exists()
+    with (tmp_path / "failures_1_of_2.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["name", "reason"], ["a", "1/2 0"]]
+    Failures(tmp_path, "0/1", 0, 1).forget()
+    assert not list(tmp_path.glob("failures*.csv"))
