@@ -17,6 +17,9 @@ Case = dict[str, Any]
 Computed = dict[str, Any]
 FORMULAS = {"image": image, "values": values}
 DESCRIPTIONS = ("calls", "call", "what")
+SLACK = 1 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 3
+"""How many times the stated tolerances are allowed: they were found on processors with AVX-512. Others sum in another
+order, which steps of Adam, whose length hangs on the signs of tiny gradients, magnify."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ def assert_close(name: str, got: np.ndarray, expected: np.ndarray, allowed: Any)
     assert got.shape == expected.shape, f"{name}: shape {got.shape}, expected {expected.shape}"
     got, expected = got.astype(np.float64), np.asarray(expected, np.float64)
     difference = np.where(np.isnan(got) & np.isnan(expected), 0.0, np.abs(got - expected))
+    allowed = SLACK * np.asarray(allowed)
     excess = np.broadcast_to(np.nan_to_num(difference, nan=np.inf) - allowed, difference.shape)
     if excess.size and excess.max() > 0:
         where = np.unravel_index(int(excess.argmax()), excess.shape)
