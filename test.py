@@ -110,7 +110,7 @@ def test(opt: Options, processes: Processes) -> int:
 HOW = {
     "name", "config", "checkpoints_dir", "checkpoint", "which", "print_config", "gpu_id", "cpu", "compile",
     "channels_last", "nThreads", "animate_batch", "results_dir", "output", "overwrite", "max_clips", "shard", "pairs",
-    "pairs_list", "num_pairs", "source_image", "driving_video", "best_frame", "structure_cache",
+    "pairs_list", "num_pairs", "max_dataset_size", "source_image", "driving_video", "best_frame", "structure_cache",
 }  # fmt: skip
 """Options that say where and how to work, or which results to make, but not what one of them looks like."""
 

@@ -15,8 +15,8 @@ continue=
 "$PYTHON" train.py --config configs/tiny/fomm.yaml --dataroot dataset/sample_64 --name demo --visdom=no $continue
 
 echo "3/3  animating people who were not trained on"
-"$PYTHON" test.py --name demo --dataroot dataset/sample --num_pairs 6 --compare --results_dir eval_results/demo/animation
-"$PYTHON" test.py --name demo --dataroot dataset/sample --mode reconstruction --results_dir eval_results/demo/reconstruction
+"$PYTHON" test.py --name demo --dataroot dataset/sample --num_pairs 6 --compare --overwrite --results_dir eval_results/demo/animation
+"$PYTHON" test.py --name demo --dataroot dataset/sample --mode reconstruction --overwrite --results_dir eval_results/demo/reconstruction
 
 cat <<'END'
 
