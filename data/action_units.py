@@ -17,7 +17,7 @@ from data.expression_options import add_expression_options, add_face_option
 from data.images import IMAGE_SUFFIXES, list_images, read_image
 from util.errors import UserError
 from util.expressions import STRONGEST, units_for
-from util.values import list_of, number, text
+from util.values import list_of, share, text
 
 
 class ActionUnits(Dataset):
@@ -49,7 +49,7 @@ class ActionUnits(Dataset):
                 help="every picture once an epoch; no: draw with replacement, as the original",
             )
             parser.add_switch("--mirror", default=True, help="mirror half of the pictures; not for one-sided units")
-            add("--aus_noise", type=number, default=0.1, help="wanted units vary by up to this, of 1")
+            add("--aus_noise", type=share, default=0.1, help="wanted units vary by up to this, of 1")
         else:
             add_expression_options(parser)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from util.expressions import EASINGS, PRESETS
-from util.values import integer, list_of, number, one_of, text
+from util.values import at_least, list_of, not_negative, one_of, share, text, within
 
 
 def add_expression_options(parser: Any) -> None:
@@ -25,7 +25,7 @@ def _add_expressions(parser: Any) -> None:
     add("--expression", type=text, default="",
         help=f"presets, e.g. smile, smile=0.5 or smile,blink: {', '.join(PRESETS)}; default: smile, or for the test "
         "split the expression of another picture")  # fmt: skip
-    add("--intensity", type=number, default=1.0, help="factor on all wanted intensities, e.g. of a driving table")
+    add("--intensity", type=not_negative, default=1.0, help="factor on all wanted intensities, e.g. of a driving table")
     add(
         "--own_aus", type=text, default="",
         help="the pictures' own intensities: an OpenFace csv, a folder of them, .pkl, .npz, or the word pyfeat",
@@ -36,7 +36,7 @@ def _add_expressions(parser: Any) -> None:
 
 def _add_movements(parser: Any) -> None:
     add = parser.add_argument
-    add("--interpolate", "--interpolate_len", type=integer, default=0,
+    add("--interpolate", "--interpolate_len", type=at_least(0), default=0,
         help="frames from the beginning to the wanted expression; 0: a still picture")  # fmt: skip
     add("--easing", type=one_of(*EASINGS), default="smooth", help="how --interpolate speeds up and slows down")
     add("--sweep", type=text, default="",
@@ -47,7 +47,7 @@ def _add_movements(parser: Any) -> None:
         default="",
         help="OpenFace csv of a video to follow, or of a picture whose expression is taken",
     )
-    add("--min_confidence", type=number, default=0.75, help="rows of tables below this count as not seen")
+    add("--min_confidence", type=share, default=0.75, help="rows of tables below this count as not seen")
 
 
 def _add_outputs(parser: Any) -> None:
@@ -58,7 +58,8 @@ def _add_outputs(parser: Any) -> None:
     parser.add_switch("--original_levels", help="panels in 254 levels, cut off, as the original writes them")
     parser.add_switch("--maps", help="also write attention and colour")
     parser.add_switch("--au_grid", help="a picture of every unit at every one of --au_levels")
-    add("--au_levels", type=list_of(number), default=[1, 2, 3, 4, 5], help="intensities of --au_grid")
+    levels = list_of(within(0, 5), empty=False)
+    add("--au_levels", type=levels, default=[1, 2, 3, 4, 5], help="intensities of --au_grid")
 
 
 def add_face_option(parser: Any) -> None:

@@ -21,7 +21,7 @@ from data.packed import SUFFIX, PackedClip
 from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Video, open_video
 from util.errors import UserError
 from util.resizing import resize, to_bytes, to_floats
-from util.values import integer, list_of, number, one_of, text
+from util.values import count, list_of, not_negative, number, one_of, positive, seed, text, within
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +39,11 @@ class FramesDataset(Dataset):
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add = parser.add_argument
-        add("--frame_shape", f"{PLACE}.frame_shape", type=list_of(integer), default=[],
-            help="height, width (, channels) of a frame; needed for strips of frames that aren't square")  # fmt: skip
-        add("--load_size", type=list_of(integer), default=[],
-            help="bring frames to this height,width (or one number for both) first; default: as they are")  # fmt: skip
-        add("--split_seed", f"{PLACE}.random_seed", type=integer, default=0,
+        add("--frame_shape", f"{PLACE}.frame_shape", type=list_of(count, "height,width,[channels]"), default=[],
+            help="size of a frame; needed for strips of frames that aren't square")  # fmt: skip
+        add("--load_size", type=list_of(count, "height,[width]"), default=[],
+            help="bring frames to this size (one number: both) first; default: as they are")  # fmt: skip
+        add("--split_seed", f"{PLACE}.random_seed", type=seed, default=0,
             help="seed of the 80/20 split of a folder without train and test")  # fmt: skip
         parser.add_switch("--id_sampling", f"{PLACE}.id_sampling", help="an epoch goes over people, not over clips")
         parser.accept_unused(f"{PLACE}.name")
@@ -51,14 +51,14 @@ class FramesDataset(Dataset):
             add(
                 "--num_repeats",
                 "--train_params.num_repeats",
-                type=integer,
+                type=count,
                 default=1,
                 help="passes over data per epoch",
             )
             _add_augmentations(parser)
         else:
             add("--pairs_list", f"{PLACE}.pairs_list", type=text, help="csv with columns source and driving")
-            add("--num_pairs", "--animate_params.num_pairs", type=integer, default=50, help="pairs to animate at most")
+            add("--num_pairs", "--animate_params.num_pairs", type=count, default=50, help="pairs to animate at most")
 
     def __init__(self, opt: Any, training: bool):
         self.opt, self.training = opt, training
@@ -264,16 +264,17 @@ def _add_augmentations(parser: Any) -> None:
     add = parser.add_argument
     parser.add_switch("--time_flip", f"{AUGMENTATION}.flip_param.time_flip", help="swap the two frames at random")
     parser.add_switch("--horizontal_flip", f"{AUGMENTATION}.flip_param.horizontal_flip", help="mirror at random")
-    add("--rotation_degrees", f"{AUGMENTATION}.rotation_param.degrees", type=list_of(number), default=[],
+    add("--rotation_degrees", f"{AUGMENTATION}.rotation_param.degrees", type=list_of(number, "from,[to]"), default=[],
         help="turn by up to this angle, or by one between two angles")  # fmt: skip
-    add("--resize_ratio", f"{AUGMENTATION}.resize_param.ratio", type=list_of(number, 2), default=[],
+    add("--resize_ratio", f"{AUGMENTATION}.resize_param.ratio", type=list_of(positive, "least,most"), default=[],
         help="scale by a factor between these two")  # fmt: skip
     add("--resize_interpolation", f"{AUGMENTATION}.resize_param.interpolation", type=one_of("nearest", "bilinear"),
         default="nearest", help="how --resize_ratio samples")  # fmt: skip
-    add("--crop_size", f"{AUGMENTATION}.crop_param.size", type=list_of(integer, 2), default=[],
-        help="random window: height,width")  # fmt: skip
+    add("--crop_size", f"{AUGMENTATION}.crop_param.size", type=list_of(count, "height,width"),
+        default=[], help="random window")  # fmt: skip
     for kind in ("brightness", "contrast", "saturation", "hue"):
-        add(f"--jitter_{kind}", f"{AUGMENTATION}.jitter_param.{kind}", type=number, default=0.0, help=f"vary {kind}")
+        amount = within(0, 0.5) if kind == "hue" else not_negative
+        add(f"--jitter_{kind}", f"{AUGMENTATION}.jitter_param.{kind}", type=amount, default=0.0, help=f"vary {kind}")
 
 
 def _augmentation(opt: Any) -> Augmentation:

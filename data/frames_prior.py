@@ -23,7 +23,7 @@ from data.spotting import SpottingPlot
 from data.video import unsuffixed
 from util.curves import Marks
 from util.errors import UserError
-from util.values import number, text
+from util.values import not_negative, text
 
 
 class PriorFramesDataset(FramesDataset):
@@ -43,7 +43,7 @@ class PriorFramesDataset(FramesDataset):
             parser.add_switch("--original_flips", help="leave the points where they are when pictures are mirrored")
             add_detector_options(parser)
         else:
-            parser.add_argument("--clip_fps", type=number, default=100,
+            parser.add_argument("--clip_fps", type=not_negative, default=100,
                 help="frames per second of test clips' results; 0: as the driving clip's")  # fmt: skip
             parser.add_switch("--spotting", default=True,
                 help="also draw how driving clip and result move (--mode animate): NAME_spotting.png")  # fmt: skip

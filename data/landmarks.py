@@ -10,6 +10,7 @@ from data.faces import Detector, Face
 from data.tracking import ON_MISSING, SEVERAL, Status, Track, track
 from data.trajectories import SEARCH_EVERY, Trajectories, Trajectory, follow
 from util.errors import UserError
+from util.values import at_least, count, share
 
 __all__ = [
     "Detector",
@@ -82,7 +83,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--smooth",
-        type=float,
+        type=share,
         default=0.0,
         metavar="STRENGTH",
         help="one-euro smoothing of the points, 0 (off) to 1 (strong) (default: %(default)s)",
@@ -113,13 +114,13 @@ def add_detector_options(parser: argparse.ArgumentParser):
     group.add_argument("--face_detector_model", type=Path, metavar="FILE", help="weights of cnn, sfd or blazeface")
     group.add_argument(
         "--upsample",
-        type=int,
+        type=at_least(0),
         metavar="N",
         help="enlarge frames 2^N times to find smaller faces (default: 1 for dlib, else 0)",
     )
     group.add_argument(
         "--search_every",
-        type=int,
+        type=count,
         default=SEARCH_EVERY,
         metavar="N",
         help="search the whole frame for new faces every N frames; 1 searches all frames and follows nothing "

@@ -13,7 +13,7 @@ from data.landmark_driven import LandmarkDriven, add_driving_options, joined
 from data.preparation import thin
 from data.video import open_video
 from util.errors import UserError
-from util.values import integer, text
+from util.values import count, text
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class PersonDataset(LandmarkDriven):
         add_driving_options(parser, training)
         if training:
             parser.add_argument("--source", type=text, help="video, folder of pictures or picture of one person")
-            parser.add_argument("--shots", "--finetune_T", type=integer, default=8, help="T: frames to learn from")
+            parser.add_argument("--shots", "--finetune_T", type=count, default=8, help="T: frames to learn from")
             landmarks.add_options(parser)
 
     def __init__(self, opt: Any, training: bool):

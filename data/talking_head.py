@@ -16,7 +16,7 @@ from data.images import read_image
 from data.landmark_driven import LandmarkDriven, add_driving_options, joined
 from data.landmark_files import FrameLandmarks, find_landmark_file, read_frame_landmarks
 from util.errors import UserError
-from util.values import integer
+from util.values import count
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class TalkingHeadDataset(LandmarkDriven):
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
-        parser.add_argument("--shots", "--metatrain_T", type=integer, default=8, help="T: frames that show the person")
+        parser.add_argument("--shots", "--metatrain_T", type=count, default=8, help="T: frames that show the person")
         add_driving_options(parser, training)
         if training:
             parser.add_switch("--random_flip", default=True, help="mirror half of the frames")

@@ -2,7 +2,7 @@
 
 from data import landmarks
 from options.parser import OptionParser
-from util.values import integer, number, one_of, text
+from util.values import at_least, integer, number, one_of, positive, text, within
 
 
 def add_input_options(parser: OptionParser) -> None:
@@ -24,15 +24,15 @@ def _add_inputs(parser: OptionParser) -> None:
     group.add_argument(
         "--source_image", nargs="+", type=text, help="picture(s) of the face to animate, or a video of it"
     )
-    group.add_argument("--source_frame", type=integer, default=0, help="frame to take where the source is a video")
+    group.add_argument("--source_frame", type=at_least(0), default=0, help="frame to take where the source is a video")
     group.add_argument("--driving_video", type=text, help="video whose movements are followed")
     group.add_argument(
         "--pairs", type=text, help="csv with the columns source, driving and, if wanted, frame (best frame), output"
     )
-    group.add_argument("--fps", type=number, help="frames per second to which the driving video is brought first")
+    group.add_argument("--fps", type=positive, help="frames per second to which the driving video is brought first")
     group.add_switch("--find_best_frame", help="begin where the driving face is most like the source's")
-    group.add_argument("--best_frame", type=integer, help="begin with this frame of the driving video, both ways")
-    group.add_argument("--max_clips", "--how_many", type=integer, default=0, help="make so many videos at most; 0: all")
+    group.add_argument("--best_frame", type=at_least(0), help="begin with this frame of the driving video, both ways")
+    group.add_argument("--max_clips", "--how_many", type=at_least(0), default=0, help="make so many videos; 0: all")
     group.add_argument("--shard", type=text, default="0/1", help="make the i-th of N parts of the videos, e.g. 2/8")
 
 
@@ -59,7 +59,7 @@ def _add_outputs(parser: OptionParser) -> None:
         "--format", type=one_of("mp4", "gif", "webm", "png"), default="mp4",
         help="kind of the videos; png: a folder of lossless frames each",
     )  # fmt: skip
-    group.add_argument("--quality", type=integer, default=80, help="of lossy kinds, 0 to 100")
+    group.add_argument("--quality", type=within(0, 100, integer), default=80, help="of lossy kinds")
     group.add_argument(
         "--audio", type=one_of("driving", "source", "none"), default="driving", help="whose sound the result has"
     )

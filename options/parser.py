@@ -34,10 +34,7 @@ class OptionGroup:
         help = help.replace(" (default: %(default)s)", "")  # shown for all options by format_help
         short = [alias for alias in aliases if not alias.startswith("--")]
         long = [alias[2:] for alias in aliases if alias.startswith("--")]
-        choices = getattr(converter, "choices", None)
-        settings.setdefault("metavar", "|".join(choices) if choices else getattr(converter, "__name__", "x").upper())
-        if settings["metavar"] == "CONVERT":
-            settings["metavar"] = "A,B,..."
+        settings.setdefault("metavar", getattr(converter, "metavar", converter.__name__.upper()))
         action = self._group.add_argument(
             name, *short, type=converter, default=argparse.SUPPRESS, help=_with_aliases(help, long), **settings
         )

@@ -2,7 +2,7 @@
 
 from options.inputs import add_input_options
 from options.parser import OptionParser
-from util.values import integer, list_of, number, one_of, text
+from util.values import at_least, count, integer, list_of, not_negative, one_of, seed, share, text, within
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
@@ -34,7 +34,7 @@ def _add_run(parser: OptionParser) -> None:
         default="./result",
         help="folder of all runs: weights, logs, pictures",
     )
-    group.add_argument("--seed", "--random_seed", type=integer, default=0, help="same seed, same run")
+    group.add_argument("--seed", "--random_seed", type=seed, default=0, help="same seed, same run")
     group.add_switch("--print_config", help="print the resolved options as YAML and stop")
 
 
@@ -59,21 +59,19 @@ def _add_data(parser: OptionParser) -> None:
         "--dataroot", "--dataset_params.root_dir", type=text, default="dataset/sample", help="data folder"
     )
     group.add_argument(
-        "--nThreads", "--workers", "--n_threads_train", type=integer, default=2, help="processes that load data"
+        "--nThreads", "--workers", "--n_threads_train", type=at_least(0), default=2, help="processes that load data"
     )
 
 
 def _add_training(parser: OptionParser) -> None:
     group = parser.group("training")
     group.add_argument(
-        "--batch_size", "--batchSize", "--train_params.batch_size", type=integer, default=8,
+        "--batch_size", "--batchSize", "--train_params.batch_size", type=count, default=8,
         help="samples per step over all processes and micro-batches",
     )  # fmt: skip
-    group.add_argument("--accumulate", type=integer, default=1, help="micro-batches per step: same result, less memory")
-    group.add_argument(
-        "--epochs", "--num_epochs", "--train_params.num_epochs", type=integer, help="passes over the data"
-    )
-    group.add_argument("--steps", type=integer, help="stop after this many steps, whichever limit comes first")
+    group.add_argument("--accumulate", type=count, default=1, help="micro-batches per step: same result, less memory")
+    group.add_argument("--epochs", "--num_epochs", "--train_params.num_epochs", type=count, help="passes over the data")
+    group.add_argument("--steps", type=count, help="stop after this many steps, whichever limit comes first")
     group.add_argument(
         "--on_nan",
         type=one_of("stop", "skip"),
@@ -81,11 +79,11 @@ def _add_training(parser: OptionParser) -> None:
         help="when a loss is not finite (skip waits for the device)",
     )
     group.add_argument(
-        "--freeze_norms", type=number,
+        "--freeze_norms", type=not_negative,
         help="epoch from which batch norms use their running statistics, for batches too small for good ones",
     )  # fmt: skip
     group.add_argument(
-        "--max_bad", type=number, default=0.01, help="stop when more than this share of the samples is damaged"
+        "--max_bad", type=share, default=0.01, help="stop when more than this share of the samples is damaged"
     )
 
 
@@ -93,21 +91,21 @@ def _add_saving(parser: OptionParser) -> None:
     group = parser.group("saving and continuing")
     group.add_switch("--continue_train", help="continue the run of this name where it stopped")
     group.add_argument("--init_from", type=text, help="start with these weights (file or folder), at step 0")
-    group.add_argument("--save_every", type=integer, default=1000, help="steps between checkpoints, and at the end")
+    group.add_argument("--save_every", type=count, default=1000, help="steps between checkpoints, and at the end")
     group.add_argument(
-        "--save_every_epochs", "--train_params.checkpoint_freq", type=integer, default=0,
+        "--save_every_epochs", "--train_params.checkpoint_freq", type=at_least(0), default=0,
         help="epochs between checkpoints, in place of --save_every",
     )  # fmt: skip
-    group.add_argument("--keep", type=integer, default=3, help="checkpoints to keep; 0: all")
+    group.add_argument("--keep", type=at_least(0), default=3, help="checkpoints to keep; 0: all")
     group.add_argument("--best_by", type=text, default="", help="loss term whose lowest average marks the best")
 
 
 def _add_monitor(parser: OptionParser) -> None:
     group = parser.group("monitor")
-    group.add_argument("--print_every", type=integer, default=50, help="steps between reports of the losses")
-    group.add_argument("--pictures_every", type=integer, default=500, help="steps between pictures; 0: none")
+    group.add_argument("--print_every", type=count, default=50, help="steps between reports of the losses")
+    group.add_argument("--pictures_every", type=at_least(0), default=500, help="steps between pictures; 0: none")
     group.add_switch("--visdom", default=True, help="show curves and pictures in visdom")
-    group.add_argument("--display_port", type=integer, default=8096, help="port of visdom")
+    group.add_argument("--display_port", type=within(1, 65535, integer), default=8096, help="port of visdom")
     group.add_argument(
         "--display_server",
         type=text,
@@ -125,5 +123,5 @@ def _add_testing(parser: OptionParser) -> None:
         "--which", "--which_epoch", "--which_iter", type=text, default="latest",
         help="checkpoint of the run: latest, best or a number",
     )  # fmt: skip
-    group.add_argument("--animate_batch", type=integer, default=8, help="driving frames per pass")
+    group.add_argument("--animate_batch", type=count, default=8, help="driving frames per pass")
     add_input_options(parser)

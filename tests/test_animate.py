@@ -177,7 +177,7 @@ def test_results_of_one_name_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ("a.png,b.mp4,-3,", "line 2: frame: '-3' is less than 0"),
+        ("a.png,b.mp4,-3,", "line 2: frame: '-3' is not a whole number of at least 0"),
         ("a.png,b.mp4,2.5,", "line 2: frame: .*not a whole number"),
         ("a.png,b.mp4,,b.mp4", "line 2: .*b.mp4 is what the result is made of"),
         ("a.png,b.mp4,,result.mp5", "line 2: .*result.mp5: videos are written as .mp4"),

@@ -10,7 +10,7 @@ from models import family_names
 from options import options_as_yaml, parse
 from options.files import read_yaml
 from util.errors import UserError
-from util.values import boolean, integer, list_of, number, one_of, pairs_of, text
+from util.values import at_least, boolean, integer, list_of, number, one_of, pairs_of, positive, share, text, within
 
 TOY = ["--model=tests.toys:Joint"]
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +48,13 @@ def write(name, content):
         (list_of(integer), "2,3", [2, 3]),
         (list_of(integer), [2, 3], [2, 3]),
         (list_of(integer), 2, [2]),
+        (at_least(2), "2", 2),
+        (within(0, 100, integer), 100, 100),
+        (share, "0", 0.0),
         (list_of(integer), "", []),
+        (list_of(integer, "height,width,[channels]"), "64,48", [64, 48]),
+        (list_of(integer, "height,width,[channels]"), [64, 48, 3], [64, 48, 3]),
+        (list_of(integer, "height,width,[channels]"), "", []),
         (list_of(number), "[1, 0.5]", [1.0, 0.5]),
         (pairs_of(integer, integer), "2=5,3=3", {2: 5, 3: 3}),
         (pairs_of(integer, integer), {2: 5, "3": 3}, {2: 5, 3: 3}),
@@ -67,11 +73,20 @@ def test_values(convert, value, expected):
         (integer, None),
         (number, "fast"),
         (number, False),
+        (number, "nan"),
+        (number, float("inf")),
+        (number, "1e999"),
+        (at_least(2), 1),
+        (at_least(2), "2.5"),
+        (positive, 0),
+        (within(0, 100, integer), 101),
         (boolean, "maybe"),
         (text, ["a"]),
         (one_of("stop", "skip"), "halt"),
         (list_of(integer), "2,x"),
-        (list_of(integer, 2), "1,2,3"),
+        (list_of(integer, "a,b"), "1,2,3"),
+        (list_of(integer, "height,width,[channels]"), 64),
+        (list_of(integer, empty=False), ""),
         (pairs_of(integer, integer), "2:5"),
     ],
 )
@@ -158,6 +173,64 @@ def test_scientific_numbers_in_yaml():
 def test_errors_on_the_command_line(arguments, words):
     with pytest.raises(UserError, match=words):
         resolved(arguments)
+
+
+RANGES = {
+    "fomm": {
+        True: """
+            batch_size=0 accumulate=0 epochs=0 steps=-1 num_repeats=0 seed=-1 seed=4294967296 nThreads=-1 keep=-1
+            save_every=0 save_every_epochs=-1 print_every=0 pictures_every=-1 display_port=0 max_bad=2 max_bad=nan
+            freeze_norms=-1 num_kp=0 num_channels=1 temperature=0 kp_variance=0 kp_detector_scale_factor=0
+            dense_motion_scale_factor=-0.25 kp_detector_num_blocks=0 dense_motion_num_blocks=-1 num_down_blocks=-1
+            generator_block_expansion=0 discriminator_scales=half discriminator_scales=0 scales=0 scales=
+            lr_generator=-1 lr_generator=nan weight_perceptual=-1 weight_equivariance_value=inf sigma_tps=-1
+            points_tps=1 epoch_milestones=-1 frame_shape=64 load_size=0 load_size=1,2,3 resize_ratio=0,1
+            jitter_hue=0.6 split_seed=-1 crop_size=64 rotation_degrees=1,2,3
+        """,
+        False: """
+            max_clips=-1 animate_batch=0 animate_batch=-1 num_pairs=-1 num_pairs=0 best_frame=-1 best_frame=-100
+            source_frame=-1 fps=0 fps=-25 fps=nan quality=101 smooth=2 search_every=0 upsample=-1
+        """,
+    },
+    "face": {True: "lr_decay_iters=0 niter=-1 layers=0 width=0 image_nc=1 lambda_rec=-1 lr=nan ratio_g2d=-1"},
+    "ganimation": {
+        True: "train_G_every_n_iterations=0 G_adam_b1=1 nepochs_decay=-1 lambda_cyc=-1 cond_nc=0 aus_noise=-1",
+        False: "interpolate=-1 min_confidence=2 au_levels=6",
+    },
+    "mraa": {True: "num_regions=0 region_var=0 region_bg_color=1,1 lr=-1 id_bottle_size=0"},
+    "talking_head": {True: "shots=0 image_size=0 adam_betas=0 adam_betas= adam_betas=0,1 lr_steps=1 lr=-1"},
+    "tps": {True: "num_tps=0 dropout_maxp=1.5 clip_gradients=-1 flow_limit=-1 bg_start=-1 spline_regulariser=-1,0"},
+    "tps_avd": {True: "random_scale=2 lambda_shift=-1 lr=-1"},
+}
+OUT_OF_RANGE = [
+    (family, training, word)
+    for family, commands in RANGES.items()
+    for training, words in commands.items()
+    for word in words.split()
+]
+
+
+@pytest.mark.parametrize(("family", "training", "word"), OUT_OF_RANGE)
+def test_values_out_of_range_are_refused_with_the_range(family, training, word):
+    with pytest.raises(UserError, match=rf"^--{word.split('=')[0]}: .* is not (a|of the form|3:) "):
+        parse([f"--model={family}", f"--{word}"], training)
+
+
+def test_values_with_a_meaning_of_their_own_stay_legal():
+    words = (
+        "keep=0 pictures_every=0 save_every_epochs=0 nThreads=0 gpu_id=-1 lr_kp_detector=0 dense_motion_num_blocks=0"
+    )
+    opt = parse(["--model=fomm", *(f"--{word}" for word in words.split())], True)
+    assert (opt.keep, opt.pictures_every, opt.nThreads, opt.gpu_id, opt.lr_kp_detector) == (0, 0, 0, [-1], 0)
+    assert parse(["--model=fomm", "--max_clips=0", "--best_frame=0"], False).best_frame == 0
+
+
+def test_help_tells_the_range(capsys):
+    parse(["--model=fomm", "--help"], False)
+    said = capsys.readouterr().out
+    for words in ("--animate_batch INTEGER>=1", "--fps NUMBER>0", "--quality 0..100", "--format mp4|gif|webm|png"):
+        assert words in said
+    assert "--frame_shape HEIGHT,WIDTH,[CHANNELS]" in said
 
 
 @pytest.mark.parametrize(

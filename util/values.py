@@ -1,8 +1,10 @@
 """Typed option values: each accepts what stands on a command line and what a YAML file holds, and refuses the rest.
 
-Use them as `type=` of an option: `parser.add_argument("--attn_layer", type=list_of(integer), default=[2, 3])`.
+Use them as `type=` of an option: `parser.add_argument("--attn_layer", type=list_of(integer), default=[2, 3])`. In the
+place of a value --help shows the converter's `metavar`, or else its name.
 """
 
+import math
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -23,26 +25,47 @@ def integer(value: Any) -> int:
         raise ArgumentTypeError(f"{value!r} is not a whole number") from None
 
 
-def at_least(least: int) -> Converter:
-    """A whole number that is not smaller."""
+def number(value: Any) -> float:
+    """2, 2.5, "2.5" or "1e-4", but neither nan nor inf."""
+    try:
+        if isinstance(value, bool) or not math.isfinite(float(value)):
+            raise ValueError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ArgumentTypeError(f"{value!r} is not a number") from None
 
-    def convert(value: Any) -> int:
-        converted = integer(value)
-        if converted < least:
-            raise ArgumentTypeError(f"{value!r} is less than {least}")
+
+def only(item: Converter, holds: Callable[[Any], bool], wanted: str, metavar: str) -> Converter:
+    """What `item` makes of a value, where that `holds`; else the error says what is `wanted`."""
+
+    def convert(value: Any) -> Any:
+        converted = item(value)
+        if not holds(converted):
+            raise ArgumentTypeError(f"{value!r} is not {wanted}")
         return converted
 
+    convert.metavar = metavar
     return convert
 
 
-def number(value: Any) -> float:
-    """2, 2.5, "2.5" or "1e-4"."""
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        return float(value)
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(f"{value!r} is not a number") from None
+def at_least(least: int) -> Converter:
+    """Whole numbers from `least` on."""
+    return only(integer, lambda value: value >= least, f"a whole number of at least {least}", f"INTEGER>={least}")
+
+
+def within(low: float, high: float, item: Converter = number) -> Converter:
+    """Numbers from `low` to `high`, both included; whole ones where `item` is `integer`."""
+    wanted = f"a {'whole ' if item is integer else ''}number from {low} to {high}"
+    return only(item, lambda value: low <= value <= high, wanted, f"{low}..{high}")
+
+
+count = at_least(1)
+positive = only(number, lambda value: value > 0, "a number above 0", "NUMBER>0")
+not_negative = only(number, lambda value: value >= 0, "a number of at least 0", "NUMBER>=0")
+share = within(0, 1)
+adam_decay = only(number, lambda value: 0 <= value < 1, "a number from 0 to below 1", "0<=NUMBER<1")
+seed = within(0, 2**32 - 1, integer)
+"""What the generators of numpy take."""
 
 
 def text(value: Any) -> str:
@@ -76,22 +99,30 @@ def one_of(*choices: str) -> Converter:
             raise ArgumentTypeError(f"{value!r} is not one of {', '.join(choices)}{hint}")
         return value
 
-    convert.choices = choices
+    convert.metavar = "|".join(choices)
     return convert
 
 
-def list_of(item: Converter, length: int | None = None) -> Converter:
-    """ "2,3" or [2, 3]; a single value is a list of one; an empty text is an empty list, whatever the length."""
+def list_of(item: Converter, form: str = "", empty: bool = True) -> Converter:
+    """ "2,3" or [2, 3]; a single value is a list of one, an empty text an `empty` list where that may be.
+
+    `form` says how many values there are else and what they mean, with those that may be missing in brackets:
+    "height,width,[channels]".
+    """
+    names = form.split(",")
+    least, most = sum("[" not in name for name in names), len(names) if form else math.inf
 
     def convert(value: Any) -> list:
+        parts = value
         if isinstance(value, str):
-            value = value.strip("[]() ")
-            value = [part.strip() for part in value.split(",")] if value else []
-        values = [item(part) for part in (value if isinstance(value, (list, tuple)) else [value])]
-        if values and length is not None and len(values) != length:
-            raise ArgumentTypeError(f"{value!r} does not have {length} values")
+            inside = value.strip("[]() ")
+            parts = [part.strip() for part in inside.split(",")] if inside else []
+        values = [item(part) for part in (parts if isinstance(parts, (list, tuple)) else [parts])]
+        if not (least <= len(values) <= most or (empty and not values)):
+            raise ArgumentTypeError(f"{value!r} is not of the form {form or 'a,b,...'}")
         return values
 
+    convert.metavar = form.upper() or "A,B,..."
     return convert
 
 
@@ -106,4 +137,5 @@ def pairs_of(key: Converter, item: Converter) -> Converter:
             raise ArgumentTypeError(f"{value!r} is not of the form KEY=VALUE,KEY=VALUE")
         return {key(left.strip()): item(right.strip()) for left, right in pairs}
 
+    convert.metavar = "KEY=VALUE,..."
     return convert

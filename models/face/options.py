@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from models.parts.options import colours
 from util.errors import UserError
-from util.values import integer, list_of, number, one_of, pairs_of, text
+from util.values import at_least, count, integer, list_of, not_negative, one_of, pairs_of, text
 
 INIT_TYPES = ("orthogonal", "normal", "xavier", "xavier_uniform", "kaiming", "none")
 POLICIES = ("lambda", "step", "exponent")
@@ -15,14 +16,14 @@ def add_network_options(parser: Any) -> None:
     add("--attn_layer", type=list_of(integer), default=[2, 3], help="layers with attention; layer L has side S / 2^L")
     add("--kernel_size", type=pairs_of(integer, integer), default={2: 5, 3: 3}, metavar="LAYER=K,...",
         help="side of the patches per attention layer")  # fmt: skip
-    add("--layers", type=integer, default=3, help="halvings in the encoders")
-    add("--image_nc", type=integer, default=3, help="channels of the pictures")
+    add("--layers", type=count, default=3, help="halvings in the encoders")
+    add("--image_nc", type=colours, default=3, help="channels of the pictures")
     add("--netG", type=one_of("face"), default="face", help="the generator")
     add("--netD", type=one_of("res"), default="res", help="the discriminators")
-    add("--width", type=integer, default=64, help="generator: width of its first layer")
-    add("--max_width", type=integer, default=512, help="generator: largest width")
-    add("--flow_width", type=integer, default=32, help="flow net: width of its first layer")
-    add("--flow_max_width", type=integer, default=256, help="flow net: largest width")
+    add("--width", type=count, default=64, help="generator: width of its first layer")
+    add("--max_width", type=count, default=512, help="generator: largest width")
+    add("--flow_width", type=count, default=32, help="flow net: width of its first layer")
+    add("--flow_max_width", type=count, default=256, help="flow net: largest width")
     parser.add_switch("--match_colours", help="give each frame the reference's mean and deviation of colours, which "
         "the networks can't see; for models trained with it")  # fmt: skip
     parser.add_switch("--copy_pixels", help="let the finest mask take the reference's own pixels along the flow; for "
@@ -32,15 +33,15 @@ def add_network_options(parser: Any) -> None:
 def add_training_options(parser: Any) -> None:
     """Discriminators, losses, schedule."""
     add = parser.add_argument
-    add("--discriminator_width", type=integer, default=32, help="discriminators: width of their first layer")
-    add("--discriminator_max_width", type=integer, default=128, help="discriminators: largest width")
+    add("--discriminator_width", type=count, default=32, help="discriminators: width of their first layer")
+    add("--discriminator_max_width", type=count, default=128, help="discriminators: largest width")
     parser.add_switch("--use_spect_d", default=True, help="spectral norm in the discriminators")
     add("--init_type", type=one_of(*INIT_TYPES), default="orthogonal", help="weights of the generator at the start")
     add("--gan_mode", type=one_of("lsgan", "hinge"), default="lsgan", help="the adversarial game")
     weights = {"rec": 5.0, "g": 2.0, "correct": 5.0, "style": 500.0, "content": 0.5, "regularization": 0.0025}
     meanings = {"rec": "likeness of pixels", "g": "both adversarial terms", "correct": "correctness of the flows"}
     for term, weight in weights.items():
-        add(f"--lambda_{term}", type=number, default=weight, help=f"weight: {meanings.get(term, term)}")
+        add(f"--lambda_{term}", type=not_negative, default=weight, help=f"weight: {meanings.get(term, term)}")
     add("--vgg19", type=text, help="weights of VGG-19 in torchvision's layout; default: torchvision's cache")
     parser.add_switch(
         "--no_perceptual", help="train without VGG-19: no content, style and correctness (worse pictures)"
@@ -50,23 +51,22 @@ def add_training_options(parser: Any) -> None:
 
 def _add_schedule(parser: Any) -> None:
     add = parser.add_argument
-    add("--lr", type=number, default=1e-4, help="learning rate of the generator")
-    add(
-        "--ratio_g2d", type=number, default=0.1, help="learning rate of the discriminators, relative to the generator's"
-    )
+    add("--lr", type=not_negative, default=1e-4, help="learning rate of the generator")
+    add("--ratio_g2d", type=not_negative, default=0.1,
+        help="learning rate of the discriminators, relative to the generator's")  # fmt: skip
     add("--lr_policy", type=one_of(*POLICIES), default="lambda",
         help="lambda: constant, then down to 0; step: a tenth every lr_decay_iters; exponent: 0.95^n")  # fmt: skip
     add("--lr_counts", type=one_of("epochs", "steps"), default="epochs",
         help="what lr_policy counts: epochs, as the original did although niter is meant in steps")  # fmt: skip
     add(
         "--niter",
-        type=integer,
+        type=at_least(0),
         default=5_000_000,
         help="start of the decay; with niter_decay the end of training, in steps, if nothing else says it",
     )
-    add("--niter_decay", type=integer, default=0, help="length of the decay")
+    add("--niter_decay", type=at_least(0), default=0, help="length of the decay")
     add("--iter_count", type=integer, default=1, help="where lr_policy begins to count")
-    add("--lr_decay_iters", type=integer, default=100, help="lr_policy step: its period")
+    add("--lr_decay_iters", type=count, default=100, help="lr_policy step: its period")
 
 
 def patch_sizes(attn_layer: list[int], kernel_size: dict[int, int], layers: int, deepest: int) -> dict[int, int]:

@@ -13,8 +13,11 @@ from models.parts.options import (
     add_milestones,
     add_perceptual_options,
     add_transform_options,
+    colours,
+    scale,
+    scale_name,
 )
-from util.values import integer, list_of, number, text
+from util.values import at_least, count, list_of, not_negative, positive
 
 MODEL = "--model_params"
 
@@ -23,22 +26,22 @@ def add_network_options(parser: Any) -> None:
     """Sizes of the networks that inference needs."""
     common, detector = f"{MODEL}.common_params", f"{MODEL}.kp_detector_params"
     add = parser.add_argument
-    add("--num_kp", f"{common}.num_kp", type=integer, default=10, help="key points")
-    add("--num_channels", f"{common}.num_channels", type=integer, default=3, help="channels of the pictures")
+    add("--num_kp", f"{common}.num_kp", type=count, default=10, help="key points")
+    add("--num_channels", f"{common}.num_channels", type=colours, default=3, help="channels of the pictures")
     parser.add_switch("--estimate_jacobian", f"{common}.estimate_jacobian", help="first order: a jacobian per point")
     add(
         "--temperature",
         f"{detector}.temperature",
-        type=number,
+        type=positive,
         default=0.1,
         help="softness of the detector's heat maps",
     )
     parser.add_switch(
         "--single_jacobian_map", f"{detector}.single_jacobian_map", help="one jacobian map for all points"
     )
-    add("--kp_detector_pad", f"{detector}.pad", type=integer, default=0, help="padding of the detector's 7x7 heads")
+    add("--kp_detector_pad", f"{detector}.pad", type=at_least(0), default=0, help="padding of the detector's 7x7 heads")
     add_hourglass_options(add, "kp_detector", detector, 32, 5)
-    add("--kp_detector_scale_factor", f"{detector}.scale_factor", type=number, default=1.0, help="its resolution")
+    add("--kp_detector_scale_factor", f"{detector}.scale_factor", type=scale, default=1.0, help="its resolution")
     _add_generator_options(parser, f"{MODEL}.generator_params")
     parser.add_switch(
         "--align_corners", default=True,
@@ -52,9 +55,9 @@ def _add_generator_options(parser: Any, generator: str) -> None:
     parser.add_switch(
         "--estimate_occlusion_map", f"{generator}.estimate_occlusion_map", help="predict what must be painted anew"
     )
-    add_hourglass_options(add, "dense_motion", motion, 64, 0, "; 0: nothing is warped")
-    add("--dense_motion_scale_factor", f"{motion}.scale_factor", type=number, default=1.0, help="its resolution")
-    add("--kp_variance", f"{motion}.kp_variance", type=number, default=0.01, help="variance of the bumps at key points")
+    add_hourglass_options(add, "dense_motion", motion, 64, 0, least=0, note="; 0: nothing is warped")
+    add("--dense_motion_scale_factor", f"{motion}.scale_factor", type=scale, default=1.0, help="its resolution")
+    add("--kp_variance", f"{motion}.kp_variance", type=positive, default=0.01, help="variance of bumps at key points")
 
 
 def add_animation_options(parser: Any) -> None:
@@ -82,15 +85,15 @@ def add_animation_options(parser: Any) -> None:
 def add_discriminator_options(parser: Any) -> None:
     """Sizes of the discriminator."""
     place, add = f"{MODEL}.discriminator_params", parser.add_argument
-    add("--discriminator_scales", f"{place}.scales", type=list_of(text), default=[], help="one discriminator per scale")
-    add("--discriminator_block_expansion", f"{place}.block_expansion", type=integer, default=64, help="its width")
-    add("--discriminator_num_blocks", f"{place}.num_blocks", type=integer, default=4, help="its blocks")
-    add("--discriminator_max_features", f"{place}.max_features", type=integer, default=512, help="its largest width")
+    add("--discriminator_scales", f"{place}.scales", type=list_of(scale_name), default=[],
+        help="one discriminator per scale")  # fmt: skip
+    add("--discriminator_block_expansion", f"{place}.block_expansion", type=count, default=64, help="its width")
+    add("--discriminator_num_blocks", f"{place}.num_blocks", type=count, default=4, help="its blocks")
+    add("--discriminator_max_features", f"{place}.max_features", type=count, default=512, help="its largest width")
     parser.add_switch("--sn", f"{place}.sn", help="spectral norm in the discriminator")
     parser.add_switch("--use_kp", f"{place}.use_kp", help="the discriminator also sees the driving key points")
-    add(
-        "--discriminator_kp_variance", f"{place}.kp_variance", type=number, default=0.01, help="variance of their bumps"
-    )
+    add("--discriminator_kp_variance", f"{place}.kp_variance", type=positive, default=0.01,
+        help="variance of their bumps")  # fmt: skip
 
 
 def add_training_options(parser: Any) -> None:
@@ -98,13 +101,13 @@ def add_training_options(parser: Any) -> None:
     train, add = "--train_params", parser.add_argument
     for network in ("generator", "discriminator", "kp_detector"):
         rate = f"lr_{network}"
-        add(f"--{rate}", f"{train}.{rate}", type=number, default=2e-4, help=f"learning rate of the {network}")
+        add(f"--{rate}", f"{train}.{rate}", type=not_negative, default=2e-4, help=f"learning rate of the {network}")
     add_milestones(parser, [60, 90])
     add_transform_options(parser)
     weights = {"generator_gan": 0, "discriminator_gan": 1, "equivariance_value": 10, "equivariance_jacobian": 10}
     for term, default in weights.items():
-        add(f"--weight_{term}", f"{LOSSES}.{term}", type=number, default=default, help=f"weight of {term}")
-    add("--weight_feature_matching", f"{LOSSES}.feature_matching", type=list_of(number), default=[10] * 4,
+        add(f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=default, help=f"weight of {term}")
+    add("--weight_feature_matching", f"{LOSSES}.feature_matching", type=list_of(not_negative), default=[10] * 4,
         help="weight of feature matching per block of the discriminator")  # fmt: skip
     add_perceptual_options(parser)
     parser.add_switch(

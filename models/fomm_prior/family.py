@@ -12,7 +12,7 @@ from models.fomm_prior.networks import Prior, PriorDetector
 from models.parts.keypoints import KeyPoints
 from models.parts.sizes import input_channels
 from util.errors import UserError
-from util.values import number
+from util.values import not_negative
 
 NUM_KP = 18
 
@@ -31,7 +31,7 @@ class FacialPrior(FirstOrderMotion):
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         FirstOrderMotion.add_options(parser, training)
-        parser.add_argument("--magnify", type=number, default=1.0,
+        parser.add_argument("--magnify", type=not_negative, default=1.0,
             help="make movements so many times as large; 1: as they are")  # fmt: skip
         parser.set_defaults(dataset_mode="frames_prior", num_kp=NUM_KP, estimate_jacobian=True)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from models.ganimation.networks import INITIALISERS
 from models.ganimation.weights import LAYOUTS
-from util.values import integer, number, one_of
+from util.values import adam_decay, at_least, count, integer, not_negative, number, one_of
 
 IN_SECONDS = {
     "print_freq_s": "--print_every",
@@ -17,10 +17,10 @@ IN_SECONDS = {
 def add_network_options(parser: Any) -> None:
     """Sizes of the networks that inference needs."""
     add = parser.add_argument
-    add("--image_size", type=integer, default=128, help="side of the pictures: a multiple of 4, 64 or more to train")
-    add("--cond_nc", type=integer, default=17, help="number of action units")
-    add("--ngf", type=integer, default=64, help="width of the generator")
-    add("--num_blocks", type=integer, default=6, help="residual blocks in the generator")
+    add("--image_size", type=at_least(4), default=128, help="side of pictures: a multiple of 4, 64 or more to train")
+    add("--cond_nc", type=count, default=17, help="number of action units")
+    add("--ngf", type=count, default=64, help="width of the generator")
+    add("--num_blocks", type=at_least(0), default=6, help="residual blocks in the generator")
     add("--weights_layout", type=one_of(*LAYOUTS), default="auto",
         help="whose entry names a file of weights has: the original's, the second public implementation's")  # fmt: skip
     parser.add_switch("--do_saturate_mask", help="push the attention towards 0 and 1, in training and testing alike")
@@ -29,20 +29,20 @@ def add_network_options(parser: Any) -> None:
 def add_training_options(parser: Any) -> None:
     """Losses, schedule and discriminator."""
     add = parser.add_argument
-    add("--ndf", type=integer, default=64, help="width of the discriminator")
+    add("--ndf", type=count, default=64, help="width of the discriminator")
     add("--init_D", type=one_of(*INITIALISERS), default="paper",
         help="weights of the discriminator at the start: deviation 0.02, or by the width, for narrow ones")  # fmt: skip
-    add("--noise_D", type=number, default=0.0,
+    add("--noise_D", type=not_negative, default=0.0,
         help="deviation of noise on all that the discriminator sees, of pictures from -1 to 1")  # fmt: skip
-    add("--train_G_every_n_iterations", type=integer, default=5, help="steps of the discriminator per generator step")
+    add("--train_G_every_n_iterations", type=count, default=5, help="steps of the discriminator per generator step")
     for network in ("G", "D"):
-        add(f"--lr_{network}", type=number, default=1e-4, help=f"learning rate of {network}")
-        add(f"--{network}_adam_b1", type=number, default=0.5, help=f"Adam of {network}: decay of the mean")
-        add(f"--{network}_adam_b2", type=number, default=0.999, help=f"Adam of {network}: decay of the square")
-    add("--nepochs_no_decay", type=integer, default=20, help="epochs with the full rate")
-    add("--nepochs_decay", type=integer, default=10, help="epochs in which the rate falls linearly")
-    add("--nsteps_no_decay", type=integer, default=0, help="steps with the full rate, to count in steps instead")
-    add("--nsteps_decay", type=integer, default=0, help="steps in which the rate falls; 0: the epochs above count")
+        add(f"--lr_{network}", type=not_negative, default=1e-4, help=f"learning rate of {network}")
+        add(f"--{network}_adam_b1", type=adam_decay, default=0.5, help=f"Adam of {network}: decay of the mean")
+        add(f"--{network}_adam_b2", type=adam_decay, default=0.999, help=f"Adam of {network}: decay of the square")
+    add("--nepochs_no_decay", type=at_least(0), default=20, help="epochs with the full rate")
+    add("--nepochs_decay", type=at_least(0), default=10, help="epochs in which the rate falls linearly")
+    add("--nsteps_no_decay", type=at_least(0), default=0, help="steps with the full rate, to count in steps instead")
+    add("--nsteps_decay", type=at_least(0), default=0, help="steps in which the rate falls; 0: the epochs above count")
     _add_weights(add)
     add("--load_epoch", type=integer, default=-1, help="no effect: --continue_train goes on from the newest")
     add("--poses_g_sigma", type=number, default=0.06, help="no effect, in the original neither")
@@ -61,7 +61,7 @@ def _add_weights(add: Any) -> None:
         "mask_smooth": (1e-5, "total variation of the attention, which the original sums over the batch"),
     }
     for name, (default, meaning) in weights.items():
-        add(f"--lambda_{name}", type=number, default=default, help=f"weight: {meaning}")
-    add("--weights_for_batch", type=integer, default=0,
+        add(f"--lambda_{name}", type=not_negative, default=default, help=f"weight: {meaning}")
+    add("--weights_for_batch", type=at_least(0), default=0,
         help="batch size for which lambda_D_cond and lambda_mask_smooth are meant; 0: --batch_size, as the original. "
         "25 keeps the balance of the paper (condition 160) at any batch size")  # fmt: skip

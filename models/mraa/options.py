@@ -18,8 +18,10 @@ from models.parts.options import (
     add_picture_options,
     add_transform_options,
     add_way_options,
+    colours,
+    scale,
 )
-from util.values import integer, list_of, number, one_of
+from util.values import at_least, count, list_of, not_negative, number, one_of, positive
 
 MODEL = "--model_params"
 REGIONS = f"{MODEL}.region_predictor_params"
@@ -28,8 +30,8 @@ REGIONS = f"{MODEL}.region_predictor_params"
 def add_network_options(parser: Any) -> None:
     """Sizes of the networks that inference needs."""
     add = parser.add_argument
-    add("--num_regions", f"{MODEL}.num_regions", type=integer, default=10, help="regions that move")
-    add("--num_channels", f"{MODEL}.num_channels", type=integer, default=3, help="channels of the pictures")
+    add("--num_regions", f"{MODEL}.num_regions", type=count, default=10, help="regions that move")
+    add("--num_channels", f"{MODEL}.num_channels", type=colours, default=3, help="channels of the pictures")
     parser.add_switch(
         "--estimate_affine", f"{MODEL}.estimate_affine", default=True, help="regions turn and stretch, not only move"
     )
@@ -53,14 +55,14 @@ def add_network_options(parser: Any) -> None:
 
 def _add_region_options(parser: Any) -> None:
     add = parser.add_argument
-    add("--temperature", f"{REGIONS}.temperature", type=number, default=0.1, help="softness of the heat maps")
+    add("--temperature", f"{REGIONS}.temperature", type=positive, default=0.1, help="softness of the heat maps")
     parser.add_switch(
         "--pca_based", f"{REGIONS}.pca_based", default=True,
         help="axes of a region from the covariance of its heat map; no: regressed",
     )  # fmt: skip
-    add("--region_predictor_pad", f"{REGIONS}.pad", type=integer, default=3, help="padding of the 7x7 heads")
+    add("--region_predictor_pad", f"{REGIONS}.pad", type=at_least(0), default=3, help="padding of the 7x7 heads")
     add_hourglass_options(add, "region_predictor", REGIONS, 32, 5)
-    add("--region_predictor_scale_factor", f"{REGIONS}.scale_factor", type=number, default=1.0, help="its resolution")
+    add("--region_predictor_scale_factor", f"{REGIONS}.scale_factor", type=scale, default=1.0, help="its resolution")
 
 
 def _add_generator_options(parser: Any, generator: str) -> None:
@@ -68,8 +70,8 @@ def _add_generator_options(parser: Any, generator: str) -> None:
     add_generator_options(add, generator)
     parser.add_switch("--skips", f"{generator}.skips", help="join the source's features at every size")
     add_hourglass_options(add, "flow_predictor", motion, 64, 5)
-    add("--flow_predictor_scale_factor", f"{motion}.scale_factor", type=number, default=1.0, help="its resolution")
-    add("--region_var", f"{motion}.region_var", type=number, default=0.01,
+    add("--flow_predictor_scale_factor", f"{motion}.scale_factor", type=scale, default=1.0, help="its resolution")
+    add("--region_var", f"{motion}.region_var", type=positive, default=0.01,
         help="variance of the bumps at regions, without --use_covar_heatmap")  # fmt: skip
     parser.add_switch(
         "--use_deformed_source", f"{motion}.use_deformed_source", default=True,
@@ -96,8 +98,9 @@ def add_animation_options(parser: Any, way: str) -> None:
 def add_drawing_options(parser: Any) -> None:
     """How the pictures to look at are drawn."""
     add_picture_options(parser)
-    parser.add_argument("--region_bg_color", "--visualizer_params.region_bg_color", type=list_of(number, 3),
-                        default=[1, 1, 1], help="colour behind the heat maps, as red,green,blue")  # fmt: skip
+    colour = list_of(number, "red,green,blue", empty=False)
+    parser.add_argument("--region_bg_color", "--visualizer_params.region_bg_color", type=colour, default=[1, 1, 1],
+                        help="colour behind the heat maps")  # fmt: skip
 
 
 def add_training_options(parser: Any) -> None:
@@ -107,10 +110,10 @@ def add_training_options(parser: Any) -> None:
         "--start_with_source",
         help="for small models: the untrained generator gives the warped source, so that moving is learned first",
     )
-    add("--lr", f"{TRAIN}.lr", type=number, default=2e-4, help="learning rate")
+    add("--lr", f"{TRAIN}.lr", type=not_negative, default=2e-4, help="learning rate")
     parser.add_alias(f"{TRAIN}.dataloader_workers", "--nThreads")
     add_milestones(parser, [60, 90])
     add_transform_options(parser)
     for term in ("equivariance_shift", "equivariance_affine"):
-        add(f"--weight_{term}", f"{LOSSES}.{term}", type=number, default=10, help=f"weight of {term}")
+        add(f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=10, help=f"weight of {term}")
     add_perceptual_options(parser)

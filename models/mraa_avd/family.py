@@ -15,7 +15,7 @@ from models.parts.avd import TRAIN, SecondStage, add_second_stage_options, draw_
 from models.parts.losses import mean_difference
 from models.parts.pictures import Pictures, first_samples
 from models.parts.sizes import check_size
-from util.values import number
+from util.values import not_negative
 
 
 class ArticulatedAvd(SecondStage, ArticulatedAnimation):
@@ -34,7 +34,7 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
         add_drawing_options(parser)
         if training:
             add_second_stage_options(parser, [20, 25])
-            parser.add_argument("--lambda_affine", f"{TRAIN}.lambda_affine", type=number, default=1,
+            parser.add_argument("--lambda_affine", f"{TRAIN}.lambda_affine", type=not_negative, default=1,
                                 help="weight of the difference of affine parts")  # fmt: skip
         parser.set_defaults(dataset_mode="frames", batch_size=256)
 

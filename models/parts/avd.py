@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from util.errors import UserError
 from util.schedules import milestones
-from util.values import integer, list_of, number
+from util.values import at_least, count, list_of, not_negative, share
 
 NETWORK, TRAIN = "--model_params.avd_network_params", "--train_avd_params"
 
@@ -69,7 +69,7 @@ def add_bottle_options(parser: Any, default: int) -> None:
     """Sizes of the AVD network, for every command that animates with it."""
     add = parser.add_argument
     for code in ("id", "pose"):
-        add(f"--{code}_bottle_size", f"{NETWORK}.{code}_bottle_size", type=integer, default=default,
+        add(f"--{code}_bottle_size", f"{NETWORK}.{code}_bottle_size", type=count, default=default,
             help=f"AVD network: numbers that hold the {code}")  # fmt: skip
 
 
@@ -80,12 +80,13 @@ def add_second_stage_options(parser: Any, epoch_milestones: list[int]) -> None:
     for key, name in (shared | {"num_repeats": "num_repeats", "dataloader_workers": "nThreads"}).items():
         parser.add_alias(f"{TRAIN}.{key}", f"--{name}")
     add = parser.add_argument
-    add("--lr", f"{TRAIN}.lr", type=number, default=1e-3, help="learning rate of the AVD network")
-    add("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(integer), default=epoch_milestones,
+    add("--lr", f"{TRAIN}.lr", type=not_negative, default=1e-3, help="learning rate of the AVD network")
+    add("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(at_least(0)), default=epoch_milestones,
         help="epochs from which the rate is a tenth")  # fmt: skip
-    add("--random_scale", f"{TRAIN}.random_scale", type=number, default=0.25,
+    add("--random_scale", f"{TRAIN}.random_scale", type=share, default=0.25,
         help="the pose is shown up to so much wider or higher, narrower or lower")  # fmt: skip
-    add("--lambda_shift", f"{TRAIN}.lambda_shift", type=number, default=1, help="weight of the difference of points")
+    add("--lambda_shift", f"{TRAIN}.lambda_shift", type=not_negative, default=1,
+        help="weight of the difference of points")  # fmt: skip
     parser.add_switch("--late_milestones", default=True, help="the original's schedule, one epoch late")
     parser.add_switch(
         "--moving_statistics", default=True,

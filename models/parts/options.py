@@ -7,25 +7,41 @@ from typing import Any
 
 from models.parts.losses import NoTerms, PerceptualPyramid, Pixels
 from models.parts.vgg import vgg19
-from util.values import integer, list_of, number, one_of, text
+from util.values import at_least, count, integer, list_of, not_negative, number, one_of, only, text
 
 TRAIN = "--train_params"
 LOSSES = f"{TRAIN}.loss_weights"
 
 
-def add_hourglass_options(add: Any, name: str, place: str, width: int, blocks: int, note: str = "") -> None:
-    """Sizes of an hourglass; `add` is a parser's add_argument."""
-    add(f"--{name}_block_expansion", f"{place}.block_expansion", type=integer, default=width, help="hourglass: width")
-    add(f"--{name}_max_features", f"{place}.max_features", type=integer, default=1024, help="hourglass: largest width")
-    add(f"--{name}_num_blocks", f"{place}.num_blocks", type=integer, default=blocks, help=f"hourglass: halvings{note}")
+colours = only(integer, lambda value: value == 3, "3: pictures are red, green and blue", "3")
+"""The channels of pictures."""
+scale = only(number, lambda value: 0 < value <= 1, "a number above 0, at most 1", "0<NUMBER<=1")
+"""How large a picture is that some network sees, relative to the whole one."""
+
+
+def scale_name(value: Any) -> str:
+    """A scale as it is written: 1 and 1.0 name different entries of a checkpoint."""
+    scale(value)
+    return text(value)
+
+
+def add_hourglass_options(
+    add: Any, name: str, place: str, width: int, blocks: int, least: int = 1, note: str = ""
+) -> None:
+    """Sizes of an hourglass with `least` halvings at least; `add` is a parser's add_argument."""
+    add(f"--{name}_block_expansion", f"{place}.block_expansion", type=count, default=width, help="hourglass: width")
+    add(f"--{name}_max_features", f"{place}.max_features", type=count, default=1024, help="hourglass: largest width")
+    add(f"--{name}_num_blocks", f"{place}.num_blocks", type=at_least(least), default=blocks,
+        help=f"hourglass: halvings{note}")  # fmt: skip
 
 
 def add_generator_options(add: Any, place: str) -> None:
     """Sizes of a generator; `add` is a parser's add_argument."""
-    add("--generator_block_expansion", f"{place}.block_expansion", type=integer, default=64, help="its width")
-    add("--generator_max_features", f"{place}.max_features", type=integer, default=512, help="its largest width")
-    add("--num_down_blocks", f"{place}.num_down_blocks", type=integer, default=2, help="halvings in the generator")
-    add("--num_bottleneck_blocks", f"{place}.num_bottleneck_blocks", type=integer, default=6, help="residual blocks")
+    add("--generator_block_expansion", f"{place}.block_expansion", type=count, default=64, help="its width")
+    add("--generator_max_features", f"{place}.max_features", type=count, default=512, help="its largest width")
+    add("--num_down_blocks", f"{place}.num_down_blocks", type=at_least(0), default=2, help="halvings in the generator")
+    add("--num_bottleneck_blocks", f"{place}.num_bottleneck_blocks", type=at_least(0), default=6,
+        help="residual blocks")  # fmt: skip
 
 
 WAYS = ("standard", "relative", "avd")
@@ -54,7 +70,7 @@ def way_of(opt: Any) -> str:
 def add_picture_options(parser: Any) -> None:
     """How the pictures to look at are drawn."""
     place, add = "--visualizer_params", parser.add_argument
-    add("--kp_size", f"{place}.kp_size", type=integer, default=5, help="radius of the drawn key points")
+    add("--kp_size", f"{place}.kp_size", type=at_least(0), default=5, help="radius of the drawn key points")
     parser.add_switch("--draw_border", f"{place}.draw_border", help="white first and last column in every picture")
     add(
         "--colormap", f"{place}.colormap", type=one_of("gist_rainbow"), default="gist_rainbow", help="of the key points"
@@ -63,30 +79,32 @@ def add_picture_options(parser: Any) -> None:
 
 def add_milestones(parser: Any, default: list[int]) -> None:
     """When the learning rates fall."""
-    parser.add_argument("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(integer), default=default,
+    parser.add_argument("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(at_least(0)), default=default,
                         help="epochs from which the rates are a tenth")  # fmt: skip
 
 
 def add_transform_options(parser: Any) -> None:
     """How large the random transforms of the equivariance loss are."""
     place, add = f"{TRAIN}.transform_params", parser.add_argument
-    add("--sigma_affine", f"{place}.sigma_affine", type=number, default=0.05, help="random transform: affine part")
-    add("--sigma_tps", f"{place}.sigma_tps", type=number, help="random transform: thin-plate part")
-    add("--points_tps", f"{place}.points_tps", type=integer, help="random transform: control points a side")
+    add("--sigma_affine", f"{place}.sigma_affine", type=not_negative, default=0.05,
+        help="random transform: affine part")  # fmt: skip
+    add("--sigma_tps", f"{place}.sigma_tps", type=not_negative, help="random transform: thin-plate part")
+    add("--points_tps", f"{place}.points_tps", type=at_least(2), help="random transform: control points a side")
 
 
 def add_perceptual_options(parser: Any) -> None:
     """The perceptual loss, and what takes its place where there are no weights for it."""
     add = parser.add_argument
-    add("--scales", f"{TRAIN}.scales", type=list_of(number), default=[1, 0.5, 0.25, 0.125],
+    add("--scales", f"{TRAIN}.scales", type=list_of(scale, empty=False), default=[1, 0.5, 0.25, 0.125],
         help="picture pyramid of the perceptual loss")  # fmt: skip
-    add("--weight_perceptual", f"{LOSSES}.perceptual", type=list_of(number), default=[10] * 5,
+    add("--weight_perceptual", f"{LOSSES}.perceptual", type=list_of(not_negative), default=[10] * 5,
         help="weight of the perceptual loss per layer: relu1_1, 2_1, 3_1, 4_1, 5_1")  # fmt: skip
     add("--vgg19", type=text, help="weights of VGG-19 in torchvision's layout; default: torchvision's cache")
     parser.add_switch(
         "--no_perceptual", help="compare pixels in the place of VGG-19's maps (no weights, worse pictures)"
     )
-    add("--weight_pixels", type=number, default=10, help="with --no_perceptual: weight of the difference of the pixels")
+    add("--weight_pixels", type=not_negative, default=10,
+        help="with --no_perceptual: weight of the difference of the pixels")  # fmt: skip
 
 
 def build_perceptual(opt: Any) -> PerceptualPyramid | NoTerms:

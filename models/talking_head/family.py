@@ -17,7 +17,7 @@ from models.talking_head.options import TAPS, add_network_options, add_training_
 from models.talking_head.released import released_entries
 from util.schedules import linear_decay
 from util.step_log import step_line
-from util.values import number
+from util.values import not_negative
 
 LOG_COLUMNS = (
     "l_vgg19", "l_vggface", "l_cnt", "l_adv", "l_fm", "l_mch", "l_eg", "l_d", "l_d2", "score", "score_hat"
@@ -43,9 +43,9 @@ class TalkingHead(Family):
         add_network_options(parser)
         if training:
             add_training_options(parser)
-            parser.add_argument("--weight_matching", "--mch_loss_weight", type=number, default=80.0,
+            parser.add_argument("--weight_matching", "--mch_loss_weight", type=not_negative, default=80.0,
                 help="weight of the distance between embeddings and their video's row")  # fmt: skip
-            parser.add_argument("--start_scale", type=number, default=1.0,
+            parser.add_argument("--start_scale", type=not_negative, default=1.0,
                 help="factor on the discriminator's first rows, w0 and b; at 1 scores start near 450")  # fmt: skip
         parser.add_alias("--metatrain_batch_size", "--batch_size")
         parser.add_alias("--max_epoch", "--epochs")

@@ -5,7 +5,7 @@ from typing import Any
 from models.parts.vgg import RELU_1_TO_5
 from models.talking_head.networks import POOLINGS
 from util.layer_language import body
-from util.values import integer, list_of, number, one_of, text
+from util.values import adam_decay, at_least, count, list_of, not_negative, one_of, text
 
 GENERATOR = (
     "D 64 9 2, I, D 128 3 2, I, D 256 3 2, I, A, D 512 3 2, I, BA 512 3, BA 512 3, BA 512 3, BA 512 3, BA 512 3, "
@@ -32,8 +32,8 @@ def add_network_options(parser: Any) -> None:
         help="body of the embedder")  # fmt: skip
     add("--discriminator_layers", "--V_config", type=body, default=body(DISCRIMINATOR), metavar="LAYERS",
         help="body of the discriminator")  # fmt: skip
-    add("--image_size", "--input_size", type=integer, default=256, help="side of all pictures")
-    add("--embedding_dim", type=integer, default=512, help="length of an embedding; what embedder_layers end with")
+    add("--image_size", "--input_size", type=count, default=256, help="side of all pictures")
+    add("--embedding_dim", type=count, default=512, help="length of an embedding; what embedder_layers end with")
     add("--upsample_mode", type=one_of("bilinear", "nearest", "bicubic"), default="bilinear", help="in the U layers")
     add("--pooling", type=one_of(*POOLINGS), default="max",
         help="how embedder and discriminator turn maps to vectors; max: the original, sum: the paper")  # fmt: skip
@@ -44,14 +44,15 @@ def add_network_options(parser: Any) -> None:
 def add_training_options(parser: Any) -> None:
     """Losses and rates that meta-training and finetuning share."""
     add = parser.add_argument
-    add("--lr", "--lr_EG", type=number, default=5e-5, help="learning rate of embedder and generator")
-    add("--lr_discriminator", "--lr_D", type=number, default=2e-4, help="learning rate of the discriminator")
-    add("--lr_steps", type=list_of(integer, 2), metavar="FULL,FALLING",
+    add("--lr", "--lr_EG", type=not_negative, default=5e-5, help="learning rate of embedder and generator")
+    add("--lr_discriminator", "--lr_D", type=not_negative, default=2e-4, help="learning rate of the discriminator")
+    add("--lr_steps", type=list_of(at_least(0), "full,falling"),
         help="steps at these rates, then steps in which they fall to 0; default: never, as the original")  # fmt: skip
-    add("--adam_betas", type=list_of(number, 2), default=[0.0, 0.999], help="Adam's averaging, of all networks")
+    add("--adam_betas", type=list_of(adam_decay, "mean,square", empty=False), default=[0.0, 0.999],
+        help="Adam's averaging, of all networks")  # fmt: skip
     parser.add_switch("--separate_updates",
         help="each network on its own loss, as in the paper; no: the original's joint backward")  # fmt: skip
-    add("--weight_feature_matching", "--fm_loss_weight", type=number, default=10.0,
+    add("--weight_feature_matching", "--fm_loss_weight", type=not_negative, default=10.0,
         help="weight of the difference in the discriminator's maps")  # fmt: skip
     _add_content_options(parser)
 
@@ -60,11 +61,11 @@ def _add_content_options(parser: Any) -> None:
     add = parser.add_argument
     add("--content", type=one_of("vgg", "pixels"), default="vgg",
         help="compare pictures by VGG networks, or by themselves (no weights needed, worse pictures)")  # fmt: skip
-    add("--weight_pixels", type=number, default=10.0, help="weight of the difference of pixels (--content=pixels)")
-    add("--weight_vgg19", "--vgg19_loss_weight", type=number, default=1e-2, help="weight of VGG-19's maps")
-    add(
-        "--weight_vggface", "--vggface_loss_weight", type=number, default=2e-3, help="weight of VGGFace's maps; 0: none"
-    )
+    add("--weight_pixels", type=not_negative, default=10.0,
+        help="weight of the difference of pixels (--content=pixels)")  # fmt: skip
+    add("--weight_vgg19", "--vgg19_loss_weight", type=not_negative, default=1e-2, help="weight of VGG-19's maps")
+    add("--weight_vggface", "--vggface_loss_weight", type=not_negative, default=2e-3,
+        help="weight of VGGFace's maps; 0: none")  # fmt: skip
     add("--vgg19", "--vgg19_weight_file", type=text,
         help="weights of VGG-19; default: dataset/vgg19_caffe.pth, or torchvision's cache")  # fmt: skip
     add("--vggface", "--vggface_weight_file", type=text, help="weights of VGGFace; default: dataset/vggface_caffe.pth")
