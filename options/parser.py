@@ -123,6 +123,10 @@ class OptionParser:
         """Whether a dotted key of a nested file is known to have no effect."""
         return any(key == name or (name.endswith("*") and key.startswith(name[:-1])) for name in self.unused)
 
+    def is_section(self, key: str) -> bool:
+        """Whether a dotted key is where others begin."""
+        return any(name.startswith(f"{key}.") for name in (*self.aliases, *self.unused))
+
     def spellings(self) -> list[str]:
         """Every name that is understood."""
         return [*self.actions, *self.aliases, *self.negations]
@@ -149,13 +153,20 @@ class OptionParser:
         """A value from a YAML file, checked as if it stood on the command line."""
         action = self.actions[name]
         if value is None:
-            return None
+            return self._nothing(name, where)
         try:
             if action.nargs in ("+", "*") or isinstance(action.nargs, int):
                 return [action.type(item) for item in (value if isinstance(value, list) else [value])]
             return action.type(value)
         except argparse.ArgumentTypeError as error:
-            raise UserError(f"{where}: {name}: {error}") from None
+            raise UserError(f"{where}: {error}") from None
+
+    def _nothing(self, name: str, where: str) -> Any:
+        """What null stands for: an option that can be without a value is without one."""
+        declared = self.declared[name]
+        if declared is None or declared is False or declared in ("", []):
+            return declared
+        raise UserError(f"{where}: has no value; give it one, or leave it out: it is {self.default(name)} then")
 
     def expand(self, values: dict[str, Any]) -> dict[str, Any]:
         """The values of one file or command line, with words replaced by what they stand for."""

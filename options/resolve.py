@@ -130,8 +130,7 @@ def _declared(name: str) -> set[str]:
 
 def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> list[tuple[Path, dict]]:
     """Where --init_from names a run: the options of that run which describe the networks, as the family's tests do."""
-    said = [content["init_from"] for _, content in files if content.get("init_from")]
-    start = first["explicit"].get("init_from") or (said[-1] if said else None)
+    start = _said("init_from", first, files)
     if not start:
         return []
     place = Path(start)
@@ -162,7 +161,7 @@ def _named_family(first: dict[str, Any], files: list[tuple[Path, dict]]) -> str 
     if "model" in first["explicit"]:
         return first["explicit"]["model"]
     for path, content in reversed(files):
-        if "model" in content:
+        if content.get("model"):
             return str(content["model"])
         if is_nested(content):
             name = recognise_family(content)
@@ -190,14 +189,15 @@ def _build_parser(first: dict[str, Any], files: list[tuple[Path, dict]], trainin
         return parser
     name = _family_name(first, files)
     find_family(name).add_options(parser.group(f"family {name}"), training)
-    mode = _dataset_mode(first, files, parser)
+    mode = _said("dataset_mode", first, files) or parser.default("dataset_mode")
     find_dataset(mode).add_options(parser.group(f"dataset mode {mode}"), training)
     return parser
 
 
-def _dataset_mode(first: dict[str, Any], files: list[tuple[Path, dict]], parser: OptionParser) -> str:
-    said = [content["dataset_mode"] for _, content in files if "dataset_mode" in content]
-    return first["explicit"].get("dataset_mode") or (said[-1] if said else parser.default("dataset_mode"))
+def _said(name: str, first: dict[str, Any], files: list[tuple[Path, dict]]) -> str | None:
+    """What the command line says of an option, else the last of the files that says it."""
+    said = [str(content[name]) for _, content in files if content.get(name)]
+    return first["explicit"].get(name) or (said[-1] if said else None)
 
 
 def _add_help(parser: OptionParser) -> None:
@@ -211,10 +211,12 @@ def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionPar
         name = parser.canonical(key)
         if parser.is_unused(key) or other.is_unused(key) or (name is None and other.canonical(key)):
             continue
+        if value is None and (parser.is_section(key) or other.is_section(key)):
+            continue  # nothing is set in it
         if name is None:
             hint = parser.suggest(key) or other.suggest(key)
             raise UserError(f"--config {path}: {key}: there is no such option.{hint}")
-        values[name] = parser.convert(name, value, f"--config {path}")
+        values[name] = parser.convert(name, value, f"--config {path}: {key}")
     return values
 
 

@@ -243,11 +243,65 @@ def test_help_tells_the_range(capsys):
         ("- a\n- b", "found a list"),
         ("a: [", "not readable as YAML"),
         ("keep: yes", "True is not a whole number"),
+        (
+            "train_params: {batch_size: 0, num_epochs: 2}",
+            "bad.yaml: train_params.batch_size: 0 is not a whole number of",
+        ),
+        ("keep: null", "bad.yaml: keep: has no value; give it one, or leave it out: it is 3 then"),
+        ("dataset_mode: null", "dataset_mode: has no value"),
+        ("model: null", "model: has no value"),
+        ("nowhere_params: null\ntrain_params: {batch_size: 3}", "nowhere_params: there is no such option"),
     ],
 )
 def test_errors_in_a_file(content, words):
     with pytest.raises(UserError, match=words):
         resolved([write("bad.yaml", content)])
+
+
+@pytest.mark.parametrize("key", ["model_params.common_params.num_kp", "train_params.epoch_milestones"])
+def test_a_key_without_value_is_refused_by_its_place(key):
+    content = {"train_params": {}, "model_params": {"kp_detector_params": {}, "generator_params": {}}}
+    *sections, last = key.split(".")
+    place = content
+    for section in sections:
+        place = place.setdefault(section, {})
+    place[last] = None
+    with pytest.raises(UserError, match=f"{key}: has no value; give it one, or leave it out"):
+        parse([write("null.yaml", yaml.safe_dump(content))], True)
+
+
+def test_null_is_nothing_where_an_option_can_be_without_a_value():
+    nothing = "dataset_params: {frame_shape: null, pairs_list: null, id_sampling: null}\n"
+    transform = "train_params: {transform_params: {sigma_tps: null, points_tps: null}}\n"
+    config = write("null.yaml", nothing + transform + "model_params: {common_params: {num_tps: 5}}\n")
+    opt = parse([config], True)
+    assert (opt.model, opt.frame_shape, opt.id_sampling, opt.sigma_tps, opt.points_tps) == (
+        "tps",
+        [],
+        False,
+        None,
+        None,
+    )
+    assert parse([config], False).pairs_list is None
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_section_may_be_empty(training):
+    content = """
+        dataset_params: {root_dir: mine, augmentation_params: }
+        model_params:
+          common_params:
+          kp_detector_params: {num_blocks: 3}
+          generator_params: {num_down_blocks: 1, dense_motion_params: }
+          discriminator_params:
+        train_params: {loss_weights: , transform_params: }
+        reconstruction_params:
+        animate_params: {normalization_params: }
+        visualizer_params:
+    """
+    opt = parse([write("empty.yaml", content)], training)
+    assert (opt.model, opt.dataroot, opt.kp_detector_num_blocks, opt.num_down_blocks) == ("fomm", "mine", 3, 1)
+    assert (opt.num_kp, opt.dense_motion_num_blocks) == (10, 0), "nothing is warped without dense motion"
 
 
 def test_unknown_family_and_nested_file_of_nobody():

@@ -71,7 +71,6 @@ class FirstOrderMotion(Family):
             add_discriminator_options(parser)
             add_training_options(parser)
         parser.accept_unused("reconstruction_params.*", "animate_params.format")
-        parser.accept_unused("model_params.generator_params.dense_motion_params")  # null: none, as when it is absent
         parser.set_defaults(dataset_mode="frames")
 
     @staticmethod
