@@ -59,6 +59,9 @@ class FramesDataset(Dataset):
         else:
             add("--pairs_list", f"{PLACE}.pairs_list", type=text, help="csv with columns source and driving")
             add("--num_pairs", "--animate_params.num_pairs", type=count, default=50, help="pairs to animate at most")
+            parser.add_alias("--reconstruction_params.num_videos", "--max_clips", mode="reconstruction")
+            for mode in ("reconstruction", "animate"):
+                parser.add_alias(f"--{mode}_params.format", "--format", mode=mode)
 
     def __init__(self, opt: Any, training: bool):
         self.opt, self.training = opt, training

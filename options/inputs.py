@@ -1,8 +1,20 @@
 """The options of test.py that say what to animate, how pictures are cut, and what is written."""
 
+from typing import Any
+
 from data import landmarks
 from options.parser import OptionParser
 from util.values import at_least, integer, number, one_of, positive, text, within
+
+KINDS = one_of("mp4", "gif", "webm", "png")
+
+
+def result_format(value: Any) -> str:
+    """Read mp4, or .mp4 as the originals write it."""
+    return KINDS(str(value).removeprefix("."))
+
+
+result_format.metavar = KINDS.metavar
 
 
 def add_input_options(parser: OptionParser) -> None:
@@ -32,7 +44,7 @@ def _add_inputs(parser: OptionParser) -> None:
     group.add_argument("--fps", type=positive, help="frames per second to which the driving video is brought first")
     group.add_switch("--find_best_frame", help="begin where the driving face is most like the source's")
     group.add_argument("--best_frame", type=at_least(0), help="begin with this frame of the driving video, both ways")
-    group.add_argument("--max_clips", "--how_many", type=at_least(0), default=0, help="make so many videos; 0: all")
+    group.add_argument("--max_clips", "--how_many", type=at_least(0), help="make so many videos at most; 0: all")
     group.add_argument("--shard", type=text, default="0/1", help="make the i-th of N parts of the videos, e.g. 2/8")
 
 
@@ -56,7 +68,7 @@ def _add_outputs(parser: OptionParser) -> None:
         help="folder of the results; default: eval_results/NAME, as the original for its YAML",
     )
     group.add_argument(
-        "--format", type=one_of("mp4", "gif", "webm", "png"), default="mp4",
+        "--format", type=result_format, default="mp4",
         help="kind of the videos; png: a folder of lossless frames each",
     )  # fmt: skip
     group.add_argument("--quality", type=within(0, 100, integer), default=80, help="of lossy kinds")

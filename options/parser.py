@@ -58,9 +58,12 @@ class OptionGroup:
         """Another titled part of --help."""
         return self._owner.group(title, description)
 
-    def add_alias(self, alias: str, name: str) -> None:
-        """Another spelling of a shared option, e.g. add_alias("--data_dir", "--dataroot")."""
-        self._owner.add_alias(alias[2:], name[2:])
+    def add_alias(self, alias: str, name: str, mode: str | None = None) -> None:
+        """Another spelling of a shared option, e.g. add_alias("--data_dir", "--dataroot").
+
+        One that belongs to a `mode` of test.py means nothing in the others.
+        """
+        self._owner.add_alias(alias[2:], name[2:], mode)
 
     def accept_unused(self, *names: str) -> None:
         """Dotted keys of nested YAML files that are read without effect; a trailing * covers what begins so.
@@ -90,6 +93,7 @@ class OptionParser:
         self.parser.error = self._error
         self.actions: dict[str, argparse.Action] = {}
         self.aliases: dict[str, str] = {}
+        self.mode_aliases: dict[str, tuple[str, str]] = {}
         self.negations: dict[str, str] = {}
         self.words: dict[str, dict[str, dict[str, Any]]] = {}
         self.unused: list[str] = []
@@ -110,8 +114,20 @@ class OptionParser:
         for alias in aliases:
             self.add_alias(alias, action.dest)
 
-    def add_alias(self, alias: str, name: str) -> None:
-        self.aliases[alias] = name
+    def add_alias(self, alias: str, name: str, mode: str | None = None) -> None:
+        if mode:
+            self.mode_aliases[alias] = name, mode
+        else:
+            self.aliases[alias] = name
+
+    def use_mode(self, word: str | None) -> None:
+        """Let the aliases count that belong to a mode (or to what a word for it stands for), and no others."""
+        used = self.words.get("mode", {}).get(word, {}).get("mode", word)
+        for alias, (name, mode) in self.mode_aliases.items():
+            if mode == used:
+                self.add_alias(alias, name)
+            else:
+                self.unused.append(alias)
 
     def canonical(self, name: str) -> str | None:
         """The option that a spelling means, or None."""

@@ -70,6 +70,8 @@ def parse(arguments: list[str], training: bool) -> Options | None:
         print(parser.format_help())
         return None
     other = _build_parser(first, files, not training)
+    parser.use_mode(_said("mode", first, files) or parser.declared.get("mode"))
+    other.use_mode(None)
     values = parser.defaults(other)
     for path, content in files:
         values |= parser.expand(_values_of(path, content, parser, other))

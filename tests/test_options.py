@@ -304,6 +304,37 @@ def test_a_section_may_be_empty(training):
     assert (opt.num_kp, opt.dense_motion_num_blocks) == (10, 0), "nothing is warped without dense motion"
 
 
+COMMON = {"fomm": "num_kp: 10", "mraa": "", "tps": "num_tps: 10"}
+SECTIONS = {"fomm": "kp_detector_params: {}, generator_params: {}", "mraa": "region_predictor_params: {}", "tps": ""}
+
+
+@pytest.mark.parametrize("family", COMMON)
+@pytest.mark.parametrize(
+    ("mode", "clips", "kind"), [("reconstruction", 7, "gif"), ("animate", None, "mp4"), ("relative", None, "mp4")]
+)
+def test_the_sections_of_a_nested_file_count_in_their_mode(family, mode, clips, kind):
+    config = write(
+        "nested.yaml",
+        f"model_params: {{common_params: {{{COMMON[family]}}}, {SECTIONS[family]}}}\n"
+        "reconstruction_params: {num_videos: 7, format: '.gif'}\nanimate_params: {num_pairs: 3, format: .mp4}\n",
+    )
+    opt = parse([config, f"--mode={mode}"], False)
+    assert (opt.model, opt.max_clips, opt.format, opt.num_pairs) == (family, clips, kind, 3)
+    opt = parse([config, f"--mode={mode}", "--format=webm", "--max_clips=2"], False)
+    assert (opt.max_clips, opt.format) == (2, "webm"), "the command line goes first"
+    assert not hasattr(parse([config], True), "max_clips")
+
+
+def test_reconstruction_without_a_limit():
+    nested = "train_params: {batch_size: 2}\nreconstruction_params: {num_videos: null, format: .avi}\n"
+    config = write("nested.yaml", nested)
+    assert parse(["--model=fomm", config], False).max_clips is None, "all"
+    with pytest.raises(UserError, match="reconstruction_params.format: 'avi' is not one of mp4, gif"):
+        parse(["--model=fomm", config, "--mode=reconstruction"], False)
+    with pytest.raises(UserError, match="reconstruction_params.num_video: there is no such option. Did you mean"):
+        parse(["--model=fomm", write("a.yaml", "reconstruction_params: {num_video: 1}")], False)
+
+
 def test_unknown_family_and_nested_file_of_nobody():
     with pytest.raises(UserError, match=f"no such family.*There are: {', '.join(family_names())}"):
         parse(["--model=fom"], True)

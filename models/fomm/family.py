@@ -70,7 +70,6 @@ class FirstOrderMotion(Family):
         if training:
             add_discriminator_options(parser)
             add_training_options(parser)
-        parser.accept_unused("reconstruction_params.*", "animate_params.format")
         parser.set_defaults(dataset_mode="frames")
 
     @staticmethod

@@ -49,8 +49,7 @@ def add_network_options(parser: Any) -> None:
         "--upright_axes",
         help="AVD network, for training anew: axes keep their sign when a tall region tilts; no for released weights",
     )
-    parser.accept_unused(f"{REGIONS[2:]}.fast_svd", "reconstruction_params.*", "animate_params.format")
-    parser.accept_unused("train_params.use_sync_bn")
+    parser.accept_unused(f"{REGIONS[2:]}.fast_svd", "train_params.use_sync_bn")
 
 
 def _add_region_options(parser: Any) -> None:
