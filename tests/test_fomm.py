@@ -70,6 +70,27 @@ def test_entries_and_shapes_are_those_of_the_released_weights(config, manifest):
         assert list(own.items()) == list(entries.items())
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--weight_feature_matching=10,10,10,10"], "--weight_feature_matching 10.*: the discriminator has 3 blocks"),
+        (["--discriminator_scales="], "--weight_generator_gan 1.0 needs a discriminator: set --discriminator_scales"),
+    ],
+)
+def test_an_adversarial_game_that_cannot_be_played_is_refused(words, message):
+    with pytest.raises(UserError, match=message):
+        family("--weight_generator_gan=1", *words)
+    family(*words)
+    family("--weight_generator_gan=1", "--weight_feature_matching=0")
+
+
+@pytest.mark.parametrize("config", ["fomm/vox-256", "mraa/vox256", "tps/vox-256"])
+def test_perceptual_weights_are_as_many_as_the_layers(config):
+    with pytest.raises(UserError, match="--weight_perceptual: '10,10' is not of the form relu1_1,relu2_1,"):
+        options("--weight_perceptual=10,10", config=f"configs/{config}.yaml")
+    assert options("--weight_perceptual=", config=f"configs/{config}.yaml").weight_perceptual == []
+
+
 def test_the_animals_have_one_jacobian_map():
     with torch.device("meta"):
         model = family("--no_perceptual", config="configs/fomm/mgif.yaml")

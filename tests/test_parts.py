@@ -277,6 +277,14 @@ def test_the_perceptual_loss_sums_over_scales_and_maps():
     assert generated.grad.abs().sum() > 0
 
 
+def test_pictures_too_small_for_vgg_are_refused_with_the_remedy():
+    loss = PerceptualPyramid(Vgg19(), [1, 0.25, 0.125], [10] * 5)
+    large, small = torch.zeros(1, 3, 128, 128), torch.zeros(1, 3, 64, 64)
+    assert loss(large, large)["perceptual"] == 0
+    with pytest.raises(UserError, match="--scales 1,0.25,0.125: .* 8 x 8, VGG-19 takes 16 x 16 at least; .*--load"):
+        loss(small, small)
+
+
 def test_vgg_taps_are_those_of_torchvision_and_nothing_in_it_is_trained():
     from torchvision.models import vgg19 as torchvision_vgg19
 

@@ -225,9 +225,24 @@ def _dense_motion(opt: Any) -> DenseMotionNetwork | None:
 def _adversarial(opt: Any) -> Adversarial | NoAdversarial:
     if not opt.weight_generator_gan:
         return NoAdversarial()
+    _check_adversarial(opt)
     return Adversarial(
         opt.discriminator_scales, opt.weight_generator_gan, opt.weight_discriminator_gan, opt.weight_feature_matching
     )
+
+
+def _check_adversarial(opt: Any) -> None:
+    weights, blocks = opt.weight_feature_matching, opt.discriminator_num_blocks
+    if not opt.discriminator_scales:
+        raise UserError(
+            f"--weight_generator_gan {opt.weight_generator_gan} needs a discriminator: set --discriminator_scales 1, "
+            "or train without one, --weight_generator_gan 0"
+        )
+    if any(weights) and len(weights) != blocks:
+        raise UserError(
+            f"--weight_feature_matching {','.join(map(str, weights))}: the discriminator has {blocks} blocks "
+            f"(--discriminator_num_blocks), so give {blocks} weights, or 0 for none"
+        )
 
 
 def _equivariance(opt: Any) -> Equivariance | NoEquivariance:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.parts.blocks import ImagePyramid
+from util.errors import UserError
 
 Terms = dict[str, Tensor]
 
@@ -46,6 +47,7 @@ class PerceptualPyramid(nn.Module):
         self.features = features
         self.pyramid = ImagePyramid(scales)
         self.weights = list(weights)
+        self.least_side = getattr(features, "least_side", 1)
 
     def distances(self, generated: Tensor, real: Tensor) -> list[list[Tensor]]:
         """The mean absolute difference for each scale and tap."""
@@ -53,6 +55,13 @@ class PerceptualPyramid(nn.Module):
         return [self._scale_distances(*pair) for pair in pairs]
 
     def _scale_distances(self, generated: Tensor, real: Tensor) -> list[Tensor]:
+        if min(real.shape[-2:]) < self.least_side:
+            height, width = real.shape[-2:]
+            raise UserError(
+                f"--scales {','.join(self.pyramid.scales)}: the perceptual loss sees a picture of {height} x {width}, "
+                f"VGG-19 takes {self.least_side} x {self.least_side} at least; leave small scales out, train on "
+                "larger pictures (--load_size), or without VGG-19 (--no_perceptual)"
+            )
         with torch.no_grad():
             real_maps = self.features(real)
         return [mean_difference(*pair) for pair in zip(self.features(generated), real_maps, strict=True)]

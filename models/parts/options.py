@@ -11,6 +11,7 @@ from util.values import at_least, count, integer, list_of, not_negative, number,
 
 TRAIN = "--train_params"
 LOSSES = f"{TRAIN}.loss_weights"
+VGG_LAYERS = "relu1_1,relu2_1,relu3_1,relu4_1,relu5_1"
 
 
 colours = only(integer, lambda value: value == 3, "3: pictures are red, green and blue", "3")
@@ -97,8 +98,8 @@ def add_perceptual_options(parser: Any) -> None:
     add = parser.add_argument
     add("--scales", f"{TRAIN}.scales", type=list_of(scale, empty=False), default=[1, 0.5, 0.25, 0.125],
         help="picture pyramid of the perceptual loss")  # fmt: skip
-    add("--weight_perceptual", f"{LOSSES}.perceptual", type=list_of(not_negative), default=[10] * 5,
-        help="weight of the perceptual loss per layer: relu1_1, 2_1, 3_1, 4_1, 5_1")  # fmt: skip
+    add("--weight_perceptual", f"{LOSSES}.perceptual", type=list_of(not_negative, VGG_LAYERS),
+        default=[10] * 5, help="weights of the perceptual loss per layer of VGG-19; 0: not this one")  # fmt: skip
     add("--vgg19", type=text, help="weights of VGG-19 in torchvision's layout; default: torchvision's cache")
     parser.add_switch(
         "--no_perceptual", help="compare pixels in the place of VGG-19's maps (no weights, worse pictures)"
