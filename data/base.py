@@ -45,6 +45,8 @@ class Dataset(torch.utils.data.Dataset):
 
     needs_source: bool = True
     """Whether a driving video alone is too little: not where the model itself knows its person."""
+    several_sources: bool = False
+    """Whether a person may be shown in several pictures."""
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:

@@ -32,6 +32,8 @@ class TalkingHeadDataset(LandmarkDriven):
     over a video and driven by the others: `image` and `landmarks` (3, H, W) in each driving item.
     """
 
+    several_sources = True
+
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         parser.add_argument("--shots", "--metatrain_T", type=count, default=8, help="T: frames that show the person")

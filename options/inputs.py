@@ -34,8 +34,9 @@ def _add_inputs(parser: OptionParser) -> None:
     )  # fmt: skip
     group.add_words("--mode", animate={}, reconstruction={})
     group.add_argument(
-        "--source_image", nargs="+", type=text, help="picture(s) of the face to animate, or a video of it"
-    )
+        "--source_image", nargs="+", type=text,
+        help="picture of the face to animate (or several, where the dataset mode takes them), or a video of it",
+    )  # fmt: skip
     group.add_argument("--source_frame", type=at_least(0), default=0, help="frame to take where the source is a video")
     group.add_argument("--driving_video", type=text, help="video whose movements are followed")
     group.add_argument(

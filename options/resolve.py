@@ -79,6 +79,7 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     values["model"] = _family_name(first, files)
     values["name"] = values["name"] or _default_name(values)
     opt = Options(**values)
+    _check_sources(opt)
     if opt.print_config:
         print(options_as_yaml(opt), end="")
         return None
@@ -220,6 +221,16 @@ def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionPar
             raise UserError(f"--config {path}: {key}: there is no such option.{hint}")
         values[name] = parser.convert(name, value, f"--config {path}: {key}")
     return values
+
+
+def _check_sources(opt: Options) -> None:
+    """Refuse pictures that would not be looked at."""
+    sources = getattr(opt, "source_image", None) or []
+    if len(sources) > 1 and not find_dataset(opt.dataset_mode).several_sources:
+        raise UserError(
+            f"--source_image {' '.join(sources)}: {opt.model} with --dataset_mode {opt.dataset_mode} animates one "
+            "picture; give one, or --pairs with a line for each"
+        )
 
 
 def _default_name(values: dict[str, Any]) -> str:

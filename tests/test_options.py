@@ -335,6 +335,18 @@ def test_reconstruction_without_a_limit():
         parse(["--model=fomm", write("a.yaml", "reconstruction_params: {num_video: 1}")], False)
 
 
+@pytest.mark.parametrize("family", ["face", "fomm", "fomm_prior", "ganimation", "mraa", "talking_head_finetune", "tps"])
+def test_a_second_source_is_refused_where_it_would_not_be_looked_at(family):
+    with pytest.raises(UserError, match=f"--source_image a.png b.png: {family} .* animates one picture; .*--pairs"):
+        parse([f"--model={family}", "--source_image", "a.png", "b.png", "--driving_video=c.mp4"], False)
+    assert parse([f"--model={family}", "--source_image", "a.png"], False).source_image == ["a.png"]
+
+
+def test_talking_heads_take_several_sources():
+    opt = parse(["--model=talking_head", "--source_image", "a.png", "b.png"], False)
+    assert opt.source_image == ["a.png", "b.png"]
+
+
 def test_unknown_family_and_nested_file_of_nobody():
     with pytest.raises(UserError, match=f"no such family.*There are: {', '.join(family_names())}"):
         parse(["--model=fom"], True)
