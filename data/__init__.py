@@ -32,7 +32,10 @@ def find_dataset(mode: str) -> "type[Dataset]":
     """The class of a dataset mode; "module:Class" names one anywhere."""
     if ":" in mode:
         module_name, class_name = mode.split(":", 1)
-        return getattr(importlib.import_module(module_name), class_name)
+        try:
+            return getattr(importlib.import_module(module_name), class_name)
+        except (ModuleNotFoundError, AttributeError) as error:
+            raise UserError(f"--dataset_mode {mode}: {error}") from error
     if mode not in MODES:
         nearest = get_close_matches(mode, MODES, 1)
         hint = f" Did you mean {nearest[0]}?" if nearest else ""

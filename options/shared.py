@@ -41,7 +41,7 @@ def _add_run(parser: OptionParser) -> None:
 def _add_devices(parser: OptionParser) -> None:
     group = parser.group("devices")
     group.add_argument(
-        "--gpu_id", "--gpu_ids", "--device_ids", type=list_of(integer), default=[0],
+        "--gpu_id", "--gpu_ids", "--device_ids", type=list_of(integer, empty=False), default=[0],
         help="GPUs, e.g. 0,1: one process each; -1: the CPU; without CUDA the CPU is taken",
     )  # fmt: skip
     group.add_switch("--cpu", help="the same as --gpu_id=-1")

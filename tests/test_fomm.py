@@ -9,6 +9,7 @@ import yaml
 from reference.formula import image
 
 from models.fomm.family import FirstOrderMotion
+from models.fomm.networks import Discriminator
 from models.fomm.normalisation import normalise
 from models.parts.keypoints import KeyPoints
 from models.parts.movement import movement_scale
@@ -82,6 +83,16 @@ def test_an_adversarial_game_that_cannot_be_played_is_refused(words, message):
         family("--weight_generator_gan=1", *words)
     family(*words)
     family("--weight_generator_gan=1", "--weight_feature_matching=0")
+
+
+@pytest.mark.parametrize(("side", "blocks"), [(16, 3), (28, 3), (60, 4)])
+def test_pictures_too_small_for_the_discriminator_are_refused(side, blocks):
+    discriminator = Discriminator(["1"], expansion=2, num_blocks=blocks)
+    kp = KeyPoints(torch.zeros(1, 1, 2), None)
+    with pytest.raises(UserError, match=f"{side} x {side} is too small for the {blocks} blocks .*--load_size"):
+        discriminator({"1": torch.zeros(1, 3, side, side)}, kp)
+    larger = torch.zeros(1, 3, 61, 61)
+    assert discriminator({"1": larger}, kp)["1"][1].shape[0] == 1
 
 
 @pytest.mark.parametrize("config", ["fomm/vox-256", "mraa/vox256", "tps/vox-256"])

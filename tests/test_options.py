@@ -167,6 +167,8 @@ def test_scientific_numbers_in_yaml():
         (["--on_nan=halt"], "'halt' is not one of stop, skip"),
         (["--precision=fp61"], "did you mean fp16"),
         (["--dataset_mode=frame"], "Did you mean frames"),
+        (["--dataset_mode=nowhere:Data"], "--dataset_mode nowhere:Data: No module named 'nowhere'"),
+        (["--dataset_mode=tests.toys:Data"], "--dataset_mode tests.toys:Data: .* no attribute 'Data'"),
         (["--config=absent.yaml"], "absent.yaml: there is no such file"),
     ],
 )
@@ -178,9 +180,9 @@ def test_errors_on_the_command_line(arguments, words):
 RANGES = {
     "fomm": {
         True: """
-            batch_size=0 accumulate=0 epochs=0 steps=-1 num_repeats=0 seed=-1 seed=4294967296 nThreads=-1 keep=-1
-            save_every=0 save_every_epochs=-1 print_every=0 pictures_every=-1 display_port=0 max_bad=2 max_bad=nan
-            freeze_norms=-1 num_kp=0 num_channels=1 temperature=0 kp_variance=0 kp_detector_scale_factor=0
+            gpu_id= batch_size=0 accumulate=0 epochs=0 steps=-1 num_repeats=0 seed=-1 seed=4294967296 nThreads=-1
+            keep=-1 save_every=0 save_every_epochs=-1 print_every=0 pictures_every=-1 display_port=0 max_bad=2
+            max_bad=nan freeze_norms=-1 num_kp=0 num_channels=1 temperature=0 kp_variance=0 kp_detector_scale_factor=0
             dense_motion_scale_factor=-0.25 kp_detector_num_blocks=0 dense_motion_num_blocks=-1 num_down_blocks=-1
             generator_block_expansion=0 discriminator_scales=half discriminator_scales=0 scales=0 scales=
             lr_generator=-1 lr_generator=nan weight_perceptual=-1 weight_equivariance_value=inf sigma_tps=-1

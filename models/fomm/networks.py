@@ -19,6 +19,7 @@ from models.parts.keypoints import (
 )
 from models.parts.motion import Motion, MotionNetwork, motions_around, with_empty_map
 from models.parts.warps import coordinate_grid, inverse_2x2, product_2x2, resize
+from util.errors import UserError
 
 
 class KeyPointDetector(nn.Module):
@@ -165,11 +166,22 @@ class ScaleDiscriminator(nn.Module):
         if self.num_kp:
             bumps = gaussian_maps(kp.value, frame.shape[-2:], self.kp_variance)
             frame = torch.cat([frame, bumps], dim=1)
-        maps = []
+        maps = [frame]
         for block in self.down_blocks:
-            frame = block(frame)
-            maps.append(frame)
-        return maps, self.conv(frame)
+            self._check_size(maps[-1], frame)
+            maps.append(block(maps[-1]))
+        return maps[1:], self.conv(maps[-1])
+
+    def _check_size(self, seen: Tensor, frame: Tensor) -> None:
+        """Refuse a frame of which too little is left for a block: a kernel of 4, and more than one place to norm."""
+        height, width = (side - 3 for side in seen.shape[-2:])
+        if min(height, width) < 1 or height * width == 1:
+            size = " x ".join(map(str, frame.shape[-2:]))
+            raise UserError(
+                f"a picture of {size} is too small for the {len(self.down_blocks)} blocks of the discriminator: take "
+                "fewer (--discriminator_num_blocks), leave small ones out of --discriminator_scales, or train on "
+                "larger pictures (--load_size)"
+            )
 
 
 class DiscriminatorBlock(nn.Module):
