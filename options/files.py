@@ -41,6 +41,9 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise UserError(f"--config {path}: expected lines 'option: value', found a {type(content).__name__}")
+    for name, value in leaves(content, lambda _: False):
+        if name.endswith("_params") and value is not None:
+            raise UserError(f"--config {path}: {name} is a section, with lines 'option: value' in it; found {value!r}")
     return content
 
 

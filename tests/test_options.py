@@ -249,6 +249,8 @@ def test_help_tells_the_range(capsys):
             "train_params: {batch_size: 0, num_epochs: 2}",
             "bad.yaml: train_params.batch_size: 0 is not a whole number of",
         ),
+        ("model_params: 5\ntrain_params: {batch_size: 3}", "bad.yaml: model_params is a section.*found 5"),
+        ("model_params: {common_params: [5]}", r"bad.yaml: model_params.common_params is a section.*found \[5\]"),
         ("keep: null", "bad.yaml: keep: has no value; give it one, or leave it out: it is 3 then"),
         ("dataset_mode: null", "dataset_mode: has no value"),
         ("model: null", "model: has no value"),
