@@ -162,9 +162,9 @@ def _share(jobs: Iterable[Job], opt: Options, processes: Processes) -> tuple[Ite
     if not 0 <= part < parts:
         raise UserError(f"--shard {opt.shard}: write i/N with i from 0 to N - 1, e.g. 2/8")
     first, step = part + parts * processes.rank, parts * processes.world
-    most = opt.max_clips or None
-    mine = itertools.islice(itertools.islice(jobs, first, None, step), most)
-    return mine, len(range(first, len(jobs), step)[:most]) if isinstance(jobs, Sized) else None
+    count = min(len(jobs), opt.max_clips or len(jobs)) if isinstance(jobs, Sized) else None
+    mine = itertools.islice(jobs, first, opt.max_clips or None, step)
+    return mine, None if count is None else len(range(first, count, step))
 
 
 def _results_folder(opt: Options) -> Path:

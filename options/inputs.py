@@ -46,7 +46,9 @@ def _add_inputs(parser: OptionParser) -> None:
     group.add_switch("--find_best_frame", help="begin where the driving face is most like the source's")
     group.add_argument("--best_frame", type=at_least(0), help="begin with this frame of the driving video, both ways")
     group.add_argument("--max_clips", "--how_many", type=at_least(0), help="make so many videos at most; 0: all")
-    group.add_argument("--shard", type=text, default="0/1", help="make the i-th of N parts of the videos, e.g. 2/8")
+    group.add_argument(
+        "--shard", type=text, default="0/1", help="i/N: make the i-th of N parts of the videos, from 0/N to N-1/N"
+    )
 
 
 def _add_crops(parser: OptionParser) -> None:
