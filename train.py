@@ -16,7 +16,7 @@ import torch
 from data import find_dataset
 from data.images import write_image
 from data.sampler import BadSamples, EndlessSampler, endless_batches
-from engine.checkpoint import Checkpoints, load_networks
+from engine.checkpoint import Checkpoints, continue_from, load_networks
 from engine.clock import Clock
 from engine.console import configure_logging
 from engine.distributed import Processes, choose_devices, finish, is_launched, launch, machine, start
@@ -24,13 +24,14 @@ from engine.finite import NotFinite
 from engine.memory import keep_freed_memory
 from engine.monitor import Monitor
 from engine.networks import compile_networks, place
+from engine.released import NEWEST, holds_weights
 from engine.signals import StopRequest
 from engine.sinks import LogFile, PictureFolder, Sink, TensorBoard, TextLog, Visdom
 from engine.trainer import Trainer, move, seed_everything
 from models import find_family, owner_of_weights
 from options import Options, options_as_yaml, parse, run_folder
 from util.errors import UserError, run_main
-from util.files import remove_leftovers, write_text
+from util.files import remove_leftovers, set_aside, write_text
 from util.grid import labelled_grid
 
 log = logging.getLogger(__name__)
@@ -74,9 +75,8 @@ def train(opt: Options, processes: Processes, family: Any = None) -> int:
         freeze_norms=opt.freeze_norms, folder=folder, item_names=dataset.item_names(),
     )  # fmt: skip
     checkpoints = Checkpoints(folder, keep=opt.keep, options=vars(opt))
-    _prepare_folder(folder, opt, processes)
-    if opt.continue_train and not checkpoints.resume(trainer):
-        log.warning("%s holds no checkpoint yet: starting at step 0", folder)
+    _continue(trainer, checkpoints, opt)
+    _prepare_folder(trainer, checkpoints, opt)
     if not trainer.clock.step:
         _picture("before", family, dataset.whole(), processes, folder)
     if opt.compile:
@@ -163,48 +163,65 @@ def _begun(family: Any, opt: Options, whole: dict | None) -> Any:
 def build_family(opt: Options) -> Any:
     """The family of the options, ready to train, with the weights of --init_from."""
     family = find_family(opt.model)(opt)
-    needed = set(family.networks())
+    family.needed = frozenset(family.networks())
     family.prepare_training(opt)
     family.train()
     if opt.init_from:
-        path = load_networks(family, opt.init_from, needed=needed, owner=owner_of_weights)
+        path = load_networks(family, opt.init_from, needed=family.needed, owner=owner_of_weights)
         log.info("starting with the weights of %s", path)
     return family
 
 
 def _refuse_to_start_over(folder: Path, opt: Options) -> None:
-    if opt.continue_train and opt.init_from:
-        raise UserError("--continue_train continues a run, --init_from begins one: give one of them")
-    if opt.continue_train and not folder.is_dir():
+    if opt.init_from and (opt.continue_train or opt.continue_from):
+        raise UserError("--continue_train and --checkpoint continue, --init_from begins at step 0: give one of them")
+    if opt.which not in NEWEST and not (opt.continue_train or opt.continue_from):
+        raise UserError(f"--which {opt.which}: says from where to go on: give --continue_train or --checkpoint, too")
+    if opt.continue_train and not (folder.is_dir() or opt.continue_from):
         raise UserError(f"--continue_train: there is no run {folder}; runs: {_runs(folder.parent)}")
-    if (folder / "log.jsonl").exists() and not (opt.continue_train or opt.init_from):
+    if _holds_a_run(folder, opt) and not (opt.continue_train or opt.init_from):
         raise UserError(
-            f"{folder} holds a run already: continue it with --continue_train, choose another --name, or remove it"
+            f"{folder} holds a run already: continue it with --continue_train, choose another --name, begin anew with "
+            "weights and keep what is there with --init_from, or remove it"
         )
+
+
+def _holds_a_run(folder: Path, opt: Options) -> bool:
+    """Whether training left something in a folder, or weights of the family lie there."""
+    return (folder / "log.jsonl").exists() or holds_weights(folder, find_family(opt.model).layout)
 
 
 def _runs(folder: Path) -> str:
     return ", ".join(sorted(path.name for path in folder.glob("*") if path.is_dir())) or "none"
 
 
-def _prepare_folder(folder: Path, opt: Options, processes: Processes) -> None:
+def _continue(trainer: Trainer, checkpoints: Checkpoints, opt: Options) -> None:
+    """Go on where the run in the folder stopped, else where the file of --checkpoint did."""
+    if opt.continue_train and checkpoints.resume(trainer, opt.which, owner_of_weights):
+        return
+    if opt.continue_from:
+        continue_from(trainer, opt.continue_from, opt.which, batch_size=opt.batch_size, owner=owner_of_weights)
+    elif opt.which not in NEWEST:
+        raise UserError(f"--which {opt.which}: {checkpoints.folder} holds no checkpoint yet")
+    elif opt.continue_train:
+        log.warning("%s holds no checkpoint yet: starting at step 0", checkpoints.folder)
+
+
+def _prepare_folder(trainer: Trainer, checkpoints: Checkpoints, opt: Options) -> None:
+    """Make the run's folder ready to be written to, once every process has read what it needs of it."""
+    folder, processes = checkpoints.folder, trainer.processes
+    processes.wait()
     if processes.is_main:
         folder.mkdir(parents=True, exist_ok=True)
-        if opt.init_from and (folder / "log.jsonl").exists():
-            _set_aside(folder)
+        if opt.init_from and _holds_a_run(folder, opt):
+            earlier = [path for path in folder.iterdir() if not path.name.startswith("previous_")]
+            log.info("the run that was in %s is now in %s", folder, set_aside(folder, earlier))
+        if opt.which not in NEWEST:
+            checkpoints.set_aside_later(trainer)
         remove_leftovers(folder)
-        write_text(folder / "options.yaml", options_as_yaml(opt))
+        # Later commands on the run mean its newest checkpoint.
+        write_text(folder / "options.yaml", options_as_yaml(Options(**vars(opt) | {"which": "latest"})))
     processes.wait()
-
-
-def _set_aside(folder: Path) -> None:
-    """Keep what an earlier run left in a folder that --init_from begins anew."""
-    number = 1 + len(list(folder.glob("previous_*")))
-    place = folder / f"previous_{number}"
-    place.mkdir()
-    for path in [path for path in folder.iterdir() if not path.name.startswith("previous_")]:
-        path.rename(place / path.name)
-    log.info("the run that was in %s is now in %s", folder, place)
 
 
 def _number_of_steps(opt: Options, samples: int, family: Any) -> int:

@@ -12,12 +12,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.released import find_set, numbered_sets, optimizer_names, weight_names
+from engine.continuing import go_on
+from engine.released import (
+    NEWEST,
+    Loaded,
+    find_set,
+    holds_weights,
+    optimizer_names,
+    same_number,
+    set_of,
+    training_file,
+    unfinished_mark,
+    weight_names,
+)
 from util.errors import UserError
-from util.files import replacing, write_text
+from util.files import replacing, set_aside, write_text
 from util.weights_file import read_weights
 
 log = logging.getLogger(__name__)
+
+Owner = Callable[[Any, Any], str | None]
+"""Says of a file of weights that does not fit a family to which other one it belongs."""
 
 
 def save_file(path: Path, content: Any) -> int:
@@ -51,9 +66,9 @@ class Checkpoints:
         if trainer.clock.step != self._written:
             self._write(trainer, number)
             self._written = trainer.clock.step
-        optimizers = optimizer_names(family.layout, number).values()
-        for name in [*self._weight_names(family, number).values(), *optimizers, self._training_file(number).name]:
-            _link(self.folder / name, self.folder / name.replace(number, which, 1))
+        self._keep_foreign(family, which)
+        for path in reversed(self._files(family, number)):
+            _link(path, path.with_name(path.name.replace(number, which, 1)))
         if value is not None:
             write_text(self.folder / f"{which}.json", json.dumps({"step": trainer.clock.step, "value": value}))
         self._drop_old(family)
@@ -63,36 +78,84 @@ class Checkpoints:
         path = self.folder / "best.json"
         return json.loads(path.read_text())["value"] if path.is_file() else None
 
-    def resume(self, trainer: Any, which: str = "latest") -> bool:
-        """Continue from the newest complete set (or from `which`, e.g. "best"); False if there is none."""
-        names = [*reversed(self.numbers()), which] if which == "latest" else [which]
-        for name in filter(lambda name: self._training_file(name).is_file(), names):
-            state = read_weights(self._training_file(name))
-            if not self._complete(state, name):
-                log.warning("%s: checkpoint %s is not complete; looking for the one before", self.folder, name)
-                continue
+    def resume(self, trainer: Any, which: str = "latest", owner: Owner | None = None) -> bool:
+        """Continue from the newest complete set, or from `which`; False if the folder holds no weights at all.
+
+        Weights of the original, which hold no training state, are continued from as well.
+        """
+        found = self.complete_set(which)
+        if found:
+            name, state = found
             load_networks(trainer.family, self.folder, name)
             trainer.load_state_dict(state | self._separate_optimizers(trainer, name))
             log.info("continuing %s at step %d", self.folder, trainer.clock.step)
             return True
-        return self._resume_released(trainer)
-
-    def _resume_released(self, trainer: Any) -> bool:
-        """Continue from files of the original project, which hold no training state, where epochs number them."""
-        layout, clock = trainer.family.layout, trainer.clock
-        released = numbered_sets(self.folder, layout) if layout.numbered_by == "epoch" else []
-        if not released:
+        if not holds_weights(self.folder, trainer.family.layout):
+            self._refuse_other_weights(trainer.family)
             return False
-        load_networks(trainer.family, self.folder, released[-1])
-        clock.samples = int(released[-1]) * clock.epoch_size
-        clock.step = clock.samples // self.options.get("batch_size", 1)
-        for name, file in optimizer_names(layout, released[-1]).items():
-            try:
-                trainer.optimizers[name].load_state_dict(read_weights(self.folder / file))
-            except (UserError, ValueError) as error:
-                log.warning("the optimizer of %s starts afresh: %s", name, error)
-        log.info("continuing the original's run in %s after epoch %s", self.folder, released[-1])
+        try:
+            continue_from(trainer, self.folder, which, batch_size=self.options.get("batch_size", 1), owner=owner)
+        except UserError as error:
+            raise UserError(
+                f"--continue_train: {error} Nothing was changed. --init_from FILE takes weights alone, from step 0"
+            ) from error
         return True
+
+    def complete_set(self, which: str = "latest") -> tuple[str, dict[str, Any]] | None:
+        """The newest complete set that we saved (or the one that is meant by `which`), with its training state.
+
+        None if we saved none; an error if none is complete.
+        """
+        names = [*reversed(self.numbers()), "latest"] if which in NEWEST else [same_number(which, self.numbers())]
+        problems = []
+        for name in filter(lambda name: training_file(self.folder, name).is_file(), names):
+            state, wrong = self._checked(name)
+            if not wrong:
+                return name, state
+            log.warning("%s: checkpoint %s is not complete; looking for the one before", self.folder, name)
+            problems += wrong
+        if problems:
+            raise UserError(
+                f"{self.folder}: no checkpoint is complete: {'; '.join(problems)}. Nothing was changed. Bring the "
+                "files back from a copy; --init_from FILE begins at step 0, with weights that are whole"
+            )
+        return None
+
+    def _checked(self, which: str) -> tuple[dict[str, Any], list[str]]:
+        """The training state of a set, and what is wrong with its files."""
+        try:
+            state = read_weights(training_file(self.folder, which))
+        except UserError as error:
+            return {}, [str(error)]
+        wrong = []
+        for name, value in state["checksums"].items():
+            file = self.folder / name.format(which=which)
+            if not file.is_file():
+                wrong.append(f"{file.name} is missing")
+            elif _checksum(file) != value:
+                wrong.append(f"{file.name} is damaged, or not the one that was saved")
+        return state, wrong
+
+    def _refuse_other_weights(self, family: Any) -> None:
+        """Refuse to begin in a folder where weights are that are not called as this family's."""
+        unfinished = [mark.name.removesuffix("_unfinished") for mark in self.folder.glob("*_unfinished")]
+        ours = {file for which in unfinished for file in self._files(family, which)}
+        others = sorted(path.name for path in set(self.folder.glob("[!.]*.pth*")) - ours)
+        if others:
+            expected = ", ".join(dict.fromkeys(weight_names(family.layout, family.layout.entries, "latest").values()))
+            raise UserError(
+                f"--continue_train: {self.folder} holds {_shorten(others)}, but no weights that are called as this "
+                f"family's, {expected}. --checkpoint FILE continues from a file into a new run, --init_from FILE takes "
+                "its weights alone"
+            )
+
+    def set_aside_later(self, trainer: Any) -> None:
+        """Move the sets after the present moment out of the way: what is saved next is the newest then."""
+        number = self._number(trainer)
+        later = [name for name in self.numbers() if int(name) > int(number)]
+        files = [file for name in later for file in self._files(trainer.family, name) if file.exists()]
+        if files:
+            log.info("the checkpoints after %s are now in %s", number, set_aside(self.folder, files))
 
     def _separate_optimizers(self, trainer: Any, which: str) -> dict[str, Any]:
         names = optimizer_names(trainer.family.layout, which)
@@ -112,11 +175,27 @@ class Checkpoints:
         return sorted((name for name in found if name.isdigit()), key=int)
 
     def _write(self, trainer: Any, number: str) -> None:
+        mark = unfinished_mark(self.folder, number)
+        if not mark.exists():
+            self._keep_foreign(trainer.family, number)
+        write_text(mark, "the saving of these files has not ended\n")
+        self._write_files(trainer, number)
+        mark.unlink()
+
+    def _keep_foreign(self, family: Any, which: str) -> None:
+        """Move files that others left under the names of a set, known by the absence of a training state."""
+        training, *files = self._files(family, which)
+        foreign = [path for path in files if path.exists()]
+        if foreign and not training.exists():
+            place = set_aside(self.folder, foreign)
+            log.info("%s is now in %s", ", ".join(path.name for path in foreign), place)
+
+    def _write_files(self, trainer: Any, number: str) -> None:
         layout, networks = trainer.family.layout, trainer.family.networks()
         weights = {name: _released_state(name, network, layout.rename) for name, network in networks.items()}
         checksums = {}
         if "{entry}" in layout.pattern:
-            for name, file in self._weight_names(trainer.family, number).items():
+            for name, file in weight_names(layout, networks, number).items():
                 checksums[file] = save_file(self.folder / file, weights[name])
         else:
             file = layout.pattern.format(which=number)
@@ -129,26 +208,33 @@ class Checkpoints:
             "checksums": {file.replace(number, "{which}", 1): value for file, value in checksums.items()},
             "options": self.options,
         }
-        save_file(self._training_file(number), state)
-
-    def _complete(self, state: dict[str, Any], which: str) -> bool:
-        files = {self.folder / file.format(which=which): value for file, value in state["checksums"].items()}
-        return all(file.is_file() and _checksum(file) == value for file, value in files.items())
+        save_file(training_file(self.folder, number), state)
 
     def _drop_old(self, family: Any) -> None:
         for number in self.numbers()[: -self.keep] if self.keep else []:
-            self._training_file(number).unlink()
-            for name in {
-                *self._weight_names(family, number).values(),
-                *optimizer_names(family.layout, number).values(),
-            }:
-                (self.folder / name).unlink(missing_ok=True)
+            for path in self._files(family, number):
+                path.unlink(missing_ok=True)
 
-    def _weight_names(self, family: Any, which: str) -> dict[str, str]:
-        return weight_names(family.layout, family.networks(), which)
+    def _files(self, family: Any, which: str) -> list[Path]:
+        """The files of a set that we save, its training state first."""
+        weights = weight_names(family.layout, family.networks(), which).values()
+        optimizers = optimizer_names(family.layout, which).values()
+        return [training_file(self.folder, which), *(self.folder / name for name in {*weights, *optimizers})]
 
-    def _training_file(self, which: str) -> Path:
-        return self.folder / f"{which}_training.pth"
+
+def continue_from(
+    trainer: Any,
+    place: Path | str,
+    which: str = "latest",
+    *,
+    batch_size: int,
+    owner: Owner | None = None,
+) -> None:
+    """Go on from a file or folder that another run left, or the original: weights, optimizers, how far it was."""
+    place, family = Path(place), trainer.family
+    found = Checkpoints(place).complete_set(which) if place.is_dir() else None
+    loaded = load_set(family, place, found[0] if found else which, family.needed, owner)
+    go_on(trainer, loaded, batch_size)
 
 
 def load_networks(
@@ -156,41 +242,74 @@ def load_networks(
     place: Path | str,
     which: str = "latest",
     needed: Iterable[str] | None = None,
-    owner: Callable[[Any, Any], str | None] | None = None,
+    owner: Owner | None = None,
 ) -> Path:
     """Load the family's networks from a file or a folder; every key must match. The path that was read.
 
     `needed` names the networks that must be there (default: all that the family has now, less what it calls optional);
-    others are loaded if found. `owner` says of a file that does not fit the family to which other one it belongs.
+    others are loaded if found.
     """
-    place, networks = Path(place), family.networks()
+    return load_set(family, Path(place), which, needed, owner).path
+
+
+def load_set(
+    family: Any,
+    place: Path,
+    which: str,
+    needed: Iterable[str] | None = None,
+    owner: Owner | None = None,
+) -> Loaded:
+    """What load_networks does, and all that it found."""
+    if not place.exists():
+        raise UserError(_absent(place))
+    networks = family.networks()
     layout, which = find_set(place, family.layout, which)
     needed = set(networks if needed is None else needed)
     there = needed - set(family.optional)
     if "{entry}" in layout.pattern:
-        path = place
+        path, content = place, {}
         files = {name: place / file for name, file in weight_names(layout, networks, which).items()}
         if place.is_file():
-            files = _siblings(place, layout, networks)
+            files = _siblings(family, place, layout, owner)
         states = {name: read_weights(file) for name, file in files.items() if file.is_file() or name in there}
-        _load_states(family, states, needed, path, layout)
-        return path
-    path = place / layout.pattern.format(which=which) if place.is_dir() else place
-    content = read_weights(path)
-    try:
-        states = _entries(path, family.released_entries(content, path), layout.entries, networks, there)
-        _load_states(family, states, needed, path, layout)
-    except UserError as error:
-        other = owner and owner(family, content)
-        if not other:
+        unfit = _load_states(family, states, needed, path, layout)
+    else:
+        path = place / layout.pattern.format(which=which) if place.is_dir() else place
+        which = set_of(path.name, layout)
+        content = read_weights(path)
+        try:
+            content = family.released_entries(content, path)
+            states = _entries(path, content, layout.entries, networks, there)
+            unfit = _load_states(family, states, needed, path, layout)
+        except UserError as error:
+            _name_owner(family, path, content, owner, error)
             raise
-        raise UserError(f"{path}: this is a checkpoint of the family {other}: --model {other} reads it") from error
-    return path
+    return Loaded(path, layout, which, content, frozenset(networks) - set(states), unfit)
 
 
-def _load_states(family: Any, states: Mapping[str, Any], needed: set[str], path: Path, layout: Any) -> None:
-    """Load state dicts under their released names into the family's networks."""
-    networks = family.networks()
+def _name_owner(family: Any, path: Path, content: Any, owner: Owner | None, error: UserError | None = None) -> None:
+    """Say of a file that does not fit to which other family it belongs, if that is known."""
+    other = owner and owner(family, content)
+    if other:
+        raise UserError(
+            f"{path}: this is a checkpoint of the family {other}: --model {other} reads it, with the --config that it "
+            "was trained with"
+        ) from error
+
+
+def _absent(place: Path) -> str:
+    """What to say of a run or a file that is not there."""
+    near = [path for path in place.parent.glob("[!.]*") if path.is_dir() or ".pth" in path.name]
+    return (
+        f"{place}: there is no such file or folder; in {place.parent} there are: "
+        f"{_shorten(sorted(path.name for path in near), 20) or 'none'}. --name takes a run of --checkpoints_dir, "
+        "--checkpoint the weights themselves"
+    )
+
+
+def _load_states(family: Any, states: Mapping[str, Any], needed: set[str], path: Path, layout: Any) -> frozenset[str]:
+    """Load state dicts under their released names into the family's networks; those that don't fit."""
+    networks, unfit = family.networks(), set()
     for name in needed - set(states):
         log.info("%s holds no %s: it stays as it is built", path, name)
     for name, state in states.items():
@@ -206,6 +325,8 @@ def _load_states(family: Any, states: Mapping[str, Any], needed: set[str], path:
             if name in needed:
                 raise
             log.warning("starting %s afresh: %s", name, error)
+            unfit.add(name)
+    return frozenset(unfit)
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
@@ -247,19 +368,17 @@ def _entries(path: Path, content: Any, entries: Mapping[str, str], networks: Map
     return {name: content[entries[name]] for name in networks if entries[name] in content}
 
 
-def _siblings(file: Path, layout: Any, networks: Mapping) -> dict[str, Path]:
+def _siblings(family: Any, file: Path, layout: Any, owner: Owner | None) -> dict[str, Path]:
     """Where one of several weight files is named: the files of all networks beside it."""
-    for entry in layout.entries.values():
-        marker = layout.pattern.format(which="\0", entry=entry)
-        before, after = marker.split("\0") if "\0" in marker else (marker, "")
-        if file.name.startswith(before) and file.name.endswith(after) and "\0" in marker:
-            which = file.name[len(before) : len(file.name) - len(after)]
-            return {
-                name: file.with_name(layout.pattern.format(which=which, entry=layout.entries[name]))
-                for name in networks
-            }
-    expected = ", ".join(layout.pattern.format(which="latest", entry=entry) for entry in layout.entries.values())
-    raise UserError(f"--checkpoint {file}: the name tells no network; names are like {expected}. Or give the folder.")
+    which = set_of(file.name, layout)
+    if which:
+        return {name: file.with_name(other) for name, other in weight_names(layout, family.networks(), which).items()}
+    _name_owner(family, file, read_weights(file), owner)
+    expected = ", ".join(weight_names(layout, layout.entries, "latest").values())
+    raise UserError(
+        f"{file}: the name tells no network; names are like {expected}. Or give the folder. Weights of another family "
+        "need its --model or --config"
+    )
 
 
 def _released_state(name: str, network: nn.Module, rename: Mapping[str, str]) -> dict[str, Tensor]:

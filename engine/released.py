@@ -1,12 +1,34 @@
 """The files of released layouts: how those of a set are called, and which sets lie in a folder."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 NEWEST = ("latest", "-1")
 """How the newest set is asked for; -1 is GANimation's word."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A set of weights that networks were loaded from."""
+
+    path: Path
+    """The file, or the folder of the files."""
+    layout: Any
+    which: str | None
+    """The set, as its files call it; None where the name of a single file tells none."""
+    content: Mapping[str, Any]
+    """The entries of a single file, the networks' among them; empty for a file per network."""
+    absent: frozenset[str]
+    """The family's networks that the set does not hold."""
+    unfit: frozenset[str]
+    """Those that it holds for other options; they stay as they are built, too."""
+
+    @property
+    def folder(self) -> Path:
+        return self.path if self.path.is_dir() else self.path.parent
 
 
 def weight_names(layout: Any, networks: Iterable[str], which: str) -> dict[str, str]:
@@ -33,10 +55,35 @@ def set_of(file_name: str, layout: Any) -> str | None:
     return None
 
 
+def sets_in(folder: Path, layout: Any) -> set[str]:
+    """The sets in a folder, less those whose saving was interrupted."""
+    found = {set_of(path.name, layout) for path in folder.iterdir()} if folder.is_dir() else set()
+    return {which for which in found if which and not is_unfinished(folder, which)}
+
+
 def numbered_sets(folder: Path, layout: Any) -> list[str]:
     """The numbers of the sets in a folder, oldest first."""
-    found = {set_of(path.name, layout) for path in folder.iterdir()} if folder.is_dir() else set()
-    return sorted((number for number in found if number and number.isdigit()), key=int)
+    return sorted(filter(str.isdigit, sets_in(folder, layout)), key=int)
+
+
+def training_file(folder: Path, which: str) -> Path:
+    """Where our training state of a set is."""
+    return folder / f"{which}_training.pth"
+
+
+def unfinished_mark(folder: Path, which: str) -> Path:
+    """What lies in the folder while a set is saved."""
+    return folder / f"{which}_unfinished"
+
+
+def is_unfinished(folder: Path, which: str) -> bool:
+    """Whether the saving of a set was interrupted before its training state was there."""
+    return unfinished_mark(folder, which).exists() and not training_file(folder, which).exists()
+
+
+def same_number(which: str, numbers: Iterable[str]) -> str:
+    """The number among some that is meant by `which`, with or without leading zeros; `which` if there is none."""
+    return next((number for number in numbers if which.isdigit() and int(number) == int(which)), which)
 
 
 def find_set(place: Path, layout: Any, which: str) -> tuple[Any, str]:
@@ -45,10 +92,15 @@ def find_set(place: Path, layout: Any, which: str) -> tuple[Any, str]:
     for one in candidates:
         if "{entry}" in one.pattern and place.is_file() and set_of(place.name, one):
             return one, set_of(place.name, one)
-        wanted = "latest" if which in NEWEST else which
+        wanted = "latest" if which in NEWEST else same_number(which, numbered_sets(place, one))
         if any((place / name).is_file() for name in weight_names(one, one.entries, wanted).values()):
             return one, wanted
     for one in candidates if which in NEWEST else ():
         if numbered_sets(place, one):
             return one, numbered_sets(place, one)[-1]
     return layout, which
+
+
+def holds_weights(folder: Path, layout: Any) -> bool:
+    """Whether files of a layout, or of those of other implementations, lie in a folder."""
+    return any(sets_in(folder, one) for one in (layout, *layout.others))

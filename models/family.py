@@ -31,6 +31,8 @@ class Layout:
     """Our optimizer -> its entry in released training checkpoints, for those that hold optimizers."""
     optimizer_pattern: str = ""
     """Where optimizers have files of their own beside the weights, how those are called."""
+    epoch: str = "epoch"
+    """The entry of released training checkpoints that holds the index, from 0, of the last finished epoch."""
     numbered_by: str = "step"
     """What the numbers in file names count: "step", or "epoch", 1 for what the first pass over the data gives."""
     others: tuple["Layout", ...] = ()
@@ -63,6 +65,11 @@ class Family(nn.Module):
     """Networks that --compile leaves alone, e.g. a critic with a gradient penalty (double backward)."""
     optional: tuple[str, ...] = ()
     """Networks that a file of weights may lack; they are then as they are built."""
+    needed: frozenset[str] | None = None
+    """The networks that weights must hold to begin or to continue with: those of inference, less the optional ones.
+
+    Who prepares the training sets it before; None: all that there are.
+    """
     run_name: str = ""
     """The run that commands mean which name none; default: the family's name."""
     results_beside_weights: bool = False
@@ -115,6 +122,10 @@ class Family(nn.Module):
     def released_entries(self, content: Any, path: Path) -> Any:
         """The layout's entries out of a file of another form, e.g. of an older implementation; others as they are."""
         return content
+
+    def moment(self, content: Mapping[str, Any]) -> dict[str, int]:
+        """How long the training was, by the entries of a file: {"epochs": N} or {"steps": N}; {}: they don't tell."""
+        return {"epochs": int(content[self.layout.epoch]) + 1} if self.layout.epoch in content else {}
 
     def rate(self, name: str, clock: Any) -> float:
         """Factor on the starting learning rate of optimizer `name`: a pure function of the clock (util.schedules)."""

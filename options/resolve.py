@@ -132,8 +132,10 @@ def _declared(name: str) -> set[str]:
 
 
 def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> list[tuple[Path, dict]]:
-    """Where --init_from names a run: the options of that run which describe the networks, as the family's tests do."""
-    start = _said("init_from", first, files)
+    """Where training begins with weights of a run: its options of the networks, as the family's tests know them."""
+    said = [*(content for _, content in files), first["explicit"]]
+    starts = [content[name] for content in said for name in ("init_from", "continue_from") if content.get(name)]
+    start = str(starts[-1]) if starts else None
     if not start:
         return []
     place = Path(start)

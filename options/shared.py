@@ -90,6 +90,14 @@ def _add_training(parser: OptionParser) -> None:
 def _add_saving(parser: OptionParser) -> None:
     group = parser.group("saving and continuing")
     group.add_switch("--continue_train", help="continue the run of this name where it stopped")
+    group.add_argument(
+        "--which", "--which_epoch", "--which_iter", type=text, default="latest",
+        help="checkpoint to continue with: latest, best or a number; later ones are set aside",
+    )  # fmt: skip
+    group.add_argument(
+        "--continue_from", "--checkpoint", type=text,
+        help="continue into a new run from this file or folder: weights, optimizers, epoch",
+    )  # fmt: skip
     group.add_argument("--init_from", type=text, help="start with these weights (file or folder), at step 0")
     group.add_argument("--save_every", type=count, default=1000, help="steps between checkpoints, and at the end")
     group.add_argument(

@@ -54,7 +54,9 @@ class Joint(ToyFamily):
     """Generator and a second network together, then the critic (as first-order motion)."""
 
     layout = Layout(
-        "{which}-checkpoint.pth.tar", {"generator": "generator", "coder": "coder", "critic": "discriminator"}
+        "{which}-checkpoint.pth.tar",
+        {"generator": "generator", "coder": "coder", "critic": "discriminator"},
+        optimizers={"gen": "optimizer_generator", "coder": "optimizer_coder", "dis": "optimizer_discriminator"},
     )
 
     def __init__(self, opt):

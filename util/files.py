@@ -1,7 +1,7 @@
 """Files that are written whole or not at all."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +31,15 @@ def write_text(path: Path | str, text: str) -> None:
     """Write a small text file whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def set_aside(folder: Path, paths: Iterable[Path]) -> Path:
+    """Move files out of the way into a new folder below theirs, one after the other; that folder."""
+    place = folder / f"previous_{1 + len(list(folder.glob('previous_*')))}"
+    place.mkdir()
+    for path in paths:
+        path.rename(place / path.name)
+    return place
 
 
 class WholeOrNothing:

@@ -32,7 +32,7 @@ class Ganimation(Family):
         optimizers={"generator": "G", "discriminator": "D"},
         optimizer_pattern="opt_epoch_{which}_id_{entry}.pth",
         numbered_by="epoch",
-        others=(Layout("{which}_net_{entry}.pth", {"generator": "gen", "discriminator": "dis"}),),
+        others=(Layout("{which}_net_{entry}.pth", {"generator": "gen", "discriminator": "dis"}, numbered_by="epoch"),),
     )
     run_name = "experiment_1"
     not_compiled = ("discriminator",)

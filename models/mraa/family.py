@@ -41,8 +41,11 @@ FIRST_STAGE = Layout(
     pattern="{which}-cpk-reconstruction.pth",
     entries={name: name for name in ("generator", "bg_predictor", "region_predictor", "avd_network")},
     optimizers={"reconstruction": "optimizer_reconstruction"},
+    epoch="epoch_reconstruction",
 )
-SECOND_STAGE = replace(FIRST_STAGE, pattern="{which}-cpk-avd.pth", optimizers={"avd": "optimizer_avd"})
+SECOND_STAGE = replace(
+    FIRST_STAGE, pattern="{which}-cpk-avd.pth", optimizers={"avd": "optimizer_avd"}, epoch="epoch_avd"
+)
 
 
 class ArticulatedAnimation(Family):

@@ -52,7 +52,7 @@ def require_avd(content: Any, path: Path, second_stage: str) -> None:
 
 def require_first_stage(opt: Any, first_stage: str) -> None:
     """Refuse to train an AVD network on nothing."""
-    if not (opt.init_from or opt.continue_train):
+    if not (opt.init_from or opt.continue_train or opt.continue_from):
         raise UserError(f"--init_from: an AVD network is trained on a model of {first_stage}; name its run or its file")
 
 

@@ -34,6 +34,7 @@ class TalkingHead(Family):
     layout = Layout(
         pattern="{which}-talking-head.pth",
         entries={"embedder": "embedder", "generator": "generator", "discriminator": "discriminator"},
+        optimizers={"animator": "optimizer_animator", "discriminator": "optimizer_discriminator"},
     )
 
     log_lines = "step"
@@ -89,6 +90,9 @@ class TalkingHead(Family):
 
     def released_entries(self, content: Any, path: Path) -> Any:
         return released_entries(content, path)
+
+    def moment(self, content: Mapping[str, Any]) -> dict[str, int]:
+        return {"steps": int(content["step"]) + 1} if "step" in content else {}
 
     def rate(self, name: str, clock: Any) -> float:
         return linear_decay(clock.step, *self.lr_steps) if self.lr_steps else 1.0

@@ -9,6 +9,12 @@ from util.errors import UserError
 POSITIONS = {"generator": 3, "embedder": 4, "discriminator": 5}
 """Where the original's lists hold which state dict; before them epoch, step in the epoch and step."""
 
+LAST_STEP = 2
+"""Where they hold the index, from 0, of the last step."""
+
+OPTIMIZERS = {"optimizer_animator": 6, "optimizer_discriminator": 7}
+"""Where they hold the states of the optimizers, if they do."""
+
 
 def released_entries(content: Any, path: Path) -> Any:
     """The entries of one of our files or of the original's save_N.pkl; other files are refused with the reason.
@@ -29,4 +35,5 @@ def released_entries(content: Any, path: Path) -> Any:
         )
     entries = {name: dict(content[position]) for name, position in POSITIONS.items()}
     entries["discriminator"].pop("embedding.weight", None)
-    return entries
+    optimizers = {name: content[position] for name, position in OPTIMIZERS.items() if position < len(content)}
+    return entries | optimizers | {"step": content[LAST_STEP]}

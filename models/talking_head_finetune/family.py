@@ -53,7 +53,7 @@ class TalkingHeadFinetune(Family):
         self.range = picture_range(opt)
 
     def prepare_training(self, opt: Any) -> None:
-        if not (self.impersonal or opt.continue_train):
+        if not (self.impersonal or opt.continue_train or opt.continue_from):
             raise UserError("--init_from: a personal model begins with a meta-trained one; name its run or its file")
         rows = BatchRows(1, opt.embedding_dim) if self.impersonal else None
         self.discriminator = build_discriminator(opt, rows)

@@ -56,6 +56,8 @@ class ThinPlateSplineMotion(Family):
     optional = ("bg_predictor",)
     log_lines = "epoch"
     planned_epochs = 100
+    is_second_stage = False
+    """Whether it is the AVD network that learns."""
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
@@ -142,6 +144,10 @@ class ThinPlateSplineMotion(Family):
         yield ("animator", "background") if moving else ("animator",), terms
         shown = first_samples(Step(source, driving, prediction, kp_source, kp_driving, transformed, motion))
         return Pictures(partial(drawn_columns, shown, self.style))
+
+    def moment(self, content: Mapping[str, Any]) -> dict[str, int]:
+        # The original's files of both stages are called the same; `epoch` counts those of the stage that wrote it.
+        return super().moment(content) if ("avd_network" in content) == self.is_second_stage else {}
 
     def released_entries(self, content: Any, path: Path) -> Any:
         # In training the network begins anew where a file has none.

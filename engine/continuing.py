@@ -1,0 +1,124 @@
+"""Going on from weights that another run left, or the original: where training is, what its optimizers remember."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.clock import Clock
+from engine.released import Loaded, numbered_sets, optimizer_names, training_file
+from util.errors import UserError
+from util.weights_file import read_weights
+
+log = logging.getLogger(__name__)
+
+
+def go_on(trainer: Any, loaded: Loaded, batch_size: int) -> None:
+    """Set clock, optimizers and rows of a trainer, whose networks are loaded, by what else is known of the set.
+
+    That is our training state beside the weights, or what the original's files tell. Of what nothing is known, or what
+    does not fit, starts afresh.
+    """
+    training = _training_state(trainer, loaded)
+    moment = _moment(trainer.family, loaded, training)
+    _set_clock(trainer.clock, batch_size, **moment)
+    unknown = "" if moment else "; how long it was trained is not known"
+    log.info(
+        "continuing %s after %d epochs, at step %d%s", loaded.path, trainer.clock.epoch, trainer.clock.step, unknown
+    )
+    if loaded.absent:
+        log.warning("%s holds no %s: what is missing starts afresh", loaded.path, ", ".join(sorted(loaded.absent)))
+    for name, optimizer in trainer.optimizers.items():
+        try:
+            _refuse_new_networks(trainer.family, optimizer, loaded)
+            _adopt(optimizer, _optimizer_state(name, loaded, training), _row_parameters(trainer.family))
+        except UserError as error:
+            log.warning("the optimizer of %s starts afresh: %s", name, error)
+    for name, rows in trainer.rows.items() if trainer.processes.is_main else ():
+        try:
+            rows.table.load_state_dict(_stored(training.get("rows", {}), name, loaded))
+        except UserError as error:
+            log.warning("the rows of %s start afresh: %s", name, error)
+
+
+def _training_state(trainer: Any, loaded: Loaded) -> dict[str, Any]:
+    """What our training state beside the weights holds; nothing if there is none, or if it is another stage's."""
+    path = training_file(loaded.folder, loaded.which or "")
+    if not path.is_file():
+        return {}
+    state = read_weights(path)
+    other = state["optimizers"] and state["optimizers"].keys().isdisjoint(trainer.optimizers)
+    return {} if other else state
+
+
+def _moment(family: Any, loaded: Loaded, training: Mapping[str, Any]) -> dict[str, Any]:
+    """How long the weights were trained: {"steps": N} or {"epochs": N}; {} where nothing tells it."""
+    if training:
+        clock = training["clock"]
+        if family.planned_steps:
+            return {"steps": clock["step"]}
+        return {"epochs": Fraction(clock["samples"], clock["epoch_size"])}
+    if "{entry}" not in loaded.layout.pattern:
+        return family.moment(loaded.content)
+    # The newest set is the original's "latest", which has no number: it goes on from the largest one beside it.
+    numbers = [loaded.which] if loaded.which.isdigit() else numbered_sets(loaded.folder, loaded.layout)
+    return {f"{loaded.layout.numbered_by}s": int(numbers[-1])} if numbers else {}
+
+
+def _set_clock(clock: Clock, batch_size: int, steps: int = 0, epochs: Fraction | int = 0) -> None:
+    clock.samples = steps * batch_size or int(epochs * clock.epoch_size)
+    clock.step = clock.samples // batch_size
+
+
+def _optimizer_state(name: str, loaded: Loaded, training: Mapping[str, Any]) -> Any:
+    """The state of an optimizer: from a file of its own, our training state, or an entry beside the weights."""
+    files = optimizer_names(loaded.layout, loaded.which)
+    if name in files:
+        return read_weights(loaded.folder / files[name])
+    if training:
+        return _stored(training["optimizers"], name, loaded)
+    return _stored(loaded.content, loaded.layout.optimizers.get(name, name), loaded)
+
+
+def _stored(states: Mapping[str, Any], name: str, loaded: Loaded) -> Any:
+    if name not in states:
+        raise UserError(f"{loaded.path} keeps no {name}")
+    return states[name]
+
+
+def _refuse_new_networks(family: Any, optimizer: torch.optim.Optimizer, loaded: Loaded) -> None:
+    """What an optimizer remembers of other weights says nothing about those of a network that starts afresh."""
+    networks = family.networks()
+    trained = set(_parameters(optimizer))
+    new = [name for name in sorted(loaded.absent | loaded.unfit) if trained & set(networks[name].parameters())]
+    if new:
+        raise UserError(f"so does {', '.join(new)}")
+
+
+def _adopt(optimizer: torch.optim.Optimizer, state: Any, rows: Iterable[Tensor]) -> None:
+    """Load what a state dict remembers of each parameter; how the optimizer works stays as the options say."""
+    if not (isinstance(state, Mapping) and {"state", "param_groups"} <= state.keys()):
+        raise UserError("what is stored is not an optimizer's state")
+    own, theirs = optimizer.state_dict()["param_groups"], state["param_groups"]
+    if [len(group["params"]) for group in own] != [len(group["params"]) for group in theirs]:
+        raise UserError("the stored one trains other parameters")
+    numbers = [number for group in theirs for number in group["params"]]
+    free = {id(row) for row in rows}
+    for number, parameter in zip(numbers, _parameters(optimizer), strict=True):
+        moments = [value for value in state["state"].get(number, {}).values() if isinstance(value, Tensor)]
+        if id(parameter) not in free and any(value.ndim and value.shape != parameter.shape for value in moments):
+            raise UserError("the stored one trains parameters of other shapes")
+    groups = [group | {"params": their["params"]} for group, their in zip(own, theirs, strict=True)]
+    optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _row_parameters(family: Any) -> list[Tensor]:
+    """Parameters that hold the rows of a step: as many as the batch needs, whatever was stored."""
+    return [family.get_parameter(table.parameter) for table in family.row_tables().values()]
