@@ -10,7 +10,7 @@ from test_checkpoint import assert_equal, scrambled, trainer_at
 from test_trainer import build
 from toys import Chunks, Joint
 
-from engine.checkpoint import Checkpoints, load_networks
+from engine.checkpoint import Checkpoints, continue_from, load_networks
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.trainer import Trainer
@@ -113,7 +113,7 @@ def test_a_file_of_the_original_with_the_name_of_one_to_save_is_moved(tmp_path):
     [
         ({"discriminator": None}, ["holds no critic", "optimizer of dis starts afresh"]),
         ({"discriminator": {"odd": torch.zeros(1)}}, ["starting critic afresh", "optimizer of dis starts afresh"]),
-        ({"optimizer_generator": None}, ["optimizer of gen starts afresh", "keeps no optimizer_generator"]),
+        ({"optimizer_generator": None}, ["optimizer of gen starts afresh", "holds no optimizer_generator"]),
         ({"optimizer_generator": {"state": {}, "param_groups": []}}, ["gen starts afresh", "other parameters"]),
         ({"optimizer_generator": 3}, ["gen starts afresh", "not an optimizer's state"]),
         ({"epoch": None}, ["after 0 epochs, at step 0; how long it was trained is not known"]),
@@ -284,6 +284,30 @@ def test_a_run_on_other_data_goes_on_at_the_same_epoch():
 def test_continuing_and_beginning_exclude_each_other():
     with pytest.raises(UserError, match="give one of them"):
         run("--name=b", "--steps=1", "--init_from=x", "--checkpoint=y")
+
+
+def test_the_second_adversarial_stage_goes_on_at_the_epoch_and_the_rate_that_were_published(tmp_path):
+    """From a file of the first: 50 more epochs at the full rate, another discriminator, the animators' optimizers."""
+
+    def stage(*words):
+        words = [f"--config={ROOT}/configs/tiny/fomm.yaml", "--no_perceptual", "--epoch_milestones=60,90", *words]
+        opt = parse(words, training=True)
+        family = find_family("fomm")(opt)
+        family.needed = frozenset(family.networks())
+        family.prepare_training(opt)
+        return Trainer(family, CPU, Clock(80))
+
+    first = stage()
+    first.step([{"source": torch.rand(2, 3, 64, 64), "driving": torch.rand(2, 3, 64, 64)}])
+    released(first, tmp_path / "vox-cpk.pth.tar", epoch=99)
+    published = parse([f"--config={ROOT}/configs/fomm/vox-adv-256.yaml"], training=True)
+    second = stage("--weight_generator_gan=1", "--use_kp", f"--epoch_milestones={published.epoch_milestones}")
+    continue_from(second, tmp_path / "vox-cpk.pth.tar", batch_size=8)
+    assert (second.clock.epoch, published.epochs) == (100, 150)
+    assert second.family.rate("generator", second.clock) == 1
+    assert_equal(first.family.generator, second.family.generator)
+    stepped = {name: bool(optimizer.state_dict()["state"]) for name, optimizer in second.optimizers.items()}
+    assert stepped == {"generator": True, "kp_detector": True, "discriminator": False}
 
 
 # --- families ---------------------------------------------------------------------------------------------------------
