@@ -188,7 +188,7 @@ class Checkpoints:
         foreign = [path for path in files if path.exists()]
         if foreign and not training.exists():
             place = set_aside(self.folder, foreign)
-            log.info("%s is now in %s", ", ".join(path.name for path in foreign), place)
+            log.info("to keep them: %s now in %s", ", ".join(path.name for path in foreign), place)
 
     def _write_files(self, trainer: Any, number: str) -> None:
         layout, networks = trainer.family.layout, trainer.family.networks()
@@ -219,7 +219,8 @@ class Checkpoints:
         """The files of a set that we save, its training state first."""
         weights = weight_names(family.layout, family.networks(), which).values()
         optimizers = optimizer_names(family.layout, which).values()
-        return [training_file(self.folder, which), *(self.folder / name for name in {*weights, *optimizers})]
+        names = dict.fromkeys([*weights, *optimizers])
+        return [training_file(self.folder, which), *(self.folder / name for name in names)]
 
 
 def continue_from(

@@ -80,12 +80,14 @@ def _optimizer_state(name: str, loaded: Loaded, training: Mapping[str, Any]) -> 
         return read_weights(loaded.folder / files[name])
     if training:
         return _stored(training["optimizers"], name, loaded)
-    return _stored(loaded.content, loaded.layout.optimizers.get(name, name), loaded)
+    if name not in loaded.layout.optimizers:
+        raise UserError("none is kept beside these weights")
+    return _stored(loaded.content, loaded.layout.optimizers[name], loaded)
 
 
 def _stored(states: Mapping[str, Any], name: str, loaded: Loaded) -> Any:
     if name not in states:
-        raise UserError(f"{loaded.path} keeps no {name}")
+        raise UserError(f"{loaded.path} holds no {name}")
     return states[name]
 
 

@@ -290,6 +290,18 @@ def test_a_name_that_tells_no_network(tmp_path):
         load_networks(build(Chunks), tmp_path / "weights.pth")
 
 
+def test_a_run_that_is_not_there_is_told_with_those_that_are(tmp_path):
+    Checkpoints(tmp_path / "result" / "here").save(trainer_at(1))
+    with pytest.raises(UserError, match=r"nosuch: there is no such file or folder.* are: here\. .*--checkpoint"):
+        load_networks(build(Joint), tmp_path / "result" / "nosuch")
+
+
+def test_one_file_given_to_a_family_of_several_is_told_whose_it_is(tmp_path):
+    torch.save({"generator": {}}, tmp_path / "vox-cpk.pth.tar")
+    with pytest.raises(UserError, match="checkpoint of the family fomm: --model fomm reads it, with the --config"):
+        load_networks(build(Chunks), tmp_path / "vox-cpk.pth.tar", owner=lambda family, content: "fomm")
+
+
 def test_options_travel_with_the_checkpoint(tmp_path):
     Checkpoints(tmp_path, options=vars(SimpleNamespace(width=6, kernel_size={2: 5}))).save(trainer_at(1))
     assert read_weights(tmp_path / "latest_training.pth")["options"] == {"width": 6, "kernel_size": {2: 5}}

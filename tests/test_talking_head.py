@@ -22,8 +22,10 @@ from data.person import PersonDataset
 from data.talking_frames import fitted, main_face, mirrored, without_gaps
 from data.talking_head import TalkingHeadDataset, choose_frames
 from data.video import open_video
-from engine.checkpoint import load_networks
+from engine.checkpoint import continue_from, load_networks
 from engine.clock import Clock
+from engine.distributed import Processes
+from engine.trainer import Trainer
 from models.talking_head.family import TalkingHead
 from models.talking_head.layers import Flow, build_layers
 from models.talking_head.losses import Content, Objective, Pixels, joint_updates, separate_updates
@@ -183,6 +185,29 @@ def test_a_list_of_the_original_is_read_without_running_code(tmp_path):
     load_networks(other, tmp_path / "save_1234.pkl")
     for name, value in family.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("with_optimizers", [True, False])
+def test_training_goes_on_from_a_list_of_the_original(with_optimizers, tmp_path, caplog):
+    """Its optimizers remember all embeddings of its videos, which the rows of a step have no use for."""
+    content = as_list(tiny_family())
+    if with_optimizers:
+        for optimizer in tiny_family().optimizers().values():
+            for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
+                parameter.grad = torch.ones_like(parameter)
+            optimizer.step()
+            content.append(optimizer.state_dict())
+        row = max(content[7]["state"], key=lambda key: content[7]["state"][key]["exp_avg"].shape == (2, 64))
+        content[7]["state"][row] |= {name: torch.ones(5, 64) for name in ("exp_avg", "exp_avg_sq")}
+    torch.save(content, tmp_path / "save_1234.pkl")
+    trainer = Trainer(tiny_family(), Processes(torch.device("cpu")), Clock(20), folder=tmp_path)
+    trainer.family.needed = frozenset({"embedder", "generator"})
+    continue_from(trainer, tmp_path / "save_1234.pkl", batch_size=2)
+    assert (trainer.clock.step, trainer.clock.samples) == (1235, 2470)
+    steps = {name: len(optimizer.state_dict()["state"]) > 0 for name, optimizer in trainer.optimizers.items()}
+    assert steps == dict.fromkeys(("animator", "discriminator"), with_optimizers)
+    assert "rows of videos start afresh" in caplog.text
+    assert ("optimizer of animator starts afresh" in caplog.text) is not with_optimizers
 
 
 @pytest.mark.parametrize(
