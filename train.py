@@ -30,6 +30,7 @@ from engine.sinks import LogFile, PictureFolder, Sink, TensorBoard, TextLog, Vis
 from engine.trainer import Trainer, move, seed_everything
 from models import find_family, owner_of_weights
 from options import Options, options_as_yaml, parse, run_folder
+from options.files import read_yaml
 from util.errors import UserError, run_main
 from util.files import remove_leftovers, set_aside, write_text
 from util.grid import labelled_grid
@@ -204,7 +205,19 @@ def _continue(trainer: Trainer, checkpoints: Checkpoints, opt: Options) -> None:
     elif opt.which not in NEWEST:
         raise UserError(f"--which {opt.which}: {checkpoints.folder} holds no checkpoint yet")
     elif opt.continue_train:
+        _refuse_to_forget_the_start(checkpoints.folder)
         log.warning("%s holds no checkpoint yet: starting at step 0", checkpoints.folder)
+
+
+def _refuse_to_forget_the_start(folder: Path) -> None:
+    """A run that began with given weights and saved nothing can't be continued without them."""
+    saved = folder / "options.yaml"
+    weights = saved.is_file() and read_yaml(saved).get("init_from")
+    if weights:
+        raise UserError(
+            f"--continue_train: {folder} holds no checkpoint yet, and the run began with weights of another one: give "
+            f"--init_from {weights} again, in place of --continue_train"
+        )
 
 
 def _prepare_folder(trainer: Trainer, checkpoints: Checkpoints, opt: Options) -> None:

@@ -140,13 +140,10 @@ class Checkpoints:
         """Refuse to begin in a folder where weights are that are not called as this family's."""
         unfinished = [mark.name.removesuffix("_unfinished") for mark in self.folder.glob("*_unfinished")]
         ours = {file for which in unfinished for file in self._files(family, which)}
-        others = sorted(path.name for path in set(self.folder.glob("[!.]*.pth*")) - ours)
-        if others:
-            expected = ", ".join(dict.fromkeys(weight_names(family.layout, family.layout.entries, "latest").values()))
+        if set(self.folder.glob("[!.]*.pth*")) - ours:
             raise UserError(
-                f"--continue_train: {self.folder} holds {_shorten(others)}, but no weights that are called as this "
-                f"family's, {expected}. --checkpoint FILE continues from a file into a new run, --init_from FILE takes "
-                "its weights alone"
+                f"--continue_train: {_no_weights(self.folder, family.layout)}. --checkpoint FILE continues from a file "
+                "into a new run, --init_from FILE takes its weights alone"
             )
 
     def set_aside_later(self, trainer: Any) -> None:
@@ -263,6 +260,11 @@ def load_set(
     """What load_networks does, and all that it found."""
     if not place.exists():
         raise UserError(_absent(place))
+    if place.is_dir() and not holds_weights(place, family.layout):
+        raise UserError(
+            f"{_no_weights(place, family.layout)}. Weights of another family need its --model or --config; a file of "
+            "another name is named itself (--checkpoint FILE, --init_from FILE)"
+        )
     networks = family.networks()
     layout, which = find_set(place, family.layout, which)
     needed = set(networks if needed is None else needed)
@@ -305,6 +307,16 @@ def _absent(place: Path) -> str:
         f"{place}: there is no such file or folder; in {place.parent} there are: "
         f"{_shorten(sorted(path.name for path in near), 20) or 'none'}. --name takes a run of --checkpoints_dir, "
         "--checkpoint the weights themselves"
+    )
+
+
+def _no_weights(folder: Path, layout: Any) -> str:
+    """What to say of a folder that holds no weights of a layout."""
+    found = sorted(path.name for path in folder.glob("[!.]*.pth*"))
+    expected = dict.fromkeys(weight_names(layout, layout.entries, "latest").values())
+    return (
+        f"{folder} holds {_shorten(found) or 'nothing'}, but no weights that are called as this family's, "
+        f"{', '.join(expected)}"
     )
 
 

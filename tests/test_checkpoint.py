@@ -296,6 +296,12 @@ def test_a_run_that_is_not_there_is_told_with_those_that_are(tmp_path):
         load_networks(build(Joint), tmp_path / "result" / "nosuch")
 
 
+def test_a_folder_of_other_weights_is_told_with_what_it_holds(tmp_path):
+    torch.save({}, tmp_path / "vox-cpk.pth.tar")
+    with pytest.raises(UserError, match=r"holds vox-cpk.pth.tar, but no weights .* latest_net_G.pth, .*--model"):
+        load_networks(build(Chunks), tmp_path)
+
+
 def test_one_file_given_to_a_family_of_several_is_told_whose_it_is(tmp_path):
     torch.save({"generator": {}}, tmp_path / "vox-cpk.pth.tar")
     with pytest.raises(UserError, match="checkpoint of the family fomm: --model fomm reads it, with the --config"):

@@ -231,6 +231,24 @@ def test_a_run_goes_on_from_the_checkpoint_that_is_asked_for():
     assert steps_of("b") == 5
 
 
+def test_a_run_that_began_with_weights_and_saved_nothing_does_not_begin_without_them():
+    run("--name=a", "--steps=1")
+    run("--name=b", "--steps=1", "--init_from=result/a")
+    for path in Path("result/b").glob("*.pth*"):
+        path.unlink()
+    with pytest.raises(UserError, match="--init_from result/a again"):
+        run("--name=b", "--steps=2", "--continue_train")
+
+
+def test_a_run_that_began_with_a_checkpoint_and_saved_nothing_begins_with_it_again():
+    run("--name=a", "--steps=3")
+    run("--name=b", "--steps=4", "--checkpoint=result/a")
+    for path in Path("result/b").glob("*.pth*"):
+        path.unlink()
+    run("--name=b", "--steps=5", "--continue_train")
+    assert read_weights("result/b/latest_training.pth")["optimizers"]["gen"]["state"][0]["step"] == 5
+
+
 def test_a_checkpoint_that_is_not_there_is_an_error():
     run("--name=b", "--steps=1")
     with pytest.raises(UserError, match=r"7-checkpoint.pth.tar: there is no such file; in its folder: 00000001-"):

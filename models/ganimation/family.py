@@ -43,8 +43,7 @@ class Ganimation(Family):
         if training:
             add_training_options(parser)
             parser.set_defaults(batch_size=4, save_every_epochs=1)
-        else:
-            parser.add_alias("--load_epoch", "--which")
+        parser.add_alias("--load_epoch", "--which")
         parser.set_defaults(dataset_mode="aus")
 
     def __init__(self, opt: Any):
