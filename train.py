@@ -16,11 +16,12 @@ import torch
 from data import find_dataset
 from data.images import write_image
 from data.sampler import BadSamples, EndlessSampler, endless_batches
-from engine.checkpoint import Checkpoints, continue_from, load_networks
+from engine.checkpoint import Checkpoints, continue_from
 from engine.clock import Clock
 from engine.console import configure_logging
 from engine.distributed import Processes, choose_devices, finish, is_launched, launch, machine, start
 from engine.finite import NotFinite
+from engine.loading import load_networks
 from engine.memory import keep_freed_memory
 from engine.monitor import Monitor
 from engine.networks import compile_networks, place

@@ -5,22 +5,18 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from engine.continuing import go_on
+from engine.loading import Owner, load_networks, load_set, no_weights, released_state
 from engine.released import (
     NEWEST,
-    Loaded,
-    find_set,
     holds_weights,
     optimizer_names,
     same_number,
-    set_of,
     training_file,
     unfinished_mark,
     weight_names,
@@ -30,9 +26,6 @@ from util.files import replacing, set_aside, write_text
 from util.weights_file import read_weights
 
 log = logging.getLogger(__name__)
-
-Owner = Callable[[Any, Any], str | None]
-"""Says of a file of weights that does not fit a family to which other one it belongs."""
 
 
 def save_file(path: Path, content: Any) -> int:
@@ -142,7 +135,7 @@ class Checkpoints:
         ours = {file for which in unfinished for file in self._files(family, which)}
         if set(self.folder.glob("[!.]*.pth*")) - ours:
             raise UserError(
-                f"--continue_train: {_no_weights(self.folder, family.layout)}. --checkpoint FILE continues from a file "
+                f"--continue_train: {no_weights(self.folder, family.layout)}. --checkpoint FILE continues from a file "
                 "into a new run, --init_from FILE takes its weights alone"
             )
 
@@ -185,11 +178,11 @@ class Checkpoints:
         foreign = [path for path in files if path.exists()]
         if foreign and not training.exists():
             place = set_aside(self.folder, foreign)
-            log.info("to keep them: %s now in %s", ", ".join(path.name for path in foreign), place)
+            log.info("not replaced but moved to %s: %s", place, ", ".join(path.name for path in foreign))
 
     def _write_files(self, trainer: Any, number: str) -> None:
         layout, networks = trainer.family.layout, trainer.family.networks()
-        weights = {name: _released_state(name, network, layout.rename) for name, network in networks.items()}
+        weights = {name: released_state(name, network, layout.rename) for name, network in networks.items()}
         checksums = {}
         if "{entry}" in layout.pattern:
             for name, file in weight_names(layout, networks, number).items():
@@ -233,191 +226,6 @@ def continue_from(
     found = Checkpoints(place).complete_set(which) if place.is_dir() else None
     loaded = load_set(family, place, found[0] if found else which, family.needed, owner)
     go_on(trainer, loaded, batch_size)
-
-
-def load_networks(
-    family: Any,
-    place: Path | str,
-    which: str = "latest",
-    needed: Iterable[str] | None = None,
-    owner: Owner | None = None,
-) -> Path:
-    """Load the family's networks from a file or a folder; every key must match. The path that was read.
-
-    `needed` names the networks that must be there (default: all that the family has now, less what it calls optional);
-    others are loaded if found.
-    """
-    return load_set(family, Path(place), which, needed, owner).path
-
-
-def load_set(
-    family: Any,
-    place: Path,
-    which: str,
-    needed: Iterable[str] | None = None,
-    owner: Owner | None = None,
-) -> Loaded:
-    """What load_networks does, and all that it found."""
-    if not place.exists():
-        raise UserError(_absent(place))
-    if place.is_dir() and not holds_weights(place, family.layout):
-        raise UserError(
-            f"{_no_weights(place, family.layout)}. Weights of another family need its --model or --config; a file of "
-            "another name is named itself (--checkpoint FILE, --init_from FILE)"
-        )
-    networks = family.networks()
-    layout, which = find_set(place, family.layout, which)
-    needed = set(networks if needed is None else needed)
-    there = needed - set(family.optional)
-    if "{entry}" in layout.pattern:
-        path, content = place, {}
-        files = {name: place / file for name, file in weight_names(layout, networks, which).items()}
-        if place.is_file():
-            files = _siblings(family, place, layout, owner)
-        states = {name: read_weights(file) for name, file in files.items() if file.is_file() or name in there}
-        unfit = _load_states(family, states, needed, path, layout)
-    else:
-        path = place / layout.pattern.format(which=which) if place.is_dir() else place
-        which = set_of(path.name, layout)
-        content = read_weights(path)
-        try:
-            content = family.released_entries(content, path)
-            states = _entries(path, content, layout.entries, networks, there)
-            unfit = _load_states(family, states, needed, path, layout)
-        except UserError as error:
-            _name_owner(family, path, content, owner, error)
-            raise
-    return Loaded(path, layout, which, content, frozenset(networks) - set(states), unfit)
-
-
-def _name_owner(family: Any, path: Path, content: Any, owner: Owner | None, error: UserError | None = None) -> None:
-    """Say of a file that does not fit to which other family it belongs, if that is known."""
-    other = owner and owner(family, content)
-    if other:
-        raise UserError(
-            f"{path}: this is a checkpoint of the family {other}: --model {other} reads it, with the --config that it "
-            "was trained with"
-        ) from error
-
-
-def _absent(place: Path) -> str:
-    """What to say of a run or a file that is not there."""
-    near = [path for path in place.parent.glob("[!.]*") if path.is_dir() or ".pth" in path.name]
-    return (
-        f"{place}: there is no such file or folder; in {place.parent} there are: "
-        f"{_shorten(sorted(path.name for path in near), 20) or 'none'}. --name takes a run of --checkpoints_dir, "
-        "--checkpoint the weights themselves"
-    )
-
-
-def _no_weights(folder: Path, layout: Any) -> str:
-    """What to say of a folder that holds no weights of a layout."""
-    found = sorted(path.name for path in folder.glob("[!.]*.pth*"))
-    expected = dict.fromkeys(weight_names(layout, layout.entries, "latest").values())
-    return (
-        f"{folder} holds {_shorten(found) or 'nothing'}, but no weights that are called as this family's, "
-        f"{', '.join(expected)}"
-    )
-
-
-def _load_states(family: Any, states: Mapping[str, Any], needed: set[str], path: Path, layout: Any) -> frozenset[str]:
-    """Load state dicts under their released names into the family's networks; those that don't fit."""
-    networks, unfit = family.networks(), set()
-    for name in needed - set(states):
-        log.info("%s holds no %s: it stays as it is built", path, name)
-    for name, state in states.items():
-        where = f"{path} ({layout.entries[name]})"
-        try:
-            state, dropped = family.adopt(name, _own_keys(name, state, layout.rename))
-            if dropped:
-                log.info(
-                    "%s: %d entries have no place here and are dropped: %s", where, len(dropped), ", ".join(dropped)
-                )
-            load_strictly(networks[name], state, where)
-        except UserError as error:
-            if name in needed:
-                raise
-            log.warning("starting %s afresh: %s", name, error)
-            unfit.add(name)
-    return frozenset(unfit)
-
-
-def load_strictly(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Load a state dict of which every key and every shape must match; the error lists what does not."""
-    state = {key.removeprefix("module."): value for key, value in state.items()}
-    own = network.state_dict()
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in own]
-    shapes = [
-        f"{key} is {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} in the network"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    if missing or unexpected or shapes:
-        lists = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-        raise UserError(
-            f"{where} does not fit {type(network).__name__}: "
-            + "; ".join(f"{len(keys)} {kind}: {_shorten(keys)}" for kind, keys in lists.items() if keys)
-            + ". Give the options the model was trained with (--config, or its options.yaml beside it), or its --model."
-        )
-    with torch.no_grad():
-        network.load_state_dict({**own, **state})
-
-
-def _shorten(keys: list[str], most: int = 6) -> str:
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
-
-
-def _entries(path: Path, content: Any, entries: Mapping[str, str], networks: Mapping, needed: set[str]) -> dict:
-    """The state dicts of the networks out of a file that holds one entry each."""
-    if not isinstance(content, Mapping):
-        raise UserError(f"{path}: holds a {type(content).__name__}, not the entries {', '.join(entries.values())}")
-    absent = [entries[name] for name in networks if name in needed and entries[name] not in content]
-    if absent:
-        raise UserError(
-            f"{path}: lacks the entries {', '.join(absent)}; it has {_shorten([str(key) for key in content], 10)}. "
-            "It may belong to another family: name that one with --model."
-        )
-    return {name: content[entries[name]] for name in networks if entries[name] in content}
-
-
-def _siblings(family: Any, file: Path, layout: Any, owner: Owner | None) -> dict[str, Path]:
-    """Where one of several weight files is named: the files of all networks beside it."""
-    which = set_of(file.name, layout)
-    if which:
-        return {name: file.with_name(other) for name, other in weight_names(layout, family.networks(), which).items()}
-    _name_owner(family, file, read_weights(file), owner)
-    expected = ", ".join(weight_names(layout, layout.entries, "latest").values())
-    raise UserError(
-        f"{file}: the name tells no network; names are like {expected}. Or give the folder. Weights of another family "
-        "need its --model or --config"
-    )
-
-
-def _released_state(name: str, network: nn.Module, rename: Mapping[str, str]) -> dict[str, Tensor]:
-    """A network's state dict on the CPU under the released names."""
-    prefixes = _prefixes(name, rename)
-    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    return {_replace_prefix(key, prefixes): value for key, value in state.items()}
-
-
-def _own_keys(name: str, state: Mapping[str, Tensor], rename: Mapping[str, str]) -> dict[str, Tensor]:
-    """The opposite of _released_state, without the prefix of DataParallel."""
-    if not isinstance(state, Mapping):
-        raise UserError(f"the entry for {name} holds a {type(state).__name__}, not a state dict")
-    prefixes = {released: own for own, released in _prefixes(name, rename).items()}
-    return {_replace_prefix(key.removeprefix("module."), prefixes): value for key, value in state.items()}
-
-
-def _prefixes(name: str, rename: Mapping[str, str]) -> dict[str, str]:
-    return {own.removeprefix(f"{name}."): released for own, released in rename.items() if own.startswith(f"{name}.")}
-
-
-def _replace_prefix(key: str, prefixes: Mapping[str, str]) -> str:
-    for old in sorted(prefixes, key=len, reverse=True):
-        if key.startswith(old):
-            return prefixes[old] + key[len(old) :]
-    return key
 
 
 def _checksum(path: Path) -> int:

@@ -24,7 +24,7 @@ from data.faces import Detector
 from data.images import read_image, write_image
 from data.landmarks import build_detector
 from engine.animator import Animator
-from engine.checkpoint import load_networks
+from engine.loading import load_networks
 from models import find_family
 from options import parse, run_folder
 from util.errors import UserError, run_main

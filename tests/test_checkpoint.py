@@ -14,9 +14,10 @@ from test_trainer import build
 from toys import Chunks, Joint, TwiceCritic
 
 from engine import checkpoint
-from engine.checkpoint import Checkpoints, load_networks, load_strictly
+from engine.checkpoint import Checkpoints
 from engine.clock import Clock
 from engine.distributed import Processes
+from engine.loading import load_networks, load_strictly
 from engine.trainer import Trainer
 from models import Layout
 from util.errors import UserError
@@ -298,7 +299,7 @@ def test_a_run_that_is_not_there_is_told_with_those_that_are(tmp_path):
 
 def test_a_folder_of_other_weights_is_told_with_what_it_holds(tmp_path):
     torch.save({}, tmp_path / "vox-cpk.pth.tar")
-    with pytest.raises(UserError, match=r"holds vox-cpk.pth.tar, but no weights .* latest_net_G.pth, .*--model"):
+    with pytest.raises(UserError, match=r"no weights .* latest_net_G.pth, .*there are: vox-cpk.pth.tar.*--model"):
         load_networks(build(Chunks), tmp_path)
 
 

@@ -165,7 +165,7 @@ def test_weights_that_can_not_be_loaded_are_an_error_and_stay(tmp_path):
 
 def test_weights_of_another_name_are_an_error_with_the_remedy():
     released(trained(), Path("result/b/vox-cpk.pth.tar"))
-    with pytest.raises(UserError, match=r"holds vox-cpk.pth.tar, but no.*--checkpoint FILE.*--init_from FILE"):
+    with pytest.raises(UserError, match=r"no weights.*there are: vox-cpk.pth.tar.*--checkpoint FILE.*--init_from FILE"):
         run("--name=b", "--steps=2", "--continue_train")
     assert [path.name for path in Path("result/b").iterdir()] == ["vox-cpk.pth.tar"]
 
