@@ -1,8 +1,10 @@
 """The endless stream of training batches: seeded, resumable, shared out over processes, with damage replaced."""
 
+import atexit
 import logging
 import random
 import signal
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from torch.utils.data import DataLoader, Sampler, default_collate
 from util.errors import UserError
 
 BAD = "_bad_samples"
-"""Key under which a batch carries the messages of damaged samples from the workers."""
+"""Key under which a batch carries the messages of damaged samples from the workers; alone where none replaced them."""
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +81,8 @@ class SeededSamples(torch.utils.data.Dataset):
     def __init__(self, dataset: torch.utils.data.Dataset, seed: int):
         self.dataset, self.seed = dataset, seed
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[dict[str, Any], list[str]]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[dict[str, Any] | None, list[str]]:
+        """A sample, or None where all tried were damaged, and what is wrong with those before it."""
         epoch, index = key
         problems = []
         for attempt in range(min(self.TRIES, len(self.dataset))):
@@ -89,7 +92,7 @@ class SeededSamples(torch.utils.data.Dataset):
                     return self.dataset[candidate], problems
             except (UserError, OSError) as error:
                 problems.append(f"sample {candidate}: {error}")
-        raise UserError("none of these samples could be read:\n  " + "\n  ".join(problems))
+        return None, problems
 
 
 @contextmanager
@@ -156,9 +159,24 @@ def endless_batches(
         worker_init_fn=_leave_signals_to_the_parent,
         persistent_workers=workers > 0,
     )
-    for batch in loader:
-        bad_samples.add(batch.pop(BAD))
+    batches = iter(loader)
+    if workers:
+        atexit.register(_end_workers, weakref.ref(batches))
+    for batch in batches:
+        problems = batch.pop(BAD)
+        if not batch:
+            raise UserError("none of these samples could be read:\n  " + "\n  ".join(problems))
+        bad_samples.add(problems)
         yield batch
+
+
+def _end_workers(batches: weakref.ref) -> None:
+    """End the workers of a loader that is still there when the program ends, as that of an error's traceback may be.
+
+    The SIGTERM that they would get then is not for them (_leave_signals_to_the_parent), and would be waited for.
+    """
+    if (loading := batches()) is not None:
+        loading._shutdown_workers()
 
 
 class _Collate:
@@ -167,7 +185,10 @@ class _Collate:
     def __init__(self, collate: Callable):
         self.collate = collate
 
-    def __call__(self, loaded: list[tuple[dict, list[str]]]) -> dict[str, Any]:
+    def __call__(self, loaded: list[tuple[dict | None, list[str]]]) -> dict[str, Any]:
+        for sample, problems in loaded:
+            if sample is None:
+                return {BAD: problems}
         batch = self.collate([sample for sample, _ in loaded])
         return batch | {BAD: [problem for _, problems in loaded for problem in problems]}
 

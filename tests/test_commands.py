@@ -143,6 +143,16 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path):
     run(tmp_path, *TOY, "--steps=9", "--name=c", "--spoil_at=7", "--on_nan=skip")
 
 
+def test_samples_that_cannot_be_read_end_the_run_and_its_workers(tmp_path):
+    """Status 2 within the time of `run`, which also waits for workers, as they hold the other end of its pipe."""
+    (tmp_path / "DATA").mkdir()
+    for name in ("one.mp4", "two.mp4"):
+        (tmp_path / "DATA" / name).write_bytes(b"no video")
+    arguments = ["--dataset_mode=frames", "--dataroot=DATA", "--steps=1", "--num_repeats=20"]
+    output = run(tmp_path, *TOY, *arguments, status=2)
+    assert "none of these samples could be read" in output and "Traceback" not in output
+
+
 def test_starting_over_is_refused_and_init_from_begins_anew(whole, tmp_path):
     run(tmp_path, *TOY, "--steps=2", "--name=b")
     output = run(tmp_path, *TOY, "--steps=2", "--name=b", status=2)

@@ -1,7 +1,10 @@
 """The stream of training batches: every sample once per epoch, shared out, resumable, tolerant of damage."""
 
 import itertools
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +13,8 @@ from toys import ToyData
 
 from data.sampler import BadSamples, EndlessSampler, SeededSamples, endless_batches
 from util.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def taken(sampler, batches):
@@ -89,13 +94,37 @@ def test_too_many_damaged_samples_stop_with_the_list(tmp_path):
         batches(data(bad=3), tmp_path, 15, share=0.01)
 
 
-def test_nothing_but_damage_is_an_error_at_once(tmp_path):
-    class Broken(ToyData):
-        def __getitem__(self, index):
-            raise UserError(f"{index}.png: damaged")
+class Broken(ToyData):
+    """Every sample is damaged."""
 
-    with pytest.raises(UserError, match="none of these samples"):
-        batches(Broken(SimpleNamespace(samples=30, bad_sample=-1), True), tmp_path, 1)
+    def __getitem__(self, index):
+        raise UserError(f"{index}.png: damaged")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_nothing_but_damage_is_an_error_at_once(tmp_path, workers):
+    with pytest.raises(UserError, match="none of these samples") as caught:
+        batches(Broken(SimpleNamespace(samples=30, bad_sample=-1), True), tmp_path, 1, workers=workers)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_program_ends_though_an_error_keeps_its_workers(tmp_path):
+    """Workers are deaf to the signal by which Python ends them; they held up the end of the program for ever."""
+    program = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+from test_sampler import data
+from data.sampler import BadSamples, EndlessSampler, endless_batches
+bad_samples = BadSamples(Path({str(tmp_path)!r}), 20, 1)
+stream = endless_batches(data(), EndlessSampler(20, 4), workers=2, bad_samples=bad_samples)
+next(stream)
+print("ready")
+sys.exit(2)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and done.stdout == "ready\n", done.stderr
+    assert not done.stderr
 
 
 def test_mistakes_in_a_dataset_are_not_taken_for_damage(tmp_path):
