@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from data import dataset_modes, find_dataset
-from models import family_names, find_family, recognise_family
+from models import Family, family_names, find_family, recognise_family
 from options.files import is_nested, leaves, read_yaml
 from options.parser import OptionParser, Options
 from options.shared import add_shared_options
@@ -102,23 +102,28 @@ def _option_files(first: dict[str, Any], training: bool) -> list[tuple[Path, dic
         saved = _saved_options(said, first)
         if saved:
             content = {key: value for key, value in read_yaml(saved).items() if key not in NOT_INHERITED}
-            files.insert(0, (saved, _for_family(_named_family(first, files), content, saved)))
+            files.insert(0, (saved, _for_family(_named_family(first, files), content, saved, training)))
     return files
 
 
-def _for_family(name: str | None, content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The options of a run for the family that is asked for: the run's own, or a relative of it.
+def _for_family(name: str | None, content: dict[str, Any], path: Path, continued: bool) -> dict[str, Any]:
+    """The options of a run for the family that is asked for: the run's own, or a relative that reads its weights.
 
-    What only the run's family knows says nothing to a relative.
+    What only the run's family knows says nothing to a relative. A run is continued by its own family alone.
     """
     own = content.get("model", name)
     if name in (None, own):
         return content
     one, other = find_family(name), find_family(own)
-    if not (issubclass(one, other) or issubclass(other, one)):
+    if not (issubclass(one, other) or issubclass(other, one)) or one.recognises_weights is not other.recognises_weights:
         raise UserError(
             f"{path.parent}: this is a run of the family {own}, not {name}: give --model {own}, or leave --model and "
             "--config out"
+        )
+    if continued:
+        raise UserError(
+            f"{path.parent}: this is a run of the family {own}, which {name} can't continue; begin with its networks: "
+            f"--init_from {path.parent}, with another --name"
         )
     foreign = _declared(own) - _declared(name)
     return {key: value for key, value in content.items() if key not in foreign}
@@ -143,9 +148,18 @@ def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> l
     saved = (place if place.is_dir() else place.parent) / "options.yaml"
     if not saved.is_file():
         return []
+    name, content = _family_name(first, files), read_yaml(saved)
+    _refuse_foreign_start(name, content.get("model", name), saved.parent)
     networks = OptionParser("", "")
-    find_family(_family_name(first, files)).add_options(networks.group(""), training=False)
-    return [(saved, {key: value for key, value in read_yaml(saved).items() if key in networks.actions})]
+    find_family(name).add_options(networks.group(""), training=False)
+    return [(saved, {key: value for key, value in content.items() if key in networks.actions})]
+
+
+def _refuse_foreign_start(name: str, own: str, folder: Path) -> None:
+    """Refuse --init_from with a run whose files are another family's; some families can tell their files."""
+    readable = (find_family(own).recognises_weights, Family.recognises_weights)
+    if find_family(name).recognises_weights not in readable:
+        raise UserError(f"--init_from {folder}: this is a run of the family {own}; {name} has other networks")
 
 
 def _saved_options(said: dict[str, Any], first: dict[str, Any]) -> Path | None:

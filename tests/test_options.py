@@ -446,3 +446,30 @@ def test_a_run_of_a_relative_lends_the_options_that_both_have(tmp_path):
     folder = saved_run(tmp_path / "run", "mraa_avd")
     opt = parse(["--model=mraa", f"--checkpoint={folder}", "--mode=avd"], False)
     assert (opt.model, opt.way) == ("mraa", "avd") and not hasattr(opt, "random_scale")
+
+
+@pytest.mark.parametrize(("own", "asked"), [("fomm_prior", "fomm"), ("fomm", "fomm_prior")])
+def test_a_relative_with_other_networks_is_refused_by_its_name(tmp_path, own, asked):
+    folder = saved_run(tmp_path / "run", own)
+    (folder / "options.yaml").write_text((folder / "options.yaml").read_text() + "keypoint_folder: there\n")
+    config = Path(__file__).parents[1] / f"configs/tiny/{asked}.yaml"
+    with pytest.raises(UserError, match=f"a run of the family {own}, not {asked}: give --model {own}"):
+        parse([f"--config={config}", f"--checkpoint={folder}"], False)
+
+
+@pytest.mark.parametrize(("own", "asked"), [("tps", "mraa_avd"), ("mraa", "tps_avd"), ("fomm", "fomm_prior")])
+def test_beginning_with_a_run_of_other_networks_is_refused_by_its_name(tmp_path, own, asked):
+    folder = saved_run(tmp_path / "run", own)
+    with pytest.raises(UserError, match=f"--init_from .*run: this is a run of the family {own}; {asked} has other"):
+        parse([f"--model={asked}", f"--init_from={folder}"], True)
+
+
+@pytest.mark.parametrize(
+    ("own", "asked"), [("mraa", "mraa_avd"), ("tps", "tps_avd"), ("talking_head", "talking_head_finetune")]
+)
+def test_second_stages_begin_with_runs_of_the_first_but_do_not_continue_them(tmp_path, own, asked):
+    folder = saved_run(tmp_path / "run", own)
+    assert parse([f"--model={asked}", f"--init_from={folder}"], True).model == asked
+    arguments = [f"--model={asked}", "--name=run", f"--checkpoints_dir={tmp_path}", "--continue_train"]
+    with pytest.raises(UserError, match=f"{folder}: this is a run of the family {own}"):
+        parse(arguments, True)
