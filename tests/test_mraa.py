@@ -375,6 +375,11 @@ def test_the_originals_second_stage_moves_the_first_one_s_statistics():
     assert all("running" in name for name in changed if not name.startswith("avd_network"))
 
 
+def test_the_second_stage_refuses_batches_of_one_sample():
+    with pytest.raises(UserError, match="two samples in each micro-batch"):
+        family("--init_from=x", "--batch_size=4", "--accumulate=4", config=TINY_AVD)
+
+
 def test_the_second_stage_needs_a_first_one():
     with pytest.raises(UserError, match="--init_from"):
         family(config=TINY_AVD)

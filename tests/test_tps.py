@@ -476,6 +476,18 @@ def test_the_second_stage_trains_the_avd_network_alone(first_stage):
     )
 
 
+def test_the_second_stage_says_which_sizes_fit(first_stage):
+    model = second_stage(first_stage)
+    with pytest.raises(UserError, match="pictures of 60 x 60 don't fit.*multiples of 16"):
+        next(model.training_step({name: torch.rand(2, 3, 60, 60) for name in ("source", "driving")}, clock=None))
+
+
+@pytest.mark.parametrize("words", [["--batch_size=1"], ["--batch_size=4", "--accumulate=4"]])
+def test_the_second_stage_refuses_batches_of_one_sample(first_stage, words):
+    with pytest.raises(UserError, match="two samples in each micro-batch; take a larger --batch_size"):
+        second_stage(first_stage, *words)
+
+
 def test_the_detector_may_rest_in_the_second_stage(first_stage):
     model = second_stage(first_stage, "--no_moving_statistics")
     before = copy.deepcopy(model.kp_detector.state_dict())

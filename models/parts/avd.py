@@ -102,6 +102,7 @@ class SecondStage:
 
     def prepare_second_stage(self, opt: Any, finder: nn.Module, *others: nn.Module) -> None:
         """Keep what the training step needs; `finder` finds the points, `others` are at work in pictures alone."""
+        _require_batches(opt)
         self.learning_rate, self.random_scale = opt.lr, opt.random_scale
         self.epoch_milestones = opt.epoch_milestones
         self.factor = late_milestones if opt.late_milestones else milestones
@@ -121,6 +122,15 @@ class SecondStage:
     def rate(self, name: str, clock: Any) -> float:
         """The schedule, which is a function of the epoch alone."""
         return self.factor(clock.epoch, self.epoch_milestones)
+
+
+def _require_batches(opt: Any) -> None:
+    """Refuse batches of one sample, from which the perceptrons' batch norms learn nothing."""
+    if opt.batch_size // opt.accumulate < 2:
+        raise UserError(
+            f"--batch_size {opt.batch_size} --accumulate {opt.accumulate}: the batch norms of the AVD network need two "
+            "samples in each micro-batch; take a larger --batch_size or a smaller --accumulate"
+        )
 
 
 def late_milestones(epoch: int, epochs: list[int]) -> float:

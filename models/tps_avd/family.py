@@ -12,6 +12,7 @@ from models.parts.keypoints import KeyPoints
 from models.parts.losses import mean_difference
 from models.parts.options import add_picture_options, add_way_options
 from models.parts.pictures import Pictures, first_samples
+from models.parts.sizes import check_size
 from models.tps.family import ThinPlateSplineMotion, build_avd, build_background
 from models.tps.options import add_network_options
 from models.tps.pictures import Step, drawn_columns
@@ -53,6 +54,7 @@ class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
 
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         source, driving = batch["source"], batch["driving"]
+        check_size(source, self.multiple)
         with torch.no_grad():
             identity, target = self.kp_detector(source), self.kp_detector(driving)
             proportions = draw_proportions(driving, self.random_scale)
