@@ -9,6 +9,7 @@ import yaml
 from reference.formula import image
 from test_commands import run
 
+from data.frames import FramesDataset
 from data.video import open_video
 from engine.checkpoint import Checkpoints, load_networks
 from engine.clock import Clock
@@ -266,6 +267,13 @@ def test_every_configuration_says_only_what_it_knows(name):
     resolved = vars(options(config=config)) | vars(options(config=config, training=False))
     assert set(said) <= set(resolved)
     assert said["region_predictor_pad"] == (3 if name.startswith("vox") else 0)
+
+
+@pytest.mark.parametrize("name", [name + stage for name in NAMES for stage in ("", "-avd")])
+def test_single_pairs_have_the_size_of_the_experiment(name):
+    opt = options(config=f"configs/mraa/{name}.yaml", training=False)
+    size = FramesDataset(opt, training=False).picture_size()
+    assert size == ((384, 384) if name.startswith("ted") else None)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,6 +14,7 @@ from reference.formula import image
 from test_commands import run
 from torch import nn
 
+from data.frames import FramesDataset
 from data.video import open_video
 from engine.checkpoint import load_networks
 from engine.clock import Clock
@@ -186,6 +187,12 @@ def test_every_configuration_says_only_what_it_knows(path):
     said = yaml.safe_load(path.read_text())
     resolved = [vars(parse([f"--config={path}"], training)) for training in (True, False)]
     assert set(said) <= set(resolved[0]) | set(resolved[1])
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_single_pairs_have_the_size_of_the_experiment(path):
+    size = FramesDataset(parse([f"--config={path}"], training=False), training=False).picture_size()
+    assert size == ((384, 384) if path.stem.startswith("ted") else None)
 
 
 # --- schedules --------------------------------------------------------------------------------------------------------
