@@ -18,6 +18,7 @@ from data.augment import Augmentation
 from data.base import Clip, Dataset, PlannedClip
 from data.csv_table import read_rows
 from data.packed import SUFFIX, PackedClip
+from data.parts import parts_of
 from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Video, open_video
 from util.errors import UserError
 from util.resizing import resize, to_bytes, to_floats
@@ -225,15 +226,16 @@ def find_entries(root: Path, training: bool, seed: int) -> tuple[Path, list[str]
     """The folder of the split and the sorted names of its clips: train/ and test/, or 80/20 of all."""
     if not root.is_dir():
         raise UserError(f"--dataroot {root}: there is no such folder; it should hold train/ and test/ with clips")
-    if not (root / "train").is_dir():
-        names = sorted(path.name for path in root.iterdir() if is_entry(path))
-        train, test = random_split(names, seed) if names else ([], [])
-        folder, names = root, train if training else test
-    else:
-        folder = root / ("train" if training else "test")
-        if not folder.is_dir():
-            raise UserError(f"--dataroot {root}: there is train but no test; move some clips to {folder}")
-        names = sorted(path.name for path in folder.iterdir() if is_entry(path))
+    parts = parts_of(root)
+    folder = (root / ("train" if training else "test")) if parts else root
+    if parts and folder not in parts:
+        raise UserError(
+            f"--dataroot {root}: there is {parts[0].name} but no {folder.name}; move some clips to {folder}"
+        )
+    names = sorted(path.name for path in folder.iterdir() if is_entry(path))
+    if not parts:
+        train, test = random_split(names, seed)
+        names = train if training else test
     if not names:
         kinds = ", ".join((*VIDEO_SUFFIXES[:3], *IMAGE_SUFFIXES[:2]))
         raise UserError(

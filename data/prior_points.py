@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data.faces import Detector
+from data.parts import parts_of
 from util.errors import UserError
 from util.files import replacing
 from util.resizing import resize, to_bytes
@@ -100,7 +101,7 @@ def _landmarks(frame: np.ndarray, detector: Detector, last: bool) -> np.ndarray 
 
 def default_folder(root: Path) -> Path:
     """Where the points of a dataset are unless another folder is named: with its parts, or beside a folder of clips."""
-    return root / FOLDER if (root / "train").is_dir() else root.with_name(f"{root.name}_{FOLDER}")
+    return root / FOLDER if parts_of(root) else root.with_name(f"{root.name}_{FOLDER}")
 
 
 class PointsFolder:

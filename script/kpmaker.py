@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data import jobs, landmarks
 from data.images import IMAGE_SUFFIXES, write_image
 from data.packed import SUFFIX
+from data.parts import parts_of
 from data.preparation import add_gpu_option, device, existing_folder, positive
 from data.prior_points import SEARCHED, default_folder, find_points, write_points
 from data.video import VIDEO_SUFFIXES, natural_key, open_video
@@ -29,7 +30,6 @@ EPILOG = """examples:
 The points are landmarks 19, 24, 27, 38, 41, 43, 46, 48, 54, 55, 57, 59 of the 68, and six beside 31, 35, 41, 46, 48 and
 54, half the distance of the inner corners of the eyes away. Clips in which no face is found are listed with the
 failures. A run that was interrupted is continued by the same command."""
-PARTS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def read_arguments() -> argparse.Namespace:
         "--keypoint_folder",
         type=Path,
         metavar="FOLDER",
-        help="where the points go (default: <in>/keypoint_folder; <in>_keypoint_folder where <in> has no train/)",
+        help="where the points go (default: <in>/keypoint_folder; <in>_keypoint_folder without train/ and test/)",
     )
     add(
         "--frames",
@@ -106,7 +106,7 @@ def read_arguments() -> argparse.Namespace:
 
 def find_items(root: Path, folder: Path) -> list[Item]:
     """The clips of the dataset."""
-    parts = [root / part for part in PARTS if (root / part).is_dir()] or [root]
+    parts = parts_of(root) or [root]
     clips = [path for part in parts for path in sorted(part.iterdir(), key=lambda path: natural_key(path.name))]
     items: dict[str, Item] = {}
     for clip in filter(is_clip, clips):

@@ -1,6 +1,7 @@
 """Dataset mode `frames`: every form of clip, splits, people, augmentations, pairs, and errors that name the file."""
 
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -149,6 +150,13 @@ def test_frames_are_brought_to_a_size(root):
     assert dataset(root, "--load_size=8").picture_size() == (8, 8)
     clip = next(dataset(root, "--load_size=8", "--mode=reconstruction", training=False).clips())
     assert clip.source["image"].shape == next(iter(clip.driving))["image"].shape == (3, 8, 8)
+
+
+def test_who_only_animates_needs_the_test_part_alone(root):
+    shutil.rmtree(root / "train")
+    assert dataset(root, training=False).names == ["c#1", "d#1"]
+    with pytest.raises(UserError, match="there is test but no train; move some clips to .*train"):
+        dataset(root)
 
 
 def test_a_folder_without_train_and_test_is_split(tmp_path):

@@ -215,6 +215,17 @@ def test_prior_points_of_every_clip(tmp_path, scripts):
     assert np.array_equal(read_points(folder / "noface.pt"), default_points((48, 64)))
 
 
+def test_prior_points_of_a_test_part_alone_lie_where_they_are_looked_for(tmp_path, scripts):
+    from data.prior_points import default_folder
+
+    layouts.prior_clips(tmp_path / "micro")
+    shutil.rmtree(tmp_path / "micro" / "train")
+    status, said = scripts.run("kpmaker", *PRIOR, folder=tmp_path)
+    assert status == 0, said
+    assert default_folder(tmp_path / "micro") == tmp_path / "micro" / "keypoint_folder"
+    assert (tmp_path / "micro" / "keypoint_folder" / "010.pt").is_file()
+
+
 def test_prior_points_of_clips_without_parts_lie_beside_them(tmp_path, scripts):
     layouts.prior_clips(tmp_path)
     shutil.move(tmp_path / "train", tmp_path / "micro")
