@@ -41,7 +41,8 @@ class FramesDataset(Dataset):
     def add_options(parser: Any, training: bool) -> None:
         add = parser.add_argument
         add("--frame_shape", f"{PLACE}.frame_shape", type=list_of(count, "height,width,[channels]"), default=[],
-            help="size of a frame; needed for strips of frames that aren't square")  # fmt: skip
+            help="height,width: bring frames to it, unless --load_size is given; height,width,channels: frames have "
+            "this size already. Needed for strips of frames that aren't square")  # fmt: skip
         add("--load_size", type=list_of(count, "height,[width]"), default=[],
             help="bring frames to this size (one number: both) first; default: as they are")  # fmt: skip
         add("--split_seed", f"{PLACE}.random_seed", type=seed, default=0,
@@ -66,8 +67,7 @@ class FramesDataset(Dataset):
 
     def __init__(self, opt: Any, training: bool):
         self.opt, self.training = opt, training
-        self.frame_shape = tuple((opt.frame_shape or [])[:2])
-        self.load_size = tuple((opt.load_size * 2)[:2])
+        self.frame_shape, self.load_size = frame_sizes(opt.frame_shape or [], opt.load_size or [])
         if training:
             self.augmentation = _augmentation(opt)
             self.items = sorted(self.people) if opt.id_sampling else self.names
@@ -197,6 +197,15 @@ class Driving:
 def to_tensor(frame: np.ndarray) -> Tensor:
     """A picture (H, W, C) as float tensor (C, H, W) in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(to_floats(frame).transpose(2, 0, 1)))
+
+
+def frame_sizes(frame_shape: Sequence[int], load_size: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The size of the frames in files and the size that they are brought to, both (height, width), or () if not said.
+
+    The originals that write a shape of two numbers bring frames to it; three describe frames as they are.
+    """
+    size = (*load_size, *load_size) or (tuple(frame_shape) if len(frame_shape) == 2 else ())
+    return tuple(frame_shape[:2]), size[:2]
 
 
 def plain(name: str) -> str:

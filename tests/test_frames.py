@@ -152,6 +152,18 @@ def test_frames_are_brought_to_a_size(root):
     assert clip.source["image"].shape == next(iter(clip.driving))["image"].shape == (3, 8, 8)
 
 
+@pytest.mark.parametrize("model", ["fomm", "mraa", "tps"])
+def test_a_shape_of_two_numbers_is_a_size_that_frames_are_brought_to(root, tmp_path, model):
+    """Original files of MRAA and TPS may say it, and --load_size goes before it."""
+    config = tmp_path / "original.yaml"
+    config.write_text(f"dataset_params: {{root_dir: {root}, frame_shape: [12, 32]}}\n")
+    for words, size in [([], (12, 32)), (["--load_size=8"], (8, 8)), (["--frame_shape=16,32"], (16, 32))]:
+        opt = parse([f"--config={config}", f"--model={model}", *words], True)
+        data = FramesDataset(opt, True)
+        assert data.picture_size() == size
+        assert {tuple(data[index]["source"].shape) for index in range(4)} == {(3, *size)}
+
+
 def test_who_only_animates_needs_the_test_part_alone(root):
     shutil.rmtree(root / "train")
     assert dataset(root, training=False).names == ["c#1", "d#1"]
