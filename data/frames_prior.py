@@ -61,9 +61,17 @@ class PriorFramesDataset(FramesDataset):
             raise UserError(f"--{moving[0]} would move the face away from its points; leave it out with frames_prior")
 
     def _check_points(self) -> None:
-        """Where there is a folder of points, it has those of every clip: better told now than after an hour."""
-        for name in self.names if self.folder_of_points else ():
-            self.folder_of_points.find(name, plain(name))
+        """A folder of points is there, and has those of every clip to train on: better told now than after an hour.
+
+        Of test clips not all may be animated; one without points stops no other.
+        """
+        folder = self.folder_of_points
+        for name in self.names if folder and self.training else ():
+            folder.find(*self._called(name))
+
+    def _called(self, name: str) -> tuple[str, ...]:
+        """What the points of a clip may be called, first as kpmaker.py calls them: folders keep their whole name."""
+        return (name, plain(name)) if (self.folder / name).is_dir() else (plain(name),)
 
     @cached_property
     def folder_of_points(self) -> PointsFolder | None:
@@ -83,14 +91,14 @@ class PriorFramesDataset(FramesDataset):
         if name not in self.found:
             with self.open(name) as video:
                 if self.folder_of_points:
-                    points = self.folder_of_points.read(name, plain(name))
+                    points = self.folder_of_points.read(*self._called(name))
                 else:
-                    points = self._found(islice(video, SEARCHED), self.detector.clip(name), name)
+                    points = self._found(islice(video, SEARCHED), self.detector.clip(name), name, "leave it out")
                 self.found[name] = scaled(points, video.size, self.load_size or video.size)
         return self.found[name]
 
-    def _found(self, frames: Iterable[np.ndarray], detector: Detector, name: str) -> np.ndarray:
-        return find_points(frames, detector, name=name, default=self.opt.default_points)[0]
+    def _found(self, frames: Iterable[np.ndarray], detector: Detector, name: str, remedy: str) -> np.ndarray:
+        return find_points(frames, detector, name=name, default=self.opt.default_points, remedy=remedy)[0]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         name, frames = self.draw(index)
@@ -128,17 +136,17 @@ class PriorFramesDataset(FramesDataset):
         }
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        return self.item(frames[0]) | {"keypoint": self._points_of(frames[:1], "the source picture")}
+        return self.item(frames[0]) | {"keypoint": self._points_of(frames[:1], "the source picture", "--crop_image")}
 
     def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
         frames = iter(frames)
         beginning = list(islice(frames, SEARCHED))
-        points = self._points_of(beginning, "the driving video")
+        points = self._points_of(beginning, "the driving video", "--crop_video")
         yield from WithPoints(map(self.item, chain(beginning, frames)), points)
 
-    def _points_of(self, frames: Sequence[np.ndarray], name: str) -> Tensor:
+    def _points_of(self, frames: Sequence[np.ndarray], name: str, cutting: str) -> Tensor:
         """The points of a video from outside, in pixels of the pictures that the networks see."""
-        points = self._found(frames, self.detector, name)
+        points = self._found(frames, self.detector, name, f"cut it out by {cutting}")
         size = frames[0].shape[:2]
         return torch.from_numpy(scaled(points, size, self.load_size or size))
 

@@ -62,12 +62,18 @@ def default_points(size: tuple[int, int]) -> np.ndarray:
 
 
 def find_points(
-    frames: Iterable[np.ndarray], detector: Detector, *, name: str, default: bool = False, last: bool = False
+    frames: Iterable[np.ndarray],
+    detector: Detector,
+    *,
+    name: str,
+    default: bool = False,
+    last: bool = False,
+    remedy: str = "leave it out",
 ) -> tuple[np.ndarray, str | None]:
     """The points of the first of some frames that shows a face, and what is to be said about them.
 
     Of several faces the largest is taken, or the `last` that the detector lists, as the original did. Without any face
-    the clip, called `name`, is refused, or has the original's stored points by `default`.
+    the clip, called `name`, is refused with the remedy, or has the original's stored points by `default`.
     """
     index, size = -1, None
     for index, frame in enumerate(frames):
@@ -75,12 +81,10 @@ def find_points(
         landmarks = _landmarks(frame, detector, last)
         if landmarks is not None:
             return points_of_face(landmarks), f"no face before frame {index}" if index else None
+    missing = f"no face in its first {index + 1} frames" if index > 0 else "no face found"
     if size is None or not default:
-        raise UserError(
-            f"{name}: no face in its first {index + 1} frames; leave it out, or take the original's stored points by "
-            "--default_points"
-        )
-    return default_points(size), f"no face in its first {index + 1} frames: the stored points are taken"
+        raise UserError(f"{name}: {missing}; {remedy}, or take the original's stored points by --default_points")
+    return default_points(size), f"{missing}: the stored points are taken"
 
 
 def _landmarks(frame: np.ndarray, detector: Detector, last: bool) -> np.ndarray | None:

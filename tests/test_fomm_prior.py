@@ -349,6 +349,13 @@ def test_a_clip_without_points_is_told_before_training(root):
     (root / "keypoint_folder" / "b.pt").unlink()
     with pytest.raises(UserError, match=r"no b\.pt .*script/kpmaker\.py"):
         dataset(root)
+    (root / "train" / "b").rename(root / "train" / "b#1.mp4")
+    with pytest.raises(UserError, match=r"no b#1\.mp4\.pt "):
+        dataset(root)
+    (root / "train" / "b#1.mp4").rename(root / "elsewhere")
+    (root / "train" / "b#1.mp4").touch()
+    with pytest.raises(UserError, match=r"no b#1\.pt "):
+        dataset(root)
     with pytest.raises(UserError, match="no such folder; script/kpmaker.py makes it"):
         dataset(root, "--keypoint_folder=nowhere")
     with pytest.raises(UserError, match="--rotation_degrees would move the face away"):
@@ -367,6 +374,17 @@ def test_test_clips_have_points_and_the_coded_marks(root):
     assert clips["d-c"].extra["coded"] == Marks(0, None, 2)
 
 
+def test_only_clips_that_are_animated_need_points(root):
+    (root / "keypoint_folder" / "c.pt").unlink()
+    (root / "pairs.csv").write_text("source,driving\nd,d\n")
+    data = dataset(root, f"--pairs_list={root / 'pairs.csv'}", training=False)
+    assert [clip.name for clip in data.clips()] == ["d-d"]
+    with pytest.raises(UserError, match=r"no c\.pt"):
+        list(dataset(root, training=False).clips())
+    with pytest.raises(UserError, match="no such folder; script/kpmaker.py makes it"):
+        list(dataset(root, "--keypoint_folder=nowhere", training=False).clips())
+
+
 def test_points_are_found_where_nothing_has_them(sample):
     data = dataset(sample, training=False)
     with open_video(next((sample / "test").glob("*.mp4"))) as video:
@@ -380,8 +398,10 @@ def test_points_are_found_where_nothing_has_them(sample):
     items = list(data.driving_items(iter(frames), source))
     assert len(items) == len(frames) and torch.equal(items[-1]["keypoint"], items[0]["keypoint"])
     empty = np.zeros_like(frames[0])
-    with pytest.raises(UserError, match="source picture: no face.*--default_points"):
+    with pytest.raises(UserError, match="source picture: no face found; .*--crop_image, or .*--default_points"):
         data.source_item([empty])
+    with pytest.raises(UserError, match="driving video: no face in its first 2 frames; cut it out by --crop_video"):
+        next(data.driving_items([empty] * 2, source))
     stored = dataset(sample, "--default_points", training=False).source_item([empty])["keypoint"]
     torch.testing.assert_close(stored, points()[0])
 
