@@ -1,6 +1,8 @@
 """Dataset mode `frames_prior`: clips of faces with the 18 points of the facial prior."""
 
 import csv
+import logging
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
@@ -23,7 +25,9 @@ from data.spotting import SpottingPlot
 from data.video import unsuffixed
 from util.curves import Marks
 from util.errors import UserError
-from util.values import not_negative, text
+from util.values import integer, not_negative, text
+
+log = logging.getLogger(__name__)
 
 
 class PriorFramesDataset(FramesDataset):
@@ -127,13 +131,7 @@ class PriorFramesDataset(FramesDataset):
         path = Path(self.opt.dataroot) / "clips.csv"
         if not path.is_file():
             return {}
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        frames = [[row.get(mark) or None for mark in Marks._fields] for row in rows]
-        return {
-            row["name"]: Marks(*(None if frame is None else int(frame) for frame in marks))
-            for row, marks in zip(rows, frames, strict=True)
-        }
+        return read_marks(path)
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Tensor]:
         return self.item(frames[0]) | {"keypoint": self._points_of(frames[:1], "the source picture", "--crop_image")}
@@ -165,3 +163,20 @@ class WithPoints:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         return (item | {"keypoint": self.points} for item in self.items)
+
+
+def read_marks(path: Path) -> dict[str, Marks]:
+    """Onset, apex and offset by clip from a table with these columns and `name`; what is odd is left out, and said."""
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        table = csv.DictReader(file)
+        rows, columns = list(table), table.fieldnames or []
+    if "name" not in columns:
+        log.warning("%s: no column name (there are: %s); no coded marks are drawn", path, ", ".join(columns))
+        return {}
+    marks = {}
+    for row in rows:
+        try:
+            marks[row["name"]] = Marks(*(integer(row[mark]) if row.get(mark) else None for mark in Marks._fields))
+        except ArgumentTypeError as error:
+            log.warning("%s: %s: %s; its coded marks are not drawn", path, row["name"], error)
+    return marks

@@ -385,6 +385,22 @@ def test_only_clips_that_are_animated_need_points(root):
         list(dataset(root, "--keypoint_folder=nowhere", training=False).clips())
 
 
+@pytest.mark.parametrize(
+    ("table", "coded", "said"),
+    [
+        ("name,onset,apex,offset\nc,0.0, 1 ,2.0\nd,-,1,2\n", Marks(0, 1, 2), "clips.csv: d: '-' is not a whole number"),
+        ("\ufeffname,onset,apex,offset\nc,0,,2\nd,1,x,2\n", Marks(0, None, 2), "clips.csv: d: 'x' is not a whole"),
+        ("clip;onset;apex;offset\nc;0;1;2\n", None, "clips.csv: no column name (there are: clip;onset;apex;offset)"),
+        ("", None, "clips.csv: no column name"),
+    ],
+)
+def test_odd_marks_are_left_out_and_told(root, caplog, table, coded, said):
+    (root / "clips.csv").write_text(table)
+    clips = {clip.name: clip for clip in dataset(root, training=False).clips()}
+    assert clips["c-d"].extra["coded"] == coded and clips["d-c"].extra["coded"] is None
+    assert said in caplog.text and len(caplog.records) == 1
+
+
 def test_points_are_found_where_nothing_has_them(sample):
     data = dataset(sample, training=False)
     with open_video(next((sample / "test").glob("*.mp4"))) as video:
