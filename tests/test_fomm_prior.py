@@ -237,6 +237,12 @@ def test_a_movement_three_times_as_large_is_the_movement_done_three_times():
     torch.testing.assert_close(magnified(driving, driving, 5.0).jacobian, driving.jacobian)
 
 
+def test_movements_that_are_measured_are_not_magnified():
+    opt = parse([f"--config={TINY}", "--magnify=5", "--mode=reconstruction"], training=False)
+    with pytest.raises(UserError, match="--magnify 5 --mode reconstruction: .*--magnify 1"):
+        find_family(opt.model)(opt)
+
+
 def test_magnify_reaches_the_generator():
     torch.manual_seed(0)
     plain, driving, used = randomised(family()), torch.rand(4, 3, SIZE, SIZE), {}

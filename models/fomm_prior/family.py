@@ -51,6 +51,11 @@ class FacialPrior(FirstOrderMotion):
                 "points and moves by their jacobians alone"
             )
         super().__init__(opt)
+        if opt.magnify != 1 and getattr(opt, "mode", "") == "reconstruction":
+            raise UserError(
+                f"--magnify {opt.magnify:g} --mode reconstruction: it is measured how near the results are to clips "
+                "whose movements are as they are; give --magnify 1, or --mode animate"
+            )
         if opt.magnify != 1:
             self.normalise = partial(_magnified_first, self.normalise, opt.magnify)
 
