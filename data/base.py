@@ -47,6 +47,9 @@ class Dataset(torch.utils.data.Dataset):
     """Whether a driving video alone is too little: not where the model itself knows its person."""
     several_sources: bool = False
     """Whether a person may be shown in several pictures."""
+    needs_landmarks: bool = False
+    """Whether source_item and driving_items also take the landmarks (68, 2) of their frames' faces, in these frames'
+    pixels: source_item(frames, points) and driving_items(frames, source, points, neutral)."""
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
@@ -89,7 +92,11 @@ class Dataset(torch.utils.data.Dataset):
         raise NotImplementedError
 
     def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The items that animate reads, lazily, one per frame (H, W, 3) uint8 of any driving video."""
+        """The items that animate reads, lazily, one per frame (H, W, 3) uint8 of any driving video.
+
+        With `needs_landmarks` there are `points` (N, 68, 2) of all frames, and `neutral`: the number of the frame that
+        the source is compared with, where the command names one.
+        """
         raise NotImplementedError
 
     def picture_size(self) -> tuple[int, int] | None:

@@ -227,6 +227,11 @@ def square_around(
     return np.concatenate([corner, corner + side])
 
 
+def largest_face(faces: Sequence[Face]) -> Face:
+    """The face with the largest box."""
+    return max(faces, key=lambda one: one.size)
+
+
 def crop_picture(
     picture: np.ndarray, faces: Sequence[Face], padding: Sequence[float] = (0,), margin: float = 0.5, name: str = ""
 ) -> Crop:
@@ -238,7 +243,7 @@ def crop_picture(
         raise UserError(f"{name or 'the picture'}: no face found in it; give a picture with a face, or do not crop it")
     if len(padding) not in (1, 4):
         raise UserError(f"padding takes one number, or four for left, upper, right and lower; {len(padding)} are given")
-    face = max(faces, key=lambda one: one.size)
+    face = largest_face(faces)
     size = picture.shape[:2]
     union = points_box(face.points)
     left, upper, right, lower = padding if len(padding) == 4 else [padding[0]] * 4

@@ -1,10 +1,9 @@
 """Dataset mode `face`: consecutive frames of a face with structure maps drawn from its key points."""
 
-import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,10 @@ from data.edge_cache import EdgeCache
 from data.face_outputs import FaceOutputs
 from data.face_sequences import Sequence as Frames
 from data.face_sequences import choose_frames, clip_length, find_sequences
-from data.faces import Detector
 from data.frames import to_tensor
 from data.images import read_image
-from data.landmarks import build_detector, detector_settings
 from data.retarget import Retarget
 from data.structure import background_edges, structure_maps
-from data.talking_frames import landmarks_of, main_face, without_gaps
 from util.errors import UserError
 from util.geometry import nearest_pose
 from util.values import integer, one_of, text
@@ -42,6 +38,8 @@ class FaceDataset(Dataset):
     one sequence in order, and `name`. A test clip has `image` (3, S, S) and `structure` (C, S, S) as its source and in
     each driving item, and `frame`, the item's name; driving items from outside have no `image` of theirs to equal.
     """
+
+    needs_landmarks = True
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
@@ -137,41 +135,30 @@ class FaceDataset(Dataset):
         source = {name: value for name, value in next(iter(driving)).items() if name != "frame"}
         return Clip(sequence.name, source, driving, Fraction(self.opt.fps or TEST_FPS), length=len(chosen))
 
-    @cached_property
-    def detector(self) -> Detector:
-        """What finds landmarks in pictures from outside; built when the first one comes."""
-        return build_detector(**detector_settings(self.opt))
+    def source_item(self, frames: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> dict[str, Any]:
+        picture, found = frames[0], points[0]
+        return {"image": self.picture(picture), "structure": self._outside(found, picture), "points": found}
 
-    def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Any]:
-        picture = frames[0]
-        face = main_face(self.detector.detect([picture])[0])
-        if face is None:
-            raise UserError("no face is found in the source picture; take another one, or cut it out with --crop_image")
-        points = self._in_maps(face.points, picture)
-        return {"image": self.picture(picture), "structure": self._outside(points, picture), "points": points}
-
-    def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        seen, shown = itertools.tee(frames)
-        all_points = without_gaps(landmarks_of(seen, self.detector), "the driving video")
-        pairs = ((self._in_maps(*pair), pair[1]) for pair in zip(all_points, shown, strict=True))
-        begun = list(itertools.islice(pairs, NEUTRAL_AMONG))
-        adapt = self._adapter(source["points"], [points for points, _ in begun])
-        for number, (points, picture) in enumerate(itertools.chain(begun, pairs)):
-            structure = self._outside(adapt(points), picture)
+    def driving_items(
+        self, frames: Iterable[np.ndarray], source: dict[str, Any], points: np.ndarray, neutral: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        adapt = self._adapter(source["points"], points, neutral)
+        for number, (picture, found) in enumerate(zip(frames, points, strict=False)):
+            structure = self._outside(adapt(found), picture)
             yield {"structure": structure, "image": self.picture(picture), "frame": f"{number:05d}"}
 
-    def _adapter(self, source: np.ndarray, candidates: list[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    def _adapter(
+        self, source: np.ndarray, driving: np.ndarray, neutral: int | None
+    ) -> Callable[[np.ndarray], np.ndarray]:
         """What brings driving points to the source's face; proportions compare only between like poses."""
         if not self.opt.retarget:
             return np.asarray
-        return Retarget(source, candidates[nearest_pose(source, candidates)[0]])
-
-    def _in_maps(self, points: np.ndarray, picture: np.ndarray) -> np.ndarray:
-        """Points of a picture in pixels of the maps."""
-        return points * (self.side / np.array(picture.shape[1::-1]))
+        if neutral is None:
+            neutral = nearest_pose(source, list(driving[:NEUTRAL_AMONG]))[0]
+        return Retarget(source, driving[neutral])
 
     def _outside(self, points: np.ndarray, picture: np.ndarray) -> Tensor:
-        """The structure map of a picture from outside."""
+        """The structure map of a picture from outside, of which the networks see S x S pixels."""
         wanted = self.opt.background_edges and not self.opt.no_canny_edge
         background = [background_edges(picture, self.side)] if wanted else None
         maps = structure_maps(points[None], (self.side, self.side), self.side, background, not self.opt.no_dist_map)

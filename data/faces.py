@@ -11,6 +11,8 @@ POINTS = 68
 NEAR_MARGIN = 0.6
 # A box with more than this share of it in a better one is no other face.
 INSIDE = 0.6
+# For a search, whole frames are enlarged as often as their shorter side fits into the first, their longer the second.
+SEARCHED_SIDE, ENLARGED_SIDE = 256, 1024
 
 
 @dataclass(eq=False)
@@ -70,6 +72,11 @@ def shrink(frame: np.ndarray, scale: float) -> np.ndarray:
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
+def enlargement(frame: np.ndarray) -> int:
+    """How many times a frame is enlarged before it is searched: detectors don't see faces of a few pixels."""
+    return max(1, min(SEARCHED_SIDE // min(frame.shape[:2]), ENLARGED_SIDE // max(frame.shape[:2])))
+
+
 class Detector:
     """Finds faces in whole frames, or near a place where one is expected, and places 68 points on them.
 
@@ -92,13 +99,18 @@ class Detector:
         """The 68 points (x, y) of the face in each box of each frame."""
         raise NotImplementedError
 
-    def clip(self, name: str) -> "Detector":
-        """The detector to use for the clip of this name (another one where landmarks are read from files)."""
+    def clip(self, name: str, first: int = 0) -> "Detector":
+        """The detector for the frames from `first` on of the clip of this name (another one where files are read)."""
         return self
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """All faces of each frame, the largest first."""
-        found = [distinct(boxes) for boxes in self.find(frames)]
+        scales = [enlargement(frame) for frame in frames]
+        searched = [shrink(frame, scale) if scale > 1 else frame for frame, scale in zip(frames, scales, strict=True)]
+        found = [
+            distinct([(box / scale, score) for box, score in boxes])
+            for boxes, scale in zip(self.find(searched), scales, strict=True)
+        ]
         points = self.place(frames, [[box for box, _ in boxes] for boxes in found])
         faces = [
             [Face(box, placed, score) for (box, score), placed in zip(boxes, places, strict=True)]

@@ -72,9 +72,9 @@ class FileDetector(Detector):
         if not self._path.exists():
             raise UserError(f"{path}: no such file or folder; --landmark_model names the landmarks to read")
 
-    def clip(self, name: str) -> Detector:
+    def clip(self, name: str, first: int = 0) -> Detector:
         """The landmarks of the clip of exactly this name."""
-        return ClipPoints(self._entry(Path(name)))
+        return ClipPoints(self._entry(Path(name)), first)
 
     def _entry(self, name: Path) -> Path:
         own = self._path
@@ -91,7 +91,10 @@ class FileDetector(Detector):
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Refused: without a clip's name it is unknown whose landmarks these frames have."""
-        raise UserError(f"{self._path}: landmarks from files belong to a clip; open them with .clip(name)")
+        raise UserError(
+            f"--landmarks file: {self._path} holds landmarks of clips by their names, and none is known here; take "
+            "--landmarks dlib or face-alignment"
+        )
 
 
 class ClipPoints(Detector):
@@ -99,16 +102,16 @@ class ClipPoints(Detector):
 
     can_follow = False
 
-    def __init__(self, path: Path):
-        self._path, self._points, self._next = path, read_points(path), 0
+    def __init__(self, path: Path, first: int = 0):
+        self._path, self._points, self._next = path, read_points(path), first
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
-        """The faces of the next frames; a row of NaN is a frame without a face."""
+        """The faces of the next frames; a row with what is no number is a frame without a face."""
         rows = self._points[self._next : self._next + len(frames)]
         if len(rows) < len(frames):
             raise UserError(f"{self._path}: landmarks for {len(self._points)} frames, but the video has more")
         self._next += len(frames)
-        return [[] if np.isnan(row).any() else [face_of(row)] for row in rows]
+        return [[face_of(row)] if np.isfinite(row).all() else [] for row in rows]
 
 
 def face_of(points: np.ndarray) -> Face:

@@ -1,6 +1,7 @@
 """Dataset mode `person`: a few pictures of one person, out of a video or a folder, with their landmarks."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,9 @@ class PersonDataset(LandmarkDriven):
     def planned_clips(self) -> list[PlannedClip]:
         raise UserError("a personal model has no test split: say what drives it with --driving_video")
 
-    def source_item(self, frames: list[np.ndarray]) -> dict[str, Any]:
+    def source_item(self, frames: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> dict[str, Any]:
         """Nothing is needed: the model knows its person. A picture gives the proportions for --retarget."""
-        return super().source_item(frames) if frames else {}
+        return super().source_item(frames, points) if frames else {}
 
     def _find(self, path: Path, shots: int) -> list[tuple[Tensor, Tensor]]:
         """The shots, then a frame of a pose that is not among them; fewer where there are not so many faces."""

@@ -1,7 +1,8 @@
 """What a command asks to animate: one pair or a list of pairs, read, cut and resized into clips."""
 
+import logging
 from argparse import ArgumentTypeError
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -11,15 +12,18 @@ from typing import Any
 import numpy as np
 
 from data.base import Clip, Dataset
-from data.crop import Crop, crop_picture, points_box, square_around
+from data.crop import Crop, crop_picture, largest_face, points_box, square_around
 from data.csv_table import read_rows
-from data.landmarks import build_detector, detector_settings, track, track_settings
+from data.landmarks import Detector, Face, Track, build_detector, detector_settings, track, track_settings
 from data.sheet import WRITTEN_SUFFIXES
-from data.video import IMAGE_SUFFIXES, NOT_WRITTEN, has_format, open_steady, open_video, read_image
+from data.video import IMAGE_SUFFIXES, NOT_WRITTEN, Video, has_format, open_steady, open_video, read_image
+from data.video_reader import Resampled
 from util.errors import UserError
 from util.geometry import nearest_pose
 from util.resizing import resize, to_bytes
 from util.values import at_least
+
+log = logging.getLogger(__name__)
 
 DEFAULT_SIZE = (256, 256)
 """Height and width of pictures from outside where the dataset mode does not say."""
@@ -126,35 +130,44 @@ def _beside(table: Path, name: str) -> Path:
 
 
 class Requested:
-    """Turns requests into clips, by the options of cutting, resizing and finding faces."""
+    """Turns requests into clips, by the options of cutting, resizing and finding faces.
+
+    Faces are looked for in whole pictures and frames, where they have their proportions and all of their pixels.
+    """
 
     def __init__(self, dataset: Dataset, opt: Any):
         self.dataset, self.opt = dataset, opt
         self.size = dataset.picture_size() or DEFAULT_SIZE
-        # Faces as small as some models make them are not found any more.
-        self.pose_size = tuple(map(max, self.size, DEFAULT_SIZE))
+        if dataset.needs_landmarks and opt.on_missing == "skip":
+            raise UserError(
+                "--on_missing skip: every driving frame becomes one of the result; take interpolate, hold or error"
+            )
 
     @cached_property
-    def detector(self):
+    def detector(self) -> Detector:
         """What finds faces; built when the first face is looked for."""
         return build_detector(**detector_settings(self.opt))
 
     def clip(self, request: Request) -> Clip:
         """Everything to make one video; the driving video is read as it is consumed."""
-        pictures = [self._source_picture(path) for path in request.sources]
-        cuts = [self._crop_of(picture, path) for picture, path in zip(pictures, request.sources, strict=True)]
-        faces = [self.cut(picture, crop, self.size) for picture, crop in zip(pictures, cuts, strict=True)]
-        source = self.dataset.source_item(faces)
-        driving = _DrivingVideo(self, request.driving, source)
-        extra = {"output": request.output, "faces": faces}
-        best = self._best_frame(request, pictures, cuts, driving)
-        if best is not None:
-            extra["first"] = driving.item(best)
-        if self.opt.paste_back and not pictures:
+        sources = [_SourcePicture(self, path) for path in request.sources]
+        if self.opt.paste_back and not sources:
             raise UserError("--paste_back: into which picture? Give it with --source_image")
+        source = self.dataset.source_item([one.cut() for one in sources], *self._landmarks(sources))
+        driving = _DrivingVideo(self, request.driving, source)
+        extra = {"output": request.output}
+        best = self._best_frame(request, sources, driving)
+        if self.dataset.needs_landmarks:
+            driving.neutral = best
+        elif best is not None:
+            extra["first"] = driving.item(best)
         if self.opt.paste_back:
-            extra |= {"picture": pictures[0], "crop": cuts[0]}
+            extra |= {"picture": sources[0].picture, "crop": sources[0].crop}
         return Clip(request.name, source, driving, driving.fps, self._audio(request), len(driving), extra)
+
+    def _landmarks(self, sources: list["_SourcePicture"]) -> list[list[np.ndarray]]:
+        """What source_item takes beside the pictures."""
+        return [[one.points_in_cut() for one in sources]] if self.dataset.needs_landmarks else []
 
     def _audio(self, request: Request) -> Path | None:
         """The file whose sound the result gets, if it has any."""
@@ -164,54 +177,89 @@ class Requested:
         with open_video(path) as video:
             return path if video.has_audio else None
 
-    def _source_picture(self, path: Path) -> np.ndarray:
-        if not path.exists():
-            raise UserError(f"--source_image {path}: there is no such file")
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            return read_image(path)
-        with open_video(path) as video:
-            if not 0 <= self.opt.source_frame < len(video):
-                raise UserError(f"--source_frame {self.opt.source_frame}: {path} has the frames 0 to {len(video) - 1}")
-            return video[self.opt.source_frame]
-
-    def _crop_of(self, picture: np.ndarray, path: Path) -> Crop | None:
-        if not (self.opt.crop_image or self.opt.paste_back):
-            return None
-        (faces,) = self.detector.detect([picture])
-        return crop_picture(picture, faces, self.opt.crop_image_padding, name=str(path))
-
-    def cut(self, picture: np.ndarray, crop: Crop | None, size: tuple[int, int]) -> np.ndarray:
-        """A picture at a size: what a crop shows of it, or all of it without keeping the proportions.
+    def cut(self, picture: np.ndarray, crop: Crop | None) -> np.ndarray:
+        """A picture as the dataset wants it: what a crop shows of it, or all of it without keeping the proportions.
 
         It is resized as the original's demo does, with smoothing where it shrinks.
         """
         if crop is not None:
-            return crop.apply(picture, size)
-        return picture if picture.shape[:2] == size else to_bytes(resize(picture, size))
+            return crop.apply(picture, self.size)
+        return picture if picture.shape[:2] == self.size else to_bytes(resize(picture, self.size))
 
-    def _best_frame(
-        self, request: Request, pictures: list[np.ndarray], cuts: list[Crop | None], driving: "_DrivingVideo"
-    ) -> int | None:
-        if request.best_frame is not None:
-            if request.best_frame >= len(driving):
-                raise UserError(
-                    f"--best_frame {request.best_frame}: {request.driving} has the frames 0 to {len(driving) - 1}"
-                )
-            return request.best_frame
-        if not self.opt.find_best_frame:
+    def points_in_cut(self, points: np.ndarray, size: tuple[int, int], crop: Crop | None) -> np.ndarray:
+        """Points (..., 68, 2) of a picture of a size, in pixels of what is cut out of it."""
+        if crop is not None:
+            return crop.points_inside(points, self.size)
+        return points * np.float32([self.size[1] / size[1], self.size[0] / size[0]])
+
+    def _best_frame(self, request: Request, sources: list["_SourcePicture"], driving: "_DrivingVideo") -> int | None:
+        option = "--best_frame" if request.best_frame is not None else "--find_best_frame"
+        if request.best_frame is None and not self.opt.find_best_frame:
             return None
-        sources = [
-            self.cut(picture, crop, self.pose_size) for picture, crop in zip(pictures[:1], cuts[:1], strict=True)
-        ]
-        (faces,) = self.detector.detect(sources) if sources else ([],)
-        if not faces:
-            raise UserError("--find_best_frame: no face is found in the source; give --best_frame N instead")
-        found = self._track(driving.frames(self.pose_size), request.driving)
-        candidates = [points if present else None for points, present in zip(found.points, found.present, strict=True)]
-        return nearest_pose(faces[0].points, candidates)[0]
+        if self.dataset.needs_landmarks and not self.opt.retarget:
+            raise UserError(
+                f"{option}: driven by landmarks, it is the frame whose face is compared with the source's; it needs "
+                "--retarget"
+            )
+        if request.best_frame is None:
+            return self._find_best_frame(sources, driving)
+        if request.best_frame >= len(driving):
+            raise UserError(
+                f"--best_frame {request.best_frame}: {request.driving} has the frames 0 to {len(driving) - 1}"
+            )
+        return request.best_frame
 
-    def _track(self, frames: Iterable[np.ndarray], path: Path):
-        return track(frames, self.detector, name=str(path), **track_settings(self.opt))
+    def _find_best_frame(self, sources: list["_SourcePicture"], driving: "_DrivingVideo") -> int:
+        if not sources or not sources[0].faces:
+            raise UserError("--find_best_frame: no face is found in the source; give --best_frame N instead")
+        found = driving.track
+        candidates = [points if present else None for points, present in zip(found.points, found.present, strict=True)]
+        return nearest_pose(sources[0].points(), candidates)[0]
+
+
+class _SourcePicture:
+    """A picture whose face is animated, and what is cut out of it; faces are looked for once, if at all."""
+
+    def __init__(self, owner: Requested, path: Path):
+        self.owner, self.path, self.frame = owner, path, 0
+        if not path.exists():
+            raise UserError(f"--source_image {path}: there is no such file")
+        self.picture = read_image(path) if path.suffix.lower() in IMAGE_SUFFIXES else self._frame_of_video()
+
+    def _frame_of_video(self) -> np.ndarray:
+        self.frame = self.owner.opt.source_frame
+        with open_video(self.path) as video:
+            if not 0 <= self.frame < len(video):
+                raise UserError(f"--source_frame {self.frame}: {self.path} has the frames 0 to {len(video) - 1}")
+            return video[self.frame]
+
+    @cached_property
+    def faces(self) -> list[Face]:
+        return self.owner.detector.clip(self.path.name, self.frame).detect([self.picture])[0]
+
+    @cached_property
+    def crop(self) -> Crop | None:
+        opt = self.owner.opt
+        if not (opt.crop_image or opt.paste_back):
+            return None
+        return crop_picture(self.picture, self.faces, opt.crop_image_padding, name=str(self.path))
+
+    def cut(self) -> np.ndarray:
+        """What is given to the dataset."""
+        return self.owner.cut(self.picture, self.crop)
+
+    def points(self) -> np.ndarray:
+        """The landmarks of the face that a crop would show."""
+        if not self.faces:
+            raise UserError(
+                f"--source_image {self.path}: no face is found in it; take another picture, --face_detector or "
+                "--landmarks"
+            )
+        return largest_face(self.faces).points
+
+    def points_in_cut(self) -> np.ndarray:
+        """The landmarks in pixels of the cut."""
+        return self.owner.points_in_cut(self.points(), self.picture.shape[:2], self.crop)
 
 
 class _DrivingVideo:
@@ -219,37 +267,63 @@ class _DrivingVideo:
 
     def __init__(self, owner: Requested, path: Path, source: dict[str, Any]):
         self.owner, self.path, self.source = owner, path, source
+        self.neutral: int | None = None
+        """The frame whose landmarks are compared with the source's, where the command names one."""
         with self._open() as video:
             self.fps, self.length, self.frame_size = Fraction(video.fps), len(video), video.size
-            self.crop = self._square(video) if owner.opt.crop_video else None
+            self.own_frames = not isinstance(video, Resampled)
 
     def __len__(self) -> int:
         return self.length
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.owner.dataset.driving_items(self.frames(self.owner.size), self.source))
+        dataset, landmarks = self.owner.dataset, ()
+        if dataset.needs_landmarks:
+            points = self.owner.points_in_cut(self.track.points, self.frame_size, self.crop)
+            landmarks = points, self.neutral
+        return iter(dataset.driving_items(self._frames(), self.source, *landmarks))
 
     def item(self, index: int) -> dict[str, Any]:
-        """One item."""
+        """One item, where no landmarks are needed."""
         with self._open() as video:
-            frame = self.owner.cut(video[index], self.crop, self.owner.size)
-            return next(iter(self.owner.dataset.driving_items([frame], self.source)))
+            return next(iter(self.owner.dataset.driving_items([self._cut(video[index])], self.source)))
 
-    def frames(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
-        """The frames, cut and resized."""
+    def _frames(self) -> Iterator[np.ndarray]:
         with self._open() as video:
-            for frame in video:
-                yield self.owner.cut(frame, self.crop, size)
+            yield from map(self._cut, video)
 
-    def _open(self):
+    def _cut(self, frame: np.ndarray) -> np.ndarray:
+        return self.owner.cut(frame, self.crop)
+
+    def _open(self) -> Video:
         if not self.path.exists():
             raise UserError(f"--driving_video {self.path}: there is no such file")
         return open_steady(self.path, self.owner.opt.fps)
 
-    def _square(self, video: Iterable[np.ndarray]) -> Crop:
-        """One square around all places of the face."""
-        found = self.owner._track(video, self.path)
-        boxes = [points_box(points) for points in found.points[found.present]]
-        face_size = float(np.median([max(box[2:] - box[:2]) for box in boxes]))
-        box = square_around(points_box(found.points[found.present]), face_size, self.frame_size)
+    @cached_property
+    def track(self) -> Track:
+        """Where the face is in each whole frame; the video is read once for it, a few frames at a time."""
+        opt = self.owner.opt
+        if opt.landmarks == "file" and not self.own_frames:
+            raise UserError(
+                f"--landmarks file: they belong to the frames of {self.path} as they are; leave --fps out, or bring "
+                "the video to a constant rate before its landmarks are found"
+            )
+        log.info("looking for the face in %s (%d frames)", self.path, self.length)
+        with self._open() as video:
+            found = track(video, self.owner.detector, name=str(self.path), fps=self.fps, **track_settings(opt))
+        if not found.present.any():
+            raise UserError(f"--driving_video {self.path}: no face in any of its {len(found)} frames")
+        report = found.report()
+        log.log(logging.INFO if report["found"] == len(found) else logging.WARNING, "%s", found.summary())
+        return found
+
+    @cached_property
+    def crop(self) -> Crop | None:
+        """One square around all places of the face, if it is wanted."""
+        if not self.owner.opt.crop_video:
+            return None
+        points = self.track.points[self.track.present]
+        face_size = float(np.median([max(box[2:] - box[:2]) for box in map(points_box, points)]))
+        box = square_around(points_box(points), face_size, self.frame_size)
         return Crop(box[None], self.frame_size, video=str(self.path))

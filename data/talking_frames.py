@@ -1,12 +1,11 @@
 """Frames as talking heads see them: square, with the landmarks of the main face in the square's pixels."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-from data.faces import Detector, Face
-from util.errors import UserError
+from data.faces import Face
 
 FITS = ("squash", "pad", "crop")
 """How a frame becomes square: its sides change their proportion, or black is added, or the longer side is cut."""
@@ -58,36 +57,3 @@ def points_extent(points: np.ndarray) -> float:
     """The area of the box around some points, in pixels."""
     width, height = points.max(0) - points.min(0) + 1
     return float(width * height)
-
-
-def landmarks_of(frames: Iterable[np.ndarray], detector: Detector) -> Iterator[np.ndarray | None]:
-    """The points (68, 2) of each frame's main face, as the frames come; None where there is no face."""
-    batch: list[np.ndarray] = []
-    for frame in frames:
-        batch.append(frame)
-        if len(batch) == detector.batch_size:
-            yield from _points(detector.detect(batch))
-            batch = []
-    if batch:
-        yield from _points(detector.detect(batch))
-
-
-def _points(found: Sequence[Sequence[Face]]) -> Iterator[np.ndarray | None]:
-    for faces in found:
-        face = main_face(faces)
-        yield None if face is None else face.points
-
-
-def without_gaps(points: Iterable[np.ndarray | None], name: str) -> Iterator[np.ndarray]:
-    """The points of a video, lazily: a frame without a face keeps those before it, the first frames those after."""
-    waiting, last = 0, None
-    for found in points:
-        if found is None and last is None:
-            waiting += 1
-            continue
-        last = last if found is None else found
-        for _ in range(waiting + 1):
-            yield last
-        waiting = 0
-    if last is None:
-        raise UserError(f"{name}: no face in any of its {waiting} frames; try another --landmarks or --face_detector")

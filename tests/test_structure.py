@@ -14,8 +14,10 @@ from data.edges import canny
 from data.face import FaceDataset
 from data.face_outputs import FaceOutputs
 from data.face_sequences import choose_frames, clip_length
-from data.faces import Face
+from data.faces import Detector
+from data.faces_file import face_of
 from data.images import read_image, write_image
+from data.requested import Requested, requests
 from data.retarget import Retarget, similarity
 from data.sampler import BadSamples, EndlessSampler, endless_batches
 from data.structure import CURVES, distance_maps, structure_maps
@@ -323,9 +325,10 @@ def test_outputs_have_the_names_that_users_know(root, tmp_path):
         assert len(video) == 5 and video.size == (SIDE, 2 * SIDE) and video.fps == 15
 
 
-class Faces:
-    """A detector that knows the faces of a video; None: no face."""
+class Faces(Detector):
+    """A detector that knows the faces (68, 2) of the frames it will see, in their pixels; None: no face."""
 
+    can_follow = False
     batch_size = 2
 
     def __init__(self, points: list[np.ndarray | None]):
@@ -333,15 +336,24 @@ class Faces:
 
     def detect(self, frames):
         found, self.points = self.points[: len(frames)], self.points[len(frames) :]
-        return [[] if one is None else [Face(np.zeros(4), one.astype(np.float32), 1.0)] for one in found]
+        return [[] if one is None else [face_of(one.astype(np.float32))] for one in found]
+
+
+def write_pair(root: Path, frames: int, size: tuple[int, int] = SIZE) -> list[str]:
+    """The words for a source picture and a folder of driving frames, all alike."""
+    shutil.rmtree(root / "drive", ignore_errors=True)
+    for path in (root / "me.png", *(root / "drive" / f"{number}.png" for number in range(frames))):
+        write_image(path, cv2.resize(picture(), size[::-1]))
+    return [f"--source_image={root / 'me.png'}", f"--driving_video={root / 'drive'}"]
 
 
 def outside(root: Path, points: list[np.ndarray | None], *words: str) -> tuple[dict, list[dict]]:
-    data = dataset(root, *words, training=False)
-    data.detector = Faces(points)
-    frames = [picture(number) for number in range(len(points))]
-    source = data.source_item(frames[:1])
-    return source, list(data.driving_items(iter(frames[1:]), source))
+    """A source picture and a driving video of the other frames, as test.py asks for them: source, driving items."""
+    data = dataset(root, *write_pair(root, frames=len(points) - 1), *words, training=False)
+    requested = Requested(data, data.opt)
+    requested.detector = Faces(list(points))
+    clip = requested.clip(*requests(data.opt))
+    return clip.source, list(clip.driving)
 
 
 def test_a_foreign_face_takes_the_movement_and_keeps_its_proportions(root):
@@ -376,12 +388,94 @@ def test_background_edges_of_outside_pictures_are_left_out_unless_wanted(root):
     assert (driving[0]["structure"][0] > 0).sum() < 400
 
 
-def test_frames_without_a_face_keep_their_neighbours_points(root):
-    _, driving = outside(root, [face_points(), None, face_points(), None])
-    assert len(driving) == 3
-    assert all((item["structure"] == driving[0]["structure"]).all() for item in driving)
-    with pytest.raises(UserError, match="no face is found in the source picture"):
+def test_frames_without_a_face_are_filled_as_the_options_say(root, caplog):
+    points = [face_points(), face_points(), None, face_points(16), None]
+    _, driving = outside(root, points)
+    middle = dataset(root, training=False)._outside(own_pixels(face_points(8)), picture())
+    assert (driving[1]["structure"][15] == middle[15]).float().mean() > 0.98, "interpolated"
+    assert (
+        driving[3]["structure"] == driving[2]["structure"]
+    ).all() and "face in 2 of 4 frames, 2 filled" in caplog.text
+    _, driving = outside(root, points, "--on_missing=hold")
+    assert (driving[1]["structure"] == driving[0]["structure"]).all()
+    with pytest.raises(UserError, match="no face in 2 of 4 frames"):
+        outside(root, points, "--on_missing=error")
+    with pytest.raises(UserError, match="--on_missing skip: every driving frame becomes one"):
+        outside(root, points, "--on_missing=skip")
+
+
+def test_pictures_and_videos_without_a_face_are_named(root):
+    with pytest.raises(UserError, match="me.png: no face is found in it"):
         outside(root, [None, face_points()])
+    with pytest.raises(UserError, match="drive: no face in any of its 2 frames"):
+        outside(root, [face_points(), None, None])
+
+
+def test_landmarks_are_smoothed_where_it_is_wanted(root):
+    shaking = [face_points()] + [face_points(shift) for shift in (0, 6, 0, 6)]
+    plain, smooth = (outside(root, shaking, *words)[1] for words in ([], ["--smooth=1"]))
+    moved = [(items[1]["structure"] != items[0]["structure"]).sum() for items in (plain, smooth)]
+    assert moved[1] < 0.7 * moved[0]
+
+
+@pytest.mark.parametrize("words", [[], ["--crop_image", "--crop_video"]], ids=["whole", "cropped"])
+def test_faces_are_looked_for_in_whole_frames(root, words):
+    """Not in what the networks see: a high and narrow frame squashed to 64 x 64 shows no detector a face."""
+    seen = []
+
+    class Watching(Faces):
+        def detect(self, frames):
+            seen.extend(frame.shape[:2] for frame in frames)
+            return super().detect(frames)
+
+    source, driving = write_pair(root, frames=2, size=(900, 480))
+    data = dataset(root, source, driving, *words, training=False)
+    requested = Requested(data, data.opt)
+    requested.detector = Watching([face_points() * 4 + (20, 300)] * 3)
+    clip = requested.clip(*requests(data.opt))
+    items = list(clip.driving)
+    assert seen == [(900, 480)] * 3
+    assert all((item["structure"][15] == clip.source["structure"][15]).float().mean() > 0.99 for item in items)
+    if not words:
+        expected = data._outside((face_points() * 4 + (20, 300)) * (SIDE / 480, SIDE / 900), picture())
+        assert (items[0]["structure"][15] == expected[15]).float().mean() > 0.99
+    else:
+        assert (items[0]["structure"][15] > 0).float().mean() > 0.25, "the crop shows the face large"
+
+
+def test_the_best_frame_is_the_one_to_compare_with_and_nothing_else(root):
+    broad = face_points() * (1.3, 1) - (17, 0)
+    faces = [face_points(), broad, face_points()]
+    _, nearest = outside(root, faces)
+    _, second = outside(root, faces, "--best_frame=1")
+    _, first = outside(root, faces, "--best_frame=0")
+    assert all((one["structure"] == other["structure"]).all() for one, other in zip(nearest, second, strict=True))
+    assert (first[1]["structure"] != nearest[1]["structure"]).any()
+    with pytest.raises(UserError, match="--best_frame: .* needs --retarget"):
+        outside(root, faces, "--best_frame=1", "--retarget=no")
+
+
+def test_a_best_frame_is_not_animated_first(root):
+    pair = write_pair(root, frames=3)
+    for words in (["--best_frame=2"], ["--find_best_frame"]):
+        data = dataset(root, *pair, *words, training=False)
+        requested = Requested(data, data.opt)
+        requested.detector = Faces([face_points()] * 4)
+        clip = requested.clip(*requests(data.opt))
+        assert "first" not in clip.extra, "the recurrence begins with the first frame"
+
+
+def test_landmarks_from_files_drive(root):
+    for number in range(3):
+        write_points(root / "points" / "drive" / f"{number}.txt", face_points(number))
+    words = [*write_pair(root, frames=3), "--landmarks=file", f"--landmark_model={root / 'points'}", "--retarget=no"]
+    data = dataset(root, *words, training=False)
+    with pytest.raises(UserError, match=r"no landmarks for me.png \(me.npz"):
+        Requested(data, data.opt).clip(*requests(data.opt))
+    write_points(root / "points" / "me.txt", face_points())
+    clip = Requested(data, data.opt).clip(*requests(data.opt))
+    items = list(clip.driving)
+    assert len(items) == 3 and (items[0]["structure"][1:] == clip.source["structure"][1:]).all()
 
 
 def test_retargeting_a_face_to_itself_changes_nothing():

@@ -15,13 +15,16 @@ import pytest
 import torch
 from PIL import Image
 
-from data.faces import Face
+from data.faces import Detector
+from data.faces_file import face_of
+from data.frames import to_tensor
 from data.landmark_drawing import draw_landmarks
 from data.landmark_files import read_frame_landmarks
 from data.person import PersonDataset
-from data.talking_frames import fitted, main_face, mirrored, without_gaps
+from data.requested import Requested, requests
+from data.talking_frames import fitted, mirrored
 from data.talking_head import TalkingHeadDataset, choose_frames
-from data.video import open_video
+from data.video import open_video, write_image
 from engine.checkpoint import continue_from, load_networks
 from engine.clock import Clock
 from engine.distributed import Processes
@@ -361,23 +364,34 @@ def test_landmark_pictures_are_drawn_from_any_type_and_never_changed():
         picture[0] = 0
 
 
-def test_gaps_in_a_video_are_bridged_and_an_empty_one_is_an_error():
-    """README 17.15: a frame without a face keeps the points before it."""
-    a, b = face_points(1), face_points(2)
-    found = list(without_gaps(iter([None, None, a, None, b, None]), "clip"))
-    assert [points is a for points in found] == [True, True, True, True, False, False]
-    with pytest.raises(UserError, match="no face in any of its 2 frames"):
-        list(without_gaps(iter([None, None]), "clip"))
-    assert main_face([]) is None
+def test_a_driving_video_needs_faces_in_its_whole_frames_only(tmp_path):
+    """README 17.15: frames without a face have points, too; and the video may be of any shape."""
+    for number, brightness in enumerate((90, 91, 20, 92)):
+        write_image(tmp_path / "drive" / f"{number}.png", np.full((600, 300, 3), brightness, np.uint8))
+    write_image(tmp_path / "me.png", np.full((600, 300, 3), 90, np.uint8))
+    video, retarget = tmp_path / "drive", ["--retarget", "--best_frame=1"]
+    words = ["--model=talking_head", "--image_size=64", f"--source_image={tmp_path / 'me.png'}", *retarget]
+    make_video(tmp_path / "data" / "test" / "p" / "v")
+    make_video(tmp_path / "data" / "train" / "p" / "v")
+    opt = parse([*words, f"--driving_video={video}", f"--dataroot={tmp_path / 'data'}"], training=False)
+    requested = Requested(TalkingHeadDataset(opt, training=False), opt)
+    requested.detector = SomeFaces()
+    clip = requested.clip(*requests(opt))
+    assert clip.source["points"].shape == (1, 68, 2) and "first" not in clip.extra
+    expected = face_points() * np.float32([256 / 300, 256 / 600])
+    np.testing.assert_allclose(clip.source["points"][0], expected, rtol=1e-5)
+    drawn = to_tensor(draw_landmarks(expected / 4, 64))
+    assert all(((item["landmarks"] - drawn).abs() > 0.3).float().mean() < 0.01 for item in clip.driving)
+    assert len(list(clip.driving)) == 4
 
 
-class SomeFaces:
+class SomeFaces(Detector):
     """A detector that finds a face in frames brighter than 50."""
 
-    batch_size = 1
+    can_follow = False
 
     def detect(self, frames):
-        return [[Face(np.zeros(4), face_points(), 1.0)] if frame.mean() > 50 else [] for frame in frames]
+        return [[face_of(face_points())] if frame.mean() > 50 else [] for frame in frames]
 
 
 def person(folder, shots, monkeypatch, **changes):
