@@ -9,6 +9,14 @@ import numpy as np
 from util.errors import UserError
 
 DIGEST = 16
+NAME_LENGTH = 60
+"""Letters of a sequence's name that the name of its file begins with, for people."""
+
+
+def cache_file(folder: Path, name: str, pictures: Path, rows: int, side: int) -> Path:
+    """The file for the pictures of a folder; none other has it, nor these pictures at another number or size."""
+    key = hashlib.blake2b(f"{pictures.resolve()}\n{rows}\n{side}".encode(), digest_size=8).hexdigest()
+    return folder / f"{name[:NAME_LENGTH]}-{side}-{key}.edges"
 
 
 class EdgeCache:
@@ -23,7 +31,9 @@ class EdgeCache:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as file:
-                file.truncate(rows * self.row_size)
+                # Never shrunk: another process may have these rows in its memory, and reading beyond the end kills it.
+                if file.tell() < rows * self.row_size:
+                    file.truncate(rows * self.row_size)
             self._rows = np.memmap(path, np.uint8, "r+", shape=(rows, self.row_size))
         except OSError as error:
             raise UserError(

@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from data.base import Clip, Dataset, PlannedClip
-from data.edge_cache import EdgeCache
+from data.edge_cache import EdgeCache, cache_file
 from data.face_outputs import FaceOutputs
 from data.face_sequences import Sequence as Frames
-from data.face_sequences import choose_frames, clip_length, find_sequences
+from data.face_sequences import choose_frames, find_sequences, of_trainable_length
 from data.frames import to_tensor
 from data.images import read_image
 from data.retarget import Retarget
@@ -64,27 +64,18 @@ class FaceDataset(Dataset):
         self.phase = opt.phase or ("train" if training else "test")
         self.cache = _cache_folder(opt, self.phase)
         if training or not (opt.source_image or opt.pairs):
-            self.sequences = find_sequences(Path(opt.dataroot), self.phase)[: opt.max_dataset_size]
-        if training:
-            self._check_lengths()
+            found = find_sequences(Path(opt.dataroot), self.phase)
+            self.sequences = (self._trainable(found) if training else found)[: opt.max_dataset_size]
 
-    def _check_lengths(self) -> None:
-        opt, lengths = self.opt, {}
-        for sequence in self.sequences:
-            length = clip_length(len(sequence), opt.n_frames_total, opt.max_frames_per_gpu)
-            lengths.setdefault(length, sequence)
-        shortest = lengths[min(lengths)]
-        if min(min(lengths), opt.max_frames_per_gpu) < opt.frames_D_V:
-            raise UserError(
-                f"{shortest.pictures}: {len(shortest)} frames are too few; --frames_D_V {opt.frames_D_V} in a row are "
-                "needed in each part of --max_frames_per_gpu frames. Leave the sequence out, or change the options"
-            )
-        if len(lengths) > 1 and opt.batch_size > 1:
-            raise UserError(
-                f"{shortest.pictures}: {len(shortest)} frames give a clip of {min(lengths)}, others one of "
-                f"{max(lengths)}, and clips of a batch have one length. Leave short sequences out, or set "
-                f"--n_frames_total={min(lengths)}, or --batch_size=1"
-            )
+    def _trainable(self, found: list[Frames]) -> list[Frames]:
+        opt = self.opt
+        return of_trainable_length(
+            found,
+            total=opt.n_frames_total,
+            chunk=opt.max_frames_per_gpu,
+            least=opt.frames_D_V,
+            alike=opt.batch_size > 1,
+        )
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -119,7 +110,7 @@ class FaceDataset(Dataset):
             return None
         if self.cache is None:
             return background_edges(picture, self.side)
-        cache = open_cache(self.cache / f"{sequence.name}-{self.side}.edges", len(sequence), self.side)
+        cache = open_cache(self.cache, sequence.name, sequence.pictures, len(sequence), self.side)
         return cache.edges(index, sequence.frames[index][0], lambda: background_edges(picture, self.side))
 
     def planned_clips(self) -> list[PlannedClip]:
@@ -187,9 +178,9 @@ class Driving:
 
 
 @lru_cache(maxsize=64)
-def open_cache(path: Path, rows: int, side: int) -> EdgeCache:
+def open_cache(folder: Path, name: str, pictures: Path, rows: int, side: int) -> EdgeCache:
     """The cache of a sequence; each process keeps a few open."""
-    return EdgeCache(path, rows, side)
+    return EdgeCache(cache_file(folder, name, pictures, rows, side), rows, side)
 
 
 def _cache_folder(opt: Any, phase: str) -> Path | None:
@@ -201,7 +192,12 @@ def _cache_folder(opt: Any, phase: str) -> Path | None:
 def _add_clip_options(parser: Any) -> None:
     add = parser.add_argument
     add("--n_frames_total", type=integer, default=30, help="frames of a training clip")
-    add("--max_frames_per_gpu", type=integer, default=6, help="frames of a clip between two updates; less saves memory")
+    add(
+        "--max_frames_per_gpu",
+        type=integer,
+        default=6,
+        help="frames of a clip between two updates; less saves memory",
+    )
     add("--frames_D_V", type=integer, default=3, help="frames that the video discriminator sees")
     add("--max_t_step", type=integer, default=1, help="largest step from frame to frame, drawn for each clip")
 

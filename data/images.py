@@ -1,7 +1,9 @@
 """Pictures as RGB arrays: reading whatever people have, writing whole files."""
 
+import os
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from util.errors import UserError
 from util.files import replacing
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 WRITTEN_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 # Level 6, the default of most libraries, takes three times as long for a tenth less.
 PNG_COMPRESSION = 2
@@ -25,8 +27,30 @@ def natural_key(name: str | Path) -> tuple:
 
 def list_images(folder: Path | str) -> list[Path]:
     """The pictures directly in a folder, in natural order; hidden files are not data."""
-    found = (path for path in Path(folder).iterdir() if is_image(path) and not path.name.startswith("."))
+    found = (path for path in Path(folder).iterdir() if is_visible_image(path.name))
     return sorted(found, key=lambda path: natural_key(path.name))
+
+
+def folders_with(root: Path | str, wanted: Callable[[str], bool]) -> tuple[list[Path], list[Path]]:
+    """The folders in and below one with files of wanted names in them, and those with nothing, in natural order.
+
+    What is hidden is not data. Links to folders are not followed; they are among those with nothing.
+    """
+    full, empty = [], []
+    for place, inner, files in os.walk(root):
+        folder = Path(place)
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        empty += [folder / name for name in inner if (folder / name).is_symlink()]
+        if any(map(wanted, files)):
+            full.append(folder)
+        elif not inner:
+            empty.append(folder)
+    return sorted(full, key=natural_key), sorted(empty, key=natural_key)
+
+
+def is_visible_image(name: str) -> bool:
+    """Whether the name is that of a picture, and not hidden: then it is data."""
+    return is_image(name) and not name.startswith(".")
 
 
 def is_image(path: Path | str) -> bool:

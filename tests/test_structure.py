@@ -1,6 +1,7 @@
 """Structure maps and the dataset mode `face`: drawing, edges, caching, pairing, clips, retargeting."""
 
 import itertools
+import re
 import shutil
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from data.edge_cache import EdgeCache
+from data.edge_cache import EdgeCache, cache_file
 from data.edges import canny
 from data.face import FaceDataset
 from data.face_outputs import FaceOutputs
-from data.face_sequences import choose_frames, clip_length
+from data.face_sequences import choose_frames, clip_length, read_points
 from data.faces import Detector
 from data.faces_file import face_of
 from data.images import read_image, write_image
@@ -167,7 +169,7 @@ def test_a_cached_sample_is_the_sample(root):
     cold, warm = (data.load(data.sequences[0], range(6))[1] for _ in range(2))
     without = dataset(root, "--structure_cache=none").load(data.sequences[0], range(6))[1]
     assert (cold == warm).all() and (cold == without).all()
-    assert (root / ".structure_cache" / "train" / f"a-{SIDE}.edges").is_file()
+    assert len(list((root / ".structure_cache" / "train").glob(f"a-{SIDE}-*.edges"))) == 1
 
 
 def test_changed_points_are_drawn_though_edges_are_cached(root):
@@ -213,20 +215,84 @@ def test_nested_sequences_have_names_of_their_own(root):
     assert [sequence.name for sequence in dataset(root).sequences] == ["b", "person_a"]
 
 
-def test_frames_and_points_go_together_by_name(root):
+def test_frames_without_a_partner_are_left_out_and_told(root, caplog):
     (root / "train_keypoints" / "a" / "00003.txt").unlink()
     (root / "train_data" / "b" / "00001.png").unlink()
-    with pytest.raises(UserError) as told:
-        dataset(root)
-    for words in ("1 pictures without key points (00003)", "1 key points without a picture (00001)", "obtain_face_kp"):
-        assert words in str(told.value)
-
-
-def test_damaged_points_are_named(root):
-    (root / "train_keypoints" / "a" / "00000.txt").write_text("1,2\n3,4\n")
+    write_points(root / "train_keypoints" / "orphan" / "00000.txt", face_points())
+    (root / "train_data" / "empty").mkdir()
+    for stray in (".ipynb_checkpoints/00000.png", "__MACOSX/a/._00000.png"):
+        write_image(root / "train_data" / stray, picture())
     data = dataset(root)
-    with pytest.raises(UserError, match="00000.txt: holds 2 points"):
+    assert [(one.name, len(one)) for one in data.sequences] == [("a", 7), ("b", 7)]
+    told = caplog.text
+    for words in ("1 pictures without key points (00003)", "1 key points without a picture (00001)", "obtain_face_kp",
+                  "empty: no pictures", "MACOSX/a: no pictures", "orphan: key points without pictures"):  # fmt: skip
+        assert words in told
+    assert "ipynb" not in told and len(data[0]["frames"]) == 6
+
+
+def test_nothing_left_is_an_error(root):
+    shutil.rmtree(root / "train_keypoints" / "a")
+    (root / "train_keypoints" / "b").rename(root / "train_keypoints" / "c")
+    with pytest.raises(UserError, match="nothing has both .* 8 pictures without key points .*obtain_face_kp"):
+        dataset(root)
+
+
+def test_portable_pixmaps_are_read(root):
+    for phase_folder in (root / "train_data" / "a", root / "train_data" / "b"):
+        for path in phase_folder.iterdir():
+            Image.open(path).save(path.with_suffix(".ppm"))
+            path.unlink()
+    assert len(dataset(root)) == 2 and dataset(root)[0]["frames"].shape == (6, 3, SIDE, SIDE)
+
+
+def test_sequences_of_like_paths_share_neither_name_nor_cache(root):
+    for folder in ("train_data", "train_keypoints"):
+        shutil.copytree(root / folder / "a", root / folder / "x" / "a")
+        shutil.copytree(root / folder / "b", root / folder / "x_a")
+    (root / "train_data" / "x_a" / "00007.png").unlink()
+    data = dataset(root)
+    assert [sequence.name for sequence in data.sequences] == ["a", "b", "x_a", "x_a_2"]
+    long, short = data.sequences[2:]
+    maps = data.load(long, range(8))[1]
+    data.load(short, range(7))
+    assert (data.load(long, range(8))[1] == maps).all(), "what is in memory was not cut off"
+    assert len(list((root / ".structure_cache" / "train").iterdir())) == 2
+
+
+def test_a_cache_is_never_cut_off_under_another_process(tmp_path):
+    path, file = tmp_path / "a.edges", tmp_path / "a.png"
+    write_image(file, picture(0))
+    first = EdgeCache(path, 50, SIDE)
+    EdgeCache(path, 2, SIDE)
+    first.edges(49, file, lambda: np.eye(SIDE, dtype=bool))
+    pictures = (tmp_path / "x" / "a", tmp_path / "y" / "a")
+    assert len({cache_file(tmp_path, "a", *key) for key in itertools.product(pictures, (2, 50), (64, 128))}) == 8
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("", "00000.txt: holds 67 points"),
+        ("1;2", "00000.txt, line 68: '1;2' is not two numbers x,y"),
+        ("nan,3", "00000.txt, line 68: nan,3 is no place in a picture"),
+        ("3,nan", "00000.txt, line 68: 3,nan is no place"),
+        ("1e12,3", "00000.txt, line 68: 1e12,3 is no place"),
+    ],
+)
+def test_damaged_points_are_named(root, line, told):
+    path = root / "train_keypoints" / "a" / "00000.txt"
+    path.write_text("".join(f"{x}, {y}\n" for x, y in face_points()[:67].astype(int)) + line)
+    data = dataset(root)
+    with pytest.raises(UserError, match=told):
         data.load(data.sequences[0], [0])
+
+
+def test_blanks_in_points_do_no_harm(root):
+    path = root / "train_keypoints" / "a" / "00000.txt"
+    expected = read_points(path)
+    path.write_text("".join(f" {x} , {y}\n\n" for x, y in face_points().astype(int)))
+    assert (read_points(path) == expected).all()
 
 
 def test_frames_of_two_sizes_are_named(root):
@@ -236,21 +302,30 @@ def test_frames_of_two_sizes_are_named(root):
         data.load(data.sequences[0], range(3))
 
 
-@pytest.mark.parametrize(
-    ("left", "told"), [(2, "2 frames are too few"), (5, "clip of 3, others one of 6")], ids=["short", "unequal"]
-)
-def test_sequences_that_do_not_fit_are_explained(root, left, told):
+def shorten(root: Path, name: str, left: int) -> None:
     for number in range(left, 8):
-        (root / "train_data" / "a" / f"{number:05d}.png").unlink()
-        (root / "train_keypoints" / "a" / f"{number:05d}.txt").unlink()
-    with pytest.raises(UserError, match=told):
+        (root / "train_data" / name / f"{number:05d}.png").unlink()
+        (root / "train_keypoints" / name / f"{number:05d}.txt").unlink()
+
+
+@pytest.mark.parametrize(
+    ("left", "told"), [(2, "1 of 2 .* of 6 frames: a \\(2\\)$"), (5, "a \\(5\\); --n_frames_total=3 keeps")]
+)
+def test_short_sequences_are_left_out_and_counted(root, left, told, caplog):
+    shorten(root, "a", left)
+    data = dataset(root)
+    assert [one.name for one in data.sequences] == ["b"] and re.search(told, caplog.text, re.MULTILINE)
+
+
+def test_sequences_that_are_all_too_short_are_an_error(root):
+    shorten(root, "a", 2)
+    shorten(root, "b", 1)
+    with pytest.raises(UserError, match="a: 2 frames are too few, and no sequence has more; --frames_D_V 3"):
         dataset(root)
 
 
 def test_sequences_of_several_lengths_train_one_by_one(root):
-    for number in range(5, 8):
-        (root / "train_data" / "a" / f"{number:05d}.png").unlink()
-        (root / "train_keypoints" / "a" / f"{number:05d}.txt").unlink()
+    shorten(root, "a", 5)
     assert len(dataset(root, "--batch_size=1")[0]["frames"]) == 3
 
 
