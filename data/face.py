@@ -1,6 +1,7 @@
 """Dataset mode `face`: consecutive frames of a face with structure maps drawn from its key points."""
 
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache, partial
@@ -23,7 +24,7 @@ from data.retarget import Retarget
 from data.structure import background_edges, structure_maps
 from util.errors import UserError
 from util.geometry import nearest_pose
-from util.values import integer, one_of, text
+from util.values import at_least, count, integer, one_of, text
 
 NEUTRAL_AMONG = 50
 """Driving frames among which one is looked for that is like the source in pose and expression."""
@@ -44,11 +45,11 @@ class FaceDataset(Dataset):
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add = parser.add_argument
-        add("--load_size", type=integer, default=256, help="S: frames are brought to S x S; a multiple of 32")
+        add("--load_size", type=side, default=256, help="S: frames are brought to S x S; a multiple of 32, at least 64")
         # Without a default of its own: what a run was trained on is not what it is tested on.
         add("--phase", type=one_of("train", "test", "val"),
             help="beginning of the names of the data folders; default: train, and test for test.py")  # fmt: skip
-        add("--max_dataset_size", type=integer, default=sys.maxsize, help="take so many sequences at most")
+        add("--max_dataset_size", type=count, default=sys.maxsize, help="take so many sequences at most")
         parser.add_switch("--no_canny_edge", help="no background edges in the structure maps")
         parser.add_switch("--no_dist_map", help="no distance maps: 2 structure channels instead of 16")
         add("--structure_nc", type=integer, help="channels of the structure maps; follows from --no_dist_map")
@@ -189,23 +190,26 @@ def _cache_folder(opt: Any, phase: str) -> Path | None:
     return Path(opt.structure_cache or Path(opt.dataroot) / ".structure_cache") / phase
 
 
+def side(value: Any) -> int:
+    """A side of pictures that the networks can halve five times, to a map of 2 x 2 at least."""
+    number = integer(value)
+    if number % 32 or number < 64:
+        raise ArgumentTypeError(f"{value!r} is not a multiple of 32 from 64 on")
+    return number
+
+
 def _add_clip_options(parser: Any) -> None:
     add = parser.add_argument
-    add("--n_frames_total", type=integer, default=30, help="frames of a training clip")
-    add(
-        "--max_frames_per_gpu",
-        type=integer,
-        default=6,
-        help="frames of a clip between two updates; less saves memory",
-    )
-    add("--frames_D_V", type=integer, default=3, help="frames that the video discriminator sees")
-    add("--max_t_step", type=integer, default=1, help="largest step from frame to frame, drawn for each clip")
+    add("--n_frames_total", type=count, default=30, help="frames of a training clip")
+    add("--max_frames_per_gpu", type=count, default=6, help="frames of a clip between two updates; less saves memory")
+    add("--frames_D_V", type=at_least(2), default=3, help="frames that the video discriminator sees")
+    add("--max_t_step", type=count, default=1, help="largest step from frame to frame, drawn for each clip")
 
 
 def _add_test_options(parser: Any) -> None:
     add = parser.add_argument
-    add("--start_frame", type=integer, default=0, help="first frame of each test sequence; it is the reference")
-    add("--total_test_frames", type=integer, help="frames of each test sequence at most")
+    add("--start_frame", type=at_least(0), default=0, help="first frame of each test sequence; it is the reference")
+    add("--total_test_frames", type=count, help="frames of each test sequence at most")
     parser.add_switch("--retarget", default=True,
         help="give landmarks of a driving video the proportions of the source's face; no: as the original")  # fmt: skip
     parser.add_switch("--background_edges", help="keep the background edges of pictures and videos from outside")

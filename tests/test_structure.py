@@ -324,6 +324,19 @@ def test_sequences_that_are_all_too_short_are_an_error(root):
         dataset(root)
 
 
+@pytest.mark.parametrize(
+    ("word", "training"),
+    [
+        ("--start_frame=-1", False), ("--total_test_frames=0", False), ("--frames_D_V=1", True),
+        ("--max_frames_per_gpu=0", True), ("--n_frames_total=0", True), ("--max_t_step=0", True),
+        ("--max_dataset_size=0", True), ("--width=0", True), ("--load_size=100", False),
+    ],
+)  # fmt: skip
+def test_values_that_cannot_work_are_refused_when_options_are_read(word, training):
+    with pytest.raises(UserError, match=word.partition("=")[0]):
+        parse(["--model=face", word], training)
+
+
 def test_sequences_of_several_lengths_train_one_by_one(root):
     shorten(root, "a", 5)
     assert len(dataset(root, "--batch_size=1")[0]["frames"]) == 3
