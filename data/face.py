@@ -160,7 +160,7 @@ class FaceDataset(Dataset):
         return self.side, self.side
 
     def companion(self, clip: Clip, output: Path) -> FaceOutputs:
-        return FaceOutputs(output, clip.fps)
+        return FaceOutputs(output, clip.fps, self.opt.quality)
 
 
 class Driving:

@@ -1,35 +1,56 @@
 """What edge-guided animation writes beside a video: pictures of each frame, and edges and result side by side."""
 
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.images import side_by_side, write_image
+from data.images import save_image, side_by_side
+from data.jobs import replacing_folder
 from data.video import VIDEO_SUFFIXES, VideoWriter
+from util.errors import UserError
 
 
 class FaceOutputs:
-    """<name>/<frame>_vis.png and _edge.png, and <name>_edge_vis_.mp4, next to the video <name>.mp4."""
+    """<name>/<frame>_vis.png and _edge.png, and <name>_edge_vis_.mp4, next to the video <name>.mp4.
 
-    def __init__(self, output: Path, fps: Fraction):
-        self.folder = output.with_suffix("") if output.suffix.lower() in VIDEO_SUFFIXES else output
-        self.path = output.with_name(f"{self.folder.name}_edge_vis_.mp4")
-        self._video = VideoWriter(self.path, fps)
+    Next to a result that is itself a folder <name>, the pictures are in <name>_edge_vis. Their folder is replaced as a
+    whole, so that none of an earlier run stays among them.
+    """
+
+    def __init__(self, output: Path, fps: Fraction, quality: int):
+        is_file = output.suffix.lower() in VIDEO_SUFFIXES
+        name = output.stem if is_file else output.name
+        self.folder = output.with_name(name if is_file else f"{name}_edge_vis")
+        self.path = output.with_name(f"{name}_edge_vis_.mp4")
+        self._video = VideoWriter(self.path, fps, quality=quality)
+        self._stack = ExitStack()
 
     def __enter__(self) -> "FaceOutputs":
-        self._video.__enter__()
+        self._refuse_other_files()
+        self._pictures = self._stack.enter_context(replacing_folder(self.folder))
+        self._stack.enter_context(self._video)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._video.__exit__(*error)
+        self._stack.__exit__(*error)
+
+    def _refuse_other_files(self) -> None:
+        entries = self.folder.iterdir() if self.folder.exists() else ()
+        others = [entry.name for entry in entries if not entry.name.endswith(("_vis.png", "_edge.png"))]
+        if others:
+            raise UserError(
+                f"{self.folder}: not replaced, it holds other files ({others[0]}); move them, or name another "
+                "--results_dir"
+            )
 
     def write(self, item: dict[str, Any], made: np.ndarray) -> None:
         """One frame: its driving item and the picture that was made."""
         edges = edge_picture(item["structure"].numpy())
-        write_image(self.folder / f"{item['frame']}_vis.png", made)
-        write_image(self.folder / f"{item['frame']}_edge.png", edges)
+        save_image(self._pictures / f"{item['frame']}_vis.png", made)
+        save_image(self._pictures / f"{item['frame']}_edge.png", edges)
         self._video.write(side_by_side([edges, made]))
 
 

@@ -23,7 +23,7 @@ from data.requested import Requested, requests
 from data.retarget import Retarget, similarity
 from data.sampler import BadSamples, EndlessSampler, endless_batches
 from data.structure import CURVES, distance_maps, structure_maps
-from data.video import open_video
+from data.video import VideoWriter, open_video
 from options import parse
 from util.errors import UserError
 
@@ -411,6 +411,42 @@ def test_outputs_have_the_names_that_users_know(root, tmp_path):
     assert (edges[..., 0] == 255 - clip.source["structure"][0].numpy()).all()
     with open_video(tmp_path / "out" / "c_edge_vis_.mp4") as video:
         assert len(video) == 5 and video.size == (SIDE, 2 * SIDE) and video.fps == 15
+
+
+def write_outputs(root: Path, output: Path, *words: str) -> None:
+    """As test.py does: the result, and what lies beside it."""
+    data = dataset(root, *words, training=False)
+    (clip,) = data.clips()
+    with VideoWriter(output, clip.fps) as writer, data.companion(clip, output) as companion:
+        for item in clip.driving:
+            frame = np.random.randint(0, 256, (SIDE, SIDE, 3), np.uint8)
+            writer.write(frame)
+            companion.write(item, frame)
+
+
+def test_pictures_of_an_earlier_run_do_not_stay(root, tmp_path):
+    write_outputs(root, tmp_path / "out" / "c.mp4")
+    write_outputs(root, tmp_path / "out" / "c.mp4", "--total_test_frames=2")
+    assert len(list((tmp_path / "out" / "c").iterdir())) == 4
+    (tmp_path / "out" / "c" / "mine.txt").write_text("precious")
+    with pytest.raises(UserError, match="not replaced, it holds other files .mine.txt"):
+        write_outputs(root, tmp_path / "out" / "c.mp4")
+    assert len(list((tmp_path / "out" / "c").iterdir())) == 5
+
+
+def test_results_as_pictures_lie_apart_from_those_of_each_frame(root, tmp_path):
+    for _ in range(2):
+        write_outputs(root, tmp_path / "out" / "c", "--format=png")
+    assert len(list((tmp_path / "out" / "c").glob("00000?.png"))) == 5
+    assert len(list((tmp_path / "out" / "c_edge_vis").glob("0000?_vis.png"))) == 5
+
+
+def test_the_video_beside_a_result_has_its_quality(root, tmp_path):
+    sizes = []
+    for quality in (10, 90):
+        write_outputs(root, tmp_path / f"{quality}" / "c.mp4", f"--quality={quality}")
+        sizes.append((tmp_path / f"{quality}" / "c_edge_vis_.mp4").stat().st_size)
+    assert sizes[1] > 1.5 * sizes[0]
 
 
 class Faces(Detector):
