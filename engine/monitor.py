@@ -16,6 +16,9 @@ from util.grid import labelled_grid
 
 log = logging.getLogger(__name__)
 
+ROWS = 4
+"""Samples that are shown where the pictures don't say how many (`rows`)."""
+
 
 class Monitor:
     """Averages losses on the device and reports them every few steps; a sink that breaks is dropped, not fatal."""
@@ -88,8 +91,9 @@ class Monitor:
 
     def _show(self, step: int, visuals: Mapping[str, Tensor]) -> None:
         if self.sinks:
-            arrays = {name: batch[:4].detach().float().cpu().numpy() for name, batch in visuals.items()}
-            self._tell("show", step, labelled_grid(arrays))
+            rows = getattr(visuals, "rows", ROWS)
+            arrays = {name: batch[:rows].detach().float().cpu().numpy() for name, batch in visuals.items()}
+            self._tell("show", step, labelled_grid(arrays, rows=rows))
 
     def _tell(self, what: str, *content: Any) -> None:
         for sink in list(self.sinks):

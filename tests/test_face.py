@@ -15,10 +15,14 @@ import torch.nn.functional as F
 from reference.formula import image
 from torch import nn
 
+from data.images import read_image
 from data.sample_faces import tiny_clip
 from data.sample_faces.layouts import frames_and_keypoints
 from data.video import open_video
 from engine.checkpoint import load_networks
+from engine.clock import Clock
+from engine.monitor import Monitor
+from engine.sinks import PictureFolder
 from models.face.family import FaceAnimation
 from models.face.losses import AffineResidual, residual_filters
 from models.face.networks import Generator, Guides, LocalAttention, with_pixels_of
@@ -286,6 +290,20 @@ def test_bytes_and_maps_are_the_same_structure():
     maps = torch.cat([coded[:, :, :15] / 255, coded[:, :, 15:].float()], 2)
     told = [updates(seeded(), given | {"structures": structures}) for structures in (coded, maps)]
     assert told[0] == told[1]
+
+
+def test_the_pictures_of_a_step_show_every_frame_of_a_chunk(tmp_path):
+    clock, step = Clock(1), family("--max_frames_per_gpu=6").training_step(batch(6), at(0))
+    clock.advance(1)
+    with pytest.raises(StopIteration) as end:
+        while True:
+            next(step)
+    monitor = Monitor(
+        [PictureFolder(tmp_path)], steps=1, clock=clock, print_every=1, pictures_every=1, device=torch.device("cpu")
+    )
+    monitor.record(clock, {}, end.value.value)
+    (grid,) = tmp_path.iterdir()
+    assert read_image(grid).shape[0] == 18 + 6 * 96
 
 
 def seeded() -> FaceAnimation:

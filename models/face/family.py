@@ -142,7 +142,7 @@ class FaceAnimation(Family):
             )
             previous = detached[-1], structures[-1]
         shown = _first_sample(picture, structure, real, structures, made)
-        return Pictures(partial(training_pictures, shown))
+        return Pictures(partial(training_pictures, shown), rows=len(made))
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
         picture, structure = 2 * source["image"] - 1, as_maps(source["structure"])

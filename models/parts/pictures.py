@@ -23,8 +23,9 @@ class Style(NamedTuple):
 class Pictures(Mapping[str, Tensor]):
     """{name: image batch}, computed by a function when it is first read: most steps are never shown."""
 
-    def __init__(self, draw: Callable[[], dict[str, Tensor]]):
-        self._draw = draw
+    def __init__(self, draw: Callable[[], dict[str, Tensor]], rows: int = 4):
+        """`rows`: how many of a batch are shown."""
+        self._draw, self.rows = draw, rows
 
     @cached_property
     def _pictures(self) -> dict[str, Tensor]:
