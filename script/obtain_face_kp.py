@@ -1,7 +1,8 @@
 """Find the 68 key points of the face in every frame of FaceForensics-style folders.
 
 Reads <root>/{train,test,val}_data/<video>/<frame>.png and writes <root>/{train,test,val}_keypoints/<video>/<frame>.txt,
-68 lines "x,y" in pixels. Points in folders of the old spelling (train_keypoint) are taken over, not found again."""
+68 lines "x,y" in pixels; folders may be nested. Points in folders of the old spelling (train_keypoint) are taken over,
+not found again."""
 
 import argparse
 import csv
@@ -9,6 +10,7 @@ import json
 import sys
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data import jobs, landmarks
-from data.images import list_images, read_image
-from data.preparation import add_gpu_option, device, existing_folder, reads_points, subfolders
+from data.images import folders_with, is_visible_image, list_images, natural_key, read_image
+from data.preparation import add_gpu_option, device, existing_folder, reads_points
 from util.errors import UserError, run_main
 from util.files import replacing, write_text
 
@@ -26,7 +28,7 @@ EPILOG = """examples:
   python script/obtain_face_kp.py --root dataset/mine --phases test --on_missing error
 
 <phase>_keypoints.csv tells for every video in how many frames the face was found, filled in, or missing. A video in
-which no face is found gets no key points and is listed with the failures: move its folder out of <phase>_data.
+which no face is found gets no key points and is listed with the failures; training leaves it out.
 A run that was interrupted is continued by the same command."""
 PHASES = ("train", "test", "val")
 REPORTS = ".reports"
@@ -36,10 +38,19 @@ REPORTS = ".reports"
 class Video:
     """One video's frames, and where its key points and the report on them go."""
 
+    inner: Path  # of the folder of frames, below that of the phase
     frames: Path
     points: Path
-    old_points: Path
+    old_spelling: Path  # the folder that the points of the phase may be in
     report: Path
+
+    @property
+    def name(self) -> str:
+        return "_".join(self.inner.parts)
+
+    @property
+    def old_points(self) -> Path:
+        return self.old_spelling / self.inner
 
 
 def main() -> int:
@@ -89,16 +100,25 @@ def read_arguments() -> argparse.Namespace:
 
 
 def find_videos(root: Path, phase: str) -> list[Video]:
-    """The videos of a phase."""
-    return [
-        Video(
-            folder,
-            root / f"{phase}_keypoints" / folder.name,
-            root / f"{phase}_keypoint" / folder.name,
-            root / REPORTS / phase / f"{folder.name}.json",
+    """The videos of a phase: the folders of pictures in its own and below them, and those with nothing, which fail."""
+    place = root / f"{phase}_data"
+    folders = {*chain(*folders_with(place, is_visible_image))} - {place}
+    both = sorted(folders & {parent for folder in folders for parent in folder.parents})
+    if both:
+        raise UserError(
+            f"{both[0]}: holds pictures and folders of pictures; move the pictures into a folder of their own"
         )
-        for folder in subfolders(root / f"{phase}_data")
-    ]
+    return [_video(root, phase, folder.relative_to(place)) for folder in sorted(folders, key=natural_key)]
+
+
+def _video(root: Path, phase: str, inner: Path) -> Video:
+    return Video(
+        inner=inner,
+        frames=root / f"{phase}_data" / inner,
+        points=root / f"{phase}_keypoints" / inner,
+        old_spelling=root / f"{phase}_keypoint",
+        report=root / REPORTS / phase / f"{inner}.json",
+    )
 
 
 def is_done(video: Video) -> bool:
@@ -129,7 +149,7 @@ def find_points(video: Video, detector: dict, gpus: tuple[int, ...], tracking: d
     if not files:
         raise UserError(f"{video.frames}: no pictures in it")
     finder = jobs.once(landmarks.build_detector, **detector, device=device(gpus))
-    found = landmarks.track(map(read_image, files), finder, name=video.frames.name, **tracking)
+    found = landmarks.track(map(read_image, files), finder, name=video.name, **tracking)
     if not found.present.any():
         raise UserError(f"{video.frames}: no face in any of its {len(files)} frames")
     write_text(video.report, json.dumps(found.report()))
@@ -150,7 +170,7 @@ def taken_over(video: Video) -> bool:
     texts = {frame.stem: video.old_points / f"{frame.stem}.txt" for frame in list_images(video.frames)}
     if not all(reads_points(text) for text in texts.values()):
         return False
-    report = {"name": video.frames.name, "frames": len(texts), "source": str(video.old_points.parent.name)}
+    report = {"name": video.name, "frames": len(texts), "source": video.old_spelling.name}
     write_text(video.report, json.dumps(report))
     with jobs.replacing_folder(video.points) as folder:
         for name, text in texts.items():

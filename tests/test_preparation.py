@@ -190,6 +190,28 @@ def test_frames_without_a_face_are_left_out_if_asked(tmp_path, scripts):
     )
 
 
+def test_key_points_of_nested_folders_go_to_training(tmp_path, scripts):
+    from data.face_sequences import find_sequences
+
+    root = layouts.frame_folders(tmp_path / "dataset" / "FaceForensics")
+    shutil.move(root / "points", tmp_path / "points")
+    shutil.move(root / "train_data" / "000", root / "train_data" / "person" / "000")
+    (known,) = (tmp_path / "points").glob("000*")
+    known.rename(known.with_name(f"person_{known.name}"))
+    (root / "train_data" / ".ipynb_checkpoints").mkdir()
+    command = [*KEY_POINTS, "--phases", "train", "--on_missing", "skip"]
+    status, said = scripts.run("obtain_face_kp", *command, folder=tmp_path)
+    assert status == 0, said
+    assert names(root / "train_keypoints" / "person" / "000") == [f"{index:05d}.txt" for index in range(layouts.FRAMES)]
+    assert {"person_000", "Zoë_截圖"} == {row["name"] for row in table(root / "train_keypoints.csv")}
+    lengths = {one.name: len(one) for one in find_sequences(root, "train")}
+    assert lengths == {"person_000": layouts.FRAMES, "Zoë_截圖": layouts.FRAMES - 1}
+    assert "2 done before" in scripts.run("obtain_face_kp", *command, folder=tmp_path)[1]
+    shutil.copy(root / "train_data" / "person" / "000" / "00000.png", root / "train_data" / "person")
+    status, said = scripts.run("obtain_face_kp", *command, folder=tmp_path)
+    assert status == 2 and "person: holds pictures and folders of pictures" in said
+
+
 # the points of the facial prior
 
 
