@@ -48,9 +48,9 @@ def one_behind(items: Iterable[Item]) -> Iterator[Item]:
 
 def _feed(items: Iterable, waiting: queue.Queue, stopped: threading.Event) -> None:
     """Put the items in the queue, then the end or the error they ended with."""
-    iterator = iter(items)
-    error = None
+    iterator, error = None, None
     try:
+        iterator = iter(items)
         for item in iterator:
             if not _put(waiting, stopped, (item, None)):
                 break

@@ -281,7 +281,7 @@ class _DrivingVideo:
         if dataset.needs_landmarks:
             points = self.owner.points_in_cut(self.track.points, self.frame_size, self.crop)
             landmarks = points, self.neutral
-        return iter(dataset.driving_items(self._frames(), self.source, *landmarks))
+        yield from dataset.driving_items(self._frames(), self.source, *landmarks)
 
     def item(self, index: int) -> dict[str, Any]:
         """One item, where no landmarks are needed."""

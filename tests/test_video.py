@@ -675,6 +675,15 @@ def test_prefetch_keeps_order_and_errors():
         next(items)
 
 
+def test_prefetch_raises_what_stops_the_first_item():
+    class Unreadable:
+        def __iter__(self):
+            raise UserError("no face in it")
+
+    with pytest.raises(UserError, match="no face in it"):
+        next(prefetch(Unreadable()))
+
+
 def test_prefetch_reads_no_further_than_it_should_and_stops():
     taken, closed = [], []
 
