@@ -232,8 +232,7 @@ class Results:
         measured = Reconstruction() if opt.mode == "reconstruction" else None
         items = tqdm(prefetch(clip.driving, 2 * opt.animate_batch), total=clip.length, unit="frame",
                      disable=not show_progress)  # fmt: skip
-        # Who names one output wants that and no more.
-        companion = nullcontext() if opt.output else self.dataset.companion(clip, job.output)
+        companion = self.dataset.companion(clip, job.output)
         with BackgroundWriter(self._writer(job, clip)) as output, self._strip(job) as strip, companion as beside:
             for batch, made, shown in one_behind(self._passes(clip, animator, items)):
                 if measured:

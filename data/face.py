@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from functools import lru_cache, partial
 from pathlib import Path
@@ -159,8 +160,9 @@ class FaceDataset(Dataset):
     def picture_size(self) -> tuple[int, int]:
         return self.side, self.side
 
-    def companion(self, clip: Clip, output: Path) -> FaceOutputs:
-        return FaceOutputs(output, clip.fps, self.opt.quality)
+    def companion(self, clip: Clip, output: Path) -> AbstractContextManager:
+        # Who names one output wants that and no more.
+        return nullcontext() if self.opt.output else FaceOutputs(output, clip.fps, self.opt.quality)
 
 
 class Driving:

@@ -480,6 +480,14 @@ def test_the_chart_shows_both_curves(tmp_path):
     assert not (tmp_path / "none.png").exists()
 
 
+def test_every_video_gets_its_plot_a_single_one_too(root, tmp_path):
+    for words in ((), ("--output=one.mp4",)):
+        data = dataset(root, *words, training=False)
+        with data.companion(next(data.clips()), tmp_path / "one.mp4") as plot:
+            assert plot.path == tmp_path / "one_spotting.png"
+    assert dataset(root, "--spotting=no", training=False).companion(None, tmp_path / "one.mp4").__enter__() is None
+
+
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 

@@ -407,6 +407,8 @@ def test_outputs_have_the_names_that_users_know(root, tmp_path):
             companion.write(item, np.full((SIDE, SIDE, 3), 7, np.uint8))
     names = {path.name for path in (tmp_path / "out" / "c").iterdir()}
     assert names == {f"{number:05d}_{kind}.png" for number in range(5) for kind in ("vis", "edge")}
+    with dataset(root, "--output=one.mp4", training=False).companion(clip, tmp_path / "one.mp4") as companion:
+        assert companion is None, "who names one output wants that and no more"
     edges = read_image(tmp_path / "out" / "c" / "00000_edge.png")
     assert (edges[..., 0] == 255 - clip.source["structure"][0].numpy()).all()
     with open_video(tmp_path / "out" / "c_edge_vis_.mp4") as video:
