@@ -31,9 +31,9 @@ from data.sheet import WRITTEN_SUFFIXES, SheetWriter
 from data.strip_writer import StripWriter
 from data.video import VideoWriter, side_by_side, unsuffixed
 from engine.animator import Animator, to_bytes, to_host
-from engine.checkpoint import load_networks
 from engine.console import configure_logging
 from engine.distributed import Processes, choose_devices, finish, is_launched, launch, machine, start
+from engine.loading import load_networks
 from engine.memory import keep_freed_memory
 from engine.networks import compile_networks, place
 from engine.records import Failures, Records, fingerprint_of_options, fingerprint_of_weights
@@ -155,13 +155,8 @@ def _jobs(wanted: list[Request], dataset: Dataset, opt: Options, results: "Resul
 
 def _share(jobs: Iterable[Job], opt: Options, processes: Processes) -> tuple[Iterator[Job], int | None]:
     """This process's part of the videos, of --shard i/N and of the processes within it, and how many they are."""
-    try:
-        part, parts = map(int, opt.shard.split("/"))
-    except ValueError:
-        part, parts = -1, 0
-    if not 0 <= part < parts:
-        raise UserError(f"--shard {opt.shard}: write i/N with i from 0 to N - 1, e.g. 2/8")
-    first, step = part + parts * processes.rank, parts * processes.world
+    part, parts = opt.shard
+    first, step = part - 1 + parts * processes.rank, parts * processes.world
     count = min(len(jobs), opt.max_clips or len(jobs)) if isinstance(jobs, Sized) else None
     mine = itertools.islice(jobs, first, opt.max_clips or None, step)
     return mine, None if count is None else len(range(first, count, step))
@@ -316,7 +311,7 @@ class Results:
             files = [Path(entry[key]) for key in ("output", "beside") if key in entry]
             shown.append(([_relative(file, self.folder) for file in files if file.exists()], _readable(entry)))
         write_text(self.folder / "index.html", results_page(self.opt.name, facts, shown))
-        log.info("%d videos, to look at: %s", len(shown), self.folder / "index.html")
+        log.info("%d video(s), to look at: %s", len(shown), self.folder / "index.html")
 
 
 class Reconstruction:

@@ -24,6 +24,7 @@ from typing import Any
 
 from util.errors import UserError
 from util.files import replacing
+from util.values import WHOLE, at_least, shard
 
 KILLED = "the process working on it died, alone and in company: out of memory, or a crash of a library on this input"
 LEFTOVER = re.compile(
@@ -72,27 +73,12 @@ class Summary:
         return ", ".join(parts)
 
 
-def shard(text: str) -> tuple[int, int]:
-    """Read "i/N", i from 1 to N; an argparse type."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise argparse.ArgumentTypeError(f"'{text}' is not i/N with i from 1 to N, such as 1/4")
-    return int(match[1]), int(match[2])
-
-
-def worker_count(text: str) -> int:
-    """Read a number of processes; an argparse type."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of processes (0: none beside this one)")
-    return int(text)
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options by which a script's work is spread, to the script's parser."""
     group = parser.add_argument_group("how the work is spread")
     group.add_argument(
         "--workers",
-        type=worker_count,
+        type=at_least(0),
         default=os.cpu_count() or 1,
         metavar="N",
         help="processes on this machine; 0: none beside this one, for debugging (default: one per core, %(default)s)",
@@ -100,7 +86,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--shard",
         type=shard,
-        default=(1, 1),
+        default=WHOLE,
         metavar="i/N",
         help="do only the i-th of N equal parts of the items, so that N machines can share them: 1/4 ... 4/4",
     )

@@ -12,6 +12,7 @@ from data.images import natural_key
 from data.jobs import worker_index
 from data.video import Video, frame_rate, list_videos
 from util.errors import UserError
+from util.values import count
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -57,13 +58,6 @@ def frames_at(video: Video, indices: Sequence[int]) -> Iterator[np.ndarray]:
         if position == index:
             yield frame
             index = next(wanted, None)
-
-
-def positive(text: str) -> int:
-    """Read a whole number from 1; an argparse type."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
-    return int(text)
 
 
 def rate(text: str) -> Fraction:
@@ -140,7 +134,7 @@ def add_gpu_option(parser: argparse.ArgumentParser) -> None:
         metavar="0,1",
         help="GPUs for --landmarks face-alignment, shared out among the --workers; -1: none (default)",
     )
-    group.add_argument("--batch_size", type=positive, default=8, help="frames at once on a GPU (default: %(default)s)")
+    group.add_argument("--batch_size", type=count, default=8, help="frames at once on a GPU (default: %(default)s)")
 
 
 def gpu_numbers(text: str) -> tuple[int, ...]:

@@ -1,10 +1,11 @@
 """What a folder of results holds and how it came about: results.jsonl, failures.csv."""
 
 import csv
+import itertools
 import json
 import logging
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,9 @@ from torch import nn
 
 from util.errors import UserError
 from util.files import replacing
+from util.values import WHOLE
 
 log = logging.getLogger(__name__)
-
-UNSHARDED = "0/1"
 
 
 def fingerprint_of_weights(network: nn.Module) -> str:
@@ -92,15 +92,15 @@ def _entry(line: str) -> dict[str, Any] | None:
 class Failures:
     """failures.csv: what could not be made and why; each part of shared work has a file of its own."""
 
-    def __init__(self, folder: Path, shard: str, rank: int, world: int):
-        part = "" if shard == UNSHARDED else f"_{shard.replace('/', '_of_')}"
+    def __init__(self, folder: Path, shard: Sequence[int], rank: int, world: int):
+        part = "" if list(shard) == WHOLE else "_{}_of_{}".format(*shard)
         self.path = folder / f"failures{part}{f'_{rank}' if world > 1 else ''}.csv"
-        self._pattern = "failures*.csv" if shard == UNSHARDED else f"failures{part}*.csv"
+        self._patterns = [f"failures{part}.csv", f"failures{part}_*.csv"]
         self.reasons: list[tuple[str, str]] = []
 
     def forget(self) -> None:
         """Remove the files of earlier runs of this part of the work."""
-        for path in self.path.parent.glob(self._pattern):
+        for path in itertools.chain.from_iterable(map(self.path.parent.glob, self._patterns)):
             path.unlink(missing_ok=True)
 
     def add(self, name: str, reason: str) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from data import landmarks
 from options.parser import OptionParser
-from util.values import at_least, integer, number, one_of, positive, text, within
+from util.values import WHOLE, at_least, integer, number, one_of, positive, shard, text, within
 
 KINDS = one_of("mp4", "gif", "webm", "png")
 
@@ -47,7 +47,7 @@ def _add_inputs(parser: OptionParser) -> None:
     group.add_argument("--best_frame", type=at_least(0), help="begin with this frame of the driving video, both ways")
     group.add_argument("--max_clips", "--how_many", type=at_least(0), help="make so many videos at most; 0: all")
     group.add_argument(
-        "--shard", type=text, default="0/1", help="i/N: make the i-th of N parts of the videos, from 0/N to N-1/N"
+        "--shard", type=shard, default=WHOLE, help="make only the i-th of N parts of the videos: 1/4 ... 4/4"
     )
 
 

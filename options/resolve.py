@@ -31,7 +31,7 @@ EXAMPLES = {
   python train.py --config configs/tiny/fomm.yaml --name first_try
   python train.py --name first_try --continue_train
   python train.py --config configs/fomm/vox-adv-256.yaml --checkpoint result/vox-256
-  python train.py --model fomm --dataroot dataset/mine --gpu_id=0,1 --batch_size 40
+  python train.py --config configs/fomm/vox-256.yaml --dataroot dataset/mine --gpu_id=0,1 --batch_size 40
   python train.py --model fomm --help""",
     False: """examples:
   python test.py --name first_try

@@ -13,10 +13,11 @@ from data import jobs, landmarks
 from data.cut_faces import FORMATS, Output, cut_faces
 from data.face_clips import METHODS, CropSettings
 from data.fomm_crop import INCREASE, IOU_WITH_INITIAL
-from data.preparation import add_gpu_option, device, named_videos, positive
+from data.preparation import add_gpu_option, device, named_videos
 from data.video import frame_rate
 from util.errors import UserError, run_main
 from util.files import replacing
+from util.values import at_least, count, integer, not_negative, share, within
 
 EPILOG = """examples:
   # every face of every video in a folder, 256x256, and sheets to look at what was cut
@@ -112,7 +113,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=clip_size, default="256", help="of the clips: 256, 320x240 (width x height), or "
                         "0 to keep the crop's own (default: %(default)s)")  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, default="mp4", help="mp4, png frames, or packed (default: mp4)")
-    parser.add_argument("--quality", type=int, default=95, help="of mp4, 0 to 100 (default: %(default)s)")
+    parser.add_argument(
+        "--quality", type=within(0, 100, integer), default=95, help="of mp4, 0 to 100 (default: %(default)s)"
+    )
     parser.add_argument("--fps", type=frame_rate, help="bring the videos to this rate first (default: as they are)")
     parser.add_argument("--sound", action="store_true", help="keep the sound of the video (mp4)")
     parser.add_argument("--preview", action="store_true", help="write a contact sheet of each video, crops drawn in")
@@ -133,13 +136,13 @@ def add_crop_options(parser: argparse.ArgumentParser) -> None:
         help="fixed: one square around all places of a face; follow: a square that moves with it; fomm: the protocol "
         "of the first order motion model (default: %(default)s)",
     )
-    group.add_argument("--margin", type=float, default=0.5, help="fixed, follow: room on each side, in sizes of the "
-                       "face from brows to chin (default: %(default)s)")  # fmt: skip
-    group.add_argument("--min_frames", type=positive, help="shorter clips are dropped (default: 25; fomm: 150)")
-    group.add_argument("--min_size", type=int, default=96, help="smaller crops are dropped, in pixels of the video "
-                       "(default: %(default)s)")  # fmt: skip
-    group.add_argument("--increase", type=float, default=INCREASE, help="fomm: margin (default: %(default)s)")
-    group.add_argument("--iou_with_initial", type=float, default=IOU_WITH_INITIAL, help="fomm: a face that overlaps "
+    group.add_argument("--margin", type=not_negative, default=0.5, help="fixed, follow: room on each side, in sizes of "
+                       "the face from brows to chin (default: %(default)s)")  # fmt: skip
+    group.add_argument("--min_frames", type=count, help="shorter clips are dropped (default: 25; fomm: 150)")
+    group.add_argument("--min_size", type=at_least(0), default=96, help="smaller crops are dropped, in pixels of the "
+                       "video (default: %(default)s)")  # fmt: skip
+    group.add_argument("--increase", type=not_negative, default=INCREASE, help="fomm: margin (default: %(default)s)")
+    group.add_argument("--iou_with_initial", type=share, default=IOU_WITH_INITIAL, help="fomm: a face that overlaps "
                        "its first box less than this begins a new clip (default: %(default)s)")  # fmt: skip
 
 

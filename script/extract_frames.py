@@ -19,7 +19,6 @@ from data.preparation import (
     named_videos,
     part_sizes,
     picture_size,
-    positive,
     rate,
     resize,
     split,
@@ -27,6 +26,7 @@ from data.preparation import (
 from data.video import open_video
 from data.video_reader import RATE_TEXT
 from util.errors import UserError, run_main
+from util.values import count
 
 EPILOG = """examples:
   # FaceForensics++, split by its own lists (train.json, val.json, test.json)
@@ -96,7 +96,7 @@ def read_arguments() -> argparse.Namespace:
     add("--splits", type=Path, metavar="FOLDER",
         help="instead of --split: folder of FaceForensics++'s train.json, val.json and test.json")  # fmt: skip
     add("--compression", default="c23", help="of FaceForensics++: raw, c23, c40 (default: %(default)s)")
-    add("--every", type=positive, default=1, metavar="K", help="keep every K-th frame (default: all)")
+    add("--every", type=count, default=1, metavar="K", help="keep every K-th frame (default: all)")
     add("--fps", type=rate, help="bring the videos to this rate first (default: as they are)")
     add("--range", type=frame_range, default=":", metavar="FIRST:LAST", help="keep frames from FIRST up to, not "
         "including, LAST; either may be left out (default: all)")  # fmt: skip

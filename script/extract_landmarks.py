@@ -15,9 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data import jobs, landmarks
 from data.images import list_images, read_image
-from data.preparation import add_gpu_option, device, existing_folder, positive, subfolders
+from data.preparation import add_gpu_option, device, existing_folder, subfolders
 from util.errors import UserError, run_main
 from util.files import replacing
+from util.values import count
 
 EPILOG = """examples:
   python script/extract_landmarks.py --root dataset/voxceleb1
@@ -58,7 +59,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--root", type=Path, required=True, metavar="FOLDER", help="holds <person>/<video>/<frame>")
     parser.add_argument(
         "--size",
-        type=positive,
+        type=count,
         default=256,
         help="side of the picture that the points belong to (default: %(default)s)",
     )

@@ -19,10 +19,11 @@ from engine.distributed import choose_devices, start
 from options import Options, parse, run_folder
 from train import build_family, train
 from util.errors import UserError, run_main
+from util.values import WHOLE, shard
 
 EPILOG = """examples:
   python script/finetune_persons.py --persons dataset/people --init_from result/meta
-  python script/finetune_persons.py --persons dataset/people --init_from result/meta --shard 0/4 --shots 16
+  python script/finetune_persons.py --persons dataset/people --init_from result/meta --shard 1/4 --shots 16
 
 A person is a video, a picture, or a folder of pictures. The run of each is CHECKPOINTS_DIR/NAME/PERSON, as train.py
 writes it; those that are done are passed over, an interrupted one is continued. On several GPUs run a shard on each."""
@@ -35,8 +36,8 @@ def main() -> int:
     args, rest = read_arguments()
     configure_logging()
     persons = find_persons(args.persons)
-    part, parts = shard(args.shard)
-    mine = persons[part::parts]
+    part, parts = args.shard
+    mine = persons[part - 1 :: parts]
     todo = [person for person in mine if not (run_folder(options_of(person, args, rest)) / DONE).is_file()]
     log.info("%d persons, %d of them in this shard, %d to do", len(persons), len(mine), len(todo))
     return finetune(todo, args, rest) if todo else 0
@@ -50,7 +51,9 @@ def read_arguments() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--persons", type=Path, required=True, metavar="FOLDER", help="holds an entry per person")
     parser.add_argument("--init_from", required=True, help="meta-trained run or file")
     parser.add_argument("--name", default="persons", help="folder of the runs (default: %(default)s)")
-    parser.add_argument("--shard", default="0/1", help="the i-th of N parts of the persons (default: %(default)s)")
+    parser.add_argument(
+        "--shard", type=shard, default=WHOLE, metavar="i/N", help="the i-th of N parts of the persons: 1/4 ... 4/4"
+    )
     return parser.parse_known_args()
 
 
@@ -66,14 +69,6 @@ def find_persons(folder: Path) -> list[Path]:
     if not found:
         raise UserError(f"--persons {folder}: no videos, pictures or folders of pictures in it")
     return sorted(found, key=lambda path: natural_key(path.name))
-
-
-def shard(text: str) -> tuple[int, int]:
-    """i and N of "i/N"."""
-    part, _, parts = text.partition("/")
-    if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
-        raise UserError(f"--shard {text}: write i/N with i from 0 to N - 1, e.g. 2/8")
-    return int(part), int(parts)
 
 
 def options_of(person: Path, args: argparse.Namespace, rest: list[str]) -> Options:

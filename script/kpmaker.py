@@ -16,10 +16,11 @@ from data import jobs, landmarks
 from data.images import IMAGE_SUFFIXES, write_image
 from data.packed import SUFFIX
 from data.parts import parts_of
-from data.preparation import add_gpu_option, device, existing_folder, positive
+from data.preparation import add_gpu_option, device, existing_folder
 from data.prior_points import SEARCHED, default_folder, find_points, write_points
 from data.video import VIDEO_SUFFIXES, natural_key, open_video
 from util.errors import UserError, run_main
+from util.values import count
 from util.visualisation import draw_points
 
 EPILOG = """examples:
@@ -85,7 +86,7 @@ def read_arguments() -> argparse.Namespace:
     )
     add(
         "--frames",
-        type=positive,
+        type=count,
         default=SEARCHED,
         metavar="N",
         help="look for a face in so many frames from the first on (default: %(default)s; the original: 1)",

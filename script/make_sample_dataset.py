@@ -30,6 +30,7 @@ from data.sample_faces.performance import MICRO
 from data.sample_faces.voice import synthesise
 from util.errors import UserError, run_main
 from util.files import write_text
+from util.values import WHOLE, count
 
 EPILOG = """examples:
   python script/make_sample_dataset.py --out dataset/sample
@@ -113,7 +114,7 @@ def make(args: argparse.Namespace, settings: Settings, items: list[Item]) -> job
         failures=root / "failures.csv",
     )
     print(summary)
-    if not summary.failed and args.shard == (1, 1):
+    if not summary.failed and args.shard == WHOLE:
         write_tables(root, settings, items)
         text = describe(root, settings)
         write_text(root / "README.txt", text)
@@ -134,10 +135,10 @@ def read_arguments() -> argparse.Namespace:
         metavar="FOLDER",
         help="where the set goes (default: %(default)s)",
     )
-    add("--identities", type=positive, default=12, help="people; every fourth is for testing (default: %(default)s)")
-    add("--clips", type=positive, default=4, help="clips of each person (default: %(default)s)")
-    add("--frames", type=positive, default=60, help=f"frames of each clip, {FPS} a second (default: %(default)s)")
-    add("--size", type=positive, default=256, help="side of the pictures, an even number (default: %(default)s)")
+    add("--identities", type=count, default=12, help="people; every fourth is for testing (default: %(default)s)")
+    add("--clips", type=count, default=4, help="clips of each person (default: %(default)s)")
+    add("--frames", type=count, default=60, help=f"frames of each clip, {FPS} a second (default: %(default)s)")
+    add("--size", type=count, default=256, help="side of the pictures, an even number (default: %(default)s)")
     add("--seed", type=int, default=0, help="another seed draws other people (default: %(default)s)")
     add(
         "--layouts",
@@ -160,13 +161,6 @@ def read_arguments() -> argparse.Namespace:
     if args.size % 2 or args.size < 32:
         parser.error(f"--size {args.size}: give an even number from 32 on")
     return args
-
-
-def positive(text: str) -> int:
-    """Read a whole number above zero; an argparse type."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
-    return int(text)
 
 
 def split_of(identity: int, identities: int) -> str:

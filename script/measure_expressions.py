@@ -30,6 +30,7 @@ from options import parse, run_folder
 from util.errors import UserError, run_main
 from util.expressions import find_unit
 from util.tiles import captioned, tile
+from util.values import count
 
 EPILOG = """examples:
   python script/measure_expressions.py --config configs/tiny/ganimation.yaml
@@ -187,7 +188,7 @@ def read_arguments() -> tuple[argparse.Namespace, list[str]]:
         help=f"of {', '.join(MOVEMENTS)} (default: AU12,AU26)")  # fmt: skip
     add("--levels", type=lambda text: [float(part) for part in text.split(",")], default=[0, 1, 2, 3, 4, 5],
         help="intensities of the sweeps (default: 0,1,2,3,4,5)")  # fmt: skip
-    add("--pictures", type=int, default=24, help="test pictures to sweep, evenly chosen (default: %(default)s)")
+    add("--pictures", type=count, default=24, help="test pictures to sweep, evenly chosen (default: %(default)s)")
     add("--out", type=Path, default=Path("output/movements"), help="folder for the results (default: %(default)s)")
     args, rest = parser.parse_known_args()
     unknown = [name for name in args.units if name not in MOVEMENTS]

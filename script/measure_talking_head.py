@@ -28,6 +28,7 @@ from options import parse
 from train import build_family
 from util.errors import run_main
 from util.grid import labelled_grid
+from util.values import at_least, count
 
 EPILOG = """example:
   python script/measure_talking_head.py --init_from result/meta --dataroot dataset/sample/talking_head \\
@@ -72,15 +73,17 @@ def read_arguments() -> tuple[argparse.Namespace, list[str]]:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--init_from", required=True, help="meta-trained run or file")
-    parser.add_argument("--shots", type=int, nargs="+", default=[1, 8], metavar="T", help="default: %(default)s")
-    parser.add_argument("--steps", type=int, default=600, help="of finetuning (default: %(default)s)")
+    parser.add_argument("--shots", type=count, nargs="+", default=[1, 8], metavar="T", help="default: %(default)s")
+    parser.add_argument("--steps", type=at_least(0), default=600, help="of finetuning (default: %(default)s)")
     parser.add_argument(
         "--held_out",
         choices=("same", "other"),
         default="same",
         help="held-out frames of the same video, as in the paper, or of the person's next one (default: %(default)s)",
     )
-    parser.add_argument("--videos", type=int, default=0, help="test videos at most; 0: all (default: %(default)s)")
+    parser.add_argument(
+        "--videos", type=at_least(0), default=0, help="test videos at most; 0: all (default: %(default)s)"
+    )
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write pictures of every video there")
     return parser.parse_known_args()
 

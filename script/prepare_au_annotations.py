@@ -19,6 +19,7 @@ from data.unit_tables import Collected, collect, collect_pictures, means_table
 from util.errors import UserError, run_main
 from util.expressions import UNITS, find_unit
 from util.files import write_text
+from util.values import share
 
 EPILOG = """examples:
   python data/prepare_au_annotations.py
@@ -94,7 +95,7 @@ def read_arguments() -> argparse.Namespace:
     add("--pictures", **folder, help="pictures to read by py-feat, instead of tables")
     add("--face", choices=("largest", "confident"), default="largest",
         help="which of several faces: tables without landmarks tell no sizes (default: %(default)s)")  # fmt: skip
-    add("--min_confidence", type=float, default=0.75, help="leave out faces below (default: %(default)s)")
+    add("--min_confidence", type=share, default=0.75, help="leave out faces below (default: %(default)s)")
     add("--frame_name", default="{name}_{frame:05d}", metavar="FORM",
         help="what the frames of videos are called, without suffix (default: %(default)s)")  # fmt: skip
     add("--units", default="", metavar="AU01,...", help="units to take, in this order (default: the 17 of OpenFace)")

@@ -16,15 +16,16 @@ from data import jobs, landmarks
 from data.clip_index import INDEX_NAME, index_folder
 from data.face_clips import METHODS, CropSettings
 from data.own_videos import LAYOUTS, Settings, Source, gather_ganimation, prepare
-from data.preparation import add_gpu_option, device, existing_folder, named_videos, part_sizes, positive, rate, split
+from data.preparation import add_gpu_option, device, existing_folder, named_videos, part_sizes, rate, split
 from data.tracking import ON_MISSING
 from util.errors import UserError, run_main
 from util.files import replacing
+from util.values import at_least, count, not_negative, share
 
 EPILOG = """examples:
   python script/prepare_videos.py --in phone --out dataset/mine
   python script/prepare_videos.py --in talks --out dataset/talks --split 8/2 --layouts face --preview
-  then: python train.py --model fomm --dataroot dataset/mine
+  then: python train.py --config configs/fomm/vox-256.yaml --dataroot dataset/mine
 
 A video's faces are all in one part, train or test. Videos in folders, <in>/<person>/<video>.mp4, are of one person,
 and no person is in both parts. Without folders every video counts as a person.
@@ -79,12 +80,12 @@ def read_arguments() -> argparse.Namespace:
         default=list(LAYOUTS),
         help="beside the packed clips (default: all; none: --layouts without a name)",
     )
-    add("--size", type=positive, default=256, help="side of the clips in pixels (default: %(default)s)")
+    add("--size", type=count, default=256, help="side of the clips in pixels (default: %(default)s)")
     add("--fps", type=rate, help="bring the videos to this rate (default: each its own)")
     add("--method", choices=METHODS, default="fixed", help="as in script/crop_faces.py (default: %(default)s)")
-    add("--margin", type=float, default=0.5, help="around the face, in parts of its size (default: %(default)s)")
-    add("--min_frames", type=positive, help="shorter clips are dropped (default: 25; fomm: 150)")
-    add("--min_size", type=int, default=96, help="smaller crops are dropped, in pixels (default: %(default)s)")
+    add("--margin", type=not_negative, default=0.5, help="around the face, in parts of its size (default: %(default)s)")
+    add("--min_frames", type=count, help="shorter clips are dropped (default: 25; fomm: 150)")
+    add("--min_size", type=at_least(0), default=96, help="smaller crops are dropped, in pixels (default: %(default)s)")
     add("--preview", action="store_true", help="write a sheet of each video with the crops drawn in, to previews/")
     faces = landmarks.add_detector_options(parser)
     faces.add_argument(
@@ -95,7 +96,7 @@ def read_arguments() -> argparse.Namespace:
     )
     faces.add_argument(
         "--smooth",
-        type=float,
+        type=share,
         default=0.0,
         metavar="STRENGTH",
         help="of the points, 0 (off) to 1 (default: %(default)s)",

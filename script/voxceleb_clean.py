@@ -14,10 +14,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data import jobs
-from data.preparation import existing_folder, positive
+from data.preparation import existing_folder
 from data.video import DamagedVideo, list_videos, open_video
 from util.errors import UserError, run_main
 from util.files import replacing, write_text
+from util.values import count
 
 EPILOG = """examples:
   python script/voxceleb_clean.py --root vox2/dev/mp4                      # look only: writes vox2/dev/mp4_damaged.csv
@@ -69,7 +70,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--move", type=Path, metavar="FOLDER", help="move damaged videos here (default: leave them)")
     parser.add_argument(
         "--min_frames",
-        type=positive,
+        type=count,
         default=1,
         metavar="N",
         help="fewer frames count as damage (default: %(default)s)",

@@ -9,9 +9,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data import jobs
 from data.images import save_image
-from data.preparation import existing_folder, frames_at, positive, thin
+from data.preparation import existing_folder, frames_at, thin
 from data.video import list_videos, open_video
 from util.errors import UserError, run_main
+from util.values import count
 
 EPILOG = """example:
   python script/voxceleb_extract_frames.py --in vox2/dev/mp4 --out vox2/frames --frames 20
@@ -52,7 +53,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the frames go (default: beside the clips)")
     parser.add_argument(
         "--frames",
-        type=positive,
+        type=count,
         default=20,
         metavar="K",
         help="frames of each clip; all if it has no more (default: %(default)s)",

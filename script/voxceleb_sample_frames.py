@@ -12,8 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data import jobs
 from data.images import list_images
-from data.preparation import existing_folder, positive, subfolders, thin
+from data.preparation import existing_folder, subfolders, thin
 from util.errors import UserError, run_main
+from util.values import count
 
 EPILOG = """examples:
   # VoxCeleb1, frames at one a second (dense-face-frames.tar.gz)
@@ -59,7 +60,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the chosen frames are copied")
     parser.add_argument(
         "--frames",
-        type=positive,
+        type=count,
         default=50,
         metavar="N",
         help="frames of each video; all if it has no more. 50 for VoxCeleb1, 20 for VoxCeleb2 (default: %(default)s)",

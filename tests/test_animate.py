@@ -78,7 +78,7 @@ def test_without_sound_and_lossless(folder, sample, portrait):
 def test_frames_are_those_of_the_networks(folder, sample):
     """A picture of the networks' own size goes in and out unchanged by everything around them."""
     from engine.animator import Animator
-    from engine.checkpoint import load_networks
+    from engine.loading import load_networks
     from models import find_family
     from options import parse
 
@@ -193,9 +193,9 @@ def test_rows_that_cannot_be_meant_are_refused(tmp_path, row, words):
 def test_failures_of_shards_are_kept_apart(folder, sample):
     driving = clips_of(sample)[0]
     (folder / "strangers.csv").write_text(f"source,driving\na.png,{driving}\nb.png,{driving}\n")
-    for shard in ("0/2", "1/2"):
+    for shard in ("1/2", "2/2"):
         animate(folder, "--pairs=strangers.csv", "--results_dir=apart", f"--shard={shard}", status=1)
-    written = [(folder / "apart" / f"failures_{part}_of_2.csv").read_text() for part in (0, 1)]
+    written = [(folder / "apart" / f"failures_{part}_of_2.csv").read_text() for part in (1, 2)]
     assert "a.png" in written[0] and "b.png" in written[1]
 
 
@@ -291,7 +291,7 @@ def test_how_frames_came_about(folder, sample, portrait):
 
 
 def test_shards_make_each_video_once(folder, sample):
-    for shard in ("0/2", "1/2"):
+    for shard in ("1/2", "2/2"):
         animate(
             folder, f"--dataroot={sample}", "--num_pairs=4", "--max_clips=3", "--results_dir=shared", f"--shard={shard}"
         )
@@ -317,7 +317,7 @@ def test_a_gif_and_a_folder_drive_too(folder, sample, portrait):
         (["--source_image=portrait.png"], "--driving_video is not"),
         (["--source_image=absent.png", "--driving_video=absent.mp4"], "absent.png: there is no such file"),
         (["--pairs=absent.csv"], "absent.csv: there is no such file"),
-        (["--shard=3/2"], "--shard 3/2: write i/N"),
+        (["--shard=3/2"], "'3/2' is not i/N with i from 1 to N"),
         (["--checkpoint=absent"], "absent"),
         (["--num_kp=7"], "does not fit"),
         (["--formt=gif"], "Did you mean --format"),

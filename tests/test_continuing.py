@@ -10,9 +10,10 @@ from test_checkpoint import assert_equal, scrambled, trainer_at
 from test_trainer import build
 from toys import Chunks, Joint
 
-from engine.checkpoint import Checkpoints, continue_from, load_networks
+from engine.checkpoint import Checkpoints, continue_from
 from engine.clock import Clock
 from engine.distributed import Processes
+from engine.loading import load_networks
 from engine.trainer import Trainer
 from models import find_family
 from options import parse

@@ -11,9 +11,10 @@ from torch.utils.data import default_collate
 from data import find_dataset
 from data.sampler import EndlessSampler, SeededSamples
 from engine.animator import Animator
-from engine.checkpoint import Checkpoints, load_networks
+from engine.checkpoint import Checkpoints
 from engine.clock import Clock
 from engine.distributed import Processes
+from engine.loading import load_networks
 from engine.trainer import Trainer
 from models import family_names, find_family, owner_of_weights
 from options import parse

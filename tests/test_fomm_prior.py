@@ -27,7 +27,7 @@ from data.prior_points import (
 )
 from data.spotting import Movement, SpottingPlot
 from data.video import open_video, read_image, write_image
-from engine.checkpoint import load_networks
+from engine.loading import load_networks
 from models import find_family, owner_of_weights
 from models.fomm_prior.family import FacialPrior
 from models.fomm_prior.magnification import magnified, power_2x2

@@ -9,9 +9,10 @@ import pytest
 import torch
 from reference.formula import fill, image
 
-from engine.checkpoint import Checkpoints, load_networks
+from engine.checkpoint import Checkpoints
 from engine.clock import Clock
 from engine.distributed import Processes
+from engine.loading import load_networks
 from engine.trainer import Trainer
 from models.ganimation.family import Ganimation
 from models.ganimation.networks import Discriminator, Generator

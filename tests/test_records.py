@@ -77,14 +77,14 @@ def test_fingerprints_tell_weights_and_options_apart():
 
 
 def test_failures_of_earlier_runs_are_forgotten_those_of_other_shards_stay(tmp_path):
-    for shard, rank, world in (("0/1", 0, 1), ("0/2", 0, 1), ("1/2", 0, 1), ("0/1", 1, 2)):
+    for shard, rank, world in (((1, 1), 0, 1), ((1, 2), 0, 1), ((2, 2), 0, 1), ((1, 1), 1, 2)):
         failures = Failures(tmp_path, shard, rank, world)
         failures.add("a", f"{shard} {rank}")
         failures.write()
     assert len(list(tmp_path.glob("failures*.csv"))) == 4
-    Failures(tmp_path, "0/2", 0, 1).forget()
-    assert not (tmp_path / "failures_0_of_2.csv").exists()
-    with (tmp_path / "failures_1_of_2.csv").open(newline="") as file:
-        assert list(csv.reader(file)) == [["name", "reason"], ["a", "1/2 0"]]
-    Failures(tmp_path, "0/1", 0, 1).forget()
+    Failures(tmp_path, (1, 2), 0, 1).forget()
+    assert not (tmp_path / "failures_1_of_2.csv").exists()
+    with (tmp_path / "failures_2_of_2.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["name", "reason"], ["a", "(2, 2) 0"]]
+    Failures(tmp_path, (1, 1), 0, 1).forget()
     assert not list(tmp_path.glob("failures*.csv"))

@@ -25,16 +25,17 @@ from data.requested import Requested, requests
 from data.talking_frames import fitted, mirrored
 from data.talking_head import TalkingHeadDataset, choose_frames
 from data.video import open_video, write_image
-from engine.checkpoint import continue_from, load_networks
+from engine.checkpoint import continue_from
 from engine.clock import Clock
 from engine.distributed import Processes
+from engine.loading import load_networks
 from engine.trainer import Trainer
 from models.talking_head.family import TalkingHead
 from models.talking_head.layers import Flow, build_layers
 from models.talking_head.losses import Content, Objective, Pixels, joint_updates, separate_updates
 from models.talking_head.networks import BatchRows, Discriminator, Embedder, Generator, pair
 from options import parse
-from script.finetune_persons import find_persons, shard
+from script.finetune_persons import find_persons
 from util.errors import UserError
 from util.layer_language import body
 
@@ -424,16 +425,12 @@ def test_a_single_picture_is_enough_and_none_is_an_error(tmp_path, monkeypatch):
 
 
 def test_persons_are_entries_of_a_folder_and_strays_are_not(tmp_path):
-    """README 17.19, and shards of the persons."""
+    """README 17.19."""
     for name in ("p10", "p2"):
         (tmp_path / name).mkdir()
     for name in ("p3.mp4", ".hidden", "notes.txt", "p1.jpg"):
         (tmp_path / name).touch()
     assert [path.name for path in find_persons(tmp_path)] == ["p1.jpg", "p2", "p3.mp4", "p10"]
-    assert shard("1/4") == (1, 4)
-    for wrong in ("4/4", "1", "a/b"):
-        with pytest.raises(UserError, match="--shard"):
-            shard(wrong)
     with pytest.raises(UserError, match="--persons"):
         find_persons(tmp_path / "p10")
 

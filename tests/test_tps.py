@@ -16,9 +16,9 @@ from torch import nn
 
 from data.frames import FramesDataset
 from data.video import open_video
-from engine.checkpoint import load_networks
 from engine.clock import Clock
 from engine.distributed import Processes
+from engine.loading import load_networks
 from engine.trainer import Trainer
 from models import find_family, owner_of_weights
 from models.parts.warps import coordinate_grid
@@ -167,7 +167,7 @@ def test_a_nested_file_of_the_original_means_what_ours_means(tmp_path, stage, tr
     expected = vars(parse([f"--config={ours}"], training))
     differing = {name for name in expected if theirs[name] != expected[name]}
     # Workers of a nested file are those of training.
-    assert differing <= {"config", "name", "frame_shape"} | (set() if training else {"nThreads"})
+    assert differing <= {"config", "name", "frame_shape", "dataroot"} | (set() if training else {"nThreads"})
     assert not theirs["frame_shape"]
 
 

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -35,7 +36,8 @@ def write_text(path: Path | str, text: str) -> None:
 
 def set_aside(folder: Path, paths: Iterable[Path]) -> Path:
     """Move files out of the way into a new folder below theirs, one after the other; that folder."""
-    place = folder / f"previous_{1 + len(list(folder.glob('previous_*')))}"
+    names = (folder / f"previous_{number}" for number in itertools.count(1))
+    place = next(name for name in names if not name.exists())
     place.mkdir()
     for path in paths:
         path.rename(place / path.name)

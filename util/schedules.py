@@ -18,8 +18,3 @@ def linear_decay(position: float, start: float, length: float) -> float:
 def every(epoch: int, period: int, factor: float = 0.1) -> float:
     """`factor` once more after each `period` epochs."""
     return factor ** (epoch // period)
-
-
-def warm_up(step: int, length: int) -> float:
-    """A straight line from 1 / length to 1 over the first `length` steps."""
-    return min(1.0, (step + 1) / length) if length > 0 else 1.0

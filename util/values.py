@@ -68,6 +68,22 @@ seed = within(0, 2**32 - 1, integer)
 """What the generators of numpy take."""
 
 
+def shard(value: Any) -> list[int]:
+    """ "i/N", the i-th of N parts of some work, from 1/N to N/N; or these numbers."""
+    try:
+        part, parts = map(integer, value.split("/") if isinstance(value, str) else value)
+    except (TypeError, ValueError, ArgumentTypeError):
+        part, parts = 0, 0
+    if not 1 <= part <= parts:
+        raise ArgumentTypeError(f"{value!r} is not i/N with i from 1 to N, such as 1/4")
+    return [part, parts]
+
+
+shard.metavar = "i/N"
+WHOLE = [1, 1]
+"""All of the work."""
+
+
 def text(value: Any) -> str:
     """A word or a sentence; a number in a YAML file is taken as it is written there."""
     if isinstance(value, (list, dict, bool)):

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-HAIR_STYLES = ("bald", "buzz", "short", "parted", "long", "bob", "tied", "curly")
-
 
 @dataclass(frozen=True)
 class Identity:

@@ -44,7 +44,6 @@ def add_training_options(parser: Any) -> None:
     add("--nsteps_no_decay", type=at_least(0), default=0, help="steps with the full rate, to count in steps instead")
     add("--nsteps_decay", type=at_least(0), default=0, help="steps in which the rate falls; 0: the epochs above count")
     _add_weights(add)
-    add("--load_epoch", type=integer, default=-1, help="no effect: --continue_train goes on from the newest")
     add("--poses_g_sigma", type=number, default=0.06, help="no effect, in the original neither")
     add("--num_iters_validate", type=integer, default=1, help="no effect: test.py computes what a model is worth")
     for old, new in IN_SECONDS.items():
