@@ -54,9 +54,9 @@ def main() -> int:
         keep_freed_memory()
     try:
         status = train(opt, processes)
-    except (UserError, NotFinite) as error:
+    except (UserError, OSError, NotFinite) as error:
         log.error("%s", error)
-        status = 2 if isinstance(error, UserError) else 1
+        status = 1 if isinstance(error, NotFinite) else 2
     except Exception:
         log.error("%s", traceback.format_exc())
         status = 1

@@ -30,10 +30,20 @@ log = logging.getLogger(__name__)
 
 def save_file(path: Path, content: Any) -> int:
     """Write with torch.save, whole or not at all; the checksum of what was written."""
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
-        checksum = _checksum(temporary)
-    return checksum
+    try:
+        with replacing(path) as temporary:
+            # An open file, since by a name alone torch.save does not tell what the system refused.
+            with temporary.open("wb") as file:
+                torch.save(content, file)
+            return _checksum(temporary)
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise UserError(
+            f"{path} could not be written ({cause.strerror}). What was saved before is whole: --continue_train goes on "
+            "from there"
+        ) from error
 
 
 class Checkpoints:

@@ -4,6 +4,7 @@ import os
 import pickle
 import tarfile
 from collections import OrderedDict
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -211,6 +212,17 @@ def test_saving_after_a_loss_that_is_not_finite_is_refused(tmp_path):
     with pytest.raises(NotFinite, match="l1 = inf"):
         Checkpoints(tmp_path).save(trainer)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_with_the_file_and_keeps_what_was_saved(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(trainer_at(1))
+    monkeypatch.setattr(checkpoint, "replacing", lambda path: nullcontext(Path("/dev/full")))
+    with pytest.raises(UserError, match=r"00000002-checkpoint.pth.tar could not be written \(No space left on device"):
+        checkpoints.save(trainer_at(2))
+    resumed = trainer_at(0)
+    assert Checkpoints(tmp_path).resume(resumed)
+    assert resumed.clock.step == 1
 
 
 def test_files_of_old_torch_versions(tmp_path):

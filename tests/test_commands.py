@@ -185,6 +185,7 @@ def test_the_best_checkpoint(tmp_path):
         (["--steps=1", "--init_from=absent.pth"], "no such file"),
         (["--steps=1", "--continue_train", "--name=never"], "there is no run"),
         (["--steps=1", "--best_by=l7"], "the losses are l1, gan, hinge"),
+        (["--steps=1", "--checkpoints_dir=/dev/null"], "Not a directory: '/dev/null/"),
     ],
 )
 def test_bad_input_ends_with_status_2_and_no_traceback(tmp_path, arguments, words):

@@ -14,7 +14,8 @@ Writer = TypeVar("Writer", bound="WholeOrNothing")
 def replacing(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends well, and is removed when not.
 
-    The temporary name keeps the suffix, because many writers choose their format by it.
+    The temporary name keeps the suffix, because many writers choose their format by it. An error of the system that
+    names no file (a full disk) names this one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,6 +25,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
