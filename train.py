@@ -8,6 +8,7 @@ import logging
 import math
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from engine.trainer import Trainer, move, seed_everything
 from models import find_family, owner_of_weights
 from options import Options, options_as_yaml, parse, run_folder
 from options.files import read_yaml
+from util.claim import claimed
 from util.errors import UserError, run_main
 from util.files import remove_leftovers, set_aside, write_text
 from util.grid import labelled_grid
@@ -78,7 +80,17 @@ def train(opt: Options, processes: Processes, family: Any = None) -> int:
     )  # fmt: skip
     checkpoints = Checkpoints(folder, keep=opt.keep, options=vars(opt))
     _continue(trainer, checkpoints, opt)
-    _prepare_folder(trainer, checkpoints, opt)
+    processes.wait()  # until every process has read what it needs of the folder
+    with claimed(folder) if processes.is_main else nullcontext():
+        return _train_in_folder(opt, trainer, checkpoints, dataset)
+
+
+def _train_in_folder(opt: Options, trainer: Trainer, checkpoints: Checkpoints, dataset: Any) -> int:
+    """Train from where the trainer is; the run's folder is this run's alone."""
+    family, processes, folder = trainer.family, trainer.processes, checkpoints.folder
+    if processes.is_main:
+        _prepare_folder(trainer, checkpoints, opt)
+    processes.wait()
     if not trainer.clock.step:
         _picture("before", family, dataset.whole(), processes, folder)
     if opt.compile:
@@ -222,20 +234,16 @@ def _refuse_to_forget_the_start(folder: Path) -> None:
 
 
 def _prepare_folder(trainer: Trainer, checkpoints: Checkpoints, opt: Options) -> None:
-    """Make the run's folder ready to be written to, once every process has read what it needs of it."""
-    folder, processes = checkpoints.folder, trainer.processes
-    processes.wait()
-    if processes.is_main:
-        folder.mkdir(parents=True, exist_ok=True)
-        if opt.init_from and _holds_a_run(folder, opt):
-            earlier = [path for path in folder.iterdir() if not path.name.startswith("previous_")]
-            log.info("the run that was in %s is now in %s", folder, set_aside(folder, earlier))
-        if opt.which not in NEWEST:
-            checkpoints.set_aside_later(trainer)
-        remove_leftovers(folder)
-        # Later commands on the run mean its newest checkpoint.
-        write_text(folder / "options.yaml", options_as_yaml(Options(**vars(opt) | {"which": "latest"})))
-    processes.wait()
+    """Make the run's folder ready to be written to."""
+    folder = checkpoints.folder
+    if opt.init_from and _holds_a_run(folder, opt):
+        earlier = [path for path in folder.iterdir() if not path.name.startswith(("previous_", "."))]
+        log.info("the run that was in %s is now in %s", folder, set_aside(folder, earlier))
+    if opt.which not in NEWEST:
+        checkpoints.set_aside_later(trainer)
+    remove_leftovers(folder)
+    # Later commands on the run mean its newest checkpoint.
+    write_text(folder / "options.yaml", options_as_yaml(Options(**vars(opt) | {"which": "latest"})))
 
 
 def _number_of_steps(opt: Options, samples: int, family: Any) -> int:

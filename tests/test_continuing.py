@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -264,6 +266,35 @@ def test_a_set_is_found_by_the_value_of_its_number(tmp_path):
         Checkpoints(tmp_path / toy.__name__).save(trainer)
         load_networks(other, tmp_path / toy.__name__, which="7")
         assert_equal(trainer.family, other)
+
+
+HOLD = "import pathlib, util.claim\nwith util.claim.claimed(pathlib.Path('{}')): print('holding', flush=True), input()"
+
+
+def test_a_run_that_another_process_trains_is_left_alone(monkeypatch):
+    run("--name=b", "--steps=2")
+    folder = Path("result/b").absolute()
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD.format(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "holding\n"
+        before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+        for words in (["--continue_train"], ["--init_from=result/b"]):
+            with pytest.raises(UserError, match=f"process {other.pid} on .* works in it .* another --name"):
+                run("--name=b", "--steps=3", *words)
+        assert before == {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+        other.communicate("\n")
+    run("--name=b", "--steps=3", "--continue_train")
+    assert steps_of("b") == 3
+
+
+def test_earlier_runs_are_kept_when_one_of_them_was_removed():
+    for _ in range(3):
+        run("--name=b", "--steps=1", *(["--init_from=result/b"] if Path("result/b").exists() else []))
+    shutil.rmtree("result/b/previous_1")
+    run("--name=b", "--steps=1", "--init_from=result/b")
+    assert {path.name for path in Path("result/b").glob("previous_*")} == {"previous_1", "previous_2"}
 
 
 # --- --checkpoint -----------------------------------------------------------------------------------------------------
