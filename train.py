@@ -146,10 +146,12 @@ class _Saving:
     def save(self) -> None:
         self.monitor.report(self.trainer.clock)
         self.checkpoints.save(self.trainer)
-        value = self.monitor.averages.get(self.opt.best_by)
-        if self.opt.best_by and value is None:
-            raise UserError(f"--best_by {self.opt.best_by}: the losses are {', '.join(self.monitor.averages)}")
-        if value is not None and (self.best is None or value < self.best):
+        name = self.opt.best_by
+        if name and name not in self.monitor.names:
+            raise UserError(f"--best_by {name}: the losses are {', '.join(self.monitor.names)}")
+        # Not every step has every loss, nor need it be finite (--on_nan skip).
+        value = self.monitor.averages.get(name, math.nan)
+        if value < (math.inf if self.best is None else self.best):
             self.best = value
             self.checkpoints.save(self.trainer, "best", value=value)
 

@@ -37,6 +37,9 @@ class Monitor:
         self.sinks = list(sinks) if is_main else []
         self.print_every, self.pictures_every, self.device, self.is_main = print_every, pictures_every, device, is_main
         self.averages: dict[str, float] = {}
+        """Of the losses since the report before the last one."""
+        self.names: dict[str, None] = {}
+        """Of all losses so far."""
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
         self._since = _Speed(clock)
@@ -62,6 +65,7 @@ class Monitor:
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach()
             self._counts[name] = self._counts.get(name, 0) + 1
+        self.names |= dict.fromkeys(losses)
         self._tell("step", clock, losses)
         self._bar.update()
         if clock.step % self.print_every == 0:

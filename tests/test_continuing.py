@@ -1,5 +1,6 @@
 """Going on from weights: those of the originals, which have no training state of ours, and those of other runs."""
 
+import json
 import logging
 import shutil
 import subprocess
@@ -295,6 +296,13 @@ def test_earlier_runs_are_kept_when_one_of_them_was_removed():
     shutil.rmtree("result/b/previous_1")
     run("--name=b", "--steps=1", "--init_from=result/b")
     assert {path.name for path in Path("result/b").glob("previous_*")} == {"previous_1", "previous_2"}
+
+
+def test_the_best_is_known_by_a_loss_that_not_every_step_has_and_that_was_not_finite_once(monkeypatch):
+    """The generator's loss is there at steps 1, 4 and 7, and no number at the first of them."""
+    monkeypatch.setattr(sys.modules[__name__], "TOY", ["--model=tests.toys:EveryNth", *TOY[1:]])
+    run("--name=b", "--steps=6", "--save_every=1", "--best_by=gen", "--on_nan=skip", "--spoil_at=0")
+    assert json.loads(Path("result/b/best.json").read_text())["step"] == 4
 
 
 # --- --checkpoint -----------------------------------------------------------------------------------------------------
