@@ -16,6 +16,7 @@ from engine.released import (
     NEWEST,
     holds_weights,
     optimizer_names,
+    read_training_state,
     same_number,
     training_file,
     unfinished_mark,
@@ -70,8 +71,8 @@ class Checkpoints:
             self._write(trainer, number)
             self._written = trainer.clock.step
         self._keep_foreign(family, which)
-        for path in reversed(self._files(family, number)):
-            _link(path, path.with_name(path.name.replace(number, which, 1)))
+        for path, name in zip(reversed(self._files(family, number)), reversed(self._files(family, which)), strict=True):
+            _link(path, name)
         if value is not None:
             write_text(self.folder / f"{which}.json", json.dumps({"step": trainer.clock.step, "value": value}))
         self._drop_old(family)
@@ -79,7 +80,10 @@ class Checkpoints:
     def best_value(self) -> float | None:
         """By what the best checkpoint so far was chosen; None if there is none."""
         path = self.folder / "best.json"
-        return json.loads(path.read_text())["value"] if path.is_file() else None
+        try:
+            return json.loads(path.read_text())["value"] if path.is_file() else None
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: does not tell the value of the best checkpoint; remove it") from error
 
     def resume(self, trainer: Any, which: str = "latest", owner: Owner | None = None) -> bool:
         """Continue from the newest complete set, or from `which`; False if the folder holds no weights at all.
@@ -109,7 +113,9 @@ class Checkpoints:
 
         None if we saved none; an error if none is complete.
         """
-        names = [*reversed(self.numbers()), "latest"] if which in NEWEST else [same_number(which, self.numbers())]
+        # A number that counts epochs is written again within its epoch; interrupted there, "latest" is the next newest.
+        newest_first = [*self.numbers()[-1:], "latest", *reversed(self.numbers()[:-1])]
+        names = newest_first if which in NEWEST else [same_number(which, self.numbers())]
         problems = []
         for name in filter(lambda name: training_file(self.folder, name).is_file(), names):
             state, wrong = self._checked(name)
@@ -127,7 +133,7 @@ class Checkpoints:
     def _checked(self, which: str) -> tuple[dict[str, Any], list[str]]:
         """The training state of a set, and what is wrong with its files."""
         try:
-            state = read_weights(training_file(self.folder, which))
+            state = read_training_state(training_file(self.folder, which))
         except UserError as error:
             return {}, [str(error)]
         wrong = []

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.clock import Clock
-from engine.released import Loaded, numbered_sets, optimizer_names, training_file
+from engine.released import Loaded, numbered_sets, optimizer_names, read_training_state, training_file
 from util.errors import UserError
 from util.weights_file import read_weights
 
@@ -49,7 +49,7 @@ def _training_state(trainer: Any, loaded: Loaded) -> dict[str, Any]:
     path = training_file(loaded.folder, loaded.which or "")
     if not path.is_file():
         return {}
-    state = read_weights(path)
+    state = read_training_state(path)
     other = state["optimizers"] and state["optimizers"].keys().isdisjoint(trainer.optimizers)
     return {} if other else state
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from util.errors import UserError
+from util.weights_file import read_weights
+
 NEWEST = ("latest", "-1")
 """How the newest set is asked for; -1 is GANimation's word."""
 
@@ -69,6 +72,14 @@ def numbered_sets(folder: Path, layout: Any) -> list[str]:
 def training_file(folder: Path, which: str) -> Path:
     """Where our training state of a set is."""
     return folder / f"{which}_training.pth"
+
+
+def read_training_state(path: Path) -> dict[str, Any]:
+    """What our training state of a set holds."""
+    state = read_weights(path)
+    if not (isinstance(state, dict) and {"clock", "optimizers", "checksums"} <= state.keys()):
+        raise UserError(f"{path}: is not the training state of a checkpoint, as its name says; move it away")
+    return state
 
 
 def unfinished_mark(folder: Path, which: str) -> Path:

@@ -5,6 +5,7 @@ import pickle
 import tarfile
 from collections import OrderedDict
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -189,6 +190,33 @@ def test_interrupted_at_every_single_write(tmp_path, monkeypatch, toy):
     assert interrupted > 8
 
 
+def test_a_number_that_is_written_again_may_be_interrupted_and_nothing_is_lost(tmp_path, monkeypatch):
+    """Numbers of epochs: what was saved within the epoch goes on, not the end of the epoch before."""
+    monkeypatch.setattr(Joint, "layout", replace(Joint.layout, numbered_by="epoch"))
+
+    class Killed(BaseException):
+        pass
+
+    def kill(content, path, save=torch.save):
+        save(content, path)
+        if "clock" in content:
+            raise Killed
+
+    checkpoints = Checkpoints(tmp_path, options={"batch_size": 4})
+    for step in (5, 7):
+        checkpoints.save(trainer_at(step))
+    with monkeypatch.context() as patches, pytest.raises(Killed):
+        patches.setattr(torch, "save", kill)
+        changed = trainer_at(8)
+        with torch.no_grad():
+            changed.family.generator[0].bias.add_(1)
+        checkpoints.save(changed)
+    resumed = trainer_at(0)
+    assert Checkpoints(tmp_path, options={"batch_size": 4}).resume(resumed)
+    assert checkpoints.numbers() == ["1", "2"]
+    assert resumed.clock.step == 7
+
+
 def test_a_damaged_newest_set_is_passed_over(tmp_path, caplog):
     checkpoints = Checkpoints(tmp_path)
     for step in (1, 2):
@@ -196,8 +224,7 @@ def test_a_damaged_newest_set_is_passed_over(tmp_path, caplog):
     path = tmp_path / "00000002-checkpoint.pth.tar"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
-    path.unlink()
-    path.write_bytes(content)
+    path.write_bytes(content)  # and so of "latest", which is the same file
     resumed = trainer_at(0)
     assert checkpoints.resume(resumed)
     assert resumed.clock.step == 1

@@ -305,6 +305,18 @@ def test_the_best_is_known_by_a_loss_that_not_every_step_has_and_that_was_not_fi
     assert json.loads(Path("result/b/best.json").read_text())["step"] == 4
 
 
+@pytest.mark.parametrize("content", [{"a": 1}, [1]])
+def test_a_training_state_of_others_is_told_by_its_file(content):
+    run("--name=b", "--steps=2")
+    torch.save(content, "result/b/00000009_training.pth")
+    run("--name=b", "--steps=3", "--continue_train")
+    assert steps_of("b") == 3
+    torch.save(content, "other_training.pth")
+    released(trained(), Path("other-checkpoint.pth.tar"))
+    with pytest.raises(UserError, match="other_training.pth: is not the training state of a checkpoint"):
+        run("--name=c", "--steps=30", "--checkpoint=other-checkpoint.pth.tar")
+
+
 # --- --checkpoint -----------------------------------------------------------------------------------------------------
 
 
