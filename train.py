@@ -20,7 +20,17 @@ from data.sampler import BadSamples, EndlessSampler, endless_batches
 from engine.checkpoint import Checkpoints, continue_from
 from engine.clock import Clock
 from engine.console import configure_logging
-from engine.distributed import Processes, choose_devices, finish, is_launched, launch, machine, start
+from engine.distributed import (
+    LOST,
+    Processes,
+    choose_devices,
+    finish,
+    is_launched,
+    is_lost_peer,
+    launch,
+    machine,
+    start,
+)
 from engine.finite import NotFinite
 from engine.loading import load_networks
 from engine.memory import keep_freed_memory
@@ -59,8 +69,8 @@ def main() -> int:
     except (UserError, OSError, NotFinite) as error:
         log.error("%s", error)
         status = 1 if isinstance(error, NotFinite) else 2
-    except Exception:
-        log.error("%s", traceback.format_exc())
+    except Exception as error:
+        log.error("%s", LOST if is_lost_peer(error) else traceback.format_exc())
         status = 1
     return finish(processes, status)
 
@@ -103,6 +113,8 @@ def _train_in_folder(opt: Options, trainer: Trainer, checkpoints: Checkpoints, d
     )  # fmt: skip
     batches = _batches(opt, dataset, trainer, folder)
     log.info("training %s on %d samples until step %d, on %s", opt.model, len(dataset), steps, machine(processes))
+    if trainer.clock.step >= steps:
+        log.warning("step %d is reached already: nothing is left to do; more --epochs or --steps go on", steps)
     with StopRequest() as stop:
         try:
             _fit(opt, trainer, monitor.timed(batches), steps, monitor, checkpoints, stop)

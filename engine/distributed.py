@@ -131,6 +131,14 @@ def start(gpus: Sequence[int]) -> Processes:
     return Processes(device, rank, world)
 
 
+LOST = "another process has ended; its own message says why"
+
+
+def is_lost_peer(error: Exception) -> bool:
+    """Whether an error of communication says no more than that another process is gone."""
+    return isinstance(error, RuntimeError) and "by peer" in str(error)
+
+
 def finish(processes: Processes, status: int) -> int:
     """End a worker process at once: the interpreter's clean-up aborts now and then under gloo. Alone: the status."""
     if processes.world == 1:

@@ -135,6 +135,11 @@ def test_a_failing_process_ends_all_with_its_message(tmp_path):
     assert "Traceback" not in output
 
 
+def test_what_the_main_process_refuses_is_the_only_message(tmp_path):
+    output = run(tmp_path, *TOY, "--gpu_id=-1,-1", "--steps=9", "--checkpoints_dir=/dev/null", status=2)
+    assert "Not a directory: '/dev/null/" in output and "Traceback" not in output
+
+
 def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path):
     output = run(tmp_path, *TOY, "--steps=9", "--name=b", "--spoil_at=7", "--save_every=2", status=1)
     assert "loss not finite at step 7: l1 = nan" in output
