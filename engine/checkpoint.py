@@ -104,7 +104,8 @@ class Checkpoints:
             continue_from(trainer, self.folder, which, batch_size=self.options.get("batch_size", 1), owner=owner)
         except UserError as error:
             raise UserError(
-                f"--continue_train: {error} Nothing was changed. --init_from FILE takes weights alone, from step 0"
+                f"--continue_train: {str(error).removesuffix('.')}. Nothing was changed. --init_from FILE takes "
+                "weights alone, from step 0"
             ) from error
         return True
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.released import Loaded, find_set, holds_weights, set_of, weight_names
+from engine.released import Loaded, find_set, holds_weights, set_of, sets_in, weight_names
 from util.errors import UserError
 from util.weights_file import read_weights
 
@@ -50,6 +50,8 @@ def load_set(
         )
     networks = family.networks()
     layout, which = find_set(place, family.layout, which)
+    if place.is_dir() and which != "latest" and which not in (sets := sets_in(place, layout)):
+        raise UserError(f"--which {which}: {place} holds no such checkpoint; there are: {', '.join(sorted(sets))}")
     needed = set(networks if needed is None else needed)
     there = needed - set(family.optional)
     if "{entry}" in layout.pattern:

@@ -255,10 +255,16 @@ def test_a_run_that_began_with_a_checkpoint_and_saved_nothing_begins_with_it_aga
 
 def test_a_checkpoint_that_is_not_there_is_an_error():
     run("--name=b", "--steps=1")
-    with pytest.raises(UserError, match=r"7-checkpoint.pth.tar: there is no such file; in its folder: 00000001-"):
+    with pytest.raises(UserError, match=r"--which 7: .* no such checkpoint; there are: 00000001, latest. Nothing was"):
         run("--name=b", "--steps=3", "--continue_train", "--which=7")
     with pytest.raises(UserError, match="--which 7: .* --continue_train or --checkpoint"):
         run("--name=c", "--steps=3", "--which=7")
+
+
+def test_a_run_that_is_at_its_end_says_so(caplog):
+    run("--name=b", "--steps=2")
+    run("--name=b", "--continue_train")
+    assert "step 2 is reached already: nothing is left to do; more --epochs or --steps" in caplog.text
 
 
 def test_a_set_is_found_by_the_value_of_its_number(tmp_path):
