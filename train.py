@@ -256,6 +256,7 @@ def _prepare_folder(trainer: Trainer, checkpoints: Checkpoints, opt: Options) ->
     if opt.which not in NEWEST:
         checkpoints.set_aside_later(trainer)
     remove_leftovers(folder)
+    checkpoints.remove_unfinished(trainer.family)
     # Later commands on the run mean its newest checkpoint.
     write_text(folder / "options.yaml", options_as_yaml(Options(**vars(opt) | {"which": "latest"})))
 

@@ -5,6 +5,8 @@ import logging
 import os
 import shutil
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from engine.loading import Owner, load_networks, load_set, no_weights, released_
 from engine.released import (
     NEWEST,
     holds_weights,
+    is_unfinished,
     optimizer_names,
     read_training_state,
     same_number,
@@ -68,11 +71,12 @@ class Checkpoints:
             return
         family, number = trainer.family, self._number(trainer)
         if trainer.clock.step != self._written:
-            self._write(trainer, number)
+            with self._marked(family, number):
+                self._write_files(trainer, number)
             self._written = trainer.clock.step
-        self._keep_foreign(family, which)
-        for path, name in zip(reversed(self._files(family, number)), reversed(self._files(family, which)), strict=True):
-            _link(path, name)
+        with self._marked(family, which):
+            for path, name in reversed([*zip(self._files(family, number), self._files(family, which), strict=True)]):
+                _link(path, name)
         if value is not None:
             write_text(self.folder / f"{which}.json", json.dumps({"step": trainer.clock.step, "value": value}))
         self._drop_old(family)
@@ -164,6 +168,13 @@ class Checkpoints:
         if files:
             log.info("the checkpoints after %s are now in %s", number, set_aside(self.folder, files))
 
+    def remove_unfinished(self, family: Any) -> None:
+        """Remove what interrupted savings left of sets that are none."""
+        for mark in self.folder.glob("*_unfinished"):
+            which = mark.name.removesuffix("_unfinished")
+            if is_unfinished(self.folder, which):
+                self._remove(family, which)
+
     def _separate_optimizers(self, trainer: Any, which: str) -> dict[str, Any]:
         names = optimizer_names(trainer.family.layout, which)
         states = {name: read_weights(self.folder / file) for name, file in names.items()}
@@ -181,13 +192,20 @@ class Checkpoints:
         found = (path.name.removesuffix("_training.pth") for path in self.folder.glob("*_training.pth"))
         return sorted((name for name in found if name.isdigit()), key=int)
 
-    def _write(self, trainer: Any, number: str) -> None:
-        mark = unfinished_mark(self.folder, number)
+    @contextmanager
+    def _marked(self, family: Any, which: str) -> Iterator[None]:
+        """While a set is written, a mark says so; what lies under its names with neither is of others, and is kept."""
+        mark = unfinished_mark(self.folder, which)
         if not mark.exists():
-            self._keep_foreign(trainer.family, number)
-        write_text(mark, "the saving of these files has not ended\n")
-        self._write_files(trainer, number)
+            self._keep_foreign(family, which)
+        self._write_mark(which)
+        yield
         mark.unlink()
+
+    def _write_mark(self, which: str) -> Path:
+        mark = unfinished_mark(self.folder, which)
+        write_text(mark, "these files are no complete checkpoint: they are being written, or removed\n")
+        return mark
 
     def _keep_foreign(self, family: Any, which: str) -> None:
         """Move files that others left under the names of a set, known by the absence of a training state."""
@@ -219,8 +237,13 @@ class Checkpoints:
 
     def _drop_old(self, family: Any) -> None:
         for number in self.numbers()[: -self.keep] if self.keep else []:
-            for path in self._files(family, number):
-                path.unlink(missing_ok=True)
+            self._remove(family, number)
+
+    def _remove(self, family: Any, which: str) -> None:
+        """Remove a set; interrupted, it is unfinished."""
+        mark = self._write_mark(which)
+        for path in [*self._files(family, which), mark]:
+            path.unlink(missing_ok=True)
 
     def _files(self, family: Any, which: str) -> list[Path]:
         """The files of a set that we save, its training state first."""

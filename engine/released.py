@@ -83,7 +83,7 @@ def read_training_state(path: Path) -> dict[str, Any]:
 
 
 def unfinished_mark(folder: Path, which: str) -> Path:
-    """What lies in the folder while a set is saved."""
+    """What lies in the folder while a set is saved or removed."""
     return folder / f"{which}_unfinished"
 
 

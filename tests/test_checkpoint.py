@@ -187,7 +187,27 @@ def test_interrupted_at_every_single_write(tmp_path, monkeypatch, toy):
         assert resumed.clock.step in (1, 2)
         expected = {1: first, 2: second}[resumed.clock.step]
         assert_equal(expected.family, resumed.family)
+        Checkpoints(folder).remove_unfinished(resumed.family)
+        left = {path.name.split("_")[0].split("-")[0] for path in folder.iterdir() if not path.name.startswith(".")}
+        assert left - {"latest"} == set(checkpoints.numbers()), "nothing is left of a set that is none"
     assert interrupted > 8
+
+
+def test_an_interrupted_linking_leaves_nothing_that_is_taken_for_files_of_others(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def kill(path, name, link=os.link):
+        if "_training" in str(path):
+            raise Killed
+        link(path, name)
+
+    with monkeypatch.context() as patches, pytest.raises(Killed):
+        patches.setattr(os, "link", kill)
+        Checkpoints(tmp_path).save(trainer_at(1))
+    Checkpoints(tmp_path).save(trainer_at(2))
+    assert not list(tmp_path.glob("previous_*"))
+    assert read_weights(tmp_path / "latest_training.pth")["clock"]["step"] == 2
 
 
 def test_a_number_that_is_written_again_may_be_interrupted_and_nothing_is_lost(tmp_path, monkeypatch):

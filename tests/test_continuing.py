@@ -261,6 +261,21 @@ def test_a_checkpoint_that_is_not_there_is_an_error():
         run("--name=c", "--steps=3", "--which=7")
 
 
+def test_a_continued_run_removes_what_an_interrupted_saving_left(monkeypatch):
+    def kill(content, path, save=torch.save):
+        save(content, path)
+        if content.get("clock", {}).get("step") == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patches, pytest.raises(KeyboardInterrupt):
+        patches.setattr(torch, "save", kill)
+        run("--name=b", "--steps=4", "--save_every=1")
+    assert Path("result/b/00000003-checkpoint.pth.tar").is_file()
+    run("--name=b", "--steps=4", "--save_every=2", "--continue_train")
+    assert not list(Path("result/b").glob("00000003*"))
+    assert Checkpoints(Path("result/b")).numbers() == ["00000001", "00000002", "00000004"]
+
+
 def test_a_run_that_is_at_its_end_says_so(caplog):
     run("--name=b", "--steps=2")
     run("--name=b", "--continue_train")
