@@ -103,6 +103,13 @@ class Dataset(torch.utils.data.Dataset):
         """Height and width to which pictures from outside are brought; None: as they come."""
         return None
 
+    def window(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """The part of a whole picture from outside that is brought to that size: left, top, right, bottom.
+
+        It may reach beyond the picture, which is black there.
+        """
+        return 0, 0, width, height
+
     def companion(self, clip: Clip, output: Path) -> AbstractContextManager:
         """What writes more files next to the video `output`, by `write(item, picture)` for each frame; or nothing.
 

@@ -14,7 +14,7 @@ from data.frames import to_tensor
 from data.landmark_drawing import draw_landmarks
 from data.landmarks import build_detector, detector_settings
 from data.retarget import Retarget
-from data.talking_frames import FITS, fitted, main_face, mirrored
+from data.talking_frames import FITS, fitted, main_face, mirrored, window
 from util.errors import UserError
 from util.values import one_of
 
@@ -52,6 +52,9 @@ class LandmarkDriven(Dataset):
 
     def picture_size(self) -> tuple[int, int]:
         return POINTS_SIZE, POINTS_SIZE
+
+    def window(self, height: int, width: int) -> tuple[int, int, int, int]:
+        return window(height, width, self.fit)
 
     def source_item(self, frames: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> dict[str, Any]:
         shown = [self.shown(frame, found) for frame, found in zip(frames, points, strict=True)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from data.base import Clip, Dataset
 from data.crop import Crop, crop_picture, largest_face, points_box, square_around
@@ -178,19 +179,22 @@ class Requested:
             return path if video.has_audio else None
 
     def cut(self, picture: np.ndarray, crop: Crop | None) -> np.ndarray:
-        """A picture as the dataset wants it: what a crop shows of it, or all of it without keeping the proportions.
+        """A picture as the dataset wants it: what a crop shows of it, or else the dataset's window, squashed.
 
         It is resized as the original's demo does, with smoothing where it shrinks.
         """
         if crop is not None:
             return crop.apply(picture, self.size)
+        picture = _seen_through(picture, self.dataset.window(*picture.shape[:2]))
         return picture if picture.shape[:2] == self.size else to_bytes(resize(picture, self.size))
 
     def points_in_cut(self, points: np.ndarray, size: tuple[int, int], crop: Crop | None) -> np.ndarray:
         """Points (..., 68, 2) of a picture of a size, in pixels of what is cut out of it."""
         if crop is not None:
             return crop.points_inside(points, self.size)
-        return points * np.float32([self.size[1] / size[1], self.size[0] / size[0]])
+        left, top, right, bottom = self.dataset.window(*size)
+        scale = np.float32([self.size[1] / (right - left), self.size[0] / (bottom - top)])
+        return (points - np.float32([left, top])) * scale
 
     def _best_frame(self, request: Request, sources: list["_SourcePicture"], driving: "_DrivingVideo") -> int | None:
         option = "--best_frame" if request.best_frame is not None else "--find_best_frame"
@@ -215,6 +219,11 @@ class Requested:
         found = driving.track
         candidates = [points if present else None for points, present in zip(found.points, found.present, strict=True)]
         return nearest_pose(sources[0].points(), candidates)[0]
+
+
+def _seen_through(picture: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
+    height, width = picture.shape[:2]
+    return picture if window == (0, 0, width, height) else np.asarray(Image.fromarray(picture).crop(window))
 
 
 class _SourcePicture:

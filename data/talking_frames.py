@@ -20,7 +20,7 @@ def fitted(
     them.
     """
     height, width = frame.shape[:2]
-    left, top, right, bottom = box = _window(width, height, fit)
+    left, top, right, bottom = box = window(height, width, fit)
     picture = Image.fromarray(frame)
     if fit != "squash":
         picture = picture.crop(box)
@@ -32,7 +32,7 @@ def fitted(
     return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS)), moved
 
 
-def _window(width: int, height: int, fit: str) -> tuple[int, int, int, int]:
+def window(height: int, width: int, fit: str) -> tuple[int, int, int, int]:
     """The part of the frame (left, top, right, bottom) that the square shows; it may reach beyond the frame."""
     if fit == "squash":
         return 0, 0, width, height

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,24 @@ class TalkingHeadDataset(LandmarkDriven):
         super().__init__(opt, training)
         self.shots = opt.shots
         self.random_flip = training and opt.random_flip
-        self.folder, self.videos = find_videos(Path(opt.dataroot), training)
+        self.training = training
+        if training:
+            len(self)  # a missing folder is told now
+
+    @cached_property
+    def entries(self) -> tuple[Path, list[str]]:
+        """The folder of the split and its videos; only looked for when they are needed, not for pairs from outside."""
+        return find_videos(Path(self.opt.dataroot), self.training)
+
+    @property
+    def folder(self) -> Path:
+        """Where the videos of the split are."""
+        return self.entries[0]
+
+    @property
+    def videos(self) -> list[str]:
+        """The videos of the split, <person>/<video>."""
+        return self.entries[1]
 
     def __len__(self) -> int:
         return len(self.videos)

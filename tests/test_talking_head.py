@@ -312,7 +312,7 @@ def test_videos_without_faces_are_left_out_and_told(tmp_path, caplog):
 def test_test_persons_are_kept_apart(tmp_path):
     make_video(tmp_path / "train" / "a" / "v")
     with pytest.raises(UserError, match="kept apart|no such"):
-        dataset(tmp_path / "train", training=False)
+        dataset(tmp_path / "train", training=False).planned_clips()
     make_video(tmp_path / "test" / "b" / "v", frames=6)
     assert dataset(tmp_path).videos == ["a/v"]
     (clip,) = dataset(tmp_path, training=False).clips()
@@ -384,6 +384,28 @@ def test_a_driving_video_needs_faces_in_its_whole_frames_only(tmp_path):
     drawn = to_tensor(draw_landmarks(expected / 4, 64))
     assert all(((item["landmarks"] - drawn).abs() > 0.3).float().mean() < 0.01 for item in clip.driving)
     assert len(list(clip.driving)) == 4
+
+
+@pytest.mark.parametrize(("fit", "corner", "side"), [("pad", (-150, 0), 600), ("crop", (0, 150), 300)])
+def test_pictures_from_outside_become_square_as_fit_says(tmp_path, fit, corner, side):
+    """And no dataset is needed for them."""
+    picture = np.full((600, 300, 3), 90, np.uint8)
+    write_image(tmp_path / "drive" / "0.png", picture)
+    picture[:150] = 255
+    write_image(tmp_path / "me.png", picture)
+    words = ["--model=talking_head", "--image_size=64", f"--fit={fit}", f"--source_image={tmp_path / 'me.png'}"]
+    opt = parse([*words, f"--driving_video={tmp_path / 'drive'}", f"--dataroot={tmp_path / 'no'}"], training=False)
+    requested = Requested(TalkingHeadDataset(opt, training=False), opt)
+    requested.detector = SomeFaces()
+    clip = requested.clip(*requests(opt))
+    seen = clip.source["pictures"][0]
+    assert bool((seen[:, :, :12] == 0).all()) == (fit == "pad"), "black beside the picture"
+    assert bool((seen == 1).any()) == (fit == "pad"), "what is white is cut off, or shown whole"
+    expected = (face_points() - np.float32(corner)) * np.float32(256 / side)
+    np.testing.assert_allclose(clip.source["points"][0], expected, rtol=1e-5)
+    (driving,) = clip.driving
+    drawn = to_tensor(draw_landmarks(expected / 4, 64))
+    assert ((driving["landmarks"] - drawn).abs() > 0.3).float().mean() < 0.01
 
 
 class SomeFaces(Detector):
