@@ -2,7 +2,7 @@
 
 import logging
 from argparse import ArgumentTypeError
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -98,23 +98,35 @@ def read_pairs(path: Path, best_frame: int | None = None) -> list[Request]:
         output = path.parent / row["output"] if row.get("output") else None
         found[line] = Request((_beside(path, row["source"]),), _beside(path, row["driving"]), output, frame)
         _check_output(found[line], where)
-    _refuse_equal_names(path, found)
+    _refuse_taken_names(path, found)
     return list(found.values())
 
 
 def _check_output(request: Request, where: str) -> None:
     """Better told now than when the frames are made."""
     output = request.output
-    if output and output.resolve() in {path.resolve() for path in (*request.sources, request.driving)}:
-        raise UserError(f"{where}: {output} is what the result is made of; give the result another name")
+    if output and output.resolve() in _inputs([request]):
+        raise UserError(f"{where}: {output} is, or holds, what the result is made of; give the result another name")
     if output and output.suffix and not has_format(output) and output.suffix.lower() not in WRITTEN_SUFFIXES:
         raise UserError(f"{where}: {output}: {NOT_WRITTEN}")
 
 
-def _refuse_equal_names(path: Path, found: dict[int, Request]) -> None:
-    """Results of one name would be taken for made already."""
+def _inputs(wanted: Iterable[Request]) -> set[Path]:
+    """What must not be replaced: sources, driving videos, and the folders that they are in."""
+    files = {path.resolve() for request in wanted for path in (*request.sources, request.driving)}
+    return files.union(*(path.parents for path in files))
+
+
+def _refuse_taken_names(path: Path, found: dict[int, Request]) -> None:
+    """Results of one name would be taken for made already; those named as inputs would take their place."""
     lines: dict[str | Path, int] = {}
+    inputs = _inputs(found.values())
     for line, request in found.items():
+        if request.output and request.output.resolve() in inputs:
+            raise UserError(
+                f"--pairs {path}, line {line}: {request.output} is, or holds, what another line's result is made of; "
+                "give the result another name"
+            )
         output = request.output or request.name
         if output in lines:
             raise UserError(

@@ -179,7 +179,12 @@ def test_results_of_one_name_are_refused(tmp_path):
     [
         ("a.png,b.mp4,-3,", "line 2: frame: '-3' is not a whole number of at least 0"),
         ("a.png,b.mp4,2.5,", "line 2: frame: .*not a whole number"),
-        ("a.png,b.mp4,,b.mp4", "line 2: .*b.mp4 is what the result is made of"),
+        ("a.png,b.mp4,,b.mp4", "line 2: .*b.mp4 is, or holds, what the result is made of"),
+        ("in/a.png,b.mp4,,in", "line 2: .*in is, or holds, what the result is made of"),
+        (
+            "a.png,b.mp4,,c.mp4\na.png,c.mp4,,d.mp4",
+            "line 2: .*c.mp4 is, or holds, what another line's result is made of",
+        ),
         ("a.png,b.mp4,,result.mp5", "line 2: .*result.mp5: videos are written as .mp4"),
     ],
 )
