@@ -286,7 +286,7 @@ class Results:
             made = paste(clip.extra["picture"], made, clip.extra["crop"])
         if not self.opt.compare:
             return made
-        others = [_picture(part["image"]) for part in (clip.source, item) if "image" in part]
+        others = [_picture(image) for part in (clip.source, item) if (image := _shown(part)) is not None]
         return side_by_side([_to_height(picture, made.shape[0]) for picture in others] + [made])
 
     def summarise(self) -> int:
@@ -335,6 +335,12 @@ class Reconstruction:
         """The means over all frames."""
         frames = max(self.frames, 1)
         return {"l1": self.result / frames, "l1_of_repeating": self.repeated / frames}
+
+
+def _shown(part: dict[str, Any]) -> torch.Tensor | None:
+    """The picture of a source (the first, of several) or of a driving frame; landmarks where they are all there is."""
+    image = next((part[key] for key in ("image", "pictures", "landmarks") if key in part), None)
+    return image if image is None or image.ndim == 3 else image[0]
 
 
 def _picture(image: torch.Tensor) -> np.ndarray:

@@ -494,6 +494,6 @@ def test_from_videos_to_a_talking_person(sample, tmp_path):
 
     frames = sorted((sample / "test_data").glob("*/*.jpg"))[:2]
     run("test.py", "--model=talking_head", f"--checkpoint={meta}", "--source_image", *frames, f"--driving_video={film}",
-        f"--output={tmp_path / 'forward.mp4'}", "--retarget", "--gpu_id=-1")  # fmt: skip
+        f"--output={tmp_path / 'forward.mp4'}", "--retarget", "--compare", "--gpu_id=-1")  # fmt: skip
     with open_video(tmp_path / "forward.mp4") as made:
-        assert len(made) > 0 and made.size == (64, 64)
+        assert len(made) > 0 and made.size == (64, 3 * 64), "source | landmarks | result"
