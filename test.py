@@ -6,7 +6,6 @@ wait_briefly()
 
 import itertools
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -32,7 +31,7 @@ from data.strip_writer import StripWriter
 from data.video import VideoWriter, side_by_side, unsuffixed
 from engine.animator import Animator, to_bytes, to_host
 from engine.console import configure_logging
-from engine.distributed import Processes, choose_devices, finish, is_launched, launch, machine, start
+from engine.distributed import UNHURRIED, Processes, choose_devices, finish, is_launched, launch, machine, start
 from engine.loading import load_networks
 from engine.memory import keep_freed_memory
 from engine.networks import compile_networks, place
@@ -42,7 +41,7 @@ from engine.timing import Stopwatch
 from models import find_family, owner_of_weights
 from options import Options, original_config, parse, run_folder
 from util.errors import UserError, run_main
-from util.files import write_text
+from util.files import is_too_long, write_text
 from util.page import results_page
 from util.resizing import resize
 from util.resizing import to_bytes as picture_bytes
@@ -61,12 +60,12 @@ def main() -> int:
     devices = choose_devices([-1] if opt.cpu else opt.gpu_id)
     if len(devices) > 1 and not is_launched():
         return launch(__file__, sys.argv[1:], len(devices))
-    processes = start(devices)
+    processes = start(devices, patience=UNHURRIED)
     if processes.device.type == "cpu":
         keep_freed_memory()
     try:
         status = test(opt, processes)
-    except UserError as error:
+    except (UserError, OSError) as error:
         log.error("%s", error)
         status = 2
     return finish(processes, status)
@@ -79,8 +78,6 @@ def test(opt: Options, processes: Processes) -> int:
     folder = _results_folder(opt)
     _check_place(opt, folder)
     failures = Failures(folder, opt.shard, processes.rank, processes.world)
-    if processes.is_main and not single:
-        failures.forget()
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
     family = find_family(opt.model)(opt).eval()
     path = load_networks(family, opt.checkpoint or run_folder(opt), opt.which, owner=owner_of_weights)
@@ -99,12 +96,20 @@ def test(opt: Options, processes: Processes) -> int:
     results = Results(opt, dataset, Records(folder, made_with), failures, as_original, explained)
     log.info("%s with %s on %s, into %s", opt.mode, path, machine(processes), opt.output or folder)
     jobs, count = _share(_jobs(wanted, dataset, opt, results), opt, processes)
-    for job in tqdm(jobs, total=count, unit="video", disable=single or not processes.is_main):
-        results.make(job, animator, stop_at_errors=single)
+    results.refuse_others(jobs)
+    if processes.is_main and not single:
+        failures.forget()
+    processes.wait()
+    with failures:
+        for job in tqdm(jobs, total=count, unit="video", disable=single or not processes.is_main):
+            results.make(job, animator, stop_at_errors=single)
     processes.wait()
     if processes.is_main and not opt.output:
         results.write_page()
-    return results.summarise()
+    status = results.summarise()
+    # The first process that ends with a failure takes the others with it.
+    processes.wait()
+    return status
 
 
 HOW = {
@@ -122,6 +127,8 @@ def _saying_what(opt: Options) -> dict[str, Any]:
 
 def _check_place(opt: Options, folder: Path) -> None:
     """Better told now than after hours that nothing can be written there."""
+    if opt.output:
+        _check_name(Path(opt.output))
     option, folder = ("output", Path(opt.output).parent) if opt.output else ("results_dir", folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,6 +136,14 @@ def _check_place(opt: Options, folder: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"--{option}: nothing can be written into {folder} ({error.strerror})") from error
+
+
+def _check_name(output: Path) -> None:
+    if is_too_long(output.name):
+        raise UserError(
+            f"{output.name}: too long for the name of a file; name the result by --output, or in the column output of "
+            "--pairs"
+        )
 
 
 @dataclass
@@ -153,13 +168,17 @@ def _jobs(wanted: list[Request], dataset: Dataset, opt: Options, results: "Resul
     return jobs if isinstance(planned, Iterator) else list(jobs)
 
 
-def _share(jobs: Iterable[Job], opt: Options, processes: Processes) -> tuple[Iterator[Job], int | None]:
-    """This process's part of the videos, of --shard i/N and of the processes within it, and how many they are."""
+def _share(jobs: Iterable[Job], opt: Options, processes: Processes) -> tuple[Iterable[Job], int | None]:
+    """This process's part of the videos, of --shard i/N and of the processes within it, and how many they are.
+
+    A list where they are known beforehand.
+    """
     part, parts = opt.shard
     first, step = part - 1 + parts * processes.rank, parts * processes.world
-    count = min(len(jobs), opt.max_clips or len(jobs)) if isinstance(jobs, Sized) else None
     mine = itertools.islice(jobs, first, opt.max_clips or None, step)
-    return mine, None if count is None else len(range(first, count, step))
+    if not isinstance(jobs, Sized):
+        return mine, None
+    return (known := list(mine)), len(known)
 
 
 def _results_folder(opt: Options) -> Path:
@@ -197,6 +216,12 @@ class Results:
                             "several, --results_dir names their folder")  # fmt: skip
         return self.folder / (name if self.opt.format == "png" else f"{name}.{self.opt.format}")
 
+    def refuse_others(self, jobs: Iterable[Job]) -> None:
+        """An error where results that were made otherwise have the names of these, before anything is mixed."""
+        if isinstance(jobs, Sized) and not self.opt.overwrite and not self.opt.output:
+            for job in jobs:
+                self.records.has(job.output, job.made_of)
+
     def make(self, job: Job, animator: Animator, stop_at_errors: bool) -> None:
         """Make one video, unless it is there; a failure is noted and does not stop the others."""
         if not self.opt.overwrite and self._is_there(job):
@@ -208,7 +233,7 @@ class Results:
         except Exception as error:
             if stop_at_errors:
                 raise
-            if not isinstance(error, UserError):
+            if not isinstance(error, (UserError, OSError)):
                 log.error("%s", traceback.format_exc())
             self.failures.add(job.name, str(error) or type(error).__name__)
             return
@@ -223,6 +248,7 @@ class Results:
         return job.output.exists()
 
     def _make(self, job: Job, clip: Clip, animator: Animator, show_progress: bool) -> None:
+        _check_name(job.output)
         opt, frames = self.opt, 0
         measured = Reconstruction() if opt.mode == "reconstruction" else None
         items = tqdm(prefetch(clip.driving, 2 * opt.animate_batch), total=clip.length, unit="frame",
@@ -245,8 +271,8 @@ class Results:
             # Before the video gets its name: one without a record would not be known again.
             if not opt.output:
                 facts = {"frames": frames, "fps": str(clip.fps)} | (measured.facts() if measured else {})
-                facts |= {"beside": str(beside.path)} if beside else {}
-                self.records.add({"name": job.name, "output": str(job.output)} | facts | job.made_of)
+                facts |= {"beside": beside.path} if beside else {}
+                self.records.add({"name": job.name, "output": job.output} | facts | job.made_of)
 
     def _passes(self, clip: Clip, animator: Animator, items: Iterable[dict]) -> Iterator[tuple]:
         """For each pass the driving items, the results, and what waits for the pictures to write."""
@@ -295,7 +321,6 @@ class Results:
             log.info("%d were there already; --overwrite makes them again", self.skipped)
         if self.speed.frames:
             log.info("%d frames, %.1f frames/s from reading to writing", self.speed.frames, self.speed.rate)
-        self.failures.write()
         return 1 if self.failures.reasons else 0
 
     def write_page(self) -> None:
@@ -308,8 +333,8 @@ class Results:
             facts |= _summary_of_losses(self.records.of_this_command())
         shown = []
         for entry in known:
-            files = [Path(entry[key]) for key in ("output", "beside") if key in entry]
-            shown.append(([_relative(file, self.folder) for file in files if file.exists()], _readable(entry)))
+            files = [entry[key] for key in ("output", "beside") if key in entry]
+            shown.append(([file for file in files if (self.folder / file).exists()], _readable(entry)))
         write_text(self.folder / "index.html", results_page(self.opt.name, facts, shown))
         log.info("%d video(s), to look at: %s", len(shown), self.folder / "index.html")
 
@@ -367,10 +392,6 @@ def _readable(entry: dict[str, Any]) -> dict[str, str]:
     """What the page says of one result."""
     own = {key.replace("_", " "): entry[key] for key in ("frames", "fps", "l1", "l1_of_repeating") if key in entry}
     return {key: f"{value:.5f}" if isinstance(value, float) else str(value) for key, value in own.items()}
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return os.path.relpath(path, folder)
 
 
 if __name__ == "__main__":

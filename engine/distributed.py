@@ -19,13 +19,17 @@ log = logging.getLogger(__name__)
 _PLACE = {"LOCAL_RANK": 0, "RANK": 0, "WORLD_SIZE": 1}
 """What torchrun tells each process in its environment, and what holds without it."""
 
+UNHURRIED = timedelta(days=365)
+"""Patience of processes that share work of very different lengths; one that dies ends the others in any case."""
+
 
 class Processes:
     """This process among all: its device, its rank, and the few collective operations that training needs."""
 
-    def __init__(self, device: torch.device, rank: int = 0, world: int = 1):
+    def __init__(self, device: torch.device, rank: int = 0, world: int = 1, patience: timedelta | None = None):
         self.device, self.rank, self.world = device, rank, world
-        self._control = dist.new_group(backend="gloo") if world > 1 and device.type == "cuda" else None
+        on_gpu = device.type == "cuda"
+        self._control = dist.new_group(backend="gloo", timeout=patience) if world > 1 and on_gpu else None
 
     @property
     def is_main(self) -> bool:
@@ -119,16 +123,19 @@ def launch(script: str, arguments: Sequence[str], count: int) -> int:
     return 0
 
 
-def start(gpus: Sequence[int]) -> Processes:
-    """Join the group of processes, if there is one, and take this process's device."""
+def start(gpus: Sequence[int], patience: timedelta = timedelta(minutes=30)) -> Processes:
+    """Join the group of processes, if there is one, and take this process's device.
+
+    `patience`: how long one waits for the others before it takes them for stuck.
+    """
     local, rank, world = (int(os.environ.get(name, default)) for name, default in _PLACE.items())
     on_gpu = gpus[0] >= 0
     device = torch.device("cuda", gpus[local] if local < len(gpus) else local) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(device)
     if world > 1:
-        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(minutes=30))
-    return Processes(device, rank, world)
+        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=patience)
+    return Processes(device, rank, world, patience)
 
 
 LOST = "another process has ended; its own message says why"

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import logging
+import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from util.errors import UserError
-from util.files import replacing
+from util.files import is_too_long, replacing
 from util.values import WHOLE
 
 log = logging.getLogger(__name__)
@@ -36,18 +37,24 @@ class Records:
     """The results of a folder, a line of JSON each; the last line of a result counts.
 
     `made_with` is what all results of this command have in common, by name: what was made with something else is not
-    taken for a result of this command, and not replaced unasked.
+    taken for a result of this command, and not replaced unasked. Results are named by their places as seen from the
+    folder, so that it may be moved, and called by any of its names.
     """
 
     def __init__(self, folder: Path, made_with: Mapping[str, str]):
         self.path, self.made_with = folder / "results.jsonl", dict(made_with)
+        self._root = folder.resolve()
         self._known = {entry["output"]: entry for entry in self.entries()}
+
+    def _place(self, path: Path) -> str:
+        """How a file is called here."""
+        return os.path.relpath(path.parent.resolve() / path.name, self._root)
 
     def has(self, output: Path, made_of: Mapping[str, str]) -> bool:
         """Whether this very result is there already; an error where another one has its name."""
-        if not output.exists():
+        if is_too_long(output.name) or not output.exists():
             return False
-        known = self._known.get(str(output), {})
+        known = self._known.get(self._place(output), {})
         other = [name for name, value in {**self.made_with, **made_of}.items() if known.get(name) != value]
         if other:
             how = f"made with other {' and '.join(other)}" if known else "and nothing is known of how it was made"
@@ -57,8 +64,9 @@ class Records:
         return True
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Note a result."""
-        line = json.dumps({**entry, **self.made_with}) + "\n"
+        """Note a result, whose `output` is a path."""
+        placed = {key: self._place(value) if isinstance(value, Path) else value for key, value in entry.items()}
+        line = json.dumps({**placed, **self.made_with}) + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as file:
             # A line that was torn when its writer was killed must not tear this one.
@@ -70,7 +78,7 @@ class Records:
         """The last entry of every result that is there."""
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
         entries = {entry["output"]: entry for line in lines if (entry := _entry(line))}
-        return [entry for entry in entries.values() if Path(entry["output"]).exists()]
+        return [entry for place, entry in entries.items() if (self._root / place).exists()]
 
     def of_this_command(self) -> list[dict[str, Any]]:
         """Those that were made with the same."""
@@ -107,12 +115,15 @@ class Failures:
         """Note a failure."""
         self.reasons.append((name, reason))
 
-    def write(self) -> None:
-        """Write the file, if there is something to say."""
+    def __enter__(self) -> "Failures":
+        return self
+
+    def __exit__(self, *error) -> None:
+        """Write the file, if there is something to say, whatever ended the work."""
         if self.reasons:
-            _write_table(self.path, [("name", "reason"), *self.reasons])
             told = "; ".join(map(": ".join, self.reasons[:3]))
             log.error("%d failed, see %s: %s", len(self.reasons), self.path, told)
+            _write_table(self.path, [("name", "reason"), *self.reasons])
 
 
 def _write_table(path: Path, rows: Iterable[tuple[str, str]]) -> None:

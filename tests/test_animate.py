@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from fractions import Fraction
 
 import numpy as np
@@ -14,6 +15,7 @@ from test_commands import ROOT, run
 
 from data.requested import read_pairs
 from data.video import VideoWriter, open_video, read_image, write_image
+from engine.distributed import UNHURRIED, start
 from util.errors import UserError
 
 TINY = f"--config={ROOT / 'configs' / 'tiny' / 'fomm.yaml'}"
@@ -149,16 +151,18 @@ def test_a_list_of_pairs_goes_on_and_names_failures(folder, sample, portrait):
         rows.writerow([portrait, first, "", ""])
         rows.writerow([portrait, "broken.mp4", "", ""])
         rows.writerow([first, second, "2.0", "named/here.mp4"])
+        rows.writerow([portrait, first, "", f"{'long' * 64}.mp4"])
     output = animate(folder, "--pairs=pairs.csv", "--results_dir=many", "--strips", status=1)
-    assert "1 failed" in output and "Traceback" not in output
+    assert "2 failed" in output and "Traceback" not in output
     assert (folder / "named" / "png" / "here.png").is_file()
     failures = (folder / "many" / "failures.csv").read_text()
-    assert "broken" in failures
+    assert "broken" in failures and "too long for the name of a file" in failures
     made = folder / "many" / f"{first.stem}-portrait.mp4"
     stamp = made.stat().st_mtime_ns
     assert (folder / "named" / "here.mp4").is_file()
     assert made.name in (folder / "many" / "index.html").read_text().replace("%23", "#")
     (folder / "broken.mp4").write_bytes(second.read_bytes())
+    (folder / "pairs.csv").write_text((folder / "pairs.csv").read_text().replace("long" * 64, "short"))
     output = animate(folder, "--pairs=pairs.csv", "--results_dir=many", "--strips")
     assert "2 were there already" in output
     assert made.stat().st_mtime_ns == stamp, "what is there is not made again"
@@ -231,6 +235,41 @@ def test_results_of_other_weights_are_not_taken_for_these(folder, sample):
     after = animate(folder, config, *call, "--checkpoint=other.pth.tar", "--overwrite")
     losses = [float(output.split("Reconstruction loss: ")[1].split()[0]) for output in (before, after)]
     assert losses[0] != losses[1]
+
+
+def test_nothing_is_made_where_another_model_made_some(folder, sample):
+    call = [f"--dataroot={sample}", "--mode=reconstruction", "--results_dir=parts"]
+    animate(folder, *call, "--shard=1/2")
+    (there,) = (folder / "parts").glob("*.mp4")
+    assert "made with other options" in animate(folder, *call, "--quality=10", status=2)
+    assert list((folder / "parts").glob("*.mp4")) == [there]
+
+
+def test_several_processes_write_all_failures_and_the_page(folder, sample):
+    first, second = clips_of(sample)
+    (folder / "some.csv").write_text(
+        f"source,driving\nno.png,{first}\nnone.png,{first}\nnothing.png,{second}\n{first},{second}\n"
+    )
+    call = ["--name=tiny", "--gpu_id=-1,-1", "--pairs=some.csv", "--results_dir=both"]
+    run(folder, *call, script="test.py", status=1)
+    written = [(folder / "both" / f"failures_{rank}.csv").read_text() for rank in (0, 1)]
+    assert "nothing.png" in written[0] and "none.png" in written[1]
+    assert f"{second.stem}-{first.stem}".replace("#", "%23") in (folder / "both" / "index.html").read_text()
+
+
+def test_a_process_waits_for_others_with_longer_videos(monkeypatch):
+    joined = {}
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda backend, **settings: joined.update(settings))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    start([-1], patience=UNHURRIED)
+    assert joined["timeout"] > timedelta(days=30)
+
+
+def test_what_cannot_be_written_is_told_without_a_traceback(folder, sample, portrait):
+    (folder / "taken.mp4").mkdir()
+    pair = [f"--source_image={portrait}", f"--driving_video={clips_of(sample)[0]}", "--output=taken.mp4"]
+    output = animate(folder, *pair, "--overwrite", status=2)
+    assert "taken.mp4" in output and "Traceback" not in output
 
 
 def test_names_with_dots_become_folders_of_frames(folder, sample, portrait):
@@ -329,6 +368,7 @@ def test_a_gif_and_a_folder_drive_too(folder, sample, portrait):
         (["--output=all.mp4"], "--output names the result of one pair"),
         (["--pairs=absent.csv", "--output=one.mp4"], "leave out --output"),
         (["--crop_image", "--find_best_frame"], "--crop_image, --find_best_frame: for pairs"),
+        (["--source_image=a.png", "--driving_video=b.mp4", f"--output={'long' * 64}.mp4"], "name of a file"),
         (["--results_dir=/proc/nothing"], "--results_dir: nothing can be written into /proc/nothing"),
     ],
 )

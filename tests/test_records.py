@@ -1,6 +1,7 @@
 """results.jsonl and failures.csv: what a folder of results holds, and what is taken for made already."""
 
 import csv
+from pathlib import Path
 
 import pytest
 from torch import nn
@@ -12,6 +13,7 @@ WITH = {"weights": "1", "options": "2"}
 
 
 def result(folder, name="a.mp4"):
+    folder.mkdir(exist_ok=True)
     path = folder / name
     path.write_bytes(b"video")
     return path
@@ -19,7 +21,7 @@ def result(folder, name="a.mp4"):
 
 def test_a_result_is_known_again(tmp_path):
     output = result(tmp_path)
-    Records(tmp_path, WITH).add({"output": str(output), "sources": "x"})
+    Records(tmp_path, WITH).add({"output": output, "sources": "x"})
     assert Records(tmp_path, WITH).has(output, {"sources": "x"})
     assert not Records(tmp_path, WITH).has(tmp_path / "b.mp4", {})
     output.unlink()
@@ -37,9 +39,24 @@ def test_a_result_is_known_again(tmp_path):
 )
 def test_another_result_of_the_same_name_is_not_taken_for_it(tmp_path, made_with, made_of, words):
     output = result(tmp_path)
-    Records(tmp_path, WITH).add({"output": str(output), "sources": "x"})
+    Records(tmp_path, WITH).add({"output": output, "sources": "x"})
     with pytest.raises(UserError, match=f"a.mp4 is there already, {words}: --overwrite .*--results_dir"):
         Records(tmp_path, made_with).has(output, made_of)
+
+
+def test_a_result_is_known_from_everywhere_and_after_its_folder_was_moved(tmp_path, monkeypatch):
+    output, outside = result(tmp_path / "made"), result(tmp_path, "b.mp4")
+    (tmp_path / "link").symlink_to("made")
+    monkeypatch.chdir(tmp_path)
+    records = Records(Path("link"), WITH)
+    records.add({"output": Path("link") / "a.mp4", "sources": "x"})
+    records.add({"output": Path("b.mp4"), "sources": "x"})
+    monkeypatch.chdir(tmp_path / "made")
+    for folder in (Path(), tmp_path / "made", tmp_path / "link"):
+        known = Records(folder, WITH)
+        assert known.has(folder / "a.mp4", {"sources": "x"}) and known.has(outside, {"sources": "x"})
+    (tmp_path / "made").rename(tmp_path / "moved")
+    assert Records(tmp_path / "moved", WITH).has(tmp_path / "moved" / output.name, {"sources": "x"})
 
 
 def test_a_file_of_unknown_origin_is_not_taken_for_a_result(tmp_path):
@@ -50,10 +67,10 @@ def test_a_file_of_unknown_origin_is_not_taken_for_a_result(tmp_path):
 def test_a_line_torn_by_a_killed_process_costs_that_line_alone(tmp_path, caplog):
     first, second, third = (result(tmp_path, f"{name}.mp4") for name in "abc")
     records = Records(tmp_path, WITH)
-    records.add({"output": str(first), "frames": 1})
-    records.add({"output": str(second), "frames": 2})
+    records.add({"output": first, "frames": 1})
+    records.add({"output": second, "frames": 2})
     records.path.write_bytes(records.path.read_bytes()[:-20])
-    records.add({"output": str(third), "frames": 3})
+    records.add({"output": third, "frames": 3})
     assert [entry["frames"] for entry in Records(tmp_path, WITH).entries()] == [1, 3]
     assert "cannot be read" in caplog.text
 
@@ -61,8 +78,8 @@ def test_a_line_torn_by_a_killed_process_costs_that_line_alone(tmp_path, caplog)
 def test_the_last_line_of_a_result_counts_and_other_commands_do_not(tmp_path):
     output, other = result(tmp_path), result(tmp_path, "b.mp4")
     for frames in (1, 2):
-        Records(tmp_path, WITH).add({"output": str(output), "frames": frames})
-    Records(tmp_path, {**WITH, "options": "9"}).add({"output": str(other), "frames": 3})
+        Records(tmp_path, WITH).add({"output": output, "frames": frames})
+    Records(tmp_path, {**WITH, "options": "9"}).add({"output": other, "frames": 3})
     records = Records(tmp_path, WITH)
     assert [entry["frames"] for entry in records.entries()] == [2, 3]
     assert [entry["frames"] for entry in records.of_this_command()] == [2]
@@ -78,9 +95,8 @@ def test_fingerprints_tell_weights_and_options_apart():
 
 def test_failures_of_earlier_runs_are_forgotten_those_of_other_shards_stay(tmp_path):
     for shard, rank, world in (((1, 1), 0, 1), ((1, 2), 0, 1), ((2, 2), 0, 1), ((1, 1), 1, 2)):
-        failures = Failures(tmp_path, shard, rank, world)
-        failures.add("a", f"{shard} {rank}")
-        failures.write()
+        with Failures(tmp_path, shard, rank, world) as failures:
+            failures.add("a", f"{shard} {rank}")
     assert len(list(tmp_path.glob("failures*.csv"))) == 4
     Failures(tmp_path, (1, 2), 0, 1).forget()
     assert not (tmp_path / "failures_1_of_2.csv").exists()
@@ -88,3 +104,10 @@ def test_failures_of_earlier_runs_are_forgotten_those_of_other_shards_stay(tmp_p
         assert list(csv.reader(file)) == [["name", "reason"], ["a", "(2, 2) 0"]]
     Failures(tmp_path, (1, 1), 0, 1).forget()
     assert not list(tmp_path.glob("failures*.csv"))
+
+
+def test_failures_are_written_whatever_ends_the_work(tmp_path):
+    with pytest.raises(KeyboardInterrupt), Failures(tmp_path, (1, 1), 0, 1) as failures:
+        failures.add("a", "broken")
+        raise KeyboardInterrupt
+    assert "a,broken" in (tmp_path / "failures.csv").read_text()

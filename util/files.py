@@ -9,6 +9,14 @@ from typing import TypeVar
 
 Writer = TypeVar("Writer", bound="WholeOrNothing")
 
+LONGEST_NAME = 230
+"""In bytes: most file systems have room for 255, of which the names of what is being written need some."""
+
+
+def is_too_long(name: str) -> bool:
+    """Whether a file system may have no room for the name of a file."""
+    return len(os.fsencode(name)) > LONGEST_NAME
+
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
