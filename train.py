@@ -41,7 +41,7 @@ from engine.signals import StopRequest
 from engine.sinks import LogFile, PictureFolder, Sink, TensorBoard, TextLog, Visdom
 from engine.trainer import Trainer, move, seed_everything
 from models import find_family, owner_of_weights
-from options import Options, options_as_yaml, parse, run_folder
+from options import Options, options_as_yaml, parse, run_folder, runs_in
 from options.files import read_yaml
 from util.claim import claimed
 from util.errors import UserError, run_main
@@ -206,7 +206,7 @@ def _refuse_to_start_over(folder: Path, opt: Options) -> None:
     if opt.which not in NEWEST and not (opt.continue_train or opt.continue_from):
         raise UserError(f"--which {opt.which}: says from where to go on: give --continue_train or --checkpoint, too")
     if opt.continue_train and not (folder.is_dir() or opt.continue_from):
-        raise UserError(f"--continue_train: there is no run {folder}; runs: {_runs(folder.parent)}")
+        raise UserError(f"--continue_train: there is no run {folder}; runs: {runs_in(folder.parent)}")
     if _holds_a_run(folder, opt) and not (opt.continue_train or opt.init_from):
         raise UserError(
             f"{folder} holds a run already: continue it with --continue_train, choose another --name, begin anew with "
@@ -217,10 +217,6 @@ def _refuse_to_start_over(folder: Path, opt: Options) -> None:
 def _holds_a_run(folder: Path, opt: Options) -> bool:
     """Whether training left something in a folder, or weights of the family lie there."""
     return (folder / "log.jsonl").exists() or holds_weights(folder, find_family(opt.model).layout)
-
-
-def _runs(folder: Path) -> str:
-    return ", ".join(sorted(path.name for path in folder.glob("*") if path.is_dir())) or "none"
 
 
 def _continue(trainer: Trainer, checkpoints: Checkpoints, opt: Options) -> None:

@@ -45,6 +45,11 @@ def run_folder(opt: Options) -> Path:
     return Path(opt.checkpoints_dir) / opt.name
 
 
+def runs_in(folder: Path) -> str:
+    """The names of the runs in a folder, to choose from."""
+    return ", ".join(sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())) or "none"
+
+
 def options_as_yaml(opt: Options) -> str:
     """The options as YAML that is itself a valid --config."""
     values = {
@@ -70,6 +75,8 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     if "-h" in arguments or "--help" in arguments:
         print(parser.format_help())
         return None
+    if not training:
+        _refuse_absent_run(first)
     other = _build_parser(first, files, not training)
     parser.use_mode(_said("mode", first, files) or parser.declared.get("mode"))
     other.use_mode(None)
@@ -85,6 +92,16 @@ def parse(arguments: list[str], training: bool) -> Options | None:
         print(options_as_yaml(opt), end="")
         return None
     return opt
+
+
+def _refuse_absent_run(first: dict[str, Any]) -> None:
+    """A run that is not there can't say which family it is of, by whose options all others would be judged."""
+    said = first["explicit"]
+    if "name" not in said or {"model", "config", "checkpoint"} & said.keys():
+        return
+    folder = Path(said.get("checkpoints_dir", first["checkpoints_dir"])) / said["name"]
+    if not folder.exists():
+        raise UserError(f"--name {said['name']}: there is no run {folder}; runs: {runs_in(folder.parent)}")
 
 
 def _first_look(arguments: list[str], training: bool) -> dict[str, Any]:
@@ -156,10 +173,13 @@ def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> l
 
 
 def _refuse_foreign_start(name: str, own: str, folder: Path) -> None:
-    """Refuse --init_from with a run whose files are another family's; some families can tell their files."""
+    """Refuse to begin with a run whose files are another family's; some families can tell their files."""
     readable = (find_family(own).recognises_weights, Family.recognises_weights)
     if find_family(name).recognises_weights not in readable:
-        raise UserError(f"--init_from {folder}: this is a run of the family {own}; {name} has other networks")
+        raise UserError(
+            f"{folder}: this is a run of the family {own}, and {name} has other networks: give --model {own}, or "
+            f"weights of {name}"
+        )
 
 
 def _saved_options(said: dict[str, Any], first: dict[str, Any]) -> Path | None:

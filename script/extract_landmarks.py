@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data import jobs, landmarks
 from data.images import list_images, read_image
 from data.preparation import add_gpu_option, device, existing_folder, subfolders
+from data.talking_frames import points_extent
 from util.errors import UserError, run_main
 from util.files import replacing
 from util.values import count
@@ -84,7 +85,7 @@ def find_landmarks(video: Path, detector: dict, gpus: tuple[int, ...], size: int
         for file, faces in zip(batch, finder.detect([squashed(file, size) for file in batch]), strict=True):
             if faces:
                 names.append(file.name)
-                points.append(max((face.points for face in faces), key=extent))
+                points.append(max((face.points for face in faces), key=points_extent))
     if not names:
         raise UserError(f"{video}: no face in any of its {len(files)} frames")
     found = np.asarray(points, dtype=np.float32)
@@ -102,12 +103,6 @@ def squashed(file: Path, size: int) -> np.ndarray:
     from PIL import Image
 
     return np.asarray(Image.fromarray(read_image(file)).resize((size, size), Image.Resampling.LANCZOS))
-
-
-def extent(points: np.ndarray) -> float:
-    """Size of a face by the box around its points."""
-    width, height = points.max(0) - points.min(0) + 1
-    return float(width * height)
 
 
 if __name__ == "__main__":

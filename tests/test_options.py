@@ -460,7 +460,7 @@ def test_a_relative_with_other_networks_is_refused_by_its_name(tmp_path, own, as
 @pytest.mark.parametrize(("own", "asked"), [("tps", "mraa_avd"), ("mraa", "tps_avd"), ("fomm", "fomm_prior")])
 def test_beginning_with_a_run_of_other_networks_is_refused_by_its_name(tmp_path, own, asked):
     folder = saved_run(tmp_path / "run", own)
-    with pytest.raises(UserError, match=f"--init_from .*run: this is a run of the family {own}; {asked} has other"):
+    with pytest.raises(UserError, match=f"this is a run of the family {own}, and {asked} has other networks: give"):
         parse([f"--model={asked}", f"--init_from={folder}"], True)
 
 
@@ -473,3 +473,11 @@ def test_second_stages_begin_with_runs_of_the_first_but_do_not_continue_them(tmp
     arguments = [f"--model={asked}", "--name=run", f"--checkpoints_dir={tmp_path}", "--continue_train"]
     with pytest.raises(UserError, match=f"{folder}: this is a run of the family {own}"):
         parse(arguments, True)
+
+
+def test_a_run_that_is_not_there_is_told_before_options_that_only_its_family_knows(tmp_path):
+    saved_run(tmp_path / "there", "tps")
+    folder = f"--checkpoints_dir={tmp_path}"
+    assert parse(["--name=there", folder, "--mode=avd"], False).model == "tps"
+    with pytest.raises(UserError, match="--name their: there is no run .*their; runs: there"):
+        parse(["--name=their", folder, "--mode=avd"], False)
