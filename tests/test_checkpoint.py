@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from test_trainer import build
-from toys import Chunks, Joint, TwiceCritic
+from toys import Chunks, Joint, Killed, TwiceCritic, kill_at_training_state
 
 from engine import checkpoint
 from engine.checkpoint import Checkpoints
@@ -150,9 +150,6 @@ def test_interrupted_at_every_single_write(tmp_path, monkeypatch, toy):
     """Whatever the moment of a kill, resuming finds a complete set: the new one or the one before."""
     calls = 0
 
-    class Killed(BaseException):
-        pass
-
     def count_down(function):
         def wrapped(*arguments, **named):
             nonlocal calls
@@ -194,9 +191,6 @@ def test_interrupted_at_every_single_write(tmp_path, monkeypatch, toy):
 
 
 def test_an_interrupted_linking_leaves_nothing_that_is_taken_for_files_of_others(tmp_path, monkeypatch):
-    class Killed(BaseException):
-        pass
-
     def kill(path, name, link=os.link):
         if "_training" in str(path):
             raise Killed
@@ -214,19 +208,11 @@ def test_a_number_that_is_written_again_may_be_interrupted_and_nothing_is_lost(t
     """Numbers of epochs: what was saved within the epoch goes on, not the end of the epoch before."""
     monkeypatch.setattr(Joint, "layout", replace(Joint.layout, numbered_by="epoch"))
 
-    class Killed(BaseException):
-        pass
-
-    def kill(content, path, save=torch.save):
-        save(content, path)
-        if "clock" in content:
-            raise Killed
-
     checkpoints = Checkpoints(tmp_path, options={"batch_size": 4})
     for step in (5, 7):
         checkpoints.save(trainer_at(step))
     with monkeypatch.context() as patches, pytest.raises(Killed):
-        patches.setattr(torch, "save", kill)
+        patches.setattr(torch, "save", kill_at_training_state)
         changed = trainer_at(8)
         with torch.no_grad():
             changed.family.generator[0].bias.add_(1)

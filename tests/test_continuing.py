@@ -11,7 +11,7 @@ import pytest
 import torch
 from test_checkpoint import assert_equal, scrambled, trainer_at
 from test_trainer import build
-from toys import Chunks, Joint
+from toys import Chunks, Joint, Killed, kill_at_training_state
 
 from engine.checkpoint import Checkpoints, continue_from
 from engine.clock import Clock
@@ -187,16 +187,8 @@ def test_training_does_not_begin_over_weights_of_others_unless_told():
 def test_the_first_save_may_be_interrupted(tmp_path, monkeypatch):
     """Weights without training state are then no checkpoint to continue from, neither here nor among released ones."""
 
-    class Killed(BaseException):
-        pass
-
-    def kill(content, path, save=torch.save):
-        save(content, path)
-        if "clock" in content:
-            raise Killed
-
     with monkeypatch.context() as patches, pytest.raises(Killed):
-        patches.setattr(torch, "save", kill)
+        patches.setattr(torch, "save", kill_at_training_state)
         Checkpoints(tmp_path).save(trained())
     assert (tmp_path / "00000003-checkpoint.pth.tar").is_file()
     assert not Checkpoints(tmp_path).resume(trainer_at(0))
