@@ -9,7 +9,7 @@ import numpy as np
 
 from data.images import save_image, side_by_side
 from data.jobs import replacing_folder
-from data.video import VIDEO_SUFFIXES, VideoWriter
+from data.video import VideoWriter, has_format, unsuffixed
 from util.errors import UserError
 
 
@@ -21,9 +21,8 @@ class FaceOutputs:
     """
 
     def __init__(self, output: Path, fps: Fraction, quality: int):
-        is_file = output.suffix.lower() in VIDEO_SUFFIXES
-        name = output.stem if is_file else output.name
-        self.folder = output.with_name(name if is_file else f"{name}_edge_vis")
+        name = unsuffixed(output)
+        self.folder = output.with_name(name if has_format(output) else f"{name}_edge_vis")
         self.path = output.with_name(f"{name}_edge_vis_.mp4")
         self._video = VideoWriter(self.path, fps, quality=quality)
         self._stack = ExitStack()

@@ -278,6 +278,7 @@ def test_names_with_dots_become_folders_of_frames(folder, sample, portrait):
     animate(folder, f"--source_image={portrait}", f"--driving_video={driving}", "--format=png", "--results_dir=dots")
     with open_video(folder / "dots" / "my.driving-portrait") as made:
         assert len(made) == 8
+    assert '<a href="my.driving-portrait/">frames</a>' in (folder / "dots" / "index.html").read_text()
 
 
 NESTED = """

@@ -15,6 +15,9 @@ figcaption { overflow-wrap: anywhere } dl { display: grid; grid-template-columns
 dd { margin: 0; font-variant-numeric: tabular-nums }
 """
 
+PLAYED = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+"""Suffixes of videos; what has another one is a folder of frames, whose name may hold dots."""
+
 
 def results_page(
     title: str, facts: Mapping[str, str], results: Sequence[tuple[Sequence[str], Mapping[str, str]]]
@@ -39,7 +42,7 @@ def _shown(path: str) -> str:
         return f'<a href="{link}"><img src="{link}" alt="{name}" loading="lazy"></a>'
     if path.endswith(".gif"):
         return f'<img src="{link}" alt="{name}" loading="lazy">'
-    if Path(path).suffix:
+    if path.endswith(PLAYED):
         return f'<video src="{link}" controls autoplay loop muted playsinline></video>'
     return f'<a href="{link}/">frames</a>'
 
