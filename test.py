@@ -22,13 +22,12 @@ from tqdm import tqdm
 
 from data import find_dataset
 from data.base import Clip, Dataset
-from data.crop import paste
-from data.jobs import remove_leftovers
-from data.prefetch import BackgroundWriter, one_behind, prefetch
-from data.requested import Request, Requested, requests
-from data.sheet import WRITTEN_SUFFIXES, SheetWriter
-from data.strip_writer import StripWriter
+from data.faces.crop import paste
+from data.pairs import Request, Requested, requests
 from data.video import VideoWriter, side_by_side, unsuffixed
+from data.video.sheet_writer import WRITTEN_SUFFIXES, SheetWriter
+from data.video.strip_writer import StripWriter
+from data.video.threads import BackgroundWriter, one_behind, prefetch
 from engine.animator import Animator, to_bytes, to_host
 from engine.console import configure_logging
 from engine.distributed import UNHURRIED, Processes, choose_devices, finish, is_launched, launch, machine, start
@@ -41,7 +40,7 @@ from engine.timing import Stopwatch
 from models import find_family, owner_of_weights
 from options import Options, original_config, parse, run_folder
 from util.errors import UserError, run_main
-from util.files import is_too_long, write_text
+from util.files import is_too_long, remove_leftovers_of, write_text
 from util.page import results_page
 from util.resizing import resize
 from util.resizing import to_bytes as picture_bytes
@@ -227,7 +226,7 @@ class Results:
         if not self.opt.overwrite and self._is_there(job):
             self.skipped += 1
             return
-        remove_leftovers([job.output])
+        remove_leftovers_of([job.output])
         try:
             self._make(job, job.clip(), animator, show_progress=stop_at_errors)
         except Exception as error:

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 
 from data import find_dataset
-from data.images import write_image
 from data.sampler import BadSamples, EndlessSampler, endless_batches
+from data.video.images import write_image
 from engine.checkpoint import Checkpoints, continue_from
+from engine.claim import claimed
 from engine.clock import Clock
 from engine.console import configure_logging
 from engine.distributed import (
@@ -43,7 +44,6 @@ from engine.trainer import Trainer, move, seed_everything
 from models import find_family, owner_of_weights
 from options import Options, options_as_yaml, parse, run_folder, runs_in
 from options.files import read_yaml
-from util.claim import claimed
 from util.errors import UserError, run_main
 from util.files import remove_leftovers, set_aside, write_text
 from util.grid import labelled_grid

@@ -1,8 +1,10 @@
-"""Dataset modes, found by name: a module data/<mode>.py (or a folder of that name) that defines one Dataset."""
+"""Dataset modes, found by name: data/<mode>.py defines one Dataset, called ...Dataset."""
 
 import importlib
 import inspect
+import re
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from util.errors import UserError
@@ -12,20 +14,13 @@ if TYPE_CHECKING:  # the preparation scripts, which import from data/ too, do wi
 
 __all__ = ["dataset_modes", "find_dataset"]
 
-MODES = {
-    "aus": "data.action_units",
-    "face": "data.face",
-    "frames": "data.frames",
-    "frames_prior": "data.frames_prior",
-    "person": "data.person",
-    "talking_head": "data.talking_head",
-}
-"""Mode -> module that defines it."""
+DEFINES_A_MODE = re.compile(r"^class \w+Dataset\(", re.MULTILINE)
 
 
 def dataset_modes() -> list[str]:
-    """Every dataset mode there is."""
-    return sorted(MODES)
+    """Every dataset mode there is: the modules of data/ that define a class called ...Dataset."""
+    files = (path for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "base"))
+    return sorted(path.stem for path in files if DEFINES_A_MODE.search(path.read_text(encoding="utf-8")))
 
 
 def find_dataset(mode: str) -> "type[Dataset]":
@@ -36,13 +31,14 @@ def find_dataset(mode: str) -> "type[Dataset]":
             return getattr(importlib.import_module(module_name), class_name)
         except (ModuleNotFoundError, AttributeError) as error:
             raise UserError(f"--dataset_mode {mode}: {error}") from error
-    if mode not in MODES:
-        nearest = get_close_matches(mode, MODES, 1)
+    modes = dataset_modes()
+    if mode not in modes:
+        nearest = get_close_matches(mode, modes, 1)
         hint = f" Did you mean {nearest[0]}?" if nearest else ""
-        raise UserError(f"--dataset_mode {mode}: there is no such mode.{hint} There are: {', '.join(dataset_modes())}")
+        raise UserError(f"--dataset_mode {mode}: there is no such mode.{hint} There are: {', '.join(modes)}")
     from data.base import Dataset
 
-    module = importlib.import_module(MODES[mode])
+    module = importlib.import_module(f"data.{mode}")
     return next(
         value
         for _, value in inspect.getmembers(module, inspect.isclass)

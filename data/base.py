@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch.utils.data
+from torch import Tensor
+
+from util.resizing import to_floats
 
 
 @dataclass
@@ -116,3 +119,8 @@ class Dataset(torch.utils.data.Dataset):
         Its `path` is the file to look at beside the video.
         """
         return nullcontext()
+
+
+def to_tensor(frame: np.ndarray) -> Tensor:
+    """A picture (H, W, C) as float tensor (C, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(to_floats(frame).transpose(2, 0, 1)))

@@ -14,15 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.base import Clip, Dataset, PlannedClip
-from data.edge_cache import EdgeCache, cache_file
-from data.face_outputs import FaceOutputs
-from data.face_sequences import Sequence as Frames
-from data.face_sequences import choose_frames, find_sequences, of_trainable_length
-from data.frames import to_tensor
-from data.images import read_image
-from data.retarget import Retarget
-from data.structure import background_edges, structure_maps
+from data.base import Clip, Dataset, PlannedClip, to_tensor
+from data.faces.retarget import Retarget
+from data.structure.edge_cache import EdgeCache, cache_file
+from data.structure.maps import background_edges, structure_maps
+from data.structure.outputs import FaceOutputs
+from data.structure.sequences import Sequence as Frames
+from data.structure.sequences import choose_frames, find_sequences, of_trainable_length
+from data.video.images import read_image
 from util.errors import UserError
 from util.geometry import nearest_pose
 from util.values import at_least, count, integer, one_of, text

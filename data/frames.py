@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from data.augment import Augmentation
-from data.base import Clip, Dataset, PlannedClip
-from data.csv_table import read_rows
-from data.packed import SUFFIX, PackedClip
-from data.parts import parts_of
-from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Video, open_video
+from data.base import Clip, Dataset, PlannedClip, to_tensor
+from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Video, open_video, parts_of
+from data.video.packed import SUFFIX, PackedClip
+from util.csv_table import read_rows
 from util.errors import UserError
-from util.resizing import resize, to_bytes, to_floats
+from util.resizing import resize, to_bytes
 from util.values import count, list_of, not_negative, number, one_of, positive, seed, text, within
 
 log = logging.getLogger(__name__)
@@ -192,11 +190,6 @@ class Driving:
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         with self.dataset.open(self.name) as video:
             yield from map(self.dataset.item, video)
-
-
-def to_tensor(frame: np.ndarray) -> Tensor:
-    """A picture (H, W, C) as float tensor (C, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(to_floats(frame).transpose(2, 0, 1)))
 
 
 def frame_sizes(frame_shape: Sequence[int], load_size: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:

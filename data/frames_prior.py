@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from data.augment import flip
-from data.base import Clip, PlannedClip
-from data.faces import Detector
-from data.frames import FramesDataset, plain, to_tensor
-from data.landmarks import add_detector_options, build_detector, detector_settings
-from data.prior_points import SEARCHED, PointsFolder, default_folder, find_points, mirrored, scaled
-from data.spotting import SpottingPlot
+from data.base import Clip, PlannedClip, to_tensor
+from data.faces.detector import Detector
+from data.faces.landmarks import add_detector_options, build_detector, detector_settings
+from data.frames import FramesDataset, plain
+from data.micro.curves import Marks
+from data.micro.prior_points import SEARCHED, PointsFolder, default_folder, find_points, mirrored, scaled
+from data.micro.spotting import SpottingPlot
 from data.video import unsuffixed
-from util.curves import Marks
 from util.errors import UserError
 from util.values import integer, not_negative, text
 

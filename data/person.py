@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from data import landmarks
 from data.base import PlannedClip
-from data.landmark_driven import LandmarkDriven, add_driving_options, joined
-from data.preparation import thin
-from data.video import open_video
+from data.faces import landmarks
+from data.talking.driven import LandmarkDriven, add_driving_options, joined
+from data.video import open_video, thin
 from util.errors import UserError
 from util.values import count, text
 

@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from data.base import Clip, PlannedClip
-from data.images import read_image
-from data.landmark_driven import LandmarkDriven, add_driving_options, joined
-from data.landmark_files import FrameLandmarks, find_landmark_file, read_frame_landmarks
+from data.talking.driven import LandmarkDriven, add_driving_options, joined
+from data.talking.files import FrameLandmarks, find_landmark_file, read_frame_landmarks
+from data.video.images import read_image
 from util.errors import UserError
 from util.values import count
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from data import landmarks
+from data.faces import landmarks
 from options.parser import OptionParser
 from util.values import WHOLE, at_least, integer, number, one_of, positive, shard, text, within
 

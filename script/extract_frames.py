@@ -11,20 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data import jobs
-from data.images import save_image
-from data.preparation import (
-    existing_folder,
-    frames_at,
-    named_videos,
-    part_sizes,
-    picture_size,
-    rate,
-    resize,
-    split,
-)
-from data.video import open_video
-from data.video_reader import RATE_TEXT
+from data.preparation.items import existing_folder, jobs, named_videos, part_sizes, picture_size, rate, resize, split
+from data.video import frames_at, open_video
+from data.video.images import save_image
+from data.video.reader import RATE_TEXT
 from util.errors import UserError, run_main
 from util.values import count
 

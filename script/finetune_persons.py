@@ -11,9 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.images import natural_key
-from data.preparation import existing_folder
+from data.preparation.items import existing_folder
 from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from data.video.images import natural_key
 from engine.console import configure_logging
 from engine.distributed import choose_devices, start
 from options import Options, parse, run_folder

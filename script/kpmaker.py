@@ -12,13 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data import jobs, landmarks
-from data.images import IMAGE_SUFFIXES, write_image
-from data.packed import SUFFIX
-from data.parts import parts_of
-from data.preparation import add_gpu_option, device, existing_folder
-from data.prior_points import SEARCHED, default_folder, find_points, write_points
-from data.video import VIDEO_SUFFIXES, natural_key, open_video
+from data.faces import landmarks
+from data.micro.prior_points import SEARCHED, default_folder, find_points, write_points
+from data.preparation.items import add_gpu_option, device, existing_folder, jobs
+from data.video import VIDEO_SUFFIXES, natural_key, open_video, parts_of
+from data.video.images import IMAGE_SUFFIXES, write_image
+from data.video.packed import SUFFIX
 from util.errors import UserError, run_main
 from util.values import count
 from util.visualisation import draw_points

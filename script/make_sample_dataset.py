@@ -13,7 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data import jobs
+from data.preparation import jobs
 from data.sample_faces import (
     FPS,
     Truth,

@@ -17,12 +17,12 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data import find_dataset
-from data.action_units import ActionUnits
-from data.crop import cut, resize
-from data.expression_clips import condition
-from data.faces import Detector
-from data.images import read_image, write_image
-from data.landmarks import build_detector
+from data.aus import ActionUnitsDataset
+from data.expressions.clips import condition
+from data.faces.crop import cut, resize
+from data.faces.detector import Detector
+from data.faces.landmarks import build_detector
+from data.video.images import read_image, write_image
 from engine.animator import Animator
 from engine.loading import load_networks
 from models import find_family
@@ -104,7 +104,7 @@ def main() -> int:
 
 
 def sweep(
-    animator: Animator, dataset: ActionUnits, index: int, name: str, levels: Sequence[float]
+    animator: Animator, dataset: ActionUnitsDataset, index: int, name: str, levels: Sequence[float]
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """The results of a test picture at every level of a unit, and the mean attention."""
     source = dataset.source_item([read_image(dataset.pictures[index])])
@@ -139,7 +139,7 @@ def judge(swept: list, name: str, levels: Sequence[float], measure: Measure, rea
     }
 
 
-def real_movements(dataset: ActionUnits, measure: Measure, names: Sequence[str]) -> dict[str, float]:
+def real_movements(dataset: ActionUnitsDataset, measure: Measure, names: Sequence[str]) -> dict[str, float]:
     """How far each unit moves what belongs to it in the real test pictures, per unit of intensity.
 
     All units explain a movement together, and people differ: names up to the first _ are people.

@@ -18,8 +18,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.base import Clip
-from data.images import write_image
 from data.talking_head import TalkingHeadDataset
+from data.video.images import write_image
 from engine.clock import Clock
 from engine.console import configure_logging
 from engine.distributed import Processes, choose_devices

@@ -17,9 +17,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data import jobs, landmarks
-from data.images import folders_with, is_visible_image, list_images, natural_key, read_image
-from data.preparation import add_gpu_option, device, existing_folder, reads_points
+from data.faces import landmarks
+from data.preparation.items import add_gpu_option, device, existing_folder, jobs, reads_points
+from data.video.images import folders_with, is_visible_image, list_images, natural_key, read_image
 from util.errors import UserError, run_main
 from util.files import replacing, write_text
 

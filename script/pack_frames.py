@@ -15,12 +15,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data import jobs
-from data.clip_index import INDEX_NAME, index_folder
-from data.images import list_images
-from data.packed import SUFFIX, pack
-from data.preparation import existing_folder, picture_size, resize
+from data.preparation.items import existing_folder, jobs, picture_size, resize
 from data.video import Video, frame_rate, list_clips, open_video
+from data.video.clip_index import INDEX_NAME, index_folder
+from data.video.images import list_images
+from data.video.packed import SUFFIX, pack
 from util.errors import UserError, run_main
 
 EPILOG = f"""examples:
@@ -178,7 +177,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def read_points(source: Path, folder: Path) -> np.ndarray:
     """Key points of each frame from texts of the frames' names; NaN where there is none."""
-    from data.faces_file import read_text
+    from data.faces.file_detector import read_text
 
     if not source.is_dir():
         raise UserError(f"{source}: texts with key points belong to a folder of frames, this is a video")

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.annotations import write_annotations
-from data.images import list_images, natural_key
-from data.pyfeat import UnitReader
-from data.unit_tables import Collected, collect, collect_pictures, means_table
+from data.expressions.annotations import write_annotations
+from data.expressions.pyfeat import UnitReader
+from data.expressions.unit_tables import Collected, collect, collect_pictures, means_table
+from data.video.images import list_images, natural_key
 from util.errors import UserError, run_main
 from util.expressions import UNITS, find_unit
 from util.files import write_text

@@ -17,20 +17,21 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data import jobs, landmarks
-from data.coding_table import Sample, read_table
-from data.images import list_images, read_image, save_image
-from data.preparation import (
+from data.faces import landmarks
+from data.micro.coding_table import Sample, read_table
+from data.preparation.items import (
     add_gpu_option,
     device,
     existing_folder,
+    jobs,
     picture_size,
     rate,
     resize,
     square_around,
     subfolders,
 )
-from data.video_reader import RATE_TEXT
+from data.video.images import list_images, read_image, save_image
+from data.video.reader import RATE_TEXT
 from util.errors import UserError, run_main
 from util.files import replacing
 

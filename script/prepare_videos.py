@@ -12,12 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data import jobs, landmarks
-from data.clip_index import INDEX_NAME, index_folder
-from data.face_clips import METHODS, CropSettings
-from data.own_videos import LAYOUTS, Settings, Source, gather_ganimation, prepare
-from data.preparation import add_gpu_option, device, existing_folder, named_videos, part_sizes, rate, split
-from data.tracking import ON_MISSING
+from data.faces import landmarks
+from data.faces.tracking import ON_MISSING
+from data.preparation.face_clips import METHODS, CropSettings
+from data.preparation.items import add_gpu_option, device, existing_folder, jobs, named_videos, part_sizes, rate, split
+from data.preparation.own_videos import LAYOUTS, Settings, Source, gather_ganimation, prepare
+from data.video.clip_index import INDEX_NAME, index_folder
 from util.errors import UserError, run_main
 from util.files import replacing
 from util.values import at_least, count, not_negative, share

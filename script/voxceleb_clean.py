@@ -13,11 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data import jobs
-from data.preparation import existing_folder
+from data.preparation.items import existing_folder, jobs
 from data.video import DamagedVideo, list_videos, open_video
 from util.errors import UserError, run_main
-from util.files import replacing, write_text
+from util.files import remove_leftovers_of, replacing, write_text
 from util.values import count
 
 EPILOG = """examples:
@@ -145,7 +144,7 @@ def move(video: Path, destination: Path, root: Path) -> str:
     while free.exists() and fingerprint(free) != fingerprint(video):
         number += 1
         free = destination.with_name(f"{destination.stem}.{number}{destination.suffix}")
-    jobs.remove_leftovers([free])
+    remove_leftovers_of([free])
     if not free.exists():
         # To another disk a move is a copy, which gets its name when it is whole.
         with replacing(free) as temporary:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data import jobs
-from data.images import save_image
-from data.preparation import existing_folder, frames_at, thin
-from data.video import list_videos, open_video
+from data.preparation.items import existing_folder, jobs
+from data.video import frames_at, list_videos, open_video, thin
+from data.video.images import save_image
 from util.errors import UserError, run_main
 from util.values import count
 

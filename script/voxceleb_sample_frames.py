@@ -10,9 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data import jobs
-from data.images import list_images
-from data.preparation import existing_folder, subfolders, thin
+from data.preparation.items import existing_folder, jobs, subfolders
+from data.video import thin
+from data.video.images import list_images
 from util.errors import UserError, run_main
 from util.values import count
 

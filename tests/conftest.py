@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
+
+from paths import ROOT
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -11,8 +12,6 @@ import pytest
 import torch
 
 from engine.trainer import seed_everything
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)

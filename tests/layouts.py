@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.images import save_image
 from data.video import VideoWriter
+from data.video.images import save_image
 
 FRAMES = 6
 

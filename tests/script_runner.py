@@ -12,7 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "script"
+from paths import ROOT
+
+SCRIPTS = ROOT / "script"
 
 
 class ScriptRunner:
@@ -56,10 +58,6 @@ def import_what_scripts_need() -> None:
     import av  # noqa: F401
     import cv2  # noqa: F401
     import tqdm  # noqa: F401
-
-    import data.landmarks
-    import data.packed
-    import data.preparation  # noqa: F401
 
 
 def run_in_fork(request: dict) -> None:

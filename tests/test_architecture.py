@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 OURS = {"train", "test", "options", "engine", "models", "data", "util", "script", "tests"}
 MAY_IMPORT = {
     "train.py": {"options", "data", "models", "engine", "util"},
@@ -57,6 +57,41 @@ def test_imports_point_one_way(place):
     for path in sources(place):
         ours = {name.split(".")[0] for name in imported(tree(path))} & OURS
         assert ours <= MAY_IMPORT[place], f"{named(path)} imports {ours - MAY_IMPORT[place]}"
+
+
+WINGS = {
+    "video": set(),
+    "faces": {"video"},
+    "talking": {"video", "faces"},
+    "structure": {"video", "faces"},
+    "expressions": {"video", "faces"},
+    "micro": {"video", "faces"},
+    "preparation": {"video", "faces", "structure", "talking", "expressions", "micro"},
+    "sample_faces": {"video"},
+}
+"""Wing of data/ -> the wings that it may import."""
+CORE = {"base", "sampler", "augment"}
+"""Modules of data/ itself that a wing may import."""
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_wings_of_data_keep_their_order(wing):
+    for path in sources("data"):
+        if path.relative_to(ROOT).parts[1] != wing:
+            continue
+        used = {name.split(".")[1] for name in imported(tree(path)) if name.startswith("data.")} - {wing} - CORE
+        assert used <= WINGS[wing], f"{named(path)} imports {used - WINGS[wing]} of data/"
+
+
+def test_no_dataset_mode_imports_preparation():
+    for path in (ROOT / "data").glob("*.py"):
+        assert not {name for name in imported(tree(path)) if name.startswith("data.preparation")}, named(path)
+
+
+def test_data_stays_small_at_its_top():
+    folder = ROOT / "data"
+    entries = {path.relative_to(folder).parts[0] for path in sources("data")}
+    assert len(entries) <= 22, sorted(entries)
 
 
 def test_families_share_through_parts_alone():

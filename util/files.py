@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,3 +83,59 @@ def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of processes that were killed while writing."""
     for path in folder.glob(".*.part*"):
         path.unlink(missing_ok=True)
+
+
+LEFTOVER = re.compile(r"\.(.+)\.(\d+)\.part(\.\w+)?")
+"""The temporary names of `replacing` and `replacing_folder`."""
+
+
+@contextmanager
+def replacing_folder(path: Path | str) -> Iterator[Path]:
+    """Yield an empty folder beside `path` that takes its place when the block ends well, and is removed when not."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        try:
+            temporary.rename(path)
+        except OSError:
+            # An older folder is in the way, perhaps of this moment: a worker of a killed run ends its item.
+            shutil.rmtree(path)
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers_of(targets: Iterable[Path]) -> None:
+    """Remove what killed processes left unfinished of these files and folders, and of clips called <target>#...
+
+    Nothing else is touched: other machines may be at work beside it. It is for a process that is writing nothing
+    itself, because in a container each run has the number of the one before it.
+    """
+    names: dict[Path, set[str]] = {}
+    for target in targets:
+        names.setdefault(target.parent, set()).add(target.name)
+    for folder, wanted in names.items():
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            match = LEFTOVER.fullmatch(entry.name)
+            if match and not _is_running(int(match[2])) and _is_part_of(f"{match[1]}{match[3] or ''}", wanted):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _is_part_of(name: str, wanted: set[str]) -> bool:
+    """Whether a name is wanted as it is, or without what follows one of its #."""
+    places = [place for place, letter in enumerate(name) if letter == "#"]
+    return name in wanted or any(name[:place] in wanted for place in places)
+
+
+def _is_running(process: int) -> bool:
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data.container import open_container
 from data.sample_faces.expression import AU_NAMES
 from data.sample_faces.identity import draw_identity
 from data.sample_faces.performance import Performance
 from data.sample_faces.person import Person
+from data.video.container import open_container
 from util.errors import UserError
 from util.files import replacing
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.face.flow_colours import flow_colours
 from models.face.networks import Guides
-from util.flow_colours import flow_colours
 
 
 class Shown(NamedTuple):

@@ -15,8 +15,8 @@ from models.talking_head.losses import Content, Objective, Pixels, joint_updates
 from models.talking_head.networks import BatchRows, Discriminator, Embedder, Generator, pair
 from models.talking_head.options import TAPS, add_network_options, add_training_options
 from models.talking_head.released import released_entries
+from models.talking_head.step_log import step_line
 from util.schedules import linear_decay
-from util.step_log import step_line
 from util.values import not_negative
 
 LOG_COLUMNS = (

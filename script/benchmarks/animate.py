@@ -238,7 +238,7 @@ def _pictures(args: argparse.Namespace) -> tuple[Any, Any]:
 
 def _item(pictures: Any) -> dict[str, Any]:
     """What the families read of pictures: `keypoint` is for the one whose points are given."""
-    from data.prior_points import default_points
+    from data.micro.prior_points import default_points
 
     points = pictures.new_tensor(default_points(tuple(pictures.shape[-2:])))
     return {"image": pictures, "keypoint": points.repeat(len(pictures), 1, 1)}

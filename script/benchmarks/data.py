@@ -62,8 +62,8 @@ def measure_frames(args: argparse.Namespace, folder: Path) -> list[tuple[str, bo
 
 def write_clips(frames: list[np.ndarray], folder: Path) -> None:
     """The same frames in all forms."""
-    from data.packed import pack
     from data.video import VideoWriter, write_image
+    from data.video.packed import pack
 
     pack(folder / "clip.clip", frames, fps=25, quality=95)
     with VideoWriter(folder / "clip.mp4", Fraction(25)) as writer:
@@ -76,8 +76,8 @@ def ways_to_read(folder: Path, draw: random.Random) -> dict[str, Callable[[], No
     """Functions that read two random frames, each from its form of the clip, by what they do."""
     import cv2
 
-    from data.packed import PackedClip
     from data.video import list_images, open_video, read_image
+    from data.video.packed import PackedClip
 
     files = list_images(folder / "frames")
 
@@ -108,7 +108,7 @@ def ways_to_read(folder: Path, draw: random.Random) -> dict[str, Callable[[], No
 
 def measure_index(args: argparse.Namespace, folder: Path) -> tuple[str, bool]:
     """Time from nothing to the names and lengths of a large dataset."""
-    from data.clip_index import INDEX_NAME, ClipIndex, write_index
+    from data.video.clip_index import INDEX_NAME, ClipIndex, write_index
 
     names = (f"id{number // 100:05d}/{number:08d}" for number in range(args.clips))
     write_index(folder / INDEX_NAME, names, np.full(args.clips, 100))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data import landmarks
+from data.faces import landmarks
 from util.errors import UserError
 
 SIDE = 256

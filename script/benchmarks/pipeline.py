@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
 
 def ways_to_run(args: argparse.Namespace, folder: Path) -> dict[str, Callable[[], None]]:
     """Each part alone, and all together, by name."""
-    from data.prefetch import BackgroundWriter, one_behind, prefetch
     from data.video import VideoWriter, open_video
+    from data.video.threads import BackgroundWriter, one_behind, prefetch
     from engine.animator import to_bytes, to_host
 
     animator, dataset = animator_of(args)

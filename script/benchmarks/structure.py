@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
 
 def drawn_clip(args: argparse.Namespace, root: Path) -> Path:
     """A clip of a drawn person as the folders of the dataset."""
-    from data.images import write_image
     from data.sample_faces import tiny_clip
+    from data.video.images import write_image
 
     frames, truth = tiny_clip(identity=1, frames=args.frames, size=args.size)
     points = root / "train_keypoints" / "clip"
@@ -62,9 +62,9 @@ def drawn_clip(args: argparse.Namespace, root: Path) -> Path:
 
 def measure_drawing(args: argparse.Namespace, root: Path) -> tuple[str, bool]:
     """Maps per second with nothing cached."""
-    from data.face_sequences import find_sequences
-    from data.images import read_image
-    from data.structure import background_edges, structure_maps
+    from data.structure.maps import background_edges, structure_maps
+    from data.structure.sequences import find_sequences
+    from data.video.images import read_image
 
     sequence = find_sequences(root, "train")[0]
     chosen = range(min(args.frames, len(sequence)))
@@ -97,7 +97,7 @@ def plain_map(points: np.ndarray, picture: np.ndarray, side: int) -> np.ndarray:
     from PIL import Image
     from skimage.feature import canny
 
-    from data.structure import CURVES, PARTS, extended
+    from data.structure.maps import CURVES, PARTS, extended
 
     points, (height, width) = extended(points[None])[0], picture.shape[:2]
     labels = np.zeros((height, width), np.uint8)
@@ -146,7 +146,7 @@ def plain_piece(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def measure_reading(args: argparse.Namespace, root: Path, folder: Path) -> tuple[str, bool]:
     """A frame of a training clip, its map included, against reading and resizing pictures alone."""
     from data.face import FaceDataset
-    from data.images import read_image
+    from data.video.images import read_image
     from options import parse
 
     words = ["--model=face", f"--dataroot={root}", f"--load_size={args.size}", "--batch_size=1"]

@@ -1,11 +1,11 @@
 """Cases of articulated animation."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+from paths import ROOT
 from reference import formula
 from torch import Tensor
 
@@ -20,7 +20,6 @@ from models.parts.warps import PlaneTransform
 from options import parse
 
 KINDS = Kinds()
-ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {"mraa": "vox256", "mraa_avd": "vox256-avd"}
 NAMES = {"pad": "region_predictor_pad"}
 """What settings of the cases are called here, where it is otherwise."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from paths import REFERENCE
 from reference.formula import fill, image, values
 from torch import nn
 
@@ -89,7 +90,7 @@ def fill_weights(
 @cache
 def vgg19_file(reference: Reference) -> str:
     """A file in torchvision's layout with formula weights, which go by the names that the original's loss has."""
-    manifest = Path(__file__).resolve().parents[1] / "reference" / reference.family / "manifest.json"
+    manifest = REFERENCE / reference.family / "manifest.json"
     entries = json.loads(manifest.read_text())["loss_network"]["vgg"]
     values = fill({name: tuple(shape) for name, shape in entries.items()}, **reference.weights("vgg"))
     state = {f"features.{name.split('.', 1)[1]}": torch.from_numpy(np.asarray(values[name])) for name in values}

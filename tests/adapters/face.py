@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from adapters.common import Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights
 from data.base import Clip
 from data.face import FaceDataset
-from data.face_sequences import choose_frames, find_sequences
-from data.images import read_image, write_image
-from data.structure import by_extent, extended, interpolate, label_map, pieces, to_pixels
+from data.structure.maps import by_extent, extended, interpolate, label_map, pieces, to_pixels
+from data.structure.sequences import choose_frames, find_sequences
+from data.video.images import read_image, write_image
 from engine.animator import Animator
 from models.face.family import FaceAnimation
+from models.face.flow_colours import flow_colours
 from models.face.losses import (
     GAMES,
     OF_LAYER,
@@ -36,7 +37,6 @@ from models.face.sampling import extract, gaussian_resample
 from models.face.structure import structure_channels
 from models.parts.vgg import Vgg19
 from options import parse
-from util.flow_colours import flow_colours
 from util.metrics import l1, psnr, relative_difference, ssim, ssim_gaussian
 from util.resizing import to_bytes
 

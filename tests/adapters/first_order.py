@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from paths import ROOT
 from reference import formula
 from torch import Tensor, nn
 
 from adapters.common import Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights, stream, take
 from data.augment import crop, draw_flip, flip, jitter, rescale, rotate
-from data.fomm_crop import commands
 from data.frames import listed_pairs, random_pairs, random_split
-from data.prior_points import points_of_face
+from data.micro.prior_points import points_of_face
+from data.preparation.fomm_crop import commands
 from models import find_family
 from models.fomm.family import FirstOrderMotion
 from models.fomm.normalisation import normalise
@@ -35,7 +36,7 @@ from util.visualisation import draw_points, enlarge, mask_columns, strip
 
 KINDS = Kinds()
 DENSE_MOTION = "model_params.generator_params.dense_motion_params"
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = ROOT / "configs"
 
 
 # --- inputs, weights, configurations ----------------------------------------------------------------------------------

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from paths import REFERENCE
 from reference import formula
 from torch import Tensor
 
 from adapters.common import SLACK, Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights
-from data.annotations import read_pickle
-from data.crop import Crop
-from data.expression_faces import cut_face
-from data.openface import read_table
+from data.expressions.annotations import read_pickle
+from data.expressions.faces import cut_face
+from data.expressions.openface import read_table
+from data.faces.crop import Crop
 from engine.animator import to_bytes
 from engine.clock import Clock
 from engine.distributed import Processes
@@ -31,7 +32,7 @@ from util.expressions import STRONGEST, UNITS, VIEWS, mixture
 from util.tiles import original_levels, tile
 
 KINDS = Kinds()
-MANIFEST = Path(__file__).resolve().parents[1] / "reference" / "ganimation" / "manifest.json"
+MANIFEST = REFERENCE / "ganimation" / "manifest.json"
 
 
 # --- inputs and weights -----------------------------------------------------------------------------------------------

@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from paths import REFERENCE
 from PIL import Image
 from reference import formula
 from torch import Tensor, nn
 
 from adapters.common import Case, Computed, Kinds, Reference, as_array, assert_close
-from data.faces import Face
-from data.landmark_drawing import BLUE, GREEN, ORANGE, PURPLE, RED, draw_landmarks
-from data.preparation import thin
-from data.talking_frames import main_face
+from data.faces.detector import Face
+from data.talking.drawing import BLUE, GREEN, ORANGE, PURPLE, RED, draw_landmarks
+from data.talking.frames import main_face
 from data.talking_head import TalkingHeadDataset
+from data.video import thin
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.trainer import Trainer
@@ -33,15 +34,15 @@ from models.talking_head.layers import Flow, build_layers
 from models.talking_head.losses import Content, Judged, Objective, hinge
 from models.talking_head.networks import Discriminator, Embedder, Generator, Judgement, pair
 from models.talking_head.options import DISCRIMINATOR, EMBEDDER, GENERATOR, TAPS
+from models.talking_head.step_log import step_line
 from models.talking_head_finetune.family import TalkingHeadFinetune
 from options import parse
 from script.convert_vgg_caffe import forward
 from util.layer_language import body
 from util.resizing import to_bytes, to_floats
-from util.step_log import step_line
 
 KINDS = Kinds()
-FOLDER = Path(__file__).resolve().parents[1] / "reference" / "talking_head"
+FOLDER = REFERENCE / "talking_head"
 VIDEOS = 7
 LOG = ("l_vgg19", "l_vggface", "l_cnt", "l_adv", "l_fm", "l_mch", "l_eg", "l_d", "l_d2", "score", "score_hat")
 

@@ -1,12 +1,12 @@
 """Cases of the thin-plate spline motion model."""
 
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
 import torch
+from paths import ROOT
 from reference import formula
 from torch import Tensor, nn
 
@@ -21,7 +21,6 @@ from models.tps.splines import RandomSpline, Splines
 from options import parse
 
 KINDS = Kinds()
-ROOT = Path(__file__).resolve().parents[2]
 
 
 # --- inputs, weights, configurations ----------------------------------------------------------------------------------

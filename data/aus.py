@@ -1,0 +1,147 @@
+"""Dataset mode `aus`: pictures of faces with the intensities of their action units, in GANimation's layout."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.base import Clip, Dataset
+from data.expressions.annotations import read_annotations
+from data.expressions.clips import ExpressionClips, condition
+from data.expressions.options import add_expression_options, add_face_option
+from data.faces.crop import resize
+from data.video.images import IMAGE_SUFFIXES, list_images, read_image
+from util.errors import UserError
+from util.expressions import STRONGEST, units_for
+from util.values import list_of, share, text
+
+
+class ActionUnitsDataset(Dataset):
+    """Pictures (imgs/), intensities by picture (aus_openface.pkl, .npz or .csv), lists of both parts.
+
+    A training item holds `image` (3, S, S), its units `aus` and wanted ones, `desired`, both (C,) and divided by 5:
+    those of another picture with a little noise. Sources hold `image`; driving items `aus` and what to show (`view`).
+    """
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        add = parser.add_argument
+        parser.add_alias("--data_dir", "--dataroot")
+        parser.add_alias("--n_threads_test", "--nThreads")
+        add(
+            "--train_ids_file", type=text, default="train_ids.csv", help="list of training pictures, in the data folder"
+        )
+        add("--test_ids_file", type=text, default="test_ids.csv", help="list of test pictures, in the data folder")
+        add("--images_folder", type=text, default="imgs", help="folder of all pictures, in the data folder")
+        add("--aus_file", type=text, default="aus_openface.pkl", help="their units: .pkl, .npz or .csv")
+        add("--units", type=list_of(text), default=[],
+            help="names of the units in their order, e.g. AU01,AU12, where there are neither 17 nor 11")  # fmt: skip
+        add_face_option(parser)
+        parser.set_defaults(dataroot="dataset/sample/aus")
+        if training:
+            parser.add_switch(
+                "--serial_batches",
+                default=True,
+                help="every picture once an epoch; no: draw with replacement, as the original",
+            )
+            parser.add_switch("--mirror", default=True, help="mirror half of the pictures; not for one-sided units")
+            add("--aus_noise", type=share, default=0.1, help="wanted units vary by up to this, of 1")
+        else:
+            add_expression_options(parser)
+
+    def __init__(self, opt: Any, training: bool):
+        self.opt, self.training = opt, training
+        self.units = units_for(opt.cond_nc, opt.units)
+        self.pictures, self.aus = [], np.zeros((0, len(self.units)), np.float32)
+        if training or not (opt.input_path or opt.source_image or opt.pairs):
+            self.pictures, self.aus = find_pictures(
+                Path(opt.dataroot),
+                opt.train_ids_file if training else opt.test_ids_file,
+                images=opt.images_folder,
+                annotations=read_annotations(Path(opt.dataroot) / opt.aus_file, self.units),
+            )
+        if training and len(self.pictures) < opt.batch_size:
+            raise UserError(
+                f"--batch_size {opt.batch_size}: {opt.dataroot} has {len(self.pictures)} training pictures only; "
+                f"take --batch_size={len(self.pictures)} or less, or more pictures"
+            )
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not self.opt.serial_batches:
+            index = np.random.randint(len(self.pictures))
+        image = self._image(read_image(self.pictures[index]))
+        if self.opt.mirror and np.random.rand() < 0.5:
+            image = image.flip(-1)
+        noise = np.random.uniform(-self.opt.aus_noise, self.opt.aus_noise, len(self.units))
+        desired = self.aus[np.random.randint(len(self.pictures))] / STRONGEST + noise
+        return {
+            "image": image,
+            "aus": condition(self.aus[index]),
+            "desired": torch.from_numpy(desired.astype(np.float32)),
+            "name": self.pictures[index].stem,
+        }
+
+    def clips(self) -> Iterator[Clip]:
+        """The pictures of --input_path, or else the test split, with the expressions that the options describe."""
+        yield from ExpressionClips(self.opt, self.units, self._image).clips(self.pictures, self.aus)
+
+    def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Any]:
+        return {"image": self._image(frames[0])}
+
+    def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The units of a driving video, as py-feat reads them."""
+        from data.expressions.pyfeat import UnitReader
+
+        reader = UnitReader(self.units)
+        for frame in frames:
+            yield {"aus": condition(self.opt.intensity * reader.read(frame))}
+
+    def picture_size(self) -> tuple[int, int]:
+        return self.opt.image_size, self.opt.image_size
+
+    def _image(self, picture: np.ndarray) -> Tensor:
+        size = self.picture_size()
+        picture = picture if picture.shape[:2] == size else resize(picture, size)
+        return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).float() / 255
+
+
+def find_pictures(
+    root: Path, ids_file: str, *, images: str, annotations: dict[str, np.ndarray]
+) -> tuple[list[Path], np.ndarray]:
+    """The pictures of a list and their intensities (N, C); what has no picture or no intensities is warned of."""
+    names = read_ids(root / ids_file)
+    folder = root / images
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder of pictures; name it with --images_folder")
+    files = {path.stem: path for path in reversed(list_images(folder))}
+    missing = [name for name in names if name not in files]
+    unknown = [name for name in names if name in files and name not in annotations]
+    for kind, left_out in ((f"no picture in {folder}", missing), ("no action units", unknown)):
+        if left_out:
+            warnings.warn(
+                f"{root / ids_file}: {len(left_out)} of {len(names)} names are left out, they have {kind}: "
+                + ", ".join(left_out[:10]) + (" ..." if len(left_out) > 10 else ""),
+                stacklevel=3,
+            )  # fmt: skip
+    kept = [name for name in names if name in files and name in annotations]
+    if not kept:
+        raise UserError(f"{root / ids_file}: none of its {len(names)} names has a picture and action units")
+    return [files[name] for name in kept], np.array([annotations[name] for name in kept], np.float32)
+
+
+def read_ids(path: Path) -> list[str]:
+    """The names of a list, one a line (in the first column), without the suffixes of pictures."""
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such list of pictures, one file name a line")
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    names = [line.split("\t")[0].strip() for line in lines if line.strip()]
+    if not names:
+        raise UserError(f"{path}: is empty; it needs one file name a line")
+    return [Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else name for name in names]

@@ -1,0 +1,1 @@
+"""Action units: tables, annotations, the clips that they drive."""

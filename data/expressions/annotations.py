@@ -1,0 +1,178 @@
+"""Files of action units by picture: the released pickles (read without running them), and plain npz and csv of ours."""
+
+import csv
+import io
+import pickle
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.expressions.openface import SLACK
+from util.errors import UserError
+from util.expressions import STRONGEST, UNITS, Unit
+from util.files import replacing, write_text
+
+Annotations = dict[str, np.ndarray]
+"""Picture without its suffix -> intensities (C,) float64, 0 to 5, in the order of the units."""
+
+_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+HARMLESS = {
+    **{(module, "_reconstruct"): np._core.multiarray._reconstruct for module in _MULTIARRAY},
+    **{(module, "scalar"): np._core.multiarray.scalar for module in _MULTIARRAY},
+    **{(module, "_frombuffer"): np._core.numeric._frombuffer for module in _NUMERIC},
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("collections", "OrderedDict"): OrderedDict,
+}
+"""All that pickles of arrays in dictionaries name, whichever Python and numpy wrote them."""
+
+
+class _Unpickler(pickle.Unpickler):
+    """Builds dictionaries and arrays, and refuses everything else by name."""
+
+    def __init__(self, file: io.BytesIO, path: Path):
+        # Byte strings of Python 2 hold the raw data of arrays.
+        super().__init__(file, encoding="latin1")
+        self.path = path
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):
+            return _encode
+        if (module, name) not in HARMLESS:
+            raise UserError(
+                f"{self.path}: refused: it would run or build {module}.{name} when read. A file of action units holds "
+                "a dictionary of arrays and nothing else; do not use it, or ask its author for an npz or csv"
+            )
+        return HARMLESS[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise UserError(f"{self.path}: refused: it refers to something outside of the file ({pid!r})")
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """What Python 3 writes for bytes in old protocols; no other codec than latin1 occurs there."""
+    if encoding != "latin1":
+        raise ValueError(f"codec {encoding}")
+    return text.encode("latin1")
+
+
+def read_pickle(path: Path | str) -> Any:
+    """The dictionary in a pickle, from Python 2 or 3; what is no plain data is refused and never run."""
+    path = Path(path)
+    try:
+        return _Unpickler(io.BytesIO(path.read_bytes()), path).load()
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    except UserError:
+        raise
+    except Exception as error:  # damaged pickles raise whatever their bytes happen to mean
+        raise UserError(f"{path}: cannot be read as a pickle of arrays ({type(error).__name__}: {error})") from None
+
+
+def read_annotations(path: Path | str, units: Sequence[Unit] = UNITS) -> Annotations:
+    """The intensities of all pictures, checked: as many as units, finite, from 0 to 5."""
+    path = Path(path)
+    readers = {".pkl": _from_pickle, ".pickle": _from_pickle, ".npz": _from_npz, ".csv": _from_csv}
+    if path.suffix.lower() not in readers:
+        raise UserError(f"{path}: action units are read from {', '.join(readers)}")
+    if not path.is_file():
+        near = (
+            sorted(one.name for one in path.parent.glob("*") if one.suffix in readers) if path.parent.is_dir() else []
+        )
+        raise UserError(
+            f"{path}: there is no such file; write it with script/prepare_au_annotations.py"
+            + (f", or name another with --aus_file: {', '.join(near[:6])}" if near else "")
+        )
+    content = readers[path.suffix.lower()](path, units)
+    annotations = {_key(path, key): _checked(path, key, value, units) for key, value in content.items()}
+    if not annotations:
+        raise UserError(f"{path}: holds no pictures")
+    if max(float(values.max(initial=0)) for values in annotations.values()) < 1:
+        warnings.warn(f"{path}: no intensity reaches 1; they go from 0 to 5 and may be divided already", stacklevel=2)
+    return annotations
+
+
+def write_annotations(path: Path | str, annotations: Mapping[str, np.ndarray], units: Sequence[Unit] = UNITS) -> None:
+    """Write .pkl (which the original reads too), .npz or .csv."""
+    path = Path(path)
+    names = [unit.column for unit in units]
+    rows = np.array(list(annotations.values()), np.float64).reshape(len(annotations), len(units))
+    if path.suffix == ".csv":
+        lines = [",".join(["name", *names])]
+        lines += [",".join([name, *(f"{value:g}" for value in row)]) for name, row in annotations.items()]
+        write_text(path, "\n".join(lines) + "\n")
+        return
+    if path.suffix not in (".pkl", ".npz"):
+        raise UserError(f"{path}: action units are written as .pkl, .npz or .csv")
+    with replacing(path) as temporary:
+        if path.suffix == ".npz":
+            np.savez(temporary, names=np.array(list(annotations)), aus=rows, au_names=np.array(names))
+        else:
+            content = {name: np.asarray(values, np.float64) for name, values in annotations.items()}
+            temporary.write_bytes(pickle.dumps(content, protocol=2))
+
+
+def _from_pickle(path: Path, units: Sequence[Unit]) -> Mapping:
+    content = read_pickle(path)
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: holds a {type(content).__name__}, not a dictionary from pictures to intensities")
+    return content
+
+
+def _from_npz(path: Path, units: Sequence[Unit]) -> Mapping:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names, aus, columns = (file[key] for key in ("names", "aus", "au_names"))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: needs the plain arrays names, aus and au_names ({error})") from None
+    order = _order(path, [str(column) for column in columns], units)
+    return {str(name): row[order] for name, row in zip(names, aus, strict=True)}
+
+
+def _from_csv(path: Path, units: Sequence[Unit]) -> Mapping:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    if not rows:
+        raise UserError(f"{path}: is empty")
+    order = _order(path, rows[0][1:], units)
+    return {row[0]: [row[1:][index] for index in order] for row in rows[1:]}
+
+
+def _order(path: Path, columns: list[str], units: Sequence[Unit]) -> list[int]:
+    short = [column.removesuffix("_r") for column in columns]
+    missing = [unit.column for unit in units if unit.column not in short]
+    if missing:
+        raise UserError(f"{path}: lacks the columns {', '.join(missing)}")
+    return [short.index(unit.column) for unit in units]
+
+
+def _key(path: Path, key: Any) -> str:
+    if isinstance(key, bytes):
+        return key.decode("utf-8", "replace")
+    if not isinstance(key, str):
+        raise UserError(f"{path}: the key {key!r} is not the name of a picture")
+    return key
+
+
+def _checked(path: Path, key: Any, value: Any, units: Sequence[Unit]) -> np.ndarray:
+    try:
+        if getattr(value, "dtype", np.dtype(float)).kind == "O":
+            raise ValueError("an array of objects")
+        vector = np.array(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: {key}: not a row of numbers ({error})") from None
+    if vector.shape == (len(UNITS),) != (len(units),) and set(units) <= set(UNITS):
+        # Without names seventeen values are those of OpenFace, in its order.
+        vector = vector[[UNITS.index(unit) for unit in units]]
+    if vector.shape != (len(units),):
+        raise UserError(
+            f"{path}: {key}: {vector.shape} values, not {len(units)}; --cond_nc says how many units there are"
+        )
+    if not np.isfinite(vector).all() or vector.min() < -SLACK or vector.max() > STRONGEST + SLACK:
+        raise UserError(f"{path}: {key}: intensities from {vector.min():g} to {vector.max():g}; they go from 0 to 5")
+    return vector

@@ -1,0 +1,291 @@
+"""From pictures and the options of expressions to clips: stills, movements, panels, maps, grids."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.base import Clip
+from data.expressions.annotations import read_annotations
+from data.expressions.faces import FaceFinder, PutBack
+from data.expressions.openface import choose_face, choose_person, read_table
+from data.faces.crop import Crop
+from data.video.images import is_image, list_images, read_image
+from util.errors import UserError
+from util.expressions import (
+    STRONGEST,
+    VIEWS,
+    Unit,
+    parse_expression,
+    parse_sweeps,
+    parse_units,
+    passage,
+)
+from util.tiles import original_levels
+
+FPS = Fraction(25)
+SPLIT_FRAMES = 5
+"""Frames from a test picture's expression to another's, where nothing else is asked for."""
+MAPS = ("attention", "color")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A picture to work on."""
+
+    path: Path
+    picture: np.ndarray
+    crops: list[Crop]
+    own: np.ndarray | None
+    """Its intensities, where they are known."""
+    name: str = ""
+    target: np.ndarray | None = None
+    """The expression it gets where the options name none."""
+
+
+@dataclass(frozen=True)
+class Movement:
+    """What a face does: one expression a frame, in intensities from 0 to 5."""
+
+    expressions: list[np.ndarray]
+    fps: Fraction = FPS
+
+    @property
+    def is_still(self) -> bool:
+        return len(self.expressions) == 1
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a clip shows: expressions, of each the views, of each the faces."""
+
+    expressions: Sequence[np.ndarray]
+    views: Sequence[str] = ("composed",)
+    faces: Sequence[int] = (0,)
+    back: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.expressions) * len(self.views) * len(self.faces)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        plain = tuple(self.views) == ("composed",)
+        for expression in self.expressions:
+            for view in self.views:
+                for face in self.faces:
+                    item = {"aus": condition(expression), "face": face}
+                    yield item if plain else item | {"view": VIEWS.index(view), "back": self._back(expression)}
+
+    def _back(self, expression: np.ndarray) -> Tensor:
+        return condition(expression if self.back is None else self.back)
+
+
+class ExpressionClips:
+    """The clips that the options describe, picture by picture."""
+
+    def __init__(self, opt: Any, units: Sequence[Unit], to_image: Callable[[np.ndarray], Tensor]):
+        self.opt, self.units, self.to_image = opt, units, to_image
+        self.faces = FaceFinder(opt)
+        self.folder = Path(opt.results_dir)
+        self.wanted = wanted_expression(opt, units)
+        self.sweeps = parse_sweeps(opt.sweep, units)
+        driving = read_driving(opt, units) if opt.driving_aus else None
+        # The table of a picture is an expression to reach, that of a video one to follow.
+        self.driving = None if driving is None or driving.is_still else driving
+        if driving is not None and driving.is_still:
+            self.wanted = driving.expressions[0]
+
+    def clips(self, pictures: Sequence[Path], aus: np.ndarray) -> Iterator[Clip]:
+        """Clips of --input_path, or else of the given test pictures with their intensities."""
+        place = self.opt.input_path
+        for subject in self._outside(Path(place)) if place else self._split(pictures, aus):
+            yield from self._clips_of(subject)
+
+    def _outside(self, place: Path) -> Iterator[Subject]:
+        own = OwnExpressions(self.opt, self.units)
+        for path in input_pictures(place):
+            try:
+                picture = read_image(path)
+                subject = Subject(path, picture, self.faces.crops(picture, path), own.of(path, picture), path.stem)
+            except UserError as error:
+                if not place.is_dir():
+                    raise
+                warnings.warn(f"left out: {error}", stacklevel=2)
+                continue
+            yield subject
+
+    def _split(self, pictures: Sequence[Path], aus: np.ndarray) -> Iterator[Subject]:
+        others = np.random.default_rng(self.opt.seed).permutation(len(pictures))
+        for index, path in enumerate(pictures):
+            picture, other = read_image(path), int(others[index])
+            whole = Crop(np.array([[0, 0, picture.shape[1], picture.shape[0]]], float), picture.shape[:2])
+            name = path.stem if self._says_what() else f"{path.stem}_{pictures[other].stem}"
+            yield Subject(path, picture, [whole], aus[index], name, aus[other])
+
+    def _says_what(self) -> bool:
+        return self.wanted is not None or bool(self.sweeps) or self.driving is not None or self.opt.au_grid
+
+    def _clips_of(self, subject: Subject) -> Iterator[Clip]:
+        if self.opt.mode == "reconstruction":
+            yield self._reconstruction(subject)
+            return
+        if self.opt.au_grid:
+            yield self._grid(subject)
+        if self.opt.au_grid and self.wanted is None and not self.sweeps and self.driving is None:
+            return
+        movement = self._movement(subject)
+        yield self._main(subject, movement)
+        for face in range(len(subject.crops)):
+            if movement.is_still and self.opt.panel:
+                yield self._panel(subject, movement, face)
+            for view in MAPS if self.opt.maps else ():
+                name = f"{subject.name}{_number(face)}_{view}"
+                yield self._clip(name, subject, Frames(movement.expressions, (view,), (face,)), movement.fps)
+
+    def _start(self, subject: Subject) -> np.ndarray:
+        known = subject.own is not None and self.opt.start == "own"
+        return subject.own if known else np.zeros(len(self.units), np.float32)
+
+    def _movement(self, subject: Subject) -> Movement:
+        fps = FPS if self.opt.fps is None else Fraction(self.opt.fps).limit_denominator(1001)
+        if self.driving is not None:
+            return self.driving
+        start, target = self._start(subject), self.wanted
+        if self.sweeps:
+            base = start if target is None else target
+            return Movement([frame for sweep in self.sweeps for frame in sweep.over(base)], fps)
+        frames = self.opt.interpolate
+        if target is None:
+            target = parse_expression("smile", self.units) if subject.target is None else subject.target
+            frames = frames or (0 if subject.target is None else SPLIT_FRAMES)
+        return Movement(passage(start, target, frames, self.opt.easing) if frames else [target], fps)
+
+    def _main(self, subject: Subject, movement: Movement) -> Clip:
+        faces = range(len(subject.crops))
+        finish = PutBack(subject.picture, subject.crops) if self.opt.paste_back else None
+        frames = Frames(movement.expressions, faces=faces if self.opt.paste_back else (0,))
+        clip = self._clip(subject.name, subject, frames, movement.fps, finish)
+        if self.opt.output and not Path(self.opt.input_path or "").is_dir():
+            clip.extra["output"] = Path(self.opt.output)
+        return clip
+
+    def _panel(self, subject: Subject, movement: Movement, face: int) -> Clip:
+        frames = Frames(movement.expressions, VIEWS, (face,), back=subject.own)
+        name = f"{subject.path.name}_out{_number(face)}"
+        finish = original_levels if self.opt.original_levels else None
+        return self._clip(name, subject, frames, FPS, finish, {"columns": len(VIEWS)}, still=True)
+
+    def _grid(self, subject: Subject) -> Clip:
+        expressions, captions = [], []
+        for index, unit in enumerate(self.units):
+            for level in self.opt.au_levels:
+                expression = np.array(self._start(subject), np.float32)
+                expression[index] = level
+                expressions.append(expression)
+                captions.append(f"{unit.column}={level:g}")
+        sheet = {"columns": len(self.opt.au_levels), "captions": captions, "border": 2}
+        return self._clip(f"{subject.name}_au_grid", subject, Frames(expressions), FPS, None, sheet, still=True)
+
+    def _reconstruction(self, subject: Subject) -> Clip:
+        image = self.to_image(subject.picture)
+        frames = [item | {"image": image} for item in Frames([self._start(subject)])]
+        return self._clip(subject.path.stem, subject, frames, FPS, still=True)
+
+    def _clip(
+        self,
+        name: str,
+        subject: Subject,
+        frames: Frames | list[dict[str, Any]],
+        fps: Fraction,
+        finish: Callable[[np.ndarray], np.ndarray | None] | None = None,
+        sheet: dict[str, Any] | None = None,
+        still: bool = False,
+    ) -> Clip:
+        images = [self.to_image(self.faces.cut(subject.picture, crop)) for crop in subject.crops]
+        still = still or (isinstance(frames, Frames) and len(frames.expressions) == 1)
+        suffix = ".png" if still else "" if self.opt.format == "png" else f".{self.opt.format}"
+        extra = {"output": self.folder / f"{name}{suffix}", "finish": finish, "sheet": sheet or {}}
+        return Clip(name, {"image": torch.stack(images)}, frames, fps, length=len(frames), extra=extra)
+
+
+class OwnExpressions:
+    """The intensities that pictures from outside have already, as --own_aus tells."""
+
+    def __init__(self, opt: Any, units: Sequence[Unit]):
+        self.units, self.reader, self.annotations = units, None, None
+        place = Path(opt.own_aus)
+        self.tables = place if opt.own_aus and (place.is_dir() or place.suffix.lower() == ".csv") else None
+        if opt.own_aus == "pyfeat":
+            from data.expressions.pyfeat import UnitReader
+
+            self.reader = UnitReader(units)
+        elif opt.own_aus and self.tables is None:
+            self.annotations = read_annotations(place, units)
+
+    def of(self, path: Path, picture: np.ndarray) -> np.ndarray | None:
+        """The intensities of a picture, or None where nobody knows them."""
+        if self.reader is not None:
+            return self.reader.read(picture)
+        if self.annotations is not None:
+            if path.stem not in self.annotations:
+                raise UserError(f"--own_aus: {path.stem} is not among its {len(self.annotations)} pictures")
+            return self.annotations[path.stem].astype(np.float32)
+        if self.tables is None:
+            return None
+        table = read_table(self.tables / f"{path.stem}.csv" if self.tables.is_dir() else self.tables, self.units)
+        return table.intensities[choose_face(table)[0]].astype(np.float32)
+
+
+def condition(intensities: np.ndarray) -> Tensor:
+    """Intensities from 0 to 5 as the networks take them, from 0 to 1."""
+    return torch.from_numpy(np.asarray(intensities / STRONGEST, np.float32))
+
+
+def input_pictures(path: Path) -> list[Path]:
+    """The picture, or the pictures of a folder."""
+    if path.is_dir():
+        found = list_images(path)
+        if not found:
+            raise UserError(f"--input_path {path}: there are no pictures in this folder")
+        return found
+    if not path.is_file() or not is_image(path):
+        raise UserError(f"--input_path {path}: {'not a picture' if path.is_file() else 'there is no such file'}")
+    return [path]
+
+
+def wanted_expression(opt: Any, units: Sequence[Unit]) -> np.ndarray | None:
+    """The intensities that --expression and --au name, times --intensity; None where they name none."""
+    if not opt.expression and not opt.au:
+        return None
+    vector = parse_expression(opt.expression, units)
+    for index, value in parse_units(opt.au, units).items():
+        vector[index] = value
+    return vector * np.float32(opt.intensity)
+
+
+def read_driving(opt: Any, units: Sequence[Unit]) -> Movement:
+    """The expressions in an OpenFace table: one of a picture, or those of a video.
+
+    Between frames without a face they pass over evenly.
+    """
+    table = read_table(opt.driving_aus, units)
+    if not table.is_sequence:
+        return Movement([(opt.intensity * table.intensities[choose_face(table)[0]]).astype(np.float32)])
+    rows = choose_person(table)
+    frames, good = table.frame[rows], table.good(opt.min_confidence)[rows]
+    if not good.any():
+        raise UserError(f"--driving_aus {opt.driving_aus}: no frame with a face of confidence {opt.min_confidence}")
+    every = np.arange(frames[0], frames[-1] + 1)
+    values = table.intensities[rows][good]
+    curves = [np.interp(every, frames[good], values[:, index]) for index in range(len(units))]
+    fps = table.fps() if opt.fps is None else Fraction(opt.fps).limit_denominator(1001)
+    return Movement(list((opt.intensity * np.stack(curves, 1)).astype(np.float32)), fps)
+
+
+def _number(face: int) -> str:
+    return f"_{face + 1}" if face else ""

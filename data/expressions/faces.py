@@ -1,0 +1,81 @@
+"""Where the faces of a picture are, and what becomes of them when they are put back."""
+
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from data.faces.crop import UNIT_WIDEN, Crop, paste, points_box
+from data.faces.detector import Detector
+from data.faces.landmarks import build_detector, detector_settings
+
+
+class FaceFinder:
+    """Finds what to cut out of pictures, by the options."""
+
+    def __init__(self, opt: Any):
+        self.opt = opt
+
+    @cached_property
+    def detector(self) -> Detector:
+        """What finds faces; built when the first face is looked for."""
+        return build_detector(**detector_settings(self.opt))
+
+    def crops(self, picture: np.ndarray, path: Path) -> list[Crop]:
+        """One crop a face, the largest first; the whole picture where there is no face, or it is one."""
+        size = picture.shape[:2]
+        whole = Crop(np.array([[0, 0, size[1], size[0]]], np.float64), size, video=str(path))
+        if self.opt.whole_picture or size == (self.opt.image_size, self.opt.image_size):
+            return [whole]
+        boxes = self._squares(picture) if self.opt.face_crop == "square" else self._boxes(picture)
+        if not boxes:
+            warnings.warn(f"{path}: no face is found; the whole picture is taken for one", stacklevel=3)
+            return [whole]
+        kept = boxes if self.opt.all_faces else boxes[:1]
+        return [Crop(np.round(box)[None], size, video=str(path)) for box in kept]
+
+    def cut(self, picture: np.ndarray, crop: Crop) -> np.ndarray:
+        """A face at the size of the networks."""
+        return cut_face(picture, crop, self.opt.image_size, bilinear=self.opt.face_crop == "box")
+
+    def _squares(self, picture: np.ndarray) -> list[np.ndarray]:
+        (faces,) = self.detector.detect([picture])
+        return [square(points_box(face.points)) for face in faces]
+
+    def _boxes(self, picture: np.ndarray) -> list[np.ndarray]:
+        (found,) = self.detector.find([picture])
+        return sorted((box for box, _ in found), key=lambda box: -(box[2] - box[0]))
+
+
+def cut_face(picture: np.ndarray, crop: Crop, side: int, *, bilinear: bool) -> np.ndarray:
+    """A face as a square of this side: with smoothing where it shrinks, or `bilinear` alone, as the original cuts."""
+    if not bilinear:
+        return crop.apply(picture, side)
+    return cv2.resize(crop.apply(picture), (side, side), interpolation=cv2.INTER_LINEAR)
+
+
+def square(box: np.ndarray) -> np.ndarray:
+    """The square around the box of a face's landmarks that GANimation's pictures show."""
+    centre, side = (box[:2] + box[2:]) / 2, UNIT_WIDEN * (box[2:] - box[:2]).max()
+    return np.concatenate([centre - side / 2, centre + side / 2])
+
+
+class PutBack:
+    """Puts the results of a picture's faces, which come one after the other, back into the picture."""
+
+    def __init__(self, picture: np.ndarray, crops: Sequence[Crop]):
+        self.picture, self.crops = picture, list(crops)
+        self._frame, self._done = picture, 0
+
+    def __call__(self, made: np.ndarray) -> np.ndarray | None:
+        """The whole picture when the last of its faces has come."""
+        self._frame = paste(self._frame_for(self._done), made, self.crops[self._done])
+        self._done = (self._done + 1) % len(self.crops)
+        return None if self._done else self._frame
+
+    def _frame_for(self, index: int) -> np.ndarray:
+        return self._frame if index else self.picture

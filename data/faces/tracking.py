@@ -1,0 +1,242 @@
+"""One face's landmarks for every frame of a clip: who is followed, what fills the gaps, and a report of both."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from data.faces.detector import POINTS, Detector
+from data.faces.trajectories import SEARCH_EVERY, Trajectories, Trajectory, follow, spread
+from util.errors import UserError
+from util.files import replacing
+
+ON_MISSING = ("interpolate", "hold", "skip", "error")
+SEVERAL = ("tracked", "largest")
+
+
+class Status(IntEnum):
+    """Where a frame's points come from."""
+
+    MISSING = 0
+    DETECTED = 1  # a detector saw the face in this frame
+    FOLLOWED = 2  # placed where the face was a moment ago, with an unchanged look
+    FILLED = 3  # interpolated or held
+
+
+@dataclass(eq=False)
+class Track:
+    """Landmarks of one face per frame; rows of frames without any are NaN."""
+
+    points: np.ndarray  # (N, 68, 2) float32, pixels
+    boxes: np.ndarray  # (N, 4) float32: left, top, right, bottom
+    scores: np.ndarray  # (N,)
+    status: np.ndarray  # (N,) of Status
+    person: np.ndarray  # (N,) which trajectory, -1 for none
+    faces: int = 0  # trajectories seen in the clip
+    cuts: list[int] = field(default_factory=list)
+    name: str = "clip"
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def present(self) -> np.ndarray:
+        """Which frames have points."""
+        return self.status != Status.MISSING
+
+    def report(self) -> dict:
+        """Counts of frames with, filled and without a face, faces seen, cuts and the longest gap."""
+        seen = (self.status == Status.DETECTED) | (self.status == Status.FOLLOWED)
+        return {
+            "name": self.name,
+            "frames": len(self),
+            "found": int(seen.sum()),
+            "detected": int((self.status == Status.DETECTED).sum()),
+            "filled": int((self.status == Status.FILLED).sum()),
+            "without": int((self.status == Status.MISSING).sum()),
+            "longest_gap": longest_run(~seen),
+            "faces": self.faces,
+            "cuts": len(self.cuts),
+        }
+
+    def summary(self) -> str:
+        """The report in one line."""
+        report = self.report()
+        return (
+            f"{self.name}: face in {report['found']} of {report['frames']} frames, {report['filled']} filled, "
+            f"{report['without']} without, longest gap {report['longest_gap']}, "
+            f"{report['faces']} faces and {report['cuts']} cuts in the clip"
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write an npz that `--landmarks file` and `Track.load` read."""
+        with replacing(Path(path)) as temporary:
+            np.savez_compressed(
+                temporary,
+                points=self.points,
+                boxes=self.boxes,
+                scores=self.scores,
+                status=self.status,
+                person=self.person,
+                faces=self.faces,
+                cuts=np.array(self.cuts, dtype=np.int64),
+                name=self.name,
+            )
+
+    @staticmethod
+    def load(path: Path | str) -> "Track":
+        """Read what `save` wrote."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+                single = {"faces": int(arrays.pop("faces")), "name": str(arrays.pop("name"))}
+                return Track(**arrays | single | {"cuts": arrays["cuts"].tolist()})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not a file of tracked landmarks ({error}); make it again") from error
+
+
+def longest_run(flags: np.ndarray) -> int:
+    """Length of the longest run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
+
+
+def track(
+    frames: Iterable[np.ndarray],
+    detector: Detector,
+    *,
+    name: str = "clip",
+    fps: Fraction | float = 25,
+    on_missing: str = "interpolate",
+    smooth: float = 0.0,
+    several: str = "tracked",
+    search_every: int = SEARCH_EVERY,
+) -> Track:
+    """Landmarks of one face through a clip, whose `name` is told in errors and chooses the file where they are read.
+
+    several: "tracked" stays with the person who takes most of the clip; "largest" takes each frame's largest face.
+    on_missing: what fills frames without a face: "interpolate" between its neighbours, "hold" the last points, "skip"
+    (rows stay NaN) or "error". smooth: strength of the one-euro filter, 0 (off) to 1. search_every=1 searches every
+    frame and follows nothing.
+    """
+    if on_missing not in ON_MISSING or several not in SEVERAL:
+        raise UserError(f"on_missing is one of {', '.join(ON_MISSING)} and several of {', '.join(SEVERAL)}")
+    found = follow(frames, detector.clip(name), search_every=search_every)
+    result = choose(found, several, name)
+    if not result.present.any() and on_missing != "skip":
+        raise UserError(
+            f"{name}: no face in any of its {len(result)} frames; "
+            "leave the clip out, or try --face_detector cnn or a larger --upsample"
+        )
+    if smooth:
+        smooth_track(result, smooth, float(fps))
+    fill(result, on_missing)
+    return result
+
+
+def choose(found: Trajectories, several: str, name: str) -> Track:
+    """The face of each frame out of all that were followed."""
+    count = found.frames
+    result = Track(
+        points=np.full((count, POINTS, 2), np.nan, np.float32),
+        boxes=np.full((count, 4), np.nan, np.float32),
+        scores=np.full(count, np.nan, np.float32),
+        status=np.full(count, Status.MISSING, np.uint8),
+        person=np.full(count, -1, np.int32),
+        faces=len(found.people),
+        cuts=list(found.cuts),
+        name=name,
+    )
+    if several == "largest":
+        for index in range(count):
+            here = [person for person in found.people if index in person.faces]
+            if here:
+                _put(result, found.people, max(here, key=lambda one: one.faces[index].size), [index])
+        return result
+    taken = np.zeros(count, dtype=bool)
+    for person in sorted(found.people, key=lambda one: -one.weight):
+        span = slice(person.first, person.last + 1)
+        if not taken[span].any():
+            taken[span] = True
+            _put(result, found.people, person, person.faces)
+    return result
+
+
+def _put(result: Track, people: list[Trajectory], person: Trajectory, indices: Iterable[int]) -> None:
+    for index in indices:
+        face = person.faces[index]
+        result.points[index], result.boxes[index], result.scores[index] = face.points, face.box, face.score
+        result.status[index] = Status.DETECTED if index in person.checked else Status.FOLLOWED
+        result.person[index] = people.index(person)
+
+
+def fill(result: Track, on_missing: str) -> None:
+    """Give frames without a face points, in place: across a cut nothing is mixed, the nearer shot's face is held."""
+    missing = np.flatnonzero(~result.present)
+    if on_missing == "skip" or not len(missing):
+        return
+    if on_missing == "error":
+        raise UserError(
+            f"{result.name}: no face in {len(missing)} of {len(result)} frames (first: frame {missing[0]}); "
+            "use --on_missing interpolate, hold or skip, or leave the clip out"
+        )
+    known = np.flatnonzero(result.present)
+    shots = np.searchsorted(result.cuts, np.arange(len(result)), side="right")
+    for index in missing:
+        place = np.searchsorted(known, index)
+        before = known[place - 1] if place else None
+        after = known[place] if place < len(known) else None
+        share, before, after = _neighbours(index, before, after, shots, on_missing)
+        for array in (result.points, result.boxes, result.scores):
+            array[index] = (1 - share) * array[before] + share * array[after]
+        result.status[index] = Status.FILLED
+
+
+def _neighbours(index, before, after, shots, on_missing):
+    """Weight of `after`, and the two known frames that a missing one is made from."""
+    if before is None or (after is not None and shots[before] != shots[index] == shots[after]):
+        return 0.0, after, after
+    if after is None or on_missing == "hold" or shots[after] != shots[before]:
+        return 0.0, before, before
+    return (index - before) / (after - before), before, after
+
+
+class OneEuro:
+    """Smooths points over time: strongly while they rest, lightly while they move (Casiez et al., CHI 2012)."""
+
+    def __init__(self, strength: float, fps: float, beta: float = 4.0, speed_cutoff: float = 1.0):
+        self._cutoff = 0.5 / strength  # Hz at rest
+        self._beta, self._speed_cutoff, self._fps = beta, speed_cutoff, fps
+        self._value = self._speed = None
+
+    def _share(self, cutoff):
+        """Weight of the newest value in a first-order low pass of this cutoff frequency."""
+        time = self._fps / (2 * np.pi * cutoff)
+        return 1 / (1 + time)
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """The next frame's points, smoothed; speed is measured in face sizes a second, so that it has no scale."""
+        if self._value is None:
+            self._value, self._speed = points.astype(np.float64), np.zeros(points.shape)
+            return points
+        speed = (points - self._value) * self._fps / max(spread(points), 1e-6)
+        self._speed = self._speed + self._share(self._speed_cutoff) * (speed - self._speed)
+        pace = np.linalg.norm(self._speed, axis=-1, keepdims=True)
+        self._value = self._value + self._share(self._cutoff + self._beta * pace) * (points - self._value)
+        return self._value.astype(points.dtype)
+
+
+def smooth_track(result: Track, strength: float, fps: float) -> None:
+    """Smooth the points in place; the filter starts anew at every gap, cut and change of person."""
+    if not 0 < strength <= 1:
+        raise UserError(f"--smooth {strength}: a strength from 0 (off) to 1 is needed")
+    smoother, before = None, None
+    for index in np.flatnonzero(result.present):
+        linked = before == index - 1 and result.person[before] == result.person[index]
+        if not linked or index in result.cuts:
+            smoother = OneEuro(strength, fps)
+        result.points[index] = smoother(result.points[index])
+        before = index

@@ -1,0 +1,294 @@
+"""Faces followed through a clip: search once, then look near the place where each face must be, search on doubt."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+import cv2
+import numpy as np
+
+from data.faces.detector import NEAR_MARGIN, Detector, Face, box_centre, box_size, overlap
+
+SEARCH_EVERY = 25  # frames between searches of the whole frame, for people who come in
+PATIENCE = 25  # frames for which a face may stay unseen and still be the same
+UNVERIFIED = 3  # frames in a row in which an unchanged look is proof enough
+SAME_LOOK = 0.9  # correlation of a face's place with what it showed a frame ago, above which nothing has changed
+LONGEST_PAUSE = 8  # frames between searches while no face is to be seen
+CUT_COLOURS, CUT_LOOK = 0.1, 0.25  # both changes above these between two frames: a cut
+MOVED = 0.12  # points may move this part of a face's size in an unverified frame
+
+
+@dataclass(eq=False)
+class Trajectory:
+    """One person's face from the frame it comes into sight to the frame it leaves; faces by frame number."""
+
+    faces: dict[int, Face] = field(default_factory=dict)
+    checked: set[int] = field(default_factory=set)  # frames in which a detector saw the face
+
+    @property
+    def first(self) -> int:
+        return min(self.faces)
+
+    @property
+    def last(self) -> int:
+        return max(self.faces)
+
+    @property
+    def weight(self) -> float:
+        """How much of the clip the face takes: what makes a person the main one."""
+        return sum(face.size for face in self.faces.values())
+
+
+@dataclass
+class Trajectories:
+    """All faces of a clip, the cuts in it, and how often the whole frame was searched."""
+
+    people: list[Trajectory]
+    frames: int
+    cuts: list[int]
+    searches: int
+    frame_size: tuple[int, int]
+
+
+class Scene:
+    """Tells cuts: the colours and the arrangement of the picture change at once."""
+
+    def __init__(self):
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+
+    def is_cut(self, frame: np.ndarray) -> bool:
+        """Whether this frame belongs to another shot than the one before."""
+        step = max(1, min(frame.shape[:2]) // 192)
+        tiny = cv2.resize(np.ascontiguousarray(frame[::step, ::step]), (32, 32), interpolation=cv2.INTER_AREA)
+        colours = colour_shares(tiny)
+        last, self._last = self._last, (colours, tiny)
+        if last is None:
+            return False
+        return colour_change(colours, last[0]) > CUT_COLOURS and 1 - correlation(tiny, last[1]) > CUT_LOOK
+
+
+def colour_shares(picture: np.ndarray) -> np.ndarray:
+    """Smoothed histograms of the three channels, each summing to one third."""
+    bins = [np.bincount(picture[..., channel].ravel() >> 4, minlength=16) for channel in range(3)]
+    smooth = [np.convolve(np.pad(counts, 1, mode="edge"), (0.25, 0.5, 0.25), "valid") for counts in bins]
+    return np.concatenate(smooth) / (3 * picture[..., 0].size)
+
+
+def colour_change(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of the picture that would have to be painted anew: 0 for the same colours, 1 for none in common."""
+    return float(np.abs(one - other).sum() / 2)
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of the brightness of two pictures: 1 for the same look, 0 where one of them is flat."""
+    one, other = one.sum(-1, dtype=np.float64), other.sum(-1, dtype=np.float64)
+    one, other = one - one.mean(), other - other.mean()
+    scale = np.sqrt((one * one).sum() * (other * other).sum())
+    return float((one * other).sum() / scale) if scale > 1e-6 else 0.0
+
+
+def look(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """A tiny picture of what a box shows, to compare over time."""
+    left, top = (max(0, int(edge)) for edge in box[:2])
+    view = frame[top : max(int(box[3]), top + 1), left : max(int(box[2]), left + 1)]
+    if not view.size:
+        return np.zeros((24, 24, 3), np.uint8)
+    step = max(1, min(view.shape[:2]) // 96)
+    return cv2.resize(np.ascontiguousarray(view[::step, ::step]), (24, 24), interpolation=cv2.INTER_AREA)
+
+
+def spread(points: np.ndarray) -> float:
+    """Size of a face by its points: their root mean square distance from their mean."""
+    return float(np.sqrt(((points - points.mean(0)) ** 2).sum(1).mean()))
+
+
+def moved_box(box: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The box moved and scaled as the points in it have."""
+    scale = spread(after) / max(spread(before), 1e-6)
+    centre = after.mean(0) + (box_centre(box) - before.mean(0)) * scale
+    half = np.array([box[2] - box[0], box[3] - box[1]]) * scale / 2
+    return np.concatenate([centre - half, centre + half])
+
+
+class _Person:
+    """The state of one followed face."""
+
+    def __init__(self, index: int, frame: np.ndarray, face: Face):
+        self.trajectory = Trajectory()
+        self.colours = colour_shares(look(frame, face.box))
+        self.unseen = self.unverified = 0
+        self.box = face.box
+        self.see(index, frame, face, checked=True)
+
+    def see(self, index: int, frame: np.ndarray, face: Face, checked: bool) -> None:
+        """Take in where the face is now; the box it was given is kept relative to its points."""
+        self.face = face
+        self.trajectory.faces[index] = face
+        if checked:
+            self.trajectory.checked.add(index)
+        self.unverified = 0 if checked else self.unverified + 1
+        self.unseen = 0
+        self.box = face.box
+        self.shown = look(frame, self.box)
+
+    def remember(self, rate: float = 0.1) -> None:
+        """Let the face's usual colours follow slowly what is shown now."""
+        self.colours = self.colours + rate * (colour_shares(self.shown) - self.colours)
+
+    def fits(self, box: np.ndarray) -> float:
+        """How well a found box continues this face: above 0 if at all; the reach grows while the face is unseen."""
+        ratio = box_size(box) / max(box_size(self.box), 1e-6)
+        reach = (NEAR_MARGIN + 0.2 * self.unseen) * box_size(self.box)
+        distance = np.linalg.norm(box_centre(box) - box_centre(self.box)) / reach
+        if not 0.5 < ratio < 2 or distance > 1:
+            return 0.0
+        return float(1.01 - distance) * min(ratio, 1 / ratio)
+
+
+class Follower:
+    """Follows all faces of one clip; made anew for every clip, so that nothing of another one is left."""
+
+    def __init__(self, detector: Detector, search_every: int = SEARCH_EVERY, patience: int = PATIENCE):
+        self._detector = detector
+        self._search_every = search_every
+        self._patience = patience
+        self._scene = Scene()
+        self._people: list[_Person] = []
+        self._ended: list[Trajectory] = []
+        self._waiting: list[tuple[int, np.ndarray]] = []  # frames without a face that have not been searched
+        self._last_search, self._pause = -1, 1
+        self._cuts: list[int] = []
+        self._searches = 0
+
+    def run(self, frames: Iterable[np.ndarray]) -> Trajectories:
+        """Go through the frames once, holding no more than a few of them."""
+        size, count = (0, 0), 0
+        for index, (frame, faces) in enumerate(self._with_faces(frames)):
+            size, count = frame.shape[:2], index + 1
+            self._step(index, frame, faces)
+        people = [*self._ended, *(person.trajectory for person in self._people)]
+        return Trajectories(sorted(people, key=lambda one: one.first), count, self._cuts, self._searches, size)
+
+    def _with_faces(self, frames) -> Iterator[tuple[np.ndarray, list[Face] | None]]:
+        """Frames with all their faces where every frame is searched, in batches; without them where not."""
+        if self._search_every > 1 and self._detector.can_follow:
+            yield from ((frame, None) for frame in frames)
+            return
+        frames = iter(frames)
+        while batch := list(islice(frames, self._detector.batch_size)):
+            yield from zip(batch, self._detector.detect(batch), strict=True)
+
+    def _step(self, index, frame, faces):
+        if self._scene.is_cut(frame):
+            self._cuts.append(index)
+            self._end(self._people)
+            self._waiting, self._last_search, self._pause = [], index - 1, 1
+        for person in self._people:
+            person.unseen += 1
+        if faces is None:
+            self._follow(index, frame)
+            if index < self._last_search + (self._search_every if self._all_seen() else self._pause):
+                self._waiting = [] if self._all_seen() else [*self._waiting, (index, frame)]
+                return
+            faces = self._detector.detect([frame])[0]
+        self._searches += 1
+        self._take(index, frame, faces)
+        self._plan(index)
+
+    def _all_seen(self) -> bool:
+        return bool(self._people) and not any(person.unseen for person in self._people)
+
+    def _plan(self, index):
+        """When to search next: rarely while all is well; at growing intervals while a face is missing, which shrink
+        again slowly, so that a face which is lost at every turn does not cost a search each time."""
+        self._end([person for person in self._people if person.unseen > self._patience])
+        if self._all_seen():
+            self._pause = max(1, self._pause // 2)
+        else:
+            self._pause = min(2 * self._pause, LONGEST_PAUSE, self._search_every)
+        self._last_search, self._waiting = index, []
+
+    def _end(self, people):
+        people = list(people)
+        self._ended += [person.trajectory for person in people]
+        self._people = [person for person in self._people if person not in people]
+
+    # following
+
+    def _follow(self, index, frame):
+        """Find each known face again, those seen last first, so that nobody takes another's place."""
+        for person in sorted(self._people, key=lambda one: one.unseen):
+            face = self._unchanged(frame, person) if person.unseen == 1 else None
+            if face is not None:
+                person.see(index, frame, face, checked=False)
+                continue
+            face = self._near(index, frame, person)
+            if face is not None:
+                person.see(index, frame, face, checked=True)
+
+    def _unchanged(self, frame, person) -> Face | None:
+        """The face in a frame that shows almost the same in its place; not for long without a detector's word."""
+        if person.unverified >= UNVERIFIED or correlation(look(frame, person.box), person.shown) < SAME_LOOK:
+            return None
+        before = person.face.points
+        points = self._detector.place_one(frame, person.box)
+        if np.linalg.norm(points - before, axis=1).mean() > MOVED * spread(before):
+            return None
+        return Face(moved_box(person.box, before, points), points, person.face.score)
+
+    def _near(self, index, frame, person) -> Face | None:
+        """The face found by a detector near its last place, if no one else is known to be there."""
+        margin = NEAR_MARGIN * person.unseen
+        found = self._detector.find_near(frame, person.box, margin)
+        others = [one.box for one in self._people if one is not person and not one.unseen]
+        free = [(box, score) for box, score in found if not any(overlap(box, other) > 0.4 for other in others)]
+        box, score = max(free, key=lambda one: person.fits(one[0]), default=(None, 0.0))
+        if box is None or not person.fits(box) or self._is_anothers(frame, box, person):
+            return None
+        return Face(box, self._detector.place_one(frame, box), score)
+
+    def _is_anothers(self, frame, box, person) -> bool:
+        """Whether someone else who is still to be found in this frame has the better claim to a box."""
+        rivals = [one for one in self._people if one is not person and one.unseen and one.fits(box)]
+        if not rivals:
+            person.remember()
+            return False
+        colours = colour_shares(look(frame, box))
+        claims = [one.fits(box) * (1 - colour_change(colours, one.colours)) for one in (person, *rivals)]
+        return max(claims) > claims[0]
+
+    # searching
+
+    def _take(self, index, frame, faces):
+        """Give the faces of a searched frame to those they continue; the others are new people."""
+        faces = list(faces)
+        for person in [one for one in self._people if not one.unseen]:
+            faces = [face for face in faces if overlap(face.box, person.box) < 0.3]
+        pairs = [(person.fits(face.box), person, face) for person in self._people if person.unseen for face in faces]
+        for fit, person, face in sorted(pairs, key=lambda pair: -pair[0]):
+            if fit > 0 and person.unseen and any(face is one for one in faces):
+                faces = [one for one in faces if one is not face]
+                self._walk_back(person, face)
+                person.see(index, frame, face, checked=True)
+        for face in faces:
+            person = _Person(index, frame, face)
+            self._walk_back(person, face)
+            self._people.append(person)
+
+    def _walk_back(self, person, face):
+        """Find a face that has just come into sight in the frames before, which were not searched."""
+        box = face.box
+        for index, frame in reversed(self._waiting):
+            if index in person.trajectory.faces:
+                return
+            fitting = [one for one in self._detector.find_near(frame, box) if overlap(one[0], box) > 0.2]
+            if not fitting:
+                return
+            box, score = max(fitting, key=lambda one: overlap(one[0], box))
+            person.trajectory.faces[index] = Face(box, self._detector.place_one(frame, box), score)
+            person.trajectory.checked.add(index)
+
+
+def follow(frames: Iterable[np.ndarray], detector: Detector, **settings) -> Trajectories:
+    """Follow all faces of a clip."""
+    return Follower(detector, **settings).run(frames)

@@ -1,0 +1,1 @@
+"""Micro-expressions: coded marks, movement curves, spotting plots."""

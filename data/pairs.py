@@ -1,0 +1,350 @@
+"""What a command asks to animate: one pair or a list of pairs, read, cut and resized into clips."""
+
+import logging
+from argparse import ArgumentTypeError
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data.base import Clip, Dataset
+from data.faces.crop import Crop, crop_picture, largest_face, points_box, square_around
+from data.faces.landmarks import Detector, Face, Track, build_detector, detector_settings, track, track_settings
+from data.video import IMAGE_SUFFIXES, NOT_WRITTEN, Video, has_format, open_steady, open_video, read_image
+from data.video.reader import Resampled
+from data.video.sheet_writer import WRITTEN_SUFFIXES
+from util.csv_table import read_rows
+from util.errors import UserError
+from util.geometry import nearest_pose
+from util.resizing import resize, to_bytes
+from util.values import at_least
+
+log = logging.getLogger(__name__)
+
+DEFAULT_SIZE = (256, 256)
+"""Height and width of pictures from outside where the dataset mode does not say."""
+
+
+OF_PAIRS = ("crop_image", "crop_video", "paste_back", "find_best_frame", "best_frame")
+"""Options that say how to take a pair."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One video to make, as the command or a line of --pairs names it."""
+
+    sources: tuple[Path, ...]
+    driving: Path
+    output: Path | None = None
+    best_frame: int | None = None
+
+    @property
+    def name(self) -> str:
+        """driving-source, without suffixes."""
+        return "-".join(path.stem for path in (self.driving, *self.sources[:1]))
+
+    @property
+    def made_of(self) -> dict[str, str]:
+        """What tells its result from others that might have its name."""
+        source = ", ".join(str(path.resolve()) for path in self.sources)
+        return {"sources": source, "driving video": str(self.driving.resolve()), "best frame": str(self.best_frame)}
+
+
+def requests(opt: Any, needs_source: bool = True) -> list[Request]:
+    """The pairs that the options name; empty where they name none, and the test split is meant."""
+    named = [f"--{name}" for name in ("source_image", "driving_video", "output") if getattr(opt, name)]
+    if opt.pairs:
+        if named:
+            raise UserError(f"--pairs: the table says what is animated and where it goes; leave out {', '.join(named)}")
+        return read_pairs(Path(opt.pairs), opt.best_frame)
+    alone = bool(opt.source_image) != bool(opt.driving_video)
+    if alone and (needs_source or opt.source_image):
+        given, missing = ("source_image", "driving_video") if opt.source_image else ("driving_video", "source_image")
+        raise UserError(f"--{given} is given, --{missing} is not: a pair takes both")
+    if not opt.driving_video:
+        _refuse_options_of_pairs(opt)
+        return []
+    output = Path(opt.output) if opt.output else None
+    request = Request(tuple(map(Path, opt.source_image or ())), Path(opt.driving_video), output, opt.best_frame)
+    _check_output(request, "--output")
+    return [request]
+
+
+def _refuse_options_of_pairs(opt: Any) -> None:
+    """Test splits are cut already, and their movements begin where they begin."""
+    if hasattr(opt, "input_path"):  # what is found there is cut and pasted back in ways of its own
+        return
+    given = [f"--{name}" for name in OF_PAIRS if getattr(opt, name) not in (None, False)]
+    if given:
+        raise UserError(f"{', '.join(given)}: for pairs (--source_image and --driving_video, or --pairs) alone; clips "
+                        "of the test split are taken as they are")  # fmt: skip
+
+
+def read_pairs(path: Path, best_frame: int | None = None) -> list[Request]:
+    """The lines of a csv file with the columns source, driving and, if wanted, frame, output."""
+    found: dict[int, Request] = {}
+    for line, row in read_rows(path, "--pairs", ("source", "driving")):
+        where = f"--pairs {path}, line {line}"
+        try:
+            frame = at_least(0)(row["frame"]) if row.get("frame") else best_frame
+        except ArgumentTypeError as error:
+            raise UserError(f"{where}: frame: {error}") from None
+        # Where a result goes does not depend on what lies about; what exists may be named from here, too.
+        output = path.parent / row["output"] if row.get("output") else None
+        found[line] = Request((_beside(path, row["source"]),), _beside(path, row["driving"]), output, frame)
+        _check_output(found[line], where)
+    _refuse_taken_names(path, found)
+    return list(found.values())
+
+
+def _check_output(request: Request, where: str) -> None:
+    """Better told now than when the frames are made."""
+    output = request.output
+    if output and output.resolve() in _inputs([request]):
+        raise UserError(f"{where}: {output} is, or holds, what the result is made of; give the result another name")
+    if output and output.suffix and not has_format(output) and output.suffix.lower() not in WRITTEN_SUFFIXES:
+        raise UserError(f"{where}: {output}: {NOT_WRITTEN}")
+
+
+def _inputs(wanted: Iterable[Request]) -> set[Path]:
+    """What must not be replaced: sources, driving videos, and the folders that they are in."""
+    files = {path.resolve() for request in wanted for path in (*request.sources, request.driving)}
+    return files.union(*(path.parents for path in files))
+
+
+def _refuse_taken_names(path: Path, found: dict[int, Request]) -> None:
+    """Results of one name would be taken for made already; those named as inputs would take their place."""
+    lines: dict[str | Path, int] = {}
+    inputs = _inputs(found.values())
+    for line, request in found.items():
+        if request.output and request.output.resolve() in inputs:
+            raise UserError(
+                f"--pairs {path}, line {line}: {request.output} is, or holds, what another line's result is made of; "
+                "give the result another name"
+            )
+        output = request.output or request.name
+        if output in lines:
+            raise UserError(
+                f"--pairs {path}: the results of the lines {lines[output]} and {line} are both called {output}; give "
+                "them names in the column output"
+            )
+        lines[output] = line
+
+
+def _beside(table: Path, name: str) -> Path:
+    """A path in a table: as it is, or else relative to the table's folder."""
+    path = Path(name)
+    return path if path.is_absolute() or path.exists() else table.parent / path
+
+
+class Requested:
+    """Turns requests into clips, by the options of cutting, resizing and finding faces.
+
+    Faces are looked for in whole pictures and frames, where they have their proportions and all of their pixels.
+    """
+
+    def __init__(self, dataset: Dataset, opt: Any):
+        self.dataset, self.opt = dataset, opt
+        self.size = dataset.picture_size() or DEFAULT_SIZE
+        if dataset.needs_landmarks and opt.on_missing == "skip":
+            raise UserError(
+                "--on_missing skip: every driving frame becomes one of the result; take interpolate, hold or error"
+            )
+
+    @cached_property
+    def detector(self) -> Detector:
+        """What finds faces; built when the first face is looked for."""
+        return build_detector(**detector_settings(self.opt))
+
+    def clip(self, request: Request) -> Clip:
+        """Everything to make one video; the driving video is read as it is consumed."""
+        sources = [_SourcePicture(self, path) for path in request.sources]
+        if self.opt.paste_back and not sources:
+            raise UserError("--paste_back: into which picture? Give it with --source_image")
+        source = self.dataset.source_item([one.cut() for one in sources], *self._landmarks(sources))
+        driving = _DrivingVideo(self, request.driving, source)
+        extra = {"output": request.output}
+        best = self._best_frame(request, sources, driving)
+        if self.dataset.needs_landmarks:
+            driving.neutral = best
+        elif best is not None:
+            extra["first"] = driving.item(best)
+        if self.opt.paste_back:
+            extra |= {"picture": sources[0].picture, "crop": sources[0].crop}
+        return Clip(request.name, source, driving, driving.fps, self._audio(request), len(driving), extra)
+
+    def _landmarks(self, sources: list["_SourcePicture"]) -> list[list[np.ndarray]]:
+        """What source_item takes beside the pictures."""
+        return [[one.points_in_cut() for one in sources]] if self.dataset.needs_landmarks else []
+
+    def _audio(self, request: Request) -> Path | None:
+        """The file whose sound the result gets, if it has any."""
+        path = {"driving": request.driving, "source": next(iter(request.sources), None), "none": None}[self.opt.audio]
+        if path is None or not path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES:
+            return None
+        with open_video(path) as video:
+            return path if video.has_audio else None
+
+    def cut(self, picture: np.ndarray, crop: Crop | None) -> np.ndarray:
+        """A picture as the dataset wants it: what a crop shows of it, or else the dataset's window, squashed.
+
+        It is resized as the original's demo does, with smoothing where it shrinks.
+        """
+        if crop is not None:
+            return crop.apply(picture, self.size)
+        picture = _seen_through(picture, self.dataset.window(*picture.shape[:2]))
+        return picture if picture.shape[:2] == self.size else to_bytes(resize(picture, self.size))
+
+    def points_in_cut(self, points: np.ndarray, size: tuple[int, int], crop: Crop | None) -> np.ndarray:
+        """Points (..., 68, 2) of a picture of a size, in pixels of what is cut out of it."""
+        if crop is not None:
+            return crop.points_inside(points, self.size)
+        left, top, right, bottom = self.dataset.window(*size)
+        scale = np.float32([self.size[1] / (right - left), self.size[0] / (bottom - top)])
+        return (points - np.float32([left, top])) * scale
+
+    def _best_frame(self, request: Request, sources: list["_SourcePicture"], driving: "_DrivingVideo") -> int | None:
+        option = "--best_frame" if request.best_frame is not None else "--find_best_frame"
+        if request.best_frame is None and not self.opt.find_best_frame:
+            return None
+        if self.dataset.needs_landmarks and not self.opt.retarget:
+            raise UserError(
+                f"{option}: driven by landmarks, it is the frame whose face is compared with the source's; it needs "
+                "--retarget"
+            )
+        if request.best_frame is None:
+            return self._find_best_frame(sources, driving)
+        if request.best_frame >= len(driving):
+            raise UserError(
+                f"--best_frame {request.best_frame}: {request.driving} has the frames 0 to {len(driving) - 1}"
+            )
+        return request.best_frame
+
+    def _find_best_frame(self, sources: list["_SourcePicture"], driving: "_DrivingVideo") -> int:
+        if not sources or not sources[0].faces:
+            raise UserError("--find_best_frame: no face is found in the source; give --best_frame N instead")
+        found = driving.track
+        candidates = [points if present else None for points, present in zip(found.points, found.present, strict=True)]
+        return nearest_pose(sources[0].points(), candidates)[0]
+
+
+def _seen_through(picture: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
+    height, width = picture.shape[:2]
+    return picture if window == (0, 0, width, height) else np.asarray(Image.fromarray(picture).crop(window))
+
+
+class _SourcePicture:
+    """A picture whose face is animated, and what is cut out of it; faces are looked for once, if at all."""
+
+    def __init__(self, owner: Requested, path: Path):
+        self.owner, self.path, self.frame = owner, path, 0
+        if not path.exists():
+            raise UserError(f"--source_image {path}: there is no such file")
+        self.picture = read_image(path) if path.suffix.lower() in IMAGE_SUFFIXES else self._frame_of_video()
+
+    def _frame_of_video(self) -> np.ndarray:
+        self.frame = self.owner.opt.source_frame
+        with open_video(self.path) as video:
+            if not 0 <= self.frame < len(video):
+                raise UserError(f"--source_frame {self.frame}: {self.path} has the frames 0 to {len(video) - 1}")
+            return video[self.frame]
+
+    @cached_property
+    def faces(self) -> list[Face]:
+        return self.owner.detector.clip(self.path.name, self.frame).detect([self.picture])[0]
+
+    @cached_property
+    def crop(self) -> Crop | None:
+        opt = self.owner.opt
+        if not (opt.crop_image or opt.paste_back):
+            return None
+        return crop_picture(self.picture, self.faces, opt.crop_image_padding, name=str(self.path))
+
+    def cut(self) -> np.ndarray:
+        """What is given to the dataset."""
+        return self.owner.cut(self.picture, self.crop)
+
+    def points(self) -> np.ndarray:
+        """The landmarks of the face that a crop would show."""
+        if not self.faces:
+            raise UserError(
+                f"--source_image {self.path}: no face is found in it; take another picture, --face_detector or "
+                "--landmarks"
+            )
+        return largest_face(self.faces).points
+
+    def points_in_cut(self) -> np.ndarray:
+        """The landmarks in pixels of the cut."""
+        return self.owner.points_in_cut(self.points(), self.picture.shape[:2], self.crop)
+
+
+class _DrivingVideo:
+    """The items of a driving video, read anew whenever they are asked for."""
+
+    def __init__(self, owner: Requested, path: Path, source: dict[str, Any]):
+        self.owner, self.path, self.source = owner, path, source
+        self.neutral: int | None = None
+        """The frame whose landmarks are compared with the source's, where the command names one."""
+        with self._open() as video:
+            self.fps, self.length, self.frame_size = Fraction(video.fps), len(video), video.size
+            self.own_frames = not isinstance(video, Resampled)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        dataset, landmarks = self.owner.dataset, ()
+        if dataset.needs_landmarks:
+            points = self.owner.points_in_cut(self.track.points, self.frame_size, self.crop)
+            landmarks = points, self.neutral
+        yield from dataset.driving_items(self._frames(), self.source, *landmarks)
+
+    def item(self, index: int) -> dict[str, Any]:
+        """One item, where no landmarks are needed."""
+        with self._open() as video:
+            return next(iter(self.owner.dataset.driving_items([self._cut(video[index])], self.source)))
+
+    def _frames(self) -> Iterator[np.ndarray]:
+        with self._open() as video:
+            yield from map(self._cut, video)
+
+    def _cut(self, frame: np.ndarray) -> np.ndarray:
+        return self.owner.cut(frame, self.crop)
+
+    def _open(self) -> Video:
+        if not self.path.exists():
+            raise UserError(f"--driving_video {self.path}: there is no such file")
+        return open_steady(self.path, self.owner.opt.fps)
+
+    @cached_property
+    def track(self) -> Track:
+        """Where the face is in each whole frame; the video is read once for it, a few frames at a time."""
+        opt = self.owner.opt
+        if opt.landmarks == "file" and not self.own_frames:
+            raise UserError(
+                f"--landmarks file: they belong to the frames of {self.path} as they are; leave --fps out, or bring "
+                "the video to a constant rate before its landmarks are found"
+            )
+        log.info("looking for the face in %s (%d frames)", self.path, self.length)
+        with self._open() as video:
+            found = track(video, self.owner.detector, name=str(self.path), fps=self.fps, **track_settings(opt))
+        if not found.present.any():
+            raise UserError(f"--driving_video {self.path}: no face in any of its {len(found)} frames")
+        report = found.report()
+        log.log(logging.INFO if report["found"] == len(found) else logging.WARNING, "%s", found.summary())
+        return found
+
+    @cached_property
+    def crop(self) -> Crop | None:
+        """One square around all places of the face, if it is wanted."""
+        if not self.owner.opt.crop_video:
+            return None
+        points = self.track.points[self.track.present]
+        face_size = float(np.median([max(box[2:] - box[:2]) for box in map(points_box, points)]))
+        box = square_around(points_box(points), face_size, self.frame_size)
+        return Crop(box[None], self.frame_size, video=str(self.path))

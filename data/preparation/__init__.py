@@ -1,0 +1,1 @@
+"""What the scripts do to real datasets; no dataset mode imports it."""

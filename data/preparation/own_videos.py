@@ -1,0 +1,181 @@
+"""From one video of somebody to training data for every family: face clips with landmarks, in each family's layout."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from data.faces.crop import UNIT_WIDEN, Crop, cut, points_box
+from data.faces.detector import Detector
+from data.faces.tracking import Status, Track, fill, smooth_track
+from data.faces.trajectories import follow
+from data.preparation.face_clips import CropSettings, Proposal, contact_sheet, propose, sheet_frames
+from data.video import Video, open_steady, thin
+from data.video.images import save_image, write_image
+from data.video.packed import SUFFIX, PackedClip, pack
+from data.video.reader import RATE_TEXT
+from util.errors import UserError
+from util.files import replacing_folder, write_text
+
+LAYOUTS = ("face", "talking_head", "ganimation")
+SHOTS = 20  # frames of a clip for talking heads, as many as VoxCeleb2 is sampled to
+SHOT_SIZE = 256
+UNIT_SIZE = 128  # of GANimation's pictures
+UNIT_SECONDS = 0.5  # between them
+
+
+@dataclass(frozen=True)
+class Source:
+    """A video, the person it shows, and the part of the data it goes to."""
+
+    path: Path
+    name: str
+    person: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How videos become clips."""
+
+    out: Path
+    crop: CropSettings
+    size: int
+    fps: Fraction | None
+    layouts: tuple[str, ...]
+    on_missing: str
+    smooth: float
+    search_every: int
+    preview: bool
+
+    def report(self, source: Source) -> Path:
+        """What tells that a video is done: written last."""
+        return self.out / "reports" / f"{source.name}.json"
+
+    def outputs(self, source: Source) -> list[Path]:
+        """The report, the preview, and the places of the clips, whose names begin with that of their video."""
+        split = source.split
+        folders = [split, f"{split}_data", f"{split}_keypoints", f"ganimation/{split}_pictures"]
+        clips = [self.out / folder / source.name for folder in [*folders, f"talking_head/{split}/{source.person}"]]
+        return [self.report(source), self.out / "previews" / f"{source.name}.jpg", *clips]
+
+
+def prepare(source: Source, detector: Detector, settings: Settings) -> list[dict]:
+    """Write all clips of one video; return the rows of its report, dropped faces among them."""
+    with open_steady(source.path, settings.fps) as video:
+        found = follow(video, detector.clip(source.name), search_every=settings.search_every)
+        proposals = propose(found, settings.crop, fps=float(video.fps), video=source.path.name)
+        if settings.preview and found.frames:
+            frames = [(index, video[index]) for index in sheet_frames(found.frames)]
+            write_image(settings.out / "previews" / f"{source.name}.jpg", contact_sheet(frames, proposals))
+        rows = [_write(video, one, source, settings) for one in proposals]
+    if not any(row["kept"] for row in rows):
+        reasons = "; ".join(row["reason"] for row in rows) or "no face in any frame (--preview shows some of them)"
+        raise UserError(f"{source.path}: no face clip: {reasons}")
+    write_text(settings.report(source), json.dumps({"split": source.split, "clips": rows}) + "\n")
+    return rows
+
+
+def _write(video: Video, one: Proposal, source: Source, settings: Settings) -> dict:
+    """Write one face's clip in every layout; its row of the report."""
+    crop, end = one.crop, one.crop.first + one.crop.count
+    clip = f"{source.name}#{crop.first:06d}#{end:06d}"
+    seen = int((~np.isnan(one.points).any((1, 2))).sum())
+    row = {"clip": clip, "split": source.split, "video": str(source.path), "kept": not one.reason, "reason": one.reason}
+    row |= {"first": crop.first, "frames": crop.count, "frames_with_face": seen}
+    if one.reason:
+        return row
+    size = (settings.size, settings.size)
+    points = completed(one.points, video.fps, settings, clip)
+    points = np.stack([crop.points_inside(each, size, index) for index, each in enumerate(points)])
+    path = settings.out / source.split / f"{clip}{SUFFIX}"
+    frames = (crop.apply(video[crop.first + index], size, index) for index in range(crop.count))
+    pack(path, frames, fps=video.fps, arrays={"landmarks": points}, meta=_meta(crop, source))
+    packed = PackedClip(path)
+    for layout in settings.layouts:
+        WRITERS[layout](packed, clip, source, settings.out)
+    return row
+
+
+def _meta(crop: Crop, source: Source) -> dict:
+    place = {"boxes": np.round(crop.boxes, 3).tolist(), "frame_size": list(crop.frame_size)}
+    return {"identity": source.person, "crop": place | {"first": crop.first, "count": crop.count, "video": crop.video}}
+
+
+def completed(points: np.ndarray, fps: Fraction, settings: Settings, name: str) -> np.ndarray:
+    """A face's points with the gaps filled and smoothed, as the settings say."""
+    count = len(points)
+    status = np.where(np.isnan(points).any((1, 2)), Status.MISSING, Status.DETECTED).astype(np.uint8)
+    nothing = np.zeros((count, 4), np.float32), np.zeros(count, np.float32)
+    face = Track(points.astype(np.float32), *nothing, status=status, person=np.zeros(count, np.int32), name=name)
+    if settings.smooth:
+        smooth_track(face, settings.smooth, float(fps))
+    fill(face, settings.on_missing)
+    return face.points
+
+
+def _with_points(packed: PackedClip, indices: Iterable[int]) -> list[int]:
+    points = packed.arrays["landmarks"]
+    return [index for index in indices if not np.isnan(points[index]).any()]
+
+
+def write_face(packed: PackedClip, clip: str, source: Source, out: Path) -> None:
+    """<split>_data/<clip>/<frame>.png and <split>_keypoints/<clip>/<frame>.txt."""
+    points = packed.arrays["landmarks"]
+    with replacing_folder(out / f"{source.split}_data" / clip) as folder:
+        for index, frame in enumerate(packed):
+            save_image(folder / f"{index:05d}.png", frame, text={RATE_TEXT: str(packed.fps)})
+    with replacing_folder(out / f"{source.split}_keypoints" / clip) as folder:
+        for index in _with_points(packed, range(len(packed))):
+            lines = [f"{x},{y}\n" for x, y in np.rint(points[index]).astype(int)]
+            (folder / f"{index:05d}.txt").write_text("".join(lines), encoding="utf-8")
+
+
+def write_talking_head(packed: PackedClip, clip: str, source: Source, out: Path) -> None:
+    """talking_head/<split>/<person>/<clip>/<frame>.jpg with metadata.npz, as script/extract_landmarks.py writes it."""
+    chosen = _with_points(packed, thin(len(packed), SHOTS))
+    points = packed.arrays["landmarks"][chosen] * (SHOT_SIZE / packed.size[0])
+    names = [f"{index:05d}.jpg" for index in chosen]
+    with replacing_folder(out / "talking_head" / source.split / source.person / clip) as folder:
+        for index, name in zip(chosen, names, strict=True):
+            save_image(folder / name, packed[index])
+        arrays = {"names": np.array(names), "landmarks": points.astype(np.float32)}
+        np.savez(folder / "metadata.npz", **arrays, size=SHOT_SIZE, frames=len(chosen))
+
+
+def write_ganimation(packed: PackedClip, clip: str, source: Source, out: Path) -> None:
+    """ganimation/<split>_pictures/<clip>/<clip>_<frame>.jpg, which gather_ganimation brings together."""
+    step = max(1, round(UNIT_SECONDS * float(packed.fps)))
+    with replacing_folder(out / "ganimation" / f"{source.split}_pictures" / clip) as folder:
+        for index in _with_points(packed, range(0, len(packed), step)):
+            box = points_box(packed.arrays["landmarks"][index])
+            centre, side = (box[:2] + box[2:]) / 2, UNIT_WIDEN * (box[2:] - box[:2]).max()
+            square = np.concatenate([centre - side / 2, centre + side / 2])
+            name = f"{clip.replace('#', '_')}_{index:05d}.jpg"
+            save_image(folder / name, cut(packed[index], square, UNIT_SIZE))
+
+
+WRITERS = {"face": write_face, "talking_head": write_talking_head, "ganimation": write_ganimation}
+
+
+def gather_ganimation(root: Path) -> int:
+    """Link the pictures of all clips into imgs/ and list them in train_ids.csv and test_ids.csv; how many there are."""
+    pictures = {part: sorted((root / f"{part}_pictures").glob("[!.]*/*.jpg")) for part in ("train", "test")}
+    with replacing_folder(root / "imgs") as images:
+        for picture in pictures["train"] + pictures["test"]:
+            _link(picture, images / picture.name)
+    for part, files in pictures.items():
+        write_text(root / f"{part}_ids.csv", "".join(f"{picture.name}\n" for picture in files))
+    return sum(map(len, pictures.values()))
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        # Not all file systems have links.
+        shutil.copyfile(source, target)

@@ -1,0 +1,1 @@
+"""Edge and distance maps, the driving signal of the family face."""

@@ -1,0 +1,1 @@
+"""Landmark drawings, the driving signal of talking heads."""

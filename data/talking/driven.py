@@ -1,0 +1,88 @@
+"""What the dataset modes of talking heads share: pictures and videos from outside, as landmark pictures."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.base import Dataset, to_tensor
+from data.faces.detector import Detector
+from data.faces.landmarks import build_detector, detector_settings
+from data.faces.retarget import Retarget
+from data.talking.drawing import draw_landmarks
+from data.talking.frames import FITS, fitted, main_face, mirrored, window
+from util.errors import UserError
+from util.values import one_of
+
+POINTS_SIZE = 256
+"""Side of the square that landmarks are told in, whatever the size of the networks' pictures."""
+
+
+class LandmarkDriven(Dataset):
+    """Faces that are driven by landmark pictures."""
+
+    needs_landmarks = True
+
+    def __init__(self, opt: Any, training: bool):
+        self.opt, self.size, self.fit = opt, opt.image_size, opt.fit
+        self.retarget = not training and opt.retarget
+
+    @cached_property
+    def detector(self) -> Detector:
+        """What finds landmarks; built when the first picture comes."""
+        return build_detector(**detector_settings(self.opt))
+
+    def face(self, frame: np.ndarray) -> np.ndarray | None:
+        """The 68 points of a frame's main face, if it has one, in pixels of the frame squashed to `POINTS_SIZE`."""
+        face = main_face(self.detector.detect([frame])[0])
+        return None if face is None else face.points * np.float32(POINTS_SIZE / np.array(frame.shape[1::-1]))
+
+    def shown(
+        self, frame: np.ndarray, points: np.ndarray, points_size: int = POINTS_SIZE, flip: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """A frame and its landmark picture as the networks see them."""
+        picture, points = fitted(frame, points, self.size, fit=self.fit, points_size=points_size)
+        if flip:
+            picture, points = mirrored(picture, points)
+        return to_tensor(picture), to_tensor(draw_landmarks(points, self.size))
+
+    def picture_size(self) -> tuple[int, int]:
+        return POINTS_SIZE, POINTS_SIZE
+
+    def window(self, height: int, width: int) -> tuple[int, int, int, int]:
+        return window(height, width, self.fit)
+
+    def source_item(self, frames: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> dict[str, Any]:
+        shown = [self.shown(frame, found) for frame, found in zip(frames, points, strict=True)]
+        return joined(shown) | {"points": torch.from_numpy(np.stack(points))}
+
+    def driving_items(
+        self, frames: Iterable[np.ndarray], source: dict[str, Any], points: np.ndarray, neutral: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Items of the landmarks alone: the frames are not read again."""
+        adapt = self._adapter(source, points[neutral or 0]) if self.retarget else np.asarray
+        for found in points:
+            yield {"landmarks": to_tensor(draw_landmarks(adapt(found) * (self.size / POINTS_SIZE), self.size))}
+
+    def _adapter(self, source: dict[str, Any], neutral: np.ndarray) -> Retarget:
+        if "points" not in source:
+            raise UserError("--retarget: whose proportions? Give a picture of the person with --source_image")
+        return Retarget(source["points"][0].numpy(), neutral)
+
+
+def add_driving_options(parser: Any, training: bool) -> None:
+    """How frames become square, and what is done with landmarks of another face."""
+    parser.add_argument("--fit", type=one_of(*FITS), default="squash",
+        help="frames that are not square: squashed as by the original, padded with black, or cut")  # fmt: skip
+    if not training:
+        parser.add_switch("--retarget",
+            help="bring the driving landmarks to the proportions of the source's face; both begin alike")  # fmt: skip
+
+
+def joined(frames: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Frames and their landmark pictures as `pictures` and `landmarks` (T, 3, H, W)."""
+    pictures, landmarks = zip(*frames, strict=True)
+    return {"pictures": torch.stack(pictures), "landmarks": torch.stack(landmarks)}

@@ -1,0 +1,132 @@
+"""The index of a dataset of packed clips: what training needs to know of all of them before it opens one."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from data.video.packed import SUFFIX, PackedClip
+from data.video.packed_file import PackedFile, write_packed
+from util.errors import UserError
+
+INDEX_NAME = "index.clips"
+
+
+class ClipIndex:
+    """All clips of a folder, their lengths and identities, from one file: a million take no longer than ten."""
+
+    def __init__(self, path: Path | str):
+        path = Path(path)
+        self.path = path / INDEX_NAME if path.is_dir() else path
+        if not self.path.exists():
+            raise UserError(f"{self.path}: no such index; make it with script/pack_frames.py --index {path}")
+        self.folder = self.path.parent
+        self._open()
+
+    def _open(self) -> None:
+        self._pack = PackedFile(self.path)
+        if self._pack.text.get("kind") != "index":
+            raise UserError(f"{self.path}: not an index of clips")
+        arrays = self._pack.arrays
+        self.lengths = arrays["lengths"]
+        """(N,) frames per clip."""
+        self.identities = arrays["identities"]
+        """(N,) number of the person of each clip; `identity_names` has the names."""
+        self._names, self._places = arrays["names"], arrays["places"]
+        self._identity_names, self._identity_places = arrays["identity_names"], arrays["identity_places"]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def name(self, index: int) -> str:
+        """A clip's name: its path in the folder, without the suffix."""
+        return _text(self._names, self._places, range(len(self))[index])
+
+    def identity_name(self, identity: int) -> str:
+        """The name behind a number in `identities`."""
+        return _text(self._identity_names, self._identity_places, identity)
+
+    def __getitem__(self, index: int) -> PackedClip:
+        return PackedClip(self.folder / f"{self.name(index)}{SUFFIX}")
+
+    def __iter__(self) -> Iterator[PackedClip]:
+        return (self[index] for index in range(len(self)))
+
+    @cached_property
+    def clips_of(self) -> list[np.ndarray]:
+        """For each identity, the clips that show it."""
+        order = np.argsort(self.identities, kind="stable")
+        bounds = np.cumsum(np.bincount(self.identities))[:-1]
+        return np.split(order, bounds)
+
+    def __getstate__(self) -> dict:
+        return {"path": self.path, "folder": self.folder}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._open()
+
+
+def write_index(
+    path: Path | str, names: Iterable[str], lengths: Iterable[int], identities: Iterable[str] | None = None
+) -> None:
+    """Write the index of clips: names (paths without suffix, from the index's folder), lengths, and who they show."""
+    names = list(names)
+    people, numbers = np.unique(
+        [identity_of(name) for name in names] if identities is None else list(identities), return_inverse=True
+    )
+    name_text, name_places = _joined(names)
+    people_text, people_places = _joined(people.tolist())
+    arrays = {
+        "lengths": np.asarray(list(lengths), "<u4"),
+        "identities": numbers.astype("<u4"),
+        "names": name_text,
+        "places": name_places,
+        "identity_names": people_text,
+        "identity_places": people_places,
+    }
+    if len(arrays["lengths"]) != len(names) or len(numbers) != len(names):
+        raise ValueError("an index has one length and one identity per name")
+    write_packed(path, (), lambda: {"kind": "index"}, arrays)
+
+
+def index_folder(
+    folder: Path | str, progress: Callable[[list[Path]], Iterable[Path]] = iter
+) -> tuple[Path, int, dict[str, str]]:
+    """Write the index of all clips in a folder; return its path, its length, and the reason for each clip left out."""
+    folder = Path(folder)
+    names, lengths, people, left_out = [], [], [], {}
+    for path in progress(sorted(folder.rglob(f"*{SUFFIX}"))):
+        name = path.relative_to(folder).as_posix().removesuffix(SUFFIX)
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        try:
+            clip = PackedClip(path)
+        except UserError as error:
+            left_out[name] = str(error)
+            continue
+        names.append(name)
+        lengths.append(len(clip))
+        people.append(str(clip.meta.get("identity", identity_of(name))))
+    if not names:
+        raise UserError(f"{folder}: no packed clips ({SUFFIX}) that can be read; make some with script/pack_frames.py")
+    write_index(folder / INDEX_NAME, names, lengths, people)
+    return folder / INDEX_NAME, len(names), left_out
+
+
+def identity_of(name: str) -> str:
+    """Whom a clip shows, by its name: the first folder, or what comes before "#", or the clip is its own person."""
+    first, _, rest = name.partition("/")
+    return first if rest else first.split("#")[0]
+
+
+def _joined(names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    encoded = [name.encode() for name in names]
+    places = np.zeros(len(encoded) + 1, "<u8")
+    np.cumsum([len(name) for name in encoded], out=places[1:])
+    return np.frombuffer(b"".join(encoded), np.uint8), places
+
+
+def _text(names: np.ndarray, places: np.ndarray, index: int) -> str:
+    return names[int(places[index]) : int(places[index + 1])].tobytes().decode()

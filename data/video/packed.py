@@ -1,0 +1,108 @@
+"""Packed clips: one file with a clip's frames as pictures, any of them found by one read, and arrays beside them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data.video.images import checked_frame
+from data.video.packed_file import REMEDY, PackedFile, write_packed
+from data.video.reader import Video, frame_rate
+from util.errors import UserError
+
+SUFFIX = ".clip"
+
+
+def pack(
+    path: Path | str,
+    frames: Iterable[np.ndarray],
+    *,
+    fps: Fraction | float,
+    format: str = "jpeg",
+    quality: int = 95,
+    arrays: Mapping[str, np.ndarray] | None = None,
+    meta: Mapping | None = None,
+) -> None:
+    """Write frames of one size and what belongs to them into one file, whole or not at all.
+
+    `format` is "jpeg" (with `quality` to 100) or "png" (lossless, about five times as large).
+    """
+    if format not in ("jpeg", "png"):
+        raise UserError(f"frames are packed as jpeg or png, not as {format}")
+    encode = _encoder(format, quality)
+    size: list[int] = []
+
+    def encoded() -> Iterator[bytes]:
+        for frame in map(checked_frame, frames):
+            size[:] = size or frame.shape[:2]
+            if list(frame.shape[:2]) != size:
+                raise UserError(f"{path}: a frame of {frame.shape[:2]} in a clip of {tuple(size)}; resize to one size")
+            yield encode(frame)
+
+    def describe() -> dict:
+        if not size:
+            raise UserError(f"{path}: not packed, there was no frame")
+        return {"fps": str(frame_rate(fps)), "format": format, "size": size, "meta": dict(meta or {})}
+
+    write_packed(path, encoded(), describe, arrays or {})
+
+
+def _encoder(format: str, quality: int):
+    if format == "png":
+        suffix, options = ".png", [cv2.IMWRITE_PNG_COMPRESSION, 2]
+    else:
+        suffix, options = ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality]
+        if quality >= 95:
+            options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+
+    def encode(frame: np.ndarray) -> bytes:
+        done, encoded = cv2.imencode(suffix, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)
+        if not done:
+            raise ValueError(f"a frame of shape {frame.shape} cannot be encoded as {format}")
+        return encoded.tobytes()
+
+    return encode
+
+
+class PackedClip(Video):
+    """The frames and arrays of a packed file; reading a frame is one read and one decoding."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self._open()
+
+    def _open(self) -> None:
+        self._pack = PackedFile(self.path)
+        text = self._pack.text
+        if "size" not in text:
+            raise UserError(f"{self.path}: an index of clips, not a clip")
+        self.fps = Fraction(text["fps"])
+        self.size = tuple(text["size"])
+        self.meta: dict = text["meta"]
+
+    @property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """What was packed beside the frames, by name; read-only and in place."""
+        return self._pack.arrays
+
+    def __len__(self) -> int:
+        return self._pack.count
+
+    def read(self, index: int) -> np.ndarray:
+        frame = cv2.imdecode(np.frombuffer(self._pack.record(index), np.uint8), cv2.IMREAD_COLOR_RGB)
+        if frame is None or frame.shape[:2] != self.size:
+            raise UserError(f"{self.path}: frame {index} cannot be decoded; {REMEDY}")
+        return frame
+
+    def verify(self) -> None:
+        """Read the whole file and compare it with its check sums; a UserError names what is damaged."""
+        self._pack.verify()
+
+    def __getstate__(self) -> dict:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict) -> None:
+        self.path = state["path"]
+        self._open()

@@ -1,0 +1,162 @@
+"""The sound of one file under the frames of another."""
+
+import warnings
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from data.video.container import open_container
+from util.errors import UserError
+
+BIT_RATES = {"aac": 160_000, "libopus": 128_000}
+AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+
+
+class Sound:
+    """Copies or encodes the sound of `source` into an output, up to the time that the frames have reached.
+
+    `start` is in seconds after the source's first frame, or after its first sound if it has no frames.
+    """
+
+    def __init__(self, source: Path, start: Fraction, output, copied: tuple[str, ...], codec: str):
+        import av
+
+        self.source, self.output = source, output
+        self._error = av.error.FFmpegError
+        self._pieces: Iterator[tuple[Fraction, object]] = iter(())
+        self._waiting: tuple[Fraction, object] | None = None
+        self.input = _open(source)
+        if self.input is None:
+            return
+        stream = self.input.streams.audio[0]
+        stream.thread_type = "AUTO"
+        self._zero = _first_frame(self.input, stream) + start
+        if start > 0:
+            # A second early: what matters is cut off exactly afterwards.
+            self.input.seek(int(max(0, self._zero - 1) / stream.time_base), stream=stream)
+        if stream.codec_context.codec.canonical_name in copied:
+            self.stream = output.add_stream_from_template(stream)
+            # Decoders of such sound need the packet before the first one; only mp4 can keep it without playing it.
+            self._pieces = self._copies(stream, early="mp4" in output.format.name or "mov" in output.format.name)
+        else:
+            self.stream = output.add_stream(codec, rate=_sample_rate(codec, stream.rate))
+            self.stream.codec_context.layout = "mono" if stream.codec_context.channels == 1 else "stereo"
+            self.stream.codec_context.bit_rate = BIT_RATES[codec]
+            self._pieces = self._encoded(stream)
+
+    def __enter__(self) -> "Sound":
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self.input is not None:
+            self.input.close()
+
+    def advance(self, until: Fraction) -> None:
+        """Write the sound before a time of the video, in seconds."""
+        while True:
+            if self._waiting is None:
+                self._waiting = self._next()
+            if self._waiting is None or self._waiting[0] >= until:
+                return
+            self.output.mux(self._waiting[1])
+            self._waiting = None
+
+    def finish(self) -> None:
+        """Write what the encoder still holds; called after the last `advance`."""
+        if self.input is not None and self.stream.codec_context.is_encoder and self.stream.codec_context.is_open:
+            self.output.mux(self.stream.encode(None))
+
+    def _next(self):
+        try:
+            return next(self._pieces, None)
+        except self._error as error:
+            warnings.warn(f"{self.source}: its sound is damaged and ends early ({error.strerror})", stacklevel=2)
+            self._pieces = iter(())
+            return None
+
+    def _copies(self, stream, early: bool) -> Iterator[tuple[Fraction, object]]:
+        before = None
+        for packet in self.input.demux(stream):
+            if packet.size == 0 or packet.pts is None or packet.is_corrupt:
+                continue
+            time = packet.pts * stream.time_base - self._zero
+            packet.pts -= round(self._zero / stream.time_base)
+            packet.dts = packet.pts
+            packet.stream = self.stream
+            if time < 0:
+                before = time, packet
+                continue
+            if early and before is not None:
+                yield before
+            early = False
+            yield time, packet
+
+    def _encoded(self, stream) -> Iterator[tuple[Fraction, object]]:
+        for frame in self._resampled(stream):
+            yield frame.pts * frame.time_base, self.stream.encode(frame)
+
+    def _resampled(self, stream) -> Iterator:
+        """The sound from the start on, in the encoder's form; a gap at the beginning or on the way becomes silence."""
+        import av
+
+        context = self.stream.codec_context
+        context.open()
+        graph = av.filter.Graph()
+        layout = context.layout.name
+        nodes = [
+            graph.add_abuffer(template=stream),
+            graph.add("atrim", f"start={float(self._zero):.6f}"),
+            graph.add("asetpts", f"PTS-({float(self._zero):.6f})/TB"),
+            graph.add("aresample", f"{context.sample_rate}:async=1:first_pts=0"),
+            graph.add("aformat", f"sample_fmts={context.format.name}:channel_layouts={layout}"),
+            graph.add("asetnsamples", f"n={context.frame_size}:p=0"),
+            graph.add("abuffersink"),
+        ]
+        graph.link_nodes(*nodes).configure()
+        for frame in self.input.decode(stream):
+            graph.push(frame)
+            yield from _pulled(graph)
+        graph.push(None)
+        yield from _pulled(graph)
+
+
+def _pulled(graph) -> Iterator:
+    import av
+
+    while True:
+        try:
+            yield graph.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
+
+
+def _open(source: Path):
+    """The file with the sound; None, and a warning, if it has none."""
+    import av
+
+    if not source.is_file():
+        raise UserError(f"{source}: no such file to take the sound from")
+    try:
+        container = open_container(source, options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError) as error:
+        raise UserError(f"{source}: no sound can be read from it ({error.strerror})") from None
+    if container.streams.audio and container.streams.audio[0].codec_context is not None:
+        return container
+    container.close()
+    warnings.warn(f"{source} has no sound; the video is written without", stacklevel=2)
+    return None
+
+
+def _first_frame(container, stream) -> Fraction:
+    """The time of a file's first picture, or of its first sound."""
+    from av.stream import Disposition
+
+    moving = [video for video in container.streams.video if not video.disposition & Disposition.attached_pic]
+    first = moving[0] if moving else stream
+    return (first.start_time or 0) * first.time_base
+
+
+def _sample_rate(codec: str, rate: int) -> int:
+    if codec == "libopus":
+        return 48_000
+    return rate if rate in AAC_RATES else 48_000

@@ -1,0 +1,175 @@
+"""The commands of the README as subprocesses: training, stopping, killing, continuing, several processes."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from paths import ROOT
+from running import environment, run, start
+
+TOY = ["--model=tests.toys:Joint", "--gpu_id=-1", "--batch_size=4", "--nThreads=1", "--print_every=5"]
+
+
+def weights(folder, name="latest-checkpoint.pth.tar"):
+    content = torch.load(folder / name)
+    return {f"{network}.{key}": value for network, state in content.items() for key, value in state.items()}
+
+
+def assert_same(one, other, tolerance=0.0):
+    assert one.keys() == other.keys()
+    for key in one:
+        assert torch.allclose(one[key], other[key], rtol=0, atol=tolerance), key
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of 40 steps that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    output = run(folder, *TOY, "--steps=40", "--name=a", "--save_every=7", "--pictures_every=20")
+    return folder / "result" / "a", output
+
+
+def test_a_run_leaves_weights_options_log_and_pictures(whole):
+    folder, output = whole
+    names = {path.name for path in folder.iterdir()}
+    assert {"latest-checkpoint.pth.tar", "latest_training.pth", "options.yaml", "log.jsonl", "pictures"} <= names
+    assert [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()][-1] == 40
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["00000020.png", "00000040.png"]
+    assert "40/40" in output and "samples/s" in output and "waiting for data" in output
+
+
+def test_the_same_seed_gives_the_same_weights(whole, tmp_path):
+    run(tmp_path, *TOY, "--steps=40", "--name=b", "--nThreads=0")
+    assert_same(weights(whole[0]), weights(tmp_path / "result" / "b"))
+
+
+def test_two_processes_give_the_same_weights(whole, tmp_path):
+    output = run(tmp_path, *TOY, "--gpu_id=-1,-1", "--steps=40", "--name=b", "--accumulate=2")
+    assert "on 2 x CPU" in output
+    assert_same(weights(whole[0]), weights(tmp_path / "result" / "b"), 1e-5)
+
+
+def test_torchrun_and_continuing_with_another_number_of_processes(whole, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    arguments = [*torchrun, str(ROOT / "train.py"), *TOY, "--steps=17", "--name=b"]
+    subprocess.run(arguments, cwd=tmp_path, env=environment(), check=True, capture_output=True, timeout=120)
+    run(tmp_path, "--continue_train", "--steps=40", "--name=b", "--gpu_id=-1")
+    assert_same(weights(whole[0]), weights(tmp_path / "result" / "b"), 1e-5)
+
+
+def test_killed_at_random_moments_and_continued_bit_for_bit(whole, tmp_path):
+    """kill -9 after random numbers of logged steps, four times; the end is as if nothing had happened."""
+    moments = random.Random(0)
+    arguments = [*TOY, "--steps=40", "--name=b", "--save_every=1", "--print_every=1", "--continue_train"]
+    log = tmp_path / "result" / "b" / "log.jsonl"
+    (tmp_path / "result" / "b").mkdir(parents=True)
+    for _ in range(4):
+        process = start(tmp_path, *arguments)
+        begin = len(log.read_text().splitlines()) if log.exists() else 0
+        more = moments.randrange(1, 8)
+        wait_until(lambda b=begin, m=more: log.exists() and len(log.read_text().splitlines()) >= b + m, process)
+        time.sleep(moments.random() * 0.02)
+        process.kill()
+        process.communicate()
+    output = run(tmp_path, *arguments)
+    assert "continuing" in output
+    assert_same(weights(whole[0]), weights(tmp_path / "result" / "b"))
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, 41))
+    assert not list((tmp_path / "result" / "b").glob(".*.part*"))
+
+
+def wait_until(condition, process, patience=60):
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("processes", ["-1", "-1,-1"])
+def test_a_signal_finishes_the_step_and_saves(tmp_path, number, processes):
+    arguments = [*TOY, "--steps=1000000", "--name=b", "--save_every=1000000", f"--gpu_id={processes}"]
+    process = start(tmp_path, *arguments)
+    log = tmp_path / "result" / "b" / "log.jsonl"
+    wait_until(lambda: log.exists() and log.read_text(), process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, output
+    saved = torch.load(tmp_path / "result" / "b" / "latest_training.pth", weights_only=False)["clock"]["step"]
+    assert saved >= 5 and f"stopped at step {saved}" in output
+    assert "Traceback" not in output
+
+
+def test_a_failing_process_ends_all_with_its_message(tmp_path):
+    output = run(tmp_path, *TOY, "--gpu_id=-1,-1", "--steps=9", "--name=b", "--spoil_at=3", status=1)
+    assert "loss not finite at step 3: l1 = nan" in output
+    assert "Traceback" not in output
+
+
+def test_what_the_main_process_refuses_is_the_only_message(tmp_path):
+    output = run(tmp_path, *TOY, "--gpu_id=-1,-1", "--steps=9", "--checkpoints_dir=/dev/null", status=2)
+    assert "Not a directory: '/dev/null/" in output and "Traceback" not in output
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path):
+    output = run(tmp_path, *TOY, "--steps=9", "--name=b", "--spoil_at=7", "--save_every=2", status=1)
+    assert "loss not finite at step 7: l1 = nan" in output
+    state = torch.load(tmp_path / "result" / "b" / "latest_training.pth", weights_only=False)
+    assert state["clock"]["step"] == 6
+    run(tmp_path, *TOY, "--steps=9", "--name=c", "--spoil_at=7", "--on_nan=skip")
+
+
+def test_samples_that_cannot_be_read_end_the_run_and_its_workers(tmp_path):
+    """Status 2 within the time of `run`, which also waits for workers, as they hold the other end of its pipe."""
+    (tmp_path / "DATA").mkdir()
+    for name in ("one.mp4", "two.mp4"):
+        (tmp_path / "DATA" / name).write_bytes(b"no video")
+    arguments = ["--dataset_mode=frames", "--dataroot=DATA", "--steps=1", "--num_repeats=20"]
+    output = run(tmp_path, *TOY, *arguments, status=2)
+    assert "none of these samples could be read" in output and "Traceback" not in output
+
+
+def test_starting_over_is_refused_and_init_from_begins_anew(whole, tmp_path):
+    run(tmp_path, *TOY, "--steps=2", "--name=b")
+    output = run(tmp_path, *TOY, "--steps=2", "--name=b", status=2)
+    assert "holds a run already" in output and "--continue_train" in output
+    before = weights(tmp_path / "result" / "b")
+    run(tmp_path, *TOY, "--steps=1", "--name=b", f"--init_from={whole[0] / 'latest-checkpoint.pth.tar'}")
+    state = torch.load(tmp_path / "result" / "b" / "latest_training.pth", weights_only=False)
+    assert state["clock"]["step"] == 1
+    assert_same(before, weights(tmp_path / "result" / "b" / "previous_1"))
+    gap = (weights(tmp_path / "result" / "b")["generator.0.weight"] - weights(whole[0])["generator.0.weight"]).abs()
+    assert 0 < gap.max() < 0.02, "one step away from where it was started"
+
+
+def test_the_best_checkpoint(tmp_path):
+    run(tmp_path, *TOY, "--steps=20", "--name=b", "--save_every=5", "--keep=1", "--best_by=l1")
+    folder = tmp_path / "result" / "b"
+    assert (folder / "best-checkpoint.pth.tar").is_file()
+    values = [json.loads(line)["l1"] for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert json.loads((folder / "best.json").read_text())["value"] == pytest.approx(min(values))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--stepz=3"], "Did you mean --steps"),
+        (["--steps=many"], "not a whole number"),
+        (["--batch_size=50", "--steps=1"], "more than the 20 samples"),
+        (["--batch_size=5", "--accumulate=2", "--steps=1"], "multiple of 2"),
+        ([], "how long to train"),
+        (["--steps=1", "--init_from=absent.pth"], "no such file"),
+        (["--steps=1", "--continue_train", "--name=never"], "there is no run"),
+        (["--steps=1", "--best_by=l7"], "the losses are l1, gan, hinge"),
+        (["--steps=1", "--checkpoints_dir=/dev/null"], "Not a directory: '/dev/null/"),
+    ],
+)
+def test_bad_input_ends_with_status_2_and_no_traceback(tmp_path, arguments, words):
+    output = run(tmp_path, *TOY, *arguments, status=2)
+    assert words in output and "Traceback" not in output

@@ -1,0 +1,139 @@
+"""The stream of training batches: every sample once per epoch, shared out, resumable, tolerant of damage."""
+
+import itertools
+import subprocess
+import sys
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+from paths import ROOT
+from toys import ToyData
+
+from data.sampler import BadSamples, EndlessSampler, SeededSamples, endless_batches
+from util.errors import UserError
+
+
+def taken(sampler, batches):
+    return list(itertools.chain.from_iterable(itertools.islice(iter(sampler), batches)))
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_every_sample_once_per_epoch(world, parts):
+    size, batch = 20, 12
+    steps = 3 * size // batch  # three epochs exactly
+    keys = [taken(EndlessSampler(size, batch, rank=r, world=world, parts=parts), steps * parts) for r in range(world)]
+    counts = Counter(itertools.chain.from_iterable(keys))
+    assert counts == {(epoch, index): 1 for epoch in range(3) for index in range(size)}
+
+
+def test_processes_share_the_same_steps():
+    alone = taken(EndlessSampler(20, 6), 4)
+    shared = [taken(EndlessSampler(20, 6, rank=rank, world=3), 4) for rank in range(3)]
+    for step in range(4):
+        together = [key for part in shared for key in part[2 * step : 2 * step + 2]]
+        assert together == alone[6 * step : 6 * step + 6]
+
+
+def test_epochs_differ_and_seeds_too():
+    first, second = (taken(EndlessSampler(50, 50), 2)[part] for part in (slice(50), slice(50, 100)))
+    assert [index for _, index in first] != [index for _, index in second]
+    assert taken(EndlessSampler(50, 50, seed=1), 1) != taken(EndlessSampler(50, 50, seed=2), 1)
+
+
+@pytest.mark.parametrize("start", [0, 8, 20, 44])
+def test_resuming_continues_the_stream(start):
+    assert taken(EndlessSampler(20, 4, start=start), 5) == taken(EndlessSampler(20, 4), 16)[start : start + 20]
+
+
+def test_a_batch_that_cannot_be_shared_out_is_explained():
+    with pytest.raises(UserError, match="--batch_size 10.*3 processes x 1 micro-batches.*multiple of 3"):
+        EndlessSampler(20, 10, world=3)
+
+
+def data(samples=20, bad=-1):
+    return ToyData(SimpleNamespace(samples=samples, bad_sample=bad), True)
+
+
+def batches(dataset, tmp_path, count, workers=0, share=0.5, **options):
+    bad = BadSamples(tmp_path / "bad_samples.txt", len(dataset), share)
+    sampler = EndlessSampler(len(dataset), 4, **options)
+    return list(itertools.islice(endless_batches(dataset, sampler, workers=workers, bad_samples=bad), count))
+
+
+def test_samples_do_not_depend_on_workers(tmp_path):
+    alone = batches(data(), tmp_path, 6)
+    torch.rand(9)
+    shared = batches(data(), tmp_path, 6, workers=2)
+    for one, other in zip(alone, shared, strict=True):
+        assert all(torch.equal(one[key], other[key]) for key in "xyz")
+
+
+def test_random_choices_change_with_the_epoch_and_leave_the_generators_alone():
+    samples = SeededSamples(data(), seed=0)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    one, other, again = samples[0, 5][0], samples[1, 5][0], samples[0, 5][0]
+    assert torch.equal(torch.rand(1), expected)
+    assert torch.equal(one["y"], again["y"]) and not torch.equal(one["y"], other["y"])
+
+
+def test_a_damaged_sample_is_logged_once_and_replaced(tmp_path):
+    got = batches(data(bad=3), tmp_path, 15, workers=1)
+    assert all(batch["x"].shape == (4, 1, 2, 3) for batch in got)
+    assert (tmp_path / "bad_samples.txt").read_text() == "sample 3: faces/3.png: damaged\n"
+
+
+def test_too_many_damaged_samples_stop_with_the_list(tmp_path):
+    with pytest.raises(UserError, match=r"more than --max_bad allows.*\n  sample 3: faces/3.png"):
+        batches(data(bad=3), tmp_path, 15, share=0.01)
+
+
+class Broken(ToyData):
+    """Every sample is damaged."""
+
+    def __getitem__(self, index):
+        raise UserError(f"{index}.png: damaged")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_nothing_but_damage_is_an_error_at_once(tmp_path, workers):
+    with pytest.raises(UserError, match="none of these samples") as caught:
+        batches(Broken(SimpleNamespace(samples=30, bad_sample=-1), True), tmp_path, 1, workers=workers)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_program_ends_though_an_error_keeps_its_workers(tmp_path):
+    """Workers are deaf to the signal by which Python ends them; they held up the end of the program for ever."""
+    program = f"""
+import sys
+from pathlib import Path
+sys.path[:0] = ["tests", "tests/data"]
+from test_sampler import data
+from data.sampler import BadSamples, EndlessSampler, endless_batches
+bad_samples = BadSamples(Path({str(tmp_path)!r}), 20, 1)
+stream = endless_batches(data(), EndlessSampler(20, 4), workers=2, bad_samples=bad_samples)
+next(stream)
+print("ready")
+sys.exit(2)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and done.stdout == "ready\n", done.stderr
+    assert not done.stderr
+
+
+def test_mistakes_in_a_dataset_are_not_taken_for_damage(tmp_path):
+    class Wrong(ToyData):
+        def __getitem__(self, index):
+            return {}["absent"]
+
+    with pytest.raises(KeyError):
+        batches(Wrong(SimpleNamespace(samples=30, bad_sample=-1), True), tmp_path, 1)
+
+
+def test_a_dataset_smaller_than_the_batch_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="--batch_size 4 is more than the 3 samples"):
+        batches(data(samples=3), tmp_path, 1)

@@ -1,0 +1,148 @@
+"""What every family promises, tried on every folder of models/ that has a configuration in configs/tiny."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from paths import ROOT
+from torch.utils.data import default_collate
+
+from data import find_dataset
+from data.sampler import EndlessSampler, SeededSamples
+from engine.animator import Animator
+from engine.checkpoint import Checkpoints
+from engine.clock import Clock
+from engine.distributed import Processes
+from engine.loading import load_networks
+from engine.trainer import Trainer
+from models import family_names, find_family, owner_of_weights
+from options import parse
+from util.errors import UserError
+
+CPU = torch.device("cpu")
+SECOND_STAGES = {"talking_head_finetune", "mraa_avd", "tps_avd"}
+"""Families that begin with the weights of another one; their own tests try them."""
+EVERYTHING_ON = {
+    "fomm": ["--weight_generator_gan=1"],
+    "fomm_prior": ["--weight_generator_gan=1"],
+    "mraa": ["--way=standard"],
+    "tps": ["--bg", "--way=standard"],
+}
+"""What turns on a part that the small configuration leaves off."""
+FAMILIES = [name for name in family_names() if name not in SECOND_STAGES]
+
+
+def options(name, sample, training=True):
+    config = ROOT / "configs" / "tiny" / f"{name}.yaml"
+    assert config.is_file(), f"every family has a small configuration: {config} is missing"
+    folder = {"ganimation": sample / "aus", "talking_head": sample / "talking_head"}.get(name, sample)
+    settings = ["--batch_size=2", *EVERYTHING_ON.get(name, [])] if training else ["--mode=reconstruction"]
+    return parse([f"--config={config}", f"--dataroot={folder}", f"--checkpoints_dir={sample}", *settings], training)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def trained(request, sample, tmp_path_factory):
+    """A family after a few steps on one and the same batch."""
+    torch.set_num_threads(1)
+    opt = options(request.param, sample)
+    dataset = find_dataset(opt.dataset_mode)(opt, training=True)
+    torch.manual_seed(0)
+    family = find_family(opt.model)(opt)
+    family.prepare_training(opt)
+    trainer = Trainer(family.train(), Processes(CPU), Clock(len(dataset)), folder=tmp_path_factory.mktemp("run"))
+    keys = next(iter(EndlessSampler(len(dataset), 2)))
+    samples = SeededSamples(dataset, 0)
+    batch = default_collate([samples[key][0] for key in keys])
+    before = copy.deepcopy(family.state_dict())
+    losses = []
+    for _ in range(6):
+        losses.append(trainer.step([batch])[0])
+        trainer.clock.advance(2)
+    return opt, trainer, before, losses
+
+
+def test_losses_are_finite_and_fall_on_one_batch(trained):
+    opt, _, _, losses = trained
+    assert all(torch.isfinite(value) for step in losses for value in step.values())
+    falling = [name for name in losses[0] if losses[-1][name] < losses[0][name]]
+    assert falling, f"{opt.model}: none of {list(losses[0])} falls"
+
+
+def test_every_optimizer_moves_its_weights(trained):
+    _, trainer, before, _ = trained
+    moved = {
+        id(value)
+        for name, value in trainer.family.state_dict(keep_vars=True).items()
+        if not torch.equal(value, before[name])
+    }
+    for name, optimizer in trainer.optimizers.items():
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        share = sum(id(parameter) in moved for parameter in parameters) / max(1, len(parameters))
+        assert share > 0.5, f"{name} moves {share:.0%} of its parameters"
+
+
+@pytest.fixture
+def clip(trained, sample):
+    opt = options(trained[0].model, sample, training=False)
+    dataset = find_dataset(opt.dataset_mode)(opt, training=False)
+    return next(dataset.clips())
+
+
+def frames(family, clip, batch_size, count=7, precision="fp32"):
+    animator = Animator(family.eval(), CPU, batch_size=batch_size, precision=precision, channels_last=False)
+    made = animator.batches(clip.source, itertools.islice(iter(clip.driving), count), clip.extra.get("first"))
+    with torch.inference_mode():
+        return torch.cat([batch.float() for _, batch in made])
+
+
+def test_frames_do_not_depend_on_the_batching(trained, clip):
+    family = trained[1].family
+    one, three = frames(family, clip, 1), frames(family, clip, 3)
+    assert one.ndim == 4 and one.shape[1] == 3 and one.min() >= 0 and one.max() <= 1
+    assert torch.allclose(one, three, rtol=0, atol=2e-5)
+
+
+def test_the_source_is_encoded_once(trained, clip, monkeypatch):
+    family, calls = trained[1].family, []
+    encode = family.encode_source
+    monkeypatch.setattr(family, "encode_source", lambda source: calls.append(1) or encode(source))
+    frames(family, clip, 2)
+    assert len(calls) == 1
+
+
+def test_saved_and_loaded_weights_make_the_same_frames(trained, clip, sample, tmp_path):
+    opt, trainer, _, _ = trained
+    Checkpoints(tmp_path).save(trainer)
+    other = find_family(opt.model)(options(opt.model, sample, training=False))
+    load_networks(other, tmp_path)
+    assert torch.equal(frames(trainer.family, clip, 4), frames(other, clip, 4))
+
+
+def test_lower_precision_stays_close(trained, clip):
+    family = trained[1].family
+    gap = (frames(family, clip, 4) - frames(family, clip, 4, precision="bf16")).abs()
+    assert gap.mean() < 0.02
+
+
+SINGLE_FILE = [name for name in FAMILIES if "{entry}" not in find_family(name).layout.pattern]
+"""Families that keep all networks in one file."""
+
+
+@pytest.fixture(scope="module")
+def files(sample, tmp_path_factory):
+    """A file of weights of each of these families."""
+    made = {}
+    for name in SINGLE_FILE:
+        family = find_family(name)(options(name, sample, training=False))
+        content = {family.layout.entries[key]: network.state_dict() for key, network in family.networks().items()}
+        made[name] = tmp_path_factory.mktemp(name) / "weights.pth"
+        torch.save(content, made[name])
+    return made
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.permutations(SINGLE_FILE, 2)))
+def test_a_checkpoint_of_another_family_is_refused_by_its_name(one, other, files, sample):
+    family = find_family(one)(options(one, sample, training=False))
+    with pytest.raises(UserError, match=f"checkpoint of the family {other}: --model {other} reads it"):
+        load_networks(family, files[other], owner=owner_of_weights)

@@ -1,0 +1,35 @@
+"""Toy families ready to train, as the tests of the engine want them."""
+
+from types import SimpleNamespace
+
+import torch
+from toys import Joint
+
+from engine.clock import Clock
+from engine.distributed import Processes
+from engine.trainer import Trainer, seed_everything
+
+
+def build(toy, **options):
+    seed_everything(1)
+    family = toy(SimpleNamespace(width=6, **options))
+    family.prepare_training(SimpleNamespace())
+    return family.double()
+
+
+def trainer_at(step, toy=Joint):
+    trainer = Trainer(build(toy), Processes(torch.device("cpu")), Clock(20))
+    trainer.clock.step, trainer.clock.samples = step, 4 * step
+    return trainer
+
+
+def scrambled(toy):
+    family = build(toy)
+    with torch.no_grad():
+        for parameter in family.parameters():
+            parameter.mul_(-3)
+    return family
+
+
+def assert_equal(one, other):
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
