@@ -179,6 +179,9 @@ class Visdom(Sink):
         if self.own_server is None:
             raise OSError(f"none listens on port {self.port}, none could be started (see {self.folder}/server.log)")
         log.info("started visdom for this run: http://127.0.0.1:%d/env/%s", self.port, self.environment)
+        problem = visdom_server.page_problem(self.port)
+        if problem:
+            log.warning("visdom's page does not open: %s", problem)
 
     def _put(self, item: tuple[str, Any]) -> None:
         try:

@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,19 @@ def start_in_background(port: int, env_path: Path, patience: float = 30) -> subp
         time.sleep(0.1)
     server.terminate()
     return None
+
+
+def page_problem(port: int) -> str | None:
+    """Why a browser can't open the page of the server on this machine, or None."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/", timeout=5):
+            return None
+    except HTTPError as error:
+        from tornado import version
+
+        return f'it answers {error.code}; visdom needs tornado<6.6, found {version}: pip install "tornado<6.6"'
+    except (URLError, OSError) as error:
+        return str(error)
 
 
 def main() -> None:

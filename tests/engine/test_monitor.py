@@ -1,8 +1,17 @@
 """What people see of a run: log, pictures, TensorBoard, and a real visdom server that may come and go."""
 
 import json
+import re
+import shutil
 import socket
+import threading
 import time
+from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urljoin, urlparse
+from urllib.request import urlopen
 
 import cv2
 import numpy as np
@@ -161,7 +170,7 @@ def test_visdom_is_started_survived_and_found_again(tmp_path, port, caplog, monk
     caplog.set_level("INFO")
     clock = Clock(8)
     sink = Visdom("http://127.0.0.1", port, "run", "batch_size: 4", tmp_path / "visdom")
-    assert "started visdom for this run" in caplog.text
+    assert "started visdom for this run" in caplog.text and "does not open" not in caplog.text
     monitor = monitor_with([sink], clock=clock)
     try:
         run(monitor, clock, 4)
@@ -182,6 +191,79 @@ def test_visdom_is_started_survived_and_found_again(tmp_path, port, caplog, monk
     finally:
         monitor.close()
     assert until(lambda: not visdom_server.is_listening(port)), "it ends with the run"
+
+
+class Named(HTMLParser):
+    """The addresses that a page loads, in `found`."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attributes):
+        wanted = {"script": "src", "link": "href", "img": "src"}.get(tag)
+        self.found += [value for name, value in attributes if name == wanted and value]
+
+
+def fetch(url):
+    """The status and the content of an address, as a browser gets them."""
+    try:
+        with urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read()
+    except HTTPError as error:
+        return error.code, b""
+
+
+def visdom_with_scripts(folder):
+    """Copy visdom's package, with a stand-in for every script that it fetches from the network at its first start."""
+    import visdom
+    from visdom.server import build
+
+    package = shutil.copytree(Path(visdom.__file__).parent, folder / "visdom")
+    named = re.findall(r'"([^"\n]*)"', Path(build.__file__).read_text())
+    for kind in ("css", "js"):
+        (package / "static" / kind).mkdir(exist_ok=True)
+        for name in (name for name in named if name.endswith(f".{kind}") and "/" not in name):
+            (package / "static" / kind / name).touch()
+    for name in ("MathJax.js", "config/TeX-AMS-MML_HTMLorMML.js"):
+        path = package / "static/js/mathjax/2.7.5" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (package / "static/version.built").write_text(visdom.__version__)
+
+
+def test_the_visdom_page_opens_with_every_file_that_it_names(tmp_path, port, monkeypatch):
+    visdom_with_scripts(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = visdom_server.start_in_background(port, tmp_path / "environments")
+    try:
+        assert visdom_server.page_problem(port) is None
+        for page in (f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/env/first_try"):
+            status, content = fetch(page)
+            assert status == 200, page
+            named = Named()
+            named.feed(content.decode())
+            files = {urljoin(page, name) for name in named.found}
+            local = sorted(name for name in files if urlparse(name).netloc == urlparse(page).netloc)
+            assert len(local) > 15
+            assert {name: fetch(name)[0] for name in local} == dict.fromkeys(local, 200)
+    finally:
+        server.terminate()
+
+
+def test_a_visdom_page_that_is_refused_says_how_to_mend_it(port):
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(403)
+
+    server = HTTPServer(("127.0.0.1", port), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        assert re.search(r'answers 403.*pip install "tornado<6.6"', visdom_server.page_problem(port))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "refused" in visdom_server.page_problem(port)
 
 
 def test_visdom_listens_on_this_machine_alone(tmp_path, port):
