@@ -1,4 +1,4 @@
-"""Putting networks on their device and compiling them."""
+"""Putting networks on their device, compiling them, and making sure that checkpoints will hold them."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from engine.distributed import Processes
+from util.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,36 @@ def place(family: nn.Module, processes: Processes, channels_last: bool) -> None:
     if channels_last:
         family.to(memory_format=torch.channels_last)
     processes.share([value.data for value in [*family.parameters(), *family.buffers()]])
+
+
+def refuse_unsaved(family: nn.Module, parameters: Mapping[str, Iterable[torch.Tensor]]) -> None:
+    """Refuse a family that trains what no checkpoint would hold: after resuming, it would be random again.
+
+    `parameters`: what each optimizer trains.
+    """
+    name, entries = f"{type(family).__name__} ({type(family).__module__})", family.layout.entries
+    absent = [entry for entry in entries if not isinstance(getattr(family, entry, 0), nn.Module | None)]
+    if absent:
+        raise UserError(
+            f"{name}: layout.entries names {', '.join(absent)}, which is no network of the family: set "
+            f"self.{absent[0]} in __init__ or prepare_training (to None where there is none), or take the entry out"
+        )
+    saved = {id(value) for network in family.networks().values() for value in network.parameters()}
+    for optimizer, trained in parameters.items():
+        lost = names_of([value for value in trained if id(value) not in saved], family)
+        if lost:
+            raise UserError(
+                f"{name}: the optimizer {optimizer!r} trains {lost}, which no checkpoint would hold: none of the "
+                f"networks of layout.entries ({', '.join(entries)}) has them. Add their network to the entries; a bare "
+                "nn.Parameter goes into one of the networks"
+            )
+
+
+def names_of(parameters: Iterable[torch.Tensor], family: nn.Module, most: int = 4) -> str:
+    """The names of parameters, for messages: the first few, and how many more there are."""
+    known = {id(value): key for key, value in family.named_parameters()}
+    names = [known.get(id(parameter), "(not of the family)") for parameter in parameters]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def freeze_norms(family: nn.Module) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +14,10 @@ from torch import Tensor
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.finite import LossWatch
-from engine.networks import freeze_norms
+from engine.networks import freeze_norms, refuse_unsaved
 from engine.precision import Precision
 from engine.rows import build_rows
+from engine.updates import Reach, RunningStep, StepError, Update
 
 
 class Trainable(Protocol):
@@ -63,10 +64,12 @@ class Trainer:
             name: [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
             for name, optimizer in self.optimizers.items()
         }
+        refuse_unsaved(family, self._parameters)
         self._start_rates = {
             name: [float(group["lr"]) for group in optimizer.param_groups]
             for name, optimizer in self.optimizers.items()
         }
+        self._reach = Reach(family, self._parameters)
         self.watch = LossWatch(processes.device)
         self.rows = build_rows(
             family, self.optimizers, processes,
@@ -93,7 +96,7 @@ class Trainer:
                 break
         self.watch.check()
 
-    def step(self, micro_batches: Sequence[dict]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def step(self, micro_batches: Sequence[dict]) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
         """One training step on this process's micro-batches: the losses (on the device) and what to show."""
         seed_everything(self.seed, self.clock.step, self.processes.rank)
         if self.clock.exact_epoch >= self.freeze_norms:
@@ -101,7 +104,7 @@ class Trainer:
         for rows in self.rows.values():
             micro_batches = rows.bring(micro_batches)
         batches = [move(batch, self.processes.device, self.channels_last) for batch in micro_batches]
-        running = [self.family.training_step(batch, self.clock) for batch in batches]
+        running = [RunningStep(self.family, batch, self.clock, self.optimizers) for batch in batches]
         losses: dict[str, list[Tensor]] = {}
         while True:
             names, terms, visuals = self._backward(running)
@@ -116,32 +119,37 @@ class Trainer:
             for name, value in terms.items():
                 losses.setdefault(name, []).append(value)
 
-    def _backward(self, running: list[Iterator]) -> tuple[tuple[str, ...] | None, dict[str, Tensor], dict[str, Any]]:
+    def _backward(
+        self, running: list[RunningStep]
+    ) -> tuple[tuple[str, ...] | None, dict[str, Tensor], Mapping[str, Any]]:
         """Advance every micro-batch to its next update: its optimizers, the average report; at the end the visuals."""
-        asked, total, visuals = set(), {}, {}
-        for generator in running:
-            try:
-                with self.precision.autocast():
-                    names, terms, *report = next(generator)
-            except StopIteration as end:
-                asked.add(None)
-                visuals = visuals or end.value or {}
+        updates, total = [], {}
+        for step in running:
+            with self.precision.autocast():
+                update = step.advance()
+            updates.append(update)
+            if update is None:
                 continue
-            names = (names,) if isinstance(names, str) else tuple(names)
-            asked.add(names)
-            self._backward_one(names, terms, len(running))
-            for name, value in (report[0] if report else terms).items():
+            try:
+                self._backward_one(update, len(running))
+            except Exception as error:
+                step.blame(error)
+            for name, value in update.report.items():
                 total[name] = total.get(name, 0) + value.detach().float() / len(running)
+        asked = {update and update.names for update in updates}
         if len(asked) > 1:
             raise RuntimeError(f"the micro-batches of one step ask for different updates: {asked}")
-        return asked.pop(), total, visuals
+        if updates[0] is None:
+            return None, total, running[0].visuals
+        try:
+            self._reach.check(updates[0], running[0].where)
+        except StepError as error:
+            running[0].blame(error)
+        return updates[0].names, total, {}
 
-    def _backward_one(self, names: tuple[str, ...], terms: dict[str, Tensor], parts: int) -> None:
-        unknown = [name for name in names if name not in self.optimizers]
-        if unknown:
-            raise KeyError(f"the training step asks for the optimizers {unknown}; there are {list(self.optimizers)}")
-        parameters = [p for name in names for p in self._parameters[name]]
-        loss = sum(terms.values()) / parts
+    def _backward_one(self, update: Update, parts: int) -> None:
+        parameters = [p for name in update.names for p in self._parameters[name]]
+        loss = sum(update.terms.values()) / parts
         if parameters and loss.requires_grad:
             self.precision.scaler.scale(loss).backward(inputs=parameters)
 

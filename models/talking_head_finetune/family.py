@@ -48,8 +48,7 @@ class TalkingHeadFinetune(Family):
         # Before training begins these are networks of the first stage, to be loaded with its weights.
         self.impersonal = bool(getattr(opt, "init_from", None))
         self.generator = build_generator(opt, personal=not self.impersonal)
-        if self.impersonal:
-            self.embedder = build_embedder(opt)
+        self.embedder = build_embedder(opt) if self.impersonal else None
         self.range = picture_range(opt)
 
     def prepare_training(self, opt: Any) -> None:
@@ -75,7 +74,7 @@ class TalkingHeadFinetune(Family):
         self.generator.personalise(embedding)
         self.discriminator.personalise(embedding)
         self.impersonal = False
-        del self.embedder
+        self.embedder = None
 
     def look(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
         """The person in the target's pose, beside the pictures that were given."""

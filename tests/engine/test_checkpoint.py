@@ -18,7 +18,6 @@ from trainers import assert_equal, build, scrambled, trainer_at
 from engine import checkpoint
 from engine.checkpoint import Checkpoints
 from engine.loading import load_networks, load_strictly
-from models import Layout
 from util.errors import UserError
 from util.weights_file import read_weights
 
@@ -49,7 +48,7 @@ def test_one_file_with_entries(tmp_path):
 
 def test_renamed_prefixes_and_module(tmp_path):
     class Renamed(Chunks):
-        layout = Layout("{which}_net_{entry}.pth", {"generator": "G"}, rename={"generator.0.": "first."})
+        layout = replace(Chunks.layout, rename={"generator.0.": "first."})
 
     trainer = trainer_at(1, Renamed)
     Checkpoints(tmp_path).save(trainer)

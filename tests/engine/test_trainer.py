@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,8 @@ from engine.distributed import Processes
 from engine.finite import NotFinite
 from engine.networks import compile_networks
 from engine.trainer import Trainer
+from engine.updates import RunningStep, StepError
+from util.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -68,9 +71,8 @@ def test_losses_are_those_of_the_whole_batch(toy):
 def test_gradients_reach_only_the_named_optimizers():
     family = build(Joint)
     trainer = Trainer(family, Processes(CPU), Clock(20))
-    step = family.training_step(batches(1)[0], trainer.clock)
-    names, terms = next(step)
-    trainer._backward_one(names, terms, 1)
+    step = RunningStep(family, batches(1)[0], trainer.clock, trainer.optimizers)
+    trainer._backward_one(step.advance(), 1)
     assert all(p.grad is not None for p in family.generator.parameters())
     assert all(p.grad is None for p in family.critic.parameters())
 
@@ -81,7 +83,8 @@ def test_a_missing_gradient_counts_as_zero():
     class Sometimes(Joint):
         def training_step(self, batch, clock):
             x = batch["x"].flatten(1)
-            yield "gen", {"l2": (self.generator(x) if clock.step == 0 else self.coder(x)).square().mean()}
+            last_layer = self.generator[2](x.repeat(1, 2)[:, :8])
+            yield "gen", {"l2": (self.generator(x) if clock.step == 0 else last_layer).square().mean()}
 
     family = build(Sometimes)
     trainer = train(family, batches(1))
@@ -156,8 +159,148 @@ def test_an_unknown_optimizer_is_named():
         def training_step(self, batch, clock):
             yield "generator", {"x": self.generator(batch["x"].flatten(1)).sum()}
 
-    with pytest.raises(KeyError, match="generator.*gen.*dis.*coder"):
+    with pytest.raises(StepError, match="no optimizer 'generator'.*gen.*dis.*coder"):
         train(build(Wrong), batches(1))
+
+
+def number(loss):
+    return {"l1": loss.item()}
+
+
+def whole_picture(loss):
+    return {"l1": loss.expand(2, 3)}
+
+
+def bare_tensor(loss):
+    return loss
+
+
+def nothing(loss):
+    return {}
+
+
+def whole_number(loss):
+    return {"l1": loss.detach().long()}
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "told"),
+    [
+        (number, r"yield 2 \(gen\): the term 'l1' is the float .*, not a tensor"),
+        (whole_picture, r"yield 2 \(gen\): the term 'l1' is a float64 tensor of shape \(2, 3\), not one number"),
+        (bare_tensor, r"yield 2 \(gen\): a float64 tensor of shape \(\) stands where a dict of terms is expected"),
+        (nothing, r"yield 2 \(gen\): has no terms"),
+        (whole_number, r"yield 2 \(gen\): the term 'l1' is a int64 tensor of shape \(\), which has no gradient"),
+    ],
+)
+def test_wrong_terms_are_told_with_family_yield_and_line(spoilt, told):
+    class Wrong(Chunks):
+        def training_step(self, batch, clock):
+            x = batch["x"].flatten(1)
+            yield "dis", {"dis": self.critic(x).mean()}
+            yield "gen", spoilt(self.generator(x).mean())
+
+    with pytest.raises(StepError, match=rf"training_step of Wrong \(test_trainer\), {told}") as error:
+        train(build(Wrong), batches(1))
+    assert 'yield "gen", spoilt' in lines_of(error)
+
+
+def lines_of(error):
+    """The lines of the traceback, as people see it."""
+    return "\n".join(str(entry.statement) for entry in error.traceback)
+
+
+@pytest.mark.parametrize(
+    ("yielded", "told"),
+    [
+        (lambda loss: loss, "yields a float64 tensor of shape"),
+        (lambda loss: {"l1": loss}, "yields dict; an update is yielded as"),
+        (lambda loss: ("gen", {"l1": loss}, {}, "more"), "yields a tuple of 4"),
+        (lambda loss: (3, {"l1": loss}), "names its optimizers by the int 3"),
+        (lambda loss: ((), {"l1": loss}), "names its optimizers by a tuple of 0"),
+        (lambda loss: ("gen", {"l1": loss}, {"accuracy": 0.5}), "the reported number 'accuracy' is the float 0.5"),
+    ],
+)
+def test_what_is_no_update_is_told_with_its_line(yielded, told):
+    class Wrong(Chunks):
+        def training_step(self, batch, clock):
+            yield yielded(self.generator(batch["x"].flatten(1)).mean())
+
+    with pytest.raises(StepError, match=f"yield 1.*{told}") as error:
+        train(build(Wrong), batches(1))
+    assert "yield yielded" in lines_of(error)
+
+
+def test_a_step_that_returns_its_losses_is_told():
+    class Wrong(Chunks):
+        def training_step(self, batch, clock):
+            return {"l1": self.generator(batch["x"].flatten(1)).mean()}
+
+    with pytest.raises(StepError, match="training_step of Wrong.*returns dict and yields nothing"):
+        train(build(Wrong), batches(1))
+
+
+def test_pictures_that_are_no_dict_are_told():
+    class Wrong(Chunks):
+        def training_step(self, batch, clock):
+            yield from super().training_step(batch, clock)
+            return batch["x"]
+
+    with pytest.raises(StepError, match="training_step of Wrong returns a float64 tensor of shape"):
+        train(build(Wrong), batches(1))
+
+
+def test_an_error_of_the_backward_pass_shows_the_line_of_the_family():
+    class Wrong(Chunks):
+        def training_step(self, batch, clock):
+            hidden = self.generator[0](batch["x"].flatten(1)).tanh()
+            loss = self.generator[2](hidden).mean()
+            hidden.mul_(2)
+            yield "gen", {"l1": loss}
+
+    with pytest.raises(RuntimeError, match="modified by an inplace operation") as error:
+        train(build(Wrong), batches(1))
+    assert 'yield "gen", {"l1": loss}' in lines_of(error)
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda family, x: {"l1": family.generator(x).mean().detach()}, r"Terms: l1 \(detached\)"),
+        (lambda family, x: {"l1": family.coder(x).mean()}, "Terms: l1"),
+    ],
+)
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_loss_that_reaches_nothing_of_its_optimizer_is_refused(made, told, accumulate):
+    class Unreached(Joint):
+        def training_step(self, batch, clock):
+            yield "gen", made(self, batch["x"].flatten(1))
+
+    parameters = "without gradient: generator.0.weight, generator.0.bias, generator.2.weight, generator.2.bias"
+    with pytest.raises(StepError, match=f"reaches none .* of the optimizer 'gen'.*{told}; {parameters}") as error:
+        train(build(Unreached), batches(1), accumulate)
+    assert 'yield "gen", made' in lines_of(error)
+
+
+def test_an_optimizer_that_works_later_is_looked_at_in_its_first_updates():
+    class Late(Joint):
+        def training_step(self, batch, clock):
+            x = batch["x"].flatten(1)
+            yield "dis", {"dis": self.critic(x).mean()}
+            if clock.step >= 5:
+                yield "gen", {"l1": self.critic(x).mean()}
+
+    with pytest.raises(StepError, match="yield 2.*'gen'"):
+        train(build(Late), batches(7))
+
+
+def test_a_loss_that_reaches_nothing_for_once_later_is_let_be():
+    class Rarely(Joint):
+        def training_step(self, batch, clock):
+            x = batch["x"].flatten(1)
+            yield "gen", {"l1": (self.coder if clock.step == 3 else self.generator)(x).mean()}
+
+    assert train(build(Rarely), batches(5)).clock.step == 5
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -211,3 +354,59 @@ def test_clock_counts_samples_of_all_processes():
         clock.advance(4)
     assert (clock.step, clock.samples, clock.epoch) == (3, 12, 1)
     assert math.isclose(clock.exact_epoch, 1.2)
+
+
+class WithScale(Joint):
+    """Trains a number of its own beside the networks of its layout."""
+
+    def prepare_training(self, opt):
+        super().prepare_training(opt)
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def optimizers(self):
+        generator = super().optimizers()["gen"]
+        generator.add_param_group({"params": [self.scale]})
+        return super().optimizers() | {"gen": generator}
+
+
+class WithoutEntry(Joint):
+    """Trains a network that its layout does not list."""
+
+    layout = replace(Joint.layout, entries={"generator": "generator", "critic": "discriminator"})
+
+
+class Misspelt(Joint):
+    """Lists a network that it does not have."""
+
+    layout = replace(Joint.layout, entries=Joint.layout.entries | {"codder": "coder"})
+
+
+class BareEntry(WithScale):
+    """Lists a parameter where a network is expected."""
+
+    layout = replace(Joint.layout, entries=Joint.layout.entries | {"scale": "scale"})
+
+
+@pytest.mark.parametrize(
+    ("family", "told"),
+    [
+        (WithScale, "WithScale.*'gen' trains scale, which no checkpoint would hold"),
+        (
+            WithoutEntry,
+            "'coder' trains coder.0.weight.*of layout.entries \\(generator, critic\\) has them",
+        ),
+        (Misspelt, "layout.entries names codder, which is no network"),
+        (BareEntry, "layout.entries names scale, which is no network"),
+    ],
+)
+def test_what_no_checkpoint_would_hold_is_refused_at_the_start(family, told):
+    with pytest.raises(UserError, match=told):
+        Trainer(build(family), Processes(CPU), Clock(20))
+
+
+def test_a_network_that_is_not_there_now_may_be_an_entry():
+    class Later(Joint):
+        layout = replace(Joint.layout, entries=Joint.layout.entries | {"later": "later"})
+        later = None
+
+    assert train(build(Later), batches(1)).clock.step == 1

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.trainer import Trainer
+from engine.updates import Update
 from models.fomm.family import FirstOrderMotion
 from models.fomm.losses import Adversarial
 from models.fomm.networks import DenseMotionNetwork
@@ -54,9 +55,9 @@ def random_features() -> Vgg19:
 class PlainTrainer(Trainer):
     """Leaves gradients in the discriminator when the generator learns, and clears them before its own turn."""
 
-    def _backward_one(self, names: tuple[str, ...], terms: Terms, parts: int) -> None:
-        self._clear(names)
-        sum(terms.values()).backward()
+    def _backward_one(self, update: Update, parts: int) -> None:
+        self._clear(update.names)
+        sum(update.terms.values()).backward()
 
 
 class PlainUpBlock(UpBlock):
