@@ -62,6 +62,8 @@ def main() -> int:
     processes = start(devices, patience=UNHURRIED)
     if processes.device.type == "cpu":
         keep_freed_memory()
+    if opt.debug:
+        return finish(processes, test(opt, processes))
     try:
         status = test(opt, processes)
     except (UserError, OSError) as error:
@@ -112,7 +114,7 @@ def test(opt: Options, processes: Processes) -> int:
 
 
 HOW = {
-    "name", "config", "checkpoints_dir", "checkpoint", "which", "print_config", "gpu_id", "cpu", "compile",
+    "name", "config", "checkpoints_dir", "checkpoint", "which", "debug", "print_config", "gpu_id", "cpu", "compile",
     "channels_last", "nThreads", "animate_batch", "results_dir", "output", "overwrite", "max_clips", "shard", "pairs",
     "pairs_list", "num_pairs", "max_dataset_size", "source_image", "driving_video", "best_frame", "structure_cache",
 }  # fmt: skip
@@ -230,7 +232,7 @@ class Results:
         try:
             self._make(job, job.clip(), animator, show_progress=stop_at_errors)
         except Exception as error:
-            if stop_at_errors:
+            if stop_at_errors or self.opt.debug:
                 raise
             if not isinstance(error, (UserError, OSError)):
                 log.error("%s", traceback.format_exc())

@@ -64,6 +64,9 @@ def main() -> int:
     configure_logging(processes.rank if processes.world > 1 else None)
     if processes.device.type == "cpu":
         keep_freed_memory()
+    if opt.debug:
+        torch.autograd.set_detect_anomaly(True)
+        return finish(processes, train(opt, processes))
     try:
         status = train(opt, processes)
     except (UserError, OSError, NotFinite) as error:

@@ -23,6 +23,7 @@ NOT_INHERITED = {
     "continue_train",
     "init_from",
     "checkpoint",
+    "debug",
 }
 """Options of a training run that say nothing about the model: later commands on the run do not take them over."""
 
@@ -88,6 +89,8 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     values["name"] = values["name"] or _default_name(values)
     opt = Options(**values)
     _check_sources(opt)
+    if opt.debug:
+        _stay_in_one_process(opt)
     if opt.print_config:
         print(options_as_yaml(opt), end="")
         return None
@@ -258,6 +261,13 @@ def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionPar
             raise UserError(f"--config {path}: {key}: there is no such option.{hint}")
         values[name] = parser.convert(name, value, f"--config {path}: {key}")
     return values
+
+
+def _stay_in_one_process(opt: Options) -> None:
+    """A debugger sees what happens in its own process alone."""
+    if len(opt.gpu_id) > 1 and not opt.cpu:
+        raise UserError(f"--debug works in one process: name one device, e.g. --gpu_id={opt.gpu_id[0]}")
+    opt.nThreads = 0
 
 
 def _check_sources(opt: Options) -> None:

@@ -35,6 +35,9 @@ def _add_run(parser: OptionParser) -> None:
         help="folder of all runs: weights, logs, pictures",
     )
     group.add_argument("--seed", "--random_seed", type=seed, default=0, help="same seed, same run")
+    group.add_switch(
+        "--debug", help="for a debugger (python -m pdb): errors keep their traceback, data is loaded in this process"
+    )
     group.add_switch("--print_config", help="print the resolved options as YAML and stop")
 
 

@@ -13,6 +13,8 @@ def run_main(main: Callable[[], int | None]) -> None:
     try:
         status = main()
     except UserError as error:
+        if "--debug" in sys.argv:  # so that a debugger gets it
+            raise
         print(f"error: {error}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:

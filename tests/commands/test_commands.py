@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 
 import pytest
 import torch
+import yaml
 from paths import ROOT
 from running import environment, run, start
 
@@ -123,6 +125,31 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path):
     state = torch.load(tmp_path / "result" / "b" / "latest_training.pth", weights_only=False)
     assert state["clock"]["step"] == 6
     run(tmp_path, *TOY, "--steps=9", "--name=c", "--spoil_at=7", "--on_nan=skip")
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "raised"),
+    [
+        ("--spoil_at=2", "NotFinite: loss not finite at step 2"),
+        ("--bad_sample=1", "UserError: .*damaged"),
+    ],
+)
+def test_debug_leaves_errors_to_a_debugger(tmp_path, spoilt, raised):
+    command = [sys.executable, "-m", "pdb", str(ROOT / "train.py"), *TOY, "--steps=9", "--max_bad=0", spoilt, "--debug"]
+    typed = "continue\np __import__('torch').is_anomaly_enabled()\nquit\nquit\n"
+    output = subprocess.run(
+        command, cwd=tmp_path, env=environment(), input=typed, text=True, timeout=120, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ).stdout  # fmt: skip
+    assert re.search(raised, output) and "Entering post mortem debugging" in output, output
+    assert "(Pdb) True" in output, "anomaly detection is off"
+    options = yaml.safe_load((tmp_path / "result" / "tests.toys:Joint" / "options.yaml").read_text())
+    assert options["nThreads"] == 0, "a debugger does not see loader processes"
+
+
+def test_debug_is_for_one_process(tmp_path):
+    output = run(tmp_path, *TOY, "--steps=9", "--gpu_id=-1,-1", "--debug=yes", status=2)
+    assert "--debug works in one process: name one device, e.g. --gpu_id=-1" in output
 
 
 def test_samples_that_cannot_be_read_end_the_run_and_its_workers(tmp_path):
