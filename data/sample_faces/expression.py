@@ -149,6 +149,9 @@ def _jaw_weight(f: _Place, rest: np.ndarray, rows: Rows) -> np.ndarray:
 class Expressions:
     """All a face can do: `shape(aus)` gives the positions of the grid."""
 
+    widest = STRONGEST
+    """The level of AU26 from which on the jaw opens no further."""
+
     def __init__(self, rest: np.ndarray, rows: Rows, m: Measures):
         self.rest, self.rows, self.lids = rest, rows, Lids(rest, rows, m)
         place = _Place(rest, rows, m)
@@ -170,10 +173,9 @@ class Expressions:
         wide = 3.0 * level["AU05"] * (1 - level["AU45"])
         return 1 - opening, wide, 2.3 * level["AU07"] + 1.7 * level["AU06"]
 
-    @staticmethod
-    def jaw_rotation(aus: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    def jaw_rotation(self, aus: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """A function (points, weights) -> points turned about the hinge of the jaw as AU26 says."""
-        angle = JAW_ANGLE * float(np.clip(aus[AU_NAMES.index("AU26")], 0, STRONGEST)) / STRONGEST
+        angle = JAW_ANGLE * float(np.clip(aus[AU_NAMES.index("AU26")], 0, self.widest)) / STRONGEST
 
         def turn(points: np.ndarray, weight: np.ndarray) -> np.ndarray:
             y, z = points[..., 1] - HINGE[1], points[..., 2] - HINGE[2]

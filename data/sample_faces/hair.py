@@ -94,7 +94,7 @@ def _cap(who: Identity, rest: np.ndarray, rows: Rows, rng: np.random.Generator) 
     sweep = {"parted": -0.55, "short": 0.3}.get(who.hair_style, 0.0)
     texture = _strands(who, fine.shape, rng, sweep)
     return Part("hair", cap, texture, alpha=_hairline_alpha(who, fine, rng, sweep), two_sided=high[:-1, :-1] < 28,
-                shade=0.80 + 0.20 * step(-2, 9, high), **SHINE)  # fmt: skip
+                shade=0.80 + 0.20 * step(-2, 9, high), casts_shadow=False, **SHINE)  # fmt: skip
 
 
 def _hairline_alpha(who: Identity, high: np.ndarray, rng: np.random.Generator, sweep: float) -> np.ndarray:

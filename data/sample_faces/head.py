@@ -283,9 +283,13 @@ class Lids:
 
     def apply(self, p: np.ndarray, closure: float, wide: float, lower: float) -> None:
         """Set the lids in place: `closure` 0..1, `wide` and `lower` in millimetres of extra lift of either lid."""
-        for columns in self.columns:
-            patch = p[self.rows, columns]
-            p[self.rows, columns] = self._patch(patch, closure, wide, lower)
+        for side in range(2):
+            self.apply_one(p, side, closure, wide, lower)
+
+    def apply_one(self, p: np.ndarray, side: int, closure: float, wide: float, lower: float) -> None:
+        """The same for the lids of one eye: 0 is that on the picture's left."""
+        columns = self.columns[side]
+        p[self.rows, columns] = self._patch(p[self.rows, columns], closure, wide, lower)
 
     def edges(self, x: np.ndarray, closure: float, wide: float, lower: float) -> tuple[np.ndarray, np.ndarray]:
         """Heights of the edges of the upper and the lower lid at x (absolute) and of nothing else."""

@@ -30,6 +30,7 @@ class Part:
     strands: bool = False  # shines like hair
     shade: np.ndarray | float = 1.0  # painted-in darkness, per vertex
     normals: np.ndarray | None = None
+    casts_shadow: bool = True
 
 
 def _plain(rest: np.ndarray, colour) -> np.ndarray:
@@ -94,7 +95,7 @@ def mouth_parts(m: Measures, rest: np.ndarray, rows: Rows, rng: np.random.Genera
         turn = np.linspace(-1.3, 1.3, 33)[None]
         y = np.linspace(m.mouth_y + top, m.mouth_y + bottom, 7)[:, None]
         arch = np.stack([22.5 * width * np.sin(turn) + 0 * y, y + 0 * turn, z - 23 * (1 - np.cos(turn)) + 0 * y], -1)
-        parts.append(Part(name, arch, _teeth(arch, jaw > 0), jaw=jaw, gloss=0.9, shininess=50.0))
+        parts.append(Part(name, arch, _teeth(arch, jaw > 0), jaw=jaw, gloss=0.9, shininess=50.0, casts_shadow=not jaw))
     across, back = np.linspace(-1, 1, 13)[None], np.linspace(0, 1, 9)[:, None]
     tongue = np.stack(
         [
@@ -108,7 +109,9 @@ def mouth_parts(m: Measures, rest: np.ndarray, rows: Rows, rng: np.random.Genera
         _plain(tongue, linear((176, 92, 92)))
         * (1 + 0.1 * noise(rng, (8 * TEXELS + 1, 12 * TEXELS + 1), (4, 4)))[..., None]
     )
-    parts.append(Part("tongue", tongue[::-1], colour[::-1], jaw=1.0, gloss=0.6, two_sided=True, shade=0.6))
+    parts.append(
+        Part("tongue", tongue[::-1], colour[::-1], jaw=1.0, gloss=0.6, two_sided=True, shade=0.6, casts_shadow=False)
+    )
     return parts
 
 
@@ -153,7 +156,7 @@ def ears(who: Identity, rest: np.ndarray, skin: np.ndarray) -> list[Part]:
             grid = grid[:, ::-1]
         red = 1 - 0.22 * np.exp(-((r / 0.45) ** 2)) + 0 * turn
         colour = _plain(grid, np.asarray(who.skin) * np.array([1.0, 0.84, 0.80])) * texel_grid(red)[..., None]
-        parts.append(Part(name, grid, colour, gloss=0.4, two_sided=True))
+        parts.append(Part(name, grid, colour, gloss=0.4, two_sided=True, casts_shadow=False))
     return parts
 
 

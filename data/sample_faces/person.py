@@ -205,7 +205,7 @@ class Person:
         """Every other vertex of the parts that cast shadows."""
         vertices, triangles, count = [], [], 0
         for part in self.parts:
-            if part.name in ("hair", "tongue", "lower teeth", "right ear", "left ear"):
+            if not part.casts_shadow:
                 continue
             rows, columns = part.rest.shape[:2]
             grid = points[self.slices[part.name]].reshape(rows, columns, 3)
@@ -222,11 +222,15 @@ class Person:
 
     # --- a moment -------------------------------------------------------------------------------------------------
 
+    def face(self, state: State) -> np.ndarray:
+        """The head's grid under the expression of a moment, before it turns."""
+        return self.expressions.shape(state.aus, state.gaze[1])
+
     def _unposed(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         """Positions and normals of all vertices before the head turns."""
         ex, rows = self.expressions, self.rows
         gaze_yaw, gaze_pitch = state.gaze
-        head = ex.shape(state.aus, gaze_pitch)
+        head = self.face(state)
         normals = grid_normals(head)
         weld_normals(normals, rows, ex.part_eye, ex.part_mouth)
         points, directions = [head.reshape(-1, 3)], [_unit(normals).reshape(-1, 3)]
@@ -269,8 +273,8 @@ class Person:
 
     def _light(self, state: State, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
         """Light on every vertex (V, 4): diffuse red, green, blue and the shine."""
-        rotation = rotation_matrix(*state.rotation)
-        still, turned = self.lamps.coefficients(np.eye(3)), self.lamps.coefficients(rotation)
+        rotation, lamps = rotation_matrix(*state.rotation), self.lamps_of(state)
+        still, turned = lamps.coefficients(np.eye(3)), lamps.coefficients(rotation)
         cut = self.slices["clothes"]
         left = shadow(self.transfer, self.receivers, turned)
         left[cut] = shadow(self.transfer[cut], self.receivers[cut], still)
@@ -279,7 +283,7 @@ class Person:
         left = left ** np.array([0.82, 1.0, 1.06])
         light = (receivers(normals) @ still).clip(0.03) * left * self.shade[:, None]
         self._shade_eyes(state, points, light)
-        half = _unit(self.lamps.key + np.array([0.0, 0, 1]))
+        half = _unit(lamps.key + np.array([0.0, 0, 1]))
         # The cornea bulges from the ball, which draws the lamp's reflection towards the pupil.
         bulge = np.where((self.shininess == EYE_SHININESS)[:, None], normals * np.array([1.6, 1.6, 1.0]), normals)
         facing = np.clip(_unit(bulge) @ half, 0, 1)
@@ -293,7 +297,7 @@ class Person:
     def _shade_eyes(self, state: State, points: np.ndarray, light: np.ndarray) -> None:
         """The upper lid's shadow on the ball (in place)."""
         closure = self.expressions.lid_state(state.aus, state.gaze[1])
-        gaze, still = tuple(np.radians(state.gaze)), self.lamps.coefficients(np.eye(3))
+        gaze, still = tuple(np.radians(state.gaze)), self.lamps_of(state).coefficients(np.eye(3))
         for name, side in (("right eye", -1.0), ("left eye", 1.0)):
             ball = place_eyeball(eyeball_directions(), self.lids.centre * np.array([side, 1, 1]), gaze).reshape(-1, 3)
             upper, _ = self.lids.edges(np.abs(ball[:, 0]), *closure)
@@ -315,18 +319,38 @@ class Person:
             self._backdrops[height, width] = _backdrop(self.who, height, width)
         return self._backdrops[height, width]
 
+    def screen(self, points: np.ndarray, state: State, size: int) -> np.ndarray:
+        """Where the camera of this moment sees points in a square picture, as `project` returns it."""
+        return self.project(points, size, size)
+
+    def surroundings(self, state: State, fine: int) -> np.ndarray:
+        """A new canvas of fine x fine samples with what is behind the person, in linear light."""
+        return self.backdrop(fine, fine).copy()
+
+    def expose(self, canvas: np.ndarray, state: State) -> np.ndarray:
+        """Linear light to the picture of 8 bits that a camera gives."""
+        return develop(canvas)
+
+    def lamps_of(self, state: State) -> Lamps:
+        """The lamps of this moment."""
+        return self.lamps
+
+    def motion_behind(self, first: State, second: State, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """What `motion` says of the background: it does not move, and all of it is there."""
+        return np.zeros((size, size, 2), np.float32), np.ones((size, size), bool)
+
     def draw(self, state: State, size: int) -> Picture:
         """Draw a square picture and say what is true about it."""
         points, normals = self.pose(state)
-        screen = self.project(points, size, size)
+        screen = self.screen(points, state, size)
         fine = size * SUPERSAMPLING
         samples = rasterise(screen * np.array([SUPERSAMPLING, SUPERSAMPLING, 1.0]), self.mesh, fine, fine)
         light = self._sample(self._atlas_image(self._light(state, points, normals)), samples, 1.0)
         colour = self._sample(self.texture, samples, TEXELS)
         colour = colour * light[:, :3] + light[:, 3:]
-        canvas = self.backdrop(fine, fine).copy()
+        canvas = self.surroundings(state, fine)
         canvas.reshape(-1, 3)[samples.index] = colour
-        image = develop(cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA))
+        image = self.expose(cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA), state)
         face = np.zeros(fine * fine, np.float32)
         face[samples.index] = self._sample(self.face_area, samples, 1.0)[:, 0]
         mask = cv2.resize(face.reshape(fine, fine), (size, size), interpolation=cv2.INTER_AREA) > 0.5
@@ -355,25 +379,33 @@ class Person:
         A pixel's place plus its flow is its place in the second picture. The background does
         not move; it is seen where nothing covers it.
         """
-        before = self.project(self.pose(first)[0], size, size)
-        after = self.project(self.pose(second)[0], size, size)
+        before = self.screen(self.pose(first)[0], first, size)
+        after = self.screen(self.pose(second)[0], second, size)
         samples = rasterise(before, self.mesh, size, size)
         later = rasterise(after, self.mesh, size, size)
         depth = np.full(size * size, -1e4, np.float32)
         depth[later.index] = later.depth
-        depth = depth.reshape(size, size)
         # Both places are read the same way, so that the curvature inside a cell cancels.
         target = self._sample(self._atlas_image(after), samples, 1.0)
         origin = self._sample(self._atlas_image(before), samples, 1.0)
-        flow = np.zeros((size * size, 2), np.float32)
-        flow[samples.index, 0] = target[:, 0] - origin[:, 0]
-        flow[samples.index, 1] = target[:, 1] - origin[:, 1]
-        seen = (depth.ravel() < -9e3).copy()
+        flow, there = self.motion_behind(first, second, size)
+        flow.reshape(-1, 2)[samples.index] = (target - origin)[:, :2]
+        seen = there & _uncovered(flow, depth.reshape(size, size))
+        near = cv2.erode(depth.reshape(size, size), np.ones((3, 3)))
         x, y = np.floor(target[:, 0]).astype(int), np.floor(target[:, 1]).astype(int)
         inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
-        near = cv2.erode(depth, np.ones((3, 3)))
-        seen[samples.index] = inside & (near[y.clip(0, size - 1), x.clip(0, size - 1)] < target[:, 2] + 3.0)
-        return flow.reshape(size, size, 2), seen.reshape(size, size)
+        in_front = near[y.clip(0, size - 1), x.clip(0, size - 1)] < target[:, 2] + 3.0
+        seen.ravel()[samples.index] = inside & in_front
+        return flow, seen
+
+
+def _uncovered(flow: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Where pixels that move by `flow` (H, W, 2) meet nothing in a z-buffer (H, W), as the background does."""
+    height, width = depth.shape
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    x, y = np.rint(x + flow[..., 0]).astype(int), np.rint(y + flow[..., 1]).astype(int)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return inside & (depth[y.clip(0, height - 1), x.clip(0, width - 1)] < -9e3)
 
 
 def _drop_clear(mesh: Mesh) -> Mesh:
