@@ -5,7 +5,9 @@ The same clips are written as every family of models reads them; docs/sample.md 
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -16,16 +18,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.preparation import jobs
 from data.sample_faces import (
     FPS,
+    VARIETIES,
     Truth,
     check,
     layouts,
     perform,
     perform_micro,
+    perform_rich,
     person,
     render_clip,
     sheets,
     write_film,
 )
+from data.sample_faces.motion import motion_truth
 from data.sample_faces.performance import MICRO
 from data.sample_faces.voice import synthesise
 from util.errors import UserError, run_main
@@ -37,12 +42,15 @@ EPILOG = """examples:
   python script/make_sample_dataset.py --out /tmp/small --identities 4 --clips 2 --frames 20 --size 128
   python script/make_sample_dataset.py --out dataset/sample --check
   python script/make_sample_dataset.py --sheets docs
+  python script/make_sample_dataset.py --variety rich --out /tmp/rich --identities 100 --frames 10 --stride 8 --size 128
 
 A run that was interrupted is continued by the same command. The same seed and settings give the same files, byte for
 byte, whatever the number of workers."""
 LAYOUTS = ("frames", "aus", "talking_head", "micro")
-FURTHER_LAYOUTS = ("short",)
+FURTHER_LAYOUTS = ("short", "motion")
 """Those that are only written when they are asked for."""
+RICH_LAYOUTS = ("frames", "talking_head", "short", "motion")
+"""Those that a rich set can have; action units and micro-expressions belong to even, frontal faces."""
 MICRO_FPS = 100
 SETTINGS = "sample.json"
 
@@ -58,6 +66,17 @@ class Settings:
     seed: int
     layouts: tuple[str, ...]
     version: int = 1
+    variety: str = "plain"
+    stride: int = 1
+
+    @property
+    def fps(self) -> Fraction:
+        return Fraction(FPS, self.stride)
+
+    def as_dict(self) -> dict:
+        """For the file: what a plain set does not need is left out, so that its bytes stay the same."""
+        usual = {"variety": "plain", "stride": 1}
+        return {name: value for name, value in asdict(self).items() if usual.get(name) != value}
 
 
 @dataclass(frozen=True)
@@ -84,14 +103,17 @@ class Item:
 def main() -> int:
     args = read_arguments()
     if args.sheets:
-        for path in sheets.write(args.sheets, args.identities, args.seed):
+        for path in sheets.write(args.sheets, args.identities, args.seed, args.variety):
             print(path)
         return 0
     if args.check and (args.out / SETTINGS).is_file():
         settings = read_settings(args.out / SETTINGS)
     else:
         names = tuple(name for name in (*LAYOUTS, *FURTHER_LAYOUTS) if name in args.layouts)
-        settings = Settings(args.identities, args.clips, args.frames, args.size, args.seed, names)
+        settings = Settings(
+            args.identities, args.clips, args.frames, args.size, args.seed, names,
+            variety=args.variety, stride=args.stride,
+        )  # fmt: skip
     items = list_items(settings)
     summary = make(args, settings, items)
     if summary.failed:
@@ -135,18 +157,7 @@ def read_arguments() -> argparse.Namespace:
         metavar="FOLDER",
         help="where the set goes (default: %(default)s)",
     )
-    add("--identities", type=count, default=12, help="people; every fourth is for testing (default: %(default)s)")
-    add("--clips", type=count, default=4, help="clips of each person (default: %(default)s)")
-    add("--frames", type=count, default=60, help=f"frames of each clip, {FPS} a second (default: %(default)s)")
-    add("--size", type=count, default=256, help="side of the pictures, an even number (default: %(default)s)")
-    add("--seed", type=int, default=0, help="another seed draws other people (default: %(default)s)")
-    add(
-        "--layouts",
-        nargs="*",
-        choices=(*LAYOUTS, *FURTHER_LAYOUTS),
-        default=list(LAYOUTS),
-        help=f"folders beside the mp4 clips and the truth (default: {' '.join(LAYOUTS)})",
-    )
+    add_set_options(add)
     add(
         "--check", action="store_true", help="measure whether the people are good enough to learn from; status 1 if not"
     )
@@ -160,7 +171,33 @@ def read_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.size % 2 or args.size < 32:
         parser.error(f"--size {args.size}: give an even number from 32 on")
+    if args.layouts is None:
+        args.layouts = ["motion"] if args.variety == "rich" else list(LAYOUTS)
+    if args.variety == "rich" and set(args.layouts) - set(RICH_LAYOUTS):
+        parser.error(f"--variety rich: of the layouts it has {', '.join(RICH_LAYOUTS)}")
     return args
+
+
+def add_set_options(add: Callable) -> None:
+    """What decides the bytes of the set; `add` is a parser's add_argument."""
+    add("--identities", type=count, default=12, help="people; every fourth is for testing (default: %(default)s)")
+    add("--clips", type=count, default=4, help="clips of each person (default: %(default)s)")
+    add("--frames", type=count, default=60, help=f"frames of each clip, {FPS} a second (default: %(default)s)")
+    add("--size", type=count, default=256, help="side of the pictures, an even number (default: %(default)s)")
+    add("--seed", type=int, default=0, help="another seed draws other people (default: %(default)s)")
+    add(
+        "--variety",
+        choices=VARIETIES,
+        default="plain",
+        help="rich: scenes, cameras, lamps, accessories, large turns, phones (default: %(default)s)",
+    )
+    add("--stride", type=count, default=1, help="draw every n-th frame only (default: %(default)s)")
+    add(
+        "--layouts",
+        nargs="*",
+        choices=(*LAYOUTS, *FURTHER_LAYOUTS),
+        help=f"folders beside the mp4 clips and the truth (default: {' '.join(LAYOUTS)}; rich sets: motion)",
+    )
 
 
 def split_of(identity: int, identities: int) -> str:
@@ -190,7 +227,7 @@ def keep_settings(path: Path, settings: Settings, overwrite: bool) -> None:
             "choose another --out, or --overwrite to draw everything again"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(asdict(settings)) + "\n")
+    write_text(path, json.dumps(settings.as_dict()) + "\n")
 
 
 def read_settings(path: Path) -> Settings:
@@ -215,11 +252,15 @@ def draw_item(item: Item, root: Path, settings: Settings) -> None:
 def draw_clip(item: Item, root: Path, settings: Settings) -> None:
     """Draw one clip of a person and write it in every layout that is wanted."""
     rng = np.random.default_rng([settings.seed, item.identity, item.clip])
-    who = person(settings.seed, item.identity).who
-    performance = perform(rng, settings.frames, FPS, item.clip, who.masculine)
-    frames, truth = render_clip(settings.seed, item.identity, performance, settings.size, FPS)
-    sound = synthesise(performance.voice, settings.frames / FPS, rng)
-    write_film(root / item.split / f"{item.name}.mp4", frames, FPS, sound)
+    # A plain rate is kept as a whole number, as the truth has always had it.
+    fps = float(settings.fps) if settings.stride > 1 else FPS
+    who = person(settings.seed, item.identity, settings.variety).who
+    act = perform_rich if settings.variety == "rich" else perform
+    performance = act(rng, settings.frames, fps, item.clip, who.masculine)
+    frames, truth = render_clip(settings.seed, item.identity, performance, settings.size, fps)
+    # A few frames of a second have no speech.
+    sound = synthesise(performance.voice, settings.frames / FPS, rng) if settings.stride == 1 else None
+    write_film(root / item.split / f"{item.name}.mp4", frames, settings.fps, sound)
     if "frames" in settings.layouts:
         layouts.frames_and_keypoints(root, item.split, item.name, frames, truth)
     if "aus" in settings.layouts:
@@ -228,6 +269,8 @@ def draw_clip(item: Item, root: Path, settings: Settings) -> None:
         layouts.talking_head(root / "talking_head", item.split, item.person, item.clip, frames, truth)
     if "short" in settings.layouts:
         layouts.short_clips(root / "short", item.split, item.name, frames, truth)
+    if "motion" in settings.layouts:
+        motion_truth(truth, rng).save(root / "motion" / f"{item.name}.npz")
     truth.save(item.truth(root))
 
 
@@ -266,7 +309,8 @@ def write_tables(root: Path, settings: Settings, items: list[Item]) -> None:
 def describe(root: Path, settings: Settings) -> str:
     """What lies where."""
     lines = [
-        f"{settings.identities} drawn people, {settings.clips} clips each, {settings.frames} frames at {FPS} fps, "
+        f"{settings.identities} drawn people, {settings.clips} clips each, {settings.frames} frames at "
+        f"{float(settings.fps):g} fps, "
         f"{settings.size} x {settings.size}; seed {settings.seed}. Every fourth person is for testing.",
         f"In {root}:",
         "  train, test               mp4 clips <person>#<clip>.mp4 with sound (first-order models)",
@@ -276,6 +320,7 @@ def describe(root: Path, settings: Settings) -> str:
         "frames": "  <split>_data, _keypoints  frames and 68 points (edge-guided animation)",
         "aus": "  aus                       imgs, aus_openface.pkl, id lists, openface/*.csv (GANimation)",
         "talking_head": "  talking_head              person/video/frame with metadata.npz (few-shot talking heads)",
+        "motion": "  motion                    dense motion between frames, for --truth (docs/sample.md)",
         "short": "  short                     clips of 20 frames cut to the face (facial prior's small configuration)",
         "micro": f"  micro                     weak expressions at {MICRO_FPS} fps with coding.csv (facial prior)",
     }
@@ -286,7 +331,7 @@ def describe(root: Path, settings: Settings) -> str:
 def run_check(root: Path, settings: Settings, items: list[Item]) -> int:
     """Print every bar with what was measured."""
     clips = [(root / item.split / f"{item.name}.mp4", item.truth(root)) for item in items if not item.micro]
-    results = check.run(clips, settings.seed, settings.identities)
+    results = check.run(clips, settings.seed, settings.variety)
     width = max(len(result.title) for result in results)
     for result in results:
         print(f"{'pass' if result.passed else 'FAIL'}  {result.title:<{width}}  {result.measured}  (bar: {result.bar})")

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from data.sample_faces.clips import FPS, Truth, person, render_clip, write_film
+from data.sample_faces.clips import FPS, VARIETIES, Truth, person, render_clip, write_film
 from data.sample_faces.expression import AU_NAMES, AU_TITLES, au_vector
 from data.sample_faces.identity import Identity, draw_identity
 from data.sample_faces.performance import Performance, perform, perform_micro
 from data.sample_faces.person import Person, Picture, State
+from data.sample_faces.rich import RichPerformance, RichState, perform_rich
 
 
 def state(
@@ -52,6 +53,7 @@ def tiny_clip(
 
 
 __all__ = [
-    "AU_NAMES", "AU_TITLES", "FPS", "Identity", "Performance", "Person", "Picture", "State", "Truth", "au_vector",
-    "draw_identity", "perform", "perform_micro", "person", "render", "render_clip", "state", "tiny_clip", "write_film",
+    "AU_NAMES", "AU_TITLES", "FPS", "VARIETIES", "Identity", "Performance", "Person", "Picture", "RichPerformance",
+    "RichState", "State", "Truth", "au_vector", "draw_identity", "perform", "perform_micro", "perform_rich", "person",
+    "render", "render_clip", "state", "tiny_clip", "write_film",
 ]  # fmt: skip

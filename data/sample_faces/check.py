@@ -3,7 +3,8 @@
 import importlib.util
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -11,11 +12,25 @@ import numpy as np
 
 from data.sample_faces.clips import Truth, person, render_clip, write_film
 from data.sample_faces.expression import AU_NAMES, REGIONS, STRONGEST
+from data.sample_faces.performance import Performance
 from data.sample_faces.person import Person, State
 from util.errors import UserError
 
 EVERY = 5  # frames between those that are measured
 MOST_YAW = 30.0
+
+
+@dataclass(frozen=True)
+class Bars:
+    """What a variety must reach."""
+
+    found: float  # share of the frames with exactly one face for dlib
+    error: float  # median distance of dlib's points, in distances of the eyes' outer corners
+    apart: float  # share of the frames whose nearest other clip is of the same person
+
+
+BARS = {"plain": Bars(0.95, 0.08, 0.9), "rich": Bars(0.75, 0.08, 0.5)}
+"""A rich set has hands before faces, poor phones and other hair, so that dlib finds and knows fewer of them."""
 CHANGED = 8  # 8-bit steps that count as a change of the picture
 
 
@@ -84,28 +99,23 @@ def look_at(clips: list[tuple[Path, Path]]) -> list[Seen]:
     return seen
 
 
-def found_and_true(seen: list[Seen]) -> list[Result]:
+def found_and_true(seen: list[Seen], bars: Bars) -> list[Result]:
     """The bars of dlib's detector and landmarks."""
     share = float(np.mean([one.faces == 1 for one in seen])) if seen else 0.0
     errors = [one.error for one in seen if one.faces == 1]
     median = float(np.median(errors)) if errors else np.inf
+    found = f"{share:.1%} of {len(seen)} frames"
+    distance = f"median {median:.1%} of the eyes' outer distance"
     return [
-        Result(
-            f"exactly one face found, |yaw| < {MOST_YAW:.0f}",
-            share >= 0.95,
-            f"{share:.1%} of {len(seen)} frames",
-            ">= 95%",
-        ),
-        Result(
-            "dlib's 68 points against ours", median < 0.08, f"median {median:.1%} of the eyes' outer distance", "< 8%"
-        ),
+        Result(f"exactly one face found, |yaw| < {MOST_YAW:.0f}", share >= bars.found, found, f">= {bars.found:.0%}"),
+        Result("dlib's 68 points against ours", median < bars.error, distance, f"< {bars.error:.0%}"),
     ]
 
 
-def told_apart(seen: list[Seen]) -> Result:
+def told_apart(seen: list[Seen], bars: Bars) -> Result:
     """Nearest other clip by dlib's face recogniser: is it the same person? And how far are the two kinds of pairs?"""
     known = [one for one in seen if one.descriptor is not None]
-    title, bar = "identities told apart (dlib's recogniser, nearest other clip)", ">= 90%"
+    title, bar = "identities told apart (dlib's recogniser, nearest other clip)", f">= {bars.apart:.0%}"
     if len({one.identity for one in known}) < 2 or len({one.clip for one in known}) < 3:
         return Result(title, True, "not measured: it takes two people and two clips of each", bar)
     vectors = np.array([one.descriptor for one in known])
@@ -115,7 +125,9 @@ def told_apart(seen: list[Seen]) -> Result:
     right = float(np.mean(who[distance.argmin(1)] == who))
     pairs, same = np.isfinite(distance), who[:, None] == who[None]
     within, between = np.median(distance[pairs & same]), np.median(distance[pairs & ~same])
-    return Result(title, right >= 0.9, f"{right:.1%}; median distance within {within:.2f}, between {between:.2f}", bar)
+    return Result(
+        title, right >= bars.apart, f"{right:.1%}; median distance within {within:.2f}, between {between:.2f}", bar
+    )
 
 
 def unit_change(who: Person, name: str, size: int = 256) -> tuple[int, int]:
@@ -169,7 +181,7 @@ def drawing_time(who: Person, truth: Truth) -> float:
 
 
 def repeatable(clips: list[tuple[Path, Path]], frames_in_all: int) -> list[Result]:
-    """Draw one clip again: the same film, and how long a whole set would take."""
+    """Draw one clip again: the same film, and how long drawing takes."""
     film, path = clips[len(clips) // 2]
     truth = Truth.load(path)
     frames, again = render_clip(truth.seed, truth.identity, truth.performance, truth.size, truth.fps)
@@ -178,24 +190,37 @@ def repeatable(clips: list[tuple[Path, Path]], frames_in_all: int) -> list[Resul
     )
     with tempfile.TemporaryDirectory() as folder:
         one, two = Path(folder) / "one.mp4", Path(folder) / "two.mp4"
-        write_film(one, frames, int(truth.fps), None)
-        write_film(two, frames, int(truth.fps), None)
+        for copy in (one, two):
+            write_film(copy, frames, Fraction(truth.fps), None)
         same &= one.read_bytes() == two.read_bytes()
-    each = drawing_time(person(truth.seed, truth.identity), truth)
+    title = "drawn again: the same truth; encoded twice: the same bytes"
+    told = Result(title, same, "equal" if same else "different", "equal")
+    return [told, speed(truth, frames_in_all)]
+
+
+def speed(truth: Truth, frames_in_all: int) -> Result:
+    """The bar of the time that drawing takes, without writing files."""
+    each = drawing_time(person(truth.seed, truth.identity, truth.variety), truth)
     text = f"{each * 1e3:.0f} ms a frame on one core, about {each * frames_in_all / 2:.0f} s for the set on two"
-    return [
-        Result(
-            "drawn again: the same truth; encoded twice: the same bytes",
-            same,
-            "equal" if same else "different",
-            "equal",
-        ),
-        Result("drawing time (without writing files)", each * frames_in_all / 2 < 60, text, "< 60 s"),
-    ]
+    if truth.variety == "plain":
+        return Result("drawing time (without writing files)", each * frames_in_all / 2 < 60, text, "< 60 s")
+    plain = drawing_time(person(truth.seed, truth.identity), replace(truth, size=256, performance=_plain(truth)))
+    title = f"drawing time at {truth.size} against that of a plain frame at 256 (it is to hold up to 160)"
+    return Result(title, each <= plain or truth.size > 160, text, f"<= {plain * 1e3:.0f} ms")
 
 
-def run(clips: list[tuple[Path, Path]], seed: int, identities: int) -> list[Result]:
+def _plain(truth: Truth) -> Performance:
+    """The same motion for a plain person."""
+    p = truth.performance
+    return Performance(p.aus, p.rotation, p.translation, p.gaze)
+
+
+def run(clips: list[tuple[Path, Path]], seed: int, variety: str = "plain") -> list[Result]:
     """All bars on a set."""
-    seen = look_at(clips)
+    seen, bars = look_at(clips), BARS[variety]
     frames = sum(len(Truth.load(path)) for _, path in clips)
-    return [*found_and_true(seen), told_apart(seen), units_local(person(seed, 0)), *repeatable(clips, frames)]
+    results = [*found_and_true(seen, bars), told_apart(seen, bars)]
+    if variety == "plain":
+        # A rich face has two uneven halves, hair that moves and noise: a unit has no region of its own there.
+        results.append(units_local(person(seed, 0)))
+    return [*results, *repeatable(clips, frames)]

@@ -11,6 +11,7 @@ from data.sample_faces.expression import AU_NAMES
 from data.sample_faces.identity import draw_identity
 from data.sample_faces.performance import Performance
 from data.sample_faces.person import Person
+from data.sample_faces.rich import RichPerformance, RichPerson
 from data.video.container import open_container
 from util.errors import UserError
 from util.files import replacing
@@ -19,10 +20,13 @@ FPS = 25
 COMMENT = "Drawn by Grimace: a rendered person who does not exist"
 
 
+VARIETIES = ("plain", "rich")
+
+
 @lru_cache(maxsize=2)
-def person(seed: int, number: int) -> Person:
+def person(seed: int, number: int, variety: str = "plain") -> Person:
     """A person of the set drawn from `seed`, kept at hand for the next clip."""
-    return Person(draw_identity(seed, number))
+    return RichPerson(seed, number) if variety == "rich" else Person(draw_identity(seed, number))
 
 
 @dataclass
@@ -39,13 +43,14 @@ class Truth:
     points: np.ndarray  # (N, 68, 3)
     box: np.ndarray  # (N, 4)
     mask: np.ndarray  # (N, H, W) bool
+    variety: str = "plain"
 
     def __len__(self) -> int:
         return len(self.landmarks)
 
     def motion(self, first: int, second: int) -> tuple[np.ndarray, np.ndarray]:
         """Dense motion between two frames: flow (H, W, 2) in pixels and whether each pixel is seen in the second."""
-        who = person(self.seed, self.identity)
+        who = person(self.seed, self.identity, self.variety)
         return who.motion(self.performance.state(first), self.performance.state(second), self.size)
 
     def save(self, path: Path) -> None:
@@ -57,6 +62,7 @@ class Truth:
                 au_names=np.array(AU_NAMES),
                 aus=p.aus, rotation=p.rotation, translation=p.translation, gaze=p.gaze, landmarks=self.landmarks,
                 visible=self.visible, points=self.points, box=self.box, mask=np.packbits(self.mask, axis=-1),
+                **p.more(),
             )  # fmt: skip
 
     @classmethod
@@ -66,24 +72,27 @@ class Truth:
             with np.load(path, allow_pickle=False) as file:
                 read = {name: file[name] for name in file.files}
             numbers = {name: int(read[name]) for name in ("seed", "identity", "size")}
-            performance = Performance(*(read[name] for name in ("aus", "rotation", "translation", "gaze")))
+            variety = "rich" if "clip" in read else "plain"
+            performance = (RichPerformance if variety == "rich" else Performance).of(read)
             mask = np.unpackbits(read["mask"], axis=-1, count=numbers["size"]).astype(bool)
             arrays = {name: read[name] for name in ("landmarks", "visible", "points", "box")}
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{path}: not the truth of a sample clip ({error}); render it again") from error
-        return cls(**numbers, fps=float(read["fps"]), performance=performance, **arrays, mask=mask)
+        return cls(**numbers, fps=float(read["fps"]), performance=performance, **arrays, mask=mask, variety=variety)
 
 
 def render_clip(seed: int, number: int, performance: Performance, size: int, fps: float) -> tuple[np.ndarray, Truth]:
-    """Draw every frame: (N, H, W, 3) and the truth."""
-    who = person(seed, number)
+    """Draw every frame: (N, H, W, 3) and the truth; the performance decides the variety."""
+    variety = "rich" if isinstance(performance, RichPerformance) else "plain"
+    who = person(seed, number, variety)
     pictures = [who.draw(performance.state(k), size) for k in range(len(performance))]
 
     def stack(name: str) -> np.ndarray:
         return np.stack([getattr(picture, name) for picture in pictures])
 
     names = ("landmarks", "visible", "points", "box", "mask")
-    return stack("image"), Truth(seed, number, size, fps, performance, **{name: stack(name) for name in names})
+    arrays = {name: stack(name) for name in names}
+    return stack("image"), Truth(seed, number, size, fps, performance, **arrays, variety=variety)
 
 
 def write_film(

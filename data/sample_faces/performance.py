@@ -1,5 +1,6 @@
 """What a drawn person does in a clip: talking, blinking, looking about, turning the head, showing feelings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,11 +66,20 @@ class Performance:
     def __len__(self) -> int:
         return len(self.aus)
 
+    @classmethod
+    def of(cls, read: Mapping[str, np.ndarray]) -> "Performance":
+        """A performance from the arrays of a truth."""
+        return cls(*(read[name] for name in ("aus", "rotation", "translation", "gaze")))
+
+    def more(self) -> dict[str, np.ndarray]:
+        """What the truth keeps beside aus, rotation, translation and gaze."""
+        return {}
+
     def state(self, index: int) -> State:
         return State(self.aus[index], self.rotation[index], self.translation[index], self.gaze[index])
 
 
-def _smooth(values: np.ndarray, seconds: float) -> np.ndarray:
+def smooth(values: np.ndarray, seconds: float) -> np.ndarray:
     """Low-pass by a Gaussian, along the first axis."""
     n = int(3 * seconds * FINE)
     kernel = np.exp(-0.5 * (np.arange(-n, n + 1) / (seconds * FINE)) ** 2)
@@ -77,7 +87,7 @@ def _smooth(values: np.ndarray, seconds: float) -> np.ndarray:
     return np.apply_along_axis(np.convolve, 0, padded, kernel / kernel.sum(), "valid")
 
 
-def _wander(rng: np.random.Generator, n: int, spread: float, rest: tuple, move: tuple, start: float) -> np.ndarray:
+def wander(rng: np.random.Generator, n: int, spread: float, rest: tuple, move: tuple, start: float) -> np.ndarray:
     """Move to a new place with an eased motion, stay, and so on: head turns and looks."""
     out, t, now = np.full(n, start), int(rng.uniform(0.0, 0.5) * FINE), start
     while t < n:
@@ -89,7 +99,7 @@ def _wander(rng: np.random.Generator, n: int, spread: float, rest: tuple, move: 
     return out
 
 
-def _tremor(rng: np.random.Generator, n: int, size: float) -> np.ndarray:
+def tremor(rng: np.random.Generator, n: int, size: float) -> np.ndarray:
     """Nobody holds quite still."""
     t = np.arange(n) / FINE
     waves = [np.sin(2 * np.pi * f * t + rng.uniform(0, 6.3)) / f for f in rng.uniform(0.25, 1.6, 5)]
@@ -136,7 +146,7 @@ def _speech(rng: np.random.Generator, n: int, talkative: float) -> tuple[np.ndar
             t = _syllable(rng, t, (aus, loud, noise, resonances))
         t += int(rng.uniform(0.15, 0.5) / talkative * FINE)
     pitch = float(rng.uniform(0.92, 1.08))
-    return _smooth(aus, 0.030), Voice(_smooth(loud, 0.018), _smooth(noise, 0.008), _smooth(resonances, 0.03), pitch)
+    return smooth(aus, 0.030), Voice(smooth(loud, 0.018), smooth(noise, 0.008), smooth(resonances, 0.03), pitch)
 
 
 def _syllable(rng: np.random.Generator, t: int, tracks: tuple[np.ndarray, ...]) -> int:
@@ -164,21 +174,21 @@ def perform(rng: np.random.Generator, frames: int, fps: float, kind: int, mascul
     rest, move = (0.25, 1.1), (0.35, 0.75)
     # The second and fourth kinds start to one side, so that even short clips turn.
     start = float(rng.choice([-1, 1]) * turn * rng.uniform(0.3, 1.0)) if kind % 2 else 0.0
-    yaw = _wander(rng, n, turn, rest, move, start) + _tremor(rng, n, 0.7)
-    pitch = _wander(rng, n, 0.35 * turn + 1.5, rest, move, 0.0) + _tremor(rng, n, 0.6)
-    roll = _wander(rng, n, 0.22 * turn + 1.2, rest, move, 0.0) + 0.06 * yaw + _tremor(rng, n, 0.4)
+    yaw = wander(rng, n, turn, rest, move, start) + tremor(rng, n, 0.7)
+    pitch = wander(rng, n, 0.35 * turn + 1.5, rest, move, 0.0) + tremor(rng, n, 0.6)
+    roll = wander(rng, n, 0.22 * turn + 1.2, rest, move, 0.0) + 0.06 * yaw + tremor(rng, n, 0.4)
     aus, voice = np.zeros((n, len(AU_NAMES))), None
     speech, voice = _speech(rng, n, (1.0, 1.0, 0.45, 0.8)[kind % 4])
     aus = np.maximum(aus, speech)
     if kind % 4 >= 2:
         _feelings(rng, n, aus, max(1, round(frames / fps / 1.3)))
     else:
-        _add(aus, {"AU01": 1.6, "AU02": 1.6}, np.clip(_wander(rng, n, 0.6, rest, move, 0.0), 0, 1.5))
-        _add(aus, {"AU12": 1.2}, np.clip(_wander(rng, n, 0.8, rest, move, 0.4), 0, 1.5))
+        _add(aus, {"AU01": 1.6, "AU02": 1.6}, np.clip(wander(rng, n, 0.6, rest, move, 0.0), 0, 1.5))
+        _add(aus, {"AU12": 1.2}, np.clip(wander(rng, n, 0.8, rest, move, 0.4), 0, 1.5))
     aus[:, AU_NAMES.index("AU45")] = STRONGEST * _blinks(rng, n)
-    gaze_yaw = _wander(rng, n, 9.0, (0.3, 1.2), (0.05, 0.09), 0.0) - 0.35 * (yaw - _smooth(yaw, 0.25))
-    gaze_pitch = _wander(rng, n, 4.0, (0.3, 1.2), (0.05, 0.09), 0.0)
-    shift = np.stack([_tremor(rng, n, 1.6) + 0.10 * yaw, _tremor(rng, n, 1.1), _tremor(rng, n, 2.0)], 1)
+    gaze_yaw = wander(rng, n, 9.0, (0.3, 1.2), (0.05, 0.09), 0.0) - 0.35 * (yaw - smooth(yaw, 0.25))
+    gaze_pitch = wander(rng, n, 4.0, (0.3, 1.2), (0.05, 0.09), 0.0)
+    shift = np.stack([tremor(rng, n, 1.6) + 0.10 * yaw, tremor(rng, n, 1.1), tremor(rng, n, 2.0)], 1)
     voice.pitch *= curve(np.array(masculine), [0, 0.45, 0.55, 1], [205, 185, 135, 105]).item()
     fine = np.concatenate([np.clip(aus, 0, STRONGEST), np.stack([yaw, pitch, roll], 1), shift], 1)
     fine = np.concatenate([fine, np.stack([gaze_yaw, gaze_pitch], 1)], 1)
@@ -197,7 +207,7 @@ def perform_micro(rng: np.random.Generator, frames: int, kind: str) -> tuple[Per
     aus = np.zeros((frames, len(AU_NAMES)))
     _add(aus, MICRO[kind], envelope * rng.uniform(0.8, 1.05))
     base = np.array([rng.normal(0, 3), rng.normal(0, 2), rng.normal(0, 1)])
-    drift = np.stack([_tremor(rng, frames, 0.5) for _ in range(3)], 1)
+    drift = np.stack([tremor(rng, frames, 0.5) for _ in range(3)], 1)
     gaze = np.zeros((frames, 2))
     still = np.zeros((frames, 3))
     arrays = (np.clip(aus, 0, 1.49), base + 0.3 * (drift - drift[0]), still, gaze)

@@ -80,6 +80,9 @@ def _unit(v: np.ndarray) -> np.ndarray:
 class Person:
     """Everything about one identity that does not change from frame to frame, and the drawing of frames."""
 
+    moment = State
+    """What describes a moment; without arguments, the face at rest."""
+
     def __init__(self, who: Identity):
         self.who = who
         rest, rows, measures = build_rest(who)
@@ -182,7 +185,7 @@ class Person:
 
     def _light_rest(self) -> None:
         """Normals and shadows of the face at rest."""
-        points, normals = self._unposed(State())
+        points, normals = self._unposed(self.moment())
         for part in self.parts:
             if part.name != "head":
                 part.normals = normals[self.slices[part.name]]
@@ -254,7 +257,10 @@ class Person:
 
     def pose(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         """Positions and normals of all vertices in front of the camera."""
-        points, normals = self._unposed(state)
+        return self.posed(*self._unposed(state), state)
+
+    def posed(self, points: np.ndarray, normals: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """What the head's turn makes of positions and normals."""
         matrix = rotation_matrix(*state.rotation)
         moved = (points - PIVOT) @ matrix.T + PIVOT + state.translation
         points = points + self.follows[:, None] * (moved - points)
@@ -379,24 +385,50 @@ class Person:
         A pixel's place plus its flow is its place in the second picture. The background does
         not move; it is seen where nothing covers it.
         """
-        before = self.screen(self.pose(first)[0], first, size)
-        after = self.screen(self.pose(second)[0], second, size)
-        samples = rasterise(before, self.mesh, size, size)
-        later = rasterise(after, self.mesh, size, size)
-        depth = np.full(size * size, -1e4, np.float32)
-        depth[later.index] = later.depth
+        return self.motion_between(self.view(first, size), self.view(second, size))
+
+    def view(self, state: State, size: int) -> "View":
+        """What `motion_between` needs to know of a moment."""
+        points, normals = self.pose(state)
+        screen = self.screen(points, state, size)
+        return View(state, size, screen, normals[:, 2], rasterise(screen, self.mesh, size, size))
+
+    def motion_between(self, first: "View", second: "View") -> tuple[np.ndarray, np.ndarray]:
+        """`motion` of two views of one size; a view may serve many pairs."""
+        size, samples = first.size, first.samples
         # Both places are read the same way, so that the curvature inside a cell cancels.
+        after = np.concatenate([second.screen, second.facing[:, None]], 1)
         target = self._sample(self._atlas_image(after), samples, 1.0)
-        origin = self._sample(self._atlas_image(before), samples, 1.0)
-        flow, there = self.motion_behind(first, second, size)
-        flow.reshape(-1, 2)[samples.index] = (target - origin)[:, :2]
-        seen = there & _uncovered(flow, depth.reshape(size, size))
-        near = cv2.erode(depth.reshape(size, size), np.ones((3, 3)))
+        origin = self._sample(self._atlas_image(first.screen), samples, 1.0)
+        flow, there = self.motion_behind(first.state, second.state, size)
+        flow.reshape(-1, 2)[samples.index] = target[:, :2] - origin[:, :2]
+        depth = second.depth()
+        seen = there & _uncovered(flow, depth)
+        near = cv2.erode(depth, np.ones((3, 3)))
         x, y = np.floor(target[:, 0]).astype(int), np.floor(target[:, 1]).astype(int)
         inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
         in_front = near[y.clip(0, size - 1), x.clip(0, size - 1)] < target[:, 2] + 3.0
-        seen.ravel()[samples.index] = inside & in_front
+        # The head has one side; what it turns away is hidden though nothing lies before it.
+        away = (target[:, 3] < 0.05) & (samples.row < self.parts[0].rest.shape[0])
+        seen.ravel()[samples.index] = inside & in_front & ~away
         return flow, seen
+
+
+@dataclass
+class View:
+    """Where the surfaces are in one picture."""
+
+    state: State
+    size: int
+    screen: np.ndarray  # (V, 3)
+    facing: np.ndarray  # (V,) 1 towards the camera, -1 away
+    samples: Samples
+
+    def depth(self) -> np.ndarray:
+        """The z-buffer (size, size), far behind where only background is."""
+        depth = np.full(self.size * self.size, -1e4, np.float32)
+        depth[self.samples.index] = self.samples.depth
+        return depth.reshape(self.size, self.size)
 
 
 def _uncovered(flow: np.ndarray, depth: np.ndarray) -> np.ndarray:

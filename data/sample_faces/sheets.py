@@ -5,10 +5,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.sample_faces.clips import person
+from data.sample_faces.clips import FPS, person
 from data.sample_faces.expression import AU_NAMES, AU_TITLES
 from data.sample_faces.layouts import cut_square, write_picture
 from data.sample_faces.person import State
+from data.sample_faces.rich import perform_rich
 
 LEVELS = (0.0, 2.5, 5.0)
 INK, PAPER = (40, 40, 40), 255
@@ -51,6 +52,10 @@ def _label(text: str, width: int) -> np.ndarray:
     return strip
 
 
+def _half(image: np.ndarray) -> np.ndarray:
+    return cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+
+
 def _grid(cells: list[np.ndarray], columns: int) -> np.ndarray:
     blank = np.full_like(cells[0], PAPER)
     cells = cells + [blank] * (-len(cells) % columns)
@@ -63,8 +68,22 @@ def _grid(cells: list[np.ndarray], columns: int) -> np.ndarray:
     return np.concatenate([piece for row in rows for piece in (row, bar)][:-1])
 
 
-def write(folder: Path, identities: int, seed: int) -> list[Path]:
-    """Write both sheets."""
+def rich(identities: int, seed: int, size: int = 112, columns: int = 4) -> np.ndarray:
+    """People of a rich set, each at three moments of a clip."""
+    cells = []
+    for number in range(identities):
+        rng = np.random.default_rng([seed, number, 0])
+        who = person(seed, number, "rich")
+        performance = perform_rich(rng, 10, FPS / 8, 0, who.who.masculine)
+        cells.append(np.concatenate([_half(who.draw(performance.state(k), 2 * size).image) for k in (0, 4, 9)], 1))
+    return _grid(cells, columns)
+
+
+def write(folder: Path, identities: int, seed: int, variety: str = "plain") -> list[Path]:
+    """Write the sheets of a variety."""
+    if variety == "rich":
+        write_picture(folder / "sample_rich.png", rich(identities, seed))
+        return [folder / "sample_rich.png"]
     paths = [folder / "sample.png", folder / "sample_units.png"]
     for path, sheet in zip(paths, (people(identities, seed), units(0, seed)), strict=True):
         write_picture(path, sheet)

@@ -362,7 +362,7 @@ def test_films_have_sound_and_all_frames(small_set):
 def test_a_detector_finds_the_faces_where_they_are():
     pytest.importorskip("dlib")
     try:
-        models, seen = check.dlib_models(), []
+        models, seen, bars = check.dlib_models(), [], check.BARS["plain"]
     except UserError as error:
         pytest.skip(str(error))
     for identity in range(4):
@@ -373,7 +373,7 @@ def test_a_detector_finds_the_faces_where_they_are():
                 if abs(clip.rotation[k, 0]) < check.MOST_YAW:
                     number = 2 * identity + kind
                     seen.append(check.look(picture.image, picture.landmarks, models, identity, number, True))
-    for result in [*check.found_and_true(seen), check.told_apart(seen)]:
+    for result in [*check.found_and_true(seen, bars), check.told_apart(seen, bars)]:
         assert result.passed, f"{result.title}: {result.measured}"
 
 

@@ -1,0 +1,51 @@
+"""Dense motion between frames of a clip on disk, so that networks can learn from it without drawing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.sample_faces.clips import Truth, person
+from util.errors import UserError
+from util.files import replacing
+
+PAIRS = 24
+"""Pairs of a clip that are kept."""
+
+
+@dataclass
+class MotionTruth:
+    """Where the surfaces of one frame are in another one, for some ordered pairs of a clip's frames."""
+
+    pairs: np.ndarray  # (P, 2) numbers of the first and the second frame
+    flow: np.ndarray  # (P, h, w, 2) float16: shares of the picture's side, to the right and down
+    seen: np.ndarray  # (P, h, w) bool: whether the surface is visible in the second frame
+
+    def save(self, path: Path) -> None:
+        """Write it; not compressed, so that one item is read fast."""
+        with replacing(path) as temporary:
+            np.savez(temporary, pairs=self.pairs, flow=self.flow, seen=np.packbits(self.seen, axis=-1))
+
+    @classmethod
+    def load(cls, path: Path | str) -> "MotionTruth":
+        """Read what `save` wrote."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                pairs, flow, seen = (file[name] for name in ("pairs", "flow", "seen"))
+            return cls(pairs, flow, np.unpackbits(seen, axis=-1, count=flow.shape[2]).astype(bool))
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"{path}: not the dense motion of a sample clip ({error}); draw the set again with --layouts motion"
+            ) from error
+
+
+def motion_truth(truth: Truth, rng: np.random.Generator, count: int = PAIRS) -> MotionTruth:
+    """The motion of up to `count` random pairs at half the picture's size."""
+    n, size = len(truth), truth.size // 2
+    every = [(one, two) for one in range(n) for two in range(n) if one != two] or [(0, 0)]
+    chosen = sorted(rng.permutation(len(every))[:count])
+    pairs = np.array([every[k] for k in chosen], np.int16)
+    who = person(truth.seed, truth.identity, truth.variety)
+    views = [who.view(truth.performance.state(k), size) for k in range(n)]
+    flow, seen = zip(*(who.motion_between(views[one], views[two]) for one, two in pairs), strict=True)
+    return MotionTruth(pairs, (np.stack(flow) / size).astype(np.float16), np.stack(seen))
