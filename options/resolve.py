@@ -27,6 +27,9 @@ NOT_INHERITED = {
 }
 """Options of a training run that say nothing about the model: later commands on the run do not take them over."""
 
+LENGTHS = ("epochs", "steps")
+"""The options that say how long training is."""
+
 EXAMPLES = {
     True: """examples:
   python train.py --config configs/tiny/fomm.yaml --name first_try
@@ -83,8 +86,8 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     other.use_mode(None)
     values = parser.defaults(other)
     for path, content in files:
-        values |= parser.expand(_values_of(path, content, parser, other))
-    values |= parser.expand(parser.parse(arguments))
+        values = _with_layer(values, parser.expand(_values_of(path, content, parser, other)))
+    values = _with_layer(values, parser.expand(parser.parse(arguments)))
     values["model"] = _family_name(first, files)
     values["name"] = values["name"] or _default_name(values)
     opt = Options(**values)
@@ -95,6 +98,16 @@ def parse(arguments: list[str], training: bool) -> Options | None:
         print(options_as_yaml(opt), end="")
         return None
     return opt
+
+
+def _with_layer(below: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
+    """Values with a layer over them. What a layer says about the length of training replaces all that is below it.
+
+    Otherwise the `epochs` of a file would end the run before the --steps of the command line.
+    """
+    if any(layer.get(name) for name in LENGTHS):
+        below = {name: None if name in LENGTHS else value for name, value in below.items()}
+    return below | layer
 
 
 def _refuse_absent_run(first: dict[str, Any]) -> None:

@@ -74,7 +74,11 @@ def _add_training(parser: OptionParser) -> None:
     )  # fmt: skip
     group.add_argument("--accumulate", type=count, default=1, help="micro-batches per step: same result, less memory")
     group.add_argument("--epochs", "--num_epochs", "--train_params.num_epochs", type=count, help="passes over the data")
-    group.add_argument("--steps", type=count, help="stop after this many steps, whichever limit comes first")
+    group.add_argument(
+        "--steps", type=count,
+        help="stop after this many steps. Of --epochs and --steps together the first limit counts; one alone replaces "
+        "what the YAML says of either",
+    )  # fmt: skip
     group.add_argument(
         "--on_nan",
         type=one_of("stop", "skip"),

@@ -106,6 +106,37 @@ def test_precedence():
     assert resolved([config, "--keep=1", "--no_visdom"]).visdom is False
 
 
+@pytest.mark.parametrize(
+    ("content", "arguments", "epochs", "steps"),
+    [
+        ("epochs: 150", ["--steps=5"], None, 5),
+        ("steps: 400", ["--epochs=2"], 2, None),
+        ("steps: 400", ["--num_epochs=2"], 2, None),
+        ("{epochs: 150, steps: 400}", ["--steps=5"], None, 5),
+        ("{epochs: 150, steps: 400}", [], 150, 400),
+        ("epochs: 150", ["--epochs=3", "--steps=5"], 3, 5),
+        ("train_params: {num_epochs: 100}", ["--steps=5"], None, 5),
+        ("batch_size: 2", ["--steps=5"], None, 5),
+    ],
+)
+def test_the_command_line_decides_about_the_length_alone(content, arguments, epochs, steps):
+    opt = parse(["--model=fomm", write("length.yaml", content), *arguments], training=True)
+    assert (opt.epochs, opt.steps) == (epochs, steps)
+
+
+def test_steps_replace_the_epochs_that_a_family_takes_by_default():
+    opt = parse(["--model=talking_head", "--steps=5"], training=True)
+    assert (opt.epochs, opt.steps) == (None, 5)
+
+
+def test_a_run_that_is_continued_takes_the_new_length():
+    saved = Path("result/earlier/options.yaml")
+    saved.parent.mkdir(parents=True)
+    saved.write_text(options_as_yaml(resolved(["--name=earlier", "--epochs=3"])))
+    opt = parse(["--name=earlier", "--continue_train", "--steps=7"], training=True)
+    assert (opt.epochs, opt.steps) == (None, 7)
+
+
 @pytest.mark.parametrize("spelling", ["--batchSize=3", "--batch_size=3", "--train_params.batch_size=3"])
 def test_aliases_on_the_command_line(spelling):
     assert resolved([spelling]).batch_size == 3
