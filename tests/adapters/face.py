@@ -19,6 +19,10 @@ from data.structure.maps import by_extent, extended, interpolate, label_map, pie
 from data.structure.sequences import choose_frames, find_sequences
 from data.video.images import read_image, write_image
 from engine.animator import Animator
+from metrics.l1 import l1, relative_l1
+from metrics.parts.tools import Tools
+from metrics.psnr import psnr
+from metrics.ssim import SsimGfla
 from models.face.family import FaceAnimation
 from models.face.flow_colours import flow_colours
 from models.face.losses import (
@@ -37,7 +41,6 @@ from models.face.sampling import extract, gaussian_resample
 from models.face.structure import structure_channels
 from models.parts.vgg import Vgg19
 from options import parse
-from util.metrics import l1, psnr, relative_difference, ssim, ssim_gaussian
 from util.resizing import to_bytes
 
 KINDS = Kinds()
@@ -379,10 +382,10 @@ def reconstruction_metrics(case: Case) -> Computed:
     shape, seed = (3, 96, 104), case["seed"]
     real = formula.image("real", shape, seed)
     noisy = np.clip(real + 0.05 * formula.values("noise", shape, seed), 0, 1)
-    real, made = (np.moveaxis(np.rint(255 * picture), 0, -1) / 255 for picture in (real, noisy))
-    gaussian = ssim_gaussian(255 * made, 255 * real, 255 * np.ptp(made))
-    values = [psnr(made, real), ssim(made, real), gaussian, relative_difference(made, real), l1(made, real)]
-    return {"values": np.array(values)}
+    real, made = (torch.tensor(np.rint(255 * picture) / 255)[None] for picture in (real, noisy))
+    wide, narrow = SsimGfla(Tools()).measure(made, real).values()
+    values = [psnr(made, real), wide, narrow, relative_l1(made, real), l1(made, real)]
+    return {"values": np.concatenate(values)}
 
 
 # --- data -------------------------------------------------------------------------------------------------------------

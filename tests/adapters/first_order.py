@@ -17,6 +17,8 @@ from data.augment import crop, draw_flip, flip, jitter, rescale, rotate
 from data.frames import listed_pairs, random_pairs, random_split
 from data.micro.prior_points import points_of_face
 from data.preparation.fomm_crop import commands
+from metrics.aed import squared_distance
+from metrics.akd import body_distance, coordinate_distance
 from models import find_family
 from models.fomm.family import FirstOrderMotion
 from models.fomm.normalisation import normalise
@@ -30,7 +32,6 @@ from models.parts.warps import PlaneTransform, coordinate_grid
 from options import parse
 from util.epoch_log import epoch_line
 from util.geometry import nearest_pose
-from util.metrics import average_embedding_distance, average_keypoint_distance, body_keypoint_distance
 from util.resizing import resize, to_bytes, to_floats
 from util.visualisation import draw_points, enlarge, mask_columns, strip
 
@@ -601,12 +602,12 @@ def metrics(case: Case) -> Computed:
     made = [np.where(x[:, None] > 0.6, -1, a) for a, x in zip(made, drawn("fakemissing", 18), strict=True)]
     identity = drawn("identity", 128)
     copied = [a + 0.1 * b for a, b in zip(identity, drawn("fakeidentity", 128), strict=True)]
-    one_missing = [None if index == 1 else points for index, points in enumerate(fake)]
+    one_missing = [np.full_like(points, np.nan) if index == 1 else points for index, points in enumerate(fake)]
     expected = {
-        "akd_face": [average_keypoint_distance(fake, real)],
-        "akd_face_one_missing": [average_keypoint_distance(one_missing, real)],
-        "akd_mkr_body": list(body_keypoint_distance(made, joints)),
-        "aed": [average_embedding_distance(copied, identity)],
+        "akd_face": [np.mean(coordinate_distance(np.array(fake), np.array(real)))],
+        "akd_face_one_missing": [np.nanmean(coordinate_distance(np.array(one_missing), np.array(real)))],
+        "akd_mkr_body": [np.nanmean(values) for values in body_distance(np.array(made), np.array(joints))],
+        "aed": [np.mean(squared_distance(np.array(copied), np.array(identity)))],
     }
     return {"expected": expected}
 

@@ -1,0 +1,57 @@
+"""Average embedding distance, which three groups of papers compute in three ways."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from metrics.metric import Batch, Columns, Metric
+
+
+class _Openface(Metric):
+    settings = {"network": "OpenFace nn4.small2, 128-d, unit norm", "input": "whole frame, 96 x 96, BGR, not aligned"}
+    kind = "embedding/openface"
+
+    def weights(self) -> Mapping[str, Path]:
+        """The network."""
+        return {"network": self.tools.weights.path("openface", self.name)}
+
+    def update(self, batch: Batch) -> Columns:
+        """Per frame; the network looks at every frame, with a face or without."""
+        return {self.name: self.distance(batch.result.find(self.kind), batch.truth.find(self.kind))}
+
+    @staticmethod
+    def distance(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """Embeddings (N, D) to (N,)."""
+        raise NotImplementedError
+
+
+class AedSquared(_Openface):
+    """What pose-evaluation computes, although the papers call it a distance."""
+
+    name = "aed/openface-sq"
+    says = "sum of the squared differences of OpenFace embeddings"
+    used_by = "FOMM, MRAA, TPS (pose-evaluation cmp.py since 2019-03-07)"
+
+    @staticmethod
+    def distance(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """Embeddings (N, D) to (N,)."""
+        return squared_distance(result, truth)
+
+
+class AedL1(_Openface):
+    """What the same file computed before."""
+
+    name = "aed/openface-l1"
+    says = "mean absolute difference of OpenFace embeddings"
+    used_by = "pose-evaluation cmp.py before 2019-03-07, so perhaps Monkey-Net"
+
+    @staticmethod
+    def distance(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """Embeddings (N, D) to (N,)."""
+        return np.abs(result - truth).mean(-1)
+
+
+def squared_distance(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Embeddings (N, D) to (N,)."""
+    return ((result - truth) ** 2).sum(-1)

@@ -1,0 +1,189 @@
+"""Measuring videos with several metrics in one pass, and with them the control rows that every table needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from metrics import find_metrics
+from metrics.metric import Batch, Metric, SetMetric, Video
+from metrics.parts.streams import Still, Stream
+from metrics.parts.tools import Tools
+from util.errors import UserError
+
+RESULT, REPEATED, REPLAYED, TRUTH = "result", "first frame repeated", "driving video replayed", "truth"
+ROWS = (RESULT, REPEATED, REPLAYED, TRUTH)
+"""What is measured: the result, and programs that everyone can write. A result that is no better than a picture that
+stands still, or no worse than the truth itself, says more about the metric than about the model."""
+ROLES = ("truth", "driving", "source")
+
+
+class Measurement:
+    """Metrics with all they need. Give each video to `video`; what it records goes into `evaluation.results`.
+
+    with measurement.video(Video(name, fps), source=picture) as measured:
+        for result, truth in batches:  # (N, 3, H, W) in [0, 1], before they are encoded
+            measured.add(result, truth=truth)
+    record = measured.record
+    """
+
+    def __init__(self, names: Sequence[str], roles: Iterable[str], tools: Tools | None = None, controls: bool = True):
+        """`roles` are the videos there will be beside the result: truth, driving, source."""
+        self.tools = tools or Tools()
+        self.roles = frozenset(roles)
+        self.kinds = find_metrics(names)
+        for kind in self.kinds:
+            check_needs(kind, self.roles)
+        rows = [row for row in ROWS if row == RESULT or controls and _is_row(row, self.roles)]
+        self.rows = {row: [kind(self.tools) for kind in self.kinds] for row in rows}
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics of the result."""
+        return self.rows[RESULT]
+
+    @contextmanager
+    def video(self, video: Video, source: torch.Tensor | None = None) -> Iterator[VideoMeasurement]:
+        """Measure one video; its `record` is complete when the block ends."""
+        measured = VideoMeasurement(self, video, source)
+        yield measured
+        measured.finish()
+
+    def states(self) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+        """Row -> metric -> state of the metrics of all frames together, for merging with other processes'."""
+        return {row: {one.name: one.state() for one in sets(metrics)} for row, metrics in self.rows.items()}
+
+    def merge(self, states: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> None:
+        """Add what another process has gathered."""
+        for row, metrics in self.rows.items():
+            for metric in sets(metrics):
+                metric.merge(states[row][metric.name])
+
+
+def sets(metrics: Iterable[Metric]) -> list[SetMetric]:
+    """Those of them that have no value per frame."""
+    return [metric for metric in metrics if isinstance(metric, SetMetric)]
+
+
+def check_needs(kind: type[Metric], roles: frozenset[str]) -> None:
+    """An error where a metric needs a video that there is not."""
+    for need in kind.needs:
+        if not roles & set(need.split("|")):
+            raise UserError(
+                f"--metrics {kind.name}: it compares the result with its {need.replace('|', ' or ')}, which is not "
+                f"given ({', '.join(sorted(roles)) or 'there is only the result'}); leave the metric out, or name the "
+                "videos"
+            )
+
+
+def _is_row(row: str, roles: frozenset[str]) -> bool:
+    """Whether a control can be measured, and is not the same as another one."""
+    if row == REPEATED:
+        return bool(roles & {"source", "truth"})
+    return "truth" in roles if row == TRUTH else "driving" in roles
+
+
+class VideoMeasurement:
+    """The measuring of one video and of its controls."""
+
+    def __init__(self, owner: Measurement, video: Video, source: torch.Tensor | None):
+        self.owner, self.video, self.frames = owner, video, 0
+        self.record: dict[str, Any] = {}
+        tools = owner.tools
+        self._streams = {role: Stream(tools) for role in (RESULT, *owner.roles) if role != "source"}
+        if "source" in owner.roles and source is None:
+            raise UserError(f"{video.name}: its source picture is missing")
+        self._source = None if source is None else Still(tools, checked(source, f"{video.name}: source", tools))
+        # Against a truth the control has the truth's size, which the source picture may not have.
+        self._first: Still | None = None if "truth" in owner.roles else self._source
+        self._columns: dict[str, dict[str, list]] = {row: {} for row in owner.rows}
+        for metrics in owner.rows.values():
+            for metric in metrics:
+                metric.begin(video)
+
+    def add(self, result: torch.Tensor, truth: torch.Tensor | None = None, driving: torch.Tensor | None = None) -> None:
+        """The next frames (N, 3, H, W) in [0, 1] of the result and of the videos that it is compared with."""
+        given = {RESULT: result, "truth": truth, "driving": driving}
+        if driving is not None and driving is truth:
+            self._streams["driving"] = self._streams["truth"]
+        for role, stream in self._streams.items():
+            if given[role] is None:
+                raise UserError(f"{self.video.name}: frames of the {role} are missing from frame {self.frames} on")
+            if role != "driving" or stream is not self._streams.get("truth"):
+                stream.show(checked(given[role], f"{self.video.name}: {role}", self.owner.tools, self.frames))
+        self._check_alike()
+        for row, metrics in self.owner.rows.items():
+            batch = self._batch(row, len(result))
+            for metric in metrics:
+                self._keep(row, metric.update(batch))
+        self.frames += len(result)
+
+    def _check_alike(self) -> None:
+        shapes = {role: tuple(stream.pixels.shape) for role, stream in self._streams.items()}
+        if len({shape[0] for shape in shapes.values()}) > 1:
+            raise UserError(f"{self.video.name}: unequal numbers of frames: {_described(shapes)}")
+        if "truth" in shapes and shapes["truth"] != shapes[RESULT]:
+            raise UserError(
+                f"{self.video.name}: result and truth have other sizes ({_described(shapes)}); bring the truth to the "
+                "result's size with --size"
+            )
+
+    def _batch(self, row: str, count: int) -> Batch:
+        """The streams as a row sees them: a control takes the result's place."""
+        streams = self._streams
+        if self._first is None and "truth" in streams:
+            self._first = Still(self.owner.tools, streams["truth"].pixels[:1].clone())
+        shown = {RESULT: streams[RESULT], TRUTH: streams.get("truth"), REPLAYED: streams.get("driving")}
+        still = self._first.repeat(count) if row == REPEATED else None
+        source = self._source.repeat(count) if self._source else None
+        return Batch(still or shown[row], streams.get("truth"), streams.get("driving"), source, self.frames)
+
+    def _keep(self, row: str, columns: Mapping[str, np.ndarray]) -> None:
+        for name, values in columns.items():
+            self._columns[row].setdefault(name, []).append(np.ma.asarray(values, np.float64))
+
+    def finish(self) -> None:
+        """Complete the record."""
+        if not self.frames:
+            raise UserError(f"{self.video.name}: has no frames")
+        self.record = {"video": self.video.name, "frames": self.frames, "rows": {}}
+        for row, columns in self._columns.items():
+            joined = {name: np.ma.concatenate(parts) for name, parts in columns.items()}
+            own = {metric.name: values for metric in self.owner.rows[row] if (values := metric.finish())}
+            self.record["rows"][row] = {name: summary(values) for name, values in joined.items()}, own
+            if row == RESULT:
+                self.record["values"] = {name: _listed(values) for name, values in joined.items()}
+
+
+def checked(frames: torch.Tensor, what: str, tools: Tools, first: int = 0) -> torch.Tensor:
+    """Frames as they are measured: float on the device; an error where they are no pictures in [0, 1]."""
+    if frames.ndim != 4 or frames.shape[1] != 3:
+        raise UserError(f"{what}: frames (N, 3, H, W) are measured, these are {tuple(frames.shape)}")
+    frames = frames.to(tools.device, torch.float32)
+    bad = ~torch.isfinite(frames).flatten(1).all(1)
+    if bad.any():
+        raise UserError(f"{what}: frame {first + int(bad.nonzero()[0])} holds values that are no numbers (NaN)")
+    if len(frames) and (frames.min() < -1e-3 or frames.max() > 1 + 1e-3):
+        low, high = float(frames.min()), float(frames.max())
+        raise UserError(f"{what}: values from {low:.3g} to {high:.3g}; frames are measured in [0, 1]")
+    return frames
+
+
+def summary(values: np.ma.MaskedArray) -> dict[str, float]:
+    """Sum over the frames measured, how many they are, and how many were missed."""
+    present = values.compressed()
+    seen = present[~np.isnan(present)]
+    return {"sum": math.fsum(seen), "n": len(seen), "missed": int(np.isnan(present).sum())}
+
+
+def _listed(values: np.ma.MaskedArray) -> list[float | None]:
+    return [None if value is np.ma.masked else float(value) for value in values]
+
+
+def _described(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{role} {shape[0]} of {shape[3]}x{shape[2]}" for role, shape in shapes.items())

@@ -1,0 +1,149 @@
+"""Which result belongs to which truth, driving video and source: by name, in folders that any program has written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Video, list_images, natural_key, open_video
+from metrics.metric import Video as Measured
+from util.errors import UserError
+from util.resizing import resize
+
+SUFFIXES = (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".clip")
+LOSSLESS = "png"
+"""Folder beside results in which test.py --strips keeps their frames without loss: named on its own, never a clip."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One result and what it is compared with; paths by role: result, truth, driving, source."""
+
+    name: str
+    files: Mapping[str, Path]
+
+
+def find_clips(folder: Path, option: str) -> dict[str, Path]:
+    """Name -> video file, strip, packed clip or folder of frames directly in a folder; a single file is one clip."""
+    folder = Path(folder)
+    if not folder.exists():
+        raise UserError(f"{option} {folder}: there is no such folder")
+    if folder.is_file():
+        return {folder.stem: folder}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir(), key=natural_key):
+        if path.name.startswith("."):
+            continue
+        is_frames = path.is_dir() and path.name != LOSSLESS and any(list_images(path))
+        if not (is_frames or (path.suffix.lower() in SUFFIXES and path.is_file())):
+            continue
+        name = path.name if is_frames else path.stem
+        if name in found:
+            raise UserError(f"{option} {folder}: {found[name].name} and {path.name} are both called {name}; keep one")
+        found[name] = path
+    if not found:
+        raise UserError(f"{option} {folder}: holds no videos, folders of frames or pictures")
+    return found
+
+
+def pairs(folders: Mapping[str, Path | None]) -> list[Pair]:
+    """Pair the results with the files of the same name in the other folders; an error lists those that lack one."""
+    results = find_clips(folders["result"], "--generated")
+    others = {
+        role: find_clips(folder, f"--{'real' if role == 'truth' else role}")
+        for role, folder in folders.items()
+        if folder is not None and role != "result"
+    }
+    found = []
+    for name, path in results.items():
+        files = {role: _counterpart(name, clips) for role, clips in others.items()}
+        found.append((name, {"result": path, **files}))
+    lacking = [f"{name} ({', '.join(role for role, path in files.items() if path is None)})"
+               for name, files in found if None in files.values()]  # fmt: skip
+    if lacking:
+        more = f" and {len(lacking) - 10} more" if len(lacking) > 10 else ""
+        raise UserError(
+            f"no counterpart of {len(lacking)} of {len(results)} results: {', '.join(lacking[:10])}{more}; files "
+            "belong together by name, without the suffix"
+        )
+    return [Pair(name, files) for name, files in found]
+
+
+def _counterpart(name: str, clips: Mapping[str, Path]) -> Path | None:
+    """The clip of the same name; the originals of the first-order family add ".mp4" to it once more."""
+    if name in clips:
+        return clips[name]
+    return next((clips[short] for suffix in VIDEO_SUFFIXES if (short := name.removesuffix(suffix)) in clips), None)
+
+
+class OpenPair:
+    """The frames of a pair, in batches of tensors."""
+
+    def __init__(self, pair: Pair, size: int | None, fps: Fraction | None = None):
+        """`size`: bring the centre square of all frames to this size first."""
+        self.pair, self.size = pair, size
+        files = {role: path for role, path in pair.files.items() if role != "source"}
+        self.videos: dict[str, Video] = {role: open_video(path, fps) for role, path in files.items()}
+        self._check_lengths()
+
+    def __len__(self) -> int:
+        return len(self.videos["result"])
+
+    @property
+    def described(self) -> Measured:
+        """What a metric is told before the frames."""
+        return Measured(self.pair.name, Fraction(self.videos["result"].fps), dict(self.pair.files))
+
+    def _check_lengths(self) -> None:
+        lengths = {role: len(video) for role, video in self.videos.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{role} {count}" for role, count in lengths.items())
+            raise UserError(
+                f"{self.pair.name}: unequal numbers of frames ({told}); frames are compared one by one. Cut the longer "
+                "one, or give both the same rate with --fps"
+            )
+
+    def source(self) -> torch.Tensor | None:
+        """The source picture (1, 3, H, W): the first frame of what is named so."""
+        if "source" not in self.pair.files:
+            return None
+        with open_video(self.pair.files["source"]) as video:
+            return self._tensor([video[0]])
+
+    def batches(self, count: int) -> Iterator[dict[str, torch.Tensor]]:
+        """Role -> the next frames (N, 3, H, W) in [0, 1], no more than `count`."""
+        waiting: dict[str, list[np.ndarray]] = {role: [] for role in self.videos}
+        for frames in zip(*self.videos.values(), strict=True):
+            for role, frame in zip(self.videos, frames, strict=True):
+                waiting[role].append(frame)
+            if len(waiting["result"]) == count:
+                yield {role: self._tensor(frames) for role, frames in waiting.items()}
+                waiting = {role: [] for role in self.videos}
+        if waiting["result"]:
+            yield {role: self._tensor(frames) for role, frames in waiting.items()}
+
+    def _tensor(self, frames: list[np.ndarray]) -> torch.Tensor:
+        if self.size is not None:
+            frames = [squared(frame, self.size) for frame in frames]
+        return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous().float().div_(255)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for video in self.videos.values():
+            video.close()
+
+
+def squared(frame: np.ndarray, size: int) -> np.ndarray:
+    """The centre square of a frame at a size."""
+    height, width = frame.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    frame = frame[top : top + side, left : left + side]
+    if side == size:
+        return frame
+    return np.rint(255 * resize(frame, (size, size))).astype(np.uint8)

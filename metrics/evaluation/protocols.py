@@ -1,0 +1,75 @@
+"""Protocols: which metrics, on which pairs, in which size and weighting, and who published numbers in that way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from util.errors import UserError
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs" / "protocols"
+MODES = ("reconstruction", "animation")
+WEIGHTINGS = ("frames", "videos")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a table came about."""
+
+    name: str
+    says: str
+    metrics: tuple[str, ...]
+    mode: str = "reconstruction"
+    weighting: str = "frames"
+    """Over what the main column averages: all frames, or the means of the videos."""
+    size: int | None = None
+    """Side to which frames are brought; None: as they are."""
+    source: str = ""
+    """Publication or program that defines it."""
+    steps: tuple[str, ...] = ()
+    """What to do before measuring, as commands."""
+    caveats: tuple[str, ...] = ()
+    """Where results may differ from the published ones."""
+    published: Mapping[str, Any] = field(default_factory=dict)
+    """{"source": where it is printed, "rows": {method: {metric: value}}}."""
+
+    def facts(self) -> dict[str, Any]:
+        """For metrics.json."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "steps"}
+
+
+def protocol_names() -> list[str]:
+    """Every protocol there is."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def find_protocol(name: str) -> Protocol:
+    """A protocol by name, or by the path of its YAML."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        nearest = get_close_matches(name, protocol_names(), 1)
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        raise UserError(f"--protocol {name}: there is none.{hint} There are: {', '.join(protocol_names())}")
+    return read_protocol(path)
+
+
+def read_protocol(path: Path) -> Protocol:
+    """Read and check a YAML file."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+    known = {name for name in Protocol.__dataclass_fields__ if name != "name"}
+    if not isinstance(content, dict) or set(content) - known or not {"says", "metrics"} <= set(content):
+        odd = f"; unknown: {', '.join(sorted(set(content) - known))}" if isinstance(content, dict) else ""
+        raise UserError(f"{path}: a protocol has says and metrics, and may have {', '.join(sorted(known))}{odd}")
+    for name, allowed in (("mode", MODES), ("weighting", WEIGHTINGS)):
+        if content.get(name, allowed[0]) not in allowed:
+            raise UserError(f"{path}: {name} is one of {', '.join(allowed)}, not {content[name]!r}")
+    if content.get("published") and not content["published"].get("source"):
+        raise UserError(f"{path}: published numbers need the source that prints them")
+    lists = {name: tuple(content[name] or ()) for name in ("metrics", "steps", "caveats") if name in content}
+    return Protocol(path.stem, **{**content, **lists})

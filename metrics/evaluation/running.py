@@ -1,0 +1,194 @@
+"""Measuring many pairs: resumed where it was interrupted, shared out over processes, every failure told by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metrics.evaluation.measuring import Measurement, sets
+from metrics.evaluation.pairing import OpenPair, Pair
+from metrics.evaluation.results import Record, definition
+from metrics.parts.tools import Tools
+from metrics.parts.weights import Weights
+from util.errors import UserError
+
+KEPT = "metrics_videos.jsonl"
+"""A line per measured video, from which an interrupted run goes on."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure and how; plain values that travel to other processes."""
+
+    metrics: tuple[str, ...]
+    roles: tuple[str, ...]
+    controls: bool = True
+    size: int | None = None
+    fps: Fraction | None = None
+    batch_size: int = 16
+    device: str = "cpu"
+    weights: Weights = field(default_factory=Weights)
+    tables: Mapping[str, Path] = field(default_factory=dict)
+
+    def measurement(self) -> Measurement:
+        """The metrics, loaded."""
+        tools = Tools(torch.device(self.device), self.weights, self.tables, self.batch_size)
+        return Measurement(self.metrics, self.roles, tools, self.controls)
+
+
+def measure(pair: Pair, measurement: Measurement, plan: Plan) -> Record:
+    """Measure one pair."""
+    opened = OpenPair(pair, plan.size, plan.fps)
+    try:
+        with measurement.video(opened.described, opened.source()) as measured:
+            for frames in opened.batches(plan.batch_size):
+                measured.add(frames["result"], truth=frames.get("truth"), driving=frames.get("driving"))
+    finally:
+        opened.close()
+    return measured.record
+
+
+class Kept:
+    """The records of earlier runs into the same folder; those of changed files or definitions do not count."""
+
+    def __init__(self, folder: Path, plan: Plan, measurement: Measurement):
+        self.path = folder / KEPT
+        facts = [definition(metric) for metric in measurement.metrics]
+        how = [facts, plan.roles, plan.controls, plan.size, str(plan.fps), sorted(map(str, plan.tables.values()))]
+        self._how = json.dumps(how, sort_keys=True, default=str)
+        # A state of all frames together is not kept: those videos are measured again.
+        self._usable = not sets(measurement.metrics)
+
+    def key(self, pair: Pair) -> str:
+        """Changes whenever the result of measuring could."""
+        files = [(role, str(path), *_version(path)) for role, path in sorted(pair.files.items())]
+        return hashlib.sha256(json.dumps([self._how, files]).encode()).hexdigest()
+
+    def load(self, wanted: Sequence[Pair]) -> dict[str, Record]:
+        """Video -> its record, where it is there; forget the others, and a last line that was cut off."""
+        keys = {pair.name: self.key(pair) for pair in wanted}
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self._usable and self.path.exists() else []
+        known = {}
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if keys.get(entry["record"]["video"]) == entry["key"]:
+                known[entry["record"]["video"]] = entry["record"]
+        self.path.unlink(missing_ok=True)
+        for pair in wanted:
+            if pair.name in known:
+                self.add(pair, known[pair.name])
+        return known
+
+    def add(self, pair: Pair, record: Record) -> None:
+        """Keep a record."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": self.key(pair), "record": record}) + "\n")
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """Size and time of a file, or number of a folder's files and the time of the newest."""
+    if path.is_file():
+        return path.stat().st_size, path.stat().st_mtime_ns
+    files = [one.stat().st_mtime_ns for one in path.iterdir()]
+    return len(files), max(files, default=0)
+
+
+Outcome = tuple[Pair, Record | None, str]
+"""A pair with its record, or with the reason why it has none."""
+
+
+def measure_all(wanted: Sequence[Pair], plan: Plan, measurement: Measurement, workers: int = 1) -> Iterator[Outcome]:
+    """Measure pairs in this process or in several; `measurement` has the state of all of them in the end."""
+    if workers <= 1 or len(wanted) < 2:
+        for pair in wanted:
+            yield pair, *attempt(lambda pair=pair: measure(pair, measurement, plan))
+        return
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    shares = [list(wanted[index::workers]) for index in range(min(workers, len(wanted)))]
+    processes = [context.Process(target=_work, args=(share, plan, queue), daemon=True) for share in shares]
+    for process in processes:
+        process.start()
+    try:
+        yield from _collected(queue, processes, shares, measurement)
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def attempt(work: Callable[[], Record]) -> tuple[Record | None, str]:
+    """The record, or the reason of a failure; one that no user can put right comes with its traceback."""
+    try:
+        return work(), ""
+    except (UserError, OSError) as error:
+        return None, str(error)
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+
+
+def _work(share: Sequence[Pair], plan: Plan, queue: Any) -> None:
+    """A worker process: measure its share, then hand over the states of metrics of all frames."""
+    torch.set_num_threads(1)
+    measurement = plan.measurement()
+    for index, pair in enumerate(share):
+        queue.put(("video", index, attempt(lambda pair=pair: measure(pair, measurement, plan)), share[0].name))
+    queue.put(("states", 0, measurement.states(), share[0].name))
+
+
+def _collected(queue: Any, processes: Sequence, shares: Sequence[list[Pair]], measurement: Measurement):
+    """What the workers send, until each has sent its states."""
+    by_first = {share[0].name: share for share in shares}
+    open_shares = {share[0].name: process for share, process in zip(shares, processes, strict=True)}
+    sent = dict.fromkeys(open_shares, 0)
+    while open_shares:
+        try:
+            kind, index, content, first = queue.get(timeout=1)
+        except multiprocessing.queues.Empty:
+            _check_alive(open_shares, by_first, sent)
+            continue
+        if kind == "states":
+            measurement.merge(content)
+            del open_shares[first]
+        else:
+            sent[first] += 1
+            yield by_first[first][index], *content
+
+
+def _check_alive(open_shares: Mapping[str, Any], shares: Mapping[str, list[Pair]], sent: Mapping[str, int]) -> None:
+    for first, process in open_shares.items():
+        if process.exitcode not in (None, 0):
+            pair = shares[first][min(sent[first], len(shares[first]) - 1)]
+            raise UserError(
+                f"the process measuring {pair.name} ended (status {process.exitcode}): out of memory, or a crash of a "
+                "library. What is measured is kept; run the same command with --workers 1 to go on"
+            )
+
+
+class Pace:
+    """How fast it goes."""
+
+    def __init__(self):
+        self._began, self.frames = time.monotonic(), 0
+
+    def add(self, frames: int) -> None:
+        """Count frames."""
+        self.frames += frames
+
+    def __str__(self) -> str:
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        return f"{self.frames} frames in {seconds:.1f} s, {self.frames / seconds:.1f} frames/s"

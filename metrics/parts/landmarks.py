@@ -1,0 +1,104 @@
+"""Landmarks of the face in each frame of a stream: (N, 68, 2) in pixels, NaN where no face is found."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.faces.detector import POINTS, Detector, Face, overlap
+from metrics.parts.streams import Stream
+from metrics.parts.tools import Tools
+
+SEARCH_EVERY = 25
+"""Frames between searches of the whole frame; between them the face is looked for near its last position."""
+CONTINUES = 0.3
+"""A box continues the face of the frame before where they overlap at least so much."""
+REFERENCE_HEIGHT = 256
+"""Distances in pixels are those of frames of this height."""
+
+
+class DlibPoints:
+    """dlib's 68 points of the largest face, which is then followed.
+
+    Unlike `data.landmarks.track` this tells every frame at once, needs no later frames and fills no gaps: a frame in
+    which the face is not seen counts as missed.
+    """
+
+    def __init__(self, tools: Tools):
+        self._detector = tools.share("dlib", _dlib)
+        self._box: np.ndarray | None = None
+        self._since = 0
+
+    def __call__(self, stream: Stream) -> np.ndarray:
+        faces = [self._face(frame) for frame in stream.bytes]
+        return np.stack([_points(face) for face in faces]) if faces else np.empty((0, POINTS, 2))
+
+    def _face(self, frame: np.ndarray) -> Face | None:
+        face = self._near(frame) if self._box is not None and self._since < SEARCH_EVERY else None
+        if face is None:
+            face, self._since = self._anywhere(frame), 0
+        self._since += 1
+        self._box = None if face is None else face.box
+        return face
+
+    def _near(self, frame: np.ndarray) -> Face | None:
+        found = [(overlap(box, self._box), box, score) for box, score in self._detector.find_near(frame, self._box)]
+        alike, box, score = max(found, key=lambda one: one[0], default=(0.0, None, 0.0))
+        return Face(box, self._detector.place_one(frame, box), score) if alike >= CONTINUES else None
+
+    def _anywhere(self, frame: np.ndarray) -> Face | None:
+        faces = self._detector.detect([frame])[0]
+        if self._box is None:
+            return faces[0] if faces else None
+        # The person that was followed goes before a larger stranger.
+        return max(faces, key=lambda face: overlap(face.box, self._box), default=None)
+
+
+class AlignmentPoints:
+    """face-alignment's 2-D points of the face it is surest of, every frame anew, as pose-evaluation takes them."""
+
+    def __init__(self, tools: Tools):
+        self._detector = tools.share("face-alignment", lambda: _face_alignment(tools))
+
+    def __call__(self, stream: Stream) -> np.ndarray:
+        faces: Sequence[list[Face]] = self._detector.detect(list(stream.bytes))
+        return np.stack([_points(max(row, key=lambda face: face.score, default=None)) for row in faces])
+
+
+def _dlib() -> Detector:
+    from data.faces.dlib_detector import DlibDetector
+
+    return DlibDetector()
+
+
+def _face_alignment(tools: Tools) -> Detector:
+    from data.faces.alignment_detector import AlignmentDetector
+
+    points, boxes = face_alignment_files(tools)
+    return AlignmentDetector(model=points, detector_model=boxes, device=str(tools.device), batch_size=tools.batch_size)
+
+
+def face_alignment_files(tools: Tools) -> tuple[Path, Path]:
+    """The weights of the points and of the boxes."""
+    return tools.weights.path("face_alignment", "akd"), tools.weights.path("face_alignment_boxes", "akd")
+
+
+def dlib_files() -> dict[str, Path]:
+    """The file of dlib's 68 points; its frontal detector lies in the library."""
+    from data.faces.dlib_detector import LANDMARK_FILE, find_model
+
+    return {"68 points": find_model(LANDMARK_FILE, None, "--landmark_model")}
+
+
+def _points(face: Face | None) -> np.ndarray:
+    return np.full((POINTS, 2), np.nan) if face is None else np.asarray(face.points, np.float64)
+
+
+def found(points: np.ndarray) -> np.ndarray:
+    """In which frames there is a face (or whatever rows hold)."""
+    return np.isfinite(points).reshape(len(points), -1).all(1)
+
+
+def scaled(points: np.ndarray, height: int) -> np.ndarray:
+    """Points in pixels of a frame of the reference height."""
+    return points * (REFERENCE_HEIGHT / height)

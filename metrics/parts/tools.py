@@ -1,0 +1,57 @@
+"""Models that look at frames, loaded once and shared by all metrics and videos."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from metrics.parts.weights import Weights
+
+if TYPE_CHECKING:
+    from metrics.parts.streams import Stream
+
+Finder = Callable[["Stream"], np.ndarray]
+"""Looks at the present frames of one stream, batch after batch of one video."""
+
+KINDS = {
+    "points/dlib": "metrics.parts.landmarks:DlibPoints",
+    "points/face-alignment": "metrics.parts.landmarks:AlignmentPoints",
+    "embedding/dlib": "metrics.parts.embeddings:DlibEmbedding",
+    "embedding/arcface": "metrics.parts.embeddings:ArcFace",
+    "embedding/openface": "metrics.parts.embeddings:OpenFace",
+    "pose": "metrics.parts.poses:Poses",
+}
+"""Kind of what is found -> class with a constructor (tools): one instance per stream."""
+
+
+@dataclass
+class Tools:
+    """How and with what to measure."""
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    weights: Weights = field(default_factory=Weights)
+    tables: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of tables and coefficients, by the name of their option: result_aus, driving_aus, ..."""
+    batch_size: int = 16
+    _shared: dict[Any, Any] = field(default_factory=dict)
+
+    def finder(self, kind: str) -> Finder:
+        """A new finder for one stream."""
+        module, name = KINDS[kind].split(":")
+        return getattr(importlib.import_module(module), name)(self)
+
+    def share(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` returns, made once."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
+
+    def at_once(self, count: int) -> list[slice]:
+        """Slices of no more than `batch_size` of so many frames."""
+        return [slice(start, start + self.batch_size) for start in range(0, count, self.batch_size)]

@@ -1,0 +1,101 @@
+"""Files of weights: named by an option, or found in one folder by their published name and hash; never downloaded."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from util.errors import UserError
+
+FOLDER = Path("weights")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of weights that somebody published."""
+
+    option: str
+    file: str
+    sha256: str
+    """The first digits of its hash; empty where they are not known."""
+    where: str
+    instead: str
+    """What can be measured without it."""
+
+
+FILES = {
+    "lpips_alex": Published(
+        "lpips_trunk", "alexnet-owt-7be5be79.pth", "7be5be79", "https://download.pytorch.org/models/", "ms_ssim"
+    ),
+    "lpips_vgg": Published(
+        "lpips_trunk", "vgg16-397923af.pth", "397923af", "https://download.pytorch.org/models/", "ms_ssim"
+    ),
+    "inception": Published(
+        "inception", "weights-inception-2015-12-05-6726825d.pth", "6726825d",
+        "the releases of https://github.com/toshas/torch-fidelity", "l1, ssim/gauss and id/dlib, frame by frame",
+    ),
+    "face_alignment": Published(
+        "face_alignment", "2DFAN4-11f355bf06.pth.tar", "11f355bf06", "https://www.adrianbulat.com/downloads/python-fan/",
+        "akd/dlib",
+    ),
+    "face_alignment_boxes": Published(
+        "face_alignment_boxes", "s3fd-619a316812.pth", "619a316812",
+        "https://www.adrianbulat.com/downloads/python-fan/", "akd/dlib",
+    ),
+    "openface": Published(
+        "openface", "openface.pth", "", "the repository https://github.com/thnkim/OpenFacePytorch", "id/dlib"
+    ),
+    "arcface": Published(
+        "arcface", "w600k_r50.onnx", "", "the model pack buffalo_l of insightface (non-commercial)", "id/dlib"
+    ),
+    "i3d": Published(
+        "i3d", "i3d_torchscript.pt", "", "the repository https://github.com/universome/stylegan-v", "warp_error, jitter"
+    ),
+}  # fmt: skip
+"""Key -> file. The option --<option>_FILE of a command names another file."""
+
+
+@dataclass
+class Weights:
+    """Where the weights of a run of measurements are."""
+
+    folder: Path = FOLDER
+    given: Mapping[str, Path] = field(default_factory=dict)
+    """Option (without dashes) -> file that the user named."""
+
+    def path(self, key: str, metric: str) -> Path:
+        """The file of this key for this metric; an error that says where to get it."""
+        wanted = FILES[key]
+        if wanted.option in self.given:
+            path = Path(self.given[wanted.option])
+            if not path.is_file():
+                raise UserError(f"--{wanted.option} {path}: there is no such file; it takes {wanted.file}")
+            return path
+        path = self.folder / wanted.file
+        if not path.is_file():
+            raise UserError(
+                f"{metric}: {path} is missing. Fetch {wanted.file} from {wanted.where}, put it into {self.folder}/ or "
+                f"name it with --{wanted.option}; without it you can measure {wanted.instead}"
+            )
+        if not sha256(path).startswith(wanted.sha256):
+            raise UserError(
+                f"{path}: not the published file (its hash begins with {sha256(path)[:8]}, not {wanted.sha256}); fetch "
+                f"it again from {wanted.where}, or name it with --{wanted.option} to use it as it is"
+            )
+        return path
+
+
+@cache
+def sha256(path: Path) -> str:
+    """Hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file) -> str:
+    """For Python 3.10, which has no file_digest."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,32 @@
+"""How well the result follows the pose of the head."""
+
+from metrics.akd import AkdDlib
+from metrics.metric import Batch, Columns, masked
+from metrics.parts.landmarks import SEARCH_EVERY, found
+from metrics.parts.poses import POINTS, difference
+
+
+class Pose(AkdDlib):
+    """Also called APD, in degrees. Rotation only: where the face is in the frame is not part of it."""
+
+    name = "pose"
+    says = "mean absolute difference of yaw, pitch and roll from the driving video, by six of dlib's points"
+    unit = "deg"
+    needs = ("driving|truth",)
+    settings = {
+        "solver": "cv2.solvePnP iterative, focal length = width", "points": list(POINTS),
+        "landmarks": f"dlib 68, HOG followed, searched every {SEARCH_EVERY}",
+    }  # fmt: skip
+    libraries = ("dlib-bin", "opencv-python")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The mean of the three, then each."""
+        return self.name, *(f"{self.name}.{axis}" for axis in ("yaw", "pitch", "roll"))
+
+    def update(self, batch: Batch) -> Columns:
+        """Per frame."""
+        result, driving = (one.find("pose") for one in (batch.result, batch.driving or batch.truth))
+        each, there = difference(result, driving), found(driving)
+        values = (each.mean(1), *each.T)
+        return {name: masked(column, there) for name, column in zip(self.columns, values, strict=True)}

@@ -1,0 +1,189 @@
+"""Measure videos of any model: how like the truth they are, whom they show, how they move.
+
+Writes metrics.csv (a row per frame), metrics.json (totals, videos, definitions) and prints a table, with the control
+rows "first frame repeated", "driving video replayed" and "truth" beside the result."""
+
+import argparse
+import json
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from metrics import find_metrics, metric_names, variants
+from metrics.evaluation import running
+from metrics.evaluation.pairing import Pair, pairs
+from metrics.evaluation.protocols import Protocol, find_protocol, protocol_names
+from metrics.evaluation.results import JSON, columns_of, report, to_json, write
+from metrics.evaluation.tables import KINDS, table
+from metrics.parts.weights import FILES, FOLDER, Weights
+from util.errors import UserError, run_main
+from util.values import count
+
+EPILOG = """examples:
+  python script/evaluate.py --generated eval_results/mine --real dataset/mine/test --protocol real
+  python script/evaluate.py --generated out --real test --metrics l1,ssim/gauss,akd/dlib,id/dlib --table md
+  python script/evaluate.py --generated out --source faces --driving videos --metrics id/dlib,pose,jitter
+
+Files belong together by name: out/a.mp4, test/a.clip, faces/a.png. Videos, packed clips, folders of frames and strips
+of square frames are read. Measure lossless frames where you can (test.py --format png, or --strips and its folder
+png/): what an encoder did to a video is measured with it. An interrupted run is continued by the same command."""
+
+TABLES = {
+    "result_aus": "OpenFace tables of the results (NAME.csv), for au",
+    "driving_aus": "OpenFace tables of the driving videos, or of the truth",
+    "result_coefficients": "3DMM coefficients of the results (NAME.npz: expression, pose), for aed/3dmm and apd/3dmm",
+    "truth_coefficients": "3DMM coefficients of the truth",
+    "spotted": "csv of spotted intervals (video, onset, offset, kind), for spotting",
+    "annotated": "csv of annotated intervals",
+    "drawn_truth": "truth/ of a drawn dataset, for landmarks/truth, pose/truth, au/truth and motion/truth",
+    "motion": "dense motion of a model per video (NAME.npz), for motion/truth",
+}
+
+
+def main() -> int:
+    args = read_arguments()
+    if args.list:
+        print(listing())
+        return 0
+    protocol = protocol_of(args)
+    folders = {"result": args.generated, "truth": args.real, "driving": args.driving, "source": args.source}
+    wanted = pairs(folders)
+    out = args.out or (args.generated if args.generated.is_dir() else args.generated.parent)
+    plan = plan_of(args, protocol, tuple(role for role, folder in folders.items() if folder and role != "result"))
+    measurement = plan.measurement()
+    records, failures = measured(wanted, plan, measurement, out, args)
+    for name, reason in failures.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
+    if not records:
+        raise UserError("nothing could be measured")
+    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    content = report(measurement, records, protocol.facts(), command) | {"failed": failures}
+    write(out, content, records, columns_of(measurement.metrics))
+    print(table(content, args.table, protocol.weighting))
+    print(f"{out / JSON}: {len(records)} videos, {sum(content['frames'].values())} frames", file=sys.stderr)
+    if args.json:
+        print(json.dumps(json.loads(to_json({key: content[key] for key in ("total", "controls", "protocol")}))))
+    return 1 if failures else 0
+
+
+def read_arguments() -> argparse.Namespace:
+    """Declare and read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--generated", type=Path, metavar="FOLDER", help="the results: a video each, or one file")
+    add("--real", type=Path, metavar="FOLDER", help="the true videos, which the results should equal")
+    add("--driving", type=Path, metavar="FOLDER", help="the driving videos, where they are not the truth")
+    add("--source", type=Path, metavar="FOLDER", help="the source pictures; of a video its first frame")
+    add("--metrics", metavar="NAME,...", help="what to measure; --list tells what there is")
+    add("--protocol", metavar="NAME", help=f"metrics, size and weighting of: {', '.join(protocol_names())}; or a YAML")
+    add("--out", type=Path, metavar="FOLDER", help="where metrics.csv and metrics.json go (default: --generated)")
+    add("--table", choices=KINDS, default="text", help="form of the printed table (default: %(default)s)")
+    add("--json", action="store_true", help="end with the totals as one line of JSON")
+    add("--size", type=count, metavar="PIXELS", help="bring the centre square of all frames to this size first")
+    add("--fps", type=Fraction, help="bring all videos to this rate first")
+    add("--no_controls", action="store_true", help="leave out the control rows")
+    add("--overwrite", action="store_true", help="measure again what has been measured")
+    add("--list", action="store_true", help="print the metrics, their definitions and who uses them")
+    group = parser.add_argument_group("how it is computed")
+    group.add_argument("--workers", type=count, default=1, metavar="N", help="processes (default: %(default)s)")
+    group.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: %(default)s)")
+    group.add_argument("--batch_size", type=count, default=16, help="frames at once (default: %(default)s)")
+    files = parser.add_argument_group("files", "weights that are not named are looked for in --weights by their name")
+    files.add_argument("--weights", type=Path, default=FOLDER, metavar="FOLDER", help="(default: %(default)s/)")
+    for option, names in weight_options().items():
+        files.add_argument(f"--{option}", type=Path, metavar="FILE", help=names)
+    for option, says in TABLES.items():
+        files.add_argument(f"--{option}", type=Path, metavar="PATH", help=says)
+    return checked(parser, parser.parse_args())
+
+
+def weight_options() -> dict[str, str]:
+    """Option -> the files that it names."""
+    names: dict[str, list[str]] = {}
+    for published in FILES.values():
+        names.setdefault(published.option, []).append(published.file)
+    return {option: " or ".join(files) for option, files in names.items()}
+
+
+def checked(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.Namespace:
+    """Refuse what can never be measured, before anything is loaded."""
+    if not args.list and args.generated is None:
+        parser.error("--generated FOLDER is needed: the videos to measure")
+    if not (args.list or args.metrics or args.protocol):
+        parser.error("--metrics NAME,... or --protocol NAME is needed; --list tells what there is")
+    return args
+
+
+def protocol_of(args: argparse.Namespace) -> Protocol:
+    """The named protocol, with what the command line says instead; without one, how this command measures."""
+    given = {}
+    if args.metrics:
+        given["metrics"] = tuple(name.strip() for name in args.metrics.split(",") if name.strip())
+        find_metrics(given["metrics"])
+    if args.size:
+        given["size"] = args.size
+    if not args.protocol:
+        return Protocol("none", "as the command says", mode="reconstruction" if args.real else "animation", **given)
+    protocol = find_protocol(args.protocol)
+    needed = {"reconstruction": ("real",), "animation": ()}[protocol.mode]
+    for name in needed:
+        if getattr(args, name) is None:
+            raise UserError(f"--protocol {protocol.name}: it compares with the truth; name its folder with --{name}")
+    return Protocol(**{name: getattr(protocol, name) for name in protocol.__dataclass_fields__} | given)
+
+
+def plan_of(args: argparse.Namespace, protocol: Protocol, roles: tuple[str, ...]) -> running.Plan:
+    """What the worker processes need to know."""
+    given = {name: getattr(args, name) for name in weight_options() if getattr(args, name) is not None}
+    return running.Plan(
+        metrics=protocol.metrics,
+        roles=roles,
+        controls=not args.no_controls,
+        size=protocol.size,
+        fps=args.fps,
+        batch_size=args.batch_size,
+        device=args.device,
+        weights=Weights(args.weights, given),
+        tables={name: getattr(args, name) for name in TABLES if getattr(args, name) is not None},
+    )
+
+
+def measured(wanted: list[Pair], plan: running.Plan, measurement, out: Path, args) -> tuple[list, dict[str, str]]:
+    """The records of all pairs, those of an earlier run among them, and the failures by name."""
+    from tqdm import tqdm
+
+    kept = running.Kept(out, plan, measurement)
+    if args.overwrite:
+        kept.path.unlink(missing_ok=True)
+    known = kept.load(wanted)
+    rest = [pair for pair in wanted if pair.name not in known]
+    failures, pace = {}, running.Pace()
+    outcomes = running.measure_all(rest, plan, measurement, args.workers)
+    for pair, record, reason in tqdm(outcomes, total=len(rest), unit="video", disable=None):
+        if record is None:
+            failures[pair.name] = reason
+            continue
+        known[pair.name] = record
+        kept.add(pair, record)
+        pace.add(record["frames"])
+    if pace.frames:
+        print(pace, file=sys.stderr)
+    return list(known.values()), failures
+
+
+def listing() -> str:
+    """Every metric with its definition."""
+    lines = []
+    for name in metric_names():
+        kind = variants(name.split("/")[0])[name]
+        lines.append(f"{name}\n    {kind.says} ({kind.better} is better{', ' + kind.unit if kind.unit else ''})")
+        lines.append(f"    compares the result with: {', '.join(kind.needs) or 'nothing'}; used by: {kind.used_by}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_main(main)
