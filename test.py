@@ -33,7 +33,7 @@ from engine.console import configure_logging
 from engine.distributed import UNHURRIED, Processes, choose_devices, finish, is_launched, launch, machine, start
 from engine.loading import load_networks
 from engine.memory import keep_freed_memory
-from engine.networks import compile_networks, place
+from engine.networks import compile_networks, list_networks, place
 from engine.records import Failures, Records, fingerprint_of_options, fingerprint_of_weights
 from engine.signals import unwind_at_sigterm
 from engine.timing import Stopwatch
@@ -80,8 +80,7 @@ def test(opt: Options, processes: Processes) -> int:
     _check_place(opt, folder)
     failures = Failures(folder, opt.shard, processes.rank, processes.world)
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
-    family = find_family(opt.model)(opt).eval()
-    path = load_networks(family, opt.checkpoint or run_folder(opt), opt.which, owner=owner_of_weights)
+    family, path = _load_family(opt)
     made_with = {"weights": fingerprint_of_weights(family), "options": fingerprint_of_options(_saying_what(opt))}
     family.prepare_inference()
     place(family, processes, opt.channels_last)
@@ -113,10 +112,20 @@ def test(opt: Options, processes: Processes) -> int:
     return status
 
 
+def _load_family(opt: Options) -> tuple[Any, Path]:
+    """The family with the weights that the options name, and where these are."""
+    family = find_family(opt.model)(opt).eval()
+    path = load_networks(family, opt.checkpoint or run_folder(opt), opt.which, owner=owner_of_weights)
+    if opt.verbose:
+        list_networks(family.networks())
+    return family, path
+
+
 HOW = {
-    "name", "config", "checkpoints_dir", "checkpoint", "which", "debug", "print_config", "gpu_id", "cpu", "compile",
-    "channels_last", "nThreads", "animate_batch", "results_dir", "output", "overwrite", "max_clips", "shard", "pairs",
-    "pairs_list", "num_pairs", "max_dataset_size", "source_image", "driving_video", "best_frame", "structure_cache",
+    "name", "config", "checkpoints_dir", "checkpoint", "which", "debug", "verbose", "print_config", "gpu_id", "cpu",
+    "compile", "channels_last", "nThreads", "animate_batch", "results_dir", "output", "overwrite", "max_clips", "shard",
+    "pairs", "pairs_list", "num_pairs", "max_dataset_size", "source_image", "driving_video", "best_frame",
+    "structure_cache",
 }  # fmt: skip
 """Options that say where and how to work, or which results to make, but not what one of them looks like."""
 

@@ -36,7 +36,7 @@ from engine.finite import NotFinite
 from engine.loading import load_networks
 from engine.memory import keep_freed_memory
 from engine.monitor import Monitor
-from engine.networks import compile_networks, place
+from engine.networks import compile_networks, list_networks, place
 from engine.released import NEWEST, holds_weights
 from engine.signals import StopRequest
 from engine.sinks import LogFile, PictureFolder, Sink, TensorBoard, TextLog, Visdom
@@ -86,6 +86,8 @@ def train(opt: Options, processes: Processes, family: Any = None) -> int:
     dataset = find_dataset(opt.dataset_mode)(opt, training=True)
     family = _begun(family or build_family(opt), opt, dataset.whole())
     place(family, processes, opt.channels_last)
+    if opt.verbose:
+        list_networks(family.networks())
     trainer = Trainer(
         family, processes, Clock(len(dataset)),
         precision=opt.precision, channels_last=opt.channels_last, on_nan=opt.on_nan, seed=opt.seed,

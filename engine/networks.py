@@ -23,6 +23,13 @@ def place(family: nn.Module, processes: Processes, channels_last: bool) -> None:
     processes.share([value.data for value in [*family.parameters(), *family.buffers()]])
 
 
+def list_networks(networks: Mapping[str, nn.Module]) -> None:
+    """Show the networks on the console: their layers, and how many parameters they have."""
+    for name, network in networks.items():
+        count = sum(parameter.numel() for parameter in network.parameters())
+        log.info("%s, %s parameters:\n%s", name, f"{count:,}", network)
+
+
 def refuse_unsaved(family: nn.Module, parameters: Mapping[str, Iterable[torch.Tensor]]) -> None:
     """Refuse a family that trains what no checkpoint would hold: after resuming, it would be random again.
 

@@ -76,8 +76,9 @@ def _add_outputs(parser: OptionParser) -> None:
     )  # fmt: skip
     group.add_argument("--quality", type=within(0, 100, integer), default=80, help="of lossy kinds")
     group.add_argument(
-        "--audio", type=one_of("driving", "source", "none"), default="driving", help="whose sound the result has"
-    )
+        "--audio", type=one_of("driving", "source", "none"), default="driving", nargs="?", const="driving",
+        help="whose sound the result has; --audio alone, as the originals have it: the driving video's",
+    )  # fmt: skip
     group.add_switch("--compare", help="write source | driving | result side by side")
     group.add_switch(
         "--strips", default=None,

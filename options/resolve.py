@@ -24,6 +24,7 @@ NOT_INHERITED = {
     "init_from",
     "checkpoint",
     "debug",
+    "verbose",
 }
 """Options of a training run that say nothing about the model: later commands on the run do not take them over."""
 
@@ -91,7 +92,7 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     values["model"] = _family_name(first, files)
     values["name"] = values["name"] or _default_name(values)
     opt = Options(**values)
-    _check_sources(opt)
+    _check_inputs(opt)
     if opt.debug:
         _stay_in_one_process(opt)
     if opt.print_config:
@@ -283,8 +284,11 @@ def _stay_in_one_process(opt: Options) -> None:
     opt.nThreads = 0
 
 
-def _check_sources(opt: Options) -> None:
-    """Refuse pictures that would not be looked at."""
+def _check_inputs(opt: Options) -> None:
+    """Refuse pictures and numbers of frames that would not be looked at."""
+    best = getattr(opt, "best_frame", None)
+    if best is not None and opt.find_best_frame:
+        raise UserError(f"--best_frame {best}: --find_best_frame looks for another one; leave one of the two out")
     sources = getattr(opt, "source_image", None) or []
     if len(sources) > 1 and not find_dataset(opt.dataset_mode).several_sources:
         raise UserError(

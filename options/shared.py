@@ -38,6 +38,7 @@ def _add_run(parser: OptionParser) -> None:
     group.add_switch(
         "--debug", help="for a debugger (python -m pdb): errors keep their traceback, data is loaded in this process"
     )
+    group.add_switch("--verbose", help="list the networks and their layers at the start, as the originals do")
     group.add_switch("--print_config", help="print the resolved options as YAML and stop")
 
 

@@ -60,8 +60,9 @@ def test_training_has_left_the_original_s_line_of_an_epoch(folder):
 
 def test_one_pair_with_sound(folder, sample, portrait):
     driving = clips_of(sample)[0]
-    output = animate(folder, f"--source_image={portrait}", f"--driving_video={driving}", "--output=out.mp4")
-    assert "wrote out.mp4" in output and "frames/s" in output
+    flags = ("--audio", "--verbose")  # as the originals have them
+    output = animate(folder, f"--source_image={portrait}", f"--driving_video={driving}", "--output=out.mp4", *flags)
+    assert "wrote out.mp4" in output and "frames/s" in output and re.search(r"kp_detector, [\d,]+ parameters:", output)
     with open_video(folder / "out.mp4") as made, open_video(driving) as video:
         assert len(made) == len(video) and made.fps == video.fps and made.has_audio
         assert made.size == (64, 64)

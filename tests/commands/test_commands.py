@@ -32,7 +32,7 @@ def assert_same(one, other, tolerance=0.0):
 def whole(tmp_path_factory):
     """A run of 40 steps that nothing interrupted."""
     folder = tmp_path_factory.mktemp("whole")
-    output = run(folder, *TOY, "--steps=40", "--name=a", "--save_every=7", "--pictures_every=20")
+    output = run(folder, *TOY, "--steps=40", "--name=a", "--save_every=7", "--pictures_every=20", "--verbose")
     return folder / "result" / "a", output
 
 
@@ -43,6 +43,7 @@ def test_a_run_leaves_weights_options_log_and_pictures(whole):
     assert [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()][-1] == 40
     assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["00000020.png", "00000040.png"]
     assert "40/40" in output and "samples/s" in output and "waiting for data" in output
+    assert re.search(r"^\w+, \d+ parameters:\nSequential\(", output, re.MULTILINE), "--verbose lists the networks"
 
 
 def test_the_same_seed_gives_the_same_weights(whole, tmp_path):

@@ -148,6 +148,32 @@ def test_switches():
     assert resolved(["--tensorboard", "no"]).tensorboard is False
 
 
+@pytest.mark.parametrize(
+    ("arguments", "audio"),
+    [
+        ([], "driving"),
+        (["--audio"], "driving"),
+        (["--audio", "--cpu"], "driving"),
+        (["--audio", "none"], "none"),
+        (["--audio=source"], "source"),
+    ],
+)
+def test_the_switch_for_sound_of_the_originals(arguments, audio):
+    assert resolved(arguments, training=False).audio == audio
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_switch_that_lists_networks_in_the_originals(training):
+    assert resolved(["--verbose"], training).verbose and not resolved([], training).verbose
+
+
+@pytest.mark.parametrize("arguments", [["--best_frame", "0"], ["--best_frame=3"]])
+def test_a_best_frame_that_is_named_and_looked_for_is_refused(arguments):
+    with pytest.raises(UserError, match="--best_frame [03]: --find_best_frame looks for another one; leave one"):
+        resolved([*arguments, "--find_best_frame"], training=False)
+    assert resolved([*arguments, "--find_best_frame=no"], training=False).best_frame is not None
+
+
 def test_gpu_ids():
     assert resolved(["--gpu_id=0,1"]).gpu_id == [0, 1]
     assert resolved(["--gpu_id", "-1"]).gpu_id == [-1]
