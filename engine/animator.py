@@ -1,6 +1,7 @@
 """Animating one source by a stream of driving frames."""
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -59,11 +60,16 @@ class Animator:
         """Driving items and what `animate` returns for them beside the state."""
         state = self._run(self.family.encode_source, source)
         if first is not None:
-            _, state, *_ = self._run(animate, state, self._batch([first]))
-        items = iter(driving)
+            state = self._run(self.family.begin_with, state, self._batch([first]))
+        items, waiting = iter(driving), deque()
         while batch := list(itertools.islice(items, self.batch_size)):
+            waiting.extend(batch)
             frames, state, *more = self._run(animate, state, self._batch(batch))
-            yield batch, frames, *more
+            if len(frames):
+                yield [waiting.popleft() for _ in range(len(frames))], frames, *more
+        while waiting:
+            frames, state = self._run(self.family.finish, state, self.batch_size)
+            yield [waiting.popleft() for _ in range(len(frames))], frames
 
     def _batch(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         return move(default_collate(items), self.device, self.channels_last)

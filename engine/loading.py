@@ -8,12 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.released import Loaded, find_set, holds_weights, set_of, sets_in, weight_names
+from engine.released import Loaded, find_set, found_as, holds_weights, set_of, sets_in, weight_names
 from util.errors import UserError
-from util.weights_file import read_weights
+from util.weights_file import is_safetensors, nested, read_weights
 
 log = logging.getLogger(__name__)
 
+OTHER_WEIGHTS = (
+    ". Weights of another family need its --model or --config; a file of another name is named itself (--checkpoint "
+    "FILE, --init_from FILE)"
+)
 Owner = Callable[[Any, Any], str | None]
 """Says of a file of weights that does not fit a family to which other one it belongs."""
 
@@ -43,11 +47,10 @@ def load_set(
     """What load_networks does, and all that it found."""
     if not place.exists():
         raise UserError(_absent(place))
+    if (states := family.released_states(place)) is not None:
+        return _load_released(family, place, states, needed)
     if place.is_dir() and not holds_weights(place, family.layout):
-        raise UserError(
-            f"{no_weights(place, family.layout)}. Weights of another family need its --model or --config; a file of "
-            "another name is named itself (--checkpoint FILE, --init_from FILE)"
-        )
+        raise UserError(no_weights(place, family.layout) + OTHER_WEIGHTS)
     networks = family.networks()
     layout, which = find_set(place, family.layout, which)
     if place.is_dir() and which != "latest" and which not in (sets := sets_in(place, layout)):
@@ -56,13 +59,13 @@ def load_set(
     there = needed - set(family.optional)
     if "{entry}" in layout.pattern:
         path, content = place, {}
-        files = {name: place / file for name, file in weight_names(layout, networks, which).items()}
+        files = {name: found_as(place / file) for name, file in weight_names(layout, networks, which).items()}
         if place.is_file():
             files = _siblings(family, place, layout, owner)
         states = {name: read_weights(file) for name, file in files.items() if file.is_file() or name in there}
         unfit = _load_states(family, states, needed, path, layout)
     else:
-        path = place / layout.pattern.format(which=which) if place.is_dir() else place
+        path = found_as(place / layout.pattern.format(which=which)) if place.is_dir() else place
         which = set_of(path.name, layout)
         content = read_weights(path)
         try:
@@ -73,6 +76,18 @@ def load_set(
             _name_owner(family, path, content, owner, error)
             raise
     return Loaded(path, layout, which, content, frozenset(networks) - set(states), unfit)
+
+
+def _load_released(family: Any, path: Path, states: Mapping[str, Any], needed: Iterable[str] | None) -> Loaded:
+    """Load state dicts that the family found in a file or folder of a form of its own."""
+    networks = family.networks()
+    needed = set(networks if needed is None else needed)
+    states = {name: state for name, state in states.items() if name in networks}
+    absent = needed - set(states) - set(family.optional)
+    if absent:
+        raise UserError(f"{path}: holds no weights of {', '.join(sorted(absent))}")
+    unfit = _load_states(family, states, needed, path, family.layout)
+    return Loaded(path, family.layout, None, {}, frozenset(networks) - set(states), unfit)
 
 
 def _name_owner(family: Any, path: Path, content: Any, owner: Owner | None, error: UserError | None = None) -> None:
@@ -157,6 +172,8 @@ def _entries(path: Path, content: Any, entries: Mapping[str, str], networks: Map
     """The state dicts of the networks out of a file that holds one entry each."""
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, not the entries {', '.join(entries.values())}")
+    if is_safetensors(path):
+        content = nested(content, entries.values())
     absent = [entries[name] for name in networks if name in needed and entries[name] not in content]
     if absent:
         raise UserError(
@@ -170,7 +187,8 @@ def _siblings(family: Any, file: Path, layout: Any, owner: Owner | None) -> dict
     """Where one of several weight files is named: the files of all networks beside it."""
     which = set_of(file.name, layout)
     if which:
-        return {name: file.with_name(other) for name, other in weight_names(layout, family.networks(), which).items()}
+        names = weight_names(layout, family.networks(), which)
+        return {name: found_as(file.with_name(other)) for name, other in names.items()}
     _name_owner(family, file, read_weights(file), owner)
     expected = ", ".join(weight_names(layout, layout.entries, "latest").values())
     raise UserError(

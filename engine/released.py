@@ -9,6 +9,7 @@ from typing import Any
 from util.errors import UserError
 from util.weights_file import read_weights
 
+SAFETENSORS = ".safetensors"
 NEWEST = ("latest", "-1")
 """How the newest set is asked for; -1 is GANimation's word."""
 
@@ -39,6 +40,17 @@ def weight_names(layout: Any, networks: Iterable[str], which: str) -> dict[str, 
     return {name: layout.pattern.format(which=which, entry=layout.entries[name]) for name in networks}
 
 
+def found_as(path: Path) -> Path:
+    """A file of weights, or the one in the safetensors format in its place where that alone is there."""
+    other = path.with_name(_as_safetensors(path.name))
+    return other if other.is_file() and not path.is_file() else path
+
+
+def _as_safetensors(name: str) -> str:
+    """What a file of weights is called in the safetensors format."""
+    return name.removesuffix(".tar").removesuffix(".pth") + SAFETENSORS
+
+
 def optimizer_names(layout: Any, which: str) -> dict[str, str]:
     """The file of each optimizer, for layouts that keep them in files of their own."""
     if not layout.optimizer_pattern:
@@ -52,6 +64,8 @@ def set_of(file_name: str, layout: Any) -> str | None:
     """The set to which a file of weights belongs by its name, e.g. "30" for 30_net_G.pth."""
     for entry in layout.entries.values():
         before, after = layout.pattern.format(which="\0", entry=entry).split("\0")
+        if file_name.endswith(SAFETENSORS):
+            after = _as_safetensors(after)
         match = re.fullmatch(f"{re.escape(before)}(.+){re.escape(after)}", file_name)
         if match:
             return match[1]
@@ -104,7 +118,7 @@ def find_set(place: Path, layout: Any, which: str) -> tuple[Any, str]:
         if "{entry}" in one.pattern and place.is_file() and set_of(place.name, one):
             return one, set_of(place.name, one)
         wanted = "latest" if which in NEWEST else same_number(which, numbered_sets(place, one))
-        if any((place / name).is_file() for name in weight_names(one, one.entries, wanted).values()):
+        if any(found_as(place / name).is_file() for name in weight_names(one, one.entries, wanted).values()):
             return one, wanted
     for one in candidates if which in NEWEST else ():
         if numbered_sets(place, one):

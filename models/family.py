@@ -123,6 +123,10 @@ class Family(nn.Module):
         """The layout's entries out of a file of another form, e.g. of an older implementation; others as they are."""
         return content
 
+    def released_states(self, path: Path) -> Mapping[str, Mapping[str, Tensor]] | None:
+        """State dicts by network from a file or folder that no layout describes; None if it is not of that kind."""
+        return None
+
     def moment(self, content: Mapping[str, Any]) -> dict[str, int]:
         """How long the training was, by the entries of a file: {"epochs": N} or {"steps": N}; {}: they don't tell."""
         return {"epochs": int(content[self.layout.epoch]) + 1} if self.layout.epoch in content else {}
@@ -163,12 +167,26 @@ class Family(nn.Module):
         """Everything that does not depend on the driving frames; `source` is a batch of one."""
         raise NotImplementedError
 
+    def begin_with(self, state: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
+        """The state after a driving frame that is shown before all others, without a result of its own."""
+        return self.animate(state, first)[1]
+
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         """Consecutive driving frames (a batch) to frames (N, 3, H, W) in [0, 1], and the next state.
 
-        No memory in self; the frames are the same however the driving video is cut into batches.
+        No memory in self; the frames are the same however the driving video is cut into batches. Where a frame depends
+        on later driving frames there are fewer, or none; what is held back is in the state, and comes next time or by
+        `finish`.
         """
         raise NotImplementedError
+
+    def finish(self, state: dict[str, Any], most: int) -> tuple[Tensor, dict[str, Any]]:
+        """At most so many of the frames that `animate` held back, when there are no later driving frames."""
+        raise NotImplementedError
+
+    def measure(self, driving: dict[str, Any]) -> dict[str, Tensor]:
+        """The motion of driving frames (a batch) as numbers, for a motion template."""
+        raise UserError("--save_template: this family has no motion templates; leave the option out")
 
     def explain(
         self, source: dict[str, Any], state: dict[str, Any], driving: dict[str, Any]

@@ -13,6 +13,16 @@ def hull_area(points: np.ndarray) -> float:
     return float(0.5 * abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))))
 
 
+def hull_volume(points: np.ndarray) -> float:
+    """The volume of the convex hull of points (N, 3); 0 where they lie in one plane."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    try:
+        return float(ConvexHull(np.asarray(points, np.float64)).volume)
+    except QhullError:
+        return 0.0
+
+
 def _lower_chain(ordered: np.ndarray) -> list[np.ndarray]:
     """The points from the first to the last at which the boundary turns left only."""
     chain: list[np.ndarray] = []

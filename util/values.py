@@ -119,6 +119,17 @@ def one_of(*choices: str) -> Converter:
     return convert
 
 
+def word_or(item: Converter, **words: Any) -> Converter:
+    """One of a few words, each for a value, or else what `item` reads; YAML's booleans are the words yes and no."""
+
+    def convert(value: Any) -> Any:
+        word = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+        return words[word] if isinstance(word, str) and word in words else item(value)
+
+    convert.metavar = "|".join([*words, getattr(item, "metavar", item.__name__.upper())])
+    return convert
+
+
 def list_of(item: Converter, form: str = "", empty: bool = True) -> Converter:
     """ "2,3" or [2, 3]; a single value is a list of one, an empty text an `empty` list where that may be.
 

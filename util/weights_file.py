@@ -4,11 +4,13 @@ import pickle
 import re
 import tarfile
 import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from util.errors import UserError
 
@@ -27,6 +29,8 @@ def read_weights(path: Path | str) -> Any:
     problem = _recognise(path)
     if problem:
         raise UserError(f"{path}: {problem}")
+    if is_safetensors(path):
+        return _read_safetensors(path)
     try:
         with torch.serialization.safe_globals(HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -62,8 +66,6 @@ def _recognise(path: Path) -> str | None:
         return "is a tar archive; unpack it and name the weights inside"
     if head.startswith(b"\x89HDF"):
         return "is an HDF5 file (Keras?), not weights of PyTorch"
-    if _is_safetensors(head, path.stat().st_size):
-        return "is in the safetensors format; convert it with torch.save(safetensors.torch.load_file(...), FILE)"
     return None
 
 
@@ -72,9 +74,34 @@ def _is_torch_zip(path: Path) -> bool:
         return any(name.endswith("data.pkl") for name in archive.namelist())
 
 
-def _is_safetensors(head: bytes, size: int) -> bool:
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is in the safetensors format, by its first bytes: tensors behind a table in JSON."""
+    with path.open("rb") as file:
+        head = file.read(9)
     length = int.from_bytes(head[:8], "little")
-    return 2 <= length < size and head[8:9] == b"{"
+    return 2 <= length < path.stat().st_size and head[8:] == b"{"
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged or incomplete ({_first_line(error)}); copy or download it again") from None
+
+
+def nested(content: Mapping[str, Any], entries: Iterable[str]) -> dict[str, Any]:
+    """The flat names of a safetensors file, ENTRY.NAME, as one state dict for each entry; other names as they are."""
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        entry = next((entry for entry in entries if name.startswith(f"{entry}.")), None)
+        if entry is None:
+            found[name] = value
+        else:
+            found.setdefault(entry, {})[name.removeprefix(f"{entry}.")] = value
+    return found
 
 
 def _explain(message: str) -> str:

@@ -12,12 +12,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from paths import ROOT
+from safetensors.torch import save_file as save_safetensors
 from toys import Chunks, Joint, Killed, TwiceCritic, kill_at_training_state
 from trainers import assert_equal, build, scrambled, trainer_at
 
 from engine import checkpoint
 from engine.checkpoint import Checkpoints
 from engine.loading import load_networks, load_strictly
+from models import find_family
+from options import parse
 from util.errors import UserError
 from util.weights_file import read_weights
 
@@ -281,7 +285,7 @@ def test_a_pickled_network_is_refused_by_name(tmp_path):
         (b"PK\x03\x04 the rest is missing", "cut off"),
         (b"just some text", "not a file of weights|damaged"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
-        ((16).to_bytes(8, "little") + b'{"a": {}}       ' + b"0" * 8, "safetensors"),
+        ((16).to_bytes(8, "little") + b'{"a": {}}       ' + b"0" * 8, "damaged"),
     ],
 )
 def test_other_kinds_of_files_are_recognised(tmp_path, content, words):
@@ -335,3 +339,25 @@ def test_one_file_given_to_a_family_of_several_is_told_whose_it_is(tmp_path):
 def test_options_travel_with_the_checkpoint(tmp_path):
     Checkpoints(tmp_path, options=vars(SimpleNamespace(width=6, kernel_size={2: 5}))).save(trainer_at(1))
     assert read_weights(tmp_path / "latest_training.pth")["options"] == {"width": 6, "kernel_size": {2: 5}}
+
+
+@pytest.mark.parametrize("name", ["fomm", "ganimation"])
+def test_weights_in_the_safetensors_format_load_as_those_of_torch(tmp_path, name):
+    opt = parse([f"--config={ROOT / 'configs' / 'tiny' / f'{name}.yaml'}"], training=False)
+    family, other = (find_family(name)(opt) for _ in range(2))
+    states = {family.layout.entries[key]: network.state_dict() for key, network in family.networks().items()}
+    if "{entry}" in family.layout.pattern:
+        for entry, state in states.items():
+            file = family.layout.pattern.format(which="latest", entry=entry)
+            save_safetensors(state, tmp_path / file.replace(".pth", ".safetensors"))
+    else:
+        flat = {f"{entry}.{key}": value for entry, state in states.items() for key, value in state.items()}
+        file = family.layout.pattern.format(which="latest")
+        save_safetensors(flat, tmp_path / file.replace(".pth.tar", ".safetensors"))
+    load_networks(other, tmp_path)
+    for key, value in family.state_dict().items():
+        assert torch.equal(value, other.state_dict()[key])
+    first = next(tmp_path.iterdir())
+    first.write_bytes(first.read_bytes()[:-8])
+    with pytest.raises(UserError, match="damaged or incomplete"):
+        load_networks(other, tmp_path)

@@ -26,6 +26,7 @@ SECOND_STAGES = {"talking_head_finetune", "mraa_avd", "tps_avd"}
 EVERYTHING_ON = {
     "fomm": ["--weight_generator_gan=1"],
     "fomm_prior": ["--weight_generator_gan=1"],
+    "live_portrait": ["--weight_gan=1"],
     "mraa": ["--way=standard"],
     "tps": ["--bg", "--way=standard"],
 }

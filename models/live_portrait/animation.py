@@ -1,0 +1,176 @@
+"""From motions to the key points that move the source: relative or not, smoothed, adjusted; frame by frame."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.live_portrait.keypoints import Motion, angles_of, nearest_rotation, place_points, rotation_of
+from models.live_portrait.retargeting import Adjuster, Openness, require_openness, usual_openness
+from models.live_portrait.smoothing import KalmanSmoother
+from models.live_portrait.transfer import Driven, Rules, region_points, transfer
+from util.geometry import hull_volume
+
+SCALE_BOUNDS = (0.25, 4.0)
+"""How much smaller or larger than the driving ones the movements of a source may be made."""
+FLAT = 1e-9
+"""The hull of points with a smaller volume is flat and measures nothing."""
+
+
+class Frames(NamedTuple):
+    """Consecutive driving frames and the source of each: tensors with a row per frame."""
+
+    source: Motion
+    driving: Motion
+    picture: Tensor
+    """What the source's picture is found by: a number (N,), or the picture itself (N, 3, H, W)."""
+    source_openness: Tensor | None = None
+    openness: Tensor | None = None
+    """Of the driving frames; (N, 3), as that of the sources."""
+
+    def rows(self, index: slice) -> "Frames":
+        """Some of the frames."""
+        others = (None if part is None else part[index] for part in self[2:])
+        return Frames(self.source.rows(index), self.driving.rows(index), *others)
+
+
+def joined(one: Frames, other: Frames) -> Frames:
+    """Frames after one another."""
+    motions = (Motion(*map(torch.cat, zip(a, b, strict=True))) for a, b in zip(one[:2], other[:2], strict=True))
+    others = (None if a is None else torch.cat([a, b]) for a, b in zip(one[2:], other[2:], strict=True))
+    return Frames(*motions, *others)
+
+
+class Points(NamedTuple):
+    """Frames whose points are found."""
+
+    frames: Frames
+    source: Tensor
+    driven: Tensor
+
+
+class Mover:
+    """Turns motions of driving frames into points; all that it remembers is in the state that it returns."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        adjuster: Adjuster,
+        smoother: KalmanSmoother | None,
+        *,
+        scaling: str = "expression-friendly",
+        bent_rotations: bool = False,
+        animals: bool = False,
+    ):
+        """`bent_rotations`: leave smoothed rotations as they are, as the original; `animals`: as its other program."""
+        self.rules, self.adjuster, self.smoother = rules, adjuster, smoother
+        self.scaling, self.bent_rotations, self.animals = scaling, bent_rotations, animals
+
+    def begin(self, state: dict[str, Any], frames: Frames) -> dict[str, Any]:
+        """Remember where relative motion begins, the first of these frames; nothing if that is known."""
+        if "initial" in state:
+            return state
+        initial = frames.driving.rows(slice(0, 1))
+        state = {**state, "initial": initial, "usual": None, "ratio": self._ratio(frames, initial)}
+        if self.rules.per_frame and frames.source_openness is not None:
+            state["usual"] = usual_openness(Openness.of(frames.source_openness))
+        return state
+
+    def push(self, state: dict[str, Any], frames: Frames) -> tuple[dict[str, Any], Points | None]:
+        """The points of the frames that are ready, and the next state."""
+        state = self.begin(state, frames)
+        driven = transfer(self.rules, frames.source, frames.driving, state["initial"])
+        if self.smoother is None:
+            return state, self._points(state, frames, driven)
+        waiting, smooth = self.smoother.push(state.get("waiting"), _as_series(driven))
+        held = joined(state["held"], frames) if "held" in state else frames
+        return self._released(state, held, waiting, smooth)
+
+    def finish(self, state: dict[str, Any], most: int) -> tuple[dict[str, Any], Points | None]:
+        """The points of at most so many frames that still wait, when there will be no later ones."""
+        waiting, smooth = self.smoother.finish(state["waiting"], most)
+        return self._released(state, state["held"], waiting, smooth)
+
+    def _released(self, state: dict[str, Any], held: Frames, waiting: Any, smooth: Tensor) -> tuple:
+        count = len(smooth)
+        state = {**state, "waiting": waiting, "held": held.rows(slice(count, None))}
+        if not count:
+            return state, None
+        frames = held.rows(slice(0, count))
+        own = transfer(self.rules, frames.source, frames.driving, state["initial"])
+        return state, self._points(state, frames, self._from_series(smooth.to(own.scale.dtype), own))
+
+    def _from_series(self, series: Tensor, own: Driven) -> Driven:
+        """Smoothed numbers as motions; shift and scale of a source video are its own."""
+        rotation, expression, translation, scale = series.split([9, series.shape[1] - 13, 3, 1], dim=1)
+        rotation = rotation.unflatten(1, (3, 3))
+        if not self.bent_rotations:
+            rotation = nearest_rotation(rotation)
+        expression = expression.unflatten(1, (-1, 3))
+        if self.rules.per_frame:
+            return own._replace(rotation=rotation, expression=expression)
+        return Driven(rotation, expression, translation, scale)
+
+    def _points(self, state: dict[str, Any], frames: Frames, driven: Driven) -> Points:
+        kp_source, kp = frames.source.points(), region_points(self.rules, frames.source, driven)
+        if self.animals:
+            kp = kp_source + (kp - _points_at(frames.source.rows(slice(0, 1)), state["initial"])) * state["ratio"]
+        elif state["ratio"] != 1:
+            kp = kp_source + (kp - kp_source) * state["ratio"]
+        source, driving = (
+            None if numbers is None else Openness.of(numbers) for numbers in (frames.source_openness, frames.openness)
+        )
+        require_openness(self.adjuster.wanted, source, driving)
+        return Points(frames, kp_source, self.adjuster(kp_source, kp, source, driving, state["usual"]))
+
+    def _ratio(self, frames: Frames, initial: Motion) -> float:
+        """How much larger the source's movements are than the driving ones.
+
+        People of the original's programs: 1, since its two sets of points are the same in relative motion.
+        """
+        source = frames.source.rows(slice(0, 1))
+        if self.animals and self.scaling == "expression-friendly":
+            return hull_ratio(source.points(), _points_at(source, initial))
+        if self.scaling == "adapt-scale" and self.rules.relative and not self.rules.picture:
+            return hull_ratio(source.points(), initial.points())
+        return 1.0
+
+
+def _points_at(source: Motion, initial: Motion) -> Tensor:
+    """The source's points in the pose and with the expression of the first driving frame."""
+    still = initial._replace(scale=source.scale)
+    return still.points(source.canonical)
+
+
+def hull_ratio(source: Tensor, driving: Tensor) -> float:
+    """Square root of the ratio of the volumes of two convex hulls (1, K, 3), within bounds; 1 for a flat one."""
+    volumes = [hull_volume(points[0].detach().double().cpu().numpy()) for points in (source, driving)]
+    if min(volumes) < FLAT:
+        return 1.0
+    return min(max((volumes[0] / volumes[1]) ** 0.5, SCALE_BOUNDS[0]), SCALE_BOUNDS[1])
+
+
+def _as_series(driven: Driven) -> Tensor:
+    """Motions (N, ...) as numbers (N, C) to smooth."""
+    return torch.cat([part.flatten(1) for part in driven], dim=1)
+
+
+def edited_points(source: Motion, edit: dict[str, Tensor]) -> Tensor:
+    """Points (N, K, 3) of a source (N rows) under edits of pose, expression and size; depth counts here."""
+    angles = (own + more for own, more in zip(angles_of(source.rotation), edit["angles"].split(1, 1), strict=True))
+    expression = source.expression + edit["expression"]
+    scale = source.scale * edit["zoom"]
+    return place_points(source.canonical, rotation_of(*angles), expression, scale, source.translation)
+
+
+def edited_openness(adjuster: Adjuster, kp_source: Tensor, source: Openness | None, edit: dict[str, Tensor]) -> Tensor:
+    """The offsets (N, K, 3) that give eyes and lips the openness of edits; NaN, or what is there, changes nothing."""
+    total = torch.zeros_like(kp_source)
+    if source is None:
+        return total
+    for name, offsets in (("eyes", adjuster.opened), ("lips", adjuster.parted)):
+        aim, own = edit[name], getattr(source, name)
+        # The original compares what its sliders show, which has two digits.
+        differs = (aim.nan_to_num() != own.mean(1, keepdim=True).mul(100).round().div(100)) & ~aim.isnan()
+        total = total + offsets(kp_source, source, aim.nan_to_num()) * differs[..., None]
+    return total

@@ -1,0 +1,356 @@
+"""LivePortrait: a source picture in a feature volume, moved by implicit key points, painted by a SPADE generator."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.family import Family, Layout
+from models.live_portrait.animation import Frames, Mover, Points, edited_openness, edited_points
+from models.live_portrait.keypoints import Motion
+from models.live_portrait.losses import Adversarial, Cascade, Equivariance, NoAdversarial, Priors
+from models.live_portrait.motion_extractor import MotionExtractor
+from models.live_portrait.networks import (
+    AppearanceExtractor,
+    SpadeGenerator,
+    Stitching,
+    WarpingModule,
+    eye_retargeting,
+    lip_retargeting,
+)
+from models.live_portrait.options import (
+    add_animation_options,
+    add_network_options,
+    add_training_options,
+    build_smoother,
+)
+from models.live_portrait.pictures import Step, drawn_columns
+from models.live_portrait.released import RETARGETING_STEM, find_released
+from models.live_portrait.retargeting import Adjuster, Adjustments, Openness
+from models.live_portrait.transfer import Rules
+from models.parts.equivariance import NoEquivariance
+from models.parts.options import build_perceptual
+from models.parts.pictures import Pictures, first_samples
+from models.parts.sizes import check_size
+from util.errors import UserError
+
+ANIMATORS = ("appearance_feature_extractor", "motion_extractor", "warping_module", "spade_generator")
+PERCEPTRONS = {"stitching": "stitching", "eye": "eye_retargeting", "lip": "lip_retargeting"}
+"""The networks of retargeting, and what asks for them."""
+
+
+class LivePortrait(Family):
+    """Animate a portrait by another face's pose and expression.
+
+    Training batches hold `source` and `driving` (B, 3, H, W), two frames of one clip at the size of the result. To
+    animate, `image` is at that size or at --input_size; data.portraits tells what else items may hold.
+    """
+
+    layout = Layout(
+        pattern="{which}-{entry}.pth",
+        entries={name: name for name in (*ANIMATORS, *PERCEPTRONS, "discriminators")},
+    )
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        add_network_options(parser)
+        add_animation_options(parser)
+        if training:
+            add_training_options(parser)
+        parser.set_defaults(dataset_mode="portraits")
+
+    @staticmethod
+    def recognises(sections: dict) -> bool:
+        return "spade_generator_params" in (sections.get("model_params") or {})
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        self.appearance_feature_extractor = AppearanceExtractor(
+            opt.block_expansion,
+            opt.num_down_blocks,
+            opt.max_features,
+            opt.volume_channels,
+            opt.volume_depth,
+            opt.num_resblocks,
+        )
+        self.motion_extractor = MotionExtractor(opt.num_kp, opt.motion_depths, opt.motion_widths)
+        self.warping_module = WarpingModule(
+            opt.num_kp,
+            opt.volume_channels,
+            opt.volume_depth,
+            opt.block_expansion,
+            opt.max_features,
+            opt.num_down_blocks,
+            motion_expansion=opt.flow_block_expansion,
+            motion_max_features=opt.flow_max_features,
+            motion_num_blocks=opt.flow_num_blocks,
+            compress=opt.compress,
+        )
+        self.spade_generator = _generator(opt)
+        self.stitching = Stitching(opt.num_kp)
+        self.eye, self.lip = eye_retargeting(opt.num_kp), lip_retargeting(opt.num_kp)
+        self.opt_of_motion = opt
+        self.adjuster = Adjuster(_adjustments(opt), self.stitching, self.eye, self.lip)
+        self.input_size, self.multiple = opt.input_size, 2 ** (opt.num_down_blocks + opt.flow_num_blocks)
+        self.retargeting_weights = opt.retargeting_weights
+        # What no option uses may be absent from the weights.
+        used = {"stitching": opt.stitching, "eye": _uses_eyes(opt), "lip": _uses_lips(opt)}
+        self.optional = tuple(name for name in PERCEPTRONS if not used[name])
+
+    def prepare_training(self, opt: Any) -> None:
+        if opt.start_at_rest:
+            self.motion_extractor.start_at_rest()
+        self.discriminators = _cascade(opt) if opt.weight_gan else None
+        self.adversarial = _adversarial(opt) if opt.weight_gan else NoAdversarial()
+        self.perceptual = build_perceptual(opt)
+        self.equivariance = _equivariance(opt)
+        self.priors = Priors(
+            {name: getattr(opt, f"weight_{name}") for name in ("prior", "deformation", "headpose", "guide")},
+            distance=opt.prior_distance,
+            depth=opt.prior_depth,
+            guided=opt.guide_points,
+            wing_shape=opt.wing,
+        )
+        self.adam = partial(torch.optim.Adam, lr=opt.lr, betas=(0.5, 0.999))
+        self.largest_gradient = opt.clip_gradients
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        made = {"animator": self.adam([p for name in ANIMATORS for p in getattr(self, name).parameters()])}
+        if self.discriminators is not None:
+            made["discriminator"] = self.adam(self.discriminators.parameters())
+        return made
+
+    def before_update(self, names: tuple[str, ...]) -> None:
+        if self.largest_gradient and "animator" in names:
+            parameters = [p for name in ANIMATORS for p in getattr(self, name).parameters()]
+            nn.utils.clip_grad_norm_(parameters, self.largest_gradient)
+
+    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+        source, driving = (self.seen(batch[name]) for name in ("source", "driving"))
+        of_source, of_driving = self.motion_extractor(source), self.motion_extractor(driving)
+        # A driving frame has the canonical points of the source: it differs from it by motion alone.
+        kp_source, kp_driving = of_source.points(), of_driving.points(of_source.canonical)
+        prediction = self.generate(self.appearance_feature_extractor(source), kp_source, kp_driving)
+        target = resized(batch["driving"], prediction.shape[-1])
+
+        def detect(frame: Tensor) -> Tensor:
+            return self.motion_extractor(frame).points(of_source.canonical)
+
+        equivariance_terms, transformed = self.equivariance(detect, driving, kp_driving)
+        yield (
+            "animator",
+            {
+                **self.perceptual(prediction, target),
+                **self.adversarial.for_generator(self.discriminators, prediction, target, batch),
+                **equivariance_terms,
+                **self.priors(of_source, of_driving, batch),
+            },
+        )
+        prediction = prediction.detach()
+        if self.adversarial.on:
+            judged = self.adversarial.for_discriminator(self.discriminators, prediction, target, batch)
+            yield "discriminator", judged
+        shown = first_samples(Step(source, driving, prediction, kp_source, kp_driving, transformed))
+        return Pictures(partial(drawn_columns, shown))
+
+    def released_states(self, path: Path) -> Mapping[str, Mapping[str, Tensor]] | None:
+        states = find_released(path, self.retargeting_weights)
+        missing = [name for name in PERCEPTRONS if name not in (states or PERCEPTRONS) and name not in self.optional]
+        if missing:
+            raise UserError(
+                f"{path}: there is no {RETARGETING_STEM}.pth, which holds the networks {', '.join(missing)}: name it "
+                f"with --retargeting_weights, or leave out {', '.join(f'--{PERCEPTRONS[name]}' for name in missing)} "
+                "(stitching: --no_stitching)"
+            )
+        return states
+
+    def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
+        picture, video = bool("driving_picture" in source), bool("source_video" in source)
+        state = {"mover": self._mover(picture, video)}
+        if video:
+            return state
+        image = self.seen(source["image"].flatten(0, -4))
+        numbers = source.get("openness")
+        volume = self.appearance_feature_extractor(image)
+        return state | {
+            "motion": self.motion_extractor(image),
+            "encoded": self.warping_module.encode(volume),
+            "openness": None if numbers is None else numbers.flatten(0, -2),
+        }
+
+    def begin_with(self, state: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
+        return state["mover"].begin(state, self._frames(state, first))
+
+    def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        if "edit" in driving:
+            return self._edited(state, driving["edit"]), state
+        state, points = state["mover"].push(state, self._frames(state, driving))
+        return self._painted(state, points), state
+
+    def finish(self, state: dict[str, Any], most: int) -> tuple[Tensor, dict[str, Any]]:
+        state, points = state["mover"].finish(state, most)
+        return self._painted(state, points), state
+
+    def measure(self, driving: dict[str, Any]) -> dict[str, Tensor]:
+        """What a motion template keeps of driving frames."""
+        motion = self._driving_motion(driving)
+        found = {
+            "scale": motion.scale,
+            "R": motion.rotation,
+            "exp": motion.expression,
+            "t": motion.translation,
+            "kp": motion.canonical,
+            "x_s": motion.points(),
+        }
+        return found | ({"openness": driving["openness"]} if "openness" in driving else {})
+
+    def seen(self, picture: Tensor) -> Tensor:
+        """A picture at the size at which the networks see it."""
+        small = resized(picture, self.input_size)
+        check_size(small, self.multiple)
+        return small
+
+    def generate(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
+        """The picture (N, 3, H, W) of a volume whose points are moved."""
+        return self.spade_generator(self.warping_module(volume, kp_source, kp_driving))
+
+    def _mover(self, driving_picture: bool, source_video: bool) -> Mover:
+        opt = self.opt_of_motion
+        rules = Rules(
+            relative=opt.relative and not opt.animals,
+            region=opt.animation_region,
+            per_frame=source_video,
+            picture=driving_picture,
+            picture_as_original="driving_picture" in opt.as_original,
+            whole_expression=opt.animals,
+            lip_points=tuple(opt.lip_points),
+            eye_points=tuple(opt.eye_points),
+        )
+        return Mover(
+            rules,
+            self.adjuster,
+            build_smoother(opt, source_video, driving_picture),
+            scaling=opt.driving_option,
+            bent_rotations="rotations" in opt.as_original,
+            animals=opt.animals,
+        )
+
+    def _frames(self, state: dict[str, Any], driving: dict[str, Any]) -> Frames:
+        """Driving frames with the source of each."""
+        motion = self._driving_motion(driving)
+        if "source_image" in driving:
+            picture = self.seen(driving["source_image"])
+            source, openness = self.motion_extractor(picture), driving.get("source_openness")
+        else:
+            # Of several faces of a picture, items say which one they move.
+            picture = driving.get("face", torch.zeros(len(motion.scale), dtype=torch.long, device=motion.scale.device))
+            source = state["motion"].rows(picture)
+            openness = None if state["openness"] is None else state["openness"][picture]
+        if motion.canonical is None:
+            motion = motion._replace(canonical=source.canonical)
+        return Frames(source, motion, picture, openness, driving.get("openness"))
+
+    def _driving_motion(self, driving: dict[str, Any]) -> Motion:
+        if "motion" not in driving:
+            return self.motion_extractor(self.seen(driving["image"]))
+        given = driving["motion"]
+        return Motion(given.get("kp"), given["R"], given["exp"], given["t"], given["scale"])
+
+    def _painted(self, state: dict[str, Any], points: Points | None) -> Tensor:
+        """The frames of points; none while motions wait to be smoothed."""
+        if points is None:
+            return next(self.parameters()).new_zeros(0, 3, 1, 1)
+        picture = points.frames.picture
+        if picture.ndim > 1:
+            encoded = self.warping_module.encode(self.appearance_feature_extractor(picture))
+        else:
+            encoded = state["encoded"]
+            if len(encoded[0]) > 1:
+                encoded = tuple(part[picture] for part in encoded)
+        return self.spade_generator(self.warping_module.warp(encoded, points.source, points.driven))
+
+    def _edited(self, state: dict[str, Any], edit: dict[str, Tensor]) -> Tensor:
+        count = len(edit["zoom"])
+        source = Motion(*(part.expand(count, *part.shape[1:]) for part in state["motion"]))
+        openness = state["openness"]
+        openness = None if openness is None else Openness.of(openness.expand(count, -1))
+        kp_source, kp = source.points(), edited_points(source, edit)
+        kp = kp + edited_openness(self.adjuster, kp_source, openness, edit)
+        if self.adjuster.wanted.stitching:
+            kp = self.stitching(kp_source, kp)
+        return self.spade_generator(self.warping_module.warp(state["encoded"], kp_source, kp))
+
+
+def resized(picture: Tensor, side: int) -> Tensor:
+    """A square picture with this side: the mean over areas where it shrinks."""
+    if picture.shape[-1] == side:
+        return picture
+    return F.interpolate(picture, size=(side, side), mode="area" if picture.shape[-1] > side else "bilinear")
+
+
+def _generator(opt: Any) -> SpadeGenerator:
+    return SpadeGenerator(
+        opt.upscale,
+        opt.block_expansion,
+        opt.max_features,
+        opt.num_down_blocks,
+        out_channels=opt.generator_out_channels,
+        hidden=opt.spade_width,
+        num_middle_blocks=opt.num_middle_blocks,
+    )
+
+
+def _adjustments(opt: Any) -> Adjustments:
+    return Adjustments(
+        stitching=opt.stitching,
+        multiplier=opt.driving_multiplier,
+        eyes=opt.eye_retargeting,
+        lips=opt.lip_retargeting,
+        normalize_lip=opt.normalize_lip,
+        normalize_eyes=opt.source_video_eye_retargeting,
+        relative=opt.relative,
+        as_original=frozenset(opt.as_original),
+        eye_points=tuple(opt.eye_points),
+    )
+
+
+def _uses_eyes(opt: Any) -> bool:
+    return opt.eye_retargeting is not None or opt.source_video_eye_retargeting or bool(getattr(opt, "edit", ""))
+
+
+def _uses_lips(opt: Any) -> bool:
+    return opt.lip_retargeting is not None or opt.normalize_lip or bool(getattr(opt, "edit", ""))
+
+
+def _cascade(opt: Any) -> Cascade:
+    return Cascade(
+        opt.gan_regions,
+        expansion=opt.discriminator_block_expansion,
+        num_blocks=opt.discriminator_num_blocks,
+        max_features=opt.discriminator_max_features,
+    )
+
+
+def _adversarial(opt: Any) -> Adversarial:
+    return Adversarial(
+        opt.gan_regions,
+        weight=opt.weight_gan,
+        matching=opt.weight_matching,
+        loss=opt.gan_loss,
+        region_size=opt.region_size,
+    )
+
+
+def _equivariance(opt: Any) -> Equivariance | NoEquivariance:
+    if not opt.weight_equivariance:
+        return NoEquivariance()
+    return Equivariance(
+        opt.weight_equivariance,
+        sigma_affine=opt.sigma_affine,
+        sigma_tps=opt.sigma_tps,
+        points_tps=opt.points_tps,
+    )

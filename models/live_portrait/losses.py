@@ -1,0 +1,178 @@
+"""The losses of stage I beside the perceptual pyramid. The authors published no training: docs/live_portrait.md."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.live_portrait.keypoints import Motion, angles_of
+from models.parts.discriminator import ScaleDiscriminator
+from models.parts.equivariance import RandomTransform, Transformed
+from models.parts.keypoints import KeyPoints
+from models.parts.losses import Terms, at_least_single, mean_difference
+from util.errors import UserError
+
+Batch = Mapping[str, Any]
+
+
+class Equivariance(RandomTransform):
+    """Points move with the picture: those of a transformed frame, transformed back, are those of the frame."""
+
+    def __init__(self, weight: float, **transform: Any):
+        super().__init__(**transform)
+        self.weight = weight
+
+    def forward(
+        self, detect: Callable[[Tensor], Tensor], driving: Tensor, kp_driving: Tensor
+    ) -> tuple[Terms, Transformed]:
+        transform, frame = self.moved(driving)
+        kp = detect(frame)[..., :2]
+        term = self.weight * mean_difference(kp_driving[..., :2], transform.points(kp))
+        return {"equivariance": term}, Transformed(frame, KeyPoints(kp.detach()))
+
+
+def keypoint_prior(points: Tensor, distance: float, depth: float) -> Tensor:
+    """Points (B, K, 3) that are nearer to each other than sqrt(distance) cost, and a mean depth other than `depth`."""
+    squares = (points[:, :, None] - points[:, None]).square().sum(-1)
+    apart = ~torch.eye(points.shape[1], dtype=torch.bool, device=points.device)
+    # Each pair counts twice; a point and itself, a constant without gradient, do not count.
+    near = ((distance - squares).clamp_min(0) * apart).sum((1, 2)).mean()
+    return near + (points[..., 2].mean(1) - depth).abs().mean()
+
+
+def deformation_prior(expression: Tensor) -> Tensor:
+    """Mean size of the expression deltas."""
+    return expression.abs().mean()
+
+
+def wing(one: Tensor, other: Tensor, omega: float, epsilon: float) -> Tensor:
+    """The Wing loss: logarithmic for differences below omega, linear above."""
+    difference = (one - other).abs()
+    shift = omega - omega * math.log(1 + omega / epsilon)
+    return torch.where(difference < omega, omega * torch.log1p(difference / epsilon), difference - shift)
+
+
+def guide(points: Sequence[Tensor], landmarks: Sequence[Tensor], omega: float, epsilon: float) -> Tensor:
+    """1 / (2 N) sum over N points of Wing(landmark, point), source and driving frame together, mean over the batch."""
+    pairs = zip(points, landmarks, strict=True)
+    distances = (wing(point[..., :2], landmark[..., :2], omega, epsilon).mean((1, 2)) for point, landmark in pairs)
+    return sum(distances).mean() / 2
+
+
+class Priors(nn.Module):
+    """Terms that only look at motions: prior of points, deltas, head pose, guide."""
+
+    def __init__(self, opt_weights: Mapping[str, float], *, distance: float, depth: float,
+                 guided: Sequence[int], wing_shape: Sequence[float]):  # fmt: skip
+        super().__init__()
+        self.weights = {name: weight for name, weight in opt_weights.items() if weight}
+        self.distance, self.depth = distance, depth
+        self.guided, self.wing_shape = list(guided), tuple(wing_shape)
+
+    def forward(self, source: Motion, driving: Motion, batch: Batch) -> Terms:
+        kp_driving = driving.points(source.canonical)
+        computed = {
+            "prior": lambda: keypoint_prior(kp_driving, self.distance, self.depth),
+            "deformation": lambda: deformation_prior(driving.expression),
+            "headpose": lambda: _headpose(driving, batch),
+            "guide": lambda: self._guide(source.points(), kp_driving, batch),
+        }
+        return {name: weight * computed[name]() for name, weight in self.weights.items()}
+
+    def _guide(self, kp_source: Tensor, kp_driving: Tensor, batch: Batch) -> Tensor:
+        landmarks = [wanted(batch, f"{name}_landmarks", "--weight_guide") for name in ("source", "driving")]
+        if landmarks[0].shape[1] != len(self.guided):
+            raise UserError(
+                f"--guide_points names {len(self.guided)} points, the samples have {landmarks[0].shape[1]} landmarks"
+            )
+        return guide([kp[:, self.guided] for kp in (kp_source, kp_driving)], landmarks, *self.wing_shape)
+
+
+def headpose(angles: Tensor, wanted_angles: Tensor) -> Tensor:
+    """Sum over pitch, yaw and roll of the mean difference in degrees: (B, 3) each."""
+    return (angles - wanted_angles).abs().mean(0).sum()
+
+
+def _headpose(driving: Motion, batch: Batch) -> Tensor:
+    return headpose(torch.cat(angles_of(driving.rotation), 1), wanted(batch, "driving_angles", "--weight_headpose"))
+
+
+def wanted(batch: Batch, key: str, option: str) -> Any:
+    """What a loss needs of a batch, or the error that names its option."""
+    if key not in batch:
+        raise UserError(f"{option} needs {key} in the training samples, which this --dataset_mode does not give")
+    return batch[key]
+
+
+class Cascade(nn.Module):
+    """Discriminators of the whole picture and of regions of it."""
+
+    def __init__(self, regions: Sequence[str], *, expansion: int, num_blocks: int, max_features: int):
+        super().__init__()
+        self.judges = nn.ModuleDict(
+            {name: ScaleDiscriminator(3, expansion, num_blocks, max_features, sn=True) for name in regions}
+        )
+
+    def forward(self, views: Mapping[str, Tensor]) -> dict[str, tuple[list[Tensor], Tensor]]:
+        """For each region the maps of the blocks and the judgement of every patch."""
+        return {name: self.judges[name](view) for name, view in views.items()}
+
+
+class Adversarial(nn.Module):
+    """The game with the cascade: hinge or least squares, with feature matching."""
+
+    on = True
+
+    def __init__(self, regions: Sequence[str], *, weight: float, matching: float, loss: str, region_size: int):
+        super().__init__()
+        self.regions, self.weight, self.matching = tuple(regions), weight, matching
+        self.hinge, self.region_size = loss == "hinge", region_size
+
+    def views(self, picture: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """What each discriminator sees; boxes (B, 4) are left, top, right, bottom in [-1, 1] of the picture."""
+        return {
+            name: picture if name == "whole" else cut_boxes(
+                picture, wanted(batch, f"{name}_box", f"--gan_regions {name}"), self.region_size
+            )
+            for name in self.regions
+        }  # fmt: skip
+
+    def for_generator(self, judge: nn.Module, generated: Tensor, real: Tensor, batch: Batch) -> Terms:
+        """Be judged real, with the maps of the real picture."""
+        judged = judge(self.views(generated, batch))
+        with torch.no_grad():
+            judged_real = judge(self.views(real, batch))
+        scores = [at_least_single(score) for _, score in judged.values()]
+        terms = {"gan": self.weight * sum((-s if self.hinge else (1 - s) ** 2).mean() for s in scores)}
+        if self.matching:
+            pairs = [(a, b) for name in judged for a, b in zip(judged[name][0], judged_real[name][0], strict=True)]
+            terms["matching"] = self.matching * sum(mean_difference(*pair) for pair in pairs)
+        return terms
+
+    def for_discriminator(self, judge: nn.Module, generated: Tensor, real: Tensor, batch: Batch) -> Terms:
+        """Tell the real picture from the generated one."""
+        fake, true = (judge(self.views(picture, batch)) for picture in (generated.detach(), real))
+        pairs = [(at_least_single(true[name][1]), at_least_single(fake[name][1])) for name in self.regions]
+        if self.hinge:
+            return {"discriminator": sum(F.relu(1 - t).mean() + F.relu(1 + f).mean() for t, f in pairs)}
+        return {"discriminator": sum((1 - t).square().mean() + f.square().mean() for t, f in pairs)}
+
+
+class NoAdversarial(nn.Module):
+    """Training without discriminators."""
+
+    on = False
+
+    def for_generator(self, *_) -> Terms:
+        return {}
+
+
+def cut_boxes(pictures: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """The part of each picture in its box, as a square of this side."""
+    line = (torch.arange(size, dtype=boxes.dtype, device=boxes.device) + 0.5) / size
+    x, y = (boxes[:, i, None] + (boxes[:, i + 2] - boxes[:, i])[:, None] * line for i in (0, 1))
+    grid = torch.stack([x[:, None].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
+    return F.grid_sample(pictures, grid.to(pictures.dtype), padding_mode="border", align_corners=False)

@@ -1,0 +1,156 @@
+"""The options of LivePortrait.
+
+The dotted spellings are the places of the same values in the nested YAML files of the original; defaults are those of
+the released weights and of the original's command.
+"""
+
+import math
+from typing import Any
+
+from models.live_portrait.retargeting import DRIVING
+from models.live_portrait.smoothing import KalmanSmoother
+from models.live_portrait.transfer import EYE_POINTS, LIP_POINTS, NUM_KP, REGIONS
+from models.parts.options import add_perceptual_options, add_transform_options
+from util.values import (
+    at_least,
+    count,
+    integer,
+    list_of,
+    not_negative,
+    number,
+    one_of,
+    only,
+    positive,
+    share,
+    text,
+    within,
+    word_or,
+)
+
+MODEL = "--model_params"
+F, M, W, G = (
+    f"{MODEL}.{name}_params"
+    for name in ("appearance_feature_extractor", "motion_extractor", "warping_module", "spade_generator")
+)
+POINTS = only(integer, lambda value: value == NUM_KP, f"{NUM_KP}: regions and edits name points by number", str(NUM_KP))
+SCALINGS = ("expression-friendly", "pose-friendly", "adapt-scale")
+FAULTS = ("retargeting", "left_eye", "rotations", "driving_picture", "normalize_lip")
+"""What the original does otherwise, by the names of --as_original."""
+GAN_REGIONS = ("whole", "face", "lips")
+point = within(0, NUM_KP - 1, integer)
+
+
+openness = word_or(share, driving=DRIVING, yes=DRIVING, no=None)
+look_ahead = word_or(at_least(0), auto=None, all=math.inf)
+faults = word_or(list_of(one_of(*FAULTS)), all=list(FAULTS))
+
+
+def add_network_options(parser: Any) -> None:
+    """Sizes of the networks that inference needs."""
+    add, dense = parser.add_argument, f"{W}.dense_motion_params"
+    parser.accept_unused(f"{F}.image_channel", f"{W}.estimate_occlusion_map", f"{M}.backbone", f"{W}.num_down_blocks",
+                         f"{W}.block_expansion", f"{W}.max_features", f"{W}.reshape_channel", f"{dense}.reshape_depth",
+                         f"{G}.num_down_blocks", f"{G}.block_expansion", f"{G}.max_features", f"{W}.num_kp",
+                         "--model_params.stitching_retargeting_module_params.*")  # fmt: skip
+    add("--num_kp", f"{M}.num_kp", type=POINTS, default=NUM_KP, help="key points")
+    add("--input_size", type=count, default=256, help="side of the pictures that the networks see")
+    add("--block_expansion", f"{F}.block_expansion", type=count, default=64, help="width of all but the motion parts")
+    add("--max_features", f"{F}.max_features", type=count, default=512, help="its largest value")
+    add("--num_down_blocks", f"{F}.num_down_blocks", type=at_least(1), default=2, help="halvings of the features")
+    add("--volume_channels", f"{F}.reshape_channel", type=count, default=32, help="channels of the feature volume")
+    add("--volume_depth", f"{F}.reshape_depth", type=count, default=16, help="its depth")
+    add("--num_resblocks", f"{F}.num_resblocks", type=at_least(0), default=6, help="residual blocks on the volume")
+    add("--motion_depths", type=list_of(count, "A,B,C,D", empty=False), default=[3, 3, 9, 3],
+        help="motion extractor: blocks of its four stages")  # fmt: skip
+    add("--motion_widths", type=list_of(count, "A,B,C,D", empty=False), default=[96, 192, 384, 768],
+        help="motion extractor: widths of its four stages")  # fmt: skip
+    add("--flow_block_expansion", f"{dense}.block_expansion", type=count, default=32, help="dense motion: base width")
+    add("--flow_max_features", f"{dense}.max_features", type=count, default=1024, help="dense motion: largest width")
+    add("--flow_num_blocks", f"{dense}.num_blocks", type=count, default=5, help="dense motion: halvings")
+    add("--compress", f"{dense}.compress", type=count, default=4, help="channels that dense motion sees of the volume")
+    add("--upscale", f"{G}.upscale", type=count, default=2, help="side of the result, in sides of the input")
+    add("--generator_out_channels", type=count, default=64, help="generator: channels of its last maps")
+    add("--spade_width", type=count, default=128, help="generator: channels between label and modulation")
+    add("--num_middle_blocks", type=at_least(0), default=6, help="generator: blocks before the doublings")
+
+
+def add_animation_options(parser: Any) -> None:
+    """What of the driving motion is taken, and what is done to the points afterwards."""
+    add = parser.add_argument
+    parser.add_words("--mode", relative={"mode": "animate", "relative": True},
+                     standard={"mode": "animate", "relative": False})  # fmt: skip
+    parser.add_switch("--relative", "--flag_relative_motion", default=True,
+                      help="move as the driving face has moved since its first frame; no: take its pose")  # fmt: skip
+    add("--animation_region", type=one_of(*REGIONS), default="all", help="what moves")
+    add("--driving_option", type=one_of(*SCALINGS), default=SCALINGS[0],
+        help="adapt-scale: movements as large as the face is; the others differ for animals alone")  # fmt: skip
+    add("--driving_multiplier", type=number, default=1.0, help="factor on all movement")
+    parser.add_switch("--animals", help="as the original's program for animals: expression and pose as they are")
+    parser.add_switch("--stitching", "--flag_stitching", default=True, help="keep the shoulders where they are")
+    parser.add_switch("--normalize_lip", "--flag_normalize_lip",
+                      help="close the lips of the source first (the original as a library: yes)")  # fmt: skip
+    for part in ("eye", "lip"):
+        add(f"--{part}_retargeting", f"--flag_{part}_retargeting", type=openness, nargs="?", const=DRIVING,
+            help=f"how far the {part}s are open: as in the driving frames, or so far")  # fmt: skip
+    parser.add_switch("--source_video_eye_retargeting", "--flag_source_video_eye_retargeting",
+                      help="source videos: eyes as open as in the first frame")  # fmt: skip
+    parser.add_switch("--smooth_motion", default=None, help="Kalman smoothing of the motion; default: of source videos")
+    add("--smooth_variance", "--driving_smooth_observation_variance", type=positive, default=3e-7,
+        help="its observation variance; larger is smoother")  # fmt: skip
+    add("--look_ahead", type=look_ahead, default=None,
+        help="later frames that smoothing waits for; auto: until the weight of others is below 1e-9")  # fmt: skip
+    add(
+        "--as_original",
+        type=faults,
+        default=[],
+        help=f"keep faults of the original: {', '.join(FAULTS)}; see docs/live_portrait.md",
+    )
+    add("--lip_points", type=list_of(point), default=list(LIP_POINTS), help="points of the region lip")
+    add("--eye_points", type=list_of(point), default=list(EYE_POINTS), help="points of the region eyes")
+    add("--retargeting_weights", type=text, default="",
+        help="file of stitching and retargeting, where it does not lie beside the others")  # fmt: skip
+
+
+def build_smoother(opt: Any, source_video: bool, driving_picture: bool) -> KalmanSmoother | None:
+    """The smoother that the options ask for; the original smooths source videos driven by videos."""
+    wanted = source_video and not driving_picture if opt.smooth_motion is None else opt.smooth_motion
+    return KalmanSmoother(opt.smooth_variance, look_ahead=opt.look_ahead) if wanted else None
+
+
+def add_training_options(parser: Any) -> None:
+    """Losses and rates of stage I. The weights are those of face-vid2vid's open training code."""
+    add = parser.add_argument
+    add("--lr", type=not_negative, default=2e-4, help="learning rate of all networks")
+    add("--clip_gradients", type=not_negative, default=0.0, help="largest norm of the gradients; 0: no limit")
+    add_transform_options(parser)
+    parser.set_defaults(sigma_tps=0.005, points_tps=5)
+    add_perceptual_options(parser)
+    add("--weight_equivariance", type=not_negative, default=20.0, help="weight: points follow random transforms")
+    add("--weight_prior", type=not_negative, default=10.0, help="weight: points keep apart, at some depth")
+    add("--prior_distance", type=not_negative, default=0.1, help="squared distance from which points are apart")
+    add("--prior_depth", type=number, default=0.33, help="their mean depth")
+    add("--weight_deformation", type=not_negative, default=5.0, help="weight: expression deltas are small")
+    add("--weight_headpose", type=not_negative, default=0.0,
+        help="weight: angles agree with those beside the clips, degrees; needs a dataset mode with angles")  # fmt: skip
+    add("--weight_guide", type=not_negative, default=0.0,
+        help="weight: guided points lie on landmarks; needs a dataset mode with landmarks")  # fmt: skip
+    add("--guide_points", type=list_of(point), default=[11, 13, 15, 16, 18, 6, 12, 14, 17, 19],
+        help="points that are guided, one for each landmark of a sample")  # fmt: skip
+    add("--wing", type=list_of(positive, "omega,epsilon", empty=False), default=[0.1, 0.01],
+        help="shape of the Wing loss of --weight_guide, in units of [-1, 1]")  # fmt: skip
+    _add_gan_options(parser)
+    parser.add_switch("--start_at_rest", default=True,
+                      help="untrained, points have no motion and scale 1: training begins at the source")  # fmt: skip
+
+
+def _add_gan_options(parser: Any) -> None:
+    add = parser.add_argument
+    add("--weight_gan", type=not_negative, default=1.0, help="weight of the game with discriminators; 0: none")
+    add("--gan_regions", type=list_of(one_of(*GAN_REGIONS)), default=["whole"],
+        help="what they see; face and lips need a dataset mode with boxes")  # fmt: skip
+    add("--region_size", type=count, default=128, help="side of the regions face and lips")
+    add("--gan_loss", type=one_of("hinge", "squares"), default="hinge", help="form of the game")
+    add("--weight_matching", type=not_negative, default=10.0, help="weight: maps of the discriminator agree")
+    add("--discriminator_block_expansion", type=count, default=32, help="discriminators: base width")
+    add("--discriminator_num_blocks", type=count, default=4, help="discriminators: blocks")
+    add("--discriminator_max_features", type=count, default=512, help="discriminators: largest width")

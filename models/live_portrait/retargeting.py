@@ -1,0 +1,149 @@
+"""What is done to driven key points before they move the picture: stitching, eyes, lips."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from util.errors import UserError
+
+OPEN_LIPS = 0.03
+"""From this openness on lips are closed before an animation, if that is wanted."""
+CLOSED_EYES, USUAL_EYES = 0.18, 0.39
+"""A source video whose first frame has eyes less open than the first gets eyes as open as the second."""
+DRIVING = "driving"
+
+
+class Openness(NamedTuple):
+    """How far eyes (N, 2: left and right in the picture) and lips (N, 1) of faces are open."""
+
+    eyes: Tensor
+    lips: Tensor
+
+    @staticmethod
+    def of(numbers: Tensor) -> "Openness":
+        """From (N, 3): left eye, right eye, lips."""
+        return Openness(numbers[:, :2], numbers[:, 2:])
+
+
+@dataclass(frozen=True)
+class Adjustments:
+    """Which of these are wanted. `eyes` and `lips`: "driving", an openness, or None for as they are."""
+
+    stitching: bool = True
+    multiplier: float = 1.0
+    eyes: str | float | None = None
+    lips: str | float | None = None
+    normalize_lip: bool = False
+    normalize_eyes: bool = False
+    """In a source video: keep the eyes as open as in its first frame."""
+    relative: bool = True
+    as_original: frozenset[str] = field(default_factory=frozenset)
+    eye_points: tuple[int, ...] = ()
+
+    @property
+    def retargets(self) -> bool:
+        """Whether eyes or lips get a wanted openness."""
+        return self.eyes is not None or self.lips is not None
+
+    @property
+    def needs_source(self) -> bool:
+        """Whether the openness of the source has to be known."""
+        return self.retargets or self.normalize_eyes or (self.normalize_lip and self.relative)
+
+    @property
+    def needs_driving(self) -> bool:
+        """Whether that of the driving frames has to be known."""
+        return DRIVING in (self.eyes, self.lips)
+
+
+class Adjuster:
+    """Applies them by the perceptrons."""
+
+    def __init__(self, wanted: Adjustments, stitching: nn.Module, eye: nn.Module, lip: nn.Module):
+        self.wanted, self.stitching, self.eye, self.lip = wanted, stitching, eye, lip
+
+    def __call__(
+        self, kp_source: Tensor, kp: Tensor, source: Openness | None, driving: Openness | None, usual: Tensor | None
+    ) -> Tensor:
+        """Driven points (N, K, 3) of a source; `usual`: the openness of eyes that a source video is given, (1, 1)."""
+        wanted = self.wanted
+        if wanted.retargets:
+            # The original forgets all other motion here, where motion is relative.
+            kept = kp_source if wanted.relative and "retargeting" in wanted.as_original else kp
+            kp = kept + self.retargeting(kp_source, source, driving)
+        if wanted.stitching:
+            kp = self.stitching(kp_source, kp)
+        if not wanted.retargets or "normalize_lip" not in wanted.as_original:
+            kp = kp + self.normalising(kp_source, source, usual)
+        return kp_source + (kp - kp_source) * wanted.multiplier
+
+    def retargeting(self, kp_source: Tensor, source: Openness | None, driving: Openness | None) -> Tensor | float:
+        """The offsets that open eyes and lips as wanted."""
+        total: Tensor | float = 0.0
+        if self.wanted.eyes is not None:
+            total = total + self._eyes(kp_source, source, driving)
+        if self.wanted.lips is not None:
+            total = total + self.parted(
+                kp_source, source, _aim(self.wanted.lips, driving and driving.lips, source.lips)
+            )
+        return total
+
+    def _eyes(self, kp_source: Tensor, source: Openness, driving: Openness | None) -> Tensor:
+        aim = _aim(self.wanted.eyes, driving and driving.eyes, source.eyes)
+        left, right = (self.opened(kp_source, source, one) for one in aim.split(1, dim=1))
+        if "left_eye" in self.wanted.as_original:
+            return left
+        return torch.where(self._belongs_left(kp_source), left, right)
+
+    def _belongs_left(self, kp_source: Tensor) -> Tensor:
+        """Which offsets (N, K, 1) are of the eye on the left: those of points left of the eyes' middle.
+
+        The network opens both eyes as far as the one number says; asked twice, it can let a face wink.
+        """
+        x = kp_source[..., :1]
+        return x < x[:, list(self.wanted.eye_points)].mean(1, keepdim=True)
+
+    def opened(self, kp_source: Tensor, source: Openness, aim: Tensor) -> Tensor:
+        """The offsets that open both eyes as far as `aim` (N, 1)."""
+        return self.eye(kp_source, torch.cat([source.eyes, aim], dim=1))
+
+    def parted(self, kp_source: Tensor, source: Openness, aim: Tensor) -> Tensor:
+        """The offsets that open the lips as far as `aim` (N, 1)."""
+        return self.lip(kp_source, torch.cat([source.lips, aim], dim=1))
+
+    def normalising(self, kp_source: Tensor, source: Openness | None, usual: Tensor | None) -> Tensor | float:
+        """The offsets that close lips which are open in the source, and give a source video steady eyes."""
+        wanted, total = self.wanted, 0.0
+        if wanted.normalize_lip and wanted.relative and wanted.lips is None:
+            closed = self.parted(kp_source, source, torch.zeros_like(source.lips))
+            total = total + closed * (source.lips >= OPEN_LIPS)[..., None]
+        if wanted.normalize_eyes and usual is not None and wanted.eyes is None:
+            total = total + self.opened(kp_source, source, usual.expand(len(kp_source), 1))
+        return total
+
+
+def usual_openness(first: Openness) -> Tensor:
+    """The openness (1, 1) that the eyes of a source video get, by its first frame."""
+    mean = first.eyes[:1].mean(1, keepdim=True)
+    return torch.where(mean < CLOSED_EYES, torch.full_like(mean, USUAL_EYES), mean)
+
+
+def _aim(wanted: str | float, driving: Tensor | None, like: Tensor) -> Tensor:
+    """The wanted openness in the shape of the source's."""
+    return driving if wanted == DRIVING else torch.full_like(like, float(wanted))
+
+
+def require_openness(wanted: Adjustments, source: Openness | None, driving: Openness | None) -> None:
+    """Refuse where an openness is needed that nobody knows."""
+    if wanted.needs_source and source is None:
+        raise UserError(
+            "--eye_retargeting, --lip_retargeting and --normalize_lip need landmarks of the source; this dataset mode "
+            "gives none: take --dataset_mode portraits"
+        )
+    if wanted.needs_driving and driving is None:
+        raise UserError(
+            "--eye_retargeting driving, --lip_retargeting driving: nothing tells how far eyes and lips of the driving "
+            "frames are open (an old motion template does not); give a number, e.g. --eye_retargeting 0.3"
+        )

@@ -1,0 +1,92 @@
+"""A Kalman smoother for series of numbers as a stream: a frame is smoothed as soon as enough later ones are known."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+NEGLIGIBLE = 1e-9
+"""A later frame whose weight is below this is not waited for."""
+
+
+class Waiting(NamedTuple):
+    """What the smoother knows of a series so far."""
+
+    seen: int
+    """Frames that have come."""
+    filtered: Tensor
+    """Estimates (W, C) of the last W of them from themselves and those before; they wait for later frames."""
+    mean: Tensor
+    """The newest estimate (1, C)."""
+
+
+class KalmanSmoother:
+    """Random walk of variance `process` a frame, observed with variance `observation`; starts at the first value.
+
+    `look_ahead`: frames after each one that count for it. By default so many that the others' weight is negligible;
+    math.inf waits for all.
+    """
+
+    def __init__(self, observation: float = 3e-7, process: float = 1e-5, look_ahead: float | None = None):
+        self.process, self.observation = process, observation
+        self._variances: list[tuple[float, float]] = []
+        self.look_ahead = self._enough() if look_ahead is None else look_ahead
+
+    def push(self, waiting: Waiting | None, series: Tensor) -> tuple[Waiting, Tensor]:
+        """Take the next numbers (N, C); what is known then, and the smoothed numbers that are ready (n, C)."""
+        series = series.double()
+        if waiting is None:
+            waiting = Waiting(0, series[:0], series[:1])
+        mean, estimates = waiting.mean, [waiting.filtered]
+        for index, value in enumerate(series.split(1), waiting.seen):
+            before, _ = self._variance(index)
+            # m_i = m_{i-1} + g (z_i - m_{i-1}), with the gain g = P- / (P- + r)
+            mean = mean + before / (before + self.observation) * (value - mean)
+            estimates.append(mean)
+        seen, filtered = waiting.seen + len(series), torch.cat(estimates)
+        ready = max(0, len(filtered) - self.look_ahead) if math.isfinite(self.look_ahead) else 0
+        smoothed = self._backwards(filtered, seen - len(filtered), ready)
+        return Waiting(seen, filtered[ready:], mean), smoothed
+
+    def finish(self, waiting: Waiting, most: int) -> tuple[Waiting, Tensor]:
+        """The first numbers of those that still wait, at most so many, when no more will come."""
+        first = waiting.seen - len(waiting.filtered)
+        smoothed = self._to_end(waiting.filtered, first)
+        return waiting._replace(filtered=waiting.filtered[most:]), smoothed[:most]
+
+    def _backwards(self, filtered: Tensor, first: int, ready: int) -> Tensor:
+        """Smoothed numbers of the first `ready` frames, each from exactly `look_ahead` later ones."""
+        if not ready:
+            return filtered[:0]
+        smoothed = filtered[self.look_ahead : self.look_ahead + ready]
+        for ahead in reversed(range(self.look_ahead)):
+            own = filtered[ahead : ahead + ready]
+            weights = own.new_tensor([self._weight(first + ahead + i) for i in range(ready)])
+            # y_i = m_i + P_i / P-_{i+1} (y_{i+1} - m_i)
+            smoothed = own + weights[:, None] * (smoothed - own)
+        return smoothed
+
+    def _to_end(self, filtered: Tensor, first: int) -> Tensor:
+        smoothed = [filtered[-1:]]
+        for i in reversed(range(len(filtered) - 1)):
+            own = filtered[i : i + 1]
+            smoothed.append(own + self._weight(first + i) * (smoothed[-1] - own))
+        return torch.cat(smoothed[::-1])
+
+    def _weight(self, index: int) -> float:
+        return self._variance(index)[1] / self._variance(index + 1)[0]
+
+    def _variance(self, index: int) -> tuple[float, float]:
+        """Variance of the estimate of a frame before and after its own value is known."""
+        known = self._variances
+        while len(known) <= index and not (len(known) > 1 and known[-1] == known[-2]):
+            before = known[-1][1] + self.process if known else 1.0
+            known.append((before, (1 - before / (before + self.observation)) * before))
+        return known[min(index, len(known) - 1)]
+
+    def _enough(self) -> int:
+        weight, index = 1.0, 0
+        while weight > NEGLIGIBLE:
+            weight, index = weight * self._weight(index + 1), index + 1
+        return index
