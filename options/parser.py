@@ -20,7 +20,7 @@ class OptionGroup:
     """What a family or a dataset declares its options on, and one titled part of --help."""
 
     def __init__(self, owner: "OptionParser", title: str, description: str | None = None):
-        self._owner = owner
+        self._owner, self._title = owner, title or "one of its parts"
         self._group = owner.parser.add_argument_group(title, description)
 
     def add_argument(self, name: str, *aliases: str, help: str, default: Any = None, **settings: Any) -> None:
@@ -29,6 +29,9 @@ class OptionGroup:
         Aliases are other spellings: old ones, and dotted ones ("--train_params.lr_generator"), which are the places of
         the same value in the nested YAML files of the original projects. One-dash aliases ("-ci") are shown in --help.
         """
+        self._refuse_argparse_habits(name, settings)
+        for spelling in (name, *aliases):
+            self._owner.claim(spelling, self._title)
         kind, choices = settings.pop("type", None), settings.pop("choices", None)
         converter = one_of(*choices) if choices else PLAIN_TYPES.get(kind, kind)
         help = help.replace(" (default: %(default)s)", "")  # shown for all options by format_help
@@ -47,6 +50,15 @@ class OptionGroup:
         )
         self._owner.negations |= {f"no_{name[2:]}": name[2:], f"no-{name[2:]}": name[2:]}
 
+    def _refuse_argparse_habits(self, name: str, settings: dict[str, Any]) -> None:
+        if not name.startswith("--"):
+            raise UserError(f"{self._title} declares {name!r}: the names of options begin with two dashes, --{name}")
+        if "action" in settings:
+            raise UserError(
+                f"{self._title} declares {name} with action={settings['action']!r}: declare a yes/no option with "
+                f'add_switch("{name}", help=...), and several values with nargs="+" or a type of util.values'
+            )
+
     def add_words(self, name: str, **words: dict[str, Any]) -> None:
         """Values that an option may have, and what each stands for, e.g. add_words("--mode", standard={"x": 1}).
 
@@ -63,6 +75,8 @@ class OptionGroup:
 
         One that belongs to a `mode` of test.py means nothing in the others.
         """
+        if not mode:
+            self._owner.claim(alias, self._title)
         self._owner.add_alias(alias[2:], name[2:], mode)
 
     def accept_unused(self, *names: str) -> None:
@@ -91,6 +105,7 @@ class OptionParser:
             usage=f"{command} [--option=value ...]",
         )
         self.parser.error = self._error
+        self.claims: dict[str, str] = {}
         self.actions: dict[str, argparse.Action] = {}
         self.aliases: dict[str, str] = {}
         self.mode_aliases: dict[str, tuple[str, str]] = {}
@@ -106,6 +121,16 @@ class OptionParser:
 
     add_argument_group = group
     """As argparse calls it: option groups that scripts declare too (data.landmarks) can be declared here."""
+
+    def claim(self, spelling: str, title: str) -> None:
+        """Note which part of the options declares a spelling, and refuse one that is taken."""
+        name = spelling.replace("-", "_")
+        if name in self.claims:
+            raise UserError(
+                f"{title} declares {spelling}, which is declared already, by: {self.claims[name]}. Take another name; "
+                f"set_defaults({name.lstrip('_')}=...) gives the option that is there another default"
+            )
+        self.claims[name] = title
 
     def register(self, action: argparse.Action, aliases: Iterable[str], default: Any) -> None:
         """Remember an option that a group has declared."""

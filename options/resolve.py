@@ -258,6 +258,8 @@ def _said(name: str, first: dict[str, Any], files: list[tuple[Path, dict]]) -> s
 
 
 def _add_help(parser: OptionParser) -> None:
+    for spelling in ("-h", "--help"):
+        parser.claim(spelling, "every command")
     parser.parser.add_argument("-h", "--help", action="store_true", default=SUPPRESS, help="show this text and stop")
 
 

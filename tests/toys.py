@@ -194,6 +194,26 @@ class Chunks(ToyFamily):
                 previous = fake.detach()
 
 
+class Repeater(Family):
+    """Begins as small models for minutes do: with the source, until it has learned something."""
+
+    layout = Layout("{which}-checkpoint.pth.tar", {"generator": "generator"})
+
+    def __init__(self, opt):
+        super().__init__(opt)
+        self.generator = nn.Conv2d(3, 3, 1)
+        nn.init.zeros_(self.generator.weight)
+        nn.init.zeros_(self.generator.bias)
+
+    def optimizers(self):
+        return {"generator": torch.optim.Adam(self.generator.parameters(), 1e-3)}
+
+    def training_step(self, batch, clock):
+        source, driving = batch["source"], batch["driving"]
+        made = source + self.generator(driving - source)
+        yield "generator", {"l1": (made - driving).abs().mean()}
+
+
 TOYS = (Joint, EveryNth, TwiceCritic, Chunks)
 
 

@@ -10,6 +10,7 @@ from paths import ROOT
 from models import family_names
 from options import options_as_yaml, parse
 from options.files import read_yaml
+from options.parser import OptionParser
 from util.errors import UserError
 from util.values import at_least, boolean, integer, list_of, number, one_of, pairs_of, positive, share, text, within
 
@@ -538,3 +539,44 @@ def test_a_run_that_is_not_there_is_told_before_options_that_only_its_family_kno
     assert parse(["--name=there", folder, "--mode=avd"], False).model == "tps"
     with pytest.raises(UserError, match="--name their: there is no run .*their; runs: there"):
         parse(["--name=their", folder, "--mode=avd"], False)
+
+
+def declare(parser, *declarations):
+    for title, name, aliases, settings in declarations:
+        parser.group(title).add_argument(name, *aliases, help="a number", **settings)
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        (("--width", [], {}), "dataset mode mine declares --width, which is declared already, by: family yours"),
+        (("--breadth", ["--width"], {}), "dataset mode mine declares --width, .* by: family yours"),
+        (("--breadth", ["--wide"], {}), "dataset mode mine declares --wide, .* by: family yours"),
+        (("--breadth", ["-w"], {}), "dataset mode mine declares -w, .* by: family yours"),
+        (("--wid-th", [], {}), "dataset mode mine declares --wid-th, .* by: family yours.*set_defaults"),
+        (
+            ("--breadth", [], {"action": "store_true"}),
+            "--breadth with action=.store_true.: .*add_switch",
+        ),
+        (("--breadth", [], {"action": "append"}), "declares --breadth with action=.append.: .*nargs"),
+        (("breadth", [], {}), "declares 'breadth': the names of options begin with two dashes, --breadth"),
+    ],
+)
+def test_mistakes_in_declaring_options_are_told_with_the_remedy(second, told):
+    parser = OptionParser("", "")
+    declare(parser, ("family yours", "--width", ["-w", "--wide"], {}), ("family yours", "--wid_th", [], {}))
+    with pytest.raises(UserError, match=told):
+        declare(parser, ("dataset mode mine", *second))
+
+
+def test_a_family_cannot_declare_an_option_of_every_command(tmp_path, monkeypatch):
+    (tmp_path / "clashing.py").write_text(
+        "from models import Family\n"
+        "class Clashing(Family):\n"
+        "    @staticmethod\n"
+        "    def add_options(parser, training):\n"
+        "        parser.add_argument('--batch_size', type=int, default=3, help='samples per step')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="family clashing:Clashing declares --batch_size, .* by: training"):
+        parse(["--model=clashing:Clashing"], training=True)
