@@ -90,7 +90,7 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     values = parser.defaults(other)
     for path, content in files:
         values = _with_layer(values, parser.expand(_values_of(path, content, parser, other)))
-    values = _with_layer(values, parser.expand(parser.parse(arguments)))
+    values = _with_layer(values, parser.expand(parser.parse(arguments, other=other)))
     values["model"] = _family_name(first, files)
     values["name"] = values["name"] or _default_name(values)
     opt = Options(**values)
