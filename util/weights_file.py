@@ -8,19 +8,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from util.errors import UserError
+from util.unpickling import NAMES, Array, Dtype
 
 HARMLESS = [
-    *(getattr(np, name) for name in ("dtype", "ndarray")),
-    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u1", "b1")),
-    *((getattr(np._core.multiarray, name), f"numpy.core.multiarray.{name}") for name in ("scalar", "_reconstruct")),
-    *(getattr(np._core.multiarray, name) for name in ("scalar", "_reconstruct")),
+    Dtype,
+    Array,
+    *((value, ".".join(name)) for name, value in NAMES.items() if name[0].startswith("numpy")),
 ]
-"""What weights files may hold beside tensors: numpy's numbers (learning rates, epochs)."""
+"""What weights files may hold beside tensors: numpy's numbers and arrays (learning rates, epochs)."""
 
 
 def read_weights(path: Path | str) -> Any:

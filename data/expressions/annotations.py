@@ -1,10 +1,7 @@
 """Files of action units by picture: the released pickles (read without running them), and plain npz and csv of ours."""
 
-import csv
-import io
 import pickle
 import warnings
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,66 +9,18 @@ from typing import Any
 import numpy as np
 
 from data.expressions.openface import SLACK
+from util.archives import read_npz
+from util.cells import read_cells
 from util.errors import UserError
 from util.expressions import STRONGEST, UNITS, Unit
 from util.files import replacing, write_text
+from util.reading import reading
+from util.unpickling import read_pickle
 
 Annotations = dict[str, np.ndarray]
 """Picture without its suffix -> intensities (C,) float64, 0 to 5, in the order of the units."""
-
-_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
-_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
-HARMLESS = {
-    **{(module, "_reconstruct"): np._core.multiarray._reconstruct for module in _MULTIARRAY},
-    **{(module, "scalar"): np._core.multiarray.scalar for module in _MULTIARRAY},
-    **{(module, "_frombuffer"): np._core.numeric._frombuffer for module in _NUMERIC},
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("collections", "OrderedDict"): OrderedDict,
-}
-"""All that pickles of arrays in dictionaries name, whichever Python and numpy wrote them."""
-
-
-class _Unpickler(pickle.Unpickler):
-    """Builds dictionaries and arrays, and refuses everything else by name."""
-
-    def __init__(self, file: io.BytesIO, path: Path):
-        # Byte strings of Python 2 hold the raw data of arrays.
-        super().__init__(file, encoding="latin1")
-        self.path = path
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("_codecs", "encode"):
-            return _encode
-        if (module, name) not in HARMLESS:
-            raise UserError(
-                f"{self.path}: refused: it would run or build {module}.{name} when read. A file of action units holds "
-                "a dictionary of arrays and nothing else; do not use it, or ask its author for an npz or csv"
-            )
-        return HARMLESS[module, name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise UserError(f"{self.path}: refused: it refers to something outside of the file ({pid!r})")
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """What Python 3 writes for bytes in old protocols; no other codec than latin1 occurs there."""
-    if encoding != "latin1":
-        raise ValueError(f"codec {encoding}")
-    return text.encode("latin1")
-
-
-def read_pickle(path: Path | str) -> Any:
-    """The dictionary in a pickle, from Python 2 or 3; what is no plain data is refused and never run."""
-    path = Path(path)
-    try:
-        return _Unpickler(io.BytesIO(path.read_bytes()), path).load()
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file") from None
-    except UserError:
-        raise
-    except Exception as error:  # damaged pickles raise whatever their bytes happen to mean
-        raise UserError(f"{path}: cannot be read as a pickle of arrays ({type(error).__name__}: {error})") from None
+HELD = "a dictionary from pictures to rows of numbers"
+"""What a pickle of action units is."""
 
 
 def read_annotations(path: Path | str, units: Sequence[Unit] = UNITS) -> Annotations:
@@ -118,29 +67,24 @@ def write_annotations(path: Path | str, annotations: Mapping[str, np.ndarray], u
 
 
 def _from_pickle(path: Path, units: Sequence[Unit]) -> Mapping:
-    content = read_pickle(path)
+    content = read_pickle(path, HELD)
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, not a dictionary from pictures to intensities")
     return content
 
 
 def _from_npz(path: Path, units: Sequence[Unit]) -> Mapping:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names, aus, columns = (file[key] for key in ("names", "aus", "au_names"))
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: needs the plain arrays names, aus and au_names ({error})") from None
-    order = _order(path, [str(column) for column in columns], units)
-    return {str(name): row[order] for name, row in zip(names, aus, strict=True)}
+    arrays = read_npz(path, "needs the plain arrays names, aus and au_names", "names", "aus", "au_names")
+    order = _order(path, [str(column) for column in arrays["au_names"].reshape(-1)], units)
+    with reading(path, "its arrays do not fit each other"):
+        return {str(name): row[order] for name, row in zip(arrays["names"], arrays["aus"], strict=True)}
 
 
 def _from_csv(path: Path, units: Sequence[Unit]) -> Mapping:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
-    if not rows:
-        raise UserError(f"{path}: is empty")
-    order = _order(path, rows[0][1:], units)
-    return {row[0]: [row[1:][index] for index in order] for row in rows[1:]}
+    rows = read_cells(path)
+    order = _order(path, rows[0][1][1:], units)
+    with reading(path, "its lines have not as many cells as the first"):
+        return {row[0]: [row[1:][index] for index in order] for _, row in rows[1:]}
 
 
 def _order(path: Path, columns: list[str], units: Sequence[Unit]) -> list[int]:
@@ -161,10 +105,12 @@ def _key(path: Path, key: Any) -> str:
 
 def _checked(path: Path, key: Any, value: Any, units: Sequence[Unit]) -> np.ndarray:
     try:
-        if getattr(value, "dtype", np.dtype(float)).kind == "O":
-            raise ValueError("an array of objects")
-        vector = np.array(value, np.float64)
-    except (TypeError, ValueError) as error:
+        numbers = value if isinstance(value, np.ndarray) else list(value)
+        # Lists in lists could stand for more numbers than there is memory.
+        if numbers is not value and not all(isinstance(one, (int, float, str, np.generic)) for one in numbers):
+            raise ValueError("not numbers alone")
+        vector = np.array(numbers, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: {key}: not a row of numbers ({error})") from None
     if vector.shape == (len(UNITS),) != (len(units),) and set(units) <= set(UNITS):
         # Without names seventeen values are those of OpenFace, in its order.

@@ -1,26 +1,20 @@
 """The landmarks of a video's frames, as preparation leaves them: metadata.npz, or the original's metadata.pkl."""
 
-import pickle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from util.errors import UserError
+from util.archives import read_npz
+from util.reading import reading
+from util.unpickling import read_pickle
 
 NAMES = ("metadata.npz", "metadata.pkl")
 PICKLED_SIZE = 256
 """The side of the picture to which the points in a metadata.pkl belong."""
-SAFE = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),
-}
-"""All that a pickled list of names and arrays needs; nothing of it runs code."""
+HELD = "a list of names of frames, each with its landmarks"
+WHAT = "not readable as landmarks"
+REMEDY = "remove it and run script/extract_landmarks.py again"
 
 
 class FrameLandmarks(NamedTuple):
@@ -39,36 +33,27 @@ def find_landmark_file(video: Path) -> Path | None:
 
 def read_frame_landmarks(path: Path) -> FrameLandmarks:
     """The landmarks of one video, the frames sorted by name."""
-    try:
+    with reading(path, WHAT, REMEDY):
         names, points, size = _from_npz(path) if path.suffix == ".npz" else _from_pickle(path)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, IndexError) as error:
-        raise UserError(
-            f"{path}: not readable as landmarks ({error}); remove it and run script/extract_landmarks.py again"
-        ) from error
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{path}: refused or damaged: {error}") from error
-    points = np.asarray(points, np.float32)
-    if points.shape != (len(names), 68, 2) and (len(names) or points.size):
-        raise UserError(f"{path}: {len(names)} frames, but points of shape {points.shape}; (frames, 68, 2) is needed")
+        points = np.asarray(points, np.float32)
+        if points.shape != (len(names), 68, 2) and (len(names) or points.size):
+            raise ValueError(f"{len(names)} frames, but points of shape {points.shape}; (frames, 68, 2) is needed")
+        odd = next((name for name in names if not isinstance(name, str) or name != Path(name).name), None)
+        if odd is not None or size < 1:
+            raise ValueError(f"frames called {odd!r}" if size > 0 else f"points in pictures of size {size}")
     order = sorted(range(len(names)), key=lambda index: names[index])
-    return FrameLandmarks([str(names[index]) for index in order], points[order], size)
+    return FrameLandmarks([names[index] for index in order], points[order], size)
 
 
 def _from_npz(path: Path) -> tuple[list[str], np.ndarray, int]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["names"].tolist(), arrays["landmarks"], int(arrays["size"])
+    arrays = read_npz(path, WHAT, "names", "landmarks", "size", remedy=REMEDY)
+    return arrays["names"].reshape(-1).tolist(), arrays["landmarks"], int(arrays["size"])
 
 
 def _from_pickle(path: Path) -> tuple[list[str], np.ndarray, int]:
-    with path.open("rb") as file:
-        rows = _Restricted(file).load()
-    return [name for name, _ in rows], np.array([points for _, points in rows]), PICKLED_SIZE
-
-
-class _Restricted(pickle.Unpickler):
-    """Builds lists, texts, numbers and numpy arrays, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in SAFE:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a list of landmarks does not need")
-        return super().find_class(module, name)
+    rows = read_pickle(path, HELD, REMEDY)
+    names, points = [name for name, _ in rows], [points for _, points in rows]
+    odd = next((name for name, one in rows if not isinstance(one, np.ndarray) or one.shape != (68, 2)), None)
+    if odd is not None:
+        raise ValueError(f"{odd!r:.40} has no array (68, 2)")
+    return names, np.array(points), PICKLED_SIZE

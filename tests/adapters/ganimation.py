@@ -14,7 +14,7 @@ from reference import formula
 from torch import Tensor
 
 from adapters.common import SLACK, Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights
-from data.expressions.annotations import read_pickle
+from data.expressions.annotations import HELD
 from data.expressions.faces import cut_face
 from data.expressions.openface import read_table
 from data.faces.crop import Crop
@@ -30,6 +30,7 @@ from options import parse
 from util.errors import UserError
 from util.expressions import STRONGEST, UNITS, VIEWS, mixture
 from util.tiles import original_levels, tile
+from util.unpickling import read_pickle
 
 KINDS = Kinds()
 MANIFEST = REFERENCE / "ganimation" / "manifest.json"
@@ -418,10 +419,10 @@ def aus_pickle(case: Case) -> Computed:
     path = _file(base64.b64decode(case["inputs"]["base64"]), ".pkl")
     if case["outputs"].get("refused"):
         try:
-            read_pickle(path)
+            read_pickle(path, HELD)
         except UserError as error:
             return {"refused": "posix.system" in str(error)}
         return {"refused": False}
-    content = read_pickle(path)
+    content = read_pickle(path, HELD)
     value = next(iter(content.values()))
     return {"dictionary": content, "value_dtype": str(value.dtype), "value_shape": list(value.shape)}
