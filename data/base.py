@@ -90,6 +90,20 @@ class Dataset(torch.utils.data.Dataset):
         for clip in self.clips():
             yield PlannedClip(clip.name, lambda clip=clip: clip, clip.extra.get("output"))
 
+    @staticmethod
+    def makes_alone(opt: Any) -> bool:
+        """Whether the options ask for results that take no driving video; `planned_clips` gives them."""
+        return False
+
+    @staticmethod
+    def is_still(request: Any) -> bool:
+        """Whether a pair's result (data.pairs.Request) is a picture."""
+        return False
+
+    def clip_of(self, request: Any) -> Clip | None:
+        """The clip of a pair, for a mode that cuts faces out in a way of its own; None: the common way."""
+        return None
+
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Any]:
         """The item that encode_source reads, from pictures (H, W, 3) uint8 of any person: one, or several."""
         raise NotImplementedError

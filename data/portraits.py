@@ -1,7 +1,71 @@
 """Dataset mode `portraits`: clips of one person each, and pairs cut out and pasted back as LivePortrait does."""
 
+from collections.abc import Iterable
+from typing import Any
+
+from data.base import Clip, PlannedClip
+from data.faces.portrait_clips import PortraitClips
+from data.faces.portrait_crop import DRIVING, SOURCE
 from data.frames import FramesDataset
+from data.video.images import is_image
+from util.portrait_edits import EDITS
+from util.values import at_least, count, list_of, number, positive, text, word_or
 
 
 class PortraitsDataset(FramesDataset):
-    """Clips as in the mode `frames`."""
+    """Clips as in the mode `frames`.
+
+    Items of pairs from outside hold `image` (3, S, S) at --input_size, of sources and driving frames; where they are
+    needed `openness` (3,), how far left eye, right eye and lips are open. Sources with several faces stack both, and
+    items say by `face` which one they move. With a source video each item has `source_image` and `source_openness`,
+    and the source `source_video`; a single driving picture is told by `driving_picture`. Of motion templates items
+    have `motion`, and of edits `edit` (util.portrait_edits).
+    """
+
+    @staticmethod
+    def add_options(parser: Any, training: bool) -> None:
+        FramesDataset.add_options(parser, training)
+        if not training:
+            _add_crops(parser)
+            _add_edits(parser)
+            parser.set_defaults(crop_image=None, crop_video=None, paste_back=None, source_frame=None)
+
+    @staticmethod
+    def makes_alone(opt: Any) -> bool:
+        return bool(opt.edit or opt.edit_sweep or opt.edit_grid)
+
+    @staticmethod
+    def is_still(request: Any) -> bool:
+        return all(path.is_file() and is_image(path) for path in (*request.sources, request.driving))
+
+    def planned_clips(self) -> Iterable[PlannedClip]:
+        return PortraitClips(self.opt).edits() if self.makes_alone(self.opt) else super().planned_clips()
+
+    def clip_of(self, request: Any) -> Clip:
+        return PortraitClips(self.opt).clip(request)
+
+
+def _add_crops(parser: Any) -> None:
+    add = parser.add_argument
+    add("--face", type=word_or(count, largest="largest", left="left", all="all"), default="largest",
+        help="which of several faces of a source picture: the N-th from the left")  # fmt: skip
+    shift = list_of(number, "right,down", empty=False)
+    add("--crop_scale", "--scale", type=positive, default=SOURCE["scale"], help="size of a source's crop, in faces")
+    add("--crop_shift", type=shift, default=list(SOURCE["shift"]), help="how far it is moved, in sides of it")
+    parser.add_switch("--crop_turn", "--flag_do_rot", default=True, help="turn it with the face")
+    add("--driving_crop_scale", "--scale_crop_driving_video", type=positive, default=DRIVING["scale"],
+        help="size of a driving video's crop")  # fmt: skip
+    add("--driving_crop_shift", type=shift, default=list(DRIVING["shift"]), help="how far it is moved")
+    add("--source_max_dim", type=at_least(0), default=1280, help="longer side of sources at most; 0: any")
+    add("--source_division", type=count, default=2, help="their sides are cut to multiples of it")
+    parser.add_alias("--flag_do_crop", "--crop_image")
+    parser.add_alias("--flag_crop_driving_video", "--crop_video")
+    parser.add_alias("--flag_pasteback", "--paste_back")
+
+
+def _add_edits(parser: Any) -> None:
+    add = parser.add_argument
+    add("--edit", type=text, default="", help=f"edit --source_image, e.g. smile=0.8,yaw=-10: {', '.join(EDITS)}")
+    add("--edit_sweep", type=text, default="", help="NAME=FROM:TO:FRAMES: a video of it; several are done in a row")
+    parser.add_switch("--edit_grid", help="a picture of every edit at several values")
+    add("--save_template", type=text, default="", help="also write the driving motion into this file, e.g. nod.npz")

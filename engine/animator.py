@@ -54,6 +54,13 @@ class Animator:
         batch = self._batch([source])
         yield from self._passes(batch, partial(self.family.explain, batch), driving, first)
 
+    def measured(self, driving: Iterable[dict[str, Any]]) -> Iterator[dict[str, np.ndarray]]:
+        """The motion of driving items as arrays by name, batch by batch."""
+        items = iter(driving)
+        while batch := list(itertools.islice(items, self.batch_size)):
+            found = self._run(self.family.measure, self._batch(batch))
+            yield {name: value.float().cpu().numpy() for name, value in found.items()}
+
     def _passes(
         self, source: dict[str, Any], animate: Callable, driving: Iterable[dict[str, Any]], first: dict[str, Any] | None
     ) -> Iterator[tuple]:

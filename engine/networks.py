@@ -19,7 +19,7 @@ def place(family: nn.Module, processes: Processes, channels_last: bool) -> None:
             setattr(family, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
     family.to(processes.device)
     if channels_last:
-        family.to(memory_format=torch.channels_last)
+        use_channels_last(family)
     processes.share([value.data for value in [*family.parameters(), *family.buffers()]])
 
 
@@ -58,6 +58,13 @@ def names_of(parameters: Iterable[torch.Tensor], family: nn.Module, most: int = 
     known = {id(value): key for key, value in family.named_parameters()}
     names = [known.get(id(parameter), "(not of the family)") for parameter in parameters]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def use_channels_last(family: nn.Module) -> None:
+    """Lay weights of maps out with the channels last; those of volumes, which have no such layout, stay as they are."""
+    for value in (*family.parameters(), *family.buffers()):
+        if value.ndim == 4:
+            value.data = value.data.contiguous(memory_format=torch.channels_last)
 
 
 def freeze_norms(family: nn.Module) -> None:

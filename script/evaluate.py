@@ -85,7 +85,6 @@ def read_arguments() -> argparse.Namespace:
     add("--json", action="store_true", help="end with the totals as one line of JSON")
     add("--size", type=count, metavar="PIXELS", help="bring the centre square of all frames to this size first")
     add("--fps", type=Fraction, help="bring all videos to this rate first")
-    add("--force", action="store_true", help="print fid and fvd of fewer frames or clips than they need, too")
     add("--no_controls", action="store_true", help="leave out the control rows")
     add("--overwrite", action="store_true", help="measure again what has been measured")
     add("--list", action="store_true", help="print the metrics, their definitions and who uses them")
@@ -147,7 +146,6 @@ def plan_of(args: argparse.Namespace, protocol: Protocol, roles: tuple[str, ...]
         size=protocol.size,
         fps=args.fps,
         batch_size=args.batch_size,
-        allow_few=args.force,
         device=args.device,
         weights=Weights(args.weights, given),
         tables={name: getattr(args, name) for name in TABLES if getattr(args, name) is not None},

@@ -95,12 +95,10 @@ class VideoMeasurement:
         self.owner, self.video, self.frames = owner, video, 0
         self.record: dict[str, Any] = {}
         tools = owner.tools
-        self._streams = {role: Stream(tools, role, video) for role in (RESULT, *owner.roles) if role != "source"}
+        self._streams = {role: Stream(tools) for role in (RESULT, *owner.roles) if role != "source"}
         if "source" in owner.roles and source is None:
             raise UserError(f"{video.name}: its source picture is missing")
-        self._source = (
-            None if source is None else Still(tools, checked(source, f"{video.name}: source", tools), "source", video)
-        )
+        self._source = None if source is None else Still(tools, checked(source, f"{video.name}: source", tools))
         # Against a truth the control has the truth's size, which the source picture may not have.
         self._first: Still | None = None if "truth" in owner.roles else self._source
         self._columns: dict[str, dict[str, list]] = {row: {} for row in owner.rows}
@@ -117,8 +115,7 @@ class VideoMeasurement:
             if given[role] is None:
                 raise UserError(f"{self.video.name}: frames of the {role} are missing from frame {self.frames} on")
             if role != "driving" or stream is not self._streams.get("truth"):
-                what = f"{self.video.name}: {role}"
-                stream.show(checked(given[role], what, self.owner.tools, self.frames), self.frames)
+                stream.show(checked(given[role], f"{self.video.name}: {role}", self.owner.tools, self.frames))
         self._check_alike()
         for row, metrics in self.owner.rows.items():
             batch = self._batch(row, len(result))
@@ -140,7 +137,7 @@ class VideoMeasurement:
         """The streams as a row sees them: a control takes the result's place."""
         streams = self._streams
         if self._first is None and "truth" in streams:
-            self._first = Still(self.owner.tools, streams["truth"].pixels[:1].clone(), "truth", self.video)
+            self._first = Still(self.owner.tools, streams["truth"].pixels[:1].clone())
         shown = {RESULT: streams[RESULT], TRUTH: streams.get("truth"), REPLAYED: streams.get("driving")}
         still = self._first.repeat(count) if row == REPEATED else None
         source = self._source.repeat(count) if self._source else None

@@ -36,14 +36,13 @@ class Plan:
     size: int | None = None
     fps: Fraction | None = None
     batch_size: int = 16
-    allow_few: bool = False
     device: str = "cpu"
     weights: Weights = field(default_factory=Weights)
     tables: Mapping[str, Path] = field(default_factory=dict)
 
     def measurement(self) -> Measurement:
         """The metrics, loaded."""
-        tools = Tools(torch.device(self.device), self.weights, self.tables, self.batch_size, self.allow_few)
+        tools = Tools(torch.device(self.device), self.weights, self.tables, self.batch_size)
         return Measurement(self.metrics, self.roles, tools, self.controls)
 
 
@@ -65,7 +64,7 @@ class Kept:
     def __init__(self, folder: Path, plan: Plan, measurement: Measurement):
         self.path = folder / KEPT
         facts = [definition(metric) for metric in measurement.metrics]
-        how = [facts, plan.roles, plan.controls, plan.size, str(plan.fps), _tables(plan.tables)]
+        how = [facts, plan.roles, plan.controls, plan.size, str(plan.fps), sorted(map(str, plan.tables.values()))]
         self._how = json.dumps(how, sort_keys=True, default=str)
         # A state of all frames together is not kept: those videos are measured again.
         self._usable = not sets(measurement.metrics)
@@ -98,10 +97,6 @@ class Kept:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": self.key(pair), "record": record}) + "\n")
-
-
-def _tables(tables: Mapping[str, Path]) -> list:
-    return [(option, str(path), *_version(path)) for option, path in sorted(tables.items()) if path.exists()]
 
 
 def _version(path: Path) -> tuple[int, int]:

@@ -187,7 +187,7 @@ class LivePortrait(Family):
 
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         if "edit" in driving:
-            return self._edited(state, driving["edit"]), state
+            return self._edited(state, driving), state
         state, points = state["mover"].push(state, self._frames(state, driving))
         return self._painted(state, points), state
 
@@ -267,22 +267,25 @@ class LivePortrait(Family):
         picture = points.frames.picture
         if picture.ndim > 1:
             encoded = self.warping_module.encode(self.appearance_feature_extractor(picture))
-        else:
-            encoded = state["encoded"]
-            if len(encoded[0]) > 1:
-                encoded = tuple(part[picture] for part in encoded)
-        return self.spade_generator(self.warping_module.warp(encoded, points.source, points.driven))
+            return self.spade_generator(self.warping_module.warp(encoded, points.source, points.driven))
+        return self._moved(state, picture, points.source, points.driven)
 
-    def _edited(self, state: dict[str, Any], edit: dict[str, Tensor]) -> Tensor:
-        count = len(edit["zoom"])
-        source = Motion(*(part.expand(count, *part.shape[1:]) for part in state["motion"]))
-        openness = state["openness"]
-        openness = None if openness is None else Openness.of(openness.expand(count, -1))
+    def _edited(self, state: dict[str, Any], driving: dict[str, Any]) -> Tensor:
+        edit, face = driving["edit"], driving["face"]
+        source, openness = state["motion"].rows(face), state["openness"]
+        openness = None if openness is None else Openness.of(openness[face])
         kp_source, kp = source.points(), edited_points(source, edit)
         kp = kp + edited_openness(self.adjuster, kp_source, openness, edit)
         if self.adjuster.wanted.stitching:
             kp = self.stitching(kp_source, kp)
-        return self.spade_generator(self.warping_module.warp(state["encoded"], kp_source, kp))
+        return self._moved(state, face, kp_source, kp)
+
+    def _moved(self, state: dict[str, Any], face: Tensor, kp_source: Tensor, kp: Tensor) -> Tensor:
+        """Pictures of the source's faces, of each frame the one that it names, with moved points."""
+        encoded = state["encoded"]
+        if len(encoded[0]) > 1:
+            encoded = tuple(part[face] for part in encoded)
+        return self.spade_generator(self.warping_module.warp(encoded, kp_source, kp))
 
 
 def resized(picture: Tensor, side: int) -> Tensor:

@@ -106,6 +106,7 @@ def _turn(args: argparse.Namespace) -> Callable[[], dict[str, float]]:
 
     from engine.animator import Animator
     from engine.memory import keep_freed_memory
+    from engine.networks import use_channels_last
 
     source, driving = _pictures(args)
     family = _family(args.config)
@@ -114,7 +115,7 @@ def _turn(args: argparse.Namespace) -> Callable[[], dict[str, float]]:
     else:
         keep_freed_memory()
         family.prepare_inference()
-        family.to(memory_format=torch.channels_last)
+        use_channels_last(family)
         animator = Animator(family, torch.device("cpu"), batch_size=args.batch, precision=args.way)
 
     def turn() -> dict[str, float]:
@@ -150,7 +151,7 @@ def _gpu_table(args: argparse.Namespace, device: Any) -> int:
     """Print frames per second of the networks alone, for each precision, eager and compiled, by batch."""
     import torch
 
-    from engine.networks import compile_networks
+    from engine.networks import compile_networks, use_channels_last
 
     name = torch.cuda.get_device_name(device)
     peaks = next((peak for part, peak in PEAK_TFLOPS.items() if part in name), {})
@@ -160,7 +161,7 @@ def _gpu_table(args: argparse.Namespace, device: Any) -> int:
     for mode in ("eager", "compiled"):
         family = _family(args.config).to(device)
         family.prepare_inference()
-        family.to(memory_format=torch.channels_last)
+        use_channels_last(family)
         if mode == "compiled":
             compile_networks(family.networks())
         for precision, batch in itertools.product(("fp32", "tf32", "bf16"), (1, 2, 4, 8, 16, 32, 64)):

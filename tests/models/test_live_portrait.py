@@ -10,10 +10,14 @@ from safetensors.torch import save_file
 
 from engine.loading import load_networks
 from models import find_family
+from models.live_portrait.animation import hull_ratio
 from models.live_portrait.family import ANIMATORS, PERCEPTRONS
-from models.live_portrait.keypoints import angles_of, nearest_rotation, rotation_of
+from models.live_portrait.keypoints import Motion, angles_of, nearest_rotation, rotation_of
+from models.live_portrait.losses import cut_boxes
 from models.live_portrait.released import RETARGETING
+from models.live_portrait.retargeting import Openness, require_openness
 from models.live_portrait.smoothing import KalmanSmoother
+from models.live_portrait.transfer import EYE_POINTS, LIP_POINTS, REGIONS, Rules, region_points, transfer
 from options import parse
 from util.errors import UserError
 
@@ -172,3 +176,128 @@ def test_smoothing_of_one_frame_is_the_frame():
     waiting, ready = smoother.push(None, torch.ones(1, 3))
     assert len(ready) == 0
     assert torch.equal(smoother.finish(waiting, 8)[1], torch.ones(1, 3, dtype=torch.float64))
+
+
+# --- what is done to points -------------------------------------------------------------------------------------------
+
+
+def random_motion(count):
+    return Motion(
+        0.3 * torch.randn(count, 21, 3),
+        rotation_of(*(20 * torch.randn(3, count, 1))),
+        0.05 * torch.randn(count, 21, 3),
+        0.1 * torch.randn(count, 3),
+        1.3 + 0.1 * torch.rand(count, 1),
+    )
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_face_driven_by_its_own_first_frame_stays_as_it_is(region):
+    source, driving = random_motion(1), random_motion(1)
+    rules = Rules(region=region)
+    points = region_points(rules, source, transfer(rules, source, driving, driving))
+    assert torch.allclose(points, source.points(), atol=1e-6)
+
+
+def test_a_region_moves_its_points_alone():
+    source, driving, initial = random_motion(1), random_motion(3), random_motion(1)
+    rules = Rules(region="lip")
+    moved = region_points(rules, source, transfer(rules, source, driving, initial)) - source.points()
+    others = [point for point in range(21) if point not in LIP_POINTS]
+    assert torch.equal(moved[:, others], torch.zeros(3, len(others), 3))
+    assert (moved[:, list(LIP_POINTS)].abs().amax((0, 2)) > 0).all()
+
+
+def test_a_scale_near_zero_does_not_blow_a_face_up():
+    source, driving, initial = random_motion(1), random_motion(1), random_motion(1)
+    initial = initial._replace(scale=torch.full((1, 1), 1e-9))
+    rules = Rules()
+    assert torch.equal(transfer(rules, source, driving, initial).scale, source.scale)
+
+
+def test_a_driving_picture_gives_its_pose_where_that_is_asked_for():
+    source, driving = random_motion(1), random_motion(1)
+    for kept, wanted in ((False, driving), (True, source)):
+        rules = Rules(region="pose", picture=True, picture_as_original=kept)
+        assert torch.equal(transfer(rules, source, driving, driving).rotation, wanted.rotation)
+
+
+def adjuster(*words):
+    return build(*words).adjuster
+
+
+@torch.no_grad()
+def test_retargeting_keeps_the_motion_and_lets_one_eye_close():
+    source, driven = random_motion(2).points(), random_motion(2).points()
+    openness = Openness.of(torch.tensor([[0.3, 0.3, 0.1]] * 2))
+    winking = Openness.of(torch.tensor([[0.0, 0.3, 0.1]] * 2))
+    both = Openness.of(torch.tensor([[0.3, 0.3, 0.1]] * 2))
+    ours, theirs = (adjuster("--eye_retargeting", "--no_stitching", *more) for more in ([], ["--as_original=all"]))
+    made = ours(source, driven, openness, winking, None) - driven
+    right = ours(source, driven, openness, both, None) - driven
+    eyes = list(EYE_POINTS)
+    left = source[..., 0] < source[:, eyes, 0].mean(1, keepdim=True)
+    assert torch.allclose(made[~left], right[~left], atol=1e-6) and not torch.allclose(made[left], right[left])
+    forgotten = [theirs(source, points, openness, winking, None) for points in (driven, source)]
+    assert torch.allclose(*forgotten)
+
+
+@torch.no_grad()
+def test_lips_are_closed_first_with_eyes_retargeted_too():
+    source, driven = random_motion(1).points(), random_motion(1).points()
+    openness = Openness.of(torch.tensor([[0.3, 0.3, 0.1]]))
+    words = ("--eye_retargeting=0.2", "--normalize_lip")
+    ours, theirs = adjuster(*words), adjuster(*words, "--as_original=normalize_lip")
+    plain = adjuster("--eye_retargeting=0.2")
+    arguments = source, driven, openness, None, None
+    assert torch.equal(theirs(*arguments), plain(*arguments)) and not torch.equal(ours(*arguments), plain(*arguments))
+
+
+def test_openness_that_nobody_knows_is_told():
+    source, driven = random_motion(1).points(), random_motion(1).points()
+    assert source.shape == driven.shape
+    with pytest.raises(UserError, match="old motion template"):
+        require_openness(adjuster("--lip_retargeting").wanted, Openness.of(torch.ones(1, 3)), None)
+    with pytest.raises(UserError, match="landmarks of the source"):
+        require_openness(adjuster("--lip_retargeting=0.3").wanted, None, None)
+
+
+def test_flat_sets_of_points_have_no_size_and_sizes_have_bounds():
+    points = torch.randn(1, 21, 3)
+    assert hull_ratio(points, points * torch.tensor([1, 1, 0])) == 1
+    assert hull_ratio(100 * points, points) == 4 and hull_ratio(points, 100 * points) == 0.25
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def test_regions_and_guides_of_the_batch_are_used_and_missed_by_name():
+    words = [
+        "--gan_regions=whole,face",
+        "--weight_gan=1",
+        "--region_size=48",
+        "--weight_guide=1",
+        "--weight_headpose=1",
+    ]
+    opt = parse([f"--config={CONFIG}", *words, "--batch_size=2"], True)
+    family = find_family("live_portrait")(opt)
+    family.prepare_training(opt)
+    batch = {name: torch.rand(2, 3, 64, 64) for name in ("source", "driving")}
+    with pytest.raises(UserError, match="--gan_regions face needs face_box"):
+        next(family.training_step(batch, None))
+    batch["face_box"] = torch.tensor([[-0.5, -0.5, 0.5, 0.5]] * 2)
+    with pytest.raises(UserError, match="--weight_headpose needs driving_angles"):
+        next(family.training_step(batch, None))
+    batch |= {f"{name}_landmarks": torch.rand(2, 10, 2) for name in ("source", "driving")}
+    batch["driving_angles"] = torch.zeros(2, 3)
+    name, terms = next(family.training_step(batch, None))
+    assert name == "animator" and {"gan", "matching", "guide", "headpose", "prior", "equivariance"} <= set(terms)
+    assert all(torch.isfinite(term) for term in terms.values())
+
+
+def test_boxes_are_cut_out_of_pictures():
+    picture = torch.rand(2, 3, 32, 32)
+    boxes = torch.tensor([[-1.0, -1.0, 0.0, 0.0], [0.0, -0.5, 1.0, 0.5]])
+    cut = cut_boxes(picture, boxes, 16)
+    assert torch.allclose(cut[0], picture[0, :, :16, :16], atol=1e-5)
+    assert torch.allclose(cut[1], picture[1, :, 8:24, 16:], atol=1e-5)

@@ -1,0 +1,251 @@
+"""From pairs and edits that a command names to clips of LivePortrait: cut out, animated, pasted back."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.base import Clip, PlannedClip
+from data.faces.detector import Detector
+from data.faces.landmarks import build_detector, detector_settings, track, track_settings
+from data.faces.portrait_driving import Driving, open_driving
+from data.faces.portrait_source import Cropping, PortraitPicture, PortraitVideo
+from data.video.images import is_image
+from data.video.opening import open_steady, open_video
+from util.errors import UserError
+from util.geometry import nearest_pose
+from util.motion_template import write_template
+from util.portrait_edits import EDITS, edit_arrays
+
+log = logging.getLogger(__name__)
+
+FPS = Fraction(25)
+GRID_STEPS = 5
+"""Values of an edit in the picture of all edits."""
+Source = PortraitPicture | PortraitVideo
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The items of a pair: driving frames, each with its source frame, or once for each face of a picture."""
+
+    driving: Driving
+    source: Source
+
+    def __len__(self) -> int:
+        return self.frames * self.source.count
+
+    @property
+    def frames(self) -> int:
+        """Frames of the result."""
+        if not self.source.is_video:
+            return self.driving.length
+        return self.source.length if self.driving.is_picture else min(self.driving.length, self.source.length)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if not self.source.is_video:
+            for item in self.driving.items():
+                yield from self._of_faces(item)
+            return
+        driving = self._repeated() if self.driving.is_picture else self.driving.items()
+        for item, source in zip(driving, self.source.frames(), strict=False):
+            yield item | source
+
+    def _of_faces(self, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if self.source.count == 1:
+            yield item
+        else:
+            yield from (item | {"face": face} for face in range(self.source.count))
+
+    def _repeated(self) -> Iterator[dict[str, Any]]:
+        item = self.driving.item(0)
+        while True:
+            yield item
+
+    def first(self, index: int) -> dict[str, Any]:
+        """The driving frame where relative motion begins, with the first source frame."""
+        item = next(self._of_faces(self.driving.item(index)))
+        return item | next(self.source.frames()) if self.source.is_video else item
+
+
+class PortraitClips:
+    """Makes the clips, by the options."""
+
+    def __init__(self, opt: Any):
+        self.opt, self.cropping = opt, Cropping(opt)
+        wanted = {getattr(opt, f"{part}_retargeting", None) for part in ("eye", "lip")} - {None}
+        # A template tells it too, if a face is found: others may want to retarget by it.
+        self.needs_driving = True if "driving" in wanted else None if opt.save_template else False
+        flags = ("normalize_lip", "source_video_eye_retargeting")
+        self.needs_source = bool(wanted) or any(getattr(opt, flag, False) for flag in flags) or opt.find_best_frame
+        if opt.on_missing == "skip":
+            raise UserError("--on_missing skip: every frame becomes one of the result; take interpolate, hold or error")
+
+    @cached_property
+    def detector(self) -> Detector:
+        """What finds faces; built when the first face is looked for."""
+        return build_detector(**detector_settings(self.opt))
+
+    def points(self, path: Path, rate: Fraction | None = None, option: str = "--source_image") -> np.ndarray:
+        """Landmarks (N, 68, 2) of the face that is followed through a video, or in a picture."""
+        if self.opt.landmarks == "file" and rate is not None:
+            raise UserError(
+                f"--landmarks file: they belong to the frames of {path} as they are, which here get another rate; "
+                "leave --fps out, or bring the video to the wanted rate before its landmarks are found"
+            )
+        log.info("looking for the face in %s", path)
+        with open_steady(path, rate) as video:
+            found = track(video, self.detector, name=path.name, fps=video.fps, **track_settings(self.opt))
+        if not found.present.any():
+            raise UserError(f"{option} {path}: no face in any of its {len(found)} frames")
+        log.log(logging.INFO if found.report()["found"] == len(found) else logging.WARNING, "%s", found.summary())
+        return found.points
+
+    def source(self, path: Path, needs_points: bool | None = None) -> Source:
+        """A picture, or a video all of whose frames are animated unless --source_frame names one."""
+        needs_points = self.needs_source if needs_points is None else needs_points
+        if not path.exists() or is_image(path) or self.opt.source_frame is not None:
+            return PortraitPicture(path, self.cropping, lambda: self.detector, needs_points)
+        return PortraitVideo(path, self.cropping, partial(self.points, rate=self.opt.fps), needs_points)
+
+    def clip(self, request: Any) -> Clip:
+        """The clip of a pair (data.pairs.Request)."""
+        source = self.source(request.sources[0])
+        rate = source.fps if source.is_video and _rate(request.driving) != source.fps else None
+        driving = open_driving(request.driving, self.opt, self.cropping.size, self.points, rate, self.needs_driving)
+        pairing, item = Pairing(driving, source), source.item()
+        if driving.is_picture:
+            item["driving_picture"] = torch.ones(1)
+        extra: dict[str, Any] = {"output": request.output, "finish": source.finish()}
+        best = self._best_frame(request, source, driving)
+        if best is not None:
+            extra["first"] = pairing.first(best)
+        fps = source.fps or (FPS if driving.is_picture else driving.fps)
+        if self.opt.save_template:
+            extra["keep"] = partial(write_template, self.opt.save_template, fps=driving.fps)
+            extra["kept_of"] = driving.items
+        return Clip(request.name, item, pairing, fps, self._audio(request, driving), len(pairing), extra)
+
+    def _best_frame(self, request: Any, source: Source, driving: Driving) -> int | None:
+        if request.best_frame is None and not self.opt.find_best_frame:
+            return None
+        if request.best_frame is not None:
+            if request.best_frame >= driving.length:
+                last = driving.length - 1
+                raise UserError(f"--best_frame {request.best_frame}: {request.driving} has the frames 0 to {last}")
+            return request.best_frame
+        return nearest_pose(source.points, list(driving.points))[0]
+
+    def _audio(self, request: Any, driving: Driving) -> Path | None:
+        """Whose sound the result has: that which --audio prefers, or else the other."""
+        if self.opt.audio == "none":
+            return None
+        sound = {"driving": request.driving if driving.has_sound else None, "source": _with_sound(request.sources[0])}
+        other = "source" if self.opt.audio == "driving" else "driving"
+        return sound[self.opt.audio] or sound[other]
+
+    # --- edits --------------------------------------------------------------------------------------------------------
+
+    def edits(self) -> list[PlannedClip]:
+        """The clips of --edit, --edit_sweep and --edit_grid for each source picture."""
+        opt, planned = self.opt, []
+        base = read_edits(opt.edit)
+        for path in map(Path, opt.source_image or ()):
+            if opt.edit_sweep:
+                rows = [base | each for each in read_sweep(opt.edit_sweep)]
+                planned.append(self._planned(path, "sweep", f".{opt.format}" if opt.format != "png" else "", rows))
+            if opt.edit_grid:
+                rows, sheet = grid_of(base)
+                planned.append(self._planned(path, "grid", ".png", rows, sheet))
+            if base and not opt.edit_sweep:
+                planned.append(self._planned(path, "edit", ".png", [base]))
+        if not planned:
+            raise UserError("--edit, --edit_sweep, --edit_grid: of which picture? Give it with --source_image")
+        if opt.output and len(planned) > 1:
+            raise UserError("--output names one result; the edits make several: --results_dir names their folder")
+        return planned
+
+    def _planned(self, path: Path, kind: str, suffix: str, rows: Sequence[Mapping[str, float]], sheet=None):
+        folder = Path(self.opt.results_dir or Path("eval_results") / self.opt.name)
+        output = Path(self.opt.output) if self.opt.output else folder / f"{path.stem}_{kind}{suffix}"
+        return PlannedClip(output.stem, partial(self._edited, path, output, rows, sheet), output)
+
+    def _edited(self, path: Path, output: Path, rows: Sequence[Mapping[str, float]], sheet: dict | None) -> Clip:
+        if not is_image(path) and self.opt.source_frame is None:
+            raise UserError(f"--edit: {path} is no picture; --source_frame N takes one of its frames")
+        asks = any({"eyes", "lips"} & set(row) for row in rows)
+        source = self.source(path, asks)
+        faces = range(source.count) if sheet is None else [0]
+        items = [{"edit": edit_arrays(row), "face": face} for row in rows for face in faces]
+        extra = {"output": output, "finish": source.finish() if sheet is None else None, "sheet": sheet or {}}
+        return Clip(output.stem, source.item(), items, Fraction(self.opt.fps or FPS), None, len(items), extra)
+
+
+def _rate(driving: Path) -> Fraction | None:
+    """The rate of a driving video; None for pictures and templates, which have none of their own."""
+    if not driving.exists() or is_image(driving) or driving.suffix in (".npz", ".pkl"):
+        return None
+    with open_steady(driving) as video:
+        return Fraction(video.fps)
+
+
+def _with_sound(path: Path) -> Path | None:
+    if is_image(path) or not path.is_file():
+        return None
+    with open_video(path) as video:
+        return path if video.has_audio else None
+
+
+def read_edits(text: str) -> dict[str, float]:
+    """smile=0.8,wink=20 as numbers by name; unknown names and values out of range are refused."""
+    found: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = part.partition("=")
+        found[name] = _edit_value("--edit", name, value) if equals else _unknown("--edit", part, "NAME=VALUE")
+    return found
+
+
+def read_sweep(text: str) -> list[dict[str, float]]:
+    """smile=-0.3:1.3:30, several in a row, as one edit a frame."""
+    rows: list[dict[str, float]] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, course = part.partition("=")
+        pieces = course.split(":")
+        if len(pieces) != 3 or not pieces[2].isdigit() or not int(pieces[2]):
+            _unknown("--edit_sweep", part, "NAME=FROM:TO:FRAMES")
+        low, high = (_edit_value("--edit_sweep", name, piece) for piece in pieces[:2])
+        rows += [{name: float(value)} for value in np.linspace(low, high, int(pieces[2]))]
+    return rows
+
+
+def grid_of(base: Mapping[str, float]) -> tuple[list[dict[str, float]], dict[str, Any]]:
+    """Every edit at several values over its range, and how a picture of them is laid out."""
+    rows, captions = [], []
+    for name, edit in EDITS.items():
+        for value in np.linspace(edit.low, edit.high, GRID_STEPS):
+            rows.append({**base, name: float(value)})
+            captions.append(f"{name}={value:.3g}")
+    return rows, {"columns": GRID_STEPS, "captions": captions, "border": 2}
+
+
+def _edit_value(option: str, name: str, text: str) -> float:
+    if name not in EDITS:
+        raise UserError(f"{option} {name}: there is no such edit; there are {', '.join(EDITS)}")
+    low, high = EDITS[name].low, EDITS[name].high
+    try:
+        value = float(text)
+    except ValueError:
+        raise UserError(f"{option} {name}={text}: {text!r} is not a number") from None
+    if not low <= value <= high:
+        raise UserError(f"{option} {name}={text}: takes {low:g} to {high:g}")
+    return value
+
+
+def _unknown(option: str, part: str, form: str) -> float:
+    raise UserError(f"{option} {part}: is not of the form {form}")

@@ -1,0 +1,123 @@
+"""What drives an animation as LivePortrait takes it: a video, a picture, or a motion template."""
+
+import logging
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from data.faces.portrait_crop import Square, common_square, openness
+from data.faces.portrait_source import to_tensor
+from data.video.images import is_image
+from data.video.opening import open_steady
+from util.errors import UserError
+from util.motion_template import MotionTemplate, is_template, items_of, read_template
+
+log = logging.getLogger(__name__)
+
+
+class DrivingTemplate:
+    """A motion template."""
+
+    is_picture, has_sound = False, False
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.template: MotionTemplate = read_template(path)
+        self.fps, self.length = self.template.fps, len(self.template)
+
+    def items(self) -> Iterator[dict[str, Any]]:
+        """What animation reads, frame by frame."""
+        return iter(items_of(self.template, range(self.length)))
+
+    def item(self, index: int) -> dict[str, Any]:
+        """One of them."""
+        return next(iter(items_of(self.template, [index])))
+
+    @property
+    def points(self) -> np.ndarray:
+        raise UserError(f"{self.path}: a motion template has no pictures to look for faces in")
+
+
+class DrivingFrames:
+    """A video or a picture, read anew whenever its items are asked for."""
+
+    def __init__(
+        self,
+        path: Path,
+        opt: Any,
+        size: int,
+        find: Callable[..., np.ndarray],
+        fps: Fraction | None,
+        needs_openness: bool | None,
+    ):
+        """`find` gives the landmarks (N, P, 2) of the face in all frames; `fps` is the rate that the result has.
+
+        `needs_openness`: whether items tell how far eyes and lips are open; None: where a face is found.
+        """
+        self.path, self.opt, self.size, self._find, self.needs_openness = path, opt, size, find, needs_openness
+        if not path.exists():
+            raise UserError(f"--driving_video {path}: there is no such file")
+        self.is_picture = path.is_file() and is_image(path)
+        self.rate = None if self.is_picture else opt.fps or fps
+        with open_steady(path, self.rate) as video:
+            self.fps, self.length, self.frame_size = Fraction(video.fps), len(video), video.size
+            self.has_sound = video.has_audio
+
+    @cached_property
+    def points(self) -> np.ndarray:
+        """Landmarks of the face in all frames."""
+        return self._find(self.path, self.rate, "--driving_video")
+
+    @cached_property
+    def openness(self) -> np.ndarray | None:
+        """How far left eye, right eye and lips are open in all frames, (N, 3), where that is known."""
+        if self.needs_openness is False:
+            return None
+        try:
+            return openness(self.points)
+        except UserError as error:
+            if self.needs_openness:
+                raise
+            log.warning("%s: the motion template will not tell how far eyes and lips are open", error)
+            return None
+
+    @cached_property
+    def square(self) -> Square | None:
+        """One square for all frames; asked for, or where frames are no squares themselves."""
+        wanted = self.opt.crop_video
+        if wanted is None:
+            wanted = self.frame_size[0] != self.frame_size[1] and self.opt.crop_image is not False
+        return common_square(self.points, self.opt.driving_crop_scale, self.opt.driving_crop_shift) if wanted else None
+
+    def items(self) -> Iterator[dict[str, Any]]:
+        """What animation reads, frame by frame."""
+        with open_steady(self.path, self.rate) as video:
+            for index, frame in enumerate(video):
+                yield self._item(frame, index)
+
+    def item(self, index: int) -> dict[str, Any]:
+        """One of them."""
+        with open_steady(self.path, self.rate) as video:
+            return self._item(video[index], index)
+
+    def _item(self, frame: np.ndarray, index: int) -> dict[str, Any]:
+        if self.square is not None:
+            frame = self.square.cut(frame, 2 * self.size)
+        if frame.shape[:2] != (self.size, self.size):
+            frame = cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+        known = {} if self.openness is None else {"openness": torch.from_numpy(self.openness[index])}
+        return {"image": to_tensor(frame)} | known
+
+
+Driving = DrivingFrames | DrivingTemplate
+
+
+def open_driving(path: Path, *settings: Any) -> Driving:
+    """A template by its name, else frames; `settings` as DrivingFrames takes them."""
+    return DrivingTemplate(path) if is_template(path) else DrivingFrames(path, *settings)

@@ -1,0 +1,210 @@
+"""The source of an animation as LivePortrait takes it: faces cut out of a picture, or a video of one."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.faces.detector import Detector, Face
+from data.faces.portrait_crop import PasteBack, Square, openness, square_of
+from data.video.images import is_image, read_image
+from data.video.opening import open_steady, open_video
+from util.errors import UserError
+from util.resizing import resize, to_bytes
+
+
+def to_tensor(frame: np.ndarray) -> Tensor:
+    """A picture (H, W, 3) of bytes as (3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1))).float() / 255
+
+
+def limited(picture: np.ndarray, longest: int, division: int) -> np.ndarray:
+    """A source picture with a longer side of at most `longest`, cut at right and bottom to multiples of `division`."""
+    height, width = picture.shape[:2]
+    if longest and max(height, width) > longest:
+        ratio = longest / max(height, width)
+        picture = cv2.resize(picture, (int(width * ratio), int(height * ratio)), interpolation=cv2.INTER_LINEAR)
+    height, width = (side - side % division for side in picture.shape[:2])
+    return picture[: height or None, : width or None]
+
+
+def chosen_faces(faces: Sequence[Face], which: str, name: str) -> list[Face]:
+    """The faces of a picture that --face means: largest, left, all, or the N-th from the left."""
+    if not faces:
+        raise UserError(
+            f"--source_image {name}: no face is found in it; take another picture, --face_detector or --landmarks, or "
+            "--no_crop_image if it shows nothing but a face"
+        )
+    in_order = sorted(faces, key=lambda face: face.box[0] + face.box[2])
+    if which == "all":
+        return in_order
+    if which == "largest":
+        return [max(faces, key=lambda face: face.size)]
+    number = 1 if which == "left" else int(which)
+    if number > len(in_order):
+        raise UserError(f"--face {which}: {name} shows {len(in_order)} face(s)")
+    return [in_order[number - 1]]
+
+
+class Cropping:
+    """How faces are cut out, by the options."""
+
+    def __init__(self, opt: Any):
+        self.opt, self.size = opt, opt.input_size if hasattr(opt, "input_size") else 256
+        self.crops = opt.crop_image is not False
+        self.pastes = self.crops and opt.paste_back is not False
+
+    def square(self, points: np.ndarray) -> Square:
+        """The square around a face of a source."""
+        return square_of(points, self.opt.crop_scale, self.opt.crop_shift, self.opt.crop_turn)
+
+    def small(self, picture: np.ndarray, square: Square | None) -> np.ndarray:
+        """A source at the size that the networks see: what its square shows, at twice that size and then averaged."""
+        if square is not None:
+            picture = square.cut(picture, 2 * self.size)
+        if picture.shape[:2] == (self.size, self.size):
+            return picture
+        smaller = min(picture.shape[:2]) >= self.size
+        if smaller:
+            return cv2.resize(picture, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return to_bytes(resize(picture, (self.size, self.size)))
+
+    def limited(self, picture: np.ndarray) -> np.ndarray:
+        """A source picture of at most the wanted size."""
+        return limited(picture, self.opt.source_max_dim, self.opt.source_division)
+
+
+class PortraitPicture:
+    """A source picture with the faces that are animated."""
+
+    is_video = False
+    fps: Fraction | None = None
+
+    def __init__(self, path: Path, cropping: Cropping, detector: Callable[[], Detector], needs_points: bool):
+        if not path.exists():
+            raise UserError(f"--source_image {path}: there is no such file")
+        self.path, self.cropping, self._detector = path, cropping, detector
+        self.frame = cropping.opt.source_frame or 0
+        self.picture = cropping.limited(self._read())
+        self.squares: list[Square | None] = [None]
+        self.faces: list[Face] = []
+        if cropping.crops or needs_points:
+            self.faces = chosen_faces(self._found(), cropping.opt.face, str(path))
+        if cropping.crops:
+            self.squares = [cropping.square(face.points) for face in self.faces]
+
+    def _read(self) -> np.ndarray:
+        if is_image(self.path):
+            return read_image(self.path)
+        with open_video(self.path) as video:
+            if self.frame >= len(video):
+                raise UserError(f"--source_frame {self.frame}: {self.path} has the frames 0 to {len(video) - 1}")
+            return video[self.frame]
+
+    def _found(self) -> list[Face]:
+        return self._detector().clip(self.path.name, self.frame).detect([self.picture])[0]
+
+    @property
+    def count(self) -> int:
+        """How many faces are animated."""
+        return len(self.squares)
+
+    @property
+    def points(self) -> np.ndarray | None:
+        """Landmarks of the first face, where they are known."""
+        return self.faces[0].points if self.faces else None
+
+    def item(self) -> dict[str, Any]:
+        """What encode_source reads."""
+        small = [to_tensor(self.cropping.small(self.picture, square)) for square in self.squares]
+        item: dict[str, Any] = {"image": torch.stack(small) if len(small) > 1 else small[0]}
+        if self.faces:
+            numbers = np.stack([openness(face.points) for face in self.faces])
+            item["openness"] = torch.from_numpy(numbers if len(small) > 1 else numbers[:1])
+        return item
+
+    def finish(self) -> Callable[[np.ndarray], np.ndarray | None] | None:
+        """What pastes results back, one face after the other."""
+        return _Faces(self.picture, self.squares) if self.cropping.pastes else None
+
+
+class _Faces:
+    """Puts the results of a picture's faces, which come one after the other, into the picture."""
+
+    def __init__(self, picture: np.ndarray, squares: Sequence[Square]):
+        self.picture, self.squares = picture, squares
+        self._pastes: list[PasteBack] = []
+        self._whole, self._done = picture, 0
+
+    def __call__(self, made: np.ndarray) -> np.ndarray | None:
+        """The whole picture, when the last of its faces has come."""
+        if not self._pastes:
+            self._pastes = [PasteBack(square, self.picture.shape[:2], made.shape[0]) for square in self.squares]
+        self._whole = self._pastes[self._done](self.picture if not self._done else self._whole, made)
+        self._done = (self._done + 1) % len(self._pastes)
+        return None if self._done else self._whole
+
+
+class PortraitVideo:
+    """A source video: every frame is animated, and pasted back where it came from."""
+
+    is_video, count = True, 1
+
+    def __init__(self, path: Path, cropping: Cropping, points: Callable[[Path], np.ndarray], needs_points: bool):
+        """`points`: finds the landmarks (N, P, 2) of the face in all frames of a video."""
+        if cropping.opt.face != "largest":
+            raise UserError(f"--face {cropping.opt.face}: a source video shows the one that --several follows")
+        self.path, self.cropping = path, cropping
+        self._found = points
+        self.needs_points = needs_points or cropping.crops
+        self._waiting: deque[tuple[np.ndarray, Square]] = deque()
+        with open_steady(path, cropping.opt.fps) as video:
+            self.fps, self.length = Fraction(video.fps), len(video)
+
+    @cached_property
+    def all_points(self) -> np.ndarray | None:
+        """Landmarks of all whole frames, where they are needed."""
+        return self._found(self.path) if self.needs_points else None
+
+    @property
+    def points(self) -> np.ndarray | None:
+        """Landmarks of the first frame."""
+        return None if self.all_points is None else self.all_points[0]
+
+    def item(self) -> dict[str, Any]:
+        """What encode_source reads: the first frame, and that every frame has its own."""
+        first = next(self.frames())
+        return {"image": first["source_image"], "source_video": torch.ones(1)}
+
+    def frames(self) -> Iterator[dict[str, Any]]:
+        """What items hold of each source frame; whole frames are kept until they are pasted into."""
+        self._waiting.clear()
+        with open_steady(self.path, self.cropping.opt.fps) as video:
+            for index, frame in enumerate(video):
+                yield self._item(frame, index)
+
+    def _item(self, frame: np.ndarray, index: int) -> dict[str, Any]:
+        picture, numbers = self.cropping.limited(frame), {}
+        square = None
+        if self.all_points is not None:
+            points = self.all_points[index] * (np.array(picture.shape[1::-1]) / frame.shape[1::-1])
+            numbers = {"source_openness": torch.from_numpy(openness(points))}
+            square = self.cropping.square(points) if self.cropping.crops else None
+        if self.cropping.pastes:
+            self._waiting.append((picture, square))
+        return {"source_image": to_tensor(self.cropping.small(picture, square))} | numbers
+
+    def finish(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """What pastes each result into its frame."""
+        return self._paste if self.cropping.pastes else None
+
+    def _paste(self, made: np.ndarray) -> np.ndarray:
+        picture, square = self._waiting.popleft()
+        return PasteBack(square, picture.shape[:2], made.shape[0])(picture, made)

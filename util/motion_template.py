@@ -1,0 +1,140 @@
+"""Motion templates: what a driving video does, as numbers, in a file; the original's pickles are read as data alone."""
+
+import io
+import pickle
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from util.errors import UserError
+from util.files import replacing
+
+SUFFIXES = (".npz", ".pkl")
+FORMAT = "motion template 1"
+NUM_KP = 21
+SHAPES = {"scale": (1,), "R": (3, 3), "exp": (NUM_KP, 3), "t": (3,)}
+"""What a template holds for each frame; kp (canonical points) and openness (eyes, lips) may be missing."""
+OPTIONAL = {"kp": (NUM_KP, 3), "openness": (3,)}
+_NUMPY = {
+    "_reconstruct": np._core.multiarray._reconstruct,
+    "scalar": np._core.multiarray.scalar,
+    "ndarray": np.ndarray,
+    "dtype": np.dtype,
+}
+DAMAGED = (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError,
+           OverflowError, ImportError)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MotionTemplate:
+    """Arrays with a row per frame, by the names of SHAPES and OPTIONAL, and the rate of the frames."""
+
+    arrays: Mapping[str, np.ndarray]
+    fps: Fraction
+
+    def __len__(self) -> int:
+        return len(self.arrays["R"])
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Builds numpy's arrays and plain values; anything else in a pickle is refused before it is made."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") and name in _NUMPY:
+            return _NUMPY[name]
+        if (module, name) == ("_codecs", "encode"):
+            return _latin
+        raise pickle.UnpicklingError(f"it would run or build {module}.{name}")
+
+
+def _latin(text: str, encoding: str) -> bytes:
+    """How old pickles write the bytes of arrays."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes in {encoding}")
+    return text.encode("latin1")
+
+
+def read_template(path: Path | str) -> MotionTemplate:
+    """A template of ours (.npz) or of the original (.pkl)."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"--driving_video {path}: there is no such file")
+    return _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
+
+
+def _read_npz(path: Path) -> MotionTemplate:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        if str(arrays.pop("format")) != FORMAT:
+            raise ValueError("another format")
+        fps = Fraction(*(int(part) for part in arrays.pop("fps")))
+    except (*DAMAGED, OSError, zipfile.BadZipFile, ZeroDivisionError) as error:
+        raise UserError(f"{path}: not a motion template written by --save_template ({error})") from None
+    return _checked(path, arrays, fps)
+
+
+def _read_pickle(path: Path) -> MotionTemplate:
+    try:
+        content = _ArraysOnly(io.BytesIO(path.read_bytes())).load()
+        frames, fps = list(content["motion"]), Fraction(content.get("output_fps", 25)).limit_denominator(1001)
+        # The names of the first versions.
+        frames = [{**frame, "R": frame["R"] if "R" in frame else frame["R_d"]} for frame in frames]
+        names = [*SHAPES, *(["kp"] if all("kp" in frame for frame in frames) else [])]
+        arrays = {name: np.stack([np.asarray(frame[name], np.float32) for frame in frames]) for name in names}
+        arrays = {name: array.reshape(len(frames), *(SHAPES | OPTIONAL)[name]) for name, array in arrays.items()}
+        eyes, lips = (content.get(f"c_{part}_lst", content.get(f"c_d_{part}_lst")) for part in ("eyes", "lip"))
+        if eyes is not None and lips is not None and len(eyes):
+            rows = [np.hstack([np.ravel(eye)[:2], np.ravel(lip)[:1]]) for eye, lip in zip(eyes, lips, strict=True)]
+            arrays["openness"] = np.array(rows, np.float32)
+    except DAMAGED as error:
+        raise UserError(f"{path}: refused: not a motion template of numbers alone ({error})") from None
+    return _checked(path, arrays, fps)
+
+
+def _checked(path: Path, arrays: dict[str, np.ndarray], fps: Fraction) -> MotionTemplate:
+    """The template, if its arrays fit together and are numbers."""
+    missing = [name for name in SHAPES if name not in arrays]
+    if missing:
+        raise UserError(f"{path}: a motion template without {', '.join(missing)}; write it again with --save_template")
+    known = {name: arrays[name] for name in (*SHAPES, *OPTIONAL) if name in arrays}
+    count = len(known["R"])
+    for name, array in known.items():
+        wanted = (count, *(SHAPES | OPTIONAL)[name])
+        if array.shape != wanted or not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+            raise UserError(f"{path}: {name} is {array.dtype} {array.shape} here, with finite numbers "
+                            f"{wanted} is needed; write it again with --save_template")  # fmt: skip
+    if not count or fps <= 0:
+        raise UserError(f"{path}: this motion template has {count} frames at {fps} a second; write it again")
+    return MotionTemplate({name: array.astype(np.float32) for name, array in known.items()}, fps)
+
+
+def write_template(path: Path | str, pieces: Iterable[Mapping[str, np.ndarray]], fps: Fraction) -> None:
+    """Write what consecutive pieces of a driving video do."""
+    parts: dict[str, list[np.ndarray]] = {}
+    for piece in pieces:
+        for name in (*SHAPES, *OPTIONAL):
+            if name in piece:
+                parts.setdefault(name, []).append(np.asarray(piece[name], np.float32))
+    arrays = {name: np.concatenate(several) for name, several in parts.items()}
+    rate = np.array([fps.numerator, fps.denominator])
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, format=FORMAT, fps=rate, **arrays)
+
+
+def is_template(path: Path | str) -> bool:
+    """Whether a file is a motion template by its name."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def items_of(template: MotionTemplate, indices: Sequence[int]) -> Iterable[dict[str, Any]]:
+    """What animation reads of a template's frames."""
+    for index in indices:
+        row = {name: array[index] for name, array in template.arrays.items()}
+        openness = {"openness": row.pop("openness")} if "openness" in row else {}
+        yield {"motion": row} | openness
