@@ -37,8 +37,8 @@ from engine.networks import compile_networks, list_networks, place
 from engine.records import Failures, Records, fingerprint_of_options, fingerprint_of_weights
 from engine.signals import unwind_at_sigterm
 from engine.timing import Stopwatch
-from models import find_family, owner_of_weights
-from options import Options, original_config, parse, run_folder
+from models import find_family
+from options import Options, original_config, owner_of_weights, parse, run_folder
 from util.errors import UserError, run_main
 from util.files import is_too_long, remove_leftovers_of, write_text
 from util.page import results_page

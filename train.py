@@ -41,8 +41,8 @@ from engine.released import NEWEST, holds_weights
 from engine.signals import StopRequest
 from engine.sinks import LogFile, PictureFolder, Sink, TensorBoard, TextLog, Visdom
 from engine.trainer import Trainer, move, seed_everything
-from models import find_family, owner_of_weights
-from options import Options, options_as_yaml, parse, run_folder, runs_in
+from models import find_family
+from options import Options, options_as_yaml, owner_of_weights, parse, run_folder, runs_in
 from options.files import read_yaml
 from util.errors import UserError, run_main
 from util.files import remove_leftovers, set_aside, write_text

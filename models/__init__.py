@@ -4,12 +4,11 @@ import importlib
 import inspect
 import pkgutil
 from difflib import get_close_matches
-from typing import Any
 
 from models.family import Family, Layout
 from util.errors import UserError
 
-__all__ = ["Family", "Layout", "family_names", "find_family", "owner_of_weights", "recognise_family"]
+__all__ = ["Family", "Layout", "family_names", "find_family", "recognise_family"]
 
 
 def family_names() -> list[str]:
@@ -62,10 +61,3 @@ def recognise_family(sections: dict) -> str | None:
 
 def _extends(one: type[Family], other: type[Family]) -> bool:
     return one is not other and issubclass(one, other)
-
-
-def owner_of_weights(family: Family, content: Any) -> str | None:
-    """The family, other than this one, to which the content of a file of weights belongs."""
-    if family.recognises_weights(content):
-        return None
-    return next((name for name in family_names() if find_family(name).recognises_weights(content)), None)

@@ -61,6 +61,8 @@ class Family(nn.Module):
     """A set of networks, how they are trained, how they animate a face."""
 
     layout: Layout
+    begins_with: tuple[str, ...] = ()
+    """For a second stage of training: the families whose weights it may begin with (--init_from), beside its own."""
     not_compiled: tuple[str, ...] = ()
     """Networks that --compile leaves alone, e.g. a critic with a gradient penalty (double backward)."""
     optional: tuple[str, ...] = ()
@@ -90,11 +92,6 @@ class Family(nn.Module):
     @staticmethod
     def recognises(sections: dict) -> bool:
         """Whether a nested YAML file of the original project, given as its sections, is one of this family's."""
-        return False
-
-    @staticmethod
-    def recognises_weights(content: Any) -> bool:
-        """Whether the content of a file of weights is one of this family's; asked about files that fit no other one."""
         return False
 
     def __init__(self, opt: Any):
@@ -194,6 +191,29 @@ class Family(nn.Module):
         """What `animate` returns, and pictures of how the frames came about: {column: (N, C, h, w)}."""
         raise UserError("--visualize: this family has no pictures of how its frames come about; leave the option out")
 
+    def recognises_weights(self, content: Any) -> bool:
+        """Whether the content of a file of weights is one of this family's; asked about files that fit no other one.
+
+        By default one that holds exactly the networks of the layout, with the shapes that they have here. A family
+        whose shapes hang on options says by what else its files are known.
+        """
+        networks = self.networks()
+        if "{entry}" in self.layout.pattern:
+            return any(_shapes(content) == _shapes(network.state_dict()) for network in networks.values())
+        return self.holds_entries(content) and all(
+            _shapes(content[entry]) == _shapes(network.state_dict())
+            for name, network in networks.items()
+            if (entry := self.layout.entries[name]) in content
+        )
+
+    def holds_entries(self, content: Any, less: tuple[str, ...] = ()) -> bool:
+        """Whether a file holds the networks of inference, `less` those it may lack, and none that the layout lacks."""
+        if not isinstance(content, Mapping):
+            return False
+        found = {entry for entry, state in content.items() if _shapes(state) is not None}
+        needed = {self.layout.entries[name] for name in self.networks() if name not in (*self.optional, *less)}
+        return needed <= found <= set(self.layout.entries.values())
+
     def networks(self) -> dict[str, nn.Module]:
         """The networks that exist now, in the layout's order."""
         return {
@@ -201,3 +221,13 @@ class Family(nn.Module):
             for name in self.layout.entries
             if isinstance(getattr(self, name, None), nn.Module)
         }
+
+
+def _shapes(state: Any) -> list[tuple[int, ...]] | None:
+    """The shapes of a state dict in order of size; None for what is no state dict.
+
+    Names are left out: the layout may rename them, and old files lack the counters of batch norms.
+    """
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        return None
+    return sorted(tuple(value.shape) for name, value in state.items() if not str(name).endswith("num_batches_tracked"))

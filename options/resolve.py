@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from data import dataset_modes, find_dataset
-from models import Family, family_names, find_family, recognise_family
+from models import family_names, find_family, recognise_family
 from options.files import is_nested, leaves, read_yaml
 from options.parser import OptionParser, Options
 from options.shared import add_shared_options
@@ -149,7 +149,7 @@ def _for_family(name: str | None, content: dict[str, Any], path: Path, continued
     if name in (None, own):
         return content
     one, other = find_family(name), find_family(own)
-    if not (issubclass(one, other) or issubclass(other, one)) or one.recognises_weights is not other.recognises_weights:
+    if not (issubclass(one, other) or issubclass(other, one)) or not _are_stages(name, own):
         raise UserError(
             f"{path.parent}: this is a run of the family {own}, not {name}: give --model {own}, or leave --model and "
             "--config out"
@@ -189,13 +189,17 @@ def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> l
     return [(saved, {key: value for key, value in content.items() if key in networks.actions})]
 
 
+def _are_stages(one: str, other: str) -> bool:
+    """Whether one of two families is a second stage of the other one, whose networks its files hold, too."""
+    return one in find_family(other).begins_with or other in find_family(one).begins_with
+
+
 def _refuse_foreign_start(name: str, own: str, folder: Path) -> None:
-    """Refuse to begin with a run whose files are another family's; some families can tell their files."""
-    readable = (find_family(own).recognises_weights, Family.recognises_weights)
-    if find_family(name).recognises_weights not in readable:
+    """Refuse to begin with a run of a family whose weights this one does not begin with."""
+    if name != own and not _are_stages(name, own):
         raise UserError(
             f"{folder}: this is a run of the family {own}, and {name} has other networks: give --model {own}, or "
-            f"weights of {name}"
+            f"weights of {name}. A second stage declares which weights it begins with: begins_with = ({own!r},)"
         )
 
 

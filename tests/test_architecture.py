@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
+from models import family_names, find_family
+
 OURS = {"train", "test", "options", "engine", "models", "metrics", "data", "util", "script", "tests"}
 MAY_IMPORT = {
     "train.py": {"options", "data", "models", "engine", "metrics", "util"},
@@ -107,12 +109,7 @@ def test_families_share_through_parts_alone():
                 assert package[1] in BUILDS_ON.get(parts[1], ()), f"{named(path)} imports {name}"
 
 
-BUILDS_ON = {
-    "talking_head_finetune": ("talking_head",),
-    "fomm_prior": ("fomm",),
-    "mraa_avd": ("mraa",),
-    "tps_avd": ("tps",),
-}
+BUILDS_ON = {name: find_family(name).begins_with for name in family_names()} | {"fomm_prior": ("fomm",)}
 """Second stages and relatives that hold only what differs from another family."""
 
 

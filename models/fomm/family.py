@@ -76,9 +76,8 @@ class FirstOrderMotion(Family):
     def recognises(sections: dict) -> bool:
         return {"kp_detector_params", "generator_params"} <= set(sections.get("model_params") or {})
 
-    @staticmethod
-    def recognises_weights(content: Any) -> bool:
-        return input_channels(content, "kp_detector") == 3
+    def recognises_weights(self, content: Any) -> bool:
+        return self.holds_entries(content) and input_channels(content, "kp_detector") == 3
 
     def __init__(self, opt: Any):
         super().__init__(opt)

@@ -40,9 +40,8 @@ class FacialPrior(FirstOrderMotion):
         common = (sections.get("model_params") or {}).get("common_params") or {}
         return FirstOrderMotion.recognises(sections) and common.get("num_kp") == NUM_KP
 
-    @staticmethod
-    def recognises_weights(content: Any) -> bool:
-        return input_channels(content, "kp_detector") == 4
+    def recognises_weights(self, content: Any) -> bool:
+        return self.holds_entries(content) and input_channels(content, "kp_detector") == 4
 
     def __init__(self, opt: Any):
         if opt.num_kp != NUM_KP or not opt.estimate_jacobian:

@@ -74,9 +74,11 @@ class ArticulatedAnimation(Family):
     def recognises(sections: dict) -> bool:
         return "region_predictor_params" in (sections.get("model_params") or {})
 
-    @staticmethod
-    def recognises_weights(content: Any) -> bool:
-        return input_channels(content, "region_predictor") is not None
+    def recognises_weights(self, content: Any) -> bool:
+        return (
+            self.holds_entries(content, less=("avd_network",))
+            and input_channels(content, "region_predictor") is not None
+        )
 
     def __init__(self, opt: Any):
         super().__init__(opt)

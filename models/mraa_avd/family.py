@@ -25,6 +25,7 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
     """
 
     layout = replace(SECOND_STAGE, others=(FIRST_STAGE,))
+    begins_with = ("mraa",)
     planned_epochs = 30
 
     @staticmethod

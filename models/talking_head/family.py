@@ -52,9 +52,10 @@ class TalkingHead(Family):
         parser.add_alias("--max_epoch", "--epochs")
         parser.set_defaults(dataset_mode="talking_head", batch_size=3, epochs=50, save_every=5000)
 
-    @staticmethod
-    def recognises_weights(content: Any) -> bool:
-        return isinstance(content, Mapping) and "embedder" in content
+    def recognises_weights(self, content: Any) -> bool:
+        # Whatever the layers are, the embedder begins with a convolution of pairs: a picture and its landmarks.
+        embedder = content["embedder"].values() if self.holds_entries(content) else ()
+        return next((kernel.shape[1] == 6 for kernel in embedder if kernel.ndim == 4), False)
 
     def __init__(self, opt: Any):
         super().__init__(opt)

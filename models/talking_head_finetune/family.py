@@ -33,6 +33,7 @@ class TalkingHeadFinetune(Family):
     """
 
     layout = TalkingHead.layout
+    begins_with = ("talking_head",)
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:

@@ -73,9 +73,8 @@ class ThinPlateSplineMotion(Family):
     def recognises(sections: dict) -> bool:
         return "num_tps" in ((sections.get("model_params") or {}).get("common_params") or {})
 
-    @staticmethod
-    def recognises_weights(content: Any) -> bool:
-        return isinstance(content, Mapping) and "inpainting_network" in content
+    def recognises_weights(self, content: Any) -> bool:
+        return self.holds_entries(content, less=("avd_network",))
 
     def __init__(self, opt: Any):
         super().__init__(opt)

@@ -25,6 +25,7 @@ class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
     """
 
     layout = replace(ThinPlateSplineMotion.layout, optimizers={"avd": "optimizer_avd"})
+    begins_with = ("tps",)
     planned_epochs = 200
     is_second_stage = True
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 from paths import ROOT
 from torch.utils.data import default_collate
+from toys import Joint
+from trainers import build
 
 from data import find_dataset
 from data.sampler import EndlessSampler, SeededSamples
@@ -16,12 +18,12 @@ from engine.clock import Clock
 from engine.distributed import Processes
 from engine.loading import load_networks
 from engine.trainer import Trainer
-from models import family_names, find_family, owner_of_weights
-from options import parse
+from models import family_names, find_family
+from options import owner_of_weights, parse
 from util.errors import UserError
 
 CPU = torch.device("cpu")
-SECOND_STAGES = {"talking_head_finetune", "mraa_avd", "tps_avd"}
+SECOND_STAGES = {name for name in family_names() if find_family(name).begins_with}
 """Families that begin with the weights of another one; their own tests try them."""
 EVERYTHING_ON = {
     "fomm": ["--weight_generator_gan=1"],
@@ -165,3 +167,55 @@ def test_a_checkpoint_of_another_family_is_refused_by_its_name(one, other, files
     family = find_family(one)(options(one, sample, training=False))
     with pytest.raises(UserError, match=f"checkpoint of the family {other}: --model {other} reads it"):
         load_networks(family, files[other], owner=owner_of_weights)
+
+
+def of_default_size(name):
+    """A family as released, of shapes alone."""
+    with torch.device("meta"):
+        return find_family(name)(parse([f"--model={name}"], training=True))
+
+
+def toy():
+    return build(Joint)
+
+
+def states(family):
+    """The content of a file of weights, or of one of several."""
+    networks = {family.layout.entries[name]: network.state_dict() for name, network in family.networks().items()}
+    return next(iter(networks.values())) if "{entry}" in family.layout.pattern else networks
+
+
+@pytest.mark.parametrize("name", family_names())
+def test_files_of_every_family_are_known_by_their_networks(name):
+    first_stage, second = find_family(name).begins_with, of_default_size(name)
+    assert second.recognises_weights(states(second))
+    assert owner_of_weights(toy(), states(second)) in (name, *first_stage)
+
+
+CHANGES = {
+    "another network": lambda content: content | {"extra": content["coder"]},
+    "one network less": lambda content: {name: state for name, state in content.items() if name != "coder"},
+    "another shape": lambda content: content | {"coder": content["coder"] | {"0.weight": torch.zeros(8, 7)}},
+    "a tensor more": lambda content: content | {"coder": content["coder"] | {"4.weight": torch.zeros(8, 7)}},
+    "no state dict": lambda content: content | {"coder": 3},
+    "no dictionary": lambda content: list(content.values()),
+}
+
+
+def test_by_default_a_family_knows_exactly_its_entries_and_their_shapes():
+    content = states(toy())
+    beside = {"epoch": 3, "optimizer_generator": {"state": {}, "param_groups": []}}
+    assert toy().recognises_weights(content | beside)
+    recognised = [name for name, change in CHANGES.items() if toy().recognises_weights(change(content))]
+    assert not recognised
+
+
+def test_a_network_called_embedder_makes_no_talking_head():
+    embedder = torch.nn.Conv2d(6, 8, 3).state_dict()
+    assert owner_of_weights(toy(), {"embedder": embedder}) is None
+    assert owner_of_weights(toy(), {"embedder": embedder, "generator": embedder, "renderer": embedder}) is None
+
+
+@pytest.mark.parametrize("name", sorted(SECOND_STAGES))
+def test_what_a_second_stage_begins_with_are_families(name):
+    assert set(find_family(name).begins_with) <= set(FAMILIES)

@@ -30,13 +30,13 @@ from data.micro.prior_points import (
 from data.micro.spotting import Movement, SpottingPlot
 from data.video import open_video, read_image, write_image
 from engine.loading import load_networks
-from models import find_family, owner_of_weights
+from models import find_family
 from models.fomm_prior.family import FacialPrior
 from models.fomm_prior.magnification import magnified, power_2x2
 from models.fomm_prior.networks import prior_mask
 from models.parts.keypoints import KeyPoints
 from models.parts.warps import product_2x2
-from options import parse
+from options import owner_of_weights, parse
 from util.errors import UserError
 
 CONFIGS = ROOT / "configs" / "fomm_prior"

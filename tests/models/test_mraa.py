@@ -17,7 +17,7 @@ from engine.clock import Clock
 from engine.distributed import Processes
 from engine.loading import load_networks
 from engine.trainer import Trainer
-from models import find_family, owner_of_weights
+from models import find_family
 from models.mraa.family import ArticulatedAnimation
 from models.mraa.networks import BackgroundPredictor
 from models.mraa.pictures import coloured_regions
@@ -33,7 +33,7 @@ from models.mraa.regions import (
 from models.mraa_avd.family import ArticulatedAvd, stretched
 from models.parts.keypoints import mean_position, spatial_softmax
 from models.parts.warps import coordinate_grid
-from options import parse
+from options import owner_of_weights, parse
 from util.errors import UserError
 
 MANIFEST = json.loads((REFERENCE / "articulated" / "manifest.json").read_text())

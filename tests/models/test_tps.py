@@ -21,14 +21,14 @@ from engine.clock import Clock
 from engine.distributed import Processes
 from engine.loading import load_networks
 from engine.trainer import Trainer
-from models import find_family, owner_of_weights
+from models import find_family
 from models.parts.warps import coordinate_grid
 from models.tps.dropout import MapDropout, all_maps
 from models.tps.family import ThinPlateSplineMotion
 from models.tps.networks import BackgroundPredictor, InstanceNorm
 from models.tps.resnet import ResNet18
 from models.tps.splines import RandomSpline, Splines
-from options import parse
+from options import owner_of_weights, parse
 from util.errors import UserError
 
 CONFIGS = ROOT / "configs" / "tps"

@@ -1,0 +1,23 @@
+"""To which family a file of weights belongs, and which families read each other's runs."""
+
+from functools import cache
+from typing import Any
+
+import torch
+
+from models import Family, family_names, find_family
+from options.resolve import parse
+
+
+def owner_of_weights(family: Family, content: Any) -> str | None:
+    """The family, other than this one, to which the content of a file of weights belongs."""
+    if family.recognises_weights(content):
+        return None
+    return next((name for name in family_names() if _of_default_size(name).recognises_weights(content)), None)
+
+
+@cache
+def _of_default_size(name: str) -> Family:
+    """A family as it is without options, of shapes alone."""
+    with torch.device("meta"):
+        return find_family(name)(parse([f"--model={name}"], training=True))
