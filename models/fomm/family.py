@@ -22,11 +22,13 @@ from models.fomm.start import start_with_source
 from models.parts.blocks import fold_norms
 from models.parts.equivariance import NoEquivariance
 from models.parts.keypoints import KeyPoints
+from models.parts.losses import Terms
 from models.parts.motion import Motion
 from models.parts.movement import movement_scale, unit_scale
 from models.parts.options import add_picture_options, build_perceptual
 from models.parts.pictures import Pictures, Style, first_samples
 from models.parts.sizes import check_size, input_channels, multiple_of
+from models.parts.truth import build_truth
 from util.errors import UserError
 from util.schedules import milestones
 
@@ -101,6 +103,7 @@ class FirstOrderMotion(Family):
             num_bottleneck_blocks=opt.num_bottleneck_blocks,
             dense_motion_network=_dense_motion(opt),
             align_corners=opt.align_corners,
+            composite=opt.composite,
         )
         self.multiple = multiple_of(
             (opt.kp_detector_num_blocks, opt.kp_detector_scale_factor),
@@ -128,6 +131,7 @@ class FirstOrderMotion(Family):
         self.adversarial = _adversarial(opt)
         self.perceptual = build_perceptual(opt)
         self.equivariance = _equivariance(opt)
+        self.truth = build_truth(opt)
         self.rates = {name: getattr(opt, f"lr_{name}") for name in ("generator", "kp_detector", "discriminator")}
         self.epoch_milestones = opt.epoch_milestones
         # With rate 0 the detector stays as it is; only its running statistics move.
@@ -158,6 +162,7 @@ class FirstOrderMotion(Family):
             **self.perceptual(prediction, driving),
             **self.adversarial.for_generator(self.discriminator, prediction, driving, kp_driving),
             **equivariance_terms,
+            **self._truth_terms(batch, prediction, motion, (kp_source.value, kp_driving.value)),
         }
         yield self.animators, terms
         prediction = prediction.detach()
@@ -166,6 +171,14 @@ class FirstOrderMotion(Family):
             yield "discriminator", judged
         shown = first_samples(Step(source, driving, prediction, kp_source, kp_driving, transformed, motion))
         return Pictures(partial(training_pictures, self.generator, shown, self.style))
+
+    def _truth_terms(
+        self, batch: dict[str, Any], prediction: Tensor, motion: Motion | None, points: tuple[Tensor, Tensor]
+    ) -> Terms:
+        if motion is None:
+            return {}
+        occlusion = [] if motion.occlusion_map is None else [motion.occlusion_map]
+        return self.truth(batch, prediction, motion.deformation, occlusion, points)
 
     def prepare_inference(self) -> None:
         fold_norms(self)

@@ -18,6 +18,7 @@ from models.parts.keypoints import (
 )
 from models.parts.motion import Motion, MotionNetwork, motions_around, with_empty_map
 from models.parts.warps import coordinate_grid, inverse_2x2, product_2x2, resize
+from util.errors import UserError
 
 
 class KeyPointDetector(nn.Module):
@@ -87,6 +88,7 @@ class DenseMotionNetwork(MotionNetwork):
 class Encoded(NamedTuple):
     """All that the generator computes from the source picture alone."""
 
+    source: Tensor
     features: Tensor
     small_source: Tensor | None
 
@@ -94,15 +96,21 @@ class Encoded(NamedTuple):
 class Generator(WarpingGenerator):
     """Warp the features of the source picture by the motion between two sets of key points, and decode them."""
 
-    def __init__(self, *, dense_motion_network: DenseMotionNetwork | None, **sizes: Any):
-        """Without a dense motion network nothing is warped: an auto-encoder."""
-        super().__init__(**sizes, dense_motion_network=dense_motion_network)
+    def __init__(self, *, dense_motion_network: DenseMotionNetwork | None, composite: bool = False, **sizes: Any):
+        """Without a dense motion network nothing is warped: an auto-encoder.
+
+        `composite`: where the occlusion map says that the source is right, its pixels are taken, warped.
+        """
+        super().__init__(**sizes, dense_motion_network=dense_motion_network, exact_resize=composite)
+        if composite and getattr(dense_motion_network, "occlusion", None) is None:
+            raise UserError("--composite needs a dense motion network with an occlusion map: --estimate_occlusion_map")
+        self.composite = composite
 
     def encode(self, source: Tensor) -> Encoded:
         """What does not depend on the driving frame."""
         motion_network = self.dense_motion_network
         small_source = None if motion_network is None else motion_network.down(source)
-        return Encoded(self.encoder_maps(source)[-1], small_source)
+        return Encoded(source, self.encoder_maps(source)[-1], small_source)
 
     def motion(self, encoded: Encoded, kp_source: KeyPoints, kp_driving: KeyPoints) -> Motion | None:
         """The motion from the driving frame to the source."""
@@ -118,7 +126,11 @@ class Generator(WarpingGenerator):
         features = self.bottleneck(features)
         for block in self.up_blocks:
             features = block(features)
-        return torch.sigmoid(self.final(features).float())
+        painted = torch.sigmoid(self.final(features).float())
+        if not self.composite:
+            return painted
+        share = resize(motion.occlusion_map, painted.shape[-2:], self.exact_resize)
+        return torch.lerp(painted, self.deformed(encoded.source, motion).to(painted.dtype), share.to(painted.dtype))
 
     def forward(
         self, source: Tensor | Encoded, kp_source: KeyPoints, kp_driving: KeyPoints

@@ -17,6 +17,7 @@ from models.parts.options import (
     scale,
     scale_name,
 )
+from models.parts.truth import add_truth_options
 from util.values import at_least, count, list_of, not_negative, positive
 
 MODEL = "--model_params"
@@ -58,6 +59,11 @@ def _add_generator_options(parser: Any, generator: str) -> None:
     add_hourglass_options(add, "dense_motion", motion, 64, 0, least=0, note="; 0: nothing is warped")
     add("--dense_motion_scale_factor", f"{motion}.scale_factor", type=scale, default=1.0, help="its resolution")
     add("--kp_variance", f"{motion}.kp_variance", type=positive, default=0.01, help="variance of bumps at key points")
+    parser.add_switch(
+        "--composite",
+        help="where the occlusion map says so, take the warped pixels of the source and paint the rest only, so that a "
+        "picture at rest stays as it is; mraa and tps always do; for training anew",
+    )
 
 
 def add_animation_options(parser: Any) -> None:
@@ -110,6 +116,7 @@ def add_training_options(parser: Any) -> None:
     add("--weight_feature_matching", f"{LOSSES}.feature_matching", type=list_of(not_negative), default=[10] * 4,
         help="weight of feature matching per block of the discriminator")  # fmt: skip
     add_perceptual_options(parser)
+    add_truth_options(parser)
     parser.add_switch(
         "--start_with_source",
         help="the untrained generator repeats the source, for small models that are trained for minutes",

@@ -1,6 +1,6 @@
 """Motion representations for articulated animation: regions with their covariance, a background, a generator."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.family import Family, Layout
 from models.mraa.losses import Equivariance
@@ -30,10 +30,12 @@ from models.mraa.pictures import Step, drawn_columns
 from models.parts.avd import require_avd
 from models.parts.blocks import fold_norms
 from models.parts.equivariance import NoEquivariance
+from models.parts.motion import Motion
 from models.parts.movement import movement_scale, unit_scale
 from models.parts.options import build_perceptual, way_of
 from models.parts.pictures import Pictures, Style, first_samples
 from models.parts.sizes import check_size, input_channels, multiple_of
+from models.parts.truth import build_truth
 from util.errors import UserError
 from util.schedules import milestones
 
@@ -59,6 +61,8 @@ class ArticulatedAnimation(Family):
     optional = ("bg_predictor",)
     explained_modes = ("animate", "reconstruction")
     planned_epochs = 100
+    largest_gradient = 0.0
+    """The length to which the gradients of a step are scaled; 0: they are as they are."""
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
@@ -99,6 +103,7 @@ class ArticulatedAnimation(Family):
             pixelwise_flow_predictor=_flow_predictor(opt),
             skips=opt.skips,
             align_corners=opt.align_corners,
+            exact_resize=opt.align_corners,
         )
         self.multiple = multiple_of(
             (opt.region_predictor_num_blocks, opt.region_predictor_scale_factor),
@@ -118,6 +123,9 @@ class ArticulatedAnimation(Family):
             self.generator.start_with_source()
         self.perceptual = build_perceptual(opt)
         self.equivariance = _equivariance(opt)
+        self.truth = build_truth(opt)
+        self.motion_first = opt.motion_first
+        self.largest_gradient = opt.clip_gradients
         self.learning_rate = opt.lr
         self.epoch_milestones = opt.epoch_milestones
 
@@ -125,6 +133,11 @@ class ArticulatedAnimation(Family):
         networks = (self.generator, self.region_predictor, self.bg_predictor)
         parameters = chain.from_iterable(network.parameters() for network in networks)
         return {"reconstruction": torch.optim.Adam(parameters, self.learning_rate, betas=(0.5, 0.999))}
+
+    def before_update(self, names: tuple[str, ...]) -> None:
+        if self.largest_gradient:
+            parameters = [parameter for group in self.networks().values() for parameter in group.parameters()]
+            nn.utils.clip_grad_norm_(parameters, self.largest_gradient)
 
     def rate(self, name: str, clock: Any) -> float:
         return milestones(clock.epoch, self.epoch_milestones)
@@ -134,11 +147,23 @@ class ArticulatedAnimation(Family):
         check_size(source, self.multiple)
         regions_source, regions_driving = self.region_predictor(source), self.region_predictor(driving)
         background = self.bg_predictor(source, driving)
-        prediction, motion = self.generator(self.generator.encode(source), regions_source, regions_driving, background)
+        prediction, motion = self.step_networks(clock)(source, regions_source, regions_driving, background)
         equivariance_terms, transformed = self.equivariance(self.region_predictor, driving, regions_driving)
-        yield "reconstruction", {**self.perceptual(prediction, driving), **equivariance_terms}
+        occlusion = [] if motion.occlusion_map is None else [motion.occlusion_map]
+        points = (regions_source.shift, regions_driving.shift)
+        terms = {
+            **self.perceptual(prediction, driving),
+            **equivariance_terms,
+            **self.truth(batch, prediction, motion.deformation, occlusion, points),
+        }
+        yield "reconstruction", terms
         step = Step(source, driving, prediction, regions_source, regions_driving, transformed, motion)
         return Pictures(partial(self.pictures, first_samples(step)))
+
+    def step_networks(self, clock: Any) -> Callable[..., tuple[Tensor, Motion]]:
+        """What makes a prediction and a motion in this step: at first the warped source itself, if training asks so."""
+        first = self.motion_first and clock.step < self.motion_first
+        return self.generator.moved if first else self.generator.from_source
 
     def pictures(self, step: Step) -> dict[str, Tensor]:
         """How frames came about, column by column."""

@@ -192,6 +192,20 @@ class Generator(WarpingGenerator):
         motion = self.pixelwise_flow_predictor(encoded.small_source, source, driving, background)
         return self.decode(encoded, motion), motion
 
+    def from_source(
+        self, picture: Tensor, source: Regions, driving: Regions, background: Tensor | None = None
+    ) -> tuple[Tensor, Motion]:
+        """The same for a source picture that is not encoded yet."""
+        return self(self.encode(picture), source, driving, background)
+
+    def moved(
+        self, picture: Tensor, source: Regions, driving: Regions, background: Tensor | None = None
+    ) -> tuple[Tensor, Motion]:
+        """The warped source picture in the place of a prediction, and the motion: nothing is painted."""
+        small = self.pixelwise_flow_predictor.down(picture)
+        motion = self.pixelwise_flow_predictor(small, source, driving, background)
+        return self.deformed(picture, motion), motion
+
     def decode(self, encoded: Encoded, motion: Motion) -> Tensor:
         """The picture under a motion: what is seen comes from the source, the rest is painted."""
         moved = self.warped(encoded.maps[-1], motion.deformation)

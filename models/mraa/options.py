@@ -21,6 +21,7 @@ from models.parts.options import (
     colours,
     scale,
 )
+from models.parts.truth import add_truth_options
 from util.values import at_least, count, list_of, not_negative, number, one_of, positive
 
 MODEL = "--model_params"
@@ -109,6 +110,11 @@ def add_training_options(parser: Any) -> None:
         "--start_with_source",
         help="for small models: the untrained generator gives the warped source, so that moving is learned first",
     )
+    add("--clip_gradients", type=not_negative, default=0.0,
+        help="scale all gradients together to this length at most; 0: never")  # fmt: skip
+    add("--motion_first", type=at_least(0), default=0,
+        help="for this many steps only the motion learns, by the warped source: with --weight_truth_motion the fastest "
+        "start")  # fmt: skip
     add("--lr", f"{TRAIN}.lr", type=not_negative, default=2e-4, help="learning rate")
     parser.add_alias(f"{TRAIN}.dataloader_workers", "--nThreads")
     add_milestones(parser, [60, 90])
@@ -116,3 +122,4 @@ def add_training_options(parser: Any) -> None:
     for term in ("equivariance_shift", "equivariance_affine"):
         add(f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=10, help=f"weight of {term}")
     add_perceptual_options(parser)
+    add_truth_options(parser)

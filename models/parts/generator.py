@@ -17,10 +17,16 @@ class WarpingGenerator(nn.Module):
         num_down_blocks: int,
         num_bottleneck_blocks: int,
         align_corners: bool = True,
+        exact_resize: bool = False,
         **motion_network: nn.Module | None,
     ):
-        """The motion network, under its own name, comes before the layers, as in the released weights."""
+        """The motion network, under its own name, comes before the layers, as in the released weights.
+
+        `exact_resize`: flows are brought to the maps' size so that no motion stays none, which the released weights
+        were not trained with; it takes `align_corners`.
+        """
         super().__init__()
+        self.exact_resize = exact_resize and align_corners
         self.align_corners = align_corners
         for name, network in motion_network.items():
             setattr(self, name, network)
@@ -42,4 +48,4 @@ class WarpingGenerator(nn.Module):
 
     def warped(self, maps: Tensor, flow: Tensor) -> Tensor:
         """Maps of any size under a flow (B, h, w, 2) that is brought to their size."""
-        return warp(maps, resize_grid(flow, maps.shape[-2:]), self.align_corners)
+        return warp(maps, resize_grid(flow, maps.shape[-2:], self.exact_resize), self.align_corners)

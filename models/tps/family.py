@@ -20,6 +20,7 @@ from models.parts.movement import movement_scale, relative_points, unit_scale
 from models.parts.options import add_picture_options, add_way_options, build_perceptual, way_of
 from models.parts.pictures import Pictures, Style, first_samples
 from models.parts.sizes import check_size, multiple_of
+from models.parts.truth import build_truth
 from models.tps.dropout import MapDropout
 from models.tps.losses import BackgroundLoss, Equivariance, WarpLoss
 from models.tps.networks import (
@@ -106,6 +107,7 @@ class ThinPlateSplineMotion(Family):
         self.equivariance = _equivariance(opt)
         self.warp_loss = WarpLoss(opt.weight_warp_loss) if opt.weight_warp_loss else NoTerms()
         self.background_loss = BackgroundLoss(opt.weight_bg)
+        self.truth = build_truth(opt)
         self.adam = partial(_adam, rate=opt.lr_generator, decay=opt.weight_decay, decay_norms=opt.decay_norms)
         self.clipped = _clipped_networks(opt)
         self.largest_gradient = opt.clip_gradients
@@ -137,6 +139,9 @@ class ThinPlateSplineMotion(Family):
             **self.perceptual(prediction, driving),
             **equivariance_terms,
             **self.warp_loss(self.inpainting_network, driving, encoded, motion),
+            **self.truth(
+                batch, prediction, motion.deformation, motion.occlusion_maps, (kp_source.value, kp_driving.value)
+            ),
         }
         if moving:
             terms |= self.background_loss(background, self.bg_predictor(driving, source))

@@ -17,6 +17,7 @@ from models.parts.options import (
     colours,
     scale,
 )
+from models.parts.truth import add_truth_options
 from util.values import at_least, count, list_of, not_negative, positive, share
 
 MODEL = "--model_params"
@@ -74,6 +75,7 @@ def add_training_options(parser: Any) -> None:
     for term, subject in {"equivariance_value": "equivariance", "warp_loss": "the warp loss", "bg": "bg"}.items():
         add(f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=10, help=f"weight of {subject}")
     add_perceptual_options(parser)
+    add_truth_options(parser)
 
 
 def _add_dropout_options(parser: Any) -> None:

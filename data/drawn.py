@@ -1,0 +1,129 @@
+"""Dataset mode `drawn`: two frames of a drawn person with the truth about them, for families that learn from it."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.frames import FramesDataset, plain, to_tensor
+from data.sample_faces.clips import Truth
+from data.sample_faces.motion import MotionTruth
+from util.errors import UserError
+
+MIRRORED = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
+     41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)  # fmt: skip
+"""Which of the 68 points each becomes in a mirrored picture."""
+MOST_KEPT = 2000
+"""Clips that a process keeps in memory; ten frames of 128 pixels with their truth take 1 MB."""
+HIDDEN = 0.2
+"""Weight of a point that something hides, as its place shows in its neighbours."""
+
+
+class DrawnDataset(FramesDataset):
+    """Clips of `make_sample_dataset.py` with the layout `motion`; frames have the size at which they were drawn.
+
+    A training item holds `source` and `driving` (3, H, W), `name`, and the truth: `motion` (2, h, w), from where in the
+    driving frame to where in the source a surface goes, in units of [-1, 1]; `seen` (1, h, w), 1 where the source
+    shows it; `mask` (1, H, W), 1 in the driving frame's face; `source_points` and `driving_points` (68, 3): x and y in
+    [-1, 1] and a weight, which is less where something hides the point.
+    """
+
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
+        if training:
+            self.root = Path(opt.dataroot)
+            self._kept: dict[str, Kept] = {}
+            missing = next((name for name in self.names if not self._motion_path(name).is_file()), None)
+            if missing:
+                raise UserError(
+                    f"{self._motion_path(missing)}: there is no such file; --dataset_mode drawn learns from the truth "
+                    "of drawn people: draw them by script/make_sample_dataset.py with --layouts motion"
+                )
+
+    def _motion_path(self, name: str) -> Path:
+        return self.root / "motion" / f"{plain(name)}.npz"
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item = self.items[index % len(self.items)]
+        name = random.choice(self.people[item]) if self.opt.id_sampling else item
+        parts = self.kept(name).parts(random.random())
+        parts.frames = self.augmentation.after_flip(parts.frames)
+        if self.augmentation.horizontal_flip and random.random() < 0.5:
+            parts = parts.mirrored()
+        return {**parts.tensors(), "name": name}
+
+    def kept(self, name: str) -> "Kept":
+        """A clip with its truth, which stays in memory: to read it takes longer than a step of a small network."""
+        if name not in self._kept:
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[name] = self._read(name)
+        return self._kept[name]
+
+    def _read(self, name: str) -> "Kept":
+        truth = Truth.load(self.root / "truth" / f"{plain(name)}.npz")
+        with self.open(name) as video:
+            frames = [self.sized(frame) for frame in video]
+        points = [weighted_points(truth, k) for k in range(len(truth))]
+        return Kept(frames, MotionTruth.load(self._motion_path(name)), truth.mask, points)
+
+
+@dataclass
+class Kept:
+    """A clip and the truth about it."""
+
+    frames: list[np.ndarray]
+    motion: MotionTruth
+    mask: np.ndarray  # (N, H, W) bool
+    points: list[np.ndarray]  # of each frame (68, 3)
+
+    def parts(self, chance: float) -> "Parts":
+        """One of the pairs whose motion is known; `chance` in [0, 1) says which."""
+        pair = int(chance * len(self.motion.pairs))
+        driving, source = (int(k) for k in self.motion.pairs[pair])
+        return Parts(
+            [self.frames[source], self.frames[driving]], self.motion.flow[pair].astype(np.float32),
+            self.motion.seen[pair], self.mask[driving], [self.points[source], self.points[driving]],
+        )  # fmt: skip
+
+
+class Parts:
+    """What an item is made of, in numpy."""
+
+    def __init__(
+        self, frames: list[np.ndarray], flow: np.ndarray, seen: np.ndarray, mask: np.ndarray, points: list[np.ndarray]
+    ):
+        self.frames, self.flow, self.seen, self.mask, self.points = frames, flow, seen, mask, points
+
+    def mirrored(self) -> "Parts":
+        """The same left to right."""
+        side = np.array([-1, 1], np.float32)
+        return Parts(
+            [frame[:, ::-1] for frame in self.frames], self.flow[:, ::-1] * side, self.seen[:, ::-1],
+            self.mask[:, ::-1], [points[MIRRORED] * [-1, 1, 1] for points in self.points],
+        )  # fmt: skip
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As the networks want it."""
+        source, driving = (to_tensor(frame) for frame in self.frames)
+        width = driving.shape[-1]
+        # Shares of the side to units of which 2 lie between the centres of the first and the last pixel.
+        flow = torch.from_numpy(np.ascontiguousarray(self.flow.transpose(2, 0, 1))) * (2 * width / (width - 1))
+        seen, mask = (torch.from_numpy(np.ascontiguousarray(part))[None].float() for part in (self.seen, self.mask))
+        named = zip(("source_points", "driving_points"), self.points, strict=True)
+        points = {name: torch.from_numpy(np.ascontiguousarray(found, np.float32)) for name, found in named}
+        return {"source": source, "driving": driving, "motion": flow, "seen": seen, "mask": mask, **points}
+
+
+def weighted_points(truth: Truth, frame: int) -> np.ndarray:
+    """The 68 fixed points of a frame: x and y in [-1, 1] and their weight, (68, 3)."""
+    found = truth.points[frame].astype(np.float32).copy()
+    found[:, :2] = found[:, :2] * (2 / (truth.size - 1)) - 1
+    found[:, 2] = np.where(truth.visible[frame], 1.0, HIDDEN)
+    return found

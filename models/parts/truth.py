@@ -1,0 +1,124 @@
+"""Learning with truth: losses on what a motion family predicts, where the training data tell what is right.
+
+Drawn people (--dataset_mode drawn) come with the motion between two frames, what of it is visible, landmarks and the
+face's mask. All options are off by default: real clips have no truth.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.parts.losses import NoTerms, Terms, at_least_single
+from models.parts.warps import coordinate_grid, resize
+from util.errors import UserError
+from util.values import not_negative
+
+GUIDES = (
+    (30,), (8,), (36, 37, 38, 39, 40, 41), (42, 43, 44, 45, 46, 47), (48,), (54,), (51, 62), (57, 66), (17, 18, 19),
+    (24, 25, 26), (2, 3, 4), (12, 13, 14), (20, 21), (22, 23), (37, 38), (43, 44),
+)  # fmt: skip
+"""Which landmarks (iBUG order) the first key points stand for, most useful first: nose, chin, eyes, mouth, brows, jaw,
+lids. Key points beyond these are free."""
+
+
+def add_truth_options(parser: Any) -> None:
+    """Weights of the losses that need truth."""
+    add = parser.add_argument
+    add("--weight_truth_motion", type=not_negative, default=0.0,
+        help="with --dataset_mode drawn: weight of the difference to the true motion, where it is visible")  # fmt: skip
+    add("--weight_truth_occlusion", type=not_negative, default=0.0,
+        help="the same: the occlusion map says what is visible in the source")  # fmt: skip
+    add("--weight_truth_points", type=not_negative, default=0.0,
+        help="the same: the first key points are landmarks of the face")  # fmt: skip
+    add("--weight_truth_face", type=not_negative, default=0.0,
+        help="the same: weight of the difference of the pixels of the face, in addition")  # fmt: skip
+
+
+def build_truth(opt: Any) -> "TruthLosses | NoTerms":
+    """The losses that `add_truth_options` describes."""
+    names = ("motion", "occlusion", "points", "face")
+    weights = {name: getattr(opt, f"weight_truth_{name}") for name in names}
+    return TruthLosses(**weights) if any(weights.values()) else NoTerms()
+
+
+class TruthLosses(nn.Module):
+    """The losses of one batch; each weight of 0 leaves one out."""
+
+    def __init__(self, motion: float = 0.0, occlusion: float = 0.0, points: float = 0.0, face: float = 0.0):
+        super().__init__()
+        self.motion, self.occlusion, self.points, self.face = motion, occlusion, points, face
+
+    def forward(
+        self,
+        batch: dict[str, Tensor],
+        prediction: Tensor,
+        deformation: Tensor,
+        occlusion_maps: Sequence[Tensor],
+        points: tuple[Tensor, Tensor],
+    ) -> Terms:
+        """`deformation` (B, h, w, 2) says where to sample the source; `points` (B, K, 2) of source and driving."""
+        _check(batch)
+        terms = {}
+        if self.motion:
+            terms["truth_motion"] = self.motion * motion_error(deformation, batch["motion"], batch["seen"])
+        if self.occlusion and occlusion_maps:
+            errors = [visibility_error(map, batch["seen"]) for map in occlusion_maps]
+            terms["truth_occlusion"] = self.occlusion * sum(errors) / len(errors)
+        if self.points:
+            pairs = zip(points, (batch["source_points"], batch["driving_points"]), strict=True)
+            terms["truth_points"] = self.points * sum(guide_error(*pair) for pair in pairs) / 2
+        if self.face:
+            terms["truth_face"] = self.face * masked_difference(prediction, batch["driving"], batch["mask"])
+        return terms
+
+
+def _check(batch: dict[str, Tensor]) -> None:
+    if "motion" not in batch:
+        raise UserError(
+            "--weight_truth_*: these losses need the truth of drawn people, which the dataset does not give; "
+            "train with --dataset_mode drawn, or set the weights to 0"
+        )
+
+
+def motion_error(deformation: Tensor, motion: Tensor, seen: Tensor) -> Tensor:
+    """Mean distance to the true motion (B, 2, h, w), in units of [-1, 1], over the visible pixels (B, 1, h, w)."""
+    size = tuple(deformation.shape[1:3])
+    moved = at_least_single(deformation) - coordinate_grid(*size, like=at_least_single(deformation))
+    # Of pixels that are partly visible only the visible part counts: its mean motion.
+    share = resize_area(seen, size)
+    true = resize_area(motion * seen, size) / share.clamp(min=1e-3)
+    return masked_difference(moved.movedim(3, 1), true, (share > 0.5).float())
+
+
+def visibility_error(occlusion_map: Tensor, seen: Tensor) -> Tensor:
+    """Cross entropy of an occlusion map (B, 1, h, w), 1 where the source is right, with what is visible."""
+    share = resize_area(seen, tuple(occlusion_map.shape[-2:]))
+    return F.binary_cross_entropy(at_least_single(occlusion_map).clamp(1e-4, 1 - 1e-4), share)
+
+
+def guide_error(points: Tensor, landmarks: Tensor) -> Tensor:
+    """Mean distance of the first points (B, K, 2) to their landmarks (B, 68, 3), weighted by the third column."""
+    guides = GUIDES[: points.shape[1]]
+    chosen = [landmarks[:, list(guide)].mean(1) for guide in guides]
+    target = torch.stack(chosen, dim=1)
+    # Landmarks outside the picture are no place for a key point.
+    inside = (target[..., :2].abs() < 1).all(-1)
+    weight = target[..., 2] * inside
+    distance = (at_least_single(points[:, : len(guides)]) - target[..., :2]).abs().mean(-1)
+    return (distance * weight).sum() / weight.sum().clamp(min=1e-3)
+
+
+def masked_difference(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute difference of maps (B, C, h, w) where the mask (B, 1, h, w) is 1."""
+    difference = (at_least_single(a) - at_least_single(b)).abs().mean(1, keepdim=True)
+    return (difference * mask).sum() / mask.sum().clamp(min=1.0)
+
+
+def resize_area(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps at another size, by means over areas where it is smaller."""
+    if maps.shape[-1] > size[-1]:
+        return F.interpolate(maps, size=size, mode="area")
+    return resize(maps, size)

@@ -1,0 +1,187 @@
+"""Learning with truth: the losses, the dataset mode that gives it, the families that take it, pictures at rest."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from paths import ROOT
+
+from data import find_dataset
+from data.drawn import MIRRORED, DrawnDataset
+from data.sample_faces import perform_rich, render_clip
+from data.sample_faces.clips import write_film
+from data.sample_faces.motion import motion_truth
+from models import find_family
+from models.parts.truth import GUIDES, TruthLosses, guide_error, masked_difference, motion_error, visibility_error
+from models.parts.warps import coordinate_grid, warp
+from options import parse
+from util.errors import UserError
+
+SIZE = 64
+WEIGHTS = [f"--weight_truth_{name}=1" for name in ("motion", "occlusion", "points", "face")]
+FAMILIES = ("fomm", "mraa", "tps")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A rich set of two clips with its dense motion."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for identity in (2, 9):
+        rng = np.random.default_rng([0, identity, 0])
+        frames, truth = render_clip(0, identity, perform_rich(rng, 3, 3.0, 0, 0.5), SIZE, 3.0)
+        name = f"id{identity:03d}#00"
+        write_film(folder / "train" / f"{name}.mp4", frames, 3, None)
+        motion_truth(truth, rng, 4).save(folder / "motion" / f"{name}.npz")
+        truth.save(folder / "truth" / f"{name}.npz")
+    (folder / "test").mkdir()
+    return folder
+
+
+def options(model: str, *words: str, training: bool = True):
+    return parse([f"--config={ROOT / 'configs' / 'tiny' / f'{model}.yaml'}", *words], training)
+
+
+def dataset(folder, *words: str) -> DrawnDataset:
+    opt = options("mraa", "--dataset_mode=drawn", f"--dataroot={folder}", f"--load_size={SIZE}", *words)
+    return find_dataset("drawn")(opt, training=True)
+
+
+def moved_source(item: dict) -> torch.Tensor:
+    """The source under the true motion."""
+    motion = torch.nn.functional.interpolate(item["motion"][None], size=(SIZE, SIZE), mode="bilinear")
+    return warp(item["source"][None], coordinate_grid(SIZE, SIZE, motion) + motion.movedim(1, 3))[0]
+
+
+@pytest.mark.parametrize("flips", ["--horizontal_flip=no", "--horizontal_flip=yes"])
+def test_the_motion_of_an_item_brings_its_source_to_its_driving_frame(drawn, flips):
+    items = dataset(drawn, flips, "--jitter_brightness=0", "--jitter_contrast=0", "--jitter_saturation=0",
+                    "--jitter_hue=0")  # fmt: skip
+    still = moved = 0.0
+    for index in range(12):
+        item = items[index]
+        seen = torch.nn.functional.interpolate(item["seen"][None], size=(SIZE, SIZE))[0] > 0.5
+        still += masked_difference(item["source"][None], item["driving"][None], seen[None].float())
+        moved += masked_difference(moved_source(item)[None], item["driving"][None], seen[None].float())
+    assert moved < 0.6 * still
+
+
+def test_mirrored_points_keep_their_side():
+    assert sorted(MIRRORED) == list(range(68))
+    np.testing.assert_array_equal(MIRRORED[MIRRORED], np.arange(68))
+    assert MIRRORED[36] == 45 and MIRRORED[48] == 54 and MIRRORED[8] == 8 and MIRRORED[31] == 35
+
+
+def test_points_lie_where_the_mask_is(drawn):
+    item = dataset(drawn)[0]
+    nose = ((item["driving_points"][30, :2] + 1) / 2 * (SIZE - 1)).round().long()
+    assert item["mask"][0, nose[1], nose[0]] == 1
+
+
+def test_clips_without_their_motion_are_refused(tmp_path, drawn):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "test").mkdir()
+    (tmp_path / "train" / "a.mp4").write_bytes((drawn / "train" / "id002#00.mp4").read_bytes())
+    with pytest.raises(UserError, match="--layouts motion"):
+        dataset(tmp_path)
+
+
+def test_the_true_motion_has_no_error_and_hidden_pixels_do_not_count():
+    motion = 0.2 * torch.randn(2, 2, 16, 16)
+    seen = (torch.rand(2, 1, 16, 16) > 0.3).float()
+    grid = coordinate_grid(16, 16, motion) + motion.movedim(1, 3)
+    assert motion_error(grid, motion, seen) < 1e-6
+    off = grid + 1.0 * (1 - seen).movedim(1, 3)
+    assert motion_error(off, motion, seen) < 1e-6
+    assert motion_error(grid + 0.5, motion, seen) == pytest.approx(0.5, abs=1e-5)
+
+
+def test_the_true_visibility_is_the_best_occlusion_map():
+    seen = (torch.rand(2, 1, 16, 16) > 0.3).float()
+    assert visibility_error(seen, seen) < 1e-3 < visibility_error(torch.full_like(seen, 0.5), seen)
+
+
+def test_guided_points_are_landmarks_and_those_outside_do_not_count():
+    landmarks = torch.cat([torch.rand(2, 68, 2) - 0.5, torch.ones(2, 68, 1)], dim=2)
+    points = torch.stack([landmarks[:, list(guide), :2].mean(1) for guide in GUIDES], dim=1)
+    assert guide_error(points, landmarks) < 1e-6
+    assert guide_error(points[:, :3], landmarks) < 1e-6
+    points[:, 0] += 0.4
+    assert guide_error(points, landmarks) == pytest.approx(0.4 / len(GUIDES), rel=1e-4)
+    landmarks[:, 30, 0] = 1.5
+    assert guide_error(points, landmarks) < 1e-6
+
+
+def test_batches_without_truth_are_refused():
+    with pytest.raises(UserError, match="--dataset_mode drawn"):
+        TruthLosses(motion=1.0)({}, *([torch.zeros(1)] * 2), [], ())
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_families_learn_with_truth(drawn, model):
+    opt = options(model, *WEIGHTS, "--dataset_mode=drawn", f"--dataroot={drawn}", f"--load_size={SIZE}")
+    items = find_dataset("drawn")(opt, training=True)
+    batch = torch.utils.data.default_collate([items[k] for k in range(2)])
+    family = find_family(model)(opt)
+    family.prepare_training(opt)
+    family.train()
+    names, terms = next(family.training_step(batch, SimpleNamespace(epoch=0, step=0)))[:2]
+    assert {"truth_motion", "truth_occlusion", "truth_points", "truth_face"} <= set(terms)
+    sum(terms[name] for name in ("truth_motion", "truth_points")).backward()
+    detector = family.region_predictor if model == "mraa" else family.kp_detector
+    assert any(float(p.grad.abs().sum()) > 0 for p in detector.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_truth_is_off_by_default(model):
+    opt = options(model)
+    family = find_family(model)(opt)
+    family.prepare_training(opt)
+    assert family.truth({}, None, None, [], ()) == {}
+
+
+def test_motion_first_paints_nothing():
+    opt = options("mraa", "--motion_first=5")
+    family = find_family("mraa")(opt)
+    family.prepare_training(opt)
+    assert family.step_networks(SimpleNamespace(step=4)) == family.generator.moved
+    assert family.step_networks(SimpleNamespace(step=5)) == family.generator.from_source
+
+
+def at_rest(model: str, *words: str) -> float:
+    """How far a frame is from the source when nothing moves and the occlusion map finds all of it right."""
+    torch.manual_seed(0)
+    opt = options(model, "--start_with_source=yes", *words, training=True)
+    family = find_family(model)(opt)
+    family.prepare_training(opt)
+    family.eval()
+    network = family.generator
+    flow = network.dense_motion_network if model == "fomm" else network.pixelwise_flow_predictor
+    with torch.no_grad():
+        flow.occlusion.bias.fill_(30.0)
+        source = torch.rand(1, 3, SIZE, SIZE)
+        state = family.encode_source({"image": source})
+        frames, _ = family.animate(state, {"image": source})
+    return float((frames - source).abs().max())
+
+
+def test_a_picture_at_rest_stays():
+    assert at_rest("fomm", "--composite", "--dense_motion_scale_factor=0.5") < 1e-3
+    assert at_rest("mraa", "--flow_predictor_scale_factor=0.5") < 1e-3
+
+
+def test_composite_needs_an_occlusion_map():
+    with pytest.raises(UserError, match="--estimate_occlusion_map"):
+        at_rest("fomm", "--composite", "--estimate_occlusion_map=no")
+
+
+def test_gradients_are_clipped_together():
+    opt = options("mraa", "--clip_gradients=0.5")
+    family = find_family("mraa")(opt)
+    family.prepare_training(opt)
+    parameters = [p for network in family.networks().values() for p in network.parameters()]
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    family.before_update(("reconstruction",))
+    length = torch.stack([p.grad.norm() for p in parameters]).norm()
+    assert float(length) == pytest.approx(0.5, rel=1e-3)
