@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from metrics.metric import Batch, Columns, Metric
+from metrics.metric import Batch, Columns, Metric, masked
+from metrics.parts.landmarks import found
 
 
 class _Openface(Metric):
@@ -55,3 +56,24 @@ class AedL1(_Openface):
 def squared_distance(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Embeddings (N, D) to (N,)."""
     return ((result - truth) ** 2).sum(-1)
+
+
+class Aed3dmm(Metric):
+    """Papers print a sum or a mean, and seldom say which; both are given."""
+
+    name = "aed/3dmm"
+    says = "mean absolute difference of 64 expression coefficients (Deep3DFaceRecon), read from files; sum: .sum"
+    used_by = "PIRenderer, StyleHEAT and later papers on 3DMM-driven animation"
+    settings = {"coefficients": "expression, 64"}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The mean and the sum."""
+        return self.name, f"{self.name}.sum"
+
+    def update(self, batch: Batch) -> Columns:
+        """Per frame."""
+        result, truth = (one.find("coefficients")[:, :64] for one in (batch.result, batch.truth))
+        each, there = np.abs(result - truth), found(truth)
+        return {name: masked(column, there)
+                for name, column in zip(self.columns, (each.mean(1), each.sum(1)), strict=True)}  # fmt: skip

@@ -34,7 +34,7 @@ class IdentityDlib(Metric):
 
     def update(self, batch: Batch) -> Columns:
         """Per frame; not measured where the person it should be is not found."""
-        reference = batch.truth or batch.source
+        reference = batch.either("truth", "source")
         result, wanted = (one.find("embedding/dlib") for one in (batch.result, reference))
         distance = np.linalg.norm(result - wanted, axis=-1)
         different = np.where(np.isnan(distance), np.nan, distance > DIFFERENT)

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import torch
+
     from metrics.parts.streams import Stream
     from metrics.parts.tools import Tools
 
@@ -28,6 +30,10 @@ class Video:
     """Role (result, truth, driving, source) -> the file or folder its frames come from, where there is one."""
 
 
+STILL, TRUE = "still", "true"
+Motion: TypeAlias = "torch.Tensor | str | None"
+
+
 @dataclass
 class Batch:
     """Consecutive frames of one video, as the streams that show them."""
@@ -38,9 +44,16 @@ class Batch:
     source: Stream | None = None
     first: int = 0
     """Number of the first frame."""
+    motion: Motion = None
+    """What made these frames: (N, h, w, 2) where in the source each pixel is from, x and y in [-1, 1] between the
+    middles of the outermost pixels. STILL and TRUE stand for the motion of the control rows."""
 
     def __len__(self) -> int:
         return len(self.result)
+
+    def either(self, one: str, other: str) -> Stream:
+        """The first of two videos that there is: `need` "truth|driving" says that one is."""
+        return getattr(self, other) if getattr(self, one) is None else getattr(self, one)
 
 
 class Metric:

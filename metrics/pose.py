@@ -1,7 +1,8 @@
 """How well the result follows the pose of the head."""
 
 from metrics.akd import AkdDlib
-from metrics.metric import Batch, Columns, masked
+from metrics.metric import Batch, Columns, Video, masked
+from metrics.parts.drawn import truth_of
 from metrics.parts.landmarks import SEARCH_EVERY, found
 from metrics.parts.poses import POINTS, difference
 
@@ -26,7 +27,26 @@ class Pose(AkdDlib):
 
     def update(self, batch: Batch) -> Columns:
         """Per frame."""
-        result, driving = (one.find("pose") for one in (batch.result, batch.driving or batch.truth))
+        result, driving = (one.find("pose") for one in (batch.result, batch.either("driving", "truth")))
         each, there = difference(result, driving), found(driving)
         values = (each.mean(1), *each.T)
         return {name: masked(column, there) for name, column in zip(self.columns, values, strict=True)}
+
+
+class PoseTruth(Pose):
+    """Six points and a mean face are off by some degrees; the control row "truth" says how far."""
+
+    name = "pose/truth"
+    says = "mean absolute difference of the result's yaw, pitch and roll from the drawn person's own"
+    needs = ()
+
+    def begin(self, video: Video) -> None:
+        """The truth is found by the name of the video."""
+        self._video = video
+
+    def update(self, batch: Batch) -> Columns:
+        """Per frame."""
+        last = batch.first + len(batch)
+        truth = truth_of(self.tools, self._video, last, self.name).performance.rotation[batch.first : last]
+        each = difference(batch.result.find("pose"), truth)
+        return dict(zip(self.columns, (each.mean(1), *each.T), strict=True))

@@ -5,6 +5,7 @@ rows "first frame repeated", "driving video replayed" and "truth" beside the res
 
 import argparse
 import json
+import os
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from metrics import find_metrics, metric_names, variants
 from metrics.evaluation import running
-from metrics.evaluation.pairing import Pair, pairs
+from metrics.evaluation.pairing import Pair, listed_pairs, pairs
 from metrics.evaluation.protocols import Protocol, find_protocol, protocol_names
 from metrics.evaluation.results import JSON, columns_of, report, to_json, write
 from metrics.evaluation.tables import KINDS, table
@@ -49,7 +50,7 @@ def main() -> int:
         return 0
     protocol = protocol_of(args)
     folders = {"result": args.generated, "truth": args.real, "driving": args.driving, "source": args.source}
-    wanted = pairs(folders)
+    wanted = listed_pairs(args.pairs, folders) if args.pairs else pairs(folders)
     out = args.out or (args.generated if args.generated.is_dir() else args.generated.parent)
     plan = plan_of(args, protocol, tuple(role for role, folder in folders.items() if folder and role != "result"))
     measurement = plan.measurement()
@@ -60,6 +61,9 @@ def main() -> int:
         raise UserError("nothing could be measured")
     command = [Path(sys.argv[0]).name, *sys.argv[1:]]
     content = report(measurement, records, protocol.facts(), command) | {"failed": failures}
+    content["files"] = {
+        pair.name: {role: os.path.relpath(path, out) for role, path in pair.files.items()} for pair in wanted
+    }
     write(out, content, records, columns_of(measurement.metrics))
     print(table(content, args.table, protocol.weighting))
     print(f"{out / JSON}: {len(records)} videos, {sum(content['frames'].values())} frames", file=sys.stderr)
@@ -78,6 +82,7 @@ def read_arguments() -> argparse.Namespace:
     add("--real", type=Path, metavar="FOLDER", help="the true videos, which the results should equal")
     add("--driving", type=Path, metavar="FOLDER", help="the driving videos, where they are not the truth")
     add("--source", type=Path, metavar="FOLDER", help="the source pictures; of a video its first frame")
+    add("--pairs", type=Path, metavar="CSV", help="which belong together: columns generated, real, driving, source")
     add("--metrics", metavar="NAME,...", help="what to measure; --list tells what there is")
     add("--protocol", metavar="NAME", help=f"metrics, size and weighting of: {', '.join(protocol_names())}; or a YAML")
     add("--out", type=Path, metavar="FOLDER", help="where metrics.csv and metrics.json go (default: --generated)")
@@ -85,6 +90,7 @@ def read_arguments() -> argparse.Namespace:
     add("--json", action="store_true", help="end with the totals as one line of JSON")
     add("--size", type=count, metavar="PIXELS", help="bring the centre square of all frames to this size first")
     add("--fps", type=Fraction, help="bring all videos to this rate first")
+    add("--force", action="store_true", help="print fid and fvd of fewer frames or clips than they need, too")
     add("--no_controls", action="store_true", help="leave out the control rows")
     add("--overwrite", action="store_true", help="measure again what has been measured")
     add("--list", action="store_true", help="print the metrics, their definitions and who uses them")
@@ -146,6 +152,7 @@ def plan_of(args: argparse.Namespace, protocol: Protocol, roles: tuple[str, ...]
         size=protocol.size,
         fps=args.fps,
         batch_size=args.batch_size,
+        allow_few=args.force,
         device=args.device,
         weights=Weights(args.weights, given),
         tables={name: getattr(args, name) for name in TABLES if getattr(args, name) is not None},

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from metrics import find_metrics
-from metrics.metric import Batch, Metric, SetMetric, Video
+from metrics.metric import STILL, TRUE, Batch, Metric, SetMetric, Video
 from metrics.parts.streams import Still, Stream
 from metrics.parts.tools import Tools
 from util.errors import UserError
@@ -95,10 +95,12 @@ class VideoMeasurement:
         self.owner, self.video, self.frames = owner, video, 0
         self.record: dict[str, Any] = {}
         tools = owner.tools
-        self._streams = {role: Stream(tools) for role in (RESULT, *owner.roles) if role != "source"}
+        self._streams = {role: Stream(tools, role, video) for role in (RESULT, *owner.roles) if role != "source"}
         if "source" in owner.roles and source is None:
             raise UserError(f"{video.name}: its source picture is missing")
-        self._source = None if source is None else Still(tools, checked(source, f"{video.name}: source", tools))
+        self._source = (
+            None if source is None else Still(tools, checked(source, f"{video.name}: source", tools), "source", video)
+        )
         # Against a truth the control has the truth's size, which the source picture may not have.
         self._first: Still | None = None if "truth" in owner.roles else self._source
         self._columns: dict[str, dict[str, list]] = {row: {} for row in owner.rows}
@@ -106,8 +108,14 @@ class VideoMeasurement:
             for metric in metrics:
                 metric.begin(video)
 
-    def add(self, result: torch.Tensor, truth: torch.Tensor | None = None, driving: torch.Tensor | None = None) -> None:
-        """The next frames (N, 3, H, W) in [0, 1] of the result and of the videos that it is compared with."""
+    def add(
+        self, result: torch.Tensor, truth: torch.Tensor | None = None, driving: torch.Tensor | None = None,
+        motion: torch.Tensor | None = None,
+    ) -> None:  # fmt: skip
+        """The next frames (N, 3, H, W) in [0, 1] of the result and of the videos that it is compared with.
+
+        `motion` (N, h, w, 2) is what `Batch.motion` says, where the model tells it.
+        """
         given = {RESULT: result, "truth": truth, "driving": driving}
         if driving is not None and driving is truth:
             self._streams["driving"] = self._streams["truth"]
@@ -115,10 +123,11 @@ class VideoMeasurement:
             if given[role] is None:
                 raise UserError(f"{self.video.name}: frames of the {role} are missing from frame {self.frames} on")
             if role != "driving" or stream is not self._streams.get("truth"):
-                stream.show(checked(given[role], f"{self.video.name}: {role}", self.owner.tools, self.frames))
+                what = f"{self.video.name}: {role}"
+                stream.show(checked(given[role], what, self.owner.tools, self.frames), self.frames)
         self._check_alike()
         for row, metrics in self.owner.rows.items():
-            batch = self._batch(row, len(result))
+            batch = self._batch(row, len(result), motion)
             for metric in metrics:
                 self._keep(row, metric.update(batch))
         self.frames += len(result)
@@ -133,15 +142,18 @@ class VideoMeasurement:
                 "result's size with --size"
             )
 
-    def _batch(self, row: str, count: int) -> Batch:
+    def _batch(self, row: str, count: int, motion: torch.Tensor | None) -> Batch:
         """The streams as a row sees them: a control takes the result's place."""
         streams = self._streams
         if self._first is None and "truth" in streams:
-            self._first = Still(self.owner.tools, streams["truth"].pixels[:1].clone())
+            self._first = Still(self.owner.tools, streams["truth"].pixels[:1].clone(), "truth", self.video)
         shown = {RESULT: streams[RESULT], TRUTH: streams.get("truth"), REPLAYED: streams.get("driving")}
-        still = self._first.repeat(count) if row == REPEATED else None
-        source = self._source.repeat(count) if self._source else None
-        return Batch(still or shown[row], streams.get("truth"), streams.get("driving"), source, self.frames)
+        if row == REPEATED:
+            shown[row] = self._first.repeat(count)
+        source = None if self._source is None else self._source.repeat(count)
+        others = streams.get("truth"), streams.get("driving"), source
+        moved = {RESULT: motion, REPEATED: STILL, TRUTH: TRUE}.get(row)
+        return Batch(shown[row], *others, first=self.frames, motion=moved)
 
     def _keep(self, row: str, columns: Mapping[str, np.ndarray]) -> None:
         for name, values in columns.items():

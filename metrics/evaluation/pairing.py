@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -72,6 +73,31 @@ def pairs(folders: Mapping[str, Path | None]) -> list[Pair]:
             "belong together by name, without the suffix"
         )
     return [Pair(name, files) for name, files in found]
+
+
+COLUMNS = {"generated": "result", "real": "truth", "driving": "driving", "source": "source"}
+
+
+def listed_pairs(path: Path, folders: Mapping[str, Path | None]) -> list[Pair]:
+    """The pairs of a csv whose columns generated, real, driving, source name files in the folders of these options."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [{key: cell.strip() for key, cell in row.items() if key and cell} for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"--pairs {path}: cannot be read ({error})") from None
+    roles = {column: role for column, role in COLUMNS.items() if folders.get(role) is not None}
+    found, missing = [], []
+    for line, row in enumerate(rows, 2):
+        if not set(roles) <= set(row):
+            raise UserError(f"--pairs {path}: line {line} needs the columns {', '.join(roles)}, as folders are given")
+        files = {role: Path(folders[role]) / row[column] for column, role in roles.items()}
+        missing += [f"{one} (line {line})" for one in files.values() if not one.exists()]
+        found.append(Pair(Path(row["generated"]).stem, files))
+    names = [pair.name for pair in found]
+    if missing or not found or len(set(names)) < len(names):
+        reason = f"not there: {', '.join(missing[:10])}" if missing else "empty, or a result is there twice"
+        raise UserError(f"--pairs {path}: {reason}")
+    return found
 
 
 def _counterpart(name: str, clips: Mapping[str, Path]) -> Path | None:

@@ -10,9 +10,11 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from metrics.evaluation.measuring import Measurement, sets
@@ -36,13 +38,14 @@ class Plan:
     size: int | None = None
     fps: Fraction | None = None
     batch_size: int = 16
+    allow_few: bool = False
     device: str = "cpu"
     weights: Weights = field(default_factory=Weights)
     tables: Mapping[str, Path] = field(default_factory=dict)
 
     def measurement(self) -> Measurement:
         """The metrics, loaded."""
-        tools = Tools(torch.device(self.device), self.weights, self.tables, self.batch_size)
+        tools = Tools(torch.device(self.device), self.weights, self.tables, self.batch_size, self.allow_few)
         return Measurement(self.metrics, self.roles, tools, self.controls)
 
 
@@ -52,10 +55,31 @@ def measure(pair: Pair, measurement: Measurement, plan: Plan) -> Record:
     try:
         with measurement.video(opened.described, opened.source()) as measured:
             for frames in opened.batches(plan.batch_size):
-                measured.add(frames["result"], truth=frames.get("truth"), driving=frames.get("driving"))
+                measured.add(frames.pop("result"), **frames, motion=motion_of(pair, plan, measured.frames))
     finally:
         opened.close()
     return measured.record
+
+
+def motion_of(pair: Pair, plan: Plan, first: int) -> torch.Tensor | None:
+    """The dense motion of the next frames, where files of it are named."""
+    if "motion" not in plan.tables:
+        return None
+    path = Path(plan.tables["motion"]) / f"{pair.name}.npz"
+    grids = _grids(path)
+    return torch.from_numpy(grids[first : first + plan.batch_size]).float()
+
+
+@lru_cache(maxsize=1)
+def _grids(path: Path) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            grids = file["grid"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"--motion: {path}: needs the array grid (N, h, w, 2) ({error})") from None
+    if grids.ndim != 4 or grids.shape[3] != 2:
+        raise UserError(f"--motion: {path}: grid is {grids.shape}, not (N, h, w, 2)")
+    return grids
 
 
 class Kept:
@@ -64,7 +88,7 @@ class Kept:
     def __init__(self, folder: Path, plan: Plan, measurement: Measurement):
         self.path = folder / KEPT
         facts = [definition(metric) for metric in measurement.metrics]
-        how = [facts, plan.roles, plan.controls, plan.size, str(plan.fps), sorted(map(str, plan.tables.values()))]
+        how = [facts, plan.roles, plan.controls, plan.size, str(plan.fps), _tables(plan.tables)]
         self._how = json.dumps(how, sort_keys=True, default=str)
         # A state of all frames together is not kept: those videos are measured again.
         self._usable = not sets(measurement.metrics)
@@ -97,6 +121,10 @@ class Kept:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": self.key(pair), "record": record}) + "\n")
+
+
+def _tables(tables: Mapping[str, Path]) -> list:
+    return [(option, str(path), *_version(path)) for option, path in sorted(tables.items()) if path.exists()]
 
 
 def _version(path: Path) -> tuple[int, int]:

@@ -7,13 +7,21 @@ from pathlib import Path
 import numpy as np
 
 from metrics.parts.landmarks import found
+from metrics.parts.openface import SIDE, OpenFaceNet
 from metrics.parts.streams import Stream
 from metrics.parts.tools import Tools
+from metrics.parts.weights import read_script
 from util.errors import UserError
+from util.resizing import resize
+from util.weights_file import read_weights
 
 RECOGNISER = "dlib_face_recognition_resnet_model_v1.dat"
 CHIP = 150
 """Side of the aligned face that dlib's recogniser sees; smaller faces are enlarged before points are rounded."""
+
+ARCFACE_SIDE, ARCFACE_LENGTH = 112, 512
+ARCFACE_TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
+"""Where eyes, nose and corners of the mouth are in the pictures that ArcFace networks were trained with."""
 
 
 class DlibEmbedding:
@@ -67,3 +75,94 @@ def dlib_recogniser_files() -> dict[str, Path]:
         raise UserError(
             f"id/dlib: {RECOGNISER} is not found; run: pip install face-recognition-models, or put it into dataset/"
         ) from None
+
+
+class OpenFace:
+    """OpenFace's 128-d vector of the whole frame, as pose-evaluation takes it: not aligned, face or no face."""
+
+    def __init__(self, tools: Tools):
+        self._tools = tools
+        self._network = tools.share("openface", lambda: _openface(tools))
+
+    def __call__(self, stream: Stream) -> np.ndarray:
+        import torch
+
+        small = np.stack([resize(frame, (SIDE, SIDE)) for frame in stream.bytes])[..., ::-1]
+        frames = torch.from_numpy(small.transpose(0, 3, 1, 2).copy()).to(self._tools.device, torch.float32)
+        with torch.no_grad():
+            parts = [self._network(frames[part]) for part in self._tools.at_once(len(frames))]
+        return torch.cat(parts).double().cpu().numpy()
+
+
+def _openface(tools: Tools):
+    path = tools.weights.path("openface", "aed/openface-sq and aed/openface-l1")
+    network = OpenFaceNet()
+    try:
+        network.load_state_dict(read_weights(path))
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise UserError(f"--openface {path}: not the weights of nn4.small2 ({str(error).splitlines()[0]})") from None
+    return network.to(tools.device).eval()
+
+
+class ArcFace:
+    """Unit vectors of ArcFace networks, of a face aligned to 112 x 112 by eyes, nose and corners of the mouth."""
+
+    def __init__(self, tools: Tools):
+        self._network = tools.share("arcface", lambda: _arcface(tools.weights.path("arcface", "csim/arcface")))
+
+    def __call__(self, stream: Stream) -> np.ndarray:
+        return _of_found_faces(stream, ARCFACE_LENGTH, self._describe)
+
+    def _describe(self, frame: np.ndarray, points: np.ndarray) -> np.ndarray:
+        import cv2
+
+        chip = cv2.warpAffine(frame, alignment(five_points(points)), (ARCFACE_SIDE, ARCFACE_SIDE))
+        vector = self._network(((chip.astype(np.float32) - 127.5) / 127.5).transpose(2, 0, 1)[None])
+        if vector.shape != (ARCFACE_LENGTH,):
+            raise UserError(
+                f"--arcface: gives {vector.shape} numbers a face; an ArcFace network gives {ARCFACE_LENGTH}"
+            )
+        return vector / max(float(np.linalg.norm(vector)), 1e-12)
+
+
+def five_points(points: np.ndarray) -> np.ndarray:
+    """Centres of the eyes, tip of the nose and corners of the mouth, of 68 points."""
+    return np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
+
+
+def alignment(points: np.ndarray) -> np.ndarray:
+    """The turn, scale and shift (2, 3) that takes five points nearest to ArcFace's template (least squares)."""
+    # As complex numbers a turn and a scale are one factor.
+    here, there = points @ np.array([1, 1j]), np.array(ARCFACE_TEMPLATE) @ np.array([1, 1j])
+    middle, target = here.mean(), there.mean()
+    factor = np.vdot(here - middle, there - target) / np.vdot(here - middle, here - middle)
+    shift = target - factor * middle
+    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
+
+
+def _arcface(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of pictures (1, 3, 112, 112), by the suffix of the file: ONNX, or else TorchScript."""
+    import torch
+
+    if path.suffix.lower() == ".onnx":
+        return _onnx(path)
+    network = read_script(path, torch.device("cpu"))
+
+    def describe(picture: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return network(torch.from_numpy(picture)).double().numpy()[0]
+
+    return describe
+
+
+def _onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(f"--arcface {path}: reading ONNX needs: pip install onnxruntime ({error})") from error
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has a class of its own for each fault of a file
+        raise UserError(f"--arcface {path}: not an ONNX network ({str(error).splitlines()[0]})") from None
+    name = session.get_inputs()[0].name
+    return lambda picture: np.asarray(session.run(None, {name: picture})[0][0], np.float64)

@@ -11,8 +11,8 @@ from metrics.parts.tools import Tools
 
 SEARCH_EVERY = 25
 """Frames between searches of the whole frame; between them the face is looked for near its last position."""
-CONTINUES = 0.3
-"""A box continues the face of the frame before where they overlap at least so much."""
+CONTINUES = 0.6
+"""A face rests in its window where its box and the one that was last searched for overlap at least so much."""
 REFERENCE_HEIGHT = 256
 """Distances in pixels are those of frames of this height."""
 
@@ -20,38 +20,42 @@ REFERENCE_HEIGHT = 256
 class DlibPoints:
     """dlib's 68 points of the largest face, which is then followed.
 
-    Unlike `data.landmarks.track` this tells every frame at once, needs no later frames and fills no gaps: a frame in
-    which the face is not seen counts as missed.
+    Unlike `data.faces.landmarks.track` this tells every frame at once, needs no later frames and fills no gaps: a frame
+    in which the face is not seen counts as missed. Where nothing moves, the points stay the same: the face is looked
+    for in a window that rests until the face has left it, because boxes found in windows that follow boxes tremble.
     """
 
     def __init__(self, tools: Tools):
         self._detector = tools.share("dlib", _dlib)
-        self._box: np.ndarray | None = None
+        self._anchor: np.ndarray | None = None
+        """Box of the face when it was last searched for in the whole frame."""
         self._since = 0
 
     def __call__(self, stream: Stream) -> np.ndarray:
-        faces = [self._face(frame) for frame in stream.bytes]
-        return np.stack([_points(face) for face in faces]) if faces else np.empty((0, POINTS, 2))
+        return np.stack([_points(self._face(frame)) for frame in stream.bytes])
 
     def _face(self, frame: np.ndarray) -> Face | None:
-        face = self._near(frame) if self._box is not None and self._since < SEARCH_EVERY else None
+        face = self._near(frame) if self._anchor is not None and self._since < SEARCH_EVERY else None
         if face is None:
             face, self._since = self._anywhere(frame), 0
+            self._anchor = None if face is None else face.box
+            face = face and (self._near(frame) or face)
         self._since += 1
-        self._box = None if face is None else face.box
         return face
 
     def _near(self, frame: np.ndarray) -> Face | None:
-        found = [(overlap(box, self._box), box, score) for box, score in self._detector.find_near(frame, self._box)]
+        """The face in the window around the anchor."""
+        found = [(overlap(box, self._anchor), box, score) for box, score in
+                 self._detector.find_near(frame, self._anchor)]  # fmt: skip
         alike, box, score = max(found, key=lambda one: one[0], default=(0.0, None, 0.0))
         return Face(box, self._detector.place_one(frame, box), score) if alike >= CONTINUES else None
 
     def _anywhere(self, frame: np.ndarray) -> Face | None:
+        """The face that was followed, even where a stranger's is larger."""
         faces = self._detector.detect([frame])[0]
-        if self._box is None:
+        if self._anchor is None:
             return faces[0] if faces else None
-        # The person that was followed goes before a larger stranger.
-        return max(faces, key=lambda face: overlap(face.box, self._box), default=None)
+        return max(faces, key=lambda face: overlap(face.box, self._anchor), default=None)
 
 
 class AlignmentPoints:

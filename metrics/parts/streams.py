@@ -6,21 +6,25 @@ from typing import Any
 import numpy as np
 import torch
 
+from metrics.metric import Video
 from metrics.parts.tools import Finder, Tools
 
 
 class Stream:
     """The present frames of one video. What metrics look for in them (landmarks, embeddings) is found once for all."""
 
-    def __init__(self, tools: Tools):
-        self._tools = tools
+    def __init__(self, tools: Tools, role: str = "result", video: Video | None = None):
+        """`role` (result, truth, driving, source) and `video` tell finders that read tables which one to open."""
+        self._tools, self.role, self.video = tools, role, video or Video("")
+        self.first = 0
+        """Number of the first of the present frames."""
         self._finders: dict[str, Finder] = {}
         self._found: dict[str, Any] = {}
         self.pixels = torch.empty(0, 3, 0, 0)
 
-    def show(self, pixels: torch.Tensor) -> "Stream":
+    def show(self, pixels: torch.Tensor, first: int = 0) -> "Stream":
         """The next frames (N, 3, H, W) in [0, 1], on the device where they are measured."""
-        self.pixels, self._found = pixels, {}
+        self.pixels, self.first, self._found = pixels, first, {}
         self.__dict__.pop("bytes", None)
         return self
 
@@ -56,10 +60,10 @@ class Stream:
 class Still(Stream):
     """One picture, shown as many times as the other videos have frames; things are found in it once."""
 
-    def __init__(self, tools: Tools, picture: torch.Tensor):
-        """`picture` is (1, 3, H, W)."""
-        super().__init__(tools)
-        self._one = Stream(tools).show(picture)
+    def __init__(self, tools: Tools, picture: torch.Tensor, role: str = "source", video: Video | None = None):
+        """`picture` is (1, 3, H, W), the first frame of what has the role."""
+        super().__init__(tools, role, video)
+        self._one = Stream(tools, role, video).show(picture)
         self._count = 1
 
     def repeat(self, count: int) -> "Still":

@@ -26,6 +26,10 @@ KINDS = {
     "embedding/arcface": "metrics.parts.embeddings:ArcFace",
     "embedding/openface": "metrics.parts.embeddings:OpenFace",
     "pose": "metrics.parts.poses:Poses",
+    "aus": "metrics.parts.tables:ActionUnits",
+    "coefficients": "metrics.parts.tables:Coefficients",
+    "inception": "metrics.parts.inception:Inception",
+    "flow": "metrics.parts.flows:Flow",
 }
 """Kind of what is found -> class with a constructor (tools): one instance per stream."""
 
@@ -39,6 +43,8 @@ class Tools:
     tables: Mapping[str, Path] = field(default_factory=dict)
     """Folders of tables and coefficients, by the name of their option: result_aus, driving_aus, ..."""
     batch_size: int = 16
+    allow_few: bool = False
+    """Whether metrics of all frames together are printed of fewer frames than they need."""
     _shared: dict[Any, Any] = field(default_factory=dict)
 
     def finder(self, kind: str) -> Finder:

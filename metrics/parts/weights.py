@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import torch
+
 from util.errors import UserError
 
 FOLDER = Path("weights")
@@ -49,6 +51,11 @@ FILES = {
     "arcface": Published(
         "arcface", "w600k_r50.onnx", "", "the model pack buffalo_l of insightface (non-commercial)", "id/dlib"
     ),
+    **{f"theval_{part}": Published(
+        f"theval_{part}", f"theval_{part}.pt", "",
+        f"the package pyiqa ({network}, which you trace to TorchScript; parts of it are non-commercial)",
+        "theval/lip_dynamics, theval/head_dynamics and theval/eyebrow_dynamics",
+    ) for part, network in {"aesthetics": "topiq_iaa", "face": "topiq_nr-face", "mouth": "musiq"}.items()},
     "i3d": Published(
         "i3d", "i3d_torchscript.pt", "", "the repository https://github.com/universome/stylegan-v", "warp_error, jitter"
     ),
@@ -99,3 +106,11 @@ def _digest(file) -> str:
     while block := file.read(1 << 20):
         digest.update(block)
     return digest.hexdigest()
+
+
+def read_script(path: Path, device: torch.device) -> torch.nn.Module:
+    """A network in TorchScript. It runs what its file holds, so it is only read where the user named or put it."""
+    try:
+        return torch.jit.load(str(path), map_location=device).eval()
+    except RuntimeError as error:
+        raise UserError(f"{path}: cannot be read as TorchScript ({str(error).splitlines()[0]})") from None

@@ -5,18 +5,14 @@ import json
 
 import numpy as np
 import pytest
-from metrics_faces import drawn, moved, write_frames
-from script_runner import ScriptRunner
+from metrics_faces import drawn, moved, run_script, write_frames
 
 from data.video import write_image
+from metrics import find_metrics
+from metrics.evaluation.protocols import find_protocol, protocol_names
+from util.errors import UserError
 
 METRICS = "l1,ssim/gauss,akd/dlib"
-
-
-@pytest.fixture(scope="module")
-def runner():
-    with ScriptRunner() as runner:
-        yield runner
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +29,8 @@ def folders(tmp_path_factory):
     return root
 
 
-def evaluate(runner, folder, *arguments, status=0):
-    code, output = runner.run("evaluate", *arguments, folder=folder)
+def evaluate(*arguments, status=0):
+    code, output = run_script("evaluate", *arguments)
     assert code == status, output
     return output
 
@@ -43,8 +39,8 @@ def given(folders, out, *arguments):
     return "--generated", folders / "made", "--real", folders / "real", "--out", out, *arguments
 
 
-def test_results_lie_in_csv_and_json_and_a_table(runner, folders, tmp_path):
-    output = evaluate(runner, folders, *given(folders, tmp_path / "o", "--metrics", METRICS, "--table", "md", "--json"))
+def test_results_lie_in_csv_and_json_and_a_table(folders, tmp_path):
+    output = evaluate(*given(folders, tmp_path / "o", "--metrics", METRICS, "--table", "md", "--json"))
     assert "| metric " in output and "first frame repeated" in output
     content = json.loads((tmp_path / "o" / "metrics.json").read_text())
     rows = list(csv.DictReader((tmp_path / "o" / "metrics.csv").open()))
@@ -59,32 +55,32 @@ def test_results_lie_in_csv_and_json_and_a_table(runner, folders, tmp_path):
     assert json.loads(output.strip().splitlines()[-1])["total"] == content["total"]
 
 
-def test_several_processes_measure_what_one_measures(runner, folders, tmp_path):
+def test_several_processes_measure_what_one_measures(folders, tmp_path):
     for workers in (1, 2):
-        evaluate(runner, folders, *given(folders, tmp_path / str(workers), "--metrics", "l1", "--workers", workers))
+        evaluate(*given(folders, tmp_path / str(workers), "--metrics", "l1", "--workers", workers))
     one, two = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in "12")
     for key in ("total", "controls", "videos"):
         assert one[key] == two[key]
     assert (tmp_path / "1" / "metrics.csv").read_bytes() == (tmp_path / "2" / "metrics.csv").read_bytes()
 
 
-def test_an_interrupted_run_is_continued_and_a_changed_result_is_measured_again(runner, folders, tmp_path):
+def test_an_interrupted_run_is_continued_and_a_changed_result_is_measured_again(folders, tmp_path):
     arguments = given(folders, tmp_path / "o", "--metrics", "l1")
-    evaluate(runner, folders, *arguments)
+    evaluate(*arguments)
     whole = (tmp_path / "o" / "metrics.json").read_bytes()
     kept = tmp_path / "o" / "metrics_videos.jsonl"
     lines = kept.read_text().splitlines()
     # As a killed run leaves it: one video measured, the next line cut off.
     kept.write_text(lines[0] + "\n" + lines[1][:40])
-    assert "9 frames in" in evaluate(runner, folders, *arguments)
+    assert "9 frames in" in evaluate(*arguments)
     assert (tmp_path / "o" / "metrics.json").read_bytes() == whole
     write_frames(folders / "made" / "b", moved(drawn(1, 4)[0], 5))
-    assert "4 frames in" in evaluate(runner, folders, *arguments)
+    assert "4 frames in" in evaluate(*arguments)
     assert (tmp_path / "o" / "metrics.json").read_bytes() != whole
 
 
-def test_a_protocol_brings_its_metrics(runner, folders, tmp_path):
-    evaluate(runner, folders, *given(folders, tmp_path / "o", "--protocol", "real"))
+def test_a_protocol_brings_its_metrics(folders, tmp_path):
+    evaluate(*given(folders, tmp_path / "o", "--protocol", "real"))
     content = json.loads((tmp_path / "o" / "metrics.json").read_text())
     assert content["protocol"]["name"] == "real" and content["protocol"]["weighting"] == "videos"
     assert {"l1", "akd/dlib", "id/dlib", "pose", "face_missed"} <= set(content["total"])
@@ -104,14 +100,14 @@ def shrink(folder):
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_pairs_that_do_not_fit_are_told(runner, folders, tmp_path, message):
+def test_pairs_that_do_not_fit_are_told(folders, tmp_path, message):
     import re
     import shutil
 
     shutil.copytree(folders, tmp_path / "copy")
     REFUSED[message](tmp_path / "copy")
     arguments = given(tmp_path / "copy", tmp_path / "o", "--metrics", "l1")
-    code, output = runner.run("evaluate", *arguments, folder=tmp_path)
+    code, output = run_script("evaluate", *arguments)
     assert code in (1, 2) and re.search(message, output), output
     assert "Traceback" not in output
 
@@ -125,11 +121,51 @@ def test_pairs_that_do_not_fit_are_told(runner, folders, tmp_path, message):
         (["--metrics", "pose", "--real", "nowhere"], "nowhere: there is no such folder"),
     ],
 )
-def test_bad_options_are_told(runner, folders, tmp_path, arguments, message):
-    output = evaluate(runner, folders, "--generated", folders / "made", *arguments, status=2)
+def test_bad_options_are_told(folders, tmp_path, arguments, message):
+    output = evaluate("--generated", folders / "made", *arguments, status=2)
     assert message in output and "Traceback" not in output
 
 
-def test_the_list_names_every_metric(runner, folders):
-    output = evaluate(runner, folders, "--list")
+def test_the_list_names_every_metric(folders):
+    output = evaluate("--list")
     assert "ssim/gfla" in output and "used by: " in output
+
+
+def test_a_list_names_the_pairs(folders, tmp_path):
+    (tmp_path / "pairs.csv").write_text("generated,real\na,a\nb,b\n")
+    evaluate(*given(folders, tmp_path / "o", "--metrics", "l1", "--pairs", tmp_path / "pairs.csv"))
+    content = json.loads((tmp_path / "o" / "metrics.json").read_text())
+    assert list(content["videos"]) == ["a", "b"]
+    (tmp_path / "pairs.csv").write_text("generated,real\na,away\n")
+    output = evaluate(*given(folders, tmp_path / "o", "--metrics", "l1", "--pairs", tmp_path / "pairs.csv"), status=2)
+    assert "not there" in output and "away (line 2)" in output
+
+
+@pytest.mark.parametrize("name", protocol_names())
+def test_every_protocol_names_metrics_that_there_are(name):
+    protocol = find_protocol(name)
+    assert find_metrics(protocol.metrics) and protocol.caveats
+
+
+def test_a_protocol_that_prints_published_numbers_names_their_source(tmp_path):
+    (tmp_path / "own.yaml").write_text("says: x\nmetrics: [l1]\npublished: {rows: {FOMM: {l1: 0.043}}}\n")
+    with pytest.raises(UserError, match="need the source"):
+        find_protocol(str(tmp_path / "own.yaml"))
+
+
+@pytest.mark.parametrize("kind", ["latex", "csv", "text"])
+def test_tables_of_all_kinds_hold_both_weightings_and_the_controls(folders, tmp_path, kind):
+    output = evaluate(*given(folders, tmp_path / "o", "--metrics", "l1", "--table", kind))
+    assert "result (frames)" in output and "result (videos)" in output and "first frame repeated" in output
+    assert (r"\begin{tabular}" in output) == (kind == "latex")
+
+
+def test_animation_is_measured_without_a_truth(folders, tmp_path):
+    """Against the source picture and the driving video; pixels are not compared with anything."""
+    arguments = ("--generated", folders / "made", "--driving", folders / "real", "--source", folders / "real")
+    evaluate(*arguments, "--metrics", "id/dlib,pose,jitter", "--out", tmp_path / "o")
+    content = json.loads((tmp_path / "o" / "metrics.json").read_text())
+    assert list(content["controls"]) == ["first frame repeated", "driving video replayed"]
+    assert content["controls"]["driving video replayed"]["pose"]["frames"] == 0
+    assert content["controls"]["first frame repeated"]["id/dlib"]["frames"] == 0
+    assert content["total"]["pose"]["n"] > 0

@@ -15,7 +15,7 @@ from metrics.parts.tools import Tools
 def pictures():
     """Three pairs (H, W, 3) of structured pictures in [0, 1], the second noisier each time."""
     rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[0:192, 0:180] / 192
+    rows, columns = np.mgrid[0:192, 0:176] / 192
     real = np.stack([np.stack([np.sin(9 * rows * k + c) * np.cos(7 * columns) for c in range(3)], -1)
                      for k in (1, 2, 3)]) / 2 + 0.5  # fmt: skip
     noise = rng.normal(size=real.shape) * np.array([0.02, 0.1, 0.2])[:, None, None, None]

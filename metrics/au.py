@@ -1,0 +1,75 @@
+"""Facial expressions as intensities of action units: of OpenFace's tables, or as py-feat sees them."""
+
+import numpy as np
+
+from metrics.metric import Batch, Columns, Metric, Video, masked
+from metrics.parts.drawn import truth_of
+from metrics.parts.landmarks import found
+from metrics.parts.tables import LEAST_CONFIDENCE
+from util.expressions import UNITS
+
+
+class ActionUnitError(Metric):
+    """Tables of the result and of the driving video must come from the same program."""
+
+    name = "au"
+    says = "mean absolute difference of 17 action units from the driving video's, 0 to 5; Pearson's r per unit (.r)"
+    used_by = "papers on expression transfer"
+    needs = ("driving|truth",)
+    settings = {"units": [unit.column for unit in UNITS], "least confidence": LEAST_CONFIDENCE}
+    libraries = ("py-feat",)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The mean, then each unit."""
+        return self.name, *(f"{self.name}.{unit.column}" for unit in UNITS)
+
+    def begin(self, video: Video) -> None:
+        """Curves of another video."""
+        self._curves: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def update(self, batch: Batch) -> Columns:
+        """Per frame; not measured where the driving face was not found."""
+        result, wanted = batch.result.find("aus"), self.wanted(batch)
+        self._curves.append((result, wanted))
+        each = np.abs(result - wanted)
+        values = (each.mean(1), *each.T)
+        return {name: masked(column, found(wanted)) for name, column in zip(self.columns, values, strict=True)}
+
+    def wanted(self, batch: Batch) -> np.ndarray:
+        """The units that the result should show (N, 17)."""
+        return batch.either("driving", "truth").find("aus")
+
+    def finish(self) -> dict[str, float]:
+        """Pearson's correlation over the frames of the video, of each unit that moves in both, and their mean."""
+        result, wanted = (np.concatenate(curves) for curves in zip(*self._curves, strict=True))
+        both = found(result) & found(wanted)
+        values = [correlation(result[both, index], wanted[both, index]) for index in range(len(UNITS))]
+        moving = [value for value in values if not np.isnan(value)]
+        own = {f"{self.name}.r.{unit.column}": value for unit, value in zip(UNITS, values, strict=True)}
+        return {f"{self.name}.r": float(np.mean(moving)) if moving else float("nan")} | own
+
+
+class ActionUnitTruth(ActionUnitError):
+    """How well the result shows what the drawn person does, as another program reads it."""
+
+    name = "au/truth"
+    says = "mean absolute difference of 17 action units from the drawn person's own, 0 to 5; Pearson's r per unit (.r)"
+    needs = ()
+
+    def begin(self, video: Video) -> None:
+        """The truth is found by the name of the video."""
+        super().begin(video)
+        self._video = video
+
+    def wanted(self, batch: Batch) -> np.ndarray:
+        """The drawn person's units."""
+        last = batch.first + len(batch)
+        return truth_of(self.tools, self._video, last, self.name).performance.aus[batch.first : last]
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's r; not a number where one of them rests."""
+    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return float("nan")
+    return float(np.corrcoef(one, other)[0, 1])

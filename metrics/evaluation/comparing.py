@@ -1,0 +1,168 @@
+"""Runs side by side: which is better, by how much, and whether that could be luck."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metrics.evaluation.results import JSON
+from metrics.evaluation.tables import shown
+from util.errors import UserError
+
+RESAMPLINGS, INTERVAL = 2000, 0.95
+RUNS = Path("eval_results")
+NEEDED = ("total", "videos", "definitions", "protocol")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was measured of one run."""
+
+    label: str
+    folder: Path
+    content: Mapping[str, Any]
+
+    def values(self, column: str) -> dict[str, float]:
+        """Video -> value, where it has one."""
+        found = {name: values.get(column) for name, values in self.content["videos"].items()}
+        return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def read_run(given: str) -> Run:
+    """A folder with metrics.json, such a file itself, or the name of a run in eval_results/."""
+    path = Path(given)
+    choices = [path, path / JSON, RUNS / given / JSON]
+    found = next((choice for choice in choices if choice.is_file()), None)
+    if found is None:
+        raise UserError(f"{given}: no {JSON} there; measure it first with script/evaluate.py --generated {given} ...")
+    try:
+        content = json.loads(found.read_text(encoding="utf-8"))
+        return Run(found.parent.name, found.parent, {**content, **{key: content[key] for key in NEEDED}})
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{found}: not what script/evaluate.py writes ({error}); measure again") from None
+
+
+def read_runs(given: Sequence[str], labels: Sequence[str] | None = None) -> list[Run]:
+    """Several runs with labels that differ; what they measured must have the same definitions."""
+    runs = [read_run(one) for one in given]
+    if labels and len(labels) != len(runs):
+        raise UserError(f"--labels: {len(labels)} names for {len(runs)} runs")
+    names = list(labels or [run.label for run in runs])
+    if len(set(names)) < len(names):
+        names = [str(run.folder) for run in runs] if not labels else names
+    if len(set(names)) < len(names):
+        raise UserError("two runs have the same name; tell them apart with --labels A,B,...")
+    runs = [Run(name, run.folder, run.content) for name, run in zip(names, runs, strict=True)]
+    for run in runs[1:]:
+        _check_alike(runs[0], run)
+    return runs
+
+
+def _check_alike(one: Run, other: Run) -> None:
+    """Numbers of different definitions, sizes or weights must not stand in one row."""
+    for name in set(one.content["definitions"]) & set(other.content["definitions"]):
+        mine, theirs = one.content["definitions"][name], other.content["definitions"][name]
+        differing = [key for key in ("settings", "weights") if mine[key] != theirs[key]]
+        if differing:
+            raise UserError(f"{name}: {one.label} and {other.label} differ in its {' and '.join(differing)}; measure "
+                            "both in the same way")  # fmt: skip
+    if one.content["protocol"].get("size") != other.content["protocol"].get("size"):
+        raise UserError(f"{one.label} and {other.label} were measured at different sizes; give both the same --size")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of one run to the first, over the videos of both."""
+
+    mean: float
+    low: float
+    high: float
+    videos: int
+
+    @property
+    def is_luck(self) -> bool:
+        """Whether no difference at all is inside the interval."""
+        return self.low <= 0 <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}]" + ("" if self.is_luck else " *")
+
+
+def difference(first: Run, other: Run, column: str) -> Difference | None:
+    """The paired bootstrap over videos; None with fewer than two videos in common."""
+    mine, theirs = first.values(column), other.values(column)
+    common = sorted(set(mine) & set(theirs))
+    if len(common) < 2:
+        return None
+    values = np.array([theirs[name] - mine[name] for name in common])
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(0, len(values), (RESAMPLINGS, len(values)))].mean(1)
+    low, high = np.quantile(means, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
+    return Difference(float(values.mean()), float(low), float(high), len(common))
+
+
+def columns(runs: Sequence[Run]) -> list[str]:
+    """What all runs measured, in the order of the first."""
+    shared = [name for name in runs[0].content["total"] if all(name in run.content["total"] for run in runs)]
+    if not shared:
+        raise UserError("the runs have no metric in common; measure the same ones")
+    return shared
+
+
+def better(runs: Sequence[Run], column: str) -> str:
+    """ "lower", "higher", "like truth", or nothing for a column beside the main one."""
+    return runs[0].content["definitions"].get(column, {}).get("better", "")
+
+
+def best(runs: Sequence[Run], column: str, weighting: str) -> int | None:
+    """The number of the best run, where a direction is known and two differ."""
+    direction = better(runs, column)
+    values = [total_of(run, column, weighting) for run in runs]
+    if not direction or any(not isinstance(value, float | int) for value in values) or len(set(values)) == 1:
+        return None
+    if direction == "like truth":
+        goals = [total_of(run, f"{column}.truth", weighting) for run in runs]
+        if any(goal is None for goal in goals):
+            return None
+        return int(np.argmin([abs(value - goal) for value, goal in zip(values, goals, strict=True)]))
+    return int(np.argmin(values) if direction == "lower" else np.argmax(values))
+
+
+def total_of(run: Run, column: str, weighting: str) -> Any:
+    """A total in one weighting, or in the only one that it has."""
+    total = run.content["total"].get(column, {})
+    value = total.get(weighting)
+    return value if value is not None else total.get("videos" if weighting == "frames" else "frames")
+
+
+def comparison(runs: Sequence[Run], weighting: str = "videos") -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table: values with the best in bold, then differences to the first run."""
+    others = [run.label for run in runs[1:]]
+    head = ["metric", *(run.label for run in runs), *(f"{label} - {runs[0].label}" for label in others)]
+    rows = []
+    for column in columns(runs):
+        winner = best(runs, column, weighting)
+        cells = [shown(total_of(run, column, weighting)) for run in runs]
+        cells = [f"**{cell}**" if index == winner else cell for index, cell in enumerate(cells)]
+        found = [difference(runs[0], run, column) for run in runs[1:]]
+        rows.append([column, *cells, *("–" if one is None else str(one) for one in found)])
+    return head, rows
+
+
+def facts(runs: Sequence[Run], weighting: str) -> dict[str, Any]:
+    """The comparison as data, for --json."""
+    return {
+        column: {
+            "values": {run.label: total_of(run, column, weighting) for run in runs},
+            "best": None if (winner := best(runs, column, weighting)) is None else runs[winner].label,
+            "differences": {
+                run.label: vars(found) for run in runs[1:] if (found := difference(runs[0], run, column)) is not None
+            },
+        }
+        for column in columns(runs)
+    }

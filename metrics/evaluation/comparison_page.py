@@ -1,0 +1,115 @@
+"""A page with the videos of several runs in step, one row per video, and the table of their numbers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from metrics.evaluation.comparing import Run, columns, comparison
+from metrics.evaluation.tables import shown
+from util.files import write_text
+
+PLAYED = (".mp4", ".webm", ".m4v")
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem; color: #222; background: #fff }
+@media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd } section { background: #242424 } }
+.wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+td, th { padding: .15rem .7rem; text-align: right; white-space: nowrap }
+td:first-child, th:first-child { text-align: left }
+section { margin: 1rem 0; padding: .8rem; border-radius: .5rem; background: #f3f3f3 }
+.row { display: flex; flex-wrap: wrap; gap: .8rem } figure { margin: 0; width: var(--side, 256px) }
+video { width: 100%; border-radius: .25rem } h2 { font-size: 1rem; margin: 0 0 .4rem; overflow-wrap: anywhere }
+input[type=range] { width: min(100%, 40rem) } nav { display: flex; gap: 1rem; flex-wrap: wrap; align-items: center }
+"""
+SCRIPT = """
+for (const section of document.querySelectorAll("section")) {
+  const videos = [...section.querySelectorAll("video")], time = section.querySelector("input"), first = videos[0];
+  if (!first) continue;
+  const seek = at => videos.forEach(video => { if (Math.abs(video.currentTime - at) > 0.02) video.currentTime = at; });
+  section.querySelector("button").onclick = () => {
+    const start = first.paused;
+    if (start) seek(first.currentTime);
+    videos.forEach(video => start ? video.play() : video.pause());
+    if (!start) seek(first.currentTime);
+  };
+  time.oninput = () => { videos.forEach(video => video.pause()); seek(time.value * (first.duration || 0)); };
+  first.ontimeupdate = () => {
+    if (first.paused) return;
+    time.value = first.currentTime / first.duration;
+    const at = first.currentTime;
+    videos.slice(1).forEach(video => { if (Math.abs(video.currentTime - at) > 0.06) video.currentTime = at; });
+  };
+}
+const list = document.querySelector("main");
+document.getElementById("sort").onchange = event => {
+  const key = event.target.value, down = key.startsWith("-");
+  const value = one => key === "name" ? one.dataset.name : parseFloat(one.dataset[key.replace("-", "")] || "nan");
+  [...list.children].sort((a, b) => key === "name" ? value(a).localeCompare(value(b)) :
+    (down ? value(b) - value(a) : value(a) - value(b)) || 0).forEach(one => list.append(one));
+};
+document.getElementById("size").oninput = event => document.body.style.setProperty("--side", event.target.value + "px");
+"""
+
+
+def write_page(path: Path, runs: Sequence[Run], weighting: str) -> int:
+    """Write the page; the number of videos on it."""
+    names = [name for name in runs[0].content["videos"] if all(name in run.content["videos"] for run in runs)]
+    shared = columns(runs)[:8]
+    sections = "\n".join(_section(path, runs, name, shared) for name in names)
+    sorting = "".join(
+        f'<option value="-c{index}">{escape(column)}: largest first</option>'
+        f'<option value="c{index}">{escape(column)}: smallest first</option>'
+        for index, column in enumerate(shared)
+    )
+    title = " / ".join(run.label for run in runs)
+    write_text(
+        path,
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n<body>'
+        f'<h1>{escape(title)}</h1><div class="wide">{_table(runs, weighting)}</div>'
+        "<p>Bold: the best. Differences to the first run: mean over the videos of both, 95 % interval of the bootstrap "
+        "over videos; * where it leaves out 0.</p>"
+        f'<nav><label>Order <select id="sort"><option value="name">by name</option>{sorting}</select></label>'
+        '<label>Size <input id="size" type="range" min="96" max="640" value="256"></label></nav>'
+        f"\n<main>\n{sections}\n</main><script>{SCRIPT}</script></body></html>\n",
+    )
+    return len(names)
+
+
+def _table(runs: Sequence[Run], weighting: str) -> str:
+    head, rows = comparison(runs, weighting)
+    lines = [f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>"]
+    for row in rows:
+        cells = (f"<b>{escape(cell.strip('*'))}</b>" if cell.startswith("**") else escape(cell) for cell in row)
+        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _section(path: Path, runs: Sequence[Run], name: str, shared: Sequence[str]) -> str:
+    """The videos of one name, played together; its order is that of the last run's values."""
+    values = [runs[-1].content["videos"][name].get(column) for column in shared]
+    data = "".join(f' data-c{index}="{value}"' for index, value in enumerate(values) if value is not None)
+    first = runs[0].content.get("files", {}).get(name, {})
+    figures = [_figure(path, runs[0].folder, first["truth"], "truth", "")] if "truth" in first else []
+    for run in runs:
+        own = run.content["videos"][name]
+        said = ", ".join(f"{column} {shown(own.get(column))}" for column in shared[:4])
+        file = run.content.get("files", {}).get(name, {}).get("result")
+        figures.append(_figure(path, run.folder, file, run.label, said))
+    return (
+        f'<section data-name="{escape(name)}"{data}><h2>{escape(name)}</h2><div class="row">{"".join(figures)}</div>'
+        '<nav><button>play / pause</button><input type="range" min="0" max="1" step="0.001" value="0"></nav></section>'
+    )
+
+
+def _figure(path: Path, folder: Path, file: str | None, label: str, said: str) -> str:
+    shows = "no file known"
+    if file is not None:
+        link = quote(os.path.relpath(folder / file, path.parent))
+        is_played = file.lower().endswith(PLAYED)
+        shows = (f'<video src="{link}" muted loop playsinline preload="metadata"></video>' if is_played
+                 else f'<a href="{link}">frames</a>')  # fmt: skip
+    return f"<figure>{shows}<figcaption><b>{escape(label)}</b> {escape(said)}</figcaption></figure>"

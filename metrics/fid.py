@@ -1,0 +1,64 @@
+"""Frechet Inception distance."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from metrics.metric import Batch, SetMetric
+from metrics.parts.frechet import STEP, Moments, frechet_distance
+from metrics.parts.inception import LENGTH, inception_files
+from metrics.parts.tools import Tools
+
+log = logging.getLogger(__name__)
+
+
+class Frechet(SetMetric):
+    """A Frechet distance between features of the results and of the truth (of the driving videos without one)."""
+
+    needs = ("truth|driving",)
+    least = LENGTH
+    """Fewer features have no full covariance, and the distance is biased."""
+    of = "frames"
+
+    def __init__(self, tools: Tools):
+        super().__init__(tools)
+        self._made, self._real = Moments(), Moments()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Moments of both."""
+        return self._made.state("made_") | self._real.state("real_")
+
+    def merge(self, state: Mapping[str, np.ndarray]) -> None:
+        """Add another process's moments."""
+        self._made.merge(state, "made_")
+        self._real.merge(state, "real_")
+
+    def total(self) -> tuple[float, int]:
+        """The distance; not a number where there are too few to tell."""
+        count = min(self._made.count, self._real.count)
+        if count < 2 or (count < self.least and not self.tools.allow_few):
+            log.warning("%s: %d %s are too few for an unbiased distance (%d); --force prints it all the same",
+                        self.name, count, self.of, self.least)  # fmt: skip
+            return float("nan"), count
+        return frechet_distance(self._made, self._real), count
+
+
+class Fid(Frechet):
+    """State how many frames it is of: values of different numbers of frames cannot be compared."""
+
+    name = "fid"
+    says = "Frechet distance of Inception's pool3 features, all frames of results and truth"
+    used_by = "nearly all; the number and choice of frames differs"
+    settings = {"network": "TF Inception 2015-12-05, pool3", "resized": "TF bilinear 299", "rounded to": STEP}
+    libraries = ("torch-fidelity",)
+
+    def weights(self) -> Mapping[str, Path]:
+        """Inception."""
+        return inception_files(self.tools, self.name)
+
+    def gather(self, batch: Batch) -> None:
+        """Add the features of the frames."""
+        self._made.add(batch.result.find("inception"))
+        self._real.add(batch.either("truth", "driving").find("inception"))

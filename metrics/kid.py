@@ -1,0 +1,102 @@
+"""Kernel Inception distance."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from metrics.metric import Batch, SetMetric, Video
+from metrics.parts.inception import inception_files
+from metrics.parts.tools import Tools
+
+KEPT = 4096
+SUBSETS, SUBSET = 100, 1000
+
+
+class Sample:
+    """At most `KEPT` feature vectors, chosen by a hash of video and frame: whatever the batches, the processes and
+    their order, the same ones are chosen."""
+
+    def __init__(self):
+        self.keys, self.features = np.zeros(0, np.uint64), np.zeros((0, 0), np.float32)
+        self.seen = 0
+
+    def add(self, video: str, first: int, features: np.ndarray) -> None:
+        """Offer the features of consecutive frames."""
+        names = (f"{video}\0{first + index}".encode() for index in range(len(features)))
+        keys = [int.from_bytes(hashlib.sha256(name).digest()[:8], "little") for name in names]
+        self.seen += len(features)
+        self.take(np.array(keys, np.uint64), features.astype(np.float32))
+
+    def take(self, keys: np.ndarray, features: np.ndarray) -> None:
+        """Keep those with the smallest keys."""
+        if len(self.keys):
+            keys, features = np.concatenate([self.keys, keys]), np.concatenate([self.features, features])
+        chosen = np.argsort(keys, kind="stable")[:KEPT]
+        self.keys, self.features = keys[chosen], features[chosen]
+
+
+class Kid(SetMetric):
+    """Unbiased, so it can be trusted of fewer frames than FID."""
+
+    name = "kid"
+    says = f"squared MMD of Inception's pool3 features, cubic kernel, mean of {SUBSETS} subsets of up to {SUBSET}"
+    used_by = "papers with few frames"
+    needs = ("truth|driving",)
+    settings = {"kernel": "(x.y / D + 1)^3", "subsets": SUBSETS, "subset": SUBSET, "kept": KEPT, "seed": 0}
+    libraries = ("torch-fidelity",)
+
+    def __init__(self, tools: Tools):
+        super().__init__(tools)
+        self._made, self._real, self._name = Sample(), Sample(), ""
+
+    def weights(self) -> Mapping[str, Path]:
+        """Inception."""
+        return inception_files(self.tools, self.name)
+
+    def begin(self, video: Video) -> None:
+        """Frames are chosen by the name of their video."""
+        self._name = video.name
+
+    def gather(self, batch: Batch) -> None:
+        """Offer the features of the frames."""
+        self._made.add(self._name, batch.first, batch.result.find("inception"))
+        self._real.add(self._name, batch.first, batch.either("truth", "driving").find("inception"))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The features chosen, and of how many."""
+        return {f"{name}_{part}": np.asarray(getattr(sample, part))
+                for name, sample in (("made", self._made), ("real", self._real))
+                for part in ("keys", "features", "seen")}  # fmt: skip
+
+    def merge(self, state: Mapping[str, np.ndarray]) -> None:
+        """Choose among both."""
+        for name, sample in (("made", self._made), ("real", self._real)):
+            if len(state[f"{name}_keys"]):
+                sample.take(state[f"{name}_keys"], state[f"{name}_features"])
+                sample.seen += int(state[f"{name}_seen"])
+
+    def total(self) -> tuple[float, int]:
+        """The mean over the subsets."""
+        made, real = (sample.features.astype(np.float64) for sample in (self._made, self._real))
+        size = min(SUBSET, len(made), len(real))
+        if size < 2:
+            return float("nan"), self._made.seen
+        rng = np.random.default_rng(0)
+        values = [squared_mmd(made[rng.permutation(len(made))[:size]], real[rng.permutation(len(real))[:size]])
+                  for _ in range(SUBSETS)]  # fmt: skip
+        return float(np.mean(values)), self._made.seen
+
+
+def squared_mmd(one: np.ndarray, other: np.ndarray) -> float:
+    """The unbiased estimate for the cubic kernel (Binkowski et al. 2018, eq. 4), of as many features (M, D) of each."""
+    count = len(one)
+    within_1, within_2, between = (cubic(a, b) for a, b in ((one, one), (other, other), (one, other)))
+    within = sum(float(kernel.sum() - np.trace(kernel)) for kernel in (within_1, within_2)) / (count * (count - 1))
+    return within - 2 * float(between.mean())
+
+
+def cubic(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The kernel of all pairs."""
+    return (one @ other.T / one.shape[1] + 1) ** 3

@@ -1,0 +1,68 @@
+"""The dense motion that a model used, against that of drawn people."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from metrics.metric import STILL, TRUE, Batch, Columns, Metric, Video, masked
+from metrics.parts.drawn import truth_of
+from metrics.parts.landmarks import REFERENCE_HEIGHT
+from util.errors import UserError
+
+
+class MotionTruth(Metric):
+    """End-point error of where each pixel was taken from in the first frame; what is hidden there has no right answer
+    and stands apart. The control row "first frame repeated" is the length of the true motion."""
+
+    name = "motion/truth"
+    says = "end-point error of the model's motion, pixels that the first frame shows; in the face .face, hidden .hidden"
+    unit = "px"
+    needs = ()
+    settings = {"from": "the first frame", "px_at": REFERENCE_HEIGHT}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is seen in both frames, of that the face, and what is hidden in the first."""
+        return self.name, f"{self.name}.face", f"{self.name}.hidden"
+
+    def begin(self, video: Video) -> None:
+        """The truth is found by the name of the video."""
+        self._video = video
+
+    def update(self, batch: Batch) -> Columns:
+        """Per frame; each column over its pixels, and not measured where there are none."""
+        count = len(batch)
+        if batch.motion is None and batch.result.role == "result":
+            raise UserError(f"{self.name}: what moved the frames of {self._video.name} is not known; name a folder of "
+                            "NAME.npz with grid (N, h, w, 2) by --motion, or leave the metric out")  # fmt: skip
+        if batch.motion is None or (isinstance(batch.motion, str) and batch.motion == TRUE):
+            # A driving video that is replayed, and the truth, were not moved by any model.
+            empty = masked(np.zeros(count), np.zeros(count, bool))
+            return dict.fromkeys(self.columns, empty)
+        truth = truth_of(self.tools, self._video, batch.first + count, self.name)
+        flows = (self._moved(batch, index, truth.size) for index in range(count))
+        values = np.array([self._errors(truth, frame, flow) for frame, flow in enumerate(flows, batch.first)]).T
+        return {name: masked(column, np.isfinite(column)) for name, column in zip(self.columns, values, strict=True)}
+
+    @staticmethod
+    def _moved(batch: Batch, index: int, size: int) -> np.ndarray:
+        """The model's flow (H, W, 2) from a frame back to the first one, in pixels of the truth."""
+        if isinstance(batch.motion, str) and batch.motion == STILL:
+            return np.zeros((size, size, 2), np.float32)
+        return displacement(batch.motion[index], size)
+
+    @staticmethod
+    def _errors(truth, frame: int, flow: np.ndarray) -> tuple[float, float, float]:
+        wanted, seen = truth.motion(frame, 0)
+        error = np.linalg.norm(flow - wanted, axis=-1) * (REFERENCE_HEIGHT / truth.size)
+        parts = (seen, seen & truth.mask[frame], ~seen)
+        return tuple(float(error[part].mean()) if part.any() else np.nan for part in parts)
+
+
+def displacement(grid: torch.Tensor, size: int) -> np.ndarray:
+    """A sampling grid (h, w, 2) as a flow (size, size, 2) in pixels, 0 where every pixel stays."""
+    height, width = grid.shape[:2]
+    rows, columns = (torch.linspace(-1, 1, steps, dtype=grid.dtype, device=grid.device) for steps in (height, width))
+    resting = torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)], -1)
+    flow = (grid - resting).permute(2, 0, 1)[None] * (size - 1) / 2
+    return F.interpolate(flow, (size, size), mode="bilinear", align_corners=True)[0].permute(1, 2, 0).cpu().numpy()

@@ -1,0 +1,110 @@
+"""What other programs found in videos, read from tables: a row per frame of a stream, NaN where there is none."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from metrics.metric import Video
+from metrics.parts.streams import Stream
+from metrics.parts.tools import Tools
+from util.errors import UserError
+from util.expressions import UNITS
+
+LEAST_CONFIDENCE = 0.8
+"""OpenFace's rows below it are not relied on: its own advice is 0.75 to 0.8."""
+COEFFICIENTS = {"expression": 64, "pose": 6}
+"""Arrays of a coefficient file: expression (N, 64), pose (N, 6) with three angles first, then the translation."""
+
+
+def table_option(kind: str, role: str) -> str:
+    """The option that names the tables of a stream; what drives a reconstruction is its truth."""
+    if kind == "aus":
+        return "result_aus" if role == "result" else "driving_aus"
+    return "result_coefficients" if role == "result" else "truth_coefficients"
+
+
+def table_file(tools: Tools, option: str, video: Video, suffix: str, metric: str) -> Path:
+    """The table of a video, by name."""
+    if option not in tools.tables:
+        raise UserError(f"{metric}: tables are needed; name their folder (NAME{suffix} per video) with --{option}")
+    folder = Path(tools.tables[option])
+    path = folder if folder.is_file() else folder / f"{video.name}{suffix}"
+    if not path.is_file():
+        raise UserError(f"{metric}: {path} is missing, the table of {video.name}")
+    return path
+
+
+class ActionUnits:
+    """Intensities (N, 17) from 0 to 5: of OpenFace's tables where they are named, else as py-feat sees them."""
+
+    def __init__(self, tools: Tools):
+        self._tools = tools
+
+    def __call__(self, stream: Stream) -> np.ndarray:
+        option = table_option("aus", stream.role)
+        if option not in self._tools.tables:
+            return self._seen(stream)
+        rows = openface_rows(table_file(self._tools, option, stream.video, ".csv", "au"))
+        return rows_of(rows, stream, f"--{option}")
+
+    def _seen(self, stream: Stream) -> np.ndarray:
+        from data.expressions.pyfeat import UnitReader
+
+        reader = self._tools.share("py-feat", lambda: UnitReader(device=str(self._tools.device)))
+        units = np.full((len(stream), len(UNITS)), np.nan)
+        for index, frame in enumerate(stream.bytes):
+            try:
+                units[index] = reader.read(frame)
+            except UserError:  # it finds no face in this frame, which is then missed
+                continue
+        return units
+
+
+@lru_cache(maxsize=8)
+def openface_rows(path: Path) -> np.ndarray:
+    """A row per frame, counted from OpenFace's frame 1; NaN where it failed or was not sure."""
+    from data.expressions.openface import choose_person, read_table
+
+    table = read_table(path)
+    if not table.is_sequence:
+        raise UserError(f"{path}: a table of pictures; run OpenFace's FeatureExtraction on the video")
+    chosen = choose_person(table)
+    rows = np.full((int(table.frame[chosen].max()), len(UNITS)), np.nan)
+    good = table.good(LEAST_CONFIDENCE)[chosen]
+    rows[table.frame[chosen][good] - 1] = table.intensities[chosen][good]
+    return rows
+
+
+class Coefficients:
+    """Coefficients (N, 70) of a 3-D face model that another program fitted: 64 of expression, 6 of pose."""
+
+    def __init__(self, tools: Tools):
+        self._tools = tools
+
+    def __call__(self, stream: Stream) -> np.ndarray:
+        option = table_option("coefficients", stream.role)
+        rows = coefficient_rows(table_file(self._tools, option, stream.video, ".npz", "aed/3dmm and apd/3dmm"))
+        return rows_of(rows, stream, f"--{option}")
+
+
+@lru_cache(maxsize=8)
+def coefficient_rows(path: Path) -> np.ndarray:
+    """(N, 70) of one video."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            parts = [np.asarray(file[name], np.float64) for name in COEFFICIENTS]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: needs the arrays {', '.join(COEFFICIENTS)} ({error})") from None
+    widths = [part.shape[1:] for part in parts]
+    if widths != [(width,) for width in COEFFICIENTS.values()] or len({len(part) for part in parts}) > 1:
+        raise UserError(f"{path}: needs expression (N, 64) and pose (N, 6), a row per frame")
+    return np.concatenate(parts, axis=1)
+
+
+def rows_of(rows: np.ndarray, stream: Stream, what: str) -> np.ndarray:
+    """The rows of the present frames."""
+    last = stream.first + len(stream)
+    if last > len(rows):
+        raise UserError(f"{stream.video.name}: {what} has {len(rows)} rows, the video at least {last} frames")
+    return rows[stream.first : last]

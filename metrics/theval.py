@@ -1,0 +1,285 @@
+"""The eight scores of THEval (Quignon et al., CVPR 2026 Findings), by dlib's points where it takes MediaPipe's.
+
+Each score of a method is 1 - |method - truth| / |truth| of its mean over videos. A program that replays the driving
+video scores 1 in all of them: read the control rows first. With dlib's points the values are those of no leaderboard.
+"""
+
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from metrics.metric import Batch, Columns, Metric, Video
+from metrics.parts.landmarks import SEARCH_EVERY, dlib_files, found
+from metrics.parts.loudness import loudness
+from metrics.parts.streams import Stream
+from metrics.parts.tools import Tools
+from metrics.parts.weights import read_script
+
+LIPS = np.array(list(combinations(range(48, 68), 2)))
+UPPER, LOWER = (61, 62, 63), (67, 66, 65)
+"""Inner lips, from one corner to the other."""
+EYES, BROWS = (range(36, 42), range(42, 48)), (range(17, 22), range(22, 27))
+LONGEST = 500
+SILENT_SECONDS = 0.3
+SILENT_SHARE = 0.1
+"""A frame is silent below this share of the video's loud frames (their 95th percentile)."""
+LANDMARKS = f"dlib 68, HOG followed, searched every {SEARCH_EVERY}"
+
+
+class _Score(Metric):
+    """Keeps a few numbers per frame, of which a video's value is made in the end."""
+
+    is_group = True
+    better = "like truth"
+    needs = ("truth|driving",)
+    used_by = "THEval"
+    settings = {"landmarks": LANDMARKS, "instead of": "MediaPipe"}
+    libraries = ("dlib-bin",)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """None: only videos have values."""
+        return ()
+
+    def weights(self) -> Mapping[str, Path]:
+        """The points."""
+        return dlib_files()
+
+    def begin(self, video: Video) -> None:
+        """The next video."""
+        self._video = video
+        self._rows: dict[str, list[np.ndarray]] = {"": [], ".truth": []}
+        self._files = {"": video.files.get("result"), ".truth": video.files.get("truth", video.files.get("driving"))}
+
+    def update(self, batch: Batch) -> Columns:
+        """Nothing per frame."""
+        for key, stream in (("", batch.result), (".truth", batch.either("truth", "driving"))):
+            self._rows[key].append(self.rows(stream))
+        return {}
+
+    def rows(self, stream: Stream) -> np.ndarray:
+        """What a video's value is made of: numbers (N, ...) per frame, NaN where there is no face."""
+        raise NotImplementedError
+
+    def value(self, rows: np.ndarray, key: str) -> float:
+        """A video's value; not a number where it has none."""
+        raise NotImplementedError
+
+    def finish(self) -> dict[str, float]:
+        """Of the result and of the truth."""
+        return {f"{self.name}{key}": self.value(np.concatenate(rows), key) for key, rows in self._rows.items()}
+
+    def totals(self, videos: list[Mapping[str, float]]) -> dict[str, float]:
+        """The score, from the means over the videos that have a value."""
+        pairs = np.array([[one[self.name], one[f"{self.name}.truth"]] for one in videos])
+        method, truth = (float(np.mean(column[np.isfinite(column)])) if np.isfinite(column).any() else np.nan
+                         for column in pairs.T)  # fmt: skip
+        return {f"{self.name}.score": 1 - abs(method - truth) / abs(truth) if truth else float("nan")}
+
+
+class LipDynamics(_Score):
+    """How much the shape of the lips changes."""
+
+    name = "theval/lip_dynamics"
+    says = f"variance over the first {LONGEST} frames of all distances between lip points, per distance of the eyes"
+
+    def rows(self, stream: Stream) -> np.ndarray:
+        """Distances of all pairs of lip points."""
+        points = stream.find("points/dlib")
+        lengths = np.linalg.norm(points[:, LIPS[:, 0]] - points[:, LIPS[:, 1]], axis=-1)
+        return lengths / _outer_eyes(points)[:, None]
+
+    def value(self, rows: np.ndarray, key: str) -> float:
+        """Their mean variance."""
+        rows = rows[:LONGEST]
+        return _mean(rows[found(rows)].var(0)) if found(rows).any() else float("nan")
+
+
+class HeadDynamics(_Score):
+    """How much the head turns and moves."""
+
+    name = "theval/head_dynamics"
+    says = "sqrt(mean deviation of the angles x mean variance of their steps + mean variance of the face's position)"
+    settings = {"landmarks": LANDMARKS, "instead of": "FaceXFormer and RetinaFace", "pose": "solvePnP of six points"}
+
+    def rows(self, stream: Stream) -> np.ndarray:
+        """Three angles and the middle of the face, in pixels of the frame."""
+        points = stream.find("points/dlib")
+        return np.concatenate([stream.find("pose"), (points.min(1) + points.max(1)) / 2], axis=1)
+
+    def value(self, rows: np.ndarray, key: str) -> float:
+        """Complexity of the motion, over the frames with a face."""
+        rows = rows[found(rows)]
+        if len(rows) < 3:
+            return float("nan")
+        turning = rows[:, :3].std(0).mean() * np.diff(rows[:, :3], axis=0).var(0).mean()
+        return float(np.sqrt(turning + rows[:, 3:].var(0).mean()))
+
+
+class EyebrowDynamics(_Score):
+    """How much the eyebrows move."""
+
+    name = "theval/eyebrow_dynamics"
+    says = "mean change between frames of the distance of brow and eye, per distance of the eyes"
+
+    def rows(self, stream: Stream) -> np.ndarray:
+        """The distance on either side."""
+        points = stream.find("points/dlib")
+        eyes, brows = (np.stack([points[:, list(side)].mean(1) for side in sides], 1) for sides in (EYES, BROWS))
+        return np.linalg.norm(brows - eyes, axis=-1) / np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=-1)[:, None]
+
+    def value(self, rows: np.ndarray, key: str) -> float:
+        """Over frames with a face; where one is missing its neighbours meet."""
+        rows = rows[found(rows)]
+        return _mean(np.abs(np.diff(rows, axis=0))) if len(rows) > 1 else float("nan")
+
+
+class _WithSound(_Score):
+    settings = {
+        "landmarks": LANDMARKS, "instead of": "MediaPipe; voice by loudness, not Silero",
+        "silent": f"below {SILENT_SHARE} of the 95th percentile", "least silence": SILENT_SECONDS,
+    }  # fmt: skip
+
+    def rows(self, stream: Stream) -> np.ndarray:
+        """How far the mouth is open."""
+        points = stream.find("points/dlib")
+        opening = np.abs(points[:, UPPER, 1] - points[:, LOWER, 1]).mean(1)
+        return opening / _outer_eyes(points)
+
+    def sound(self, key: str, count: int) -> np.ndarray | None:
+        """Loudness of each frame: the result's own sound, or else that of the truth."""
+        for path in (self._files[key], self._files[".truth"]):
+            if path is not None and (loud := loudness(path, self._video.fps, count)) is not None:
+                return loud
+        return None
+
+
+class SilentLipStability(_WithSound):
+    """How still the lips are while nobody speaks."""
+
+    name = "theval/silent_lip_stability"
+    says = "median deviation of the mouth's opening from its mean, in silences of 0.3 s and more"
+
+    def value(self, rows: np.ndarray, key: str) -> float:
+        """Not a number of a video without sound or silence."""
+        loud = self.sound(key, len(rows))
+        if loud is None:
+            return float("nan")
+        opening = rows[silences(loud, float(self._video.fps)) & np.isfinite(rows)]
+        return float(np.median(np.abs(opening - opening.mean()))) if len(opening) > 1 else float("nan")
+
+
+class LipSync(_WithSound):
+    """How well the opening of the mouth goes with the loudness."""
+
+    name = "theval/lip_sync"
+    says = "mean difference of the mouth's opening and the loudness, each brought to 0..1, while somebody speaks"
+
+    def value(self, rows: np.ndarray, key: str) -> float:
+        """Not a number of a video in which hardly anybody speaks."""
+        loud = self.sound(key, len(rows))
+        if loud is None:
+            return float("nan")
+        speech = ~silent(loud) & np.isfinite(rows)
+        if speech.mean() < 0.1 or speech.sum() < 2:
+            return float("nan")
+        opening, volume = (_to_unit(values[speech]) for values in (rows, loud))
+        return _mean(np.abs(opening - volume))
+
+
+class _Quality(_Score):
+    """A network's opinion of pictures; the network is a TorchScript file that the user names."""
+
+    settings = {"network": "TorchScript of (N, 3, H, W) in [0, 1] to a score each"}
+    libraries = ()
+    file = ""
+
+    def __init__(self, tools: Tools):
+        super().__init__(tools)
+        self._network = tools.share(self.name, lambda: read_script(self.weights()["network"], tools.device))
+
+    def weights(self) -> Mapping[str, Path]:
+        """The network."""
+        return {"network": self.tools.weights.path(self.file, self.name)}
+
+    def rows(self, stream: Stream) -> np.ndarray:
+        """The score of each frame."""
+        scores = []
+        with torch.no_grad():
+            for picture in self.pictures(stream):
+                scores.append(np.nan if picture is None else float(self._network(picture[None]).reshape(-1)[0]))
+        return np.array(scores)
+
+    def pictures(self, stream: Stream) -> list[torch.Tensor | None]:
+        """What the network is shown of each frame."""
+        return list(stream.pixels)
+
+    def value(self, rows: np.ndarray, key: str) -> float:
+        """The mean over frames."""
+        return _mean(rows[np.isfinite(rows)]) if np.isfinite(rows).any() else float("nan")
+
+
+class GlobalAesthetics(_Quality):
+    """Of whole frames."""
+
+    name = "theval/global_aesthetics"
+    says = "mean TOPIQ-IAA of the frames"
+    file = "theval_aesthetics"
+
+
+class FaceQuality(_Quality):
+    """Of whole frames, as THEval's script has it."""
+
+    name = "theval/face_quality"
+    says = "mean TOPIQ-NR-face of the frames"
+    file = "theval_face"
+
+
+class MouthQuality(_Quality):
+    """Of the mouth with ten pixels around it."""
+
+    name = "theval/mouth_quality"
+    says = "mean MUSIQ of the mouth with 10 pixels around it"
+    file = "theval_mouth"
+
+    def pictures(self, stream: Stream) -> list[torch.Tensor | None]:
+        """The mouths."""
+        mouths = []
+        for frame, points in zip(stream.pixels, stream.find("points/dlib")[:, 48:], strict=True):
+            if not np.isfinite(points).all():
+                mouths.append(None)
+                continue
+            left, top = np.maximum(points.min(0).astype(int) - 10, 0)
+            right, bottom = np.maximum(points.max(0).astype(int) + 10, (left + 1, top + 1))
+            mouths.append(frame[:, top:bottom, left:right])
+        return mouths
+
+
+def silent(loud: np.ndarray) -> np.ndarray:
+    """In which frames nobody speaks."""
+    return loud < SILENT_SHARE * np.percentile(loud, 95) + 1e-6
+
+
+def silences(loud: np.ndarray, fps: float) -> np.ndarray:
+    """The frames of silences that last."""
+    quiet = silent(loud)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet.astype(np.int8), [0]])))
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        if last - first < SILENT_SECONDS * fps:
+            quiet[first:last] = False
+    return quiet
+
+
+def _outer_eyes(points: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(points[:, 36] - points[:, 45], axis=-1)
+
+
+def _to_unit(values: np.ndarray) -> np.ndarray:
+    return (values - values.min()) / (np.ptp(values) + 1e-8)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values))

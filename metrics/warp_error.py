@@ -1,0 +1,48 @@
+"""Flicker: how far a frame is from the one before, moved along with the true video."""
+
+import numpy as np
+
+from metrics.metric import Batch, Columns, Metric, Video, masked
+from metrics.parts.flows import AGREEMENT, warped
+from metrics.parts.streams import Stream
+
+
+class WarpError(Metric):
+    """Blur lowers it, so read it beside the truth's own."""
+
+    name = "warp_error"
+    says = "L1 of each frame and the next one, warped by the flow of the true video (Lai 2018)"
+    used_by = "papers on temporal consistency"
+    better = "like truth"
+    needs = ("truth|driving",)
+    settings = {"flow": "DIS medium, of the truth", "known where": f"forward and backward agree to {AGREEMENT} px"}
+    libraries = ("opencv-python",)
+    ratios = {"warp_error.ratio": ("warp_error", "warp_error.truth")}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the result and of the truth."""
+        return self.name, f"{self.name}.truth"
+
+    def begin(self, video: Video) -> None:
+        """There is no frame before the first."""
+        self._before: dict[str, np.ndarray | None] = dict.fromkeys(self.columns)
+
+    def update(self, batch: Batch) -> Columns:
+        """Per frame, over the pixels whose way is known; the first frame has none."""
+        truth = batch.either("truth", "driving")
+        flows = truth.find("flow")
+        return {name: self._errors(name, stream, flows)
+                for name, stream in zip(self.columns, (batch.result, truth), strict=True)}  # fmt: skip
+
+    def _errors(self, name: str, stream: Stream, flows: np.ndarray) -> np.ndarray:
+        values = []
+        for frame, flow in zip(stream.bytes, flows, strict=True):
+            before, self._before[name] = self._before[name], frame
+            known = np.isfinite(flow[..., 0])
+            if before is None or not known.any():
+                values.append(np.nan)
+                continue
+            difference = np.abs(warped(frame, flow).astype(np.float32) - before)[known]
+            values.append(float(difference.mean()) / 255)
+        return masked(values, np.isfinite(values))

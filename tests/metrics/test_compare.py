@@ -1,0 +1,95 @@
+"""script/compare.py: the best marked, luck told from gain, the page, runs that cannot be compared."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from metrics_faces import drawn, moved, run_script, write_frames
+
+from metrics.evaluation.comparing import best, comparison, difference, read_runs
+
+
+def write_run(folder, l1, jitter=(1.0,), truth=1.0, size=None):
+    """A metrics.json as evaluate.py writes it, of given values per video."""
+    names = [f"v{k}" for k in range(len(l1))]
+    jitter = np.resize(jitter, len(l1))
+    means = {"l1": float(np.mean(l1)), "jitter": float(jitter.mean()), "jitter.truth": truth}
+    content = {
+        "total": {name: {"frames": value, "videos": value, "n": 9, "missed": 0.0} for name, value in means.items()},
+        "videos": {name: {"l1": a, "jitter": b, "jitter.truth": truth}
+                   for name, a, b in zip(names, l1, jitter, strict=True)},
+        "definitions": {"l1": {"better": "lower", "settings": {}, "weights": {}},
+                        "jitter": {"better": "like truth", "settings": {}, "weights": {}}},
+        "protocol": {"size": size},
+    }  # fmt: skip
+    folder.mkdir()
+    (folder / "metrics.json").write_text(json.dumps(content))
+    return str(folder)
+
+
+@pytest.fixture
+def three(tmp_path):
+    rng = np.random.default_rng(0)
+    base = rng.uniform(0.05, 0.1, 20)
+    gain = write_run(tmp_path / "gain", list(base - 0.01 + rng.normal(0, 0.002, 20)), (0.9,))
+    luck = write_run(tmp_path / "luck", list(base + rng.normal(0, 0.01, 20)), (1.5,))
+    return read_runs([write_run(tmp_path / "base", list(base), (0.2,)), gain, luck])
+
+
+def test_a_gain_is_told_from_luck(three):
+    base, gain, luck = three
+    found = difference(base, gain, "l1")
+    assert found.mean == pytest.approx(-0.01, abs=0.002) and not found.is_luck and found.videos == 20
+    assert difference(base, luck, "l1").is_luck
+    assert difference(base, gain, "l1") == found, "the same resampling each time"
+
+
+def test_the_best_is_marked_by_the_direction_of_the_metric(three):
+    assert best(three, "l1", "videos") == 1
+    assert best(three, "jitter", "videos") == 1, "nearest to that of the truth"
+    assert best(three, "jitter.truth", "videos") is None
+    head, rows = comparison(three)
+    assert head[:4] == ["metric", "base", "gain", "luck"]
+    assert rows[0][2].startswith("**") and rows[0][4].endswith("*") and not rows[0][5].endswith("*")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 128}, "different sizes"),
+        ({}, "no metrics.json there"),
+        ({"settings": {"side": 7}}, "differ in its settings"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_told(tmp_path, change, message):
+    from util.errors import UserError
+
+    one, other = (write_run(tmp_path / name, [0.1, 0.2]) for name in ("one", "other"))
+    path = tmp_path / "other" / "metrics.json"
+    content = json.loads(path.read_text())
+    content["protocol"] |= {"size": change["size"]} if "size" in change else {}
+    content["definitions"]["l1"]["settings"] = change.get("settings", {})
+    path.write_text(json.dumps(content))
+    if not change:
+        path.unlink()
+    with pytest.raises(UserError, match=message):
+        read_runs([one, other])
+
+
+def test_the_page_shows_truth_and_runs_in_step(tmp_path):
+    frames = drawn(frames=4)[0]
+    write_frames(tmp_path / "real" / "a#1", frames)
+    for name, shift in {"A": 1, "B": 3}.items():
+        write_frames(tmp_path / name / "a#1", moved(frames, shift))
+        given = ("--generated", tmp_path / name, "--real", tmp_path / "real", "--metrics", "l1")
+        assert run_script("evaluate", *given)[0] == 0
+    out = ("--out", tmp_path / "page", "--table", "md", "--json")
+    code, output = run_script("compare", tmp_path / "A", tmp_path / "B", *out)
+    assert code == 0 and "| metric |" in output, output
+    facts = json.loads(output.strip().splitlines()[-1])
+    assert facts["l1"]["best"] == "A" and facts["l1"]["values"]["A"] < facts["l1"]["values"]["B"]
+    page = (tmp_path / "page" / "index.html").read_text()
+    links = re.findall(r'<video src="([^"]+)"', page)
+    assert [link.rsplit("/", 2)[1] for link in links] == ["truth", "A", "B"]
+    assert all((tmp_path / "page" / link.replace("%23", "#")).resolve().is_file() for link in links)
