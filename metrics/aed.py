@@ -63,7 +63,7 @@ class Aed3dmm(Metric):
 
     name = "aed/3dmm"
     says = "mean absolute difference of 64 expression coefficients (Deep3DFaceRecon), read from files; sum: .sum"
-    used_by = "PIRenderer, StyleHEAT and later papers on 3DMM-driven animation"
+    used_by = "papers on animation by 3-D face models"
     settings = {"coefficients": "expression, 64"}
 
     @property

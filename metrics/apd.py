@@ -11,7 +11,7 @@ class Apd3dmm(Metric):
 
     name = "apd/3dmm"
     says = "mean absolute difference of the three angles (Deep3DFaceRecon), read from files; with the translation: .all"
-    used_by = "PIRenderer, StyleHEAT and later papers on 3DMM-driven animation"
+    used_by = "papers on animation by 3-D face models"
     settings = {"coefficients": "pose: three angles, three of translation"}
 
     @property

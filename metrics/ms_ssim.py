@@ -17,7 +17,7 @@ class MsSsim(Metric):
 
     name = "ms_ssim"
     says = "Wang 2003: Gaussian window 11 at five scales, each half of the one before"
-    used_by = "LIA, face-vid2vid"
+    used_by = "papers that print MS-SSIM"
     better = "higher"
     settings = {"window": "gaussian", "side": 11, "sigma": 1.5, "range": 1, "exponents": list(SHARES)}
 
