@@ -38,7 +38,7 @@ from engine.records import Failures, Records, fingerprint_of_options, fingerprin
 from engine.signals import unwind_at_sigterm
 from engine.timing import Stopwatch
 from models import find_family
-from options import Options, original_config, owner_of_weights, parse, run_folder
+from options import Options, original_config, owner_of_weights, parse, run_folder, takes_own_weights
 from util.errors import UserError, run_main
 from util.files import is_too_long, remove_leftovers_of, write_text
 from util.page import results_page
@@ -115,6 +115,9 @@ def test(opt: Options, processes: Processes) -> int:
 
 def _load_family(opt: Options) -> tuple[Any, Path]:
     """The family with the weights that the options name, and where these are."""
+    if takes_own_weights(opt):
+        log.info("with the model that ships with Grimace, learned from drawn people (weights/README.md); --name takes "
+                 "a run of yours")  # fmt: skip
     family = find_family(opt.model)(opt).eval()
     path = load_networks(family, opt.checkpoint or run_folder(opt), opt.which, owner=owner_of_weights)
     if opt.verbose:

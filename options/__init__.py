@@ -1,6 +1,17 @@
 """Options: defaults < family < dataset < YAML < command line."""
 
 from options.owners import owner_of_weights
-from options.resolve import Options, options_as_yaml, original_config, parse, run_folder, runs_in
+from options.resolve import (
+    Options,
+    options_as_yaml,
+    original_config,
+    parse,
+    run_folder,
+    runs_in,
+    takes_own_weights,
+)
 
-__all__ = ["Options", "options_as_yaml", "original_config", "owner_of_weights", "parse", "run_folder", "runs_in"]
+__all__ = [
+    "Options", "options_as_yaml", "original_config", "owner_of_weights", "parse", "run_folder", "runs_in",
+    "takes_own_weights",
+]  # fmt: skip

@@ -45,6 +45,10 @@ EXAMPLES = {
 }
 
 
+OWN_WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "own"
+"""The model that ships with Grimace; what there is to know about it is in weights/README.md."""
+
+
 def run_folder(opt: Options) -> Path:
     """The folder of a run: weights, options, log and pictures."""
     return Path(opt.checkpoints_dir) / opt.name
@@ -73,6 +77,9 @@ def original_config(opt: Options) -> bool:
 def parse(arguments: list[str], training: bool) -> Options | None:
     """Resolve a command line; None when --help or --print_config has said everything already."""
     first = _first_look(arguments, training)
+    if not training and _takes_own(first):
+        arguments = [f"--checkpoint={OWN_WEIGHTS}", "--name=own", *arguments]
+        first = _first_look(arguments, training)
     files = _option_files(first, training)
     if training:
         files = _network_options(first, files) + files
@@ -99,6 +106,20 @@ def parse(arguments: list[str], training: bool) -> Options | None:
         print(options_as_yaml(opt), end="")
         return None
     return opt
+
+
+def _takes_own(first: dict[str, Any]) -> bool:
+    """Whether pictures are to be animated and no model is named: then the one that ships with Grimace does it."""
+    said = first["explicit"].keys()
+    asked = {"source_image", "pairs"} & said and not {"help", "model", "config", "checkpoint", "name"} & said
+    folder = Path(first["explicit"].get("checkpoints_dir", first["checkpoints_dir"]))
+    default = folder / _default_name({"model": first["model"]})
+    return bool(asked) and not default.exists() and OWN_WEIGHTS.is_dir()
+
+
+def takes_own_weights(opt: Options) -> bool:
+    """Whether a command animates with the model that ships with Grimace."""
+    return bool(opt.checkpoint) and Path(opt.checkpoint).resolve() == OWN_WEIGHTS
 
 
 def _with_layer(below: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:

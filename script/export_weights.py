@@ -1,0 +1,84 @@
+"""Make a small file for others of a trained run: half-precision safetensors and the options that animation needs."""
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.loading import load_set, released_state
+from models import find_family
+from options import parse
+from options.parser import OptionParser
+from util.errors import UserError, run_main
+from util.files import replacing, write_text
+
+EPILOG = """example:
+  python script/export_weights.py --run result/own --out weights/own --set crop_image=yes crop_video=yes
+
+The folder that it writes is read like a run: python test.py --checkpoint weights/own ..."""
+
+
+def main() -> int:
+    """Export what the command line names."""
+    args = read_arguments()
+    opt = parse([f"--checkpoint={args.run}", "--dataset_mode=frames"], training=False)
+    family = find_family(opt.model)(opt)
+    loaded = load_set(family, args.run, args.which)
+    if "{entry}" in loaded.layout.pattern:
+        raise UserError(f"{args.run}: weights of {opt.model} are several files; this script exports families of one")
+    path = args.out / Path(family.layout.pattern.format(which="latest").removesuffix(".tar")).with_suffix(
+        ".safetensors"
+    )
+    write(path, family)
+    write_text(args.out / "options.yaml", options_of(opt, dict(value.split("=", 1) for value in args.set)))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    print(f"{path}: {path.stat().st_size / 2**20:.2f} MB, of {loaded.path}\nsha256 {digest}")
+    return 0
+
+
+def read_arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--run", type=Path, required=True, metavar="FOLDER", help="the run, with its weights and options.yaml")
+    add("--which", default="latest", help="checkpoint of the run: latest, best or a number (default: %(default)s)")
+    add("--out", type=Path, required=True, metavar="FOLDER", help="where the weights and their options go")
+    add("--set", nargs="*", default=[], metavar="OPTION=VALUE", help="further options to keep with the weights")
+    return parser.parse_args()
+
+
+def write(path: Path, family: torch.nn.Module) -> None:
+    """All networks in one file, numbers in half precision; names are ENTRY.NAME, as in the released layout."""
+    from safetensors.torch import save_file
+
+    tensors = {}
+    for name, network in family.networks().items():
+        for key, value in released_state(name, network, family.layout.rename).items():
+            small = value.half() if value.is_floating_point() else value
+            if not torch.isfinite(small.float()).all():
+                raise UserError(f"{name}.{key}: numbers beyond half precision; this run can't be exported so")
+            tensors[f"{family.layout.entries[name]}.{key}"] = small.contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def options_of(opt: argparse.Namespace, more: dict[str, str]) -> str:
+    """The options of the family and what is set beside them, as YAML."""
+    declared = OptionParser("", "")
+    find_family(opt.model).add_options(declared.group(""), training=False)
+    own = {name: value for name, value in vars(opt).items() if name in declared.actions}
+    values = {"model": opt.model, "dataset_mode": "frames", "load_size": opt.load_size, **own}
+    values |= {name: yaml.safe_load(value) for name, value in more.items()}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+
+
+if __name__ == "__main__":
+    run_main(main)
