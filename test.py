@@ -23,8 +23,9 @@ from tqdm import tqdm
 from data import find_dataset
 from data.base import Clip, Dataset
 from data.faces.crop import paste
-from data.pairs import Request, Requested, requests
-from data.video import VideoWriter, side_by_side, unsuffixed
+from data.pair_list import Request, requests, with_format
+from data.pairs import Requested
+from data.video import VideoWriter, noting_damage, side_by_side, unsuffixed
 from data.video.sheet_writer import WRITTEN_SUFFIXES, SheetWriter
 from data.video.strip_writer import StripWriter
 from data.video.threads import BackgroundWriter, one_behind, prefetch
@@ -42,6 +43,7 @@ from options import Options, original_config, owner_of_weights, parse, run_folde
 from util.errors import UserError, run_main
 from util.files import is_too_long, remove_leftovers_of, write_text
 from util.page import results_page
+from util.printable import printable
 from util.resizing import resize
 from util.resizing import to_bytes as picture_bytes
 from util.visualisation import rows_of
@@ -75,9 +77,9 @@ def main() -> int:
 def test(opt: Options, processes: Processes) -> int:
     """Make all videos that the options ask for; the exit status."""
     mode = find_dataset(opt.dataset_mode)
-    wanted = [] if mode.makes_alone(opt) else requests(opt, mode.needs_source)
-    single = bool(wanted) and not opt.pairs
     folder = _results_folder(opt)
+    wanted = [] if mode.makes_alone(opt) else requests(opt, mode.needs_source, folder, mode.is_still)
+    single = bool(wanted) and not opt.pairs
     _check_place(opt, folder)
     failures = Failures(folder, opt.shard, processes.rank, processes.world)
     dataset = mode(opt, training=False)
@@ -129,7 +131,7 @@ HOW = {
     "name", "config", "checkpoints_dir", "checkpoint", "which", "debug", "verbose", "print_config", "gpu_id", "cpu",
     "compile", "channels_last", "nThreads", "animate_batch", "results_dir", "output", "overwrite", "max_clips", "shard",
     "pairs", "pairs_list", "num_pairs", "max_dataset_size", "source_image", "driving_video", "best_frame",
-    "structure_cache", "save_template",
+    "structure_cache", "allow_outside", "strict_video", "save_template",
 }  # fmt: skip
 """Options that say where and how to work, or which results to make, but not what one of them looks like."""
 
@@ -168,20 +170,19 @@ class Job:
     output: Path
     clip: Callable[[], Clip]
     made_of: dict[str, str] = field(default_factory=dict)
+    said: dict[str, Any] = field(default_factory=dict)
+    """What the command or a line of --pairs says of it: for the records."""
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """How the records call it."""
+        return {"name": printable(self.name), "output": self.output} | self.said
 
 
 def _jobs(wanted: list[Request], dataset: Dataset, opt: Options, results: "Results") -> Iterable[Job]:
     if wanted:
         requested = Requested(dataset, opt)
-        return [
-            Job(
-                each.name,
-                each.output or results.output(each.name, dataset.is_still(each)),
-                partial(requested.clip, each),
-                each.made_of,
-            )  # fmt: skip
-            for each in wanted
-        ]
+        return [Job(each.name, each.output, partial(requested.clip, each), each.made_of, each.said) for each in wanted]
     planned = dataset.planned_clips()
     jobs = (Job(each.name, each.output or results.output(each.name), each.make) for each in planned)
     return jobs if isinstance(planned, Iterator) else list(jobs)
@@ -233,8 +234,7 @@ class Results:
         if self.opt.output:
             raise UserError("--output names the result of one pair (--source_image, --driving_video); where there are "
                             "several, --results_dir names their folder")  # fmt: skip
-        suffix = ".png" if still else "" if self.opt.format == "png" else f".{self.opt.format}"
-        return self.folder / f"{name}{suffix}"
+        return self.folder / with_format(printable(name), self.opt.format)
 
     def refuse_others(self, jobs: Iterable[Job]) -> None:
         """An error where results that were made otherwise have the names of these, before anything is mixed."""
@@ -249,13 +249,14 @@ class Results:
             return
         remove_leftovers_of([job.output])
         try:
-            self._make(job, job.clip(), animator, show_progress=stop_at_errors)
+            with noting_damage(self.opt.strict_video) as damage:
+                self._make(job, job.clip(), animator, damage, show_progress=stop_at_errors)
         except Exception as error:
             if stop_at_errors or self.opt.debug:
                 raise
             if not isinstance(error, (UserError, OSError)):
                 log.error("%s", traceback.format_exc())
-            self.failures.add(job.name, str(error) or type(error).__name__)
+            self.failures.add(job.entry, str(error) or type(error).__name__)
             return
         if stop_at_errors:
             log.info("wrote %s", job.output)
@@ -267,7 +268,7 @@ class Results:
             log.info("%s is there already; --overwrite makes it again", job.output)
         return job.output.exists()
 
-    def _make(self, job: Job, clip: Clip, animator: Animator, show_progress: bool) -> None:
+    def _make(self, job: Job, clip: Clip, animator: Animator, damage: list[str], show_progress: bool) -> None:
         _check_name(job.output)
         opt, frames = self.opt, 0
         measured = Reconstruction() if opt.mode == "reconstruction" else None
@@ -292,7 +293,8 @@ class Results:
             if not opt.output:
                 facts = {"frames": frames, "fps": str(clip.fps)} | (measured.facts() if measured else {})
                 facts |= {"beside": beside.path} if beside else {}
-                self.records.add({"name": job.name, "output": job.output} | facts | job.made_of)
+                facts |= {"damaged": printable("; ".join(damage))} if damage else {}
+                self.records.add(job.entry | facts | job.made_of)
         if "keep" in clip.extra:
             clip.extra["keep"](animator.measured(clip.extra["kept_of"]()))
 
@@ -345,21 +347,23 @@ class Results:
             log.info("%d were there already; --overwrite makes them again", self.skipped)
         if self.speed.frames:
             log.info("%d frames, %.1f frames/s from reading to writing", self.speed.frames, self.speed.rate)
-        return 1 if self.failures.reasons else 0
+        return 1 if self.failures.found else 0
 
     def write_page(self) -> None:
         """The page to look at, with what earlier runs into the same folder have made."""
-        known = self.records.entries()
-        if not known:
+        known, failed = self.records.entries(), Failures.of_folder(self.folder)
+        if not (known or failed):
             return
         facts = {"videos": str(len(known)), "model": self.opt.model}
-        if self.opt.mode == "reconstruction":
-            facts |= _summary_of_losses(self.records.of_this_command())
+        if damaged := sum("damaged" in entry for entry in known):
+            facts["made of damaged videos"] = str(damaged)
+        if self.opt.mode == "reconstruction" and (own := self.records.of_this_command()):
+            facts |= _summary_of_losses(own)
         shown = []
         for entry in known:
             files = [entry[key] for key in ("output", "beside") if key in entry]
             shown.append(([file for file in files if (self.folder / file).exists()], _readable(entry)))
-        write_text(self.folder / "index.html", results_page(self.opt.name, facts, shown))
+        write_text(self.folder / "index.html", results_page(self.opt.name, facts, shown, failed))
         log.info("%d video(s), to look at: %s", len(shown), self.folder / "index.html")
 
 
@@ -414,7 +418,8 @@ def _summary_of_losses(known: list[dict[str, Any]]) -> dict[str, str]:
 
 def _readable(entry: dict[str, Any]) -> dict[str, str]:
     """What the page says of one result."""
-    own = {key.replace("_", " "): entry[key] for key in ("frames", "fps", "l1", "l1_of_repeating") if key in entry}
+    shown = ("line", "source", "driving", "frames", "fps", "l1", "l1_of_repeating", "damaged")
+    own = {key.replace("_", " "): entry[key] for key in shown if key in entry}
     return {key: f"{value:.5f}" if isinstance(value, float) else str(value) for key, value in own.items()}
 
 

@@ -39,7 +39,7 @@ from engine.monitor import Monitor
 from engine.networks import compile_networks, list_networks, place
 from engine.released import NEWEST, holds_weights
 from engine.signals import StopRequest
-from engine.sinks import LogFile, PictureFolder, Sink, TensorBoard, TextLog, Visdom
+from engine.sinks import LogFile, PictureFolder, ReportLog, Sink, TensorBoard, TextLog, Visdom
 from engine.trainer import Trainer, move, seed_everything
 from models import find_family
 from options import Options, options_as_yaml, owner_of_weights, parse, run_folder, runs_in
@@ -277,6 +277,9 @@ def _sinks(opt: Options, folder: Path, trainer: Trainer) -> list[Sink]:
     sinks: list[Sink] = [LogFile(folder / "log.jsonl", step), PictureFolder(folder / "pictures")]
     if family.log_lines:
         sinks.append(TextLog(folder / "log.txt", family.log_lines == "epoch", family.log_line, trainer.clock))
+    if family.report_format:
+        log_of = family.report_format
+        sinks.append(ReportLog(folder / log_of.name, log_of.line, log_of.step_of, trainer.clock))
     if opt.tensorboard:
         sinks.append(TensorBoard(folder / "tensorboard", step))
     if opt.visdom:

@@ -1,9 +1,7 @@
-"""What a command asks to animate: one pair or a list of pairs, read, cut and resized into clips."""
+"""Pairs of a source and a driving video, read, cut and resized into clips."""
 
 import logging
-from argparse import ArgumentTypeError
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -15,131 +13,17 @@ from PIL import Image
 from data.base import Clip, Dataset
 from data.faces.crop import Crop, crop_picture, largest_face, points_box, square_around
 from data.faces.landmarks import Detector, Face, Track, build_detector, detector_settings, track, track_settings
-from data.video import IMAGE_SUFFIXES, NOT_WRITTEN, Video, has_format, open_steady, open_video, read_image
+from data.pair_list import Request
+from data.video import IMAGE_SUFFIXES, Video, open_steady, open_video, read_image
 from data.video.reader import Resampled
-from data.video.sheet_writer import WRITTEN_SUFFIXES
-from util.csv_table import read_rows
 from util.errors import UserError
 from util.geometry import nearest_pose
 from util.resizing import resize, to_bytes
-from util.values import at_least
 
 log = logging.getLogger(__name__)
 
 DEFAULT_SIZE = (256, 256)
 """Height and width of pictures from outside where the dataset mode does not say."""
-
-
-OF_PAIRS = ("crop_image", "crop_video", "paste_back", "find_best_frame", "best_frame")
-"""Options that say how to take a pair."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """One video to make, as the command or a line of --pairs names it."""
-
-    sources: tuple[Path, ...]
-    driving: Path
-    output: Path | None = None
-    best_frame: int | None = None
-
-    @property
-    def name(self) -> str:
-        """driving-source, without suffixes."""
-        return "-".join(path.stem for path in (self.driving, *self.sources[:1]))
-
-    @property
-    def made_of(self) -> dict[str, str]:
-        """What tells its result from others that might have its name."""
-        source = ", ".join(str(path.resolve()) for path in self.sources)
-        return {"sources": source, "driving video": str(self.driving.resolve()), "best frame": str(self.best_frame)}
-
-
-def requests(opt: Any, needs_source: bool = True) -> list[Request]:
-    """The pairs that the options name; empty where they name none, and the test split is meant."""
-    named = [f"--{name}" for name in ("source_image", "driving_video", "output") if getattr(opt, name)]
-    if opt.pairs:
-        if named:
-            raise UserError(f"--pairs: the table says what is animated and where it goes; leave out {', '.join(named)}")
-        return read_pairs(Path(opt.pairs), opt.best_frame)
-    alone = bool(opt.source_image) != bool(opt.driving_video)
-    if alone and (needs_source or opt.source_image):
-        given, missing = ("source_image", "driving_video") if opt.source_image else ("driving_video", "source_image")
-        raise UserError(f"--{given} is given, --{missing} is not: a pair takes both")
-    if not opt.driving_video:
-        _refuse_options_of_pairs(opt)
-        return []
-    output = Path(opt.output) if opt.output else None
-    request = Request(tuple(map(Path, opt.source_image or ())), Path(opt.driving_video), output, opt.best_frame)
-    _check_output(request, "--output")
-    return [request]
-
-
-def _refuse_options_of_pairs(opt: Any) -> None:
-    """Test splits are cut already, and their movements begin where they begin."""
-    if hasattr(opt, "input_path"):  # what is found there is cut and pasted back in ways of its own
-        return
-    given = [f"--{name}" for name in OF_PAIRS if getattr(opt, name) not in (None, False)]
-    if given:
-        raise UserError(f"{', '.join(given)}: for pairs (--source_image and --driving_video, or --pairs) alone; clips "
-                        "of the test split are taken as they are")  # fmt: skip
-
-
-def read_pairs(path: Path, best_frame: int | None = None) -> list[Request]:
-    """The lines of a csv file with the columns source, driving and, if wanted, frame, output."""
-    found: dict[int, Request] = {}
-    for line, row in read_rows(path, "--pairs", ("source", "driving")):
-        where = f"--pairs {path}, line {line}"
-        try:
-            frame = at_least(0)(row["frame"]) if row.get("frame") else best_frame
-        except ArgumentTypeError as error:
-            raise UserError(f"{where}: frame: {error}") from None
-        # Where a result goes does not depend on what lies about; what exists may be named from here, too.
-        output = path.parent / row["output"] if row.get("output") else None
-        found[line] = Request((_beside(path, row["source"]),), _beside(path, row["driving"]), output, frame)
-        _check_output(found[line], where)
-    _refuse_taken_names(path, found)
-    return list(found.values())
-
-
-def _check_output(request: Request, where: str) -> None:
-    """Better told now than when the frames are made."""
-    output = request.output
-    if output and output.resolve() in _inputs([request]):
-        raise UserError(f"{where}: {output} is, or holds, what the result is made of; give the result another name")
-    if output and output.suffix and not has_format(output) and output.suffix.lower() not in WRITTEN_SUFFIXES:
-        raise UserError(f"{where}: {output}: {NOT_WRITTEN}")
-
-
-def _inputs(wanted: Iterable[Request]) -> set[Path]:
-    """What must not be replaced: sources, driving videos, and the folders that they are in."""
-    files = {path.resolve() for request in wanted for path in (*request.sources, request.driving)}
-    return files.union(*(path.parents for path in files))
-
-
-def _refuse_taken_names(path: Path, found: dict[int, Request]) -> None:
-    """Results of one name would be taken for made already; those named as inputs would take their place."""
-    lines: dict[str | Path, int] = {}
-    inputs = _inputs(found.values())
-    for line, request in found.items():
-        if request.output and request.output.resolve() in inputs:
-            raise UserError(
-                f"--pairs {path}, line {line}: {request.output} is, or holds, what another line's result is made of; "
-                "give the result another name"
-            )
-        output = request.output or request.name
-        if output in lines:
-            raise UserError(
-                f"--pairs {path}: the results of the lines {lines[output]} and {line} are both called {output}; give "
-                "them names in the column output"
-            )
-        lines[output] = line
-
-
-def _beside(table: Path, name: str) -> Path:
-    """A path in a table: as it is, or else relative to the table's folder."""
-    path = Path(name)
-    return path if path.is_absolute() or path.exists() else table.parent / path
 
 
 class Requested:

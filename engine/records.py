@@ -6,14 +6,16 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from util.csv_table import write_table
 from util.errors import UserError
-from util.files import is_too_long, replacing
+from util.files import is_too_long
+from util.printable import printable
 from util.values import WHOLE
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,11 @@ def fingerprint_of_options(options: Mapping[str, Any]) -> str:
     return f"{zlib.crc32(json.dumps(options, sort_keys=True, default=str).encode()):08x}"
 
 
+def seen_from(root: Path, path: Path) -> str:
+    """How a file is called in a folder without links: its name stays, although it may be a link itself."""
+    return os.path.relpath(path.parent.resolve() / path.name, root)
+
+
 class Records:
     """The results of a folder, a line of JSON each; the last line of a result counts.
 
@@ -48,7 +55,7 @@ class Records:
 
     def _place(self, path: Path) -> str:
         """How a file is called here."""
-        return os.path.relpath(path.parent.resolve() / path.name, self._root)
+        return seen_from(self._root, path)
 
     def has(self, output: Path, made_of: Mapping[str, str]) -> bool:
         """Whether this very result is there already; an error where another one has its name."""
@@ -100,32 +107,42 @@ def _entry(line: str) -> dict[str, Any] | None:
 class Failures:
     """failures.csv: what could not be made and why; each part of shared work has a file of its own."""
 
+    COLUMNS = ("name", "line", "source", "driving", "output", "reason")
+    """What a result is called, the line of --pairs and what that names (where it was one), where it was to go, why."""
+
     def __init__(self, folder: Path, shard: Sequence[int], rank: int, world: int):
         part = "" if list(shard) == WHOLE else "_{}_of_{}".format(*shard)
         self.path = folder / f"failures{part}{f'_{rank}' if world > 1 else ''}.csv"
         self._patterns = [f"failures{part}.csv", f"failures{part}_*.csv"]
-        self.reasons: list[tuple[str, str]] = []
+        self.found: list[dict[str, str]] = []
 
     def forget(self) -> None:
         """Remove the files of earlier runs of this part of the work."""
         for path in itertools.chain.from_iterable(map(self.path.parent.glob, self._patterns)):
             path.unlink(missing_ok=True)
 
-    def add(self, name: str, reason: str) -> None:
-        """Note a failure."""
-        self.reasons.append((name, reason))
+    def add(self, entry: Mapping[str, Any], reason: str) -> None:
+        """Note the failure of a result, of which the entry says what is known; `output` is a path."""
+        root = self.path.parent.resolve()
+        shown = {key: seen_from(root, value) if isinstance(value, Path) else value for key, value in entry.items()}
+        row = {**shown, "reason": reason}
+        self.found.append({column: printable(row.get(column, "")) for column in self.COLUMNS})
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> list[dict[str, str]]:
+        """What could not be made, by the files of all parts of the work."""
+        rows: list[dict[str, str]] = []
+        for path in sorted(folder.glob("failures*.csv")):
+            with path.open(newline="", encoding="utf-8") as file:
+                rows += [{column: row.get(column) or "" for column in cls.COLUMNS} for row in csv.DictReader(file)]
+        return rows
 
     def __enter__(self) -> "Failures":
         return self
 
     def __exit__(self, *error) -> None:
         """Write the file, if there is something to say, whatever ended the work."""
-        if self.reasons:
-            told = "; ".join(map(": ".join, self.reasons[:3]))
-            log.error("%d failed, see %s: %s", len(self.reasons), self.path, told)
-            _write_table(self.path, [("name", "reason"), *self.reasons])
-
-
-def _write_table(path: Path, rows: Iterable[tuple[str, str]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
+        if self.found:
+            told = "; ".join(f"{row['name']}: {row['reason']}" for row in self.found[:3])
+            log.error("%d failed, see %s: %s", len(self.found), self.path, told)
+            write_table(self.path, self.COLUMNS, self.found)

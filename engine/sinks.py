@@ -2,9 +2,11 @@
 
 import json
 import logging
+import math
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -92,6 +94,40 @@ class TextLog(Sink):
 
     def close(self) -> None:
         self.report({})
+
+
+class ReportLog(Sink):
+    """A log as a family's original writes it, with a line per report; each start of the run begins with a headline.
+
+    `line` makes the line, `step_of` reads its step: what a resumed run does again replaces what was written of it.
+    """
+
+    def __init__(self, path: Path, line: Callable[..., str], step_of: Callable[[str], int | None], clock: Clock):
+        self.path, self.line = path, line
+        self._step, self._samples, self._last = clock.step, clock.samples, (0, 0)
+        self._epoch_size = clock.epoch_size
+        written = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        whole = written[: written.rfind("\n") + 1].splitlines()  # the last one may have been cut off by a kill
+        kept = [line for line in whole if (step_of(line) or 0) <= clock.step]
+        headline = f"================ Training Loss ({datetime.now():%c}) ================"
+        write_text(path, "".join(f"{line}\n" for line in [*kept, headline]))
+
+    def step(self, clock: Clock, losses: Mapping[str, Tensor]) -> None:
+        self._step, self._samples, self._last = clock.step, clock.samples, (self._samples, clock.samples)
+
+    def report(self, entry: dict[str, Any]) -> None:
+        before, after = self._last
+        line = self.line(
+            epoch=before // self._epoch_size,
+            step_in_epoch=before % self._epoch_size // (after - before),
+            steps_per_epoch=math.ceil(self._epoch_size / (after - before)),
+            step=self._step,
+            seconds=1 / max(entry["samples_per_second"], 1e-9),
+            time=datetime.now(),
+            numbers=entry["losses"],
+        )
+        with self.path.open("a") as file:
+            file.write(line + "\n")
 
 
 def _step_of(line: str) -> float:

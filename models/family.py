@@ -1,6 +1,6 @@
 """What every family of models provides: networks, a training step, an animation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,19 @@ class RowTable:
     """A row starts with even random numbers between these two."""
 
 
+@dataclass(frozen=True)
+class ReportFormat:
+    """An original's log with a line per report of the losses, for tools that read it."""
+
+    name: str
+    """What its file is called."""
+    line: Callable[..., str]
+    """The line of a report: epoch, step_in_epoch (both from 0), steps_per_epoch, step (steps done), seconds (per
+    sample), time (now), numbers (the average losses)."""
+    step_of: Callable[[str], int | None]
+    """The step that a line is of; None for other lines, e.g. headlines."""
+
+
 class Family(nn.Module):
     """A set of networks, how they are trained, how they animate a face."""
 
@@ -78,6 +91,8 @@ class Family(nn.Module):
     """Whether test.py writes into the folder of the weights where no other is named, as the original does."""
     explained_modes: tuple[str, ...] = ()
     """The modes of test.py in which the original's results are pictures of how each frame came about (`explain`)."""
+    report_format: ReportFormat | None = None
+    """The original's log with a line per report, where it has one."""
     log_lines: str = ""
     """What has a line in log.txt, for tools that read the original's: "epoch", "step"; "": there is no such file."""
     planned_epochs: int | None = None

@@ -40,9 +40,14 @@ def _add_inputs(parser: OptionParser) -> None:
     group.add_argument("--source_frame", type=at_least(0), default=0, help="frame to take where the source is a video")
     group.add_argument("--driving_video", type=text, help="video whose movements are followed")
     group.add_argument(
-        "--pairs", type=text, help="csv with the columns source, driving and, if wanted, frame (best frame), output"
-    )
+        "--pairs", type=text,
+        help="csv with the columns source, driving and, if wanted, frame (best frame), output (in the results folder; "
+        "without suffix that of --format; without output: driving-source)",
+    )  # fmt: skip
     group.add_argument("--fps", type=positive, help="frames per second to which the driving video is brought first")
+    group.add_switch(
+        "--strict_video", help="a video that can be read in part only is an error, in place of a warning and a note"
+    )
     group.add_switch("--find_best_frame", help="begin where the driving face is most like the source's")
     group.add_argument("--best_frame", type=at_least(0), help="begin with this frame of the driving video, both ways")
     group.add_argument("--max_clips", "--how_many", type=at_least(0), help="make so many videos at most; 0: all")

@@ -3,9 +3,11 @@
 import argparse
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from options.originals import what_became_of
 from util.errors import UserError
 from util.values import boolean, integer, number, one_of, text
 
@@ -183,11 +185,16 @@ class OptionParser:
             raise KeyError(f"set_defaults for options that nobody declares: {sorted(unknown)}")
         return {name: self.default(name) for name in self.actions}
 
-    def parse(self, arguments: list[str], strict: bool = True) -> dict[str, Any]:
-        """What the command line says and nothing else; unknown names are errors unless it is a first look."""
+    def parse(self, arguments: list[str], strict: bool = True, other: "OptionParser | None" = None) -> dict[str, Any]:
+        """What the command line says and nothing else; unknown names are errors unless it is a first look.
+
+        The error tells whether the `other` command has the option.
+        """
+        if strict:
+            self._refuse_gone_values(arguments)
         known, rest = self.parser.parse_known_args([self._translate(word) for word in arguments])
         if strict and rest:
-            raise UserError(self._explain_unknown(rest[0]))
+            raise UserError(self._explain_unknown(rest[0], other))
         return vars(known)
 
     def convert(self, name: str, value: Any, where: str) -> Any:
@@ -195,6 +202,8 @@ class OptionParser:
         action = self.actions[name]
         if value is None:
             return self._nothing(name, where)
+        if gone := what_became_of(f"{name}={value}"):
+            raise UserError(f"{where}: there is no {value!r}.{gone}")
         try:
             if action.nargs in ("+", "*") or isinstance(action.nargs, int):
                 return [action.type(item) for item in (value if isinstance(value, list) else [value])]
@@ -224,7 +233,9 @@ class OptionParser:
         return expanded
 
     def suggest(self, name: str) -> str:
-        """ " Did you mean ...?" for a misspelt name, or an empty text."""
+        """ " Did you mean ...?" for a misspelt name, what became of an original's option, or an empty text."""
+        if gone := what_became_of(name):
+            return gone
         nearest = get_close_matches(name, [s for s in self.spellings() if ("." in s) == ("." in name)], 1, 0.6)
         return f" Did you mean {nearest[0]}?" if nearest else ""
 
@@ -247,14 +258,25 @@ class OptionParser:
             return f"--{self.negations[name]}=no"
         return f"--{self.aliases.get(name, name)}{equals}{value}"
 
-    def _explain_unknown(self, word: str) -> str:
+    def _explain_unknown(self, word: str, other: "OptionParser | None") -> str:
         if not word.startswith("-"):
+            if gone := what_became_of(word):
+                return f"{word}: there is no such command.{gone}"
             return f"'{word}' is not expected here; options are written --name=value"
         name = word.lstrip("-").partition("=")[0]
         hint = self.suggest(name).replace("Did you mean ", "Did you mean --")
+        if other and other.canonical(name) and not what_became_of(name):
+            hint = f" It is an option of {other.parser.prog}."
         return (
             f"{word.partition('=')[0]}: there is no such option.{hint} See --help (a family's own: --model X --help)."
         )
+
+    def _refuse_gone_values(self, arguments: list[str]) -> None:
+        for word, following in pairwise([*arguments, ""]):
+            name, equals, value = word.removeprefix("--").partition("=")
+            value = value if equals else following
+            if gone := what_became_of(f"{name}={value}"):
+                raise UserError(f"--{name}: there is no {value!r}.{gone}")
 
     def _error(self, message: str) -> None:
         raise UserError(message.removeprefix("argument "))

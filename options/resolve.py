@@ -12,6 +12,7 @@ from options.files import is_nested, leaves, read_yaml
 from options.parser import OptionParser, Options
 from options.shared import add_shared_options
 from util.errors import UserError
+from util.paths import leads_outside
 
 NOT_INHERITED = {
     "gpu_id",
@@ -19,6 +20,7 @@ NOT_INHERITED = {
     "nThreads",
     "config",
     "name",
+    "allow_outside",
     "checkpoints_dir",
     "continue_train",
     "init_from",
@@ -95,10 +97,11 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     values = parser.defaults(other)
     for path, content in files:
         values = _with_layer(values, parser.expand(_values_of(path, content, parser, other)))
-    values = _with_layer(values, parser.expand(parser.parse(arguments)))
+    values = _with_layer(values, parser.expand(parser.parse(arguments, other=other)))
     values["model"] = _family_name(first, files)
     values["name"] = values["name"] or _default_name(values)
     opt = Options(**values)
+    _check_name(opt)
     _check_inputs(opt)
     if opt.debug:
         _stay_in_one_process(opt)
@@ -309,6 +312,15 @@ def _stay_in_one_process(opt: Options) -> None:
     if len(opt.gpu_id) > 1 and not opt.cpu:
         raise UserError(f"--debug works in one process: name one device, e.g. --gpu_id={opt.gpu_id[0]}")
     opt.nThreads = 0
+
+
+def _check_name(opt: Options) -> None:
+    """Refuse a run whose folder, and that of its results, would lie somewhere else than people look for it."""
+    if not opt.allow_outside and leads_outside(Path(opt.name), Path(opt.checkpoints_dir)):
+        raise UserError(
+            f"--name {opt.name}: leads out of the folder of runs, --checkpoints_dir {opt.checkpoints_dir}; "
+            "--allow_outside permits that"
+        )
 
 
 def _check_inputs(opt: Options) -> None:

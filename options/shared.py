@@ -34,6 +34,10 @@ def _add_run(parser: OptionParser) -> None:
         default="./result",
         help="folder of all runs: weights, logs, pictures",
     )
+    group.add_switch(
+        "--allow_outside",
+        help="let --name and the column output of --pairs lead out of the folders of runs and results",
+    )
     group.add_argument("--seed", "--random_seed", type=seed, default=0, help="same seed, same run")
     group.add_switch(
         "--debug", help="for a debugger (python -m pdb): errors keep their traceback, data is loaded in this process"

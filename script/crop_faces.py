@@ -10,10 +10,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.faces import landmarks
+from data.preparation import jobs
 from data.preparation.cut_faces import FORMATS, Output, cut_faces
 from data.preparation.face_clips import METHODS, CropSettings
 from data.preparation.fomm_crop import INCREASE, IOU_WITH_INITIAL
-from data.preparation.items import add_gpu_option, device, jobs, named_videos
+from data.preparation.items import add_gpu_option, device, named_videos
 from data.video import frame_rate
 from util.errors import UserError, run_main
 from util.files import replacing

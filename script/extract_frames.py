@@ -11,11 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.preparation.items import existing_folder, jobs, named_videos, part_sizes, picture_size, rate, resize, split
+from data.preparation import jobs
+from data.preparation.items import existing_folder, named_videos, part_sizes, picture_size, rate, resize, split
 from data.video import frames_at, open_video
 from data.video.images import save_image
 from data.video.reader import RATE_TEXT
 from util.errors import UserError, run_main
+from util.files import replacing_folder
 from util.values import count
 
 EPILOG = """examples:
@@ -150,7 +152,7 @@ def target(out: Path, phase: str, name: str) -> Path:
 def extract(item: tuple[Path, Path], selection: Selection) -> None:
     """Write the selected frames of one video, numbered from 0 with leading zeros, so that names sort as frames do."""
     path, folder = item
-    with open_video(path, fps=selection.fps) as video, jobs.replacing_folder(folder) as temporary:
+    with open_video(path, fps=selection.fps) as video, replacing_folder(folder) as temporary:
         chosen = range(len(video))[selection.first : selection.last : selection.every]
         digits = max(5, len(str(len(chosen))))
         for number, frame in enumerate(frames_at(video, chosen)):

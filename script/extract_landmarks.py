@@ -14,7 +14,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.faces import landmarks
-from data.preparation.items import add_gpu_option, device, existing_folder, jobs, subfolders
+from data.preparation import jobs
+from data.preparation.items import add_gpu_option, device, existing_folder, subfolders
 from data.talking.frames import points_extent
 from data.video.images import list_images, read_image
 from util.errors import UserError, run_main

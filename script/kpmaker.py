@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.faces import landmarks
 from data.micro.prior_points import SEARCHED, default_folder, find_points, write_points
-from data.preparation.items import add_gpu_option, device, existing_folder, jobs
+from data.preparation import jobs
+from data.preparation.items import add_gpu_option, device, existing_folder
 from data.video import VIDEO_SUFFIXES, natural_key, open_video, parts_of
 from data.video.images import IMAGE_SUFFIXES, write_image
 from data.video.packed import SUFFIX

@@ -18,10 +18,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.faces import landmarks
-from data.preparation.items import add_gpu_option, device, existing_folder, jobs, reads_points
+from data.preparation import jobs
+from data.preparation.items import add_gpu_option, device, existing_folder, reads_points
 from data.video.images import folders_with, is_visible_image, list_images, natural_key, read_image
 from util.errors import UserError, run_main
-from util.files import replacing, write_text
+from util.files import replacing, replacing_folder, write_text
 
 EPILOG = """examples:
   python script/obtain_face_kp.py                                # dataset/FaceForensics, all phases there are
@@ -153,7 +154,7 @@ def find_points(video: Video, detector: dict, gpus: tuple[int, ...], tracking: d
     if not found.present.any():
         raise UserError(f"{video.frames}: no face in any of its {len(files)} frames")
     write_text(video.report, json.dumps(found.report()))
-    with jobs.replacing_folder(video.points) as folder:
+    with replacing_folder(video.points) as folder:
         for file, points, present in zip(files, found.points, found.present, strict=True):
             if present:
                 lines = (f"{x},{y}\n" for x, y in np.rint(points).astype(int))
@@ -172,7 +173,7 @@ def taken_over(video: Video) -> bool:
         return False
     report = {"name": video.name, "frames": len(texts), "source": video.old_spelling.name}
     write_text(video.report, json.dumps(report))
-    with jobs.replacing_folder(video.points) as folder:
+    with replacing_folder(video.points) as folder:
         for name, text in texts.items():
             (folder / f"{name}.txt").write_text(text.read_text(encoding="utf-8"), encoding="utf-8")
     return True

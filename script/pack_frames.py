@@ -15,7 +15,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.preparation.items import existing_folder, jobs, picture_size, resize
+from data.preparation import jobs
+from data.preparation.items import existing_folder, picture_size, resize
 from data.video import Video, frame_rate, list_clips, open_video
 from data.video.clip_index import INDEX_NAME, index_folder
 from data.video.images import list_images

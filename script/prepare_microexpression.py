@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.faces import landmarks
 from data.micro.coding_table import Sample, read_table
+from data.preparation import jobs
 from data.preparation.items import (
     add_gpu_option,
     device,
     existing_folder,
-    jobs,
     picture_size,
     rate,
     resize,
@@ -33,7 +33,7 @@ from data.preparation.items import (
 from data.video.images import list_images, read_image, save_image
 from data.video.reader import RATE_TEXT
 from util.errors import UserError, run_main
-from util.files import replacing
+from util.files import replacing, replacing_folder
 
 EPILOG = """examples:
   python script/prepare_microexpression.py --dataset casme2 --in CASME2-RAW --table coding.xlsx --out dataset/casme2
@@ -189,7 +189,7 @@ def make_clip(clip: Clip, args: dict, detector: dict, gpus: tuple[int, ...]) -> 
     if not args["no_crop"]:
         finder = jobs.once(landmarks.build_detector, **detector, device=device(gpus)).clip(clip.name)
         region = face_region(files, finder, args["margin"])
-    with jobs.replacing_folder(clip.target) as folder:
+    with replacing_folder(clip.target) as folder:
         for index, file in files.items():
             frame = resize(read_image(file)[region], args["size"])
             if args["grey"]:

@@ -14,8 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.faces import landmarks
 from data.faces.tracking import ON_MISSING
+from data.preparation import jobs
 from data.preparation.face_clips import METHODS, CropSettings
-from data.preparation.items import add_gpu_option, device, existing_folder, jobs, named_videos, part_sizes, rate, split
+from data.preparation.items import add_gpu_option, device, existing_folder, named_videos, part_sizes, rate, split
 from data.preparation.own_videos import LAYOUTS, Settings, Source, gather_ganimation, prepare
 from data.video.clip_index import INDEX_NAME, index_folder
 from util.errors import UserError, run_main

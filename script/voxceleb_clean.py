@@ -13,7 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.preparation.items import existing_folder, jobs
+from data.preparation import jobs
+from data.preparation.items import existing_folder
 from data.video import DamagedVideo, list_videos, open_video
 from util.errors import UserError, run_main
 from util.files import remove_leftovers_of, replacing, write_text

@@ -19,7 +19,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.preparation.items import existing_folder, jobs, picture_size, resize, square_around
+from data.preparation import jobs
+from data.preparation.items import existing_folder, picture_size, resize, square_around
 from data.video import VideoWriter, list_videos, natural_key, open_video
 from util.errors import UserError, run_main
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.preparation.items import existing_folder, jobs
+from data.preparation import jobs
+from data.preparation.items import existing_folder
 from data.video import frames_at, list_videos, open_video, thin
 from data.video.images import save_image
 from util.errors import UserError, run_main
+from util.files import replacing_folder
 from util.values import count
 
 EPILOG = """example:
@@ -63,7 +65,7 @@ def read_arguments() -> argparse.Namespace:
 
 def extract(clip: Path, root: Path, out: Path, count: int) -> None:
     """Write the chosen frames of one clip."""
-    with open_video(root / clip) as video, jobs.replacing_folder(out / clip.with_suffix("")) as folder:
+    with open_video(root / clip) as video, replacing_folder(out / clip.with_suffix("")) as folder:
         chosen = thin(len(video), count)
         for index, frame in zip(chosen, frames_at(video, chosen), strict=False):
             save_image(folder / f"{index}.jpg", frame)

@@ -10,10 +10,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.preparation.items import existing_folder, jobs, subfolders
+from data.preparation import jobs
+from data.preparation.items import existing_folder, subfolders
 from data.video import thin
 from data.video.images import list_images
 from util.errors import UserError, run_main
+from util.files import replacing_folder
 from util.values import count
 
 EPILOG = """examples:
@@ -91,7 +93,7 @@ def sample(video: tuple[Path, str], count: int, out: Path) -> None:
     frames = [frame for clip in subfolders(folder) for frame in list_images(clip)]
     if not frames:
         raise UserError(f"{folder}: no pictures in folders of clips; expected {folder.name}/<clip>/<frame>")
-    with jobs.replacing_folder(output(out, video)) as temporary:
+    with replacing_folder(output(out, video)) as temporary:
         for index in thin(len(frames), count):
             frame = frames[index]
             shutil.copyfile(frame, temporary / f"{frame.parent.name}_{frame.name}")

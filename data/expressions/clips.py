@@ -27,6 +27,7 @@ from util.expressions import (
     parse_units,
     passage,
 )
+from util.printable import printable
 from util.tiles import original_levels
 
 FPS = Fraction(25)
@@ -209,7 +210,7 @@ class ExpressionClips:
         images = [self.to_image(self.faces.cut(subject.picture, crop)) for crop in subject.crops]
         still = still or (isinstance(frames, Frames) and len(frames.expressions) == 1)
         suffix = ".png" if still else "" if self.opt.format == "png" else f".{self.opt.format}"
-        extra = {"output": self.folder / f"{name}{suffix}", "finish": finish, "sheet": sheet or {}}
+        extra = {"output": self.folder / f"{printable(name)}{suffix}", "finish": finish, "sheet": sheet or {}}
         return Clip(name, {"image": torch.stack(images)}, frames, fps, length=len(frames), extra=extra)
 
 

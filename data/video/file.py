@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from data.video.container import open_container
+from data.video.damage import DamagedVideo
 from data.video.images import on_white
 from data.video.index import FrameIndex, IndexCache, index_of_frames, index_of_packets
 from data.video.reader import DEFAULT_RATE, Timeline, Video, frame_rate
@@ -28,10 +29,6 @@ CHECKED_FRAMES = 8
 
 _abandoned = []
 """Decoders that a forked process inherited: closing them would wait for threads that exist only in the parent."""
-
-
-class DamagedVideo(UserWarning):
-    """A video could be read in part: the message says which and why."""
 
 
 class VideoFile(Video):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.face.log import report_line, reported_step
 from models.face.losses import (
     GAMES,
     OF_LAYER,
@@ -31,7 +32,7 @@ from models.face.networks import (
 from models.face.options import add_network_options, add_training_options, patch_sizes
 from models.face.pictures import Shown, training_pictures
 from models.face.structure import as_maps, structure_channels
-from models.family import Family, Layout
+from models.family import Family, Layout, ReportFormat
 from models.parts.losses import mean_difference
 from models.parts.pictures import Pictures
 from models.parts.vgg import vgg19
@@ -51,6 +52,8 @@ class FaceAnimation(Family):
         pattern="{which}_net_{entry}.pth",
         entries={"generator": "G", "discriminator": "D", "video_discriminator": "D_V"},
     )
+
+    report_format = ReportFormat("loss_log.txt", report_line, reported_step)
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:

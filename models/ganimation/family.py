@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.family import Family, Layout
+from models.family import Family, Layout, ReportFormat
+from models.ganimation.log import report_line, reported_step
 from models.ganimation.losses import Objective, Weights
 from models.ganimation.networks import Composed, Discriminator, Generator, compose, saturate
 from models.ganimation.options import IN_SECONDS, add_network_options, add_training_options
@@ -36,6 +37,8 @@ class Ganimation(Family):
     )
     run_name = "experiment_1"
     not_compiled = ("discriminator",)
+
+    report_format = ReportFormat("loss_log2.txt", report_line, reported_step)
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:

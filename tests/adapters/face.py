@@ -41,6 +41,7 @@ from models.face.sampling import extract, gaussian_resample
 from models.face.structure import structure_channels
 from models.parts.vgg import Vgg19
 from options import parse
+from options.originals import GONE
 from util.resizing import to_bytes
 
 KINDS = Kinds()
@@ -482,12 +483,9 @@ RENAMED = {
     "batchSize": "batch_size", "display_freq": "pictures_every", "print_freq": "print_every",
     "save_latest_freq": "save_every", "which_iter": "which", ("test", "n_frames_pre_load_test"): "animate_batch",
 }  # fmt: skip
-GONE = {
-    "angle", "shift", "scale", "old_size", "fid_gt_path", "eval_iters_freq", "netD_V", "use_spect_g", "debug",
-    "isTrain", "serial_batches", "display_id", "display_single_pane_ncols", "display_winsize", "no_html",
-    "save_iters_freq", "results_dir", ("train", "n_frames_pre_load_test"),
-}  # fmt: skip
-"""Options that did nothing, whose work needs no option any more, or that all families share (docs/face.md)."""
+SKIPPED = {name for names, _ in GONE for name in names} - RENAMED.keys()
+SKIPPED |= {"debug", "isTrain", "results_dir", ("train", "n_frames_pre_load_test")}
+"""Options that are gone, or that all families share."""
 
 
 @KINDS("option_defaults")
@@ -499,7 +497,7 @@ def option_defaults(case: Case) -> Computed:
             own = RENAMED.get((command, name), RENAMED.get(name, name))
             # An option stands with the command that reads it; the original had many with both.
             elsewhere = own not in defaults and any(own in other for other in ours.values())
-            if name in GONE or (command, name) in GONE or elsewhere:
+            if name in SKIPPED or (command, name) in SKIPPED or elsewhere:
                 continue
             if name == "phase":
                 value = None  # which means what stands in the case; a test does not inherit it from training

@@ -14,10 +14,8 @@ import torch
 from paths import ROOT
 from running import run
 
-from data.pairs import read_pairs
 from data.video import VideoWriter, open_video, read_image, write_image
 from engine.distributed import UNHURRIED, start
-from util.errors import UserError
 
 TINY = f"--config={ROOT / 'configs' / 'tiny' / 'fomm.yaml'}"
 
@@ -151,54 +149,71 @@ def test_a_list_of_pairs_goes_on_and_names_failures(folder, sample, portrait):
         rows = csv.writer(file)
         rows.writerow(["source", "driving", "frame", "output"])
         rows.writerow([portrait, first, "", ""])
-        rows.writerow([portrait, "broken.mp4", "", ""])
-        rows.writerow([first, second, "2.0", "named/here.mp4"])
+        rows.writerow([portrait, "broken.mp4", "", "lost"])
+        rows.writerow([first, second, "2.0", "named/here"])
         rows.writerow([portrait, first, "", f"{'long' * 64}.mp4"])
     output = animate(folder, "--pairs=pairs.csv", "--results_dir=many", "--strips", status=1)
     assert "2 failed" in output and "Traceback" not in output
-    assert (folder / "named" / "png" / "here.png").is_file()
-    failures = (folder / "many" / "failures.csv").read_text()
-    assert "broken" in failures and "too long for the name of a file" in failures
+    assert (folder / "many" / "named" / "png" / "here.png").is_file()
+    lost, long = failures_in(folder / "many")
+    known = {"name": "lost", "line": "3", "source": str(portrait), "driving": "broken.mp4", "output": "lost.mp4"}
+    assert known.items() <= lost.items() and "cannot be read as a video" in lost["reason"]
+    assert long["line"] == "5" and "too long for the name of a file" in long["reason"]
+    page = (folder / "many" / "index.html").read_text()
+    assert "<h2>2 failed</h2>" in page and "<td>lost.mp4</td>" in page and "cannot be read as a video" in page
     made = folder / "many" / f"{first.stem}-portrait.mp4"
     stamp = made.stat().st_mtime_ns
-    assert (folder / "named" / "here.mp4").is_file()
-    assert made.name in (folder / "many" / "index.html").read_text().replace("%23", "#")
+    assert made.name in page.replace("%23", "#")
+    there = json.loads((folder / "many" / "results.jsonl").read_text().splitlines()[-1])
+    assert (there["name"], there["line"], there["output"]) == ("named/here", 4, "named/here.mp4")
+    assert (there["source"], there["driving"]) == (str(first), str(second))
     (folder / "broken.mp4").write_bytes(second.read_bytes())
     (folder / "pairs.csv").write_text((folder / "pairs.csv").read_text().replace("long" * 64, "short"))
     output = animate(folder, "--pairs=pairs.csv", "--results_dir=many", "--strips")
     assert "2 were there already" in output
     assert made.stat().st_mtime_ns == stamp, "what is there is not made again"
     assert not (folder / "many" / "failures.csv").exists(), "nothing fails any more"
+    assert "failed" not in (folder / "many" / "index.html").read_text()
 
 
-def test_results_of_one_name_are_refused(tmp_path):
-    table = tmp_path / "twins.csv"
-    table.write_text("source,driving\na/face.png,b.mp4\n\nc/face.png,b.mp4\n")
-    with pytest.raises(UserError, match="lines 2 and 4 are both called b-face"):
-        read_pairs(table)
-    table.write_text("source,driving,output\na/face.png,b.mp4,\nc/face.png,b.mp4,other.mp4\n")
-    assert len(read_pairs(table)) == 2
+def failures_in(folder):
+    with (folder / "failures.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize(
-    ("row", "words"),
-    [
-        ("a.png,b.mp4,-3,", "line 2: frame: '-3' is not a whole number of at least 0"),
-        ("a.png,b.mp4,2.5,", "line 2: frame: .*not a whole number"),
-        ("a.png,b.mp4,,b.mp4", "line 2: .*b.mp4 is, or holds, what the result is made of"),
-        ("in/a.png,b.mp4,,in", "line 2: .*in is, or holds, what the result is made of"),
-        (
-            "a.png,b.mp4,,c.mp4\na.png,c.mp4,,d.mp4",
-            "line 2: .*c.mp4 is, or holds, what another line's result is made of",
-        ),
-        ("a.png,b.mp4,,result.mp5", "line 2: .*result.mp5: videos are written as .mp4"),
-    ],
-)
-def test_rows_that_cannot_be_meant_are_refused(tmp_path, row, words):
-    table = tmp_path / "pairs.csv"
-    table.write_text(f"source,driving,frame,output\n{row}\n")
-    with pytest.raises(UserError, match=words):
-        read_pairs(table)
+def test_outputs_of_a_list_take_the_format_and_stay_in_the_results_folder(folder, sample, portrait):
+    driving = clips_of(sample)[0]
+    (folder / "lists").mkdir()
+    (folder / "lists" / "out.csv").write_text(
+        f"source,driving,output\n{portrait},{driving},a\n{portrait},{driving},in/b\n{portrait},{driving},c.mp4\n"
+    )
+    animate(folder, "--pairs=lists/out.csv", "--results_dir=formed", "--format=gif")
+    made = sorted(str(path.relative_to(folder)) for path in folder.glob("**/*.gif"))
+    assert made == ["formed/a.gif", "formed/in/b.gif"] and (folder / "formed" / "c.mp4").is_file()
+    assert list((folder / "lists").iterdir()) == [folder / "lists" / "out.csv"]
+
+
+def test_drivings_of_one_stem_get_results_of_their_own(folder, sample, portrait):
+    """VoxCeleb calls every driving video 00001.mp4."""
+    for name, clip in zip(("p/x", "p/y"), clips_of(sample), strict=True):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "00001.mp4").write_bytes(clip.read_bytes())
+    (folder / "vox.csv").write_text(
+        "source,driving\nportrait.png,p/x/00001.mp4\nportrait.png,p/y/00001.mp4\n"
+    )  # fmt: skip
+    animate(folder, "--pairs=vox.csv", "--results_dir=vox")
+    made = sorted(path.name for path in (folder / "vox").glob("*.mp4"))
+    assert made == ["x_00001-portrait.mp4", "y_00001-portrait.mp4"]
+
+
+def test_a_name_that_leads_out_of_the_folder_of_runs(folder, tmp_path):
+    for script in ("train.py", "test.py"):
+        told = run(folder, "--name=../../x", f"--checkpoint={folder / 'result' / 'tiny'}", script=script, status=2)
+        assert "--name ../../x: leads out of the folder of runs" in told and "--allow_outside" in told
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "beside").symlink_to(folder / "result" / "tiny")
+    call = [f"--checkpoints_dir={tmp_path / 'runs'}", "--name=../beside", "--print_config"]
+    assert "../beside" in run(tmp_path, *call, "--allow_outside", script="test.py")
 
 
 def test_failures_of_shards_are_kept_apart(folder, sample):

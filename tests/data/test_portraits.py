@@ -15,7 +15,8 @@ from data import find_dataset
 from data.faces.detector import Face
 from data.faces.portrait_crop import PasteBack, Square, border_mask, square_of
 from data.faces.portrait_source import PortraitPicture
-from data.pairs import Requested, requests
+from data.pair_list import requests
+from data.pairs import Requested
 from data.video import VideoWriter, write_image
 from engine.animator import Animator, to_bytes
 from models import find_family

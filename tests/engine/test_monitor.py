@@ -21,7 +21,7 @@ import torch
 from engine import visdom_server
 from engine.clock import Clock
 from engine.monitor import Monitor
-from engine.sinks import LogFile, PictureFolder, Sink, TensorBoard, TextLog, Visdom
+from engine.sinks import LogFile, PictureFolder, ReportLog, Sink, TensorBoard, TextLog, Visdom
 from util.grid import labelled_grid
 
 
@@ -88,6 +88,41 @@ def test_a_resumed_run_replaces_the_lines_of_what_it_does_again(tmp_path, per_ep
     run(monitor_with([text_log], clock=clock), clock, 1)
     text_log.close()
     assert path.read_text().splitlines() == [*kept, "2 1 5 6 2"]
+
+
+HEADLINE = r"=+ Training Loss \(.*\) =+"
+
+
+def report_line(*, epoch, step_in_epoch, steps_per_epoch, step, seconds, time, numbers):
+    assert seconds > 0 and time.year > 2000
+    return f"{step} {epoch} {step_in_epoch}/{steps_per_epoch} {numbers['l1']:g}"
+
+
+def step_of(line):
+    return int(line.split()[0]) if line[0].isdigit() else None
+
+
+def test_a_line_of_text_per_report_with_a_headline_per_start(tmp_path):
+    path, clock = tmp_path / "loss_log.txt", Clock(10)
+    run(monitor_with([ReportLog(path, report_line, step_of, clock)], clock=clock), clock, 6)
+    headline, *lines = path.read_text().splitlines()
+    assert re.fullmatch(HEADLINE, headline)
+    assert lines == ["2 0 1/3 1.5", "4 1 0/3 3.5", "6 2 0/3 5.5"]
+
+    with path.open("a") as file:
+        file.write("8 2 2/3")  # killed while it wrote
+    clock = Clock(10, step=4, samples=16)
+    run(monitor_with([ReportLog(path, report_line, step_of, clock)], clock=clock), clock, 2)
+    assert path.read_text().splitlines()[1:3] == ["2 0 1/3 1.5", "4 1 0/3 3.5"]
+    assert re.fullmatch(HEADLINE, path.read_text().splitlines()[3])
+    assert path.read_text().splitlines()[4:] == ["6 2 0/3 5.5"]
+
+
+def test_lines_of_others_stay_in_a_log_that_is_continued(tmp_path):
+    path = tmp_path / "loss_log.txt"
+    path.write_text("(V, epoch: 1) l1:2\n")
+    ReportLog(path, report_line, step_of, Clock(10))
+    assert path.read_text().startswith("(V, epoch: 1) l1:2\n===")
 
 
 def test_waiting_for_data_is_measured(tmp_path):

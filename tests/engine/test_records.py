@@ -1,6 +1,7 @@
 """results.jsonl and failures.csv: what a folder of results holds, and what is taken for made already."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from torch import nn
 
 from engine.records import Failures, Records, fingerprint_of_options, fingerprint_of_weights
 from util.errors import UserError
+from util.files import write_text
+from util.page import results_page
 
 WITH = {"weights": "1", "options": "2"}
 
@@ -96,18 +99,33 @@ def test_fingerprints_tell_weights_and_options_apart():
 def test_failures_of_earlier_runs_are_forgotten_those_of_other_shards_stay(tmp_path):
     for shard, rank, world in (((1, 1), 0, 1), ((1, 2), 0, 1), ((2, 2), 0, 1), ((1, 1), 1, 2)):
         with Failures(tmp_path, shard, rank, world) as failures:
-            failures.add("a", f"{shard} {rank}")
+            failures.add({"name": "a"}, f"{shard} {rank}")
     assert len(list(tmp_path.glob("failures*.csv"))) == 4
     Failures(tmp_path, (1, 2), 0, 1).forget()
     assert not (tmp_path / "failures_1_of_2.csv").exists()
     with (tmp_path / "failures_2_of_2.csv").open(newline="") as file:
-        assert list(csv.reader(file)) == [["name", "reason"], ["a", "(2, 2) 0"]]
+        assert list(csv.reader(file)) == [list(Failures.COLUMNS), ["a", "", "", "", "", "(2, 2) 0"]]
     Failures(tmp_path, (1, 1), 0, 1).forget()
     assert not list(tmp_path.glob("failures*.csv"))
 
 
 def test_failures_are_written_whatever_ends_the_work(tmp_path):
     with pytest.raises(KeyboardInterrupt), Failures(tmp_path, (1, 1), 0, 1) as failures:
-        failures.add("a", "broken")
+        failures.add({"name": "a", "line": 2, "output": tmp_path / "in" / "a.mp4"}, "broken")
         raise KeyboardInterrupt
-    assert "a,broken" in (tmp_path / "failures.csv").read_text()
+    (told,) = Failures.of_folder(tmp_path)
+    assert told == {"name": "a", "line": "2", "source": "", "driving": "", "output": "in/a.mp4", "reason": "broken"}
+
+
+def test_names_that_are_no_utf_8_are_written_escaped(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    output = result(tmp_path, f"{name}.mp4")
+    Records(tmp_path, WITH).add({"name": name, "output": output, "sources": name})
+    assert Records(tmp_path, WITH).has(output, {"sources": name})
+    with Failures(tmp_path, (1, 1), 0, 1) as failures:
+        failures.add({"name": name, "output": output}, f"{name} is broken")
+    (told,) = Failures.of_folder(tmp_path)
+    assert told["output"] == r"caf\xe9.mp4" and told["reason"] == r"caf\xe9 is broken"
+    page = results_page(name, {"run": name}, [([f"{name}.mp4"], {"source": name})], [told | {"reason": name}])
+    write_text(tmp_path / "index.html", page)
+    assert 'src="caf%E9.mp4"' in page and page.count(r"caf\xe9") == 8

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from engine.loading import load_networks
 from engine.monitor import Monitor
 from engine.sinks import PictureFolder
 from models.face.family import FaceAnimation
+from models.face.log import COLUMNS, report_line, reported_step
 from models.face.losses import AffineResidual, residual_filters
 from models.face.networks import Generator, Guides, LocalAttention, with_pixels_of
 from models.face.sampling import attend, extract, gaussian_resample, sample
@@ -368,6 +370,14 @@ def test_the_generator_can_be_captured_whole():
     torch.testing.assert_close(captured(*given).picture, model(*given).picture)
 
 
+def test_the_log_has_the_columns_of_the_original_in_its_order():
+    numbers = dict.fromkeys(reversed(COLUMNS), 0.5)
+    line = report_line(epoch=1, step=200, seconds=0.3514, numbers=numbers, time=None, step_in_epoch=3)
+    assert line.startswith("(epoch: 2, iters: 200, time: 0.351) app_gen: 0.500 correctness_p: 0.500 correctness_r: 0.5")
+    assert line.endswith("ad_gen: 0.500 dis_img_gen: 0.500 ad_gen_v: 0.500 dis_img_gen_v: 0.500 ")
+    assert reported_step(line) == 200 and reported_step("===== Training Loss (today) =====") is None
+
+
 PUBLISHED = [
     "--model=face", "--attn_layer=2,3", "--kernel_size=2=5,3=3", "--dataset_mode=face",
     "--dataroot=./dataset/FaceForensics",
@@ -382,6 +392,11 @@ def test_the_published_commands_train_and_animate(tmp_path):
             frames_and_keypoints(tmp_path / "dataset" / "FaceForensics", split, name, frames, truth)
     small = ["--n_frames_total=3", "--steps=1", "--no_perceptual", "--visdom=no", f"--load_size={SIDE}", "--nThreads=0"]
     run("train.py", "--name=face", *PUBLISHED, *small, folder=tmp_path)
+    headline, line = (tmp_path / "result" / "face" / "loss_log.txt").read_text().splitlines()
+    terms = ["app_gen", "regularization_p", "regularization_r", "ad_gen", "dis_img_gen", "ad_gen_v", "dis_img_gen_v"]
+    values = "".join(rf"{name}: \d+\.\d{{3}} " for name in terms)
+    assert headline.startswith("=====")
+    assert re.fullmatch(rf"\(epoch: 1, iters: 1, time: \d+\.\d{{3}}\) {values}", line), line
     released = tmp_path / "result" / "face_checkpoints"
     released.mkdir()
     (tmp_path / "result" / "face" / "latest_net_G.pth").rename(released / "latest_net_G.pth")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from engine.distributed import Processes
 from engine.loading import load_networks
 from engine.trainer import Trainer
 from models.ganimation.family import Ganimation
+from models.ganimation.log import ALWAYS_ZERO, COLUMNS, report_line, reported_step
 from models.ganimation.networks import Discriminator, Generator
 from options import parse
 from util.errors import UserError
@@ -335,3 +337,22 @@ def test_a_saturated_attention_is_that_in_training_and_testing():
     real, aus = 2 * batch(1)["image"] - 1, torch.rand(1, 11)
     soft, hard = plain.change(real, aus).attention, saturated.change(real, aus).attention
     assert torch.allclose(hard, (0.55 * torch.tanh(3 * (soft - 0.5)) + 0.5).clamp(0, 1))
+
+
+def test_the_log_has_the_columns_of_the_original_in_its_order():
+    numbers = {"d_gp": 0.5, "d_real": -1.25, "d_cond": 1.0, "d_fake": 0.125, "attention": 0.4}
+    moment = {"epoch": 2, "step_in_epoch": 7, "steps_per_epoch": 50, "step": 108, "seconds": 0.3514}
+    line = report_line(**moment, time=datetime(2026, 11, 30, 5, 1, 37), numbers=numbers)
+    assert line == (
+        "[30/11/2026 05:01:37] (T, epoch: 3, it: 7/50, t/smpl: 0.351s) g_fake:0.000 g_cond:0.000 g_rgb:0.000 "
+        "g_rgb_un:0.000 g_rgb_s:0.000 g_idt:0.000 d_real:-1.250 d_cond:1.000 d_fake:0.125 d_gp:0.500 "
+    ), "terms of the generator have no value in a report without a step of it"
+    assert reported_step(line) == 108
+    whole = report_line(**moment, time=datetime(2026, 11, 30), numbers=dict.fromkeys(COLUMNS, 1.0))
+    assert [pair.split(":")[0] for pair in whole.split(") ")[1].split()] == list(COLUMNS)
+    assert reported_step("[30/11/2026 05:01:37] (V, epoch: 3, time_to_val: 12s) d_gp:0.5 ") is None
+
+
+def test_the_log_lists_every_term_of_the_objective():
+    losses, _ = trainer_of(make("--train_G_every_n_iterations=1")).step([batch()])
+    assert set(losses) - {"attention", "attention_spread"} == set(COLUMNS) - ALWAYS_ZERO

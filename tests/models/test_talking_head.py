@@ -18,7 +18,8 @@ from PIL import Image
 from data.base import to_tensor
 from data.faces.detector import Detector
 from data.faces.file_detector import face_of
-from data.pairs import Requested, requests
+from data.pair_list import requests
+from data.pairs import Requested
 from data.person import PersonDataset
 from data.talking.drawing import draw_landmarks
 from data.talking.files import read_frame_landmarks

@@ -14,6 +14,7 @@ from options.parser import OptionParser
 from util.errors import UserError
 from util.values import at_least, boolean, integer, list_of, number, one_of, pairs_of, positive, share, text, within
 
+CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "protocols")
 TOY = ["--model=tests.toys:Joint"]
 
 
@@ -446,7 +447,7 @@ def test_training_options_travel_to_testing():
     assert parse([*TOY, "--name=run"], training=True).width == 6
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("training", [True, False])
 def test_every_config_of_ours_resolves(path, training):
     opt = parse([f"--config={path}"], training)

@@ -8,6 +8,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from paths import ROOT
 
 from data.sample_faces import RichState, Truth, check, perform_rich, person, render_clip
 from data.sample_faces.motion import MotionTruth, motion_truth
@@ -15,7 +16,6 @@ from data.sample_faces.rich.performance import AWAY, TRACKS
 from data.sample_faces.rich.phone import compressed
 from data.sample_faces.rich.scene import camera_matrix, draw_scene, layer_motion, paint_layers
 from data.sample_faces.rich.style import draw_style
-from tests.paths import ROOT
 from util.errors import UserError
 
 SCRIPT = ROOT / "script" / "make_sample_dataset.py"

@@ -15,7 +15,8 @@ from data.face import FaceDataset
 from data.faces.detector import Detector
 from data.faces.file_detector import face_of
 from data.faces.retarget import Retarget, similarity
-from data.pairs import Requested, requests
+from data.pair_list import requests
+from data.pairs import Requested
 from data.sampler import BadSamples, EndlessSampler, endless_batches
 from data.structure.edge_cache import EdgeCache, cache_file
 from data.structure.edges import canny

@@ -1,0 +1,255 @@
+"""Which pairs a command asks to animate, what their results are called, and where these go."""
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from data.video import NOT_WRITTEN, has_format, unsuffixed
+from data.video.sheet_writer import WRITTEN_SUFFIXES
+from util.csv_table import Problems, read_rows
+from util.errors import UserError
+from util.paths import leads_outside
+from util.printable import printable
+from util.values import at_least
+
+log = logging.getLogger(__name__)
+
+OF_PAIRS = ("crop_image", "crop_video", "paste_back", "find_best_frame", "best_frame")
+"""Options that say how to take a pair."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One video to make, as the command or a line of --pairs names it."""
+
+    sources: tuple[Path, ...]
+    driving: Path
+    output: Path | None = None
+    """Where the result goes; None until that is settled."""
+    best_frame: int | None = None
+    name: str = ""
+    said: dict[str, Any] = field(default_factory=dict)
+    """What the records tell of it beside its name and output: line of the table, source, driving."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Its files in the order in which they name the result: the driving video, then the first source."""
+        return self.driving, *self.sources[:1]
+
+    @property
+    def made_of(self) -> dict[str, str]:
+        """What tells its result from others that might have its name."""
+        source = ", ".join(str(path.resolve()) for path in self.sources)
+        driving = str(self.driving.resolve())
+        return {
+            "sources": printable(source), "driving video": printable(driving), "best frame": str(self.best_frame)
+        }  # fmt: skip
+
+
+def is_never_still(request: Request) -> bool:
+    """Results are videos, unless a dataset mode knows better."""
+    return False
+
+
+def requests(
+    opt: Any, needs_source: bool = True, folder: Path = Path(), is_still: Callable[[Request], bool] = is_never_still
+) -> list[Request]:
+    """The pairs that the options name, whose results go into `folder`; empty where the test split is meant.
+
+    `is_still` tells pairs whose result is a picture, as the dataset mode does.
+    """
+    named = [f"--{name}" for name in ("source_image", "driving_video", "output") if getattr(opt, name)]
+    if opt.pairs:
+        if named:
+            raise UserError(f"--pairs: the table says what is animated and where it goes; leave out {', '.join(named)}")
+        return read_pairs(Path(opt.pairs), folder, opt.format, opt.best_frame, opt.allow_outside, is_still)
+    alone = bool(opt.source_image) != bool(opt.driving_video)
+    if alone and (needs_source or opt.source_image):
+        given, missing = ("source_image", "driving_video") if opt.source_image else ("driving_video", "source_image")
+        raise UserError(f"--{given} is given, --{missing} is not: a pair takes both")
+    if not opt.driving_video:
+        _refuse_options_of_pairs(opt)
+        return []
+    said = {"source": ", ".join(opt.source_image or ()), "driving": opt.driving_video}
+    request = Request(
+        tuple(map(Path, opt.source_image or ())), Path(opt.driving_video), best_frame=opt.best_frame, said=said
+    )
+    (name,) = tell_apart([request.paths])
+    output = Path(opt.output) if opt.output else folder / with_format(name, opt.format, is_still(request))
+    if opt.output:
+        _refuse_suffix(output)
+    _refuse_inputs(output, _inputs([request]))
+    return [replace(request, output=output, name=name)]
+
+
+def _refuse_options_of_pairs(opt: Any) -> None:
+    """Test splits are cut already, and their movements begin where they begin."""
+    if hasattr(opt, "input_path"):  # what is found there is cut and pasted back in ways of its own
+        return
+    given = [f"--{name}" for name in OF_PAIRS if getattr(opt, name) not in (None, False)]
+    if given:
+        raise UserError(f"{', '.join(given)}: for pairs (--source_image and --driving_video, or --pairs) alone; clips "
+                        "of the test split are taken as they are")  # fmt: skip
+
+
+def with_format(name: str, format: str, still: bool = False) -> str:
+    """A result's name with the suffix of --format; a folder of frames (png) has none, a picture is a .png."""
+    if still:
+        return f"{name}.png"
+    return name if format == "png" else f"{name}.{format}"
+
+
+def read_pairs(
+    path: Path,
+    folder: Path,
+    format: str = "mp4",
+    best_frame: int | None = None,
+    allow_outside: bool = False,
+    is_still: Callable[[Request], bool] = is_never_still,
+) -> list[Request]:
+    """The lines of a csv file with the columns source, driving and, if wanted, frame, output.
+
+    Outputs are seen from `folder`, and leave it with `allow_outside` alone. Files are looked for here and beside the
+    table. All that is wrong with the table is told at once.
+    """
+    problems = Problems(f"--pairs {path}")
+    found: dict[int, Request] = {}
+    for line, row in read_rows(path, "--pairs", ("source", "driving"), problems):
+        frame, output = best_frame, None
+        with problems.of(line):
+            output = _listed_output(row.get("output", ""), folder, allow_outside)
+        with problems.of(line, "frame: "):
+            frame = at_least(0)(row["frame"]) if row.get("frame") else best_frame
+        if line in problems.found:
+            continue
+        said = {"line": line, "source": row["source"], "driving": row["driving"]}
+        found[line] = Request((_beside(path, row["source"]),), _beside(path, row["driving"]), output, frame, said=said)
+    suffixes = {line: with_format("", format, is_still(request)) for line, request in found.items()}
+    settled = _settled(found, folder, suffixes)
+    _refuse_bad_outputs(settled, problems)
+    problems.refuse()
+    _tell_absent(path, settled)
+    return list(settled.values())
+
+
+def _listed_output(text: str, folder: Path, allow_outside: bool) -> Path | None:
+    """Where a cell of the column output says that a result goes."""
+    if not text:
+        return None
+    output = Path(text)
+    if not output.name:
+        raise UserError(f"output {text} is no name of a file")
+    if not allow_outside and leads_outside(output, folder):
+        raise UserError(f"output {text} leads out of the results folder {folder}; --allow_outside permits that")
+    _refuse_suffix(output)
+    return folder / output
+
+
+def _settled(found: dict[int, Request], folder: Path, suffixes: dict[int, str]) -> dict[int, Request]:
+    """The requests with names and outputs: those of the table, with a suffix if they lack one, else after the files."""
+    unnamed = [line for line, request in found.items() if request.output is None]
+    names = dict(zip(unnamed, tell_apart([found[line].paths for line in unnamed]), strict=True))
+    settled = {}
+    for line, request in found.items():
+        if request.output is None:
+            output, name = folder / f"{names[line]}{suffixes[line]}", names[line]
+        else:
+            listed = request.output
+            output = listed if listed.suffix else listed.with_name(f"{listed.name}{suffixes[line]}")
+            name = os.path.relpath(output.with_name(unsuffixed(output)), folder)
+        settled[line] = replace(request, output=output, name=name)
+    return settled
+
+
+def tell_apart(results: Sequence[tuple[Path, ...]]) -> list[str]:
+    """A name for each result after the files that it is made of: driving-source.
+
+    Files are called without suffix, or, where results would have one name, with it, then with the folders above that
+    tell them apart: 00001, a_00001 and b_00001. Results of the very same files keep one name.
+    """
+    detail = [[0] * len(files) for files in results]
+    while True:
+        names = ["-".join(map(_called, files, own)) for files, own in zip(results, detail, strict=True)]
+        alike = defaultdict(list)
+        for index, name in enumerate(names):
+            alike[name].append(index)
+        grown = False
+        for group in alike.values():
+            for part in _differing_parts([results[index] for index in group]):
+                for index in group:
+                    if detail[index][part] < _most_detail(results[index][part]):
+                        detail[index][part] += 1
+                        grown = True
+        if not grown:
+            return names
+
+
+def _differing_parts(group: list[tuple[Path, ...]]) -> list[int]:
+    """Which of the files that results are made of are not the same for all of them."""
+    if len(group) == 1:
+        return []
+    return [part for part in range(len(group[0])) if len({files[part].resolve() for files in group}) > 1]
+
+
+def _called(path: Path, detail: int) -> str:
+    """A file's name in a result's; more detail adds in turn its suffix, and in place of that one more folder above."""
+    count, suffix = divmod(detail, 2)
+    folders = _folders_above(path)
+    return printable("_".join([*folders[len(folders) - count :], path.name if suffix else path.stem]))
+
+
+def _folders_above(path: Path) -> list[str]:
+    return [part for part in path.absolute().parent.parts[1:] if part != ".."]
+
+
+def _most_detail(path: Path) -> int:
+    return 2 * len(_folders_above(path)) + 1
+
+
+def _refuse_suffix(output: Path) -> None:
+    """Better told now than when the frames are made."""
+    if output.suffix and not has_format(output) and output.suffix.lower() not in WRITTEN_SUFFIXES:
+        raise UserError(f"output {output}: {NOT_WRITTEN}")
+
+
+def _refuse_inputs(output: Path, inputs: set[Path]) -> None:
+    if output.resolve() in inputs:
+        raise UserError(f"output {output} is, or holds, what results are made of; give the result another name")
+
+
+def _inputs(wanted: Iterable[Request]) -> set[Path]:
+    """What must not be replaced: sources, driving videos, and the folders that they are in."""
+    files = {path.resolve() for request in wanted for path in (*request.sources, request.driving)}
+    return files.union(*(path.parents for path in files))
+
+
+def _refuse_bad_outputs(found: dict[int, Request], problems: Problems) -> None:
+    """Results of one name would be taken for made already; those named as inputs would take their place."""
+    lines: dict[Path, int] = {}
+    inputs = _inputs(found.values())
+    for line, request in found.items():
+        with problems.of(line):
+            _refuse_inputs(request.output, inputs)
+        first = lines.setdefault(request.output.resolve(), line)
+        if first != line:
+            problems.add(line, f"the result is called {request.output.name}, as that of line {first}; give each a name "
+                         "of its own in the column output")  # fmt: skip
+
+
+def _tell_absent(path: Path, found: dict[int, Request]) -> None:
+    """Say at the start which files are not there; their results fail, the others are made."""
+    absent = {line: [file for file in request.paths if not file.exists()] for line, request in found.items()}
+    told = [f"line {line}: {', '.join(map(str, files))}" for line, files in absent.items() if files]
+    if told:
+        rest = f" and {len(told) - 10} lines more" if len(told) > 10 else ""
+        log.warning("--pairs %s: there is no such file: %s%s", path, "; ".join(told[:10]), rest)
+
+
+def _beside(table: Path, name: str) -> Path:
+    """A path in a table: as it is, or else relative to the table's folder."""
+    path = Path(name)
+    return path if path.is_absolute() or path.exists() else table.parent / path

@@ -1,0 +1,38 @@
+"""What becomes of videos that can be read in part only: it is noted, or it is an error."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from util.errors import UserError
+
+
+class DamagedVideo(UserWarning):
+    """A video could be read in part: the message says which, why, and how many of its frames."""
+
+
+@contextmanager
+def noting_damage(strict: bool = False) -> Iterator[list[str]]:
+    """Yield a list that gets what is said of damaged videos while the block runs, whichever thread reads them.
+
+    With `strict` (--strict_video) a damaged video is a UserError in place of a warning.
+    """
+    noted: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error" if strict else "always", DamagedVideo)
+        show = warnings.showwarning
+
+        def note(message: Warning, category: type[Warning], *place, **named) -> None:
+            if not issubclass(category, DamagedVideo):
+                show(message, category, *place, **named)
+            elif str(message) not in noted:
+                noted.append(str(message))
+                show(message, category, *place, **named)
+
+        warnings.showwarning = note
+        try:
+            yield noted
+        except DamagedVideo as damage:
+            raise UserError(f"{damage} (--strict_video)") from damage
+        finally:
+            warnings.showwarning = show
