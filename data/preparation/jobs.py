@@ -270,7 +270,7 @@ def _project_path():
     """Return a plugin that lets workers, also those that join later, import the project from its place on the disk."""
     from distributed import WorkerPlugin
 
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
 
     # A class of this module would be sent as a reference to this module, which the workers cannot import yet.
     class ProjectPath(WorkerPlugin):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.video import gif
 from data.video.container import open_container
 from data.video.damage import DamagedVideo
 from data.video.images import on_white
@@ -51,7 +52,7 @@ class VideoFile(Video):
             self.fps = _rate(decoder.stream)
             self.has_audio = bool(decoder.container.streams.audio)
             self._unit = decoder.stream.time_base
-            is_gif = decoder.container.format.name == "gif"
+            is_gif = decoder.is_gif
         if is_gif:
             # FFmpeg guesses a gif's rate from its first frames, and each may last as long as it likes.
             self.fps = frame_rate(len(self) / (self.timeline().end * self._unit))
@@ -65,6 +66,8 @@ class VideoFile(Video):
             if self._index is None:
                 self._index = self._index_from_packets() or self._index_from_frames()
                 cache.save(self._index)
+            elif self._index.damage:
+                self._warn(self._index.damage)
         return self._index
 
     def __len__(self) -> int:
@@ -129,17 +132,17 @@ class VideoFile(Video):
         with Decoder(self.path) as decoder:
             if decoder.stream.codec_context.codec.canonical_name in HIDDEN_FRAMES or decoder.is_cut:
                 return None
-            times, discarded, final, last = array("q"), 0, NO_TIME, 0
+            times, final, last = array("q"), NO_TIME, 0
             for packet in decoder.packets():
                 if packet.pts is None:
                     return None
                 if packet.is_discard:
-                    discarded += 1
                     continue
                 times.append(packet.pts)
                 if packet.pts > final:
                     final, last = packet.pts, packet.duration or 0
-            if decoder.damage or len(times) + discarded < decoder.stream.frames:
+            missing = len(times) + decoder.hidden < decoder.stream.frames or len(times) < decoder.frames_to_show()
+            if decoder.damage or missing or (times and decoder.missing_end(min(times), final + last)):
                 return None
             index = index_of_packets(times, decoder.keys, last)
         with Decoder(self.path) as decoder:
@@ -150,18 +153,23 @@ class VideoFile(Video):
         with Decoder(self.path) as decoder:
             for _ in decoder.frames():
                 pass
-            self._finish(decoder)
-            return decoder.index()
+            return decoder.index(self._finish(decoder))
 
-    def _finish(self, decoder: "Decoder") -> None:
-        """After the last frame: warn of damage, and remember what the frames really are."""
-        if damage := decoder.damage or decoder.missing_end():
-            if not self._warned:
-                message = f"{self.path}: {damage}; {len(decoder.times)} frames could be read"
-                warnings.warn(message, DamagedVideo, stacklevel=3)
+    def _finish(self, decoder: "Decoder") -> str:
+        """After the last frame: warn of damage, and remember what the frames really are. Returns what is missing."""
+        damage = decoder.damage or decoder.shortfall()
+        if not damage:
+            return ""
+        damage = f"{damage}; {decoder.frames_read()} could be read"
+        self._warn(damage)
+        if self._index is None or len(self._index) != len(decoder.times):
+            self._index = decoder.index(damage)
+        return damage
+
+    def _warn(self, damage: str) -> None:
+        if not self._warned:
             self._warned = True
-            if self._index is None or len(self._index) != len(decoder.times):
-                self._index = decoder.index()
+            warnings.warn(f"{self.path}: {damage}", DamagedVideo, stacklevel=4)
 
 
 class Decoder:
@@ -177,6 +185,8 @@ class Decoder:
         self.keys: list[tuple[int, int]] = []
         """Presentation time and size of the keyframes so far."""
         self.last = 0
+        self.stored = self.hidden = 0
+        """How many packets there were so far, and how many of them an edit list hides."""
         self._error = av.error.FFmpegError
         self._entry: tuple[int, int] | None = None
         options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
@@ -192,7 +202,8 @@ class Decoder:
         self.stream.thread_type = "AUTO"
         # Worker processes share the cores already.
         self.stream.thread_count = 0 if multiprocessing.parent_process() is None else 1
-        self.is_cut = self.container.format.name == "gif" and not _gif_is_whole(path)
+        self.is_gif = self.container.format.name == "gif"
+        self.is_cut = self.is_gif and not gif.is_whole(path)
 
     def __enter__(self) -> "Decoder":
         return self
@@ -222,6 +233,8 @@ class Decoder:
                 if key == self._entry:
                     self._entry = None
             if self._entry is None:
+                self.stored += 1
+                self.hidden += packet.is_discard
                 yield packet
 
     def frames(self) -> Iterator:
@@ -242,17 +255,58 @@ class Decoder:
         self._entry = key
         self.container.seek(key[0], stream=self.stream, backward=True)
 
-    def index(self) -> FrameIndex:
+    def index(self, damage: str = "") -> FrameIndex:
         """The index of the frames of a whole pass."""
-        return index_of_frames((None if time == NO_TIME else time for time in self.times), self.keys, self.last)
+        times = (None if time == NO_TIME else time for time in self.times)
+        return index_of_frames(times, self.keys, self.last, damage)
 
-    def missing_end(self) -> str | None:
-        """After a whole pass: how the file is shorter than it says."""
-        if not self.times or NO_TIME in (self.times[0], self.times[-1]):
+    def shortfall(self) -> str | None:
+        """After a whole pass: how the file holds less than it says."""
+        found = len(self.times)
+        if self.is_gif:
+            images, damage = gif.count_images(self.path)
+            return (damage or "not all of its frames can be decoded") if found < images else None
+        shows_each = self.stream.codec_context.codec.canonical_name not in HIDDEN_FRAMES
+        if shows_each and found < self.stored - self.hidden:
+            return "not all of its frames can be decoded"
+        if found < self.frames_to_show():
+            return "its index or its edit list leaves frames out"
+        if not found or NO_TIME in (self.times[0], self.times[-1]):
             return None
-        read = (self.times[-1] - self.times[0] + self.last) * self.stream.time_base
+        return self.missing_end(self.times[0], self.times[-1] + self.last)
+
+    def frames_read(self) -> str:
+        """After a whole pass: how many frames there were, of how many that the file claims to hold."""
+        found, about = len(self.times), ""
+        if self.is_gif:
+            images, damage = gif.count_images(self.path)
+            # Where a gif is cut, nobody knows how many were to follow.
+            claimed, about = (0 if self.is_cut else images), ("about " if damage else "")
+        elif self.stream.frames:
+            claimed = self.stream.frames
+        else:
+            by_time = self._frames_by_time()
+            claimed, about = (by_time, "about ") if by_time > self.stored else (self.stored, "")
+        return f"{found} of {about}{claimed} frames" if claimed > found else f"{found} frames"
+
+    def frames_to_show(self) -> float:
+        """How many frames there are at least by what the container says of its own: its count, cut by edit lists.
+
+        Those leave out as many frames as their length says, and rarely most of a video.
+        """
+        frames, lasting = self.stream.frames, self._frames_by_time()
+        # The rate is an average, so that frames of a shorter time can be told roughly.
+        return frames if lasting >= frames else max(lasting - max(1, lasting / 20), frames / 2)
+
+    def _frames_by_time(self) -> int:
+        return round((_duration(self.container, self.stream) or 0) * _rate(self.stream))
+
+    def missing_end(self, begin: int, end: int) -> str | None:
+        """How much shorter the time between two moments of the stream is than the file says."""
+        read = (end - begin) * self.stream.time_base
         expected = _duration(self.container, self.stream)
-        if expected is None or read >= expected - max(Fraction(1, 2), expected / 20):
+        # Durations are rounded, and count what precedes the first frame.
+        if expected is None or read >= expected - max(3 / _rate(self.stream), expected / 20):
             return None
         return f"ends after {float(read):.1f} of {float(expected):.1f} seconds"
 
@@ -395,13 +449,6 @@ def _duration(container, stream) -> Fraction | None:
     if container.duration and not container.streams.audio:
         return Fraction(container.duration, 1_000_000)
     return None
-
-
-def _gif_is_whole(path: Path) -> bool:
-    """Whether a gif ends as it should; its decoder makes no difference between a whole and half a frame."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 64))
-        return file.read().rstrip(b"\0").endswith(b"\x3b")
 
 
 def _orientation(frame) -> tuple[bool, bool, bool]:

@@ -1,6 +1,7 @@
 """Where the frames of a video file are, so that any of them is found without decoding the file."""
 
 import hashlib
+import os
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ import numpy as np
 
 from util.files import replacing
 
-VERSION = 1
+VERSION = 2
 CACHE_FOLDER = ".grimace_cache"
 TRIED_KEYS = 3
 """Keyframes that are tried before decoding begins with the file, where a container seeks wrongly."""
@@ -32,6 +33,8 @@ class FrameIndex:
     """Whether times are unique and the file can be entered at a keyframe."""
     decoded: bool
     """Whether the frames were counted by decoding them, because the file's packets could not be trusted."""
+    damage: str = ""
+    """What is missing of the video, so that it is told again where the index comes from the cache."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -60,12 +63,14 @@ def index_of_packets(times: Iterable[int], keys: Sequence[tuple[int, int]], last
     return FrameIndex(times, _sorted_keys(keys), last, seekable=True, decoded=False)
 
 
-def index_of_frames(times: Iterable[int | None], keys: Sequence[tuple[int, int]], last: int) -> FrameIndex:
+def index_of_frames(
+    times: Iterable[int | None], keys: Sequence[tuple[int, int]], last: int, damage: str = ""
+) -> FrameIndex:
     """The index of the frames that decoding gave, in order; without usable times they are only counted."""
     times = list(times)
     if all(time is not None for time in times) and all(a < b for a, b in zip(times, times[1:], strict=False)):
-        return FrameIndex(np.asarray(times, dtype=np.int64), _sorted_keys(keys), last, seekable=True, decoded=True)
-    return FrameIndex(np.arange(len(times), dtype=np.int64), _sorted_keys(()), 0, seekable=False, decoded=True)
+        return FrameIndex(np.asarray(times, dtype=np.int64), _sorted_keys(keys), last, True, True, damage)
+    return FrameIndex(np.arange(len(times), dtype=np.int64), _sorted_keys(()), 0, False, True, damage)
 
 
 def _sorted_keys(keys: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -82,7 +87,7 @@ class IndexCache:
         self.always = folder is not None
         self.large = state.st_size >= CACHED_FROM
         # A shared folder holds videos of one name from many places.
-        place = hashlib.sha256(str(video).encode()).hexdigest()[:16]
+        place = hashlib.sha256(os.fsencode(video)).hexdigest()[:16]
         self.path = (
             (folder / f"{video.stem}.{place}.npz") if folder else video.parent / CACHE_FOLDER / f"{video.name}.npz"
         )
@@ -99,6 +104,7 @@ class IndexCache:
                     int(stored["last"]),
                     bool(stored["seekable"]),
                     bool(stored["decoded"]),
+                    str(stored["damage"]),
                 )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None

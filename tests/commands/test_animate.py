@@ -216,6 +216,23 @@ def test_a_name_that_leads_out_of_the_folder_of_runs(folder, tmp_path):
     assert "../beside" in run(tmp_path, *call, "--allow_outside", script="test.py")
 
 
+def test_a_driving_video_that_is_damaged_is_noted_or_with_strict_video_a_failure(folder, sample, portrait):
+    whole = clips_of(sample)[0].read_bytes()
+    at = whole.index(b"mdat") + (len(whole) - whole.index(b"mdat")) // 2
+    (folder / "half.mp4").write_bytes(whole[:at] if whole.index(b"moov") < at else whole)
+    (folder / "half.csv").write_text("source,driving,output\nportrait.png,half.mp4,half\n")
+    told = animate(folder, "--pairs=half.csv", "--results_dir=half")
+    numbers = re.search(r"half.mp4: .*; (\d) of 8 frames could be read", told)
+    assert numbers and 0 < int(numbers[1]) < 8
+    (entry,) = [json.loads(line) for line in (folder / "half" / "results.jsonl").read_text().splitlines()]
+    assert entry["frames"] == int(numbers[1]) and numbers[0] in entry["damaged"]
+    assert f'<dd class="damaged">{numbers[0]}' in (folder / "half" / "index.html").read_text()
+    told = animate(folder, "--pairs=half.csv", "--results_dir=strict", "--strict_video", status=1)
+    assert numbers[0] in told and "Traceback" not in told and not list((folder / "strict").glob("*.mp4"))
+    (failure,) = failures_in(folder / "strict")
+    assert failure["output"] == "half.mp4" and numbers[0] in failure["reason"]
+
+
 def test_failures_of_shards_are_kept_apart(folder, sample):
     driving = clips_of(sample)[0]
     (folder / "strangers.csv").write_text(f"source,driving\na.png,{driving}\nb.png,{driving}\n")

@@ -3,6 +3,7 @@
 import itertools
 import multiprocessing
 import pickle
+import struct
 import subprocess
 import sys
 import threading
@@ -21,9 +22,11 @@ from data.video import (
     DamagedVideo,
     VideoWriter,
     frame_rate,
+    gif,
     list_clips,
     list_videos,
     natural_key,
+    noting_damage,
     open_steady,
     open_video,
     read_image,
@@ -140,10 +143,22 @@ def test_edit_lists_hide_frames(tmp_path):
                 packet.stream = copy
                 output.mux(packet)
     video = open_video(tmp_path / "cut.mp4")
-    ordered = list(video)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DamagedVideo)
+        ordered = list(video)
     assert len(video) == len(ordered) and numbers(ordered) == list(range(30 - len(ordered), 30))
     assert len(ordered) < 30
     assert all(np.array_equal(video[index], ordered[index]) for index in (7, 2, len(video) - 1, 0))
+
+
+def test_an_edit_list_may_cut_the_end(tmp_path):
+    path = encode(tmp_path / "a.mp4", "libx264", {"bf": "0"})
+    at = path.read_bytes().index(b"elst") + 12
+    length = int.from_bytes(path.read_bytes()[at : at + 4], "big")
+    overwritten(path, at, (length * 2 // 3).to_bytes(4, "big"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DamagedVideo)
+        assert len(open_video(path)) == len(list(open_video(path))) == 20
 
 
 def test_a_video_is_used_in_other_processes(tmp_path):
@@ -475,6 +490,102 @@ def test_damage_in_the_middle_does_not_end_a_video(tmp_path):
         frames = list(video)
     assert 40 < len(frames) < 60 and number_of(frames[-1]) == 59 and len(video) == len(frames)
     assert number_of(open_video(path)[2]) == 2
+
+
+def overwritten(path: Path, place: int, content: bytes) -> Path:
+    """The same file with other bytes at a place."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:place] + content + whole[place + len(content) :])
+    return path
+
+
+def with_wrong_clock(path: Path) -> Path:
+    """An mp4 whose film has another clock than its edit list: what is shown ends after the first frame."""
+    return overwritten(path, path.read_bytes().index(b"mvhd") + 16, b"\x00\xff\xff\xff")
+
+
+def with_late_beginning(path: Path) -> Path:
+    """An mp4 whose edit list begins with the fifth frame, and is as long as all of them."""
+    at = path.read_bytes().index(b"elst") + 16
+    time = int.from_bytes(path.read_bytes()[at : at + 4], "big") + 4 * 512
+    return overwritten(path, at, time.to_bytes(4, "big"))
+
+
+def with_a_wrong_block(path: Path) -> Path:
+    """A gif with the beginning of its sixth picture overwritten: its decoder takes that for the end."""
+    begins = [match.start() for match in gif.BEGIN_OF_IMAGE.finditer(path.read_bytes())]
+    return overwritten(path, begins[5], b"\x11")
+
+
+def with_a_longer_length(path: Path) -> Path:
+    """An mkv that states the double of its length, as when the rest of it was lost."""
+    at = path.read_bytes().index(b"\x44\x89\x88") + 3
+    return overwritten(path, at, struct.pack(">d", 4800.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "damage", "told"),
+    [
+        ("a.mp4", "libx264", with_wrong_clock, "its index or its edit list leaves frames out; 1 of 60 frames"),
+        ("a.mp4", "libx264", with_late_beginning, "its index or its edit list leaves frames out; 56 of 60 frames"),
+        ("a.gif", "gif", with_a_wrong_block, "damaged at byte [0-9]+ of [0-9]+; 5 of about 59 frames"),
+        ("a.mkv", "libx264", with_a_longer_length, "ends after 2.4 of 4.8 seconds; 60 of about 120 frames"),
+    ],
+)
+def test_half_a_video_is_told_with_both_numbers(tmp_path, name, codec, damage, told):
+    """FFmpeg takes each of these for a sound video that is short."""
+    path = damage(noisy(tmp_path / name, codec))
+    with pytest.warns(DamagedVideo, match=f"{name}: {told} could be read"):
+        count = len(open_video(path))
+    with pytest.warns(DamagedVideo, match=told):
+        assert len(list(open_video(path))) == count
+
+
+def test_no_byte_of_a_gif_makes_it_shorter_without_a_word(tmp_path):
+    """Wrong lengths can lead a decoder over pictures to a place from which it goes on as if nothing had happened."""
+    content = encode(tmp_path / "whole.gif", "gif", {}, times=range(6)).read_bytes()
+    for place in range(13, len(content), 61):
+        path = tmp_path / f"{place}.gif"
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x5A]) + content[place + 1 :])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DamagedVideo)
+            try:
+                count = len(list(open_video(path)))
+            except UserError:
+                continue
+        assert count == 6 or caught, f"byte {place}: {count} of 6 frames"
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_whole_videos_are_not_called_damaged(tmp_path, name):
+    path = encode(tmp_path / name, *ENCODINGS[name])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DamagedVideo)
+        assert len(open_video(path)) == len(list(open_video(path))) == 30
+
+
+def test_damage_is_told_again_where_the_index_is_kept(tmp_path):
+    path = with_wrong_clock(noisy(tmp_path / "a.mp4"))
+    for _ in range(2):
+        with pytest.warns(DamagedVideo, match="1 of 60 frames could be read"):
+            assert len(open_video(path, cache=tmp_path / "kept")) == 1
+
+
+def test_damage_is_noted_in_whichever_thread_it_is_met(tmp_path):
+    path = with_wrong_clock(noisy(tmp_path / "a.mp4"))
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        with noting_damage() as noted:
+            assert len(list(prefetch(open_video(path)))) == 1
+            assert len(open_video(path)) == 1
+            warnings.warn("something else", stacklevel=1)
+    assert len(noted) == 1 and "1 of 60 frames" in noted[0]
+    assert [str(one.message) for one in shown] == [*noted, "something else"]
+    with (
+        pytest.raises(UserError, match=r"1 of 60 frames could be read \(--strict_video\)"),
+        noting_damage(strict=True),
+    ):
+        list(prefetch(open_video(path)))
 
 
 REASONS = {

@@ -1,0 +1,53 @@
+"""How many pictures a gif holds by the blocks of its file (GIF89a); decoders stop silently where they are damaged."""
+
+import mmap
+import re
+from pathlib import Path
+
+HEADER = 13
+"""Bytes of the header and the logical screen descriptor."""
+EXTENSION, IMAGE, TRAILER = 0x21, 0x2C, 0x3B
+BEGIN_OF_IMAGE = re.compile(rb"\x21\xf9\x04.{4}\x00\x2c", re.DOTALL)
+"""A graphic control extension and the picture it belongs to: found also where the blocks before it are damaged."""
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a gif ends as it should; its decoder makes no difference between a whole and half a frame."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 64))
+        return file.read().rstrip(b"\0").endswith(bytes([TRAILER]))
+
+
+def count_images(path: Path) -> tuple[int, str | None]:
+    """The number of pictures, and where the blocks are damaged: there a decoder stops, as if the file ended."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        images, end = _walk(content)
+        # A wrong length can lead over pictures to a place where the blocks go on as if nothing had happened.
+        found = sum(1 for _ in BEGIN_OF_IMAGE.finditer(content))
+        if end < len(content) and content[end] == TRAILER and found <= images:
+            return images, None
+        at = f" at byte {end} of {len(content)}" if end < len(content) and content[end] != TRAILER else ""
+        return max(images, found), f"damaged{at}"
+
+
+def _walk(content: mmap.mmap) -> tuple[int, int]:
+    """Follow the blocks: how many pictures there are, and where the block begins that is none of them."""
+    images, place = 0, HEADER + _colours(content, 10)
+    while place < len(content):
+        if content[place] == EXTENSION:
+            data = place + 2
+        elif content[place] == IMAGE and place + 10 < len(content):
+            images += 1
+            data = place + 11 + _colours(content, place + 9)
+        else:
+            break
+        while data < len(content) and content[data]:
+            data += 1 + content[data]
+        place = data + 1
+    return images, min(place, len(content))
+
+
+def _colours(content: mmap.mmap, place: int) -> int:
+    """The length of the table of colours that the flags at a place announce."""
+    flags = content[place] if place < len(content) else 0
+    return 3 * (2 << (flags & 7)) if flags & 0x80 else 0
