@@ -15,7 +15,7 @@ from paths import ROOT
 
 from data.preparation import jobs
 from util.errors import UserError
-from util.files import remove_leftovers_of
+from util.files import remove_leftovers_of, replacing_folder
 
 
 def options(*words: str) -> argparse.Namespace:
@@ -36,7 +36,7 @@ def make(number: int, out: Path) -> str | None:
         return "half of it"
     if number == 8:
         warnings.warn("its end is missing", UserWarning, stacklevel=1)
-    with jobs.replacing_folder(out / f"item{number}") as folder:
+    with replacing_folder(out / f"item{number}") as folder:
         (folder / "content").write_text(str(number))
     return None
 
@@ -123,12 +123,12 @@ def test_a_cluster_needs_both_its_options(tmp_path, words, hint):
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     target = tmp_path / "clip.1"
-    with pytest.raises(RuntimeError), jobs.replacing_folder(target) as folder:
+    with pytest.raises(RuntimeError), replacing_folder(target) as folder:
         (folder / "frame").touch()
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
     for content in ("old", "new"):
-        with jobs.replacing_folder(target) as folder:
+        with replacing_folder(target) as folder:
             (folder / content).touch()
             assert not (target / content).exists()
     assert [path.name for path in target.iterdir()] == ["new"]
@@ -183,10 +183,11 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 from data.preparation import jobs
 from util.errors import run_main
+from util.files import replacing_folder
 import argparse
 
 def work(number):
-    with jobs.replacing_folder(Path("out") / str(number)) as folder:
+    with replacing_folder(Path("out") / str(number)) as folder:
         for part in range(4):
             (folder / str(part)).write_text(str(number))
             time.sleep({pause})
