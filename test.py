@@ -41,7 +41,7 @@ from engine.timing import Stopwatch
 from models import find_family
 from options import Options, original_config, owner_of_weights, parse, run_folder, takes_own_weights
 from util.errors import UserError, run_main
-from util.files import is_too_long, remove_leftovers_of, write_text
+from util.files import is_too_long, write_text
 from util.page import results_page
 from util.printable import printable
 from util.resizing import resize
@@ -247,7 +247,6 @@ class Results:
         if not self.opt.overwrite and self._is_there(job):
             self.skipped += 1
             return
-        remove_leftovers_of([job.output])
         try:
             with noting_damage(self.opt.strict_video) as damage:
                 self._make(job, job.clip(), animator, damage, show_progress=stop_at_errors)

@@ -45,7 +45,7 @@ from models import find_family
 from options import Options, options_as_yaml, owner_of_weights, parse, run_folder, runs_in
 from options.files import read_yaml
 from util.errors import UserError, run_main
-from util.files import remove_leftovers, set_aside, write_text
+from util.files import set_aside, write_text
 from util.grid import labelled_grid
 
 log = logging.getLogger(__name__)
@@ -256,7 +256,6 @@ def _prepare_folder(trainer: Trainer, checkpoints: Checkpoints, opt: Options) ->
         log.info("the run that was in %s is now in %s", folder, set_aside(folder, earlier))
     if opt.which not in NEWEST:
         checkpoints.set_aside_later(trainer)
-    remove_leftovers(folder)
     checkpoints.remove_unfinished(trainer.family)
     # Later commands on the run mean its newest checkpoint.
     write_text(folder / "options.yaml", options_as_yaml(Options(**vars(opt) | {"which": "latest"})))

@@ -99,6 +99,13 @@ class Item:
     def truth(self, root: Path) -> Path:
         return root / ("micro/truth" if self.micro else "truth") / f"{self.name}.npz"
 
+    def film(self, root: Path) -> Path:
+        return root / self.split / f"{self.name}.mp4"
+
+    def outputs(self, root: Path) -> list[Path]:
+        """The files of a clip that are written whole or not at all; of a micro-expression the film is frames."""
+        return [self.truth(root)] if self.micro else [self.film(root), self.truth(root)]
+
 
 def main() -> int:
     args = read_arguments()
@@ -130,7 +137,7 @@ def make(args: argparse.Namespace, settings: Settings, items: list[Item]) -> job
         items,
         name=lambda item: item.name,
         done=lambda item: item.truth(root).is_file(),
-        output=lambda item: item.truth(root),
+        output=lambda item: item.outputs(root),
         title="draw people",
         args=args,
         failures=root / "failures.csv",
@@ -260,7 +267,7 @@ def draw_clip(item: Item, root: Path, settings: Settings) -> None:
     frames, truth = render_clip(settings.seed, item.identity, performance, settings.size, fps)
     # A few frames of a second have no speech.
     sound = synthesise(performance.voice, settings.frames / FPS, rng) if settings.stride == 1 else None
-    write_film(root / item.split / f"{item.name}.mp4", frames, settings.fps, sound)
+    write_film(item.film(root), frames, settings.fps, sound)
     if "frames" in settings.layouts:
         layouts.frames_and_keypoints(root, item.split, item.name, frames, truth)
     if "aus" in settings.layouts:
@@ -330,7 +337,7 @@ def describe(root: Path, settings: Settings) -> str:
 
 def run_check(root: Path, settings: Settings, items: list[Item]) -> int:
     """Print every bar with what was measured."""
-    clips = [(root / item.split / f"{item.name}.mp4", item.truth(root)) for item in items if not item.micro]
+    clips = [(item.film(root), item.truth(root)) for item in items if not item.micro]
     results = check.run(clips, settings.seed, settings.variety)
     width = max(len(result.title) for result in results)
     for result in results:

@@ -29,6 +29,7 @@ from models import find_family
 from options import parse, run_folder
 from util.errors import UserError, run_main
 from util.expressions import find_unit
+from util.files import replacing
 from util.tiles import captioned, tile
 from util.values import count
 
@@ -158,8 +159,10 @@ def real_movements(dataset: ActionUnitsDataset, measure: Measure, names: Sequenc
 
 def write_results(folder: Path, rows: list[dict], sheets: list, levels: Sequence[float]) -> None:
     """A table, and pictures to look at: four sweeps of each unit."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "movements.csv").open("w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(folder / "movements.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)

@@ -70,7 +70,6 @@ def main() -> int:
         name=lambda video: str(video.frames.relative_to(root)),
         done=is_done,
         output=lambda video: (video.points, video.report),
-        tables=tables,
         title="find key points",
         args=args,
         failures=root / "obtain_face_kp_failures.csv",

@@ -33,7 +33,7 @@ from data.preparation.items import (
 from data.video.images import list_images, read_image, save_image
 from data.video.reader import RATE_TEXT
 from util.errors import UserError, run_main
-from util.files import replacing, replacing_folder
+from util.files import is_hidden_below, replacing, replacing_folder
 
 EPILOG = """examples:
   python script/prepare_microexpression.py --dataset casme2 --in CASME2-RAW --table coding.xlsx --out dataset/casme2
@@ -84,7 +84,6 @@ def main() -> int:
         name=lambda clip: clip.name,
         done=lambda clip: clip.target.is_dir(),
         output=lambda clip: clip.target,
-        tables=[args.out / "clips.csv"],
         title=f"prepare {args.dataset}",
         args=args,
         failures=args.out / "prepare_microexpression_failures.csv",
@@ -129,7 +128,7 @@ def picture_settings(args: argparse.Namespace, fps: Fraction) -> dict:
 
 def smic_clips(root: Path) -> Iterator[Clip]:
     """SMIC has no table: <subject>/micro/<emotion>/<clip>, each from onset to offset."""
-    for micro in sorted(path for path in root.rglob("micro") if path.is_dir()):
+    for micro in sorted(path for path in root.rglob("micro") if path.is_dir() and not is_hidden_below(path, root)):
         for emotion in subfolders(micro):
             for folder in subfolders(emotion):
                 yield Clip(folder.name, Sample(number(micro.parent.name), folder.name, emotion.name.lower()), folder)
@@ -138,7 +137,7 @@ def smic_clips(root: Path) -> Iterator[Clip]:
 def coded_clips(root: Path, table: Path | None) -> Iterator[Clip]:
     """The clips of a coding table, with their folders <subject>/<file name>."""
     folders = {}
-    for folder in sorted(path for path in root.rglob("*") if path.is_dir() and not path.name.startswith(".")):
+    for folder in sorted(path for path in root.rglob("*") if path.is_dir() and not is_hidden_below(path, root)):
         if re.search(r"\d", folder.parent.name):
             folders[number(folder.parent.name), folder.name.strip().lower()] = folder
     for sample in read_table(table or find_table(root)):

@@ -18,7 +18,7 @@ from data.preparation import jobs
 from data.preparation.face_clips import METHODS, CropSettings
 from data.preparation.items import add_gpu_option, device, existing_folder, named_videos, part_sizes, rate, split
 from data.preparation.own_videos import LAYOUTS, Settings, Source, gather_ganimation, prepare
-from data.video.clip_index import INDEX_NAME, index_folder
+from data.video.clip_index import index_folder
 from util.errors import UserError, run_main
 from util.files import replacing
 from util.values import at_least, count, not_negative, share
@@ -56,7 +56,6 @@ def main() -> int:
         name=lambda source: str(source.path),
         done=lambda source: settings.report(source).is_file(),
         output=settings.outputs,
-        tables=tables_of(settings),
         title="prepare videos",
         args=args,
         failures=args.out / "prepare_videos_failures.csv",
@@ -134,12 +133,6 @@ def work(source: Source, detector: dict, gpus: tuple[int, ...], settings: Settin
     rows = prepare(source, jobs.once(landmarks.build_detector, **detector, device=device(gpus)), settings)
     reasons = [row["reason"] for row in rows if not row["kept"]]
     return f"{len(reasons)} of {len(rows)} faces dropped: {'; '.join(reasons)}" if reasons else None
-
-
-def tables_of(settings: Settings) -> list[Path]:
-    """What is written when all videos are done."""
-    units = [settings.out / "ganimation" / name for name in ("imgs", "train_ids.csv", "test_ids.csv")]
-    return [settings.out / "clips.csv", *(settings.out / part / INDEX_NAME for part in SPLITS), *units]
 
 
 def gather(sources: list[Source], settings: Settings) -> int:

@@ -17,7 +17,7 @@ from data.preparation import jobs
 from data.preparation.items import existing_folder
 from data.video import DamagedVideo, list_videos, open_video
 from util.errors import UserError, run_main
-from util.files import remove_leftovers_of, replacing, write_text
+from util.files import replacing, write_text
 from util.values import count
 
 EPILOG = """examples:
@@ -48,7 +48,6 @@ def main() -> int:
         name=lambda item: str(item[0]),
         done=lambda item: is_checked(item, root, state),
         output=lambda item: record_of(state, item[0]),
-        tables=[report],
         title="check folders",
         args=args,
         failures=root.with_name(f"{root.name}_check_failures.csv"),
@@ -130,7 +129,7 @@ def find_damage(path: Path, least: int) -> str | None:
 def read_verdicts(state: Path) -> Iterator[tuple[Path, dict]]:
     """Every video checked by this and earlier runs, and other shards, with its verdict."""
     for place, folders, files in os.walk(state):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         if "videos.json" in files:
             for name, verdict in sorted(load_record(Path(place) / "videos.json").items()):
                 yield Path(place).relative_to(state) / name, verdict
@@ -145,7 +144,6 @@ def move(video: Path, destination: Path, root: Path) -> str:
     while free.exists() and fingerprint(free) != fingerprint(video):
         number += 1
         free = destination.with_name(f"{destination.stem}.{number}{destination.suffix}")
-    remove_leftovers_of([free])
     if not free.exists():
         # To another disk a move is a copy, which gets its name when it is whole.
         with replacing(free) as temporary:

@@ -23,6 +23,7 @@ from data.preparation import jobs
 from data.preparation.items import existing_folder, picture_size, resize, square_around
 from data.video import VideoWriter, list_videos, natural_key, open_video
 from util.errors import UserError, run_main
+from util.files import is_hidden_below
 
 EPILOG = """examples:
   python script/voxceleb_crop.py --videos youtube --txt vox1/txt --out dataset/vox1
@@ -120,7 +121,7 @@ def videos_by_id(folder: Path) -> dict[str, Path]:
 def texts(folder: Path, out: Path) -> Iterator[tuple[Path, Path]]:
     """Each box file with the clip to make of it."""
     existing_folder(folder, "--txt", "<person>/<video>/<clip>.txt")
-    found = [path.relative_to(folder) for path in folder.glob("*/*/*.txt") if not path.name.startswith(".")]
+    found = [path.relative_to(folder) for path in folder.glob("*/*/*.txt") if not is_hidden_below(path, folder)]
     if not found:
         raise UserError(f"--txt {folder}: no <person>/<video>/<clip>.txt in it")
     for path in sorted(found, key=natural_key):

@@ -1,18 +1,31 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all, and what killed processes leave of them.
 
+What is being written lies in a private folder beside its target, `.HOST.PROCESS.RANDOM.part`, under the target's own
+name. The system makes that folder for us alone and under a name that was free, so nobody can plant a link there for a
+writer to follow. Its name tells whether whoever made it still lives; docs/reliability.md says it for users.
+"""
+
+import hashlib
 import itertools
 import os
 import re
 import shutil
+import socket
+import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 Writer = TypeVar("Writer", bound="WholeOrNothing")
 
 LONGEST_NAME = 230
-"""In bytes: most file systems have room for 255, of which the names of what is being written need some."""
+"""In bytes: most file systems have room for 255, of which the names of files beside a result need some."""
+
+AGE_LIMIT = 7 * 24 * 3600
+"""Seconds without a change after which what a process of another host was writing counts as left behind."""
 
 
 def is_too_long(name: str) -> bool:
@@ -20,26 +33,63 @@ def is_too_long(name: str) -> bool:
     return len(os.fsencode(name)) > LONGEST_NAME
 
 
+def is_hidden_below(path: Path, folder: Path) -> bool:
+    """Whether a path lies in something hidden below a folder, or is hidden itself: then it is no data."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place when the block ends well, and is removed when not.
+    """Yield a temporary path that takes the place of `path` when the block ends well, and is removed when not.
 
-    The temporary name keeps the suffix, because many writers choose their format by it. An error of the system that
-    names no file (a full disk) names this one.
+    Both have the same name, because writers choose their format by it, and some write it into the file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
+    with _temporary(path) as temporary:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+
+
+@contextmanager
+def replacing_folder(path: Path | str) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `path` when the block ends well, and is removed when not."""
+    path = Path(path)
+    with _temporary(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        try:
+            temporary.rename(path)
+        except OSError:
+            # An older folder is in the way, perhaps of this moment: a worker of a killed run ends its item.
+            if path.is_symlink() or not path.is_dir():
+                raise
+            path.rename(temporary.with_name(f"{path.name}.replaced"))
+            temporary.rename(path)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A free path named like `path` in a private folder beside it, which is removed afterwards.
+
+    An error of the system that names no file (a full disk), or the temporary one, names `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers_once(path.parent.resolve())
+    try:
+        private = Path(tempfile.mkdtemp(".part", f".{_host()}.{os.getpid()}-{_start_of(os.getpid())}.", path.parent))
     except OSError as error:
-        error.filename = error.filename or str(path)
+        error.filename = str(path)
+        raise
+    try:
+        yield private / path.name
+    except OSError as error:
+        if error.filename is None or private.name in str(error.filename):
+            error.filename = str(path)
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(private, ignore_errors=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -79,63 +129,86 @@ class WholeOrNothing:
             self.abort()
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed while writing."""
-    for path in folder.glob(".*.part*"):
-        path.unlink(missing_ok=True)
+UNKNOWN = "0"
+"""In the place of a process's start where the system does not tell it: then its number alone has to do."""
+
+_TEMPORARY = re.compile(r"\.(?P<host>[\w-]+)\.(?P<process>\d+)-(?P<start>\d+)\.\w{8}\.part")
+_EARLIER = re.compile(r"\..+\.(?P<process>\d{1,7})\.part(\.\w+)?")
+"""The temporary files and folders of Grimace before they told their host."""
 
 
-LEFTOVER = re.compile(r"\.(.+)\.(\d+)\.part(\.\w+)?")
-"""The temporary names of `replacing` and `replacing_folder`."""
+def remove_leftovers(folder: Path | str) -> None:
+    """Remove what killed processes were writing in a folder; all that is written through this module does so first.
 
-
-@contextmanager
-def replacing_folder(path: Path | str) -> Iterator[Path]:
-    """Yield an empty folder beside `path` that takes its place when the block ends well, and is removed when not."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        try:
-            temporary.rename(path)
-        except OSError:
-            # An older folder is in the way, perhaps of this moment: a worker of a killed run ends its item.
-            shutil.rmtree(path)
-            temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def remove_leftovers_of(targets: Iterable[Path]) -> None:
-    """Remove what killed processes left unfinished of these files and folders, and of clips called <target>#...
-
-    Nothing else is touched: other machines may be at work beside it. It is for a process that is writing nothing
-    itself, because in a container each run has the number of the one before it.
+    What processes of this host that live are writing is kept, and what others are until it is AGE_LIMIT old: whether
+    they live can't be told from here.
     """
-    names: dict[Path, set[str]] = {}
-    for target in targets:
-        names.setdefault(target.parent, set()).add(target.name)
-    for folder, wanted in names.items():
-        for entry in folder.iterdir() if folder.is_dir() else ():
-            match = LEFTOVER.fullmatch(entry.name)
-            if match and not _is_running(int(match[2])) and _is_part_of(f"{match[1]}{match[3] or ''}", wanted):
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if ".part" in entry.name]
+    except OSError:
+        return  # nothing is there, or nothing that we may see; whoever writes there is told
+    for path in map(Path(folder).joinpath, names):
+        try:
+            if not _is_left_behind(path):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except OSError:
+            continue  # another process removes it at this moment, or it is another user's: no reason not to go on
 
 
-def _is_part_of(name: str, wanted: set[str]) -> bool:
-    """Whether a name is wanted as it is, or without what follows one of its #."""
-    places = [place for place, letter in enumerate(name) if letter == "#"]
-    return name in wanted or any(name[:place] in wanted for place in places)
+@lru_cache(maxsize=4096)
+def _remove_leftovers_once(folder: Path) -> None:
+    """Once in a process, before it writes there first: large folders take time to list."""
+    remove_leftovers(folder)
 
 
-def _is_running(process: int) -> bool:
-    if process == os.getpid():
-        return False
+def _is_left_behind(path: Path) -> bool:
+    if match := _TEMPORARY.fullmatch(path.name):
+        if match["host"] != _host():
+            return time.time() - _last_change(path) > AGE_LIMIT
+        return _start_of(int(match["process"])) not in (match["start"], UNKNOWN)
+    if match := _EARLIER.fullmatch(path.name):
+        process = int(match["process"])
+        return process == os.getpid() or _start_of(process) is None
+    return False
+
+
+def _last_change(path: Path) -> float:
+    """When something was written last to a file, or in a folder."""
+    return max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
+
+
+@cache
+def _host() -> str:
+    """Where the number of a process means the same process: a running system, and in it a container.
+
+    Containers may have equal names, and each has a process 1.
+    """
+    name = socket.gethostname()
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        container = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:  # not Linux
+        boot, container = "", 0
+    mark = hashlib.sha256(f"{name} {boot} {container}".encode()).hexdigest()[:8]
+    return f"{re.sub(r'[^A-Za-z0-9-]', '-', name)[:32]}-{mark}"
+
+
+def _start_of(process: int) -> str | None:
+    """When a process started, in the system's count, to tell it from a later one of its number; None if none runs."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    except (ProcessLookupError, OverflowError):
+        return None
+    except PermissionError:  # another user's
+        pass
+    try:
+        # The name of the program, in parentheses, may hold anything; state and start are the 3rd and 22nd field.
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:  # not Linux, or not for us to see
+        return UNKNOWN
+    return None if fields[0] in "ZX" else fields[19]

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from util.errors import UserError
-from util.files import remove_leftovers_of, replacing
+from util.files import remove_leftovers, replacing
 from util.values import WHOLE, at_least, shard
 
 KILLED = "the process working on it died, alone and in company: out of memory, or a crash of a library on this input"
@@ -107,31 +107,32 @@ def run(
     args: argparse.Namespace,
     failures: Path,
     output: Callable[[Any], Path | Iterable[Path]] = lambda item: (),
-    tables: Iterable[Path] = (),
 ) -> Summary:
     """Call `work(item)` for every item that is not `done(item)`, in processes; no item's failure stops the others.
 
     `work` makes its output whole or not at all (util.files.replacing, replacing_folder), so a killed run is resumed by
     starting it again. It returns None, or a warning to show, and raises UserError with the reason if nothing usable
     came of the item; other exceptions count as failures too and are reported with their place. `failures` becomes a
-    csv of item and reason (removed when there are none). What killed runs left unfinished of each item's `output` (one
-    path, or several) and of `tables`, which the script writes afterwards, is removed first. `args` holds the options of
+    csv of item and reason (removed when there are none). What killed processes left unfinished beside each item's
+    `output` (one path, or several) is removed, of earlier runs and of this one. `args` holds the options of
     `add_options`.
     """
     part, parts = args.shard
     mine = list(items)[part - 1 :: parts]
     if parts > 1:
         failures = failures.with_name(f"{failures.stem}.{part}-of-{parts}{failures.suffix}")
-    remove_leftovers_of([failures, *tables, *(path for item in mine for path in _paths(output(item)))])
+    _remove_leftovers(map(output, mine))
     pending = mine if args.overwrite else [item for item in mine if not done(item)]
     summary = Summary(title, len(mine), done_before=len(mine) - len(pending), failures=failures)
     if pending:
-        _run_pending(work, pending, name, args, summary)
+        lost = _run_pending(work, pending, name, args, summary)
+        _remove_leftovers(map(output, lost))
     _write_failures(failures, summary.failed)
     return summary
 
 
-def _run_pending(work, pending: list, name: Callable, args, summary: Summary) -> None:
+def _run_pending(work, pending: list, name: Callable, args, summary: Summary) -> list:
+    """Do the work; return the items during which a process died."""
     from tqdm import tqdm
 
     with (
@@ -145,10 +146,12 @@ def _run_pending(work, pending: list, name: Callable, args, summary: Summary) ->
             bar.set_postfix(failed=len(summary.failed), refresh=False)
             bar.update()
 
-        for item in _distribute(pool, work, pending, record):
+        lost = _distribute(pool, work, pending, record)
+        for item in lost:
             # A process died while this item was under way, perhaps through another one's fault: try it alone.
             if _distribute(pool, work, [item], record):
                 record(item, None, KILLED)
+    return lost
 
 
 def _distribute(pool: "_Pool", work: Callable, items: Sequence, record: Callable) -> list:
@@ -318,8 +321,11 @@ def worker_index() -> int:
     return int(digits[0]) - 1 if digits else 0
 
 
-def _paths(output: Path | Iterable[Path]) -> Iterable[Path]:
-    return (output,) if isinstance(output, Path) else output
+def _remove_leftovers(outputs: Iterable[Path | Iterable[Path]]) -> None:
+    """Remove what killed processes left beside these paths."""
+    paths = chain.from_iterable((output,) if isinstance(output, Path) else output for output in outputs)
+    for folder in {path.parent for path in paths}:
+        remove_leftovers(folder)
 
 
 def _write_failures(path: Path, failed: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from data.video.packed import SUFFIX, PackedClip
 from data.video.packed_file import PackedFile, write_packed
 from util.errors import UserError
+from util.files import is_hidden_below
 
 INDEX_NAME = "index.clips"
 
@@ -99,7 +100,7 @@ def index_folder(
     names, lengths, people, left_out = [], [], [], {}
     for path in progress(sorted(folder.rglob(f"*{SUFFIX}"))):
         name = path.relative_to(folder).as_posix().removesuffix(SUFFIX)
-        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+        if is_hidden_below(path, folder):
             continue
         try:
             clip = PackedClip(path)

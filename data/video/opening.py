@@ -12,6 +12,7 @@ from data.video.packed import SUFFIX as PACKED_SUFFIX
 from data.video.packed import PackedClip
 from data.video.reader import FrameFolder, Resampled, Strip, Video, frame_rate
 from util.errors import UserError
+from util.files import is_hidden_below
 
 PARTS = ("train", "test")
 """The parts of a dataset of clips: folders in its own, without which its folder holds the clips of both."""
@@ -73,7 +74,7 @@ def _visible(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     for path in folder.rglob("*"):
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+        if not is_hidden_below(path, folder):
             yield path
 
 

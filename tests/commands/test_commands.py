@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from paths import ROOT
-from running import environment, run, start
+from running import environment, killed_when_naming, run, start
 
 TOY = ["--model=tests.toys:Joint", "--gpu_id=-1", "--batch_size=4", "--nThreads=1", "--print_every=5"]
 
@@ -79,11 +79,20 @@ def test_killed_at_random_moments_and_continued_bit_for_bit(whole, tmp_path):
         time.sleep(moments.random() * 0.02)
         process.kill()
         process.communicate()
+    (log.parent / f".00000007-checkpoint.pth.{process.pid}.part.tar").touch()
     output = run(tmp_path, *arguments)
     assert "continuing" in output
     assert_same(weights(whole[0]), weights(tmp_path / "result" / "b"))
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, 41))
     assert not list((tmp_path / "result" / "b").glob(".*.part*"))
+
+
+def test_what_a_killed_test_was_writing_is_removed_by_the_next(whole, tmp_path):
+    arguments = ["--model=tests.toys:Joint", "--gpu_id=-1", f"--checkpoint={whole[0]}", "--results_dir=."]
+    killed_when_naming(tmp_path, 1, "test.py", *arguments)
+    assert list(tmp_path.glob(".*.part")), "killed while it wrote"
+    run(tmp_path, *arguments, script="test.py")
+    assert {path.name for path in tmp_path.iterdir()} == {"toy.mp4", "index.html", "results.jsonl"}
 
 
 def wait_until(condition, process, patience=60):

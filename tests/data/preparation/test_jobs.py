@@ -3,6 +3,7 @@
 import argparse
 import csv
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from paths import ROOT
 
 from data.preparation import jobs
 from util.errors import UserError
-from util.files import remove_leftovers_of, replacing_folder
+from util.files import replacing_folder
 
 
 def options(*words: str) -> argparse.Namespace:
@@ -38,6 +39,8 @@ def make(number: int, out: Path) -> str | None:
         warnings.warn("its end is missing", UserWarning, stacklevel=1)
     with replacing_folder(out / f"item{number}") as folder:
         (folder / "content").write_text(str(number))
+        if number == 11:
+            os.kill(os.getpid(), signal.SIGKILL)
     return None
 
 
@@ -73,6 +76,12 @@ def expect_only_the_bad_ones_lost(out: Path, summary: jobs.Summary) -> None:
 def test_a_killed_worker_and_raising_ones_lose_nothing_else(tmp_path):
     summary = run(tmp_path, range(10), "--workers", "2")
     expect_only_the_bad_ones_lost(tmp_path, summary)
+
+
+def test_what_a_killed_worker_was_writing_is_removed_within_the_run(tmp_path):
+    summary = run(tmp_path, [11, 0], "--workers", "2")
+    assert summary.failed == {"item11": jobs.KILLED}
+    assert {path.name for path in tmp_path.iterdir()} == {"item0", "failures.csv"}
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
@@ -119,31 +128,6 @@ def test_wrong_options_are_refused_with_an_example(words, capsys):
 def test_a_cluster_needs_both_its_options(tmp_path, words, hint):
     with pytest.raises(UserError, match=hint):
         run(tmp_path, [0], *words)
-
-
-def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "clip.1"
-    with pytest.raises(RuntimeError), replacing_folder(target) as folder:
-        (folder / "frame").touch()
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
-    for content in ("old", "new"):
-        with replacing_folder(target) as folder:
-            (folder / content).touch()
-            assert not (target / content).exists()
-    assert [path.name for path in target.iterdir()] == ["new"]
-
-
-def test_what_dead_processes_left_of_ones_own_items_is_removed_and_nothing_else(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    mine = [f".a.{ended.pid}.part.png", f".b#000#010.{ended.pid}.part.mp4", f".c.{os.getpid()}.part"]
-    kept = [f".a.{os.getppid()}.part.png", f".ab.{ended.pid}.part.png", f".other#1.{ended.pid}.part", ".a", "a.part"]
-    for name in mine + kept:
-        (tmp_path / name).touch()
-    (tmp_path / f".folder.1.{ended.pid}.part" / "frames").mkdir(parents=True)
-    remove_leftovers_of([tmp_path / name for name in ("a.png", "b", "c", "folder.1", "missing/x")])
-    assert {path.name for path in tmp_path.iterdir()} == set(kept)
 
 
 def test_what_takes_long_to_build_is_built_once(tmp_path):

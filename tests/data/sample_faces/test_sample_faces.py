@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from paths import ROOT
+from script_runner import ScriptRunner
 
 from data.sample_faces import AU_NAMES, Truth, check, layouts, perform, perform_micro, person, render, state, tiny_clip
 from data.sample_faces.expression import au_vector
@@ -341,6 +342,18 @@ def test_other_workers_same_bytes_and_a_killed_run_goes_on(small_set, tmp_path, 
     assert run_here(tmp_path / "two") == 0
     assert "1 of 8 made, 7 done before" in capsys.readouterr().out
     assert files(tmp_path / "two")["test/id001#00.mp4"] == one["test/id001#00.mp4"]
+
+
+def test_what_a_killed_run_was_drawing_is_removed_by_the_next(tmp_path):
+    few = ["--identities", "1", "--clips", "1", "--frames", "2", "--size", "32", "--layouts", "--workers", "0"]
+    with ScriptRunner() as scripts:
+        for moment in (3, 5):  # just before the film and the truth get their names
+            assert scripts.run("make_sample_dataset", "--out", "set", *few, folder=tmp_path, kill_at=moment)[0] == -9
+            assert [path for path in tmp_path.rglob("*") if path.name.endswith(".part")], "killed while it wrote"
+        status, said = scripts.run("make_sample_dataset", "--out", "set", *few, folder=tmp_path)
+    assert status == 0, said
+    assert files(tmp_path / "set").keys() == {"sample.json", "README.txt", "train/id000#00.mp4", "truth/id000#00.npz"}
+    assert not list(tmp_path.rglob(".*"))
 
 
 def test_settings_are_not_mixed(small_set):
