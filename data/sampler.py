@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler, default_collate
 
 from util.errors import UserError
+from util.printable import printable
 
 BAD = "_bad_samples"
 """Key under which a batch carries the messages of damaged samples from the workers; alone where none replaced them."""
@@ -126,7 +127,7 @@ class BadSamples:
             self.seen.add(problem)
             log.warning("damaged, replaced by another: %s", problem)
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(problem + "\n")
+                file.write(printable(problem) + "\n")
         if len(self.seen) > self.allowed:
             listed = "\n  ".join(sorted(self.seen)[:20])
             raise UserError(

@@ -1,6 +1,7 @@
 """Kernel Inception distance."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Sample:
 
     def add(self, video: str, first: int, features: np.ndarray) -> None:
         """Offer the features of consecutive frames."""
-        names = (f"{video}\0{first + index}".encode() for index in range(len(features)))
+        names = (os.fsencode(f"{video}\0{first + index}") for index in range(len(features)))
         keys = [int.from_bytes(hashlib.sha256(name).digest()[:8], "little") for name in names]
         self.seen += len(features)
         self.take(np.array(keys, np.uint64), features.astype(np.float32))

@@ -1,7 +1,6 @@
 """Cut the faces out of videos: one clip per face, with its place in the video, so that results can be pasted back."""
 
 import argparse
-import csv
 import json
 import sys
 from functools import partial
@@ -16,8 +15,8 @@ from data.preparation.face_clips import METHODS, CropSettings
 from data.preparation.fomm_crop import INCREASE, IOU_WITH_INITIAL
 from data.preparation.items import add_gpu_option, device, named_videos
 from data.video import frame_rate
+from util.csv_table import write_table
 from util.errors import UserError, run_main
-from util.files import replacing
 from util.values import at_least, count, integer, not_negative, share, within
 
 EPILOG = """examples:
@@ -56,7 +55,7 @@ def main() -> int:
         args=args,
         failures=args.out / "crop_faces_failures.csv",
     )
-    kept, dropped = write_table(output, videos)
+    kept, dropped = gather(output, videos)
     print(f"{summary}\n{kept} face clips in {args.out}, {dropped} dropped; crops.csv says why")
     return summary.status
 
@@ -85,7 +84,7 @@ def is_done(report: Path) -> bool:
     return report.is_file() and any(row["kept"] for row in json.loads(report.read_text(encoding="utf-8"))["faces"])
 
 
-def write_table(output: Output, videos: dict[str, Path]) -> tuple[int, int]:
+def gather(output: Output, videos: dict[str, Path]) -> tuple[int, int]:
     """Gather the reports of all videos into crops.csv; return how many faces were kept and dropped."""
     rows = []
     for name, path in videos.items():
@@ -93,13 +92,7 @@ def write_table(output: Output, videos: dict[str, Path]) -> tuple[int, int]:
             report = json.loads(output.report(name).read_text(encoding="utf-8"))
             rows += [{"video": str(path), **row} for row in report["faces"]]
     if rows:
-        with (
-            replacing(output.folder / "crops.csv") as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            table = csv.DictWriter(file, rows[0])
-            table.writeheader()
-            table.writerows(rows)
+        write_table(output.folder / "crops.csv", list(rows[0]), rows)
     kept = sum(row["kept"] for row in rows)
     return kept, len(rows) - kept
 

@@ -11,14 +11,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data.preparation import jobs
 from data.preparation.items import existing_folder
 from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from data.video.images import natural_key
 from engine.console import configure_logging
 from engine.distributed import choose_devices, start
+from engine.finite import NotFinite
 from options import Options, parse, run_folder
 from train import build_family, train
 from util.errors import UserError, run_main
+from util.printable import printable
 from util.values import WHOLE, shard
 
 EPILOG = """examples:
@@ -26,8 +29,10 @@ EPILOG = """examples:
   python script/finetune_persons.py --persons dataset/people --init_from result/meta --shard 1/4 --shots 16
 
 A person is a video, a picture, or a folder of pictures. The run of each is CHECKPOINTS_DIR/NAME/PERSON, as train.py
-writes it; those that are done are passed over, an interrupted one is continued. On several GPUs run a shard on each."""
+writes it; those that are done are passed over, an interrupted one is continued. Who could not be learned is in
+CHECKPOINTS_DIR/NAME/finetune_persons_failures.csv, with the reason. On several GPUs run a shard on each."""
 DONE = "after.png"
+OURS = ("--model=talking_head_finetune",)
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +45,16 @@ def main() -> int:
     mine = persons[part - 1 :: parts]
     todo = [person for person in mine if not (run_folder(options_of(person, args, rest)) / DONE).is_file()]
     log.info("%d persons, %d of them in this shard, %d to do", len(persons), len(mine), len(todo))
-    return finetune(todo, args, rest) if todo else 0
+    failures = jobs.of_shard(runs_folder(args, rest) / "finetune_persons_failures.csv", args.shard)
+    failed: dict[str, str] = {}
+    try:
+        status = finetune(todo, args, rest, failed) if todo else 0
+    finally:
+        # What failed before the work was interrupted is told, too.
+        jobs.write_failures(failures, failed)
+    if failed:
+        log.error("%d of %d persons failed (reasons in %s)", len(failed), len(todo), failures)
+    return status or int(bool(failed))
 
 
 def read_arguments() -> tuple[argparse.Namespace, list[str]]:
@@ -73,34 +87,37 @@ def find_persons(folder: Path) -> list[Path]:
 
 def options_of(person: Path, args: argparse.Namespace, rest: list[str]) -> Options:
     """The options of one person's run, which is continued if it has begun."""
-    said = ["--model=talking_head_finetune", f"--source={person}", f"--name={args.name}/{person.stem}", *rest]
+    said = [*OURS, f"--source={person}", f"--name={args.name}/{printable(person.stem)}", *rest]
     opt = parse([*said, f"--init_from={args.init_from}"], training=True)
     begun = (run_folder(opt) / "latest_training.pth").is_file()
     return parse([*said, "--continue_train"], training=True) if begun else opt
 
 
-def finetune(persons: list[Path], args: argparse.Namespace, rest: list[str]) -> int:
-    """Train the persons' models; one that fails does not stop the others. The exit status."""
-    opt = parse(["--model=talking_head_finetune", f"--init_from={args.init_from}", *rest], training=True)
+def runs_folder(args: argparse.Namespace, rest: list[str]) -> Path:
+    """The folder of all persons' runs."""
+    return run_folder(parse([*OURS, f"--init_from={args.init_from}", *rest, f"--name={args.name}"], training=True))
+
+
+def finetune(persons: list[Path], args: argparse.Namespace, rest: list[str], failed: dict[str, str]) -> int:
+    """Train the persons' models; what fails of one is noted and does not stop the others. The exit status."""
+    opt = parse([*OURS, f"--init_from={args.init_from}", *rest], training=True)
     processes = start(choose_devices(opt.gpu_id)[:1])
-    meta, failed = build_family(opt), []
+    meta = build_family(opt)
     content = meta.objective.content
     for number, person in enumerate(persons, 1):
         log.info("person %d of %d: %s", number, len(persons), person.name)
-        own = options_of(person, args, rest)
         try:
+            own = options_of(person, args, rest)
             # The frozen networks of the losses are shared, all others copied.
             family = copy.deepcopy(meta, {id(content): content}) if own.init_from else None
             status = train(own, processes, family)
-        except UserError as error:
+        except (UserError, OSError, NotFinite) as error:
             log.error("%s: %s", person.name, error)
-            failed.append(person.name)
+            failed[str(person)] = str(error)
             continue
         if status:
             return status
-    if failed:
-        log.error("%d of %d failed: %s", len(failed), len(persons), ", ".join(failed))
-    return 1 if failed else 0
+    return 0
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Reads <root>/{train,test,val}_data/<video>/<frame>.png and writes <root>/{train,
 not found again."""
 
 import argparse
-import csv
 import json
 import sys
 from dataclasses import dataclass
@@ -21,8 +20,9 @@ from data.faces import landmarks
 from data.preparation import jobs
 from data.preparation.items import add_gpu_option, device, existing_folder, reads_points
 from data.video.images import folders_with, is_visible_image, list_images, natural_key, read_image
+from util.csv_table import write_table
 from util.errors import UserError, run_main
-from util.files import replacing, replacing_folder, write_text
+from util.files import replacing_folder, write_text
 
 EPILOG = """examples:
   python script/obtain_face_kp.py                                # dataset/FaceForensics, all phases there are
@@ -182,10 +182,7 @@ def write_reports(path: Path, videos: list[Video]) -> None:
     """Gather what was found in the videos, by this and earlier runs, in one table."""
     columns = ["name", "frames", "found", "detected", "filled", "without", "longest_gap", "faces", "cuts", "source"]
     made = [video.report for video in videos if video.report.is_file() and video.points.is_dir()]
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(load(report) for report in made)
+    write_table(path, columns, map(load, made))
 
 
 if __name__ == "__main__":

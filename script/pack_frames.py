@@ -4,7 +4,6 @@
 
 import argparse
 import sys
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +21,7 @@ from data.video.clip_index import INDEX_NAME, index_folder
 from data.video.images import list_images
 from data.video.packed import SUFFIX, pack
 from util.errors import UserError, run_main
+from util.printable import printable
 
 EPILOG = f"""examples:
   python script/pack_frames.py --in videos --out dataset/mine/train --size 256x256
@@ -42,6 +42,7 @@ A run that was interrupted is continued by the same command; --overwrite packs a
 class Settings:
     """How clips are packed."""
 
+    root: Path
     arrays: Path | None
     size: tuple[int | None, int] | None
     fps: Fraction | None
@@ -57,7 +58,9 @@ def main() -> int:
     arrays = args.arrays and existing_folder(args.arrays, "--arrays", "<name>.npz or <name>/<frame>.txt")
     items = find_clips(root)
     summary = jobs.run(
-        partial(pack_clip, out=args.out, settings=Settings(arrays, args.size, args.fps, args.format, args.quality)),
+        partial(
+            pack_clip, out=args.out, settings=Settings(root, arrays, args.size, args.fps, args.format, args.quality)
+        ),
         list(items.items()),
         name=lambda item: str(item[1]),
         done=lambda item: clip_path(args.out, item[0]).is_file(),
@@ -109,8 +112,7 @@ def find_clips(root: Path) -> dict[str, Path]:
     """The videos and folders of frames below the root, by name."""
     found: dict[str, Path] = {}
     for path in list_clips(root):
-        inside = path.relative_to(root)
-        name = (inside if path.is_dir() else inside.with_suffix("")).as_posix()
+        name = printable(name_of(root, path))
         if name in found:
             raise UserError(f"{found[name]} and {path} would both be called {name}: rename or move one of them")
         found[name] = path
@@ -119,17 +121,22 @@ def find_clips(root: Path) -> dict[str, Path]:
     return found
 
 
+def name_of(root: Path, path: Path) -> str:
+    """What a clip is called: its path below the root, without the suffix of a video."""
+    inside = path.relative_to(root)
+    return (inside if path.is_dir() else inside.with_suffix("")).as_posix()
+
+
 def clip_path(out: Path, name: str) -> Path:
     """Where the clip of a name goes; the name may have dots, so it is not a matter of suffixes."""
     return out / f"{name}{SUFFIX}"
 
 
-def pack_clip(item: tuple[str, Path], out: Path, settings: Settings) -> str | None:
-    """Pack one clip; the warning, if its video is damaged."""
+def pack_clip(item: tuple[str, Path], out: Path, settings: Settings) -> None:
+    """Pack one clip."""
     name, source = item
-    with warnings.catch_warnings(record=True) as said, open_video(source, settings.fps) as video:
-        warnings.simplefilter("always")
-        arrays = find_arrays(name, source, video, settings.arrays)
+    with open_video(source, settings.fps) as video:
+        arrays = find_arrays(name_of(settings.root, source), source, video, settings.arrays)
         if "landmarks" in arrays:
             height, width = resize(video[0], settings.size).shape[:2]
             scale = width / video.size[1], height / video.size[0]
@@ -143,7 +150,6 @@ def pack_clip(item: tuple[str, Path], out: Path, settings: Settings) -> str | No
             arrays=arrays,
             meta={"source": source.name, "source_size": list(video.size)},
         )
-    return "; ".join(str(warning.message) for warning in said) or None
 
 
 def frames_of(video: Video, size: tuple[int | None, int] | None, landmarks: np.ndarray | None) -> Iterator[np.ndarray]:

@@ -4,7 +4,6 @@ Each expression becomes a folder of PNG frames, <out>/{train,test}/<clip>/<frame
 first frame. No person is in both parts. <out>/clips.csv tells subject, emotion, action units, onset and apex."""
 
 import argparse
-import csv
 import re
 import sys
 from collections.abc import Iterator
@@ -32,8 +31,9 @@ from data.preparation.items import (
 )
 from data.video.images import list_images, read_image, save_image
 from data.video.reader import RATE_TEXT
+from util.csv_table import write_table
 from util.errors import UserError, run_main
-from util.files import is_hidden_below, replacing, replacing_folder
+from util.files import is_hidden_below, replacing_folder
 
 EPILOG = """examples:
   python script/prepare_microexpression.py --dataset casme2 --in CASME2-RAW --table coding.xlsx --out dataset/casme2
@@ -51,6 +51,19 @@ CLASSES = {
     "negative": ("anger", "contempt", "disgust", "fear", "negative", "repression", "sadness"),
     "surprise": ("surprise",),
 }
+COLUMNS = (
+    "name",
+    "split",
+    "dataset",
+    "subject",
+    "emotion",
+    "class",
+    "action_units",
+    "frames",
+    "onset",
+    "apex",
+    "offset",
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,7 @@ def main() -> int:
         failures=args.out / "prepare_microexpression_failures.csv",
     )
     made = [clip for clip in clips if clip.target.is_dir()]
-    write_table(args.out / "clips.csv", args.dataset, made, args.all_frames)
+    write_table(args.out / "clips.csv", COLUMNS, rows_of(made, args.dataset, args.all_frames))
     counts = ", ".join(
         f"{sum(clip.target.parent.name == phase for clip in made)} {phase}" for phase in ("train", "test")
     )
@@ -230,21 +243,18 @@ def face_region(files: dict[int, Path], finder: landmarks.Detector, margin: floa
     raise UserError(f"no face found in its first {min(len(files), 10)} frames; --no_crop keeps whole pictures")
 
 
-def write_table(path: Path, dataset: str, clips: list[Clip], all_frames: bool) -> None:
-    """Write what is known of the clips; onset, apex and offset are indices into the clip's frames, from 0."""
-    known = ["name", "split", "dataset", "subject", "emotion", "class", "action_units"]
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([*known, "frames", "onset", "apex", "offset"])
-        for clip in clips:
-            numbers = [int(frame.stem) for frame in list_images(clip.target)]
-            sample = clip.sample
-            marks = [position(numbers, mark) for mark in (sample.onset, sample.apex, sample.offset)]
-            if not sample.coded and not all_frames:
-                marks = [0, "", len(numbers) - 1]
-            kind = next((kind for kind, emotions in CLASSES.items() if sample.emotion in emotions), "other")
-            whose = [clip.name, clip.target.parent.name, dataset, sample.subject]
-            writer.writerow([*whose, sample.emotion, kind, sample.units, len(numbers), *marks])
+def rows_of(clips: list[Clip], dataset: str, all_frames: bool) -> Iterator[dict[str, object]]:
+    """What is known of the clips; onset, apex and offset are indices into the clip's frames, from 0."""
+    for clip in clips:
+        numbers = [int(frame.stem) for frame in list_images(clip.target)]
+        sample = clip.sample
+        marks = [position(numbers, mark) for mark in (sample.onset, sample.apex, sample.offset)]
+        if not sample.coded and not all_frames:
+            marks = [0, "", len(numbers) - 1]
+        kind = next((kind for kind, emotions in CLASSES.items() if sample.emotion in emotions), "other")
+        whose = [clip.name, clip.target.parent.name, dataset, sample.subject]
+        found = [*whose, sample.emotion, kind, sample.units, len(numbers), *marks]
+        yield dict(zip(COLUMNS, found, strict=True))
 
 
 def position(numbers: list[int], mark: int | None) -> int | str:

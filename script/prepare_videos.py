@@ -4,7 +4,6 @@
 the families that read others lie beside them: {train,test}_data and _keypoints (face), talking_head/, ganimation/."""
 
 import argparse
-import csv
 import json
 import sys
 from functools import partial
@@ -19,8 +18,9 @@ from data.preparation.face_clips import METHODS, CropSettings
 from data.preparation.items import add_gpu_option, device, existing_folder, named_videos, part_sizes, rate, split
 from data.preparation.own_videos import LAYOUTS, Settings, Source, gather_ganimation, prepare
 from data.video.clip_index import index_folder
+from util.csv_table import write_table
 from util.errors import UserError, run_main
-from util.files import replacing
+from util.printable import printable
 from util.values import at_least, count, not_negative, share
 
 EPILOG = """examples:
@@ -114,7 +114,7 @@ def find_sources(folder: Path, sizes: tuple[int, int], settings: Settings) -> li
         raise UserError(f"--in {folder}: no videos in it; mp4, mov, avi, mkv and webm are read")
     named = []
     for name, path in videos.items():
-        first, *rest = path.relative_to(folder).with_suffix("").parts
+        first, *rest = map(printable, path.relative_to(folder).with_suffix("").parts)
         named.append((path, f"{first}#{'_'.join(rest)}", first) if rest else (path, name, name))
     parts = split(dict.fromkeys(person for _, _, person in named), sizes)
     sources = [Source(path, name, person, parts[person]) for path, name, person in named]
@@ -141,10 +141,7 @@ def gather(sources: list[Source], settings: Settings) -> int:
     rows = [row for source in done for row in load(settings, source)["clips"]]
     if not rows:
         return 0
-    with replacing(settings.out / "clips.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(settings.out / "clips.csv", list(rows[0]), rows)
     for part in SPLITS:
         clips = [row for row in rows if row["kept"] and row["split"] == part]
         people = {source.person for source in done if source.split == part}

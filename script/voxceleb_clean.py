@@ -1,7 +1,6 @@
 """Find damaged videos by decoding all of them; list them, and move them away if asked to. Nothing is deleted."""
 
 import argparse
-import csv
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.preparation import jobs
 from data.preparation.items import existing_folder
 from data.video import DamagedVideo, list_videos, open_video
+from util.csv_table import write_table
 from util.errors import UserError, run_main
 from util.files import replacing, write_text
 from util.values import count
@@ -111,7 +111,7 @@ def check_folder(item: tuple[Path, list[str]], root: Path, state: Path, least: i
     for name in names:
         video = root / folder / name
         record[name] = {"file": fingerprint(video), "reason": find_damage(video, least)}
-    write_text(path, json.dumps(record, ensure_ascii=False, indent=1, sort_keys=True))
+    write_text(path, json.dumps(record, indent=1, sort_keys=True))
 
 
 def find_damage(path: Path, least: int) -> str | None:
@@ -157,10 +157,8 @@ def move(video: Path, destination: Path, root: Path) -> str:
 
 def write_list(path: Path, rows: list[tuple[Path, str, str]]) -> None:
     """Write the damaged videos as csv."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["video", "reason", "moved_to"])
-        writer.writerows(rows)
+    columns = ("video", "reason", "moved_to")
+    write_table(path, columns, (dict(zip(columns, row, strict=True)) for row in rows))
 
 
 if __name__ == "__main__":

@@ -94,8 +94,12 @@ def _read(path: Path, option: str, needed: tuple[str, ...]) -> tuple[list[str], 
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a table whole or not at all; names of files that are no UTF-8 are escaped."""
+    """Write a table whole or not at all; what a row lacks stays empty, names of files that are no UTF-8 are escaped."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
-        writer.writerows([printable(row[column]) for column in columns] for row in rows)
+        writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else printable(value)

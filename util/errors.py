@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 
 
 class UserError(Exception):
@@ -10,6 +11,9 @@ class UserError(Exception):
 
 def run_main(main: Callable[[], int | None]) -> None:
     """Run a command's main function and turn what it raises or returns into an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
         status = main()
     except UserError as error:

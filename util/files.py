@@ -19,6 +19,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+from util.printable import printable
+
 Writer = TypeVar("Writer", bound="WholeOrNothing")
 
 LONGEST_NAME = 230
@@ -93,9 +95,9 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a small text file whole or not at all."""
+    """Write a small text file whole or not at all; names of files that are no UTF-8 are escaped."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(printable(text), encoding="utf-8")
 
 
 def set_aside(folder: Path, paths: Iterable[Path]) -> Path:

@@ -12,6 +12,7 @@ from data.preparation.jobs import worker_index
 from data.video import frame_rate, list_videos
 from data.video.images import natural_key
 from util.errors import UserError
+from util.printable import printable
 from util.values import count
 
 
@@ -32,7 +33,7 @@ def named_videos(folder: Path) -> dict[str, Path]:
     """The videos in a folder and below it, by a name that can be a folder's: the path without its suffix."""
     videos: dict[str, Path] = {}
     for path in list_videos(folder):
-        name = "_".join(path.relative_to(folder).with_suffix("").parts)
+        name = printable("_".join(path.relative_to(folder).with_suffix("").parts))
         if name in videos:
             raise UserError(f"{videos[name]} and {path} would both be called {name}: rename or move one of them")
         videos[name] = path

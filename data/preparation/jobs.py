@@ -6,14 +6,13 @@ backend waits for ever), while here only the item that killed it is lost.
 """
 
 import argparse
-import csv
 import os
 import re
 import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,8 +20,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from data.video.damage import DamagedVideo
+from util.csv_table import write_table
 from util.errors import UserError
-from util.files import remove_leftovers, replacing
+from util.files import remove_leftovers
+from util.printable import printable
 from util.values import WHOLE, at_least, shard
 
 KILLED = "the process working on it died, alone and in company: out of memory, or a crash of a library on this input"
@@ -44,11 +46,11 @@ class Summary:
         """Count one item; return the line to show if something was wrong with it."""
         if reason is not None:
             self.failed[name] = reason = reason.removeprefix(f"{name}: ")
-            return f"failed: {name}: {reason}"
+            return printable(f"failed: {name}: {reason}")
         self.made += 1
         if warning:
             self.warnings[name] = warning = warning.removeprefix(f"{name}: ")
-            return f"warning: {name}: {warning}"
+            return printable(f"warning: {name}: {warning}")
         return None
 
     @property
@@ -95,6 +97,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--address", metavar="URL", help="the Dask scheduler, for example tcp://10.0.0.1:8786")
     group.add_argument("--overwrite", action="store_true", help="make the items again that are done already")
+    group.add_argument(
+        "--strict_video", action="store_true", help="a video that can be read in part only fails, in place of a warning"
+    )
 
 
 def run(
@@ -119,15 +124,14 @@ def run(
     """
     part, parts = args.shard
     mine = list(items)[part - 1 :: parts]
-    if parts > 1:
-        failures = failures.with_name(f"{failures.stem}.{part}-of-{parts}{failures.suffix}")
+    failures = of_shard(failures, args.shard)
     _remove_leftovers(map(output, mine))
     pending = mine if args.overwrite else [item for item in mine if not done(item)]
     summary = Summary(title, len(mine), done_before=len(mine) - len(pending), failures=failures)
     if pending:
         lost = _run_pending(work, pending, name, args, summary)
         _remove_leftovers(map(output, lost))
-    _write_failures(failures, summary.failed)
+    write_failures(failures, summary.failed)
     return summary
 
 
@@ -146,20 +150,20 @@ def _run_pending(work, pending: list, name: Callable, args, summary: Summary) ->
             bar.set_postfix(failed=len(summary.failed), refresh=False)
             bar.update()
 
-        lost = _distribute(pool, work, pending, record)
+        lost = _distribute(pool, work, pending, record, args.strict_video)
         for item in lost:
             # A process died while this item was under way, perhaps through another one's fault: try it alone.
-            if _distribute(pool, work, [item], record):
+            if _distribute(pool, work, [item], record, args.strict_video):
                 record(item, None, KILLED)
     return lost
 
 
-def _distribute(pool: "_Pool", work: Callable, items: Sequence, record: Callable) -> list:
+def _distribute(pool: "_Pool", work: Callable, items: Sequence, record: Callable, strict: bool) -> list:
     """Run the items, as many at once as the pool takes; return those under way when a process died."""
     waiting, running, lost = iter(items), {}, []
     while True:
         for item in islice(waiting, max(0, pool.size() - len(running))):
-            running[pool.submit(attempt, work, item)] = item
+            running[pool.submit(attempt, work, item, strict)] = item
         if not running:
             return lost
         for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -172,14 +176,21 @@ def _distribute(pool: "_Pool", work: Callable, items: Sequence, record: Callable
                 record(item, *outcome)
 
 
-def attempt(work: Callable[[Any], str | None], item: Any) -> tuple[str | None, str | None]:
-    """Run `work(item)` in a worker: its warnings (returned, or given as UserWarning), and the reason if it failed."""
+def attempt(work: Callable[[Any], str | None], item: Any, strict: bool = False) -> tuple[str | None, str | None]:
+    """Run `work(item)` in a worker: its warnings (returned, or given as UserWarning), and the reason if it failed.
+
+    With `strict` a video that can be read in part only is such a reason, in place of a warning.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
+        if strict:
+            warnings.simplefilter("error", DamagedVideo)
         try:
             note = work(item)
         except UserError as error:
             return None, str(error)
+        except DamagedVideo as damage:
+            return None, f"{damage} (--strict_video)"
         except (Exception, SystemExit) as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             return None, f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
@@ -328,11 +339,15 @@ def _remove_leftovers(outputs: Iterable[Path | Iterable[Path]]) -> None:
         remove_leftovers(folder)
 
 
-def _write_failures(path: Path, failed: dict[str, str]) -> None:
-    if not failed:
+def of_shard(failures: Path, shard: Sequence[int]) -> Path:
+    """The csv of failures of one shard: each has its own, so that none takes the place of another."""
+    part, parts = shard
+    return failures if parts == 1 else failures.with_name(f"{failures.stem}.{part}-of-{parts}{failures.suffix}")
+
+
+def write_failures(path: Path, failed: Mapping[str, str]) -> None:
+    """Write the csv of item and reason; where nothing failed there is none."""
+    if failed:
+        write_table(path, ("item", "reason"), [{"item": item, "reason": failed[item]} for item in sorted(failed)])
+    else:
         path.unlink(missing_ok=True)
-        return
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["item", "reason"])
-        writer.writerows(sorted(failed.items()))

@@ -1,6 +1,7 @@
 """Background edges of the pictures of a sequence, kept in a file: one bit per pixel, a row per picture."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ NAME_LENGTH = 60
 
 def cache_file(folder: Path, name: str, pictures: Path, rows: int, side: int) -> Path:
     """The file for the pictures of a folder; none other has it, nor these pictures at another number or size."""
-    key = hashlib.blake2b(f"{pictures.resolve()}\n{rows}\n{side}".encode(), digest_size=8).hexdigest()
+    key = hashlib.blake2b(os.fsencode(f"{pictures.resolve()}\n{rows}\n{side}"), digest_size=8).hexdigest()
     return folder / f"{name[:NAME_LENGTH]}-{side}-{key}.edges"
 
 
@@ -55,7 +56,7 @@ class EdgeCache:
 
     def _state(self, picture: Path) -> bytes:
         facts = picture.stat()
-        return f"{picture.name} {facts.st_size} {facts.st_mtime_ns} {self.side}".encode()
+        return os.fsencode(f"{picture.name} {facts.st_size} {facts.st_mtime_ns} {self.side}")
 
 
 def _digest(state: bytes, bits: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """The index of a dataset of packed clips: what training needs to know of all of them before it opens one."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -123,11 +124,11 @@ def identity_of(name: str) -> str:
 
 
 def _joined(names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    encoded = [name.encode() for name in names]
+    encoded = [os.fsencode(name) for name in names]
     places = np.zeros(len(encoded) + 1, "<u8")
     np.cumsum([len(name) for name in encoded], out=places[1:])
     return np.frombuffer(b"".join(encoded), np.uint8), places
 
 
 def _text(names: np.ndarray, places: np.ndarray, index: int) -> str:
-    return names[int(places[index]) : int(places[index + 1])].tobytes().decode()
+    return names[int(places[index]) : int(places[index + 1])].tobytes().decode(errors="surrogateescape")

@@ -52,7 +52,8 @@ def _finish(file: BinaryIO, places: list[int], sums: list[int], text: dict) -> N
     """Write the table and the text, then the header that leads to them."""
     table_place = _align(file)
     table = np.asarray(places, "<u8").tobytes() + np.asarray(sums, "<u4").tobytes()
-    encoded = json.dumps(text, ensure_ascii=False, sort_keys=True).encode()
+    # A name of a file that is no UTF-8 becomes an escape that JSON has, too.
+    encoded = json.dumps(text, ensure_ascii=False, sort_keys=True).encode(errors="backslashreplace")
     file.write(table + encoded)
     fields = (len(sums), table_place, len(table), len(encoded), file.tell(), zlib.crc32(table + encoded))
     header = _HEADER.pack(MAGIC, VERSION, 0, *fields)

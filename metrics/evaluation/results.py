@@ -123,7 +123,9 @@ def report(
 
 def to_json(content: Any) -> str:
     """As JSON that every program reads: infinite values become "inf", values that are no numbers null."""
-    return json.dumps(_plain(content), ensure_ascii=False, indent=1)
+    text = json.dumps(_plain(content), ensure_ascii=False, indent=1)
+    # A name of a file that is no UTF-8 becomes an escape that JSON has, too.
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _plain(content: Any) -> Any:

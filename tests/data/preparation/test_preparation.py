@@ -1,7 +1,9 @@
 """The preparation scripts on small trees in the layouts of the real datasets, pits included, run as users run them."""
 
 import csv
+import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -638,21 +640,21 @@ def build_input(script: str, folder: Path) -> list[str]:
     return ["--dataset", "smic", "--in", "SMIC", "--out", "out", "--no_crop"]
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "extract_frames",
-        "obtain_face_kp",
-        "voxceleb_clean",
-        "voxceleb_extract_frames",
-        "voxceleb_sample_frames",
-        "extract_landmarks",
-        "kpmaker",
-        "voxceleb_crop",
-        "prepare_microexpression",
-        "prepare_videos",
-    ],
-)
+WITH_INPUT = [
+    "extract_frames",
+    "obtain_face_kp",
+    "voxceleb_clean",
+    "voxceleb_extract_frames",
+    "voxceleb_sample_frames",
+    "extract_landmarks",
+    "kpmaker",
+    "voxceleb_crop",
+    "prepare_microexpression",
+    "prepare_videos",
+]
+
+
+@pytest.mark.parametrize("script", WITH_INPUT)
 def test_killed_at_any_moment_and_started_again_gives_the_files_of_one_run(tmp_path, scripts, script):
     arguments = [*build_input(script, tmp_path / "one"), "--workers", "0"]
     # With their times, which the clean script knows its videos by.
@@ -667,3 +669,94 @@ def test_killed_at_any_moment_and_started_again_gives_the_files_of_one_run(tmp_p
     status, said = scripts.run(script, *arguments, folder=tmp_path / "killed")
     assert status == 0, said
     assert_same_files(tmp_path / "killed", tmp_path / "one")
+
+
+# names that are no UTF-8
+
+LATIN = os.fsdecode(b"caf\xe9")
+"""Caf\u00e9 as an old disk or archive has it."""
+ESCAPED = r"caf\xe9"
+NOT_UTF_8 = {
+    "extract_frames": ("001.mp4", "003.mp4"),
+    "obtain_face_kp": ("train_data/000", "noface"),
+    "voxceleb_clean": ("-2k_Zé",),
+    "voxceleb_extract_frames": ("-2k_Zé", "21Uxsk56VDQ/00001.mp4"),
+    "voxceleb_sample_frames": ("short", "empty"),
+    "extract_landmarks": ("nobody", "vox/id1/abc"),
+    "kpmaker": ("noface", "test/010.mp4"),
+    "voxceleb_crop": ("gone", "a/00003.txt"),
+    "prepare_microexpression": ("s1_sur_02", "s1_ne_01"),
+    "prepare_videos": ("videos/bob", "videos/broken.mp4"),
+    "crop_faces": ("videos/bob", "videos/broken.mp4"),
+}
+"""Parts of the input, sound and damaged ones, whose names get another beginning."""
+
+
+@pytest.mark.parametrize("script", [*WITH_INPUT, "crop_faces"])
+def test_names_that_are_no_utf_8_end_no_batch(tmp_path, scripts, script):
+    folder = tmp_path / "here"
+    arguments = build_input("prepare_videos" if script == "crop_faces" else script, folder)
+    for name in NOT_UTF_8[script]:
+        (path,) = [path for path in folder.rglob(Path(name).name) if str(path).endswith(name)]
+        path.rename(path.with_name(LATIN + path.name))
+    if script == "prepare_videos":
+        layouts.write_points(folder / "points" / f"{ESCAPED}bob#1.txt", layouts.points(missing=(1,)))
+    if script == "crop_faces":
+        layouts.write_points(folder / "points" / f"{ESCAPED}bob_1.txt", layouts.points())
+        arguments = ["--in", "videos", "--out", "mine", "--min_frames", "4", "--min_size", "10", *KEY_POINTS[:4]]
+    if script == "extract_frames":
+        shutil.rmtree(folder / "FF" / "splits")
+        arguments = ["--in", "FF", "--split", "3/3"]
+    status, said = scripts.run(script, *arguments, "--workers", "0", folder=folder)
+    assert status == 0 and "Traceback" not in said and "UnicodeEncodeError" not in said, said
+    written = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.csv") if path.parent.name != "SMIC")
+    assert ESCAPED in written
+    again, said = scripts.run(script, *arguments, "--workers", "0", folder=folder)
+    assert again == 0 and "done before" in said, "what is made is known again"
+
+
+def test_clips_of_videos_whose_names_are_no_utf_8(tmp_path, scripts):
+    from data.video.clip_index import ClipIndex
+
+    for name in ("good", "bad"):
+        layouts.write_video(tmp_path / "videos" / LATIN / f"{LATIN}{name}.mp4")
+    layouts.damage(tmp_path / "videos" / LATIN / f"{LATIN}bad.mp4")
+    command = ["--in", "videos", "--out", "packed", "--workers", "0"]
+    status, said = scripts.run("pack_frames", *command, folder=tmp_path)
+    assert status == 0 and "1 of 2 made" in said, said
+    index = ClipIndex(tmp_path / "packed")
+    assert index.name(0) == f"{ESCAPED}/{ESCAPED}good" and index.identity_name(0) == ESCAPED
+    assert index[0].meta["source"] == f"{LATIN}good.mp4" and len(index[0]) == layouts.FRAMES
+    (failure,) = table(tmp_path / "packed" / "pack_frames_failures.csv")
+    assert failure["item"] == f"videos/{ESCAPED}/{ESCAPED}bad.mp4"
+    # A clip that somebody else packed keeps its name.
+    (tmp_path / "packed" / f"{LATIN}.clip").write_bytes(
+        (tmp_path / "packed" / ESCAPED / f"{ESCAPED}good.clip").read_bytes()
+    )
+    assert scripts.run("pack_frames", "--index", "packed", folder=tmp_path)[0] == 0
+    index = ClipIndex(tmp_path / "packed")
+    assert [index.name(number) for number in (0, 1)] == [f"{ESCAPED}/{ESCAPED}good", LATIN] and len(index[1]) > 0
+
+
+# videos that can be read in part
+
+
+@pytest.mark.parametrize(
+    ("script", "command", "made"),
+    [
+        ("pack_frames", ["--in", "videos", "--out", "out"], "out/half.clip"),
+        ("extract_frames", ["--in", "videos", "--out", "out", "--split", "1/0"], "out/train_data/half"),
+    ],
+)
+def test_half_videos_are_told_and_refused_if_asked(tmp_path, scripts, script, command, made):
+    path = tmp_path / "videos" / "half.mp4"
+    layouts.write_video(path, frames=60)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    status, said = scripts.run(script, *command, "--workers", "0", "--strict_video", folder=tmp_path)
+    assert status == 1 and not (tmp_path / made).exists()
+    (failure,) = table(tmp_path / "out" / f"{script}_failures.csv")
+    told = re.search(r"([0-9]+) of 60 frames could be read", failure["reason"])
+    assert told and "--strict_video" in failure["reason"] and told[0] in said
+    status, said = scripts.run(script, *command, "--workers", "0", folder=tmp_path)
+    assert status == 0 and told[0] in said and "1 with a warning" in said
+    assert len(open_video(tmp_path / made)) == int(told[1])
