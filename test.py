@@ -279,7 +279,7 @@ class Results:
                 if measured:
                     measured.add(made, batch)
                 if strip:
-                    strip.write_all(to_bytes(made, truncate=True).cpu().numpy())
+                    strip.write_all(to_bytes(made, cut_off=255).cpu().numpy())
                 for item, picture in zip(batch, shown(), strict=True):
                     frame = self._composed(clip, item, picture)
                     if frame is not None:
@@ -306,7 +306,7 @@ class Results:
                 yield batch, made, partial(rows_of, arrays)
         else:
             for batch, made in animator.batches(*given):
-                yield batch, made, to_host(to_bytes(made))
+                yield batch, made, to_host(to_bytes(made, clip.cut_off))
 
     def _strip(self, job: Job) -> AbstractContextManager:
         """What writes png/NAME.png, if that is wanted."""

@@ -25,6 +25,8 @@ class Clip:
     audio: Path | None = None
     length: int | None = None
     """Number of driving frames where it is known beforehand, for the progress bar."""
+    cut_off: int | None = None
+    """The byte of white where results are truncated to bytes as an original does it; None: they are rounded."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What a command needs beside the frames, e.g. the crop to paste back into, or the output's path."""
 
@@ -48,6 +50,8 @@ class Dataset(torch.utils.data.Dataset):
 
     needs_source: bool = True
     """Whether a driving video alone is too little: not where the model itself knows its person."""
+    cut_off: int | None = None
+    """`Clip.cut_off` of what is made of pictures and videos from outside."""
     several_sources: bool = False
     """Whether a person may be shown in several pictures."""
     needs_landmarks: bool = False

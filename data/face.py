@@ -52,6 +52,8 @@ class FaceDataset(Dataset):
         add("--max_dataset_size", type=count, default=sys.maxsize, help="take so many sequences at most")
         parser.add_switch("--no_canny_edge", help="no background edges in the structure maps")
         parser.add_switch("--no_dist_map", help="no distance maps: 2 structure channels instead of 16")
+        parser.add_switch("--original_fit", help="compute structure maps bit for bit as the original, with the noise "
+            "of its fit of curves; slower")  # fmt: skip
         add("--structure_nc", type=integer, help="channels of the structure maps; follows from --no_dist_map")
         add("--structure_cache", type=text, default="",
             help="keeps background edges once found; default: .structure_cache in --dataroot; none")  # fmt: skip
@@ -64,6 +66,7 @@ class FaceDataset(Dataset):
         self.opt, self.training, self.side = opt, training, opt.load_size
         self.phase = opt.phase or ("train" if training else "test")
         self.cache = _cache_folder(opt, self.phase)
+        self.cut_off = None if training or not opt.original_levels else 255
         if training or not (opt.source_image or opt.pairs):
             found = find_sequences(Path(opt.dataroot), self.phase)
             self.sequences = (self._trainable(found) if training else found)[: opt.max_dataset_size]
@@ -98,7 +101,7 @@ class FaceDataset(Dataset):
             raise UserError(f"{sequence.pictures}: frames of one sequence have one size, found {known}; resize them")
         points = np.stack([sequence.points(index) for index in chosen])
         background = [self._background(sequence, *pair) for pair in zip(chosen, pictures, strict=True)]
-        maps = structure_maps(points, sizes.pop(), self.side, background, not self.opt.no_dist_map)
+        maps = self._structure_maps(points, sizes.pop(), background)
         return torch.stack([self.picture(picture) for picture in pictures]), torch.from_numpy(maps)
 
     def picture(self, picture: np.ndarray) -> Tensor:
@@ -110,9 +113,9 @@ class FaceDataset(Dataset):
         if self.opt.no_canny_edge:
             return None
         if self.cache is None:
-            return background_edges(picture, self.side)
+            return self._edges(picture)
         cache = open_cache(self.cache, sequence.name, sequence.pictures, len(sequence), self.side)
-        return cache.edges(index, sequence.frames[index][0], lambda: background_edges(picture, self.side))
+        return cache.edges(index, sequence.frames[index][0], lambda: self._edges(picture))
 
     def planned_clips(self) -> list[PlannedClip]:
         """Every test sequence, animated from its own first frame."""
@@ -125,7 +128,8 @@ class FaceDataset(Dataset):
             raise UserError(f"--start_frame {first}: {sequence.pictures} has {len(sequence)} frames only")
         driving = Driving(self, sequence, chosen)
         source = {name: value for name, value in next(iter(driving)).items() if name != "frame"}
-        return Clip(sequence.name, source, driving, Fraction(self.opt.fps or TEST_FPS), length=len(chosen))
+        fps = Fraction(self.opt.fps or TEST_FPS)
+        return Clip(sequence.name, source, driving, fps, length=len(chosen), cut_off=self.cut_off)
 
     def source_item(self, frames: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> dict[str, Any]:
         picture, found = frames[0], points[0]
@@ -152,9 +156,24 @@ class FaceDataset(Dataset):
     def _outside(self, points: np.ndarray, picture: np.ndarray) -> Tensor:
         """The structure map of a picture from outside, of which the networks see S x S pixels."""
         wanted = self.opt.background_edges and not self.opt.no_canny_edge
-        background = [background_edges(picture, self.side)] if wanted else None
-        maps = structure_maps(points[None], (self.side, self.side), self.side, background, not self.opt.no_dist_map)
-        return torch.from_numpy(maps[0])
+        background = [self._edges(picture)] if wanted else None
+        return torch.from_numpy(self._structure_maps(points[None], (self.side, self.side), background)[0])
+
+    def _edges(self, picture: np.ndarray) -> np.ndarray:
+        return background_edges(picture, self.side, self.opt.original_fit)
+
+    def _structure_maps(
+        self, points: np.ndarray, size: tuple[int, int], background: Sequence[np.ndarray | None] | None
+    ) -> np.ndarray:
+        """Structure maps of points (F, 68, 2) in pictures of a size, as the options want them."""
+        return structure_maps(
+            points,
+            size,
+            self.side,
+            background,
+            distances=not self.opt.no_dist_map,
+            original_fit=self.opt.original_fit,
+        )
 
     def picture_size(self) -> tuple[int, int]:
         return self.side, self.side
@@ -188,7 +207,8 @@ def open_cache(folder: Path, name: str, pictures: Path, rows: int, side: int) ->
 def _cache_folder(opt: Any, phase: str) -> Path | None:
     if opt.structure_cache == "none" or opt.no_canny_edge:
         return None
-    return Path(opt.structure_cache or Path(opt.dataroot) / ".structure_cache") / phase
+    kind = f"{phase}_original" if opt.original_fit else phase
+    return Path(opt.structure_cache or Path(opt.dataroot) / ".structure_cache") / kind
 
 
 def side(value: Any) -> int:
@@ -213,6 +233,7 @@ def _add_test_options(parser: Any) -> None:
     add("--total_test_frames", type=count, help="frames of each test sequence at most")
     parser.add_switch("--retarget", default=True,
         help="give landmarks of a driving video the proportions of the source's face; no: as the original")  # fmt: skip
+    parser.add_switch("--original_levels", help="truncate results to bytes, as the original does, instead of rounding")
     parser.add_switch("--background_edges", help="keep the background edges of pictures and videos from outside")
     parser.add_alias("--n_frames_pre_load_test", "--animate_batch")
     parser.set_defaults(animate_batch=6)

@@ -62,7 +62,9 @@ class Requested:
             extra["first"] = driving.item(best)
         if self.opt.paste_back:
             extra |= {"picture": sources[0].picture, "crop": sources[0].crop}
-        return Clip(request.name, source, driving, driving.fps, self._audio(request), len(driving), extra)
+        return Clip(
+            request.name, source, driving, driving.fps, self._audio(request), len(driving), self.dataset.cut_off, extra
+        )
 
     def _landmarks(self, sources: list["_SourcePicture"]) -> list[list[np.ndarray]]:
         """What source_item takes beside the pictures."""

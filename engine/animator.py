@@ -102,7 +102,7 @@ def to_host(frames: Tensor) -> Callable[[], np.ndarray]:
     return wait
 
 
-def to_bytes(frames: Tensor, truncate: bool = False) -> Tensor:
-    """Pictures (N, 3, H, W) in [0, 1] as bytes (N, H, W, 3), rounded or truncated."""
-    values = 255 * frames.float().clamp(0, 1)
-    return (values if truncate else values.round()).to(torch.uint8).permute(0, 2, 3, 1)
+def to_bytes(frames: Tensor, cut_off: int | None = None) -> Tensor:
+    """Pictures (N, 3, H, W) in [0, 1] as bytes (N, H, W, 3): rounded to 0 ... 255, or truncated to 0 ... `cut_off`."""
+    values = (cut_off or 255) * frames.float().clamp(0, 1)
+    return (values if cut_off else values.round()).to(torch.uint8).permute(0, 2, 3, 1)

@@ -22,11 +22,6 @@ def tile(pictures: Sequence[np.ndarray], columns: int, border: int = 0, colour: 
     return sheet
 
 
-def original_levels(picture: np.ndarray) -> np.ndarray:
-    """Bytes as GANimation's authors write them: 254 instead of 255, and cut off instead of rounded."""
-    return (picture.astype(np.uint16) * 254 // 255).astype(np.uint8)
-
-
 def captioned(picture: np.ndarray, text: str, height: int = 16) -> np.ndarray:
     """A picture with a line of text under it."""
     strip = np.full((height, picture.shape[1], 3), 32, np.uint8)

@@ -28,12 +28,13 @@ from util.expressions import (
     passage,
 )
 from util.printable import printable
-from util.tiles import original_levels
 
 FPS = Fraction(25)
 SPLIT_FRAMES = 5
 """Frames from a test picture's expression to another's, where nothing else is asked for."""
 MAPS = ("attention", "color")
+ORIGINAL_WHITE = 254
+"""The byte that GANimation's authors make of 1, cutting off what is between two bytes."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,9 @@ class ExpressionClips:
     def _panel(self, subject: Subject, movement: Movement, face: int) -> Clip:
         frames = Frames(movement.expressions, VIEWS, (face,), back=subject.own)
         name = f"{subject.path.name}_out{_number(face)}"
-        finish = original_levels if self.opt.original_levels else None
-        return self._clip(name, subject, frames, FPS, finish, {"columns": len(VIEWS)}, still=True)
+        clip = self._clip(name, subject, frames, FPS, None, {"columns": len(VIEWS)}, still=True)
+        clip.cut_off = ORIGINAL_WHITE if self.opt.original_levels else None
+        return clip
 
     def _grid(self, subject: Subject) -> Clip:
         expressions, captions = [], []

@@ -14,6 +14,8 @@ import numpy as np
 from PIL import Image
 
 from data.structure.edges import canny
+from data.structure.original_fit import interpolate_as_original
+from data.structure.parabolas import interpolate
 
 PARTS: tuple[tuple[int, tuple[tuple[int, ...], ...]], ...] = (
     (1, ((*range(17), *range(68, 83), 0),)),
@@ -29,8 +31,6 @@ PARTS: tuple[tuple[int, tuple[tuple[int, ...], ...]], ...] = (
 CURVES = tuple(curve for _, curves in PARTS for curve in curves)
 OUTLINES = tuple((number, np.concatenate(curves)) for number, curves in PARTS)
 """Of each part its number and the points of the polygon that it fills."""
-STEEPEST = 1 + 1e-6
-"""A parabola bent more than this is not drawn."""
 UNDRAWN = 255
 """The distance to a curve without a pixel."""
 RIM = 3
@@ -43,14 +43,16 @@ def structure_maps(
     side: int,
     background: Sequence[np.ndarray | None] | None = None,
     distances: bool = True,
+    original_fit: bool = False,
 ) -> np.ndarray:
     """Structure maps of frames with points (F, 68, 2) in pixels of pictures of `size` (height, width).
 
-    `background` holds the edges of the pictures at the side of the maps; None: curves only.
+    `background` holds the edges of the pictures at the side of the maps; None: curves only. `original_fit` draws the
+    curves with the noise of the original's fit.
     """
     points = extended(points)
     maps = np.empty((len(points), structure_channels(distances), side, side), np.uint8)
-    frames, curves, rows, columns = draw_curves(points, size, side)
+    frames, curves, rows, columns = draw_curves(points, size, side, original_fit)
     maps[:, 0] = 0
     maps[frames, 0, rows, columns] = 255
     for index, own in enumerate(points):
@@ -93,10 +95,18 @@ def resized_labels(labels: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(labels).resize((side, side), Image.Resampling.NEAREST))
 
 
-def background_edges(picture: np.ndarray, side: int) -> np.ndarray:
-    """Where the picture (H, W, 3) has edges, at the side of the maps."""
+def background_edges(picture: np.ndarray, side: int, original: bool = False) -> np.ndarray:
+    """Where the picture (H, W, 3) has edges, at the side of the maps.
+
+    `original` computes them by the original's libraries, in double precision. Where a gradient equals its neighbour's,
+    single precision may choose the other one.
+    """
     if picture.shape[:2] != (side, side):
         picture = np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
+    if original:
+        from skimage import feature
+
+        return feature.canny(np.asarray(Image.fromarray(picture).convert("L")))
     return canny(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
 
 
@@ -115,11 +125,17 @@ def pieces() -> tuple[np.ndarray, np.ndarray]:
     return np.array([number for number, _ in cut]), np.array(corners)
 
 
-def draw_curves(points: np.ndarray, size: tuple[int, int], side: int) -> tuple[np.ndarray, ...]:
+def draw_curves(
+    points: np.ndarray, size: tuple[int, int], side: int, original_fit: bool = False
+) -> tuple[np.ndarray, ...]:
     """The pixels of all curves of points (F, 83, 2): their frames, curves, rows and columns, frame after frame."""
     curve, corners = pieces()
     frames = np.repeat(np.arange(len(points)), len(curve))
-    piece, x, y = interpolate(to_pixels(points[:, corners], size, side).reshape(-1, 3, 2))
+    places = to_pixels(points[:, corners], size, side).reshape(-1, 3, 2)
+    if original_fit:
+        piece, x, y = interpolate_as_original(places, lines=np.tile(corners[:, 1] == corners[:, 2], len(points)))
+    else:
+        piece, x, y = interpolate(places)
     x, y = (np.clip(values, 0, side - 1) for values in (x, y))
     return frames[piece], np.tile(curve, len(points))[piece], y, x
 
@@ -128,47 +144,6 @@ def to_pixels(points: np.ndarray, size: tuple[int, int], side: int) -> np.ndarra
     """Points in a picture of `size` as pixels of the maps; in single precision, which decides about whole numbers."""
     extent = np.array([size[1], size[0]], np.float32)
     return np.trunc(points.astype(np.float32) / extent * side).astype(np.float64)
-
-
-def interpolate(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pixels of parabolas through pieces (P, 3, 2) of first, middle and last point: the piece, x and y of each.
-
-    Along its longer extent a piece has as many pixels as it is long, evenly spaced from end to end, which leaves one
-    out. Where the middle has the same position along it as an end, the piece is a straight line to halfway between
-    them.
-    """
-    along, across, upright = by_extent(corners)
-    start, slope, bend = _parabolas(along, across)
-    first, last = along[:, [0, 2]].min(1), along[:, [0, 2]].max(1)
-    count = np.where(np.abs(bend) <= STEEPEST, last - first, 0).astype(int)
-    piece = np.repeat(np.arange(len(corners)), count)
-    number = np.arange(len(piece)) - np.repeat(np.cumsum(count) - count, count)
-    position = first[piece] + number * ((last - first) / np.maximum(count - 1, 1))[piece]
-    beyond_first, beyond_middle = (position - along[piece, corner] for corner in (0, 1))
-    value = start[piece] + beyond_first * (slope[piece] + bend[piece] * beyond_middle)
-    position, value = np.trunc(position).astype(int), np.trunc(value).astype(int)
-    turned = upright[piece]
-    return piece, np.where(turned, value, position), np.where(turned, position, value)
-
-
-def by_extent(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The coordinates (P, 3) of pieces along and across their longer extent, and whether that is y."""
-    steps = np.abs(np.diff(corners, axis=1)).max(1)
-    upright = steps[:, 0] < steps[:, 1]
-    x, y = corners[..., 0], corners[..., 1]
-    return np.where(upright[:, None], y, x), np.where(upright[:, None], x, y), upright
-
-
-def _parabolas(along: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of pieces, the value at the first point, the slope from there to the middle, and the bend (Newton's form)."""
-    (x0, x1, x2), (y0, y1, y2) = along.T, across.T
-    straight = (x1 == x0) | (x1 == x2)
-    y0, y2 = np.where(x1 == x0, (y0 + y1) / 2, y0), np.where(x1 == x2, (y1 + y2) / 2, y2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        whole, half = (y2 - y0) / (x2 - x0), (y1 - y0) / (x1 - x0)
-        bend = np.where(straight, 0.0, (whole - half) / (x2 - x1))
-    # Where the ends coincide no pixel is drawn, whatever the slope.
-    return y0, np.where(straight, whole, half), bend
 
 
 class Boxes(NamedTuple):

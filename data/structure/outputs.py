@@ -54,5 +54,5 @@ class FaceOutputs:
 
 
 def edge_picture(structure: np.ndarray) -> np.ndarray:
-    """The edges of a structure map (C, S, S), black on white: (S, S, 3)."""
-    return np.repeat(255 - structure[0, :, :, None], 3, axis=2)
+    """The edges of a structure map (C, S, S), of the face and of the background, black on white: (S, S, 3)."""
+    return np.repeat(np.where(structure[0, :, :, None], np.uint8(0), np.uint8(255)), 3, axis=2)

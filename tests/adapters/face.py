@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from adapters.common import Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights
 from data.base import Clip
 from data.face import FaceDataset
-from data.structure.maps import by_extent, extended, interpolate, label_map, pieces, to_pixels
+from data.structure.maps import extended, label_map, pieces, to_pixels
+from data.structure.parabolas import by_extent, interpolate
 from data.structure.sequences import choose_frames, find_sequences
 from data.video.images import read_image, write_image
 from engine.animator import Animator

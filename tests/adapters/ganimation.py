@@ -15,6 +15,7 @@ from torch import Tensor
 
 from adapters.common import SLACK, Case, Computed, Kinds, Reference, as_array, assert_close, fill_weights
 from data.expressions.annotations import HELD
+from data.expressions.clips import ORIGINAL_WHITE
 from data.expressions.faces import cut_face
 from data.expressions.openface import read_table
 from data.faces.crop import Crop
@@ -29,7 +30,7 @@ from models.parts.losses import mean_difference
 from options import parse
 from util.errors import UserError
 from util.expressions import STRONGEST, UNITS, VIEWS, mixture
-from util.tiles import original_levels, tile
+from util.tiles import tile
 from util.unpickling import read_pickle
 
 KINDS = Kinds()
@@ -354,7 +355,7 @@ def pictures(case: Case) -> Computed:
     seed = case["input_seed"]
     picture = np.clip(1.05 * formula.image("picture", (5, 3, 6, 8), seed, low=-1, high=1), -1, 1)
     mask = np.repeat(formula.image("mask", (5, 1, 6, 8), seed), 3, axis=1)
-    bytes_of = {name: original_levels(to_bytes(torch.from_numpy(values)).numpy())
+    bytes_of = {name: to_bytes(torch.from_numpy(values), ORIGINAL_WHITE).numpy()
                 for name, values in {"picture": (picture + 1) / 2, "mask": mask}.items()}  # fmt: skip
     return {
         "picture_first": bytes_of["picture"][0],
@@ -383,7 +384,7 @@ def test_pipeline(case: Case) -> Computed:
     expression = torch.tensor(case["inputs"]["expression"]) / STRONGEST
     state = family.encode_source({"image": torch.from_numpy(face).permute(2, 0, 1)[None] / 255})
     driving = {"aus": expression.expand(len(VIEWS), -1), "view": torch.arange(len(VIEWS))}
-    panels = tile(original_levels(to_bytes(family.animate(state, driving)[0]).numpy()), len(VIEWS))
+    panels = tile(to_bytes(family.animate(state, driving)[0], ORIGINAL_WHITE).numpy(), len(VIEWS))
     return {"face_sub": face[::step, ::step], "panels_sub": panels[::step, ::step]}
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from paths import REAL, ROOT
+import torch
+from paths import REAL, REFERENCE, ROOT
+from reference import formula
 
 from data import find_dataset
 from data.expressions.annotations import read_annotations, write_annotations
@@ -21,6 +23,7 @@ from data.expressions.unit_tables import collect, collect_pictures, means_table
 from data.faces.crop import Crop
 from data.faces.detector import Detector
 from data.video.images import read_image, write_image
+from engine.animator import to_bytes
 from options import parse
 from util.errors import UserError
 from util.expressions import (
@@ -444,6 +447,17 @@ def test_movements_begin_with_the_pictures_own_expression(tmp_path):
     assert float(first["aus"].sum()) == 0
     panel = next(iter(clips_of(tmp_path, "--expression=smile", words[2])["me.jpg_out"].driving))
     assert panel["back"][15] == pytest.approx(0.8)
+
+
+def test_panels_are_truncated_as_the_original_s_where_that_is_wanted(tmp_path):
+    cut_off = {name: clip.cut_off for name, clip in clips_of(tmp_path, "--original_levels").items()}
+    assert cut_off == {"me": None, "me.jpg_out": 254}
+    assert {clip.cut_off for clip in clips_of(tmp_path).values()} == {None}
+    values = np.clip(1.05 * formula.image("picture", (5, 3, 6, 8), 41, low=-1, high=1), -1, 1)
+    mask = np.repeat(formula.image("mask", (5, 1, 6, 8), 41), 3, axis=1)
+    with np.load(REFERENCE / "ganimation/cases.npz") as arrays:
+        for name, picture in (("pic_first", (values + 1) / 2), ("pic_mask", mask)):
+            assert (to_bytes(torch.from_numpy(picture), 254)[0].numpy() == arrays[name]).all()
 
 
 def test_maps_and_the_grid_of_all_units_are_clips_of_their_own(tmp_path):

@@ -411,7 +411,7 @@ def test_outputs_have_the_names_that_users_know(root, tmp_path):
     with dataset(root, "--output=one.mp4", training=False).companion(clip, tmp_path / "one.mp4") as companion:
         assert companion is None, "who names one output wants that and no more"
     edges = read_image(tmp_path / "out" / "c" / "00000_edge.png")
-    assert (edges[..., 0] == 255 - clip.source["structure"][0].numpy()).all()
+    assert ((edges[..., 0] == 0) == (clip.source["structure"][0].numpy() > 0)).all()
     with open_video(tmp_path / "out" / "c_edge_vis_.mp4") as video:
         assert len(video) == 5 and video.size == (SIDE, 2 * SIDE) and video.fps == 15
 
@@ -481,6 +481,15 @@ def outside(root: Path, points: list[np.ndarray | None], *words: str) -> tuple[d
     requested.detector = Faces(list(points))
     clip = requested.clip(*requests(data.opt))
     return clip.source, list(clip.driving)
+
+
+def test_results_are_truncated_as_the_original_s_where_that_is_wanted(root):
+    for words, cut_off in ((["--original_levels"], 255), ([], None)):
+        assert {clip.cut_off for clip in dataset(root, *words, training=False).clips()} == {cut_off}
+        data = dataset(root, *write_pair(root, frames=1), *words, training=False)
+        requested = Requested(data, data.opt)
+        requested.detector = Faces([face_points(), face_points()])
+        assert requested.clip(*requests(data.opt)).cut_off == cut_off
 
 
 def test_a_foreign_face_takes_the_movement_and_keeps_its_proportions(root):

@@ -1,0 +1,81 @@
+"""The pixels of face curves as the original draws them, with the noise of its fit.
+
+The original finds each parabola by Levenberg-Marquardt, from ones. What it finds is off by about 1e-8. Where the exact
+value is a whole number, truncation then may give the pixel before it: 4 to 8 % of the pixels of curves move by one.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from data.structure.parabolas import interpolate
+
+CONVERGED = (1, 2, 3, 4)
+"""What MINPACK answers where it found a fit."""
+
+
+def interpolate_as_original(corners: np.ndarray, lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pixels of pieces (P, 3, 2), as `interpolate` returns them: the piece, x and y of each.
+
+    `lines` says which pieces have two points, the last of them in the middle, too.
+    """
+    found = [
+        _pixels(tuple(map(tuple, piece[::2] if is_line else piece)))
+        for piece, is_line in zip(corners.tolist(), lines, strict=True)
+    ]
+    number = np.repeat(np.arange(len(found)), [len(x) for x, _ in found])
+    return number, *(np.concatenate(values) for values in zip(*found, strict=True))
+
+
+def forget() -> None:
+    """Fit every piece anew, to measure how long that takes."""
+    _pixels.cache_clear()
+
+
+@lru_cache(maxsize=100_000)
+def _pixels(corners: tuple[tuple[float, float], ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The x and y of one piece; a face that rests has many pieces that were there in the frame before."""
+    x, y = np.array(corners).T
+    if np.abs(np.diff(x)).max() < np.abs(np.diff(y)).max():
+        along, across = _drawn(y, x)
+        return across, along
+    return _drawn(x, y)
+
+
+def _drawn(along: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The positions along a piece and the values across, both truncated."""
+    fitted = _fit(along, across)
+    if fitted is None:
+        # The routine gives up, mostly where two points have one position along. The original ends there.
+        _, x, y = interpolate(np.stack([along, across], 1)[[0, 1, -1]][None])
+        return x, y
+    if len(along) == 3 and abs(fitted[0]) > 1:
+        return np.zeros(0, int), np.zeros(0, int)
+    first, last = min(along[0], along[-1]), max(along[0], along[-1])
+    position = np.linspace(first, last, int(last - first))
+    return position.astype(int), _value(fitted, position, position**2).astype(int)
+
+
+def _fit(along: np.ndarray, across: np.ndarray) -> list[float] | None:
+    """The parameters as scipy.optimize.curve_fit finds them, without what it does around MINPACK's routine.
+
+    Two points have a line, three a parabola; None where the routine gives up.
+    """
+    from scipy.optimize import leastsq
+
+    square = along**2
+    fitted, *_, answer = leastsq(
+        lambda parameters: _value(parameters.tolist(), along, square) - across,
+        np.ones(len(along)),
+        full_output=True,  # what goes wrong is an answer then, and no warning
+    )
+    return fitted.tolist() if answer in CONVERGED else None
+
+
+def _value(parameters: list[float], position: np.ndarray, square: np.ndarray) -> np.ndarray:
+    """a x + b or a x^2 + b x + c, in the order of operations that decides about the last digits."""
+    if len(parameters) == 2:
+        a, b = parameters
+        return a * position + b
+    a, b, c = parameters
+    return a * square + b * position + c
