@@ -262,7 +262,7 @@ class Results:
 
     def _is_there(self, job: Job) -> bool:
         if not self.opt.output:
-            return self.records.has(job.output, job.made_of)
+            return self.records.has(job.output, job.made_of, self.opt.strict_video)
         if job.output.exists():
             log.info("%s is there already; --overwrite makes it again", job.output)
         return job.output.exists()

@@ -74,7 +74,7 @@ def requests(
     if not opt.driving_video:
         _refuse_options_of_pairs(opt)
         return []
-    said = {"source": ", ".join(opt.source_image or ()), "driving": opt.driving_video}
+    said = {"source": printable(", ".join(opt.source_image or ())), "driving": printable(opt.driving_video)}
     request = Request(
         tuple(map(Path, opt.source_image or ())), Path(opt.driving_video), best_frame=opt.best_frame, said=said
     )

@@ -57,8 +57,11 @@ class Records:
         """How a file is called here."""
         return seen_from(self._root, path)
 
-    def has(self, output: Path, made_of: Mapping[str, str]) -> bool:
-        """Whether this very result is there already; an error where another one has its name."""
+    def has(self, output: Path, made_of: Mapping[str, str], whole: bool = False) -> bool:
+        """Whether this very result is there already; an error where another one has its name.
+
+        With `whole` (--strict_video) one that was made of damaged videos does not count.
+        """
         if is_too_long(output.name) or not output.exists():
             return False
         known = self._known.get(self._place(output), {})
@@ -68,7 +71,7 @@ class Records:
             raise UserError(
                 f"{output} is there already, {how}: --overwrite replaces what is there, --results_dir NAME keeps it"
             )
-        return True
+        return not (whole and "damaged" in known)
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Note a result, whose `output` is a path."""

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -231,6 +233,24 @@ def test_a_driving_video_that_is_damaged_is_noted_or_with_strict_video_a_failure
     assert numbers[0] in told and "Traceback" not in told and not list((folder / "strict").glob("*.mp4"))
     (failure,) = failures_in(folder / "strict")
     assert failure["output"] == "half.mp4" and numbers[0] in failure["reason"]
+
+
+def test_names_that_are_no_utf_8_end_no_batch(folder, sample, portrait):
+    latin, escaped = os.fsdecode(b"caf\xe9"), r"caf\xe9"
+    (folder / latin / "test").mkdir(parents=True)
+    shutil.copy(clips_of(sample)[0], folder / latin / "test" / f"{latin}.mp4")
+    (folder / latin / "test" / f"{latin} broken.mp4").write_bytes(b"no video")
+    animate(folder, f"--dataroot={folder / latin}", "--mode=reconstruction", "--results_dir=latin", status=1)
+    (failure,) = failures_in(folder / "latin")
+    assert failure["output"] == f"{escaped} broken.mp4" and f"{escaped} broken.mp4: cannot be read" in failure["reason"]
+    pair = [f"--source_image={portrait}", f"--driving_video={folder / latin / 'test' / f'{latin}.mp4'}"]
+    animate(folder, *pair, "--results_dir=latin")
+    made = sorted(path.name for path in (folder / "latin").glob("*.mp4"))
+    assert made == [f"{escaped}-portrait.mp4", f"{escaped}.mp4"]
+    page = (folder / "latin" / "index.html").read_text(encoding="utf-8")
+    assert 'src="caf%5Cxe9.mp4"' in page and "<h2>1 failed</h2>" in page
+    entries = [json.loads(line) for line in (folder / "latin" / "results.jsonl").read_text().splitlines()]
+    assert entries[1]["driving"].endswith(f"{escaped}.mp4") and entries[1]["name"] == f"{escaped}-portrait"
 
 
 def test_failures_of_shards_are_kept_apart(folder, sample):

@@ -32,6 +32,12 @@ def test_a_result_is_known_again(tmp_path):
     assert Records(tmp_path, WITH).entries() == []
 
 
+def test_half_results_do_not_count_where_whole_ones_are_asked_for(tmp_path):
+    output = result(tmp_path)
+    Records(tmp_path, WITH).add({"output": output, "damaged": "b.mp4: 1 of 9 frames could be read"})
+    assert Records(tmp_path, WITH).has(output, {}) and not Records(tmp_path, WITH).has(output, {}, whole=True)
+
+
 @pytest.mark.parametrize(
     ("made_with", "made_of", "words"),
     [

@@ -1,5 +1,6 @@
 """Few-shot talking heads: the mini language, released files, traps of the data, and the commands from end to end."""
 
+import csv
 import json
 import os
 import pickle
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from argparse import ArgumentTypeError
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,13 +31,15 @@ from data.video import open_video, write_image
 from engine.checkpoint import continue_from
 from engine.clock import Clock
 from engine.distributed import Processes
+from engine.finite import NotFinite
 from engine.loading import load_networks
 from engine.trainer import Trainer
 from models.talking_head.family import TalkingHead
 from models.talking_head.layers import Flow, build_layers
 from models.talking_head.losses import Content, Objective, Pixels, joint_updates, separate_updates
 from models.talking_head.networks import BatchRows, Discriminator, Embedder, Generator, pair
-from options import parse
+from options import parse, run_folder
+from script import finetune_persons
 from script.finetune_persons import find_persons
 from util.errors import UserError
 from util.layer_language import body
@@ -460,11 +464,52 @@ def test_persons_are_entries_of_a_folder_and_strays_are_not(tmp_path):
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
-def run(*words):
+def run(*words, status=0):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return done.stderr
+
+
+def failures_in(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_persons_who_cannot_be_learned_stop_no_other_and_are_listed(tmp_path, monkeypatch):
+    names = [os.fsencode(f"{name}.png") for name in "abcd"] + [b"caf\xe9.png"]
+    for name in names:
+        (tmp_path / "people" / os.fsdecode(name)).parent.mkdir(exist_ok=True)
+        (tmp_path / "people" / os.fsdecode(name)).touch()
+    reasons = {"a": UserError("no face"), "b": OSError(28, "No space left"), "d": NotFinite("loss is nan")}
+
+    def train(opt, processes, family):
+        person = Path(opt.source).stem
+        if person in reasons or person.startswith("caf"):
+            raise reasons.get(person, UserError("no face either"))
+        (run_folder(opt) / "after.png").parent.mkdir(parents=True)
+        (run_folder(opt) / "after.png").touch()
+        return 0
+
+    meta = SimpleNamespace(objective=SimpleNamespace(content=None))
+    monkeypatch.setattr(finetune_persons, "build_family", lambda opt: meta)
+    monkeypatch.setattr(finetune_persons, "start", lambda gpus: None)
+    monkeypatch.setattr(finetune_persons, "train", train)
+    command = ["x", "--persons", str(tmp_path / "people"), "--init_from=meta", f"--checkpoints_dir={tmp_path / 'runs'}"]
+    monkeypatch.setattr(sys, "argv", command)
+    assert finetune_persons.main() == 1
+    table = tmp_path / "runs" / "persons" / "finetune_persons_failures.csv"
+    told = {Path(row["item"]).name: row["reason"] for row in failures_in(table)}
+    assert told.keys() == {"a.png", "b.png", "d.png", r"caf\xe9.png"} and told["a.png"] == "no face"
+    assert "No space left" in told["b.png"] and told["d.png"] == "loss is nan"
+    monkeypatch.setattr(sys, "argv", [*command, "--shard=2/5"])
+    assert finetune_persons.main() == 1
+    assert [row["reason"] for row in failures_in(table.with_name("finetune_persons_failures.2-of-5.csv"))]
+    reasons.clear()
+    for path in (tmp_path / "people").glob("caf*"):
+        path.unlink()
+    monkeypatch.setattr(sys, "argv", command)
+    assert finetune_persons.main() == 0 and not table.exists(), "nothing fails any more"
 
 
 def test_from_videos_to_a_talking_person(sample, tmp_path):
@@ -491,6 +536,13 @@ def test_from_videos_to_a_talking_person(sample, tmp_path):
         f"--output={tmp_path / 'anna.mp4'}", "--gpu_id=-1")  # fmt: skip
     with open_video(film) as driving, open_video(tmp_path / "anna.mp4") as made:
         assert len(made) == len(driving) and made.fps == driving.fps and made.has_audio == driving.has_audio
+
+    (tmp_path / "people").mkdir()
+    (tmp_path / "people" / "broken.png").write_bytes(b"no picture")
+    run("script/finetune_persons.py", "--persons", tmp_path / "people", f"--init_from={meta}",
+        f"--config={TINY / 'talking_head_finetune.yaml'}", *common, status=1)  # fmt: skip
+    (failure,) = failures_in(tmp_path / "persons" / "finetune_persons_failures.csv")
+    assert Path(failure["item"]).name == "broken.png" and "cannot be read as a picture" in failure["reason"]
 
     frames = sorted((sample / "test_data").glob("*/*.jpg"))[:2]
     run("test.py", "--model=talking_head", f"--checkpoint={meta}", "--source_image", *frames, f"--driving_video={film}",
