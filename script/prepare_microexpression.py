@@ -52,18 +52,8 @@ CLASSES = {
     "surprise": ("surprise",),
 }
 COLUMNS = (
-    "name",
-    "split",
-    "dataset",
-    "subject",
-    "emotion",
-    "class",
-    "action_units",
-    "frames",
-    "onset",
-    "apex",
-    "offset",
-)
+    "name", "split", "dataset", "subject", "emotion", "class", "action_units", "frames", "onset", "apex", "offset",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
