@@ -229,7 +229,7 @@ class Results:
         self.speed = Stopwatch()
         self.skipped = 0
 
-    def output(self, name: str, still: bool = False) -> Path:
+    def output(self, name: str) -> Path:
         """Where the result of this name goes."""
         if self.opt.output:
             raise UserError("--output names the result of one pair (--source_image, --driving_video); where there are "

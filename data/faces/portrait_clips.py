@@ -130,7 +130,7 @@ class PortraitClips:
         if self.opt.save_template:
             extra["keep"] = partial(write_template, self.opt.save_template, fps=driving.fps)
             extra["kept_of"] = driving.items
-        return Clip(request.name, item, pairing, fps, self._audio(request, driving), len(pairing), extra)
+        return Clip(request.name, item, pairing, fps, self._audio(request, driving), len(pairing), extra=extra)
 
     def _best_frame(self, request: Any, source: Source, driving: Driving) -> int | None:
         if request.best_frame is None and not self.opt.find_best_frame:
@@ -184,7 +184,7 @@ class PortraitClips:
         faces = range(source.count) if sheet is None else [0]
         items = [{"edit": edit_arrays(row), "face": face} for row in rows for face in faces]
         extra = {"output": output, "finish": source.finish() if sheet is None else None, "sheet": sheet or {}}
-        return Clip(output.stem, source.item(), items, Fraction(self.opt.fps or FPS), None, len(items), extra)
+        return Clip(output.stem, source.item(), items, Fraction(self.opt.fps or FPS), None, len(items), extra=extra)
 
 
 def _rate(driving: Path) -> Fraction | None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models.family import Family, Layout
 from models.live_portrait.animation import Frames, Mover, Points, edited_openness, edited_points
+from models.live_portrait.finished import finish_generator, finish_warping
 from models.live_portrait.keypoints import Motion
 from models.live_portrait.losses import Adversarial, Cascade, Equivariance, NoAdversarial, Priors
 from models.live_portrait.motion_extractor import MotionExtractor
@@ -32,6 +33,8 @@ from models.live_portrait.pictures import Step, drawn_columns
 from models.live_portrait.released import RETARGETING_STEM, find_released
 from models.live_portrait.retargeting import Adjuster, Adjustments, Openness
 from models.live_portrait.transfer import Rules
+from models.parts.blocks import fold_norms
+from models.parts.cpu_convolutions import quicken
 from models.parts.equivariance import NoEquivariance
 from models.parts.options import build_perceptual
 from models.parts.pictures import Pictures, first_samples
@@ -167,6 +170,12 @@ class LivePortrait(Family):
                 "(stitching: --no_stitching)"
             )
         return states
+
+    def prepare_inference(self) -> None:
+        self.spade_generator = finish_generator(self.spade_generator)
+        self.warping_module = finish_warping(self.warping_module)
+        fold_norms(self.appearance_feature_extractor)
+        quicken(self)
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
         picture, video = bool("driving_picture" in source), bool("source_video" in source)

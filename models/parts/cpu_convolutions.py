@@ -22,6 +22,10 @@ LEAST_CHANNELS = 128
 """Of narrower maps the transforms cost more than the products they save."""
 STRIP = 64
 """Squares at a time: as many as the caches hold with all that is made of them, enough for the products to be fast."""
+VOLUME_TILE = 16
+"""Side of the squares of results that spectra are taken for at once: larger ones need more memory, not less time."""
+VECTOR = 16
+"""Channels that the CPU takes at once."""
 FEW_RESULTS = 32
 """Results times kernel size up to which each column of the kernel may have results of its own."""
 
@@ -171,6 +175,49 @@ class ColumnWise(Quick):
         return F.conv2d(F.conv2d(x, columns, padding=(half, 0)), sums, bias, padding=(0, half))
 
 
+class FourierVolume(nn.Module):
+    """A wide kernel over volumes with few results, by products of spectra, in single precision.
+
+    Tiles of the volume that overlap by the kernel are transformed, and a matrix product over the channels remains for
+    each frequency: of a 7x7x7 kernel a fiftieth of the products. The sums round as the direct ones do.
+    """
+
+    def __init__(self, conv: nn.Conv3d):
+        super().__init__()
+        self.conv = conv
+        self._kept: tuple[int, Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        quick = finished_on_cpu(x) and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        return torch.cat([self._by_tiles(one) for one in x.split(1)]) if quick else self.conv(x)
+
+    def _by_tiles(self, x: Tensor) -> Tensor:
+        """One volume (1, C, D, h, w)."""
+        depth, height, width = x.shape[2:]
+        side = self.conv.kernel_size[0]
+        reach, tile = side // 2, VOLUME_TILE + side - 1
+        rows, columns = (-(-length // VOLUME_TILE) for length in (height, width))
+        ends = (rows * VOLUME_TILE - height + reach, columns * VOLUME_TILE - width + reach)
+        padded = F.pad(x[0], (reach, ends[1], reach, ends[0], reach, reach))
+        tiles = padded.unfold(2, tile, VOLUME_TILE).unfold(3, tile, VOLUME_TILE).permute(2, 3, 0, 1, 4, 5)
+        spectrum = torch.fft.rfftn(tiles.flatten(0, 1), dim=(2, 3, 4))
+        size = spectrum.shape[2:]
+        products = torch.bmm(spectrum.permute(2, 3, 4, 0, 1).flatten(0, 2).contiguous(), self._weights(depth, tile))
+        products = products.unflatten(0, size).permute(3, 4, 0, 1, 2)
+        made = torch.fft.irfftn(products, s=(depth + side - 1, tile, tile), dim=(2, 3, 4))
+        made = made[:, :, :depth, :VOLUME_TILE, :VOLUME_TILE].unflatten(0, (rows, columns)).permute(2, 3, 0, 4, 1, 5)
+        made = made.flatten(4, 5).flatten(2, 3)[..., :height, :width]
+        return (made + self.conv.bias[:, None, None, None])[None]
+
+    def _weights(self, depth: int, tile: int) -> Tensor:
+        """The spectrum of the kernel, (frequencies, C, F); turned round, since networks correlate."""
+        if self._kept is None or self._kept[0] != depth:
+            size = (depth + self.conv.kernel_size[0] - 1, tile, tile)
+            spectrum = torch.fft.rfftn(self.conv.weight.float(), s=size, dim=(2, 3, 4)).conj().resolve_conj()
+            self._kept = depth, spectrum.permute(2, 3, 4, 1, 0).flatten(0, 2).contiguous()
+        return self._kept[1]
+
+
 class Winograd(LaidOut):
     """A 3x3 convolution with a quarter of the products, in single precision on maps that are large enough.
 
@@ -221,6 +268,76 @@ class Winograd(LaidOut):
         values = torch.einsum("ia,fcab,jb->ijfc", of_kernel, self.weight.double(), of_kernel).to(self.weight.dtype)
         size = (1, SIDE**2 * channels, rows, columns)
         return lay_out(values.reshape(-1, channels, 1, 1), size, groups=SIDE**2)
+
+
+class WinogradVolume(nn.Module):
+    """A 3x3x3 convolution of volumes by Winograd's method in height and width: a quarter of the products.
+
+    The values of a slice serve it and its two neighbours: those of three slices are kept in turn, side by side as the
+    channels of one product, whose weights turn with them.
+    """
+
+    def __init__(self, conv: nn.Conv3d):
+        super().__init__()
+        self.conv = conv
+        self._kept: tuple[tuple[int, int], list[Tensor]] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        fits = height % TILE == width % TILE == 0 and height * width >= STRIP * TILE**2
+        quick = finished_on_cpu(x) and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        return torch.cat([self._by_points(one) for one in x.split(1)]) if fits and quick else self.conv(x)
+
+    def _by_points(self, x: Tensor) -> Tensor:
+        """One volume (1, C, D, h, w)."""
+        _, channels, depth, height, width = x.shape
+        rows, columns = max(1, STRIP * TILE // width), width // TILE
+        if self._kept is None or self._kept[0] != (rows, columns):
+            self._kept = (rows, columns), self._weights_at_points(rows, columns)
+        features, channels = (_filled(count) for count in self.conv.weight.shape[:2])
+        # One slice more at either end, which is zero, as the border of all slices is.
+        padded = x.new_zeros(depth + 2, height + 2, width + 2, channels)
+        padded[1:-1, 1:-1, 1:-1, : x.shape[1]] = x[0].permute(1, 2, 3, 0)
+        squares = padded.unfold(1, SIDE, TILE).unfold(2, SIDE, TILE).movedim(3, 5)
+        results = x.new_empty(depth, height // TILE, TILE, columns, TILE, features)
+        for part, made in zip(squares.split(rows, dim=1), results.split(rows, dim=1), strict=True):
+            self._strip(part, made)
+        results = results.view(depth, height, width, features)[..., : len(self.conv.weight)]
+        return (results + self.conv.bias).permute(3, 0, 1, 2)[None]
+
+    def _strip(self, squares: Tensor, made: Tensor) -> None:
+        """Squares of pixels (D + 2, rows, columns, 6, 6, C) to results (D, rows, 4, columns, 4, F), into `made`."""
+        size, (channels, features) = squares.shape[1:3], (squares.shape[-1], made.shape[-1])
+        to_results, _, to_points = minimal_filtering()
+        work = squares.new_empty(2, math.prod(size) * SIDE**2 * max(channels, features))
+        values = squares.new_empty(math.prod(size), SIDE**2, 3, channels)
+        for index, one in enumerate(squares):
+            pixels = _view(work[0], *one.shape).copy_(one).flatten(0, 1)
+            values[:, :, index % 3] = _both_ways(to_points, pixels, work).flatten(1, 2)
+            if index < 2:
+                continue
+            seen = values.view(1, *size, -1).permute(0, 3, 1, 2)
+            products = convolve(seen, self._kept[1][index % 3], None, groups=SIDE**2).permute(0, 2, 3, 1)
+            of = _both_ways(to_results, products.reshape(-1, SIDE, SIDE, features), work).unflatten(0, size)
+            made[index - 2] = of.transpose(1, 2)
+
+    def _weights_at_points(self, rows: int, columns: int) -> list[Tensor]:
+        """For each place that the last of three slices may have, the weights in the order of the places."""
+        _, of_kernel, _ = minimal_filtering(torch.float64)
+        weight = self.conv.weight.double()
+        more = [_filled(count) - count for count in weight.shape[:2]]
+        weight = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, more[1], 0, more[0]))
+        values = torch.einsum("ia,fcdab,jb->ijfdc", of_kernel, weight, of_kernel).to(self.conv.weight.dtype)
+        size = (1, SIDE**2 * 3 * weight.shape[1], rows, columns)
+        # With the newest slice in place `last`, place p holds the slice of depth tap (p - last - 1) mod 3.
+        orders = ([(place - last - 1) % 3 for place in range(3)] for last in range(3))
+        turned = (values[:, :, :, order].reshape(SIDE**2 * len(weight), -1, 1, 1) for order in orders)
+        return [lay_out(one, size, groups=SIDE**2) for one in turned]
+
+
+def _filled(channels: int) -> int:
+    """Channels up to a whole number of vectors, for which alone grouped convolutions are quick."""
+    return -(-channels // VECTOR) * VECTOR
 
 
 @lru_cache(maxsize=2)

@@ -10,9 +10,11 @@ from models.parts import cpu_convolutions
 from models.parts.blocks import UpBlock, fold_norms, fold_spectral_norms
 from models.parts.cpu_convolutions import (
     ColumnWise,
+    FourierVolume,
     LaidOut,
     LaidOutTransposed,
     Winograd,
+    WinogradVolume,
     minimal_filtering,
     quicken,
 )
@@ -181,3 +183,21 @@ def test_wide_maps_are_sampled_as_narrow_ones(pictures, align_corners):
     torch.testing.assert_close(half.float(), expected, atol=0.05, rtol=0.05, equal_nan=True)
     assert result.is_contiguous(memory_format=torch.channels_last)
     assert (expected == 0).all(1).any() and half.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("size", [(5, 32, 32), (3, 36, 32), (1, 32, 64)])
+@pytest.mark.parametrize("kind", [FourierVolume, WinogradVolume])
+def test_quick_forms_for_volumes(kind, size):
+    side = 7 if kind is FourierVolume else 3
+    conv = nn.Conv3d(10, 6, side, padding=side // 2)
+    torch.nn.init.normal_(conv.bias)
+    maps = torch.randn(2, 10, *size)
+    quick = kind(conv)
+    expected = conv(maps).detach()
+    with torch.inference_mode():
+        for _ in range(2):  # with weights made now, and kept
+            assert torch.allclose(quick(maps), expected, rtol=0, atol=2e-5)
+        assert quick._kept is not None
+        assert torch.allclose(quick(maps[..., :30, :]), conv(maps[..., :30, :]), rtol=0, atol=2e-5)
+        assert quick(maps.double().float()).dtype == torch.float32
+    assert torch.equal(quick(maps), conv(maps))  # with gradients it is the convolution itself

@@ -12,8 +12,10 @@ from engine.loading import load_networks
 from models import find_family
 from models.live_portrait.animation import hull_ratio
 from models.live_portrait.family import ANIMATORS, PERCEPTRONS
+from models.live_portrait.finished import finish_generator, finish_warping
 from models.live_portrait.keypoints import Motion, angles_of, nearest_rotation, rotation_of
 from models.live_portrait.losses import cut_boxes
+from models.live_portrait.networks import SpadeGenerator, WarpingModule
 from models.live_portrait.released import RETARGETING
 from models.live_portrait.retargeting import Openness, require_openness
 from models.live_portrait.smoothing import KalmanSmoother
@@ -301,3 +303,50 @@ def test_boxes_are_cut_out_of_pictures():
     cut = cut_boxes(picture, boxes, 16)
     assert torch.allclose(cut[0], picture[0, :, :16, :16], atol=1e-5)
     assert torch.allclose(cut[1], picture[1, :, 8:24, 16:], atol=1e-5)
+
+
+# --- the quick forms --------------------------------------------------------------------------------------------------
+
+
+def scattered_statistics(network):
+    """Running statistics that folding has to heed."""
+    for name, buffer in network.named_buffers():
+        if "running_mean" in name:
+            buffer.normal_(std=0.1)
+        elif "running_var" in name:
+            buffer.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+@pytest.mark.parametrize("upscale", [1, 2])
+def test_the_finished_generator_paints_the_same(upscale):
+    generator = SpadeGenerator(upscale, 16, 32, 1, out_channels=12, hidden=20, num_middle_blocks=2).eval()
+    label = torch.randn(2, 32, 6, 10)
+    expected = generator(label).detach()
+    with torch.inference_mode():
+        assert torch.allclose(finish_generator(generator)(label), expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_the_finished_warping_moves_the_same(gradients):
+    sizes = {"motion_expansion": 4, "motion_num_blocks": 2, "compress": 2}
+    module = scattered_statistics(WarpingModule(21, 4, 3, 8, 32, 1, **sizes))
+    volume, source = torch.randn(2, 4, 3, 32, 32), 0.5 * torch.randn(2, 21, 3)
+    driving = source + 0.1 * torch.randn(2, 21, 3)
+    expected = module(volume, source, driving).detach()
+    with torch.set_grad_enabled(gradients):
+        made = finish_warping(module)(volume, source, driving)
+    assert torch.allclose(made, expected, rtol=0, atol=2e-5)
+
+
+def test_prepared_networks_make_the_same_frames():
+    family, driving = scattered_statistics(build()), {"image": torch.rand(3, 3, 64, 64)}
+    source = {"image": torch.rand(1, 3, 64, 64)}
+    with torch.inference_mode():
+        expected, _ = family.animate(family.encode_source(source), driving)
+        family.prepare_inference()
+        made, _ = family.animate(family.encode_source(source), driving)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough, _ = family.animate(family.encode_source(source), driving)
+    assert torch.allclose(made, expected, rtol=0, atol=1e-4)
+    assert (rough.float() - expected).abs().mean() < 0.05
