@@ -210,7 +210,8 @@ def test_drivings_of_one_stem_get_results_of_their_own(folder, sample, portrait)
 
 def test_a_name_that_leads_out_of_the_folder_of_runs(folder, tmp_path):
     for script in ("train.py", "test.py"):
-        told = run(folder, "--name=../../x", f"--checkpoint={folder / 'result' / 'tiny'}", script=script, status=2)
+        begin = f"--checkpoint={folder / 'result' / 'tiny'}"
+        told = run(folder, "--model=fomm", "--name=../../x", begin, script=script, status=2)
         assert "--name ../../x: leads out of the folder of runs" in told and "--allow_outside" in told
     (tmp_path / "runs").mkdir()
     (tmp_path / "beside").symlink_to(folder / "result" / "tiny")
