@@ -80,7 +80,8 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     """Resolve a command line; None when --help or --print_config has said everything already."""
     first = _first_look(arguments, training)
     if not training and _takes_own(first):
-        arguments = [f"--checkpoint={OWN_WEIGHTS}", "--name=own", *arguments]
+        # It learned from cut out faces.
+        arguments = [f"--checkpoint={OWN_WEIGHTS}", "--name=own", "--crop_image", "--crop_video", *arguments]
         first = _first_look(arguments, training)
     files = _option_files(first, training)
     if training:

@@ -18,7 +18,7 @@ from util.errors import UserError, run_main
 from util.files import replacing, write_text
 
 EPILOG = """example:
-  python script/export_weights.py --run result/own --out weights/own --set crop_image=yes crop_video=yes
+  python script/export_weights.py --run result/own --out weights/own --float32 region_predictor
 
 The folder that it writes is read like a run: python test.py --checkpoint weights/own ..."""
 
@@ -34,7 +34,7 @@ def main() -> int:
     path = args.out / Path(family.layout.pattern.format(which="latest").removesuffix(".tar")).with_suffix(
         ".safetensors"
     )
-    write(path, family)
+    write(path, family, args.float32)
     write_text(args.out / "options.yaml", options_of(opt, dict(value.split("=", 1) for value in args.set)))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     print(f"{path}: {path.stat().st_size / 2**20:.2f} MB, of {loaded.path}\nsha256 {digest}")
@@ -50,18 +50,20 @@ def read_arguments() -> argparse.Namespace:
     add("--run", type=Path, required=True, metavar="FOLDER", help="the run, with its weights and options.yaml")
     add("--which", default="latest", help="checkpoint of the run: latest, best or a number (default: %(default)s)")
     add("--out", type=Path, required=True, metavar="FOLDER", help="where the weights and their options go")
+    add("--float32", nargs="*", default=[], metavar="NETWORK",
+        help="networks to keep in single precision: those that find points, whose errors move every pixel")  # fmt: skip
     add("--set", nargs="*", default=[], metavar="OPTION=VALUE", help="further options to keep with the weights")
     return parser.parse_args()
 
 
-def write(path: Path, family: torch.nn.Module) -> None:
-    """All networks in one file, numbers in half precision; names are ENTRY.NAME, as in the released layout."""
+def write(path: Path, family: torch.nn.Module, single: list[str]) -> None:
+    """All networks in one file, in half precision but for the `single` ones; names are ENTRY.NAME, as released."""
     from safetensors.torch import save_file
 
     tensors = {}
     for name, network in family.networks().items():
         for key, value in released_state(name, network, family.layout.rename).items():
-            small = value.half() if value.is_floating_point() else value
+            small = value.half() if value.is_floating_point() and name not in single else value
             if not torch.isfinite(small.float()).all():
                 raise UserError(f"{name}.{key}: numbers beyond half precision; this run can't be exported so")
             tensors[f"{family.layout.entries[name]}.{key}"] = small.contiguous()

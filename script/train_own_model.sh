@@ -38,4 +38,4 @@ if [ -n "${REAL:-}" ]; then
 fi
 
 echo "4/4  exporting into ${OUT:-weights/own}"
-"$PYTHON" script/export_weights.py --run "$run" --out "${OUT:-weights/own}" --set crop_image=yes crop_video=yes
+"$PYTHON" script/export_weights.py --run "$run" --out "${OUT:-weights/own}" --float32 region_predictor
