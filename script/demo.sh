@@ -6,9 +6,9 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 echo "1/4  animating a drawn person with the model that ships with Grimace"
-"$PYTHON" script/make_sample_dataset.py --out dataset/first --identities 4 --clips 1 --layouts
+"$PYTHON" script/make_sample_dataset.py --out dataset/first --identities 4 --clips 2 --layouts
 "$PYTHON" test.py --checkpoint weights/own --name own --source_image "dataset/first/train/id000#00.mp4" \
-    --driving_video "dataset/first/test/id003#00.mp4" --compare --overwrite --output eval_results/demo/own.mp4
+    --driving_video "dataset/first/test/id003#01.mp4" --compare --overwrite --output eval_results/demo/own.mp4
 
 echo "2/4  drawing the sample dataset"
 "$PYTHON" script/make_sample_dataset.py --out dataset/sample
