@@ -26,6 +26,7 @@ from data.faces.crop import paste
 from data.pair_list import Request, requests, with_format
 from data.pairs import Requested
 from data.video import VideoWriter, noting_damage, side_by_side, unsuffixed
+from data.video.limits import limit_pixels
 from data.video.sheet_writer import WRITTEN_SUFFIXES, SheetWriter
 from data.video.strip_writer import StripWriter
 from data.video.threads import BackgroundWriter, one_behind, prefetch
@@ -57,6 +58,7 @@ def main() -> int:
     if opt is None:
         return 0
     configure_logging()
+    limit_pixels(opt.max_pixels)
     unwind_at_sigterm()
     devices = choose_devices([-1] if opt.cpu else opt.gpu_id)
     if len(devices) > 1 and not is_launched():
@@ -131,7 +133,7 @@ HOW = {
     "name", "config", "checkpoints_dir", "checkpoint", "which", "debug", "verbose", "print_config", "gpu_id", "cpu",
     "compile", "channels_last", "nThreads", "animate_batch", "results_dir", "output", "overwrite", "max_clips", "shard",
     "pairs", "pairs_list", "num_pairs", "max_dataset_size", "source_image", "driving_video", "best_frame",
-    "structure_cache", "allow_outside", "strict_video", "save_template",
+    "structure_cache", "allow_outside", "strict_video", "save_template", "max_pixels",
 }  # fmt: skip
 """Options that say where and how to work, or which results to make, but not what one of them looks like."""
 

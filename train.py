@@ -17,6 +17,7 @@ import torch
 from data import find_dataset
 from data.sampler import BadSamples, EndlessSampler, endless_batches
 from data.video.images import write_image
+from data.video.limits import limit_pixels
 from engine.checkpoint import Checkpoints, continue_from
 from engine.claim import claimed
 from engine.clock import Clock
@@ -57,6 +58,7 @@ def main() -> int:
     if opt is None:
         return 0
     configure_logging()
+    limit_pixels(opt.max_pixels)
     gpus = choose_devices([-1] if opt.cpu else opt.gpu_id)
     if len(gpus) > 1 and not is_launched():
         return launch(__file__, sys.argv[1:], len(gpus))

@@ -1,5 +1,6 @@
 """The options that every run has, in groups."""
 
+from data.video.limits import OPTION_HELP
 from options.inputs import add_input_options
 from options.parser import OptionParser
 from util.values import at_least, count, integer, list_of, not_negative, one_of, seed, share, text, within
@@ -69,6 +70,7 @@ def _add_data(parser: OptionParser) -> None:
     group.add_argument(
         "--nThreads", "--workers", "--n_threads_train", type=at_least(0), default=2, help="processes that load data"
     )
+    group.add_argument("--max_pixels", type=count, help=OPTION_HELP)
 
 
 def _add_training(parser: OptionParser) -> None:

@@ -22,6 +22,7 @@ MOST_BYTES = 2**30
 """Longer files are refused unread."""
 MOST_STEPS = 30_000_000
 """Instructions of one file; each makes an object of up to a hundred bytes. A million arrays take 22 million."""
+LONGEST_DTYPE = 10
 KINDS = "biuf"
 """The numpy kinds of what is read: booleans, integers, floats."""
 
@@ -31,8 +32,6 @@ class Dtype:
 
     def __init__(self, text: str = "", align: Any = False, copy: Any = False):
         text = text.decode("ascii") if isinstance(text, bytes) else text
-        if not isinstance(text, str):
-            raise ValueError("a dtype that is no text")
         self.dtype = plain_dtype(text)
 
     def __setstate__(self, state: Any) -> None:
@@ -56,11 +55,11 @@ class ArrayClass:
     """Stands for the name numpy.ndarray, which pickles hand over and never call."""
 
 
-def plain_dtype(text: str) -> np.dtype:
-    """The dtype of a short text, if it is that of plain numbers."""
-    dtype = np.dtype(text) if len(text) <= 4 else None
-    if dtype is None or dtype.kind not in KINDS:
-        raise ValueError(f"the dtype {text[:20]!r} is not one of plain numbers")
+def plain_dtype(text: str, kinds: str = KINDS) -> np.dtype:
+    """The dtype of a short text, if it is that of plain numbers, or of other kinds without fields."""
+    dtype = np.dtype(text) if isinstance(text, str) and len(text) <= LONGEST_DTYPE else None
+    if dtype is None or dtype.kind not in kinds:
+        raise ValueError(f"the dtype {text!r:.20} is not one of plain numbers")
     return dtype
 
 

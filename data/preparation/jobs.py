@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from data.video.damage import DamagedVideo
+from data.video.limits import OPTION_HELP, limit_pixels
 from util.csv_table import write_table
 from util.errors import UserError
 from util.files import remove_leftovers
 from util.printable import printable
-from util.values import WHOLE, at_least, shard
+from util.values import WHOLE, at_least, count, shard
 
 KILLED = "the process working on it died, alone and in company: out of memory, or a crash of a library on this input"
 
@@ -100,6 +101,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--strict_video", action="store_true", help="a video that can be read in part only fails, in place of a warning"
     )
+    group.add_argument("--max_pixels", type=count, action=_LimitPixels, metavar="N", help=OPTION_HELP)
+
+
+class _LimitPixels(argparse.Action):
+    """The limit counts at once, in the environment: pictures are read in many rooms and in processes of their own."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, value: Any, option: str | None = None) -> None:
+        limit_pixels(value)
 
 
 def run(

@@ -30,13 +30,26 @@ class ClipIndex:
         self._pack = PackedFile(self.path)
         if self._pack.text.get("kind") != "index":
             raise UserError(f"{self.path}: not an index of clips")
-        arrays = self._pack.arrays
-        self.lengths = arrays["lengths"]
+        # Read as a whole and compared with their check sums: training draws by these numbers.
+        array = self._pack.array
+        self.lengths = array("lengths")
         """(N,) frames per clip."""
-        self.identities = arrays["identities"]
+        self.identities = array("identities")
         """(N,) number of the person of each clip; `identity_names` has the names."""
-        self._names, self._places = arrays["names"], arrays["places"]
-        self._identity_names, self._identity_places = arrays["identity_names"], arrays["identity_places"]
+        self._names, self._places = array("names"), array("places")
+        self._identity_names, self._identity_places = array("identity_names"), array("identity_places")
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse arrays that contradict each other."""
+        fits = (
+            len(self.lengths) == len(self.identities) == len(self._places) - 1
+            and _are_places(self._places, self._names)
+            and _are_places(self._identity_places, self._identity_names)
+            and self.identities.max(initial=0) < max(1, len(self._identity_places) - 1)
+        )
+        if not fits:
+            raise self._pack.damaged("its arrays contradict each other")
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -128,6 +141,11 @@ def _joined(names: list[str]) -> tuple[np.ndarray, np.ndarray]:
     places = np.zeros(len(encoded) + 1, "<u8")
     np.cumsum([len(name) for name in encoded], out=places[1:])
     return np.frombuffer(b"".join(encoded), np.uint8), places
+
+
+def _are_places(places: np.ndarray, names: np.ndarray) -> bool:
+    """Whether places rise from 0 to the end of the names."""
+    return places[0] == 0 and places[-1] == len(names) and bool(np.all(places[:-1] <= places[1:]))
 
 
 def _text(names: np.ndarray, places: np.ndarray, index: int) -> str:

@@ -3,6 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+# Playlists and other indirections are left out: a video from somewhere must not make us open other files.
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,flv,asf,ogg,m4v,h264,hevc,mjpeg,ivf,nut,mxf"
+)
+SOUNDS = "wav,mp3,flac,aac,ac3,aiff"
+
+
+def open_to_read(path: Path | str, formats: str = CONTAINERS) -> Any:
+    """PyAV's container of a file that others made: of these formats, and opening no other file."""
+    options = {"format_whitelist": formats, "protocol_whitelist": "file"}
+    return open_container(path, options=options, metadata_errors="replace")
+
 
 def open_container(path: Path | str, mode: str = "r", **settings: Any) -> Any:
     """PyAV's container for the file at this path."""

@@ -12,21 +12,20 @@ from pathlib import Path
 import numpy as np
 
 from data.video import gif
-from data.video.container import open_container
+from data.video.container import open_to_read
 from data.video.damage import DamagedVideo
 from data.video.images import on_white
 from data.video.index import FrameIndex, IndexCache, index_of_frames, index_of_packets
+from data.video.limits import check_canvas, max_pixels
 from data.video.reader import DEFAULT_RATE, Timeline, Video, frame_rate
 from util.errors import UserError
 
-# Playlists and other indirections are left out: a video from somewhere must not make us open other files.
-CONTAINERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,flv,asf,ogg,m4v,h264,hevc,mjpeg,ivf,nut,mxf"
-)
 HIDDEN_FRAMES = ("vp8", "gif")
 """Codecs some of whose packets show nothing, which only decoding tells."""
 NO_TIME = -(2**63)
 CHECKED_FRAMES = 8
+PADDING = 1 << 16
+"""Pixels around a small frame for its decoder."""
 
 _abandoned = []
 """Decoders that a forked process inherited: closing them would wait for threads that exist only in the parent."""
@@ -45,6 +44,7 @@ class VideoFile(Video):
             first = next(decoder.frames(), None)
             if first is None:
                 raise UserError(f"{path}: no frame of it can be read ({decoder.damage or 'it has none'})")
+            check_canvas(path, first.width, first.height)
             self._coded_size = first.height, first.width
             self._orientation = _orientation(first)
             swapped = self._orientation[0]
@@ -189,13 +189,16 @@ class Decoder:
         """How many packets there were so far, and how many of them an edit list hides."""
         self._error = av.error.FFmpegError
         self._entry: tuple[int, int] | None = None
-        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
         try:
-            self.container = open_container(path, options=options, metadata_errors="replace")
+            self.container = open_to_read(path)
         except (av.error.FFmpegError, OSError) as error:
             raise UserError(f"{path}: cannot be read as a video ({_reason(path, error)})") from None
         try:
             self.stream = _video_stream(path, self.container)
+            codec = self.stream.codec_context
+            check_canvas(path, codec.width, codec.height)
+            # Frames may grow on the way; FFmpeg counts them with their padding.
+            codec.options = {**codec.options, "max_pixels": str(2 * max_pixels() + PADDING)}
         except UserError:
             self.container.close()
             raise

@@ -2,18 +2,30 @@
 
 import os
 import re
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from data.video.limits import check_canvas
 from util.errors import UserError
 from util.files import replacing
+from util.reading import reading
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 WRITTEN_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")
+"""What Pillow may take a picture for, whatever its name says; others are for programs that draw."""
+UNREADABLE = "cannot be read as a picture"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PART = 1 << 16
+"""Bytes of a chunk that are read at once."""
+ROWS = 256
 # Level 6, the default of most libraries, takes three times as long for a tenth less.
 PNG_COMPRESSION = 2
 
@@ -66,27 +78,71 @@ def read_image(path: Path | str) -> np.ndarray:
 def read_image_and_text(path: Path | str) -> tuple[np.ndarray, dict[str, str]]:
     """Read a picture and the text fields it carries (PNG only): our frames remember their rate in them."""
     path = Path(path)
+    # Wrong or odd metadata is no concern of ours when the pixels are there.
+    with reading(path, UNREADABLE, "replace or remove it"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if not path.exists():
+            raise UserError(f"{path}: no such picture")
+        with path.open("rb") as file, open_picture(file, path) as picture:
+            pixels = _to_rgb(picture)
+            # The text of a PNG may follow its pixels, so it is asked for last.
+            return pixels, {key: str(value) for key, value in getattr(picture, "text", {}).items()}
+
+
+def open_picture(file: BinaryIO, path: Path) -> Image.Image:
+    """Open a picture of the formats that are read, if it is not too large; `path` is told in errors."""
+    head = file.read(32)
+    if head.startswith(PNG_SIGNATURE):
+        file.seek(len(PNG_SIGNATURE))
+        _check_png(file)
+    elif size := _webp_size(head):
+        check_canvas(path, *size)  # its reader makes room for the canvas when it opens the file
+    file.seek(0)
+    # Without a list Pillow tries all formats that it knows; one of them starts Ghostscript. Pillow's own limit, which
+    # holds for the whole process, gives way to ours.
+    Image.MAX_IMAGE_PIXELS = None
     try:
-        with warnings.catch_warnings():
-            # Wrong or odd metadata is no concern of ours when the pixels are there.
-            warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
-                pixels = _to_rgb(picture)
-                # The text of a PNG may follow its pixels, so it is asked for last.
-                return pixels, {key: str(value) for key, value in getattr(picture, "text", {}).items()}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such picture") from None
+        picture = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
-        reason = "the file is empty" if path.stat().st_size == 0 else "not a picture, or its beginning is damaged"
-        raise UserError(f"{path}: cannot be read as a picture ({reason}); replace or remove it") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: cannot be read as a picture ({error}); replace or remove it") from None
+        raise ValueError("not a picture, or its beginning is damaged" if head else "the file is empty") from None
+    check_canvas(path, *picture.size)
+    return picture
+
+
+def _check_png(file: BinaryIO) -> None:
+    """Compare the chunks of a PNG with their checksums; Pillow leaves out those of the pixels.
+
+    PNG specification, section 5.3: length, type, data, CRC-32 of type and data.
+    """
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        value = zlib.crc32(kind)
+        while length and (part := file.read(min(PART, length))):
+            value = zlib.crc32(part, value)
+            length -= len(part)
+        if file.read(4) != struct.pack(">I", value):
+            raise ValueError(f"damaged: the chunk {kind.decode('ascii', 'replace')} does not match its checksum")
+        if kind == b"IEND":
+            return
+
+
+def _webp_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height in the header of a WebP file (RFC 9649, section 2); None for other files."""
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 32:
+        return None
+    kind = head[12:16]
+    if kind == b"VP8X":
+        return tuple(1 + int.from_bytes(head[start : start + 3], "little") for start in (24, 27))
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return tuple(int.from_bytes(head[start : start + 2], "little") & 0x3FFF for start in (26, 28))
 
 
 def _to_rgb(picture: Image.Image) -> np.ndarray:
     """Turn an opened picture upright and into RGB of eight bits."""
     picture.load()
-    picture = ImageOps.exif_transpose(picture)
+    ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode == "F":
         raise ValueError("its values are fractions of an unknown range; save it with 8 or 16 bits")
     if picture.mode.startswith("I"):
@@ -99,16 +155,19 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
 
 def _grey16_to_rgb(grey: np.ndarray) -> np.ndarray:
     """Grey values of sixteen bits as three equal channels of eight bits."""
-    eight_bits = np.clip((grey.astype(np.int64) + 128) // 257, 0, 255).astype(np.uint8)
+    eight_bits = ((np.clip(grey, 0, 65535).astype(np.int32) + 128) // 257).astype(np.uint8)
     return np.repeat(eight_bits[..., None], 3, axis=2)
 
 
 def on_white(rgba: np.ndarray) -> np.ndarray:
     """Lay a picture with an alpha channel on white paper, as a browser shows it."""
-    alpha = rgba[..., 3:].astype(np.uint16)
-    if alpha.min(initial=255) == 255:
-        return np.ascontiguousarray(rgba[..., :3])
-    return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    out = rgba[..., :3].copy()
+    for start in range(0, len(rgba), ROWS):  # sums need twice the memory of the pixels
+        rows = rgba[start : start + ROWS]
+        alpha = rows[..., 3:].astype(np.uint16)
+        if alpha.min(initial=255) < 255:
+            out[start : start + ROWS] = (rows[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    return out
 
 
 def write_image(path: Path | str, frame: np.ndarray, *, quality: int = 95, text: dict[str, str] | None = None) -> None:

@@ -1,5 +1,6 @@
 """Packed clips: one file with a clip's frames as pictures, any of them found by one read, and arrays beside them."""
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -7,12 +8,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.video.images import checked_frame
+from data.video.images import PNG_SIGNATURE, checked_frame
+from data.video.limits import check_canvas
 from data.video.packed_file import REMEDY, PackedFile, write_packed
 from data.video.reader import Video, frame_rate
 from util.errors import UserError
+from util.reading import reading
 
 SUFFIX = ".clip"
+FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+"""The markers of a JPEG after which its size follows."""
 
 
 def pack(
@@ -66,6 +71,19 @@ def _encoder(format: str, quality: int):
     return encode
 
 
+def claimed_size(record: bytes) -> tuple[int, int]:
+    """Height and width in the header of a PNG (section 11.2.2) or JPEG (ITU-T T.81, B.2.2)."""
+    if record.startswith(PNG_SIGNATURE):
+        return struct.unpack_from(">II", record, 16)[::-1]
+    place = 2
+    while record[place] == 0xFF:
+        marker, length = record[place + 1], int.from_bytes(record[place + 2 : place + 4], "big")
+        if marker in FRAME_MARKERS:
+            return struct.unpack_from(">HH", record, place + 5)
+        place += 1 if marker == 0xFF else 2 + length
+    raise ValueError("neither PNG nor JPEG")
+
+
 class PackedClip(Video):
     """The frames and arrays of a packed file; reading a frame is one read and one decoding."""
 
@@ -78,9 +96,12 @@ class PackedClip(Video):
         text = self._pack.text
         if "size" not in text:
             raise UserError(f"{self.path}: an index of clips, not a clip")
-        self.fps = Fraction(text["fps"])
-        self.size = tuple(text["size"])
-        self.meta: dict = text["meta"]
+        with reading(self.path, "its description is damaged", REMEDY):
+            self.fps = frame_rate(text["fps"])
+            height, width = map(int, text["size"])
+            self.meta = dict(text["meta"])
+        check_canvas(self.path, width, height)
+        self.size = height, width
 
     @property
     def arrays(self) -> Mapping[str, np.ndarray]:
@@ -91,7 +112,12 @@ class PackedClip(Video):
         return self._pack.count
 
     def read(self, index: int) -> np.ndarray:
-        frame = cv2.imdecode(np.frombuffer(self._pack.record(index), np.uint8), cv2.IMREAD_COLOR_RGB)
+        record = self._pack.record(index)
+        with reading(f"{self.path}: frame {index}", "cannot be decoded", REMEDY):
+            # OpenCV makes room for whatever a record claims.
+            if claimed_size(record) != self.size:
+                raise ValueError(f"it claims the size {claimed_size(record)} in a clip of {self.size}")
+            frame = cv2.imdecode(np.frombuffer(record, np.uint8), cv2.IMREAD_COLOR_RGB)
         if frame is None or frame.shape[:2] != self.size:
             raise UserError(f"{self.path}: frame {index} cannot be decoded; {REMEDY}")
         return frame

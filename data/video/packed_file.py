@@ -11,6 +11,7 @@ The header is at a fixed place and leads to the table and the text, which one re
 """
 
 import json
+import math
 import mmap
 import os
 import struct
@@ -23,8 +24,11 @@ from typing import BinaryIO
 
 import numpy as np
 
+from util.archives import KINDS
 from util.errors import UserError
 from util.files import replacing
+from util.reading import reading
+from util.unpickling import plain_dtype
 
 MAGIC = b"GRMPACK\x1a"
 VERSION = 1
@@ -96,7 +100,8 @@ class PackedFile:
         self.sums = np.frombuffer(tail, "<u4", self.count, offset=8 * (self.count + 1))
         if self.places[-1] > table_place or np.any(self.places[1:] < self.places[:-1]):
             raise self.damaged("its table contradicts itself")
-        self.text: dict = json.loads(tail[table_length:])
+        with reading(path, "its description is damaged", REMEDY):
+            self.text: dict = dict(json.loads(tail[table_length:]))
 
     def _read_header(self) -> tuple[int, ...]:
         header = os.pread(self._file, HEADER_SIZE, 0)
@@ -133,22 +138,29 @@ class PackedFile:
     @cached_property
     def arrays(self) -> Mapping[str, np.ndarray]:
         """The arrays, in place: what is not touched is not read."""
-        described = self.text["arrays"]
-        if not described:
-            return MappingProxyType({})
-        content = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
         try:
+            described = self.text["arrays"]
+            if not described:
+                return MappingProxyType({})
+            content = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
             return MappingProxyType({name: _array(content, entry) for name, entry in described.items()})
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
             raise self.damaged(f"its arrays are not where it says: {error}") from None
 
     def verify(self) -> None:
         """Read everything and compare it with its check sums; UserError names what is damaged."""
         for index in range(self.count):
             self.record(index)
-        for name, entry in self.text["arrays"].items():
-            if zlib.crc32(self.arrays[name].tobytes()) != entry["crc"]:
-                raise self.damaged(f"array {name} does not match its check sum")
+        for name in self.arrays:
+            self.array(name)
+
+    def array(self, name: str) -> np.ndarray:
+        """One array, compared with its check sum."""
+        if name not in self.arrays:
+            raise self.damaged(f"it lacks the array {name}")
+        if zlib.crc32(self.arrays[name].tobytes()) != self.text["arrays"][name].get("crc"):
+            raise self.damaged(f"array {name} does not match its check sum")
+        return self.arrays[name]
 
     def __del__(self) -> None:
         # os may be gone already when the interpreter ends.
@@ -157,8 +169,10 @@ class PackedFile:
 
 
 def _array(content: mmap.mmap, entry: dict) -> np.ndarray:
-    shape = tuple(entry["shape"])
-    count = int(np.prod(shape, dtype=np.int64))
+    shape, dtype = tuple(map(int, entry["shape"])), plain_dtype(entry["dtype"], KINDS)
+    if min(shape, default=0) < 0:
+        raise ValueError(f"the shape {shape}")
+    count = math.prod(shape)
     if count == 0:
-        return np.empty(shape, entry["dtype"])
-    return np.frombuffer(content, entry["dtype"], count, entry["place"]).reshape(shape)
+        return np.empty(shape, dtype)
+    return np.frombuffer(content, dtype, count, entry["place"]).reshape(shape)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-from data.video.container import open_container
+from data.video.container import CONTAINERS, SOUNDS, open_to_read
 from util.errors import UserError
 
 BIT_RATES = {"aac": 160_000, "libopus": 128_000}
@@ -137,7 +137,7 @@ def _open(source: Path):
     if not source.is_file():
         raise UserError(f"{source}: no such file to take the sound from")
     try:
-        container = open_container(source, options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        container = open_to_read(source, f"{CONTAINERS},{SOUNDS}")
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(f"{source}: no sound can be read from it ({error.strerror})") from None
     if container.streams.audio and container.streams.audio[0].codec_context is not None:
