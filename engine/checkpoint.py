@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import shutil
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from engine.released import (
     unfinished_mark,
     weight_names,
 )
+from util.checksums import file_checksum
 from util.errors import UserError
 from util.files import replacing, set_aside, write_text
 from util.weights_file import read_weights
@@ -39,7 +39,7 @@ def save_file(path: Path, content: Any) -> int:
             # An open file, since by a name alone torch.save does not tell what the system refused.
             with temporary.open("wb") as file:
                 torch.save(content, file)
-            return _checksum(temporary)
+            return file_checksum(temporary)
     except (OSError, RuntimeError) as error:
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError):
@@ -146,7 +146,7 @@ class Checkpoints:
             file = self.folder / name.format(which=which)
             if not file.is_file():
                 wrong.append(f"{file.name} is missing")
-            elif _checksum(file) != value:
+            elif file_checksum(file) != value:
                 wrong.append(f"{file.name} is damaged, or not the one that was saved")
         return state, wrong
 
@@ -266,14 +266,6 @@ def continue_from(
     found = Checkpoints(place).complete_set(which) if place.is_dir() else None
     loaded = load_set(family, place, found[0] if found else which, family.needed, owner)
     go_on(trainer, loaded, batch_size)
-
-
-def _checksum(path: Path) -> int:
-    value = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 24):
-            value = zlib.crc32(block, value)
-    return value
 
 
 def _link(path: Path, name: Path) -> None:

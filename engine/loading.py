@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.released import Loaded, find_set, found_as, holds_weights, set_of, sets_in, weight_names
+from engine.released import Loaded, find_set, found_as, holds_weights, refuse_changed, set_of, sets_in, weight_names
 from util.errors import UserError
-from util.weights_file import is_safetensors, nested, read_weights
+from util.weights_file import is_safetensors, nested, read_weights, refuse_unusable
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +59,13 @@ def load_set(
     there = needed - set(family.optional)
     if "{entry}" in layout.pattern:
         path, content = place, {}
-        files = {name: found_as(place / file) for name, file in weight_names(layout, networks, which).items()}
-        if place.is_file():
-            files = _siblings(family, place, layout, owner)
+        files = _files_of(family, place, layout, which, owner)
         states = {name: read_weights(file) for name, file in files.items() if file.is_file() or name in there}
         unfit = _load_states(family, states, needed, path, layout)
     else:
         path = found_as(place / layout.pattern.format(which=which)) if place.is_dir() else place
         which = set_of(path.name, layout)
+        refuse_changed(path.parent, which, [path])
         content = read_weights(path)
         try:
             content = family.released_entries(content, path)
@@ -128,6 +127,7 @@ def _load_states(family: Any, states: Mapping[str, Any], needed: set[str], path:
     for name, state in states.items():
         where = f"{path} ({layout.entries[name]})"
         try:
+            refuse_unusable(state, where)
             state, dropped = family.adopt(name, _own_keys(name, state, layout.rename))
             if dropped:
                 log.info(
@@ -181,6 +181,18 @@ def _entries(path: Path, content: Any, entries: Mapping[str, str], networks: Map
             "It may belong to another family: name that one with --model."
         )
     return {name: content[entries[name]] for name in networks if entries[name] in content}
+
+
+def _files_of(family: Any, place: Path, layout: Any, which: str, owner: Owner | None) -> dict[str, Path]:
+    """The file of each network, in a folder or beside the file that is named; none is another than training saved."""
+    folder = place if place.is_dir() else place.parent
+    if place.is_dir():
+        names = weight_names(layout, family.networks(), which)
+        files = {name: found_as(place / file) for name, file in names.items()}
+    else:
+        files = _siblings(family, place, layout, owner)
+    refuse_changed(folder, which, files.values())
+    return files
 
 
 def _siblings(family: Any, file: Path, layout: Any, owner: Owner | None) -> dict[str, Path]:

@@ -1,13 +1,17 @@
 """The files of released layouts: how those of a set are called, and which sets lie in a folder."""
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from util.checksums import file_checksum
 from util.errors import UserError
 from util.weights_file import read_weights
+
+log = logging.getLogger(__name__)
 
 SAFETENSORS = ".safetensors"
 NEWEST = ("latest", "-1")
@@ -88,12 +92,32 @@ def training_file(folder: Path, which: str) -> Path:
     return folder / f"{which}_training.pth"
 
 
-def read_training_state(path: Path) -> dict[str, Any]:
-    """What our training state of a set holds."""
-    state = read_weights(path)
+def read_training_state(path: Path, lazily: bool = False) -> dict[str, Any]:
+    """What our training state of a set holds; `lazily` leaves its tensors in the file."""
+    state = read_weights(path, lazily)
     if not (isinstance(state, dict) and {"clock", "optimizers", "checksums"} <= state.keys()):
         raise UserError(f"{path}: is not the training state of a checkpoint, as its name says; move it away")
     return state
+
+
+def refuse_changed(folder: Path, which: str | None, files: Iterable[Path]) -> None:
+    """Refuse weights that are not those which training saved, by the checksums in its training state beside them."""
+    training = training_file(folder, which or "")
+    if not training.is_file():
+        return
+    try:
+        sums = read_training_state(training, lazily=True)["checksums"]
+    except UserError as error:
+        log.warning("the weights are not compared with what training saved: %s", error)
+        return
+    for file in files:
+        expected = sums.get(file.name.replace(which, "{which}", 1))
+        if expected is not None and file.is_file() and file_checksum(file) != expected:
+            raise UserError(
+                f"{file} is damaged, or not the one that training saved: its checksum is not the one in "
+                f"{training.name}. Take another set (--which), or copy it again; if it was changed on purpose, move "
+                f"{training.name} away"
+            )
 
 
 def unfinished_mark(folder: Path, which: str) -> Path:

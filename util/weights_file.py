@@ -4,16 +4,20 @@ import pickle
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from util.archives import first_damaged, open_zip
+from util.checksums import once_per_file
 from util.errors import UserError
+from util.reading import reading
 from util.unpickling import NAMES, Array, Dtype
 
+FETCH_AGAIN = "copy or download it again"
 HARMLESS = [
     Dtype,
     Array,
@@ -22,21 +26,93 @@ HARMLESS = [
 """What weights files may hold beside tensors: numpy's numbers and arrays (learning rates, epochs)."""
 
 
-def read_weights(path: Path | str) -> Any:
-    """The content of a file written by torch.save in any version since 0.4: tensors and plain values, never code."""
+def read_weights(path: Path | str, lazily: bool = False) -> Any:
+    """The content of a file written by torch.save in any version since 0.4: tensors and plain values, never code.
+
+    Its checksums are compared, once as long as it stays as it is. With `lazily` tensors stay in the file until they are
+    used, and their checksums are not compared.
+    """
     path = Path(path)
     problem = _recognise(path)
     if problem:
         raise UserError(f"{path}: {problem}")
     if is_safetensors(path):
         return _read_safetensors(path)
-    try:
-        with torch.serialization.safe_globals(HARMLESS):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{path}: {_explain(str(error))}") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AssertionError, IndexError) as error:
-        raise UserError(f"{path}: damaged or incomplete ({_first_line(error)}); copy or download it again") from None
+    with reading(path, "damaged or incomplete", FETCH_AGAIN):
+        is_archive = zipfile.is_zipfile(path)
+        if is_archive and (damaged := _damaged_table(path) if lazily else damaged_entry(path)):
+            raise ValueError(f"{damaged} does not match its checksum")
+        try:
+            with torch.serialization.safe_globals(HARMLESS):
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily and is_archive)
+        except pickle.UnpicklingError as error:
+            raise UserError(f"{path}: {_explain(str(error))}") from None
+    for name, tensor in _tensors(content):
+        if problem := _oddity(tensor):
+            raise UserError(f"{path}: {name} {problem}; weights are plain, dense numbers")
+    return content
+
+
+@once_per_file
+def damaged_entry(path: Path) -> str | None:
+    """The first entry of a zip archive that does not match its checksum; torch compares none."""
+    with open_zip(path) as archive:
+        return first_damaged(archive)
+
+
+def _damaged_table(path: Path) -> str | None:
+    """The name of the archive's pickle if it does not match its checksum."""
+    with open_zip(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename.endswith("data.pkl") and entry.CRC:
+                archive.read(entry)  # raises
+    return None
+
+
+def _tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in dictionaries and lists, with its path."""
+    waiting, seen = [("", content)], set()
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, Tensor):
+            yield name, value
+        elif isinstance(value, (Mapping, list, tuple)) and id(value) not in seen:
+            seen.add(id(value))
+            items = value.items() if isinstance(value, Mapping) else enumerate(value)
+            waiting += [(f"{name}.{key}" if name else str(key), one) for key, one in items]
+
+
+def _oddity(tensor: Tensor) -> str | None:
+    """Why a tensor is no plain weights, if so."""
+    if tensor.layout is not torch.strided:
+        return "is sparse"
+    if tensor.is_quantized:
+        return "is quantised"
+    if tensor.is_complex():
+        return "holds complex numbers"
+    # By strides of 0, a few bytes stand for more numbers than there is memory.
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"claims {tensor.numel()} numbers, more than the file holds for it"
+    return None
+
+
+def refuse_unusable(state: Any, where: Path | str) -> None:
+    """Refuse a state dict that holds anything but finite tensors, by the name of the entry."""
+    if not isinstance(state, Mapping):
+        raise UserError(f"{where}: holds a {type(state).__name__}, not a state dict")
+    for name, value in state.items():
+        problem = None
+        if not isinstance(value, Tensor):
+            problem = f"is a {type(value).__name__}, not a tensor"
+        elif value.is_floating_point() and not _is_finite(value):
+            problem = "holds NaN or infinity: the training that saved it had failed, or the file is damaged"
+        if problem:
+            raise UserError(f"{where}: {name} {problem}; take another checkpoint")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    values = tensor.float() if tensor.element_size() == 1 else tensor  # types of eight bits know no isfinite
+    return bool(torch.isfinite(values).all())
 
 
 def _recognise(path: Path) -> str | None:
@@ -69,7 +145,7 @@ def _recognise(path: Path) -> str | None:
 
 
 def _is_torch_zip(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
+    with reading(path, "damaged or incomplete", FETCH_AGAIN), open_zip(path) as archive:
         return any(name.endswith("data.pkl") for name in archive.namelist())
 
 
@@ -85,10 +161,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    with reading(path, "damaged or incomplete", FETCH_AGAIN, also=(SafetensorError,)):
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged or incomplete ({_first_line(error)}); copy or download it again") from None
 
 
 def nested(content: Mapping[str, Any], entries: Iterable[str]) -> dict[str, Any]:
@@ -112,8 +186,4 @@ def _explain(message: str) -> str:
             f"refused: it would run or build {name} when loaded; weights are data, and only tensors and plain values "
             "are read. If you trust it, convert it once: torch.save(the state dict, FILE)"
         )
-    return f"not a file of weights, or damaged ({_first_line(message)})"
-
-
-def _first_line(error: Exception | str) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return f"not a file of weights, or damaged ({message.strip().splitlines()[0][:200]})"

@@ -9,7 +9,7 @@ import torch
 
 from data.faces.detector import Detector, shrink
 from util.errors import UserError
-from util.weights_file import read_weights
+from util.weights_file import read_weights, refuse_unusable
 
 ALIGNMENT = "2DFAN4*.pth*"
 DETECTORS = {"sfd": "s3fd*.pth", "blazeface": "blazeface.pth", "blazeface-back": "blazefaceback.pth"}
@@ -62,7 +62,9 @@ class AlignmentDetector(Detector):
         import_face_alignment()
         from face_alignment.models import FAN
 
-        weights = read_weights(find_weights(ALIGNMENT, model, "--landmark_model"))
+        path = find_weights(ALIGNMENT, model, "--landmark_model")
+        weights = read_weights(path)
+        refuse_unusable(weights, path)
         self.batch_size = batch_size
         self._device = torch.device(device)
         self._side = SEARCH_SIDE * 2**upsample

@@ -1,7 +1,6 @@
 """The 18 points of the facial prior: found in frames, read from a folder, mirrored with a face."""
 
 import io
-import pickle
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from data.video import parts_of
 from util.errors import UserError
 from util.files import replacing
 from util.resizing import resize, to_bytes
+from util.weights_file import read_weights
 
 LANDMARKS = (19, 24, 27, 38, 41, 43, 46, 48, 54, 55, 57, 59)
 """Brows, bridge of the nose, lids, corners of the mouth and lower lip, by their numbers among the 68."""
@@ -140,12 +140,7 @@ class PointsFolder:
 
 def read_points(path: Path) -> np.ndarray:
     """The points (18, 2) in a file of torch.save, (18, 2) or (1, 18, 2); never code."""
-    import torch
-
-    try:
-        points = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: not readable as points ({str(error).splitlines()[0]}); make it again") from None
+    points = read_weights(path)
     shape = tuple(getattr(points, "shape", ()))
     if shape not in ((COUNT, 2), (1, COUNT, 2)):
         raise UserError(f"{path}: holds {type(points).__name__} {shape}; points ({COUNT}, 2) are needed")

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from util.errors import UserError
-from util.weights_file import read_weights
+from util.weights_file import read_weights, refuse_unusable
 
 VGG19_WIDTHS = (64, 64, "pool", 128, 128, "pool", *(256,) * 4, "pool", *(512,) * 4, "pool", *(512,) * 4, "pool")
 VGGFACE_WIDTHS = (64, 64, "pool", 128, 128, "pool", *(256,) * 3, "pool", *(512,) * 3, "pool", *(512,) * 3, "pool")
@@ -123,6 +123,7 @@ def _load(network: VggFeatures, path: Path, prefix: str, what: str) -> None:
     if missing:
         shown = ", ".join(map(str, list(state)[:4])) if isinstance(state, Mapping) else f"a {type(state).__name__}"
         raise UserError(f"{path}: not weights of {what}: it has no {missing[0]} ({len(missing)} missing), but {shown}")
+    refuse_unusable({name: state[name] for name in own}, path)
     try:
         network.features.load_state_dict({name: state[entry] for entry, name in own.items()})
     except RuntimeError as error:
