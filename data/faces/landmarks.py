@@ -28,7 +28,12 @@ __all__ = [
     "track_settings",
 ]
 
-BOX_DETECTORS = {"dlib": ("hog", "cnn"), "face-alignment": ("sfd", "blazeface", "blazeface-back"), "file": ()}
+BOX_DETECTORS = {
+    "dlib": ("hog", "cnn"),
+    "own": ("hog",),
+    "face-alignment": ("sfd", "blazeface", "blazeface-back"),
+    "file": (),
+}
 
 
 def build_detector(
@@ -41,7 +46,7 @@ def build_detector(
     device: str = "cpu",
     batch_size: int = 8,
 ) -> Detector:
-    """Build a back end: "dlib", "face-alignment", or "file" (landmarks found earlier, at `model`)."""
+    """Build a back end: "dlib", "own", "face-alignment", or "file" (landmarks found earlier, at `model`)."""
     if name not in BOX_DETECTORS:
         raise UserError(f"--landmarks {name}: one of {', '.join(BOX_DETECTORS)} is needed")
     if name == "file":
@@ -60,6 +65,10 @@ def build_detector(
         from data.faces.dlib_detector import DlibDetector
 
         return DlibDetector(**settings)
+    if name == "own":
+        from data.faces.own_detector import OwnDetector
+
+        return OwnDetector(model=model, upsample=settings.get("upsample", 1), device=device)
     from data.faces.alignment_detector import AlignmentDetector
 
     return AlignmentDetector(**settings, device=device, batch_size=batch_size)
@@ -108,7 +117,7 @@ def add_detector_options(parser: argparse.ArgumentParser):
     )
     group.add_argument(
         "--face_detector",
-        choices=[name for names in BOX_DETECTORS.values() for name in names],
+        choices=list(dict.fromkeys(name for names in BOX_DETECTORS.values() for name in names)),
         help="what finds the boxes (default: hog for dlib, sfd for face-alignment)",
     )
     group.add_argument("--face_detector_model", type=Path, metavar="FILE", help="weights of cnn, sfd or blazeface")

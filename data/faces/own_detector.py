@@ -1,0 +1,106 @@
+"""Faces without weights of others: dlib's HOG boxes, which are free, and Grimace's own network for the 68 points."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data.faces.detector import box_centre, box_size
+from data.faces.dlib_detector import DlibDetector, import_dlib
+from util.errors import UserError
+from util.weights_file import read_weights
+
+WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "landmarks" / "own.safetensors"
+AROUND_BOX, AROUND_POINTS = 1.35, 1.3
+"""Side of the crop: of a detector's box, of the square around points that were found."""
+PASSES = 2
+"""The points of the first pass centre the crop of the second."""
+
+
+class OwnDetector(DlibDetector):
+    """HOG boxes, and 68 points of all faces of a batch of frames at once."""
+
+    batch_size = 16
+
+    def __init__(self, model: Path | None = None, upsample: int = 1, device: str = "cpu"):
+        dlib = import_dlib()
+        self._search, self._upsample = self._hog(dlib.get_frontal_face_detector()), upsample
+        self.device, self.network = device, load_network(Path(model or WEIGHTS)).to(device)
+
+    def place(self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+        """The 68 points in each box."""
+        places = [place for place, _ in self.placed(frames, boxes)]
+        rows = iter(places)
+        return [[next(rows) for _ in row] for row in boxes]
+
+    def placed(
+        self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Points (68, 2) and how likely each is visible (68,), of one box after the other."""
+        flat = [(frame, square_of(box)) for frame, row in zip(frames, boxes, strict=True) for box in row]
+        if not flat:
+            return []
+        found = self._pass(flat)
+        for _ in range(PASSES - 1):
+            squares = [square_around(points) for points, _ in found]
+            found = self._pass([(frame, square) for (frame, _), square in zip(flat, squares, strict=True)])
+        return found
+
+    def _pass(self, faces: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
+        import torch
+
+        from data.faces.own_network import SIDE
+
+        matrices = [crop_matrix(square, SIDE) for _, square in faces]
+        crops = np.stack([cut(frame, matrix, SIDE) for (frame, _), matrix in zip(faces, matrices, strict=True)])
+        batch = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
+        with torch.no_grad():
+            points, visible = self.network(batch)
+        pixels = (points.cpu().numpy() + 1) * (SIDE / 2) - 0.5
+        back = [cv2.invertAffineTransform(matrix) for matrix in matrices]
+        moved = [(one @ matrix[:, :2].T + matrix[:, 2]) for one, matrix in zip(pixels, back, strict=True)]
+        likely = torch.sigmoid(visible).cpu().numpy()
+        return [(one.astype(np.float32), sure) for one, sure in zip(moved, likely, strict=True)]
+
+
+def load_network(path: Path):
+    """The network with the weights of a file, ready to be asked."""
+    from data.faces.own_network import LandmarkNetwork
+
+    state = {name: value.float() for name, value in read_weights(path).items()}
+    network = LandmarkNetwork()
+    own = network.state_dict()
+    # The counts of batches are not kept: nothing reads them.
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    if missing or set(state) - set(own):
+        raise UserError(f"{path}: not the weights of the landmark network; script/train_landmarks.py makes them")
+    network.load_state_dict(own | state)
+    return network.eval()
+
+
+def square_of(box: np.ndarray) -> np.ndarray:
+    """Centre and side of the crop for a detector's box."""
+    return np.array([*box_centre(box), AROUND_BOX * box_size(box)])
+
+
+def square_around(points: np.ndarray) -> np.ndarray:
+    """Centre and side of the crop around points."""
+    low, high = points.min(0), points.max(0)
+    return np.array([*(low + high) / 2, AROUND_POINTS * max(float((high - low).max()), 4.0)])
+
+
+def crop_matrix(square: np.ndarray, side: int, degrees: float = 0.0) -> np.ndarray:
+    """From pixels of a frame, (0, 0) the centre of the first, to those of the crop of a square: (2, 3)."""
+    x, y, size = square
+    matrix = cv2.getRotationMatrix2D((float(x), float(y)), degrees, side / float(size))
+    matrix[:, 2] += (side - 1) / 2 - np.array([x, y])
+    return matrix
+
+
+def cut(frame: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
+    """The crop; averaged first where it is much smaller than the face in the frame."""
+    scale = float(np.hypot(*matrix[:, 0]))
+    if scale < 0.5:
+        frame = cv2.GaussianBlur(frame, (0, 0), 0.35 / scale)
+    return cv2.warpAffine(frame, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
