@@ -184,8 +184,10 @@ class Checkpoints:
         """What this moment's set is called: by the step, or by the epoch, from 1, in which the last step began."""
         if trainer.family.layout.numbered_by == "step":
             return f"{trainer.clock.step:08d}"
-        before = max(0, trainer.clock.samples - self.options.get("batch_size", 1))
-        return str(before // trainer.clock.epoch_size + 1)
+        return str(self._epoch(trainer) + 1)
+
+    def _epoch(self, trainer: Any) -> int:
+        return trainer.clock.last_epoch(self.options.get("batch_size", 1))
 
     def numbers(self) -> list[str]:
         """The numbered sets there are, oldest first; the training state is written last and stands for its set."""
@@ -225,6 +227,7 @@ class Checkpoints:
         else:
             file = layout.pattern.format(which=number)
             content = {layout.entries[name]: state for name, state in weights.items()}
+            content[layout.epoch] = self._epoch(trainer)  # without it the original's programs end with a KeyError
             checksums[file] = save_file(self.folder / file, content)
         state = trainer.state_dict()
         for name, file in optimizer_names(layout, number).items():

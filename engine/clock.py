@@ -22,6 +22,10 @@ class Clock:
         """Epochs done, with the fraction of the present one."""
         return self.samples / self.epoch_size
 
+    def last_epoch(self, batch_size: int) -> int:
+        """The epoch, from 0, in which the last step began: at the end of an epoch, the one that ends."""
+        return max(0, self.samples - batch_size) // self.epoch_size
+
     def advance(self, samples: int) -> None:
         """Count one step of so many samples."""
         self.step += 1

@@ -69,6 +69,7 @@ class Trainer:
             name: [float(group["lr"]) for group in optimizer.param_groups]
             for name, optimizer in self.optimizers.items()
         }
+        self._note_start_rates()
         self._reach = Reach(family, self._parameters)
         self.watch = LossWatch(processes.device)
         self.rows = build_rows(
@@ -181,6 +182,12 @@ class Trainer:
         scaler.update()
         self._clear(names)
 
+    def _note_start_rates(self) -> None:
+        """Keep the starting rates where PyTorch's schedulers look for them: those of the original's programs do."""
+        for name, optimizer in self.optimizers.items():
+            for group, start in zip(optimizer.param_groups, self._start_rates[name], strict=True):
+                group["initial_lr"] = start
+
     def _set_rate(self, name: str) -> None:
         factor = self.family.rate(name, self.clock)
         for group, start in zip(self.optimizers[name].param_groups, self._start_rates[name], strict=True):
@@ -207,6 +214,7 @@ class Trainer:
             self.precision.scaler.load_state_dict(state["scaler"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+        self._note_start_rates()
         for name, rows in self.rows.items() if self.processes.is_main else ():
             rows.table.load_state_dict(state["rows"][name])
 

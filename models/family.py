@@ -143,6 +143,15 @@ class Family(nn.Module):
         """How long the training was, by the entries of a file: {"epochs": N} or {"steps": N}; {}: they don't tell."""
         return {"epochs": int(content[self.layout.epoch]) + 1} if self.layout.epoch in content else {}
 
+    @classmethod
+    def exported(cls, content: dict[str, Any], training: Mapping[str, Any]) -> Any:
+        """A checkpoint of ours as the original's programs train on from it, out of our file and our training state.
+
+        By default one file that holds the optimizers under their released names, too.
+        """
+        names = cls.layout.optimizers
+        return content | {names[name]: state for name, state in training["optimizers"].items() if name in names}
+
     def rate(self, name: str, clock: Any) -> float:
         """Factor on the starting learning rate of optimizer `name`: a pure function of the clock (util.schedules)."""
         return 1.0

@@ -1,6 +1,6 @@
 """Articulated animation, second stage: the AVD network learns the pose of one face with the identity of another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +42,12 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
     @staticmethod
     def recognises(sections: dict) -> bool:
         return False
+
+    @classmethod
+    def exported(cls, content: dict[str, Any], training: Mapping[str, Any]) -> Any:
+        made = super().exported(content, training)
+        # In the original's files of this stage the AVD network's optimizer has the first one's name, too.
+        return made | {FIRST_STAGE.optimizers["reconstruction"]: made["optimizer_avd"]}
 
     def prepare_training(self, opt: Any) -> None:
         require_first_stage(opt, "mraa")

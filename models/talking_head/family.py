@@ -14,7 +14,7 @@ from models.parts.vgg import caffe_vgg, vgg19
 from models.talking_head.losses import Content, Objective, Pixels, joint_updates, separate_updates
 from models.talking_head.networks import BatchRows, Discriminator, Embedder, Generator, pair
 from models.talking_head.options import TAPS, add_network_options, add_training_options
-from models.talking_head.released import released_entries
+from models.talking_head.released import released_entries, released_list
 from models.talking_head.step_log import step_line
 from util.schedules import linear_decay
 from util.values import not_negative
@@ -91,6 +91,10 @@ class TalkingHead(Family):
 
     def released_entries(self, content: Any, path: Path) -> Any:
         return released_entries(content, path)
+
+    @classmethod
+    def exported(cls, content: dict[str, Any], training: Mapping[str, Any]) -> list:
+        return released_list(content, training)
 
     def moment(self, content: Mapping[str, Any]) -> dict[str, int]:
         return {"steps": int(content["step"]) + 1} if "step" in content else {}

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from util.errors import UserError
 
 POSITIONS = {"generator": 3, "embedder": 4, "discriminator": 5}
@@ -37,3 +40,24 @@ def released_entries(content: Any, path: Path) -> Any:
     entries["discriminator"].pop("embedding.weight", None)
     optimizers = {name: content[position] for name, position in OPTIMIZERS.items() if position < len(content)}
     return entries | optimizers | {"step": content[LAST_STEP]}
+
+
+def released_list(content: Mapping[str, Any], training: Mapping[str, Any]) -> list:
+    """The original's list: epoch, step in it, step, and the state dicts; counters name the step just finished, from 0.
+
+    The rows of the videos, which runs keep in their training state, go into the discriminator as the original has them.
+    """
+    clock = training["clock"]
+    step = max(clock["step"] - 1, 0)
+    batch = clock["samples"] // max(clock["step"], 1)
+    steps_per_epoch = max(1, -(-clock["epoch_size"] // max(batch, 1)))
+    states = {name: dict(content[name]) for name in sorted(POSITIONS, key=POSITIONS.get)}
+    states["discriminator"]["embedding.weight"] = _every_row(training["rows"]["videos"], clock["epoch_size"])
+    return [step // steps_per_epoch, step % steps_per_epoch, step, *states.values()]
+
+
+def _every_row(table: Mapping[str, Tensor], count: int) -> Tensor:
+    """The rows of all videos; those that no step has met are random, as the original begins."""
+    rows = torch.rand(count, table["value"].shape[1])
+    rows[table["rows"]] = table["value"]
+    return rows

@@ -1,6 +1,6 @@
 """Few-shot talking heads, second stage: generator and discriminator tuned to the pictures of one person."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,10 @@ class TalkingHeadFinetune(Family):
 
     def released_entries(self, content: Any, path: Path) -> Any:
         return released_entries(content, path)
+
+    @classmethod
+    def exported(cls, content: dict[str, Any], training: Mapping[str, Any]) -> Any:
+        raise UserError("the original saves no finetuned talking heads; --run takes a run of the family talking_head")
 
     @torch.no_grad()
     def begin(self, whole: dict[str, Tensor]) -> None:

@@ -19,6 +19,7 @@ TOY = ["--model=tests.toys:Joint", "--gpu_id=-1", "--batch_size=4", "--nThreads=
 
 def weights(folder, name="latest-checkpoint.pth.tar"):
     content = torch.load(folder / name)
+    del content["epoch"]
     return {f"{network}.{key}": value for network, state in content.items() for key, value in state.items()}
 
 

@@ -44,7 +44,7 @@ def test_one_file_with_entries(tmp_path):
     trainer = trainer_at(7, Joint)
     Checkpoints(tmp_path).save(trainer)
     content = torch.load(tmp_path / "latest-checkpoint.pth.tar")
-    assert list(content) == ["generator", "coder", "discriminator"]
+    assert list(content) == ["generator", "coder", "discriminator", "epoch"] and content["epoch"] == 1
     other = scrambled(Joint)
     load_networks(other, tmp_path / "latest-checkpoint.pth.tar")
     assert_equal(trainer.family, other)

@@ -345,6 +345,7 @@ def test_a_new_run_goes_on_from_another_one(place):
     shutil.rmtree("result/a")
     run("--name=b", "--steps=6", f"--checkpoint={place}", "--continue_train")
     one, other = (read_weights(f"result/{name}/latest-checkpoint.pth.tar") for name in ("whole", "b"))
+    assert one.pop("epoch") == other.pop("epoch") == 1
     assert all(torch.equal(value, other[name][key]) for name, state in one.items() for key, value in state.items())
     with pytest.raises(UserError, match="holds a run already"):
         run("--name=b", "--steps=6", f"--checkpoint={place}")

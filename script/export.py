@@ -1,0 +1,84 @@
+"""Write a checkpoint of a run in the form that the original's programs animate with and train on from.
+
+Weights of ours load there as they are. To train on, those programs want the optimizers in the same file, under names of
+their own; talking heads want the list of a save_N.pkl, with the rows of the videos. The file is in PyTorch's old
+format, which every version since 0.4 reads."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.checkpoint import Checkpoints
+from engine.clock import Clock
+from models import find_family
+from util.errors import UserError, run_main
+from util.files import replacing
+from util.weights_file import read_weights
+
+EPILOG = """examples:
+  python script/export.py --run result/vox-256 --output 00000099-checkpoint.pth.tar
+  python script/export.py --run result/meta --which 5000 --output save_5000.pkl
+
+The other way needs no script: --init_from and --checkpoint read the files of the originals as they are."""
+
+
+def main() -> int:
+    args = read_arguments()
+    found = Checkpoints(args.run).complete_set(args.which) if args.run.is_dir() else None
+    if not found:
+        raise UserError(f"--run {args.run}: holds no checkpoint of a training run")
+    which, training = found
+    content = exported(args.run, which, training)
+    with replacing(args.output) as temporary:
+        torch.save(content, temporary, _use_new_zipfile_serialization=False)
+    print(f"{args.output}: the checkpoint {which} of {args.run}, trained {training['clock']['step']} steps")
+    return 0
+
+
+def read_arguments() -> argparse.Namespace:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="folder of a run")
+    parser.add_argument("--which", default="latest", help="its checkpoint: latest, best or a number (default: latest)")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="file to write")
+    return parser.parse_args()
+
+
+def exported(run: Path, which: str, training: Mapping[str, Any]) -> Any:
+    """The content of the original's file, out of ours and the training state beside it."""
+    options = training["options"]
+    family = find_family(options["model"])
+    layout = family.layout
+    if "{entry}" in layout.pattern:
+        files = layout.pattern.format(which=which, entry="*")
+        raise UserError(f"--run {run}: the files of {options['model']} are the original's as they are; copy {files}")
+    # Files of earlier versions lack the epoch.
+    epoch = {layout.epoch: Clock(**training["clock"]).last_epoch(options["batch_size"])}
+    content = family.exported(epoch | read_weights(run / layout.pattern.format(which=which)), training)
+    for state in content.values() if isinstance(content, Mapping) else ():
+        if isinstance(state, Mapping) and "param_groups" in state:
+            make_old(state, run)
+    return content
+
+
+def make_old(optimizer: Mapping[str, Any], run: Path) -> None:
+    """Let an optimizer's state be read by versions of PyTorch that count its steps in whole numbers."""
+    if any("initial_lr" not in group for group in optimizer["param_groups"]):
+        raise UserError(
+            f"--run {run}: saved by an earlier version, without the starting rates that the original's schedules need; "
+            "continue the run for a step (--continue_train)"
+        )
+    for moments in optimizer["state"].values():
+        moments |= {name: int(value) for name, value in moments.items() if name == "step"}
+
+
+if __name__ == "__main__":
+    run_main(main)
