@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -41,8 +40,8 @@ from engine.signals import unwind_at_sigterm
 from engine.timing import Stopwatch
 from models import find_family
 from options import Options, original_config, owner_of_weights, parse, run_folder, takes_own_weights
-from util.errors import UserError, run_main
-from util.files import is_too_long, write_text
+from util.errors import UserError, full_disk, outcome, run_main
+from util.files import is_too_long, refuse_unwritable, write_text
 from util.page import results_page
 from util.printable import printable
 from util.resizing import resize
@@ -70,9 +69,11 @@ def main() -> int:
         return finish(processes, test(opt, processes))
     try:
         status = test(opt, processes)
-    except (UserError, OSError) as error:
-        log.error("%s", error)
-        status = 2
+    except Exception as error:
+        line, status = outcome(error)
+        if line is None:
+            raise
+        log.error("%s", line)
     return finish(processes, status)
 
 
@@ -148,12 +149,8 @@ def _check_place(opt: Options, folder: Path) -> None:
     if opt.output:
         _check_name(Path(opt.output))
     option, folder = ("output", Path(opt.output).parent) if opt.output else ("results_dir", folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"--{option}: nothing can be written into {folder} ({error.strerror})") from error
+    refuse_unwritable(folder, option)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _check_name(output: Path) -> None:
@@ -253,11 +250,12 @@ class Results:
             with noting_damage(self.opt.strict_video) as damage:
                 self._make(job, job.clip(), animator, damage, show_progress=stop_at_errors)
         except Exception as error:
-            if stop_at_errors or self.opt.debug:
+            if stop_at_errors or self.opt.debug or full_disk(error):
                 raise
-            if not isinstance(error, (UserError, OSError)):
+            line, _ = outcome(error)
+            if line is None:
                 log.error("%s", traceback.format_exc())
-            self.failures.add(job.entry, str(error) or type(error).__name__)
+            self.failures.add(job.entry, line or str(error) or type(error).__name__)
             return
         if stop_at_errors:
             log.info("wrote %s", job.output)

@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
+from util.errors import RunError
 
-class NotFinite(Exception):
+
+class NotFinite(RunError):
     """A loss became infinite or not a number."""
 
 

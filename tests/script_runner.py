@@ -3,6 +3,7 @@ a script at any of the moments at which it gives a file or folder its name.
 
 Started as a program, it reads requests, a line of JSON each, and answers with exit statuses."""
 
+import errno
 import json
 import os
 import pathlib
@@ -30,13 +31,14 @@ class ScriptRunner:
         self._process.stdin.close()
         self._process.wait()
 
-    def run(self, script: str, *arguments, folder: Path, kill_at: int = 0) -> tuple[int, str]:
+    def run(self, script: str, *arguments, folder: Path, kill_at: int = 0, full_disk: bool = False) -> tuple[int, str]:
         """Run a script in a folder; its exit status (-9 if it was killed) and what it wrote on both outputs.
 
-        kill_at: 2n - 1 kills it just before, 2n just after it names its n-th file or folder."""
+        kill_at: 2n - 1 kills it just before, 2n just after it names its n-th file or folder. full_disk: whatever it
+        begins to write fails."""
         log = folder.with_name(f"{folder.name}.log")
         request = {"script": script, "arguments": [*map(str, arguments)], "folder": str(folder), "log": str(log)}
-        self._process.stdin.write(json.dumps({**request, "kill_at": kill_at}) + "\n")
+        self._process.stdin.write(json.dumps({**request, "kill_at": kill_at, "full_disk": full_disk}) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline()), log.read_text(encoding="utf-8")
 
@@ -70,6 +72,8 @@ def run_in_fork(request: dict) -> None:
     sys.stderr.reconfigure(encoding="utf-8")
     if request["kill_at"]:
         kill_when_naming(request["kill_at"])
+    if request["full_disk"]:
+        fill_the_disk()
     script = SCRIPTS / f"{request['script']}.py"
     sys.argv = [str(script), *request["arguments"]]
     status = 0
@@ -106,6 +110,17 @@ def kill_when_naming(moment: int) -> None:
     if hasattr(pathlib, "_NormalAccessor"):  # Python 3.10 keeps these functions from when pathlib was imported
         pathlib._NormalAccessor.replace = staticmethod(os.replace)
         pathlib._NormalAccessor.rename = staticmethod(os.rename)
+
+
+def fill_the_disk() -> None:
+    """Let no folder of util.files be made any more in which something is to be written."""
+
+    def refused(path, *arguments, make=os.mkdir, **named):
+        if str(path).endswith(".part"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        make(path, *arguments, **named)
+
+    os.mkdir = refused
 
 
 if __name__ == "__main__":

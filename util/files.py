@@ -19,6 +19,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+from util.errors import UserError
 from util.printable import printable
 
 Writer = TypeVar("Writer", bound="WholeOrNothing")
@@ -92,6 +93,16 @@ def _temporary(path: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(private, ignore_errors=True)
+
+
+def refuse_unwritable(folder: Path, option: str) -> None:
+    """Raise a UserError that names the option where nothing can be written into a folder, before work begins."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise UserError(f"--{option}: nothing can be written into {folder} ({error.strerror})") from error
 
 
 def write_text(path: Path | str, text: str) -> None:

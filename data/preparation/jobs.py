@@ -23,7 +23,7 @@ from typing import Any
 from data.video.damage import DamagedVideo
 from data.video.limits import OPTION_HELP, limit_pixels
 from util.csv_table import write_table
-from util.errors import UserError
+from util.errors import UserError, full_disk, outcome
 from util.files import remove_leftovers
 from util.printable import printable
 from util.values import WHOLE, at_least, count, shard
@@ -196,11 +196,14 @@ def attempt(work: Callable[[Any], str | None], item: Any, strict: bool = False) 
             warnings.simplefilter("error", DamagedVideo)
         try:
             note = work(item)
-        except UserError as error:
-            return None, str(error)
         except DamagedVideo as damage:
             return None, f"{damage} (--strict_video)"
         except (Exception, SystemExit) as error:
+            if full := full_disk(error):  # for all other items, too
+                raise full from None
+            line, _ = outcome(error)
+            if line is not None:
+                return None, line
             place = traceback.extract_tb(error.__traceback__)[-1]
             return None, f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
     told = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -33,6 +34,13 @@ def make(number: int, out: Path) -> str | None:
         raise UserError("five is no number for us")
     if number == 6:
         raise KeyError("six")
+    if number in (12, 13):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", str(out))
+        except OSError as error:
+            if number == 12:
+                raise
+            raise UserError("cannot be written") from error
     if number == 7:
         return "half of it"
     if number == 8:
@@ -94,6 +102,15 @@ def test_a_second_run_makes_only_what_is_missing(tmp_path, workers):
     assert not (tmp_path / "failures.csv").exists(), "failures of an earlier run are not this run's"
     again = run(tmp_path, [0, 1, 2], "--workers", "0", "--overwrite")
     assert again.made == 3 and (tmp_path / "item0").stat().st_ino != before
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("number", [12, 13])
+def test_a_full_disk_ends_the_run_instead_of_failing_every_item(tmp_path, workers, number):
+    with pytest.raises(OSError, match="No space left") as caught:
+        run(tmp_path, [number, *range(20, 90)], "--workers", workers)
+    assert caught.value.errno == errno.ENOSPC
+    assert len(list(tmp_path.glob("item*"))) < 70
 
 
 def test_shards_share_the_items_and_keep_their_failures_apart(tmp_path):

@@ -601,6 +601,40 @@ def test_bad_input_is_told_by_name_without_a_traceback(tmp_path, scripts, script
     assert status == 2 and hint in said and "Traceback" not in said
 
 
+WITH_INPUT = [
+    "extract_frames",
+    "obtain_face_kp",
+    "voxceleb_clean",
+    "voxceleb_extract_frames",
+    "voxceleb_sample_frames",
+    "extract_landmarks",
+    "kpmaker",
+    "voxceleb_crop",
+    "prepare_microexpression",
+    "prepare_videos",
+]
+
+
+@pytest.mark.parametrize("script", WITH_INPUT)
+def test_a_full_disk_is_told_in_one_line_and_stops_the_script(tmp_path, scripts, script):
+    arguments = [*build_input(script, tmp_path), "--workers", "0"]
+    status, said = scripts.run(script, *arguments, folder=tmp_path, full_disk=True)
+    told = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert status == 1 and len(told) == 1 and "No space left on device; make room" in told[0], said
+    assert "Traceback" not in said and ".part" not in said
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path, scripts):
+    layouts.write_video(tmp_path / "in" / "a.mp4")
+    (tmp_path / "file").touch()
+    for command in (["extract_frames", "--in", "in", "--out", "file/x"], ["make_sample_dataset", "--out", "file/x"]):
+        status, said = scripts.run(*command, "--workers", "0", folder=tmp_path)
+        told = [line for line in said.splitlines() if line.startswith("error: ")]
+        assert status == 1 and len(told) == 1 and "Not a directory" in told[0] and "file" in told[0], said
+        assert "Traceback" not in said
+
+
 # killed and started again
 
 
@@ -638,20 +672,6 @@ def build_input(script: str, folder: Path) -> list[str]:
         return [*OWN[:-2], "--split", "1/1", "--min_size", "10", *KEY_POINTS[:4]]
     layouts.smic(folder / "SMIC")
     return ["--dataset", "smic", "--in", "SMIC", "--out", "out", "--no_crop"]
-
-
-WITH_INPUT = [
-    "extract_frames",
-    "obtain_face_kp",
-    "voxceleb_clean",
-    "voxceleb_extract_frames",
-    "voxceleb_sample_frames",
-    "extract_landmarks",
-    "kpmaker",
-    "voxceleb_crop",
-    "prepare_microexpression",
-    "prepare_videos",
-]
 
 
 @pytest.mark.parametrize("script", WITH_INPUT)
