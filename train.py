@@ -8,14 +8,15 @@ import logging
 import math
 import sys
 import traceback
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from data import find_dataset
-from data.sampler import BadSamples, EndlessSampler, endless_batches
+from data.bad_samples import BadSamples
+from data.sampler import EndlessSampler, endless_batches, lost_workers_told
 from data.video.images import write_image
 from data.video.limits import limit_pixels
 from engine.checkpoint import Checkpoints, continue_from
@@ -33,7 +34,6 @@ from engine.distributed import (
     machine,
     start,
 )
-from engine.finite import NotFinite
 from engine.loading import load_networks
 from engine.memory import keep_freed_memory
 from engine.monitor import Monitor
@@ -45,8 +45,8 @@ from engine.trainer import Trainer, move, seed_everything
 from models import find_family
 from options import Options, options_as_yaml, owner_of_weights, parse, run_folder, runs_in
 from options.files import read_yaml
-from util.errors import UserError, run_main
-from util.files import set_aside, write_text
+from util.errors import UserError, outcome, run_main
+from util.files import refuse_unwritable, set_aside, write_text
 from util.grid import labelled_grid
 
 log = logging.getLogger(__name__)
@@ -71,12 +71,9 @@ def main() -> int:
         return finish(processes, train(opt, processes))
     try:
         status = train(opt, processes)
-    except (UserError, OSError, NotFinite) as error:
-        log.error("%s", error)
-        status = 1 if isinstance(error, NotFinite) else 2
     except Exception as error:
-        log.error("%s", LOST if is_lost_peer(error) else traceback.format_exc())
-        status = 1
+        line, status = outcome(error)
+        log.error("%s", LOST if is_lost_peer(error) else line or traceback.format_exc())
     return finish(processes, status)
 
 
@@ -84,6 +81,8 @@ def train(opt: Options, processes: Processes, family: Any = None) -> int:
     """Train until the end or until asked to stop; the exit status. `family` begins, where a caller built it already."""
     folder = run_folder(opt)
     _refuse_to_start_over(folder, opt)
+    if processes.is_main:
+        refuse_unwritable(folder, "checkpoints_dir")
     seed_everything(opt.seed)
     dataset = find_dataset(opt.dataset_mode)(opt, training=True)
     family = _begun(family or build_family(opt), opt, dataset.whole())
@@ -122,7 +121,7 @@ def _train_in_folder(opt: Options, trainer: Trainer, checkpoints: Checkpoints, d
     log.info("training %s on %d samples until step %d, on %s", opt.model, len(dataset), steps, machine(processes))
     if trainer.clock.step >= steps:
         log.warning("step %d is reached already: nothing is left to do; more --epochs or --steps go on", steps)
-    with StopRequest() as stop:
+    with closing(batches), StopRequest() as stop, lost_workers_told(opt.nThreads):
         try:
             _fit(opt, trainer, monitor.timed(batches), steps, monitor, checkpoints, stop)
         finally:
@@ -302,7 +301,7 @@ def _batches(opt: Options, dataset, trainer: Trainer, folder: Path):
     )  # fmt: skip
     return endless_batches(
         dataset, sampler, workers=opt.nThreads, pin_memory=processes.device.type == "cuda",
-        bad_samples=BadSamples(folder / "bad_samples.txt", len(dataset), opt.max_bad),
+        bad_samples=BadSamples(folder / "bad_samples.txt", len(dataset), opt.max_bad), debug=opt.debug,
     )  # fmt: skip
 
 

@@ -74,8 +74,7 @@ class ActionUnitsDataset(Dataset):
         return len(self.pictures)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        if not self.opt.serial_batches:
-            index = np.random.randint(len(self.pictures))
+        index = self._draw_picture(index)
         image = self._image(read_image(self.pictures[index]))
         if self.opt.mirror and np.random.rand() < 0.5:
             image = image.flip(-1)
@@ -87,6 +86,12 @@ class ActionUnitsDataset(Dataset):
             "desired": torch.from_numpy(desired.astype(np.float32)),
             "name": self.pictures[index].stem,
         }
+
+    def _draw_picture(self, index: int) -> int:
+        return index if self.opt.serial_batches else np.random.randint(len(self.pictures))
+
+    def sample_name(self, index: int) -> str:
+        return str(self.pictures[self._draw_picture(index)])
 
     def clips(self) -> Iterator[Clip]:
         """The pictures of --input_path, or else the test split, with the expressions that the options describe."""

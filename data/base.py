@@ -72,6 +72,10 @@ class Dataset(torch.utils.data.Dataset):
         """One sample. Images are float (C, H, W) in [0, 1]; the class docstring lists every key and shape."""
         raise NotImplementedError
 
+    def sample_name(self, index: int) -> str:
+        """What a training item is made from, for messages; random choices are made as in `__getitem__`. "": no name."""
+        return str((self.item_names() or {index: ""})[index])
+
     def item_names(self) -> Sequence[str] | None:
         """A name for each training item, by which what was learned for it alone is found again when others join."""
         return None

@@ -90,6 +90,9 @@ class FaceDataset(Dataset):
         frames, structures = self.load(sequence, chosen)
         return {"frames": frames, "structures": structures, "name": sequence.name}
 
+    def sample_name(self, index: int) -> str:
+        return str(self.sequences[index].pictures)
+
     def load(
         self, sequence: Frames, chosen: Sequence[int], size: tuple[int, int] | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -103,11 +103,16 @@ class FramesDataset(Dataset):
 
     def draw(self, index: int) -> tuple[str, list[np.ndarray]]:
         """The clip of an item and two random frames of it, the earlier one first."""
-        item = self.items[index % len(self.items)]
-        name = random.choice(self.people[item]) if self.opt.id_sampling else item
+        name = self._draw_clip(index)
         with self.open(name) as video:
-            first, second = sorted(random.choices(range(len(video)), k=2))
-            return name, [self.sized(video[first]), self.sized(video[second])]
+            return name, [self.sized(frame) for frame in draw_frames(video, 2)]
+
+    def _draw_clip(self, index: int) -> str:
+        item = self.items[index % len(self.items)]
+        return random.choice(self.people[item]) if self.opt.id_sampling else item
+
+    def sample_name(self, index: int) -> str:
+        return str(self.folder / self._draw_clip(index))
 
     def planned_clips(self) -> list[PlannedClip]:
         """The test clips: each from its own first frame, or in pairs."""
@@ -179,6 +184,20 @@ class FramesDataset(Dataset):
                 f"--frame_shape {self.frame_shape[0]} x {self.frame_shape[1]}; set --load_size to resize them"
             )
         return video
+
+
+def draw_frames(video: Video, count: int) -> list[np.ndarray]:
+    """Random frames of a clip, in order.
+
+    A damaged file may prove shorter than it says when its frames are read: then they are drawn from those it has.
+    """
+    while True:
+        length = len(video)
+        try:
+            return [video[index] for index in sorted(random.choices(range(length), k=count))]
+        except UserError:
+            if not 0 < len(video) < length:
+                raise
 
 
 class Driving:

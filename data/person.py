@@ -87,7 +87,7 @@ class PersonDataset(LandmarkDriven):
         """The frame nearest to a wanted one that has a face and was not taken yet."""
         taken = set(apart_from if apart_from is not None else [index for index, face in seen.items() if face])
         for index in sorted(range(len(video)), key=lambda index: abs(index - wanted)):
-            if index in taken:
+            if index in taken or index >= len(video):  # a damaged video may prove shorter on the way
                 continue
             if index not in seen:
                 seen[index] = self._look(video[index])

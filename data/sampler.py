@@ -1,26 +1,24 @@
 """The endless stream of training batches: seeded, resumable, shared out over processes, with damage replaced."""
 
 import atexit
-import logging
+import gc
 import random
+import re
 import signal
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler, default_collate
 
-from util.errors import UserError
-from util.printable import printable
+from data.bad_samples import BadSamples, Problem, problem_of
+from util.errors import RunError, UserError
 
 BAD = "_bad_samples"
-"""Key under which a batch carries the messages of damaged samples from the workers; alone where none replaced them."""
-
-log = logging.getLogger(__name__)
+"""Key under which a batch carries what is wrong with bad samples from the workers; alone where none replaced them."""
 
 
 class EndlessSampler(Sampler):
@@ -75,15 +73,18 @@ class _Stream:
 
 
 class SeededSamples(torch.utils.data.Dataset):
-    """A dataset whose samples depend on (seed, epoch, index) alone; a damaged one is replaced by the next good one."""
+    """A dataset whose samples depend on (seed, epoch, index) alone; a bad one is replaced by the next good one.
+
+    With `debug`, what no reader expects is raised where it happens.
+    """
 
     TRIES = 20
 
-    def __init__(self, dataset: torch.utils.data.Dataset, seed: int):
-        self.dataset, self.seed = dataset, seed
+    def __init__(self, dataset: torch.utils.data.Dataset, seed: int, debug: bool = False):
+        self.dataset, self.seed, self.debug = dataset, seed, debug
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[dict[str, Any] | None, list[str]]:
-        """A sample, or None where all tried were damaged, and what is wrong with those before it."""
+    def __getitem__(self, key: tuple[int, int]) -> tuple[dict[str, Any] | None, list[Problem]]:
+        """A sample, or None where all tried were bad, and what is wrong with those before it."""
         epoch, index = key
         problems = []
         for attempt in range(min(self.TRIES, len(self.dataset))):
@@ -91,9 +92,19 @@ class SeededSamples(torch.utils.data.Dataset):
             try:
                 with seeded(self.seed, epoch, candidate):
                     return self.dataset[candidate], problems
-            except (UserError, OSError) as error:
-                problems.append(f"sample {candidate}: {error}")
+            except Exception as error:
+                problem = problem_of(candidate, self._name(epoch, candidate), error)
+                if self.debug and problem.place:
+                    raise
+                problems.append(problem)
+                if problem.ends_run:
+                    break
         return None, problems
+
+    def _name(self, epoch: int, index: int) -> str:
+        """What a sample is made from, found by the same random choices."""
+        with seeded(self.seed, epoch, index):
+            return self.dataset.sample_name(index)
 
 
 @contextmanager
@@ -112,30 +123,6 @@ def seeded(*numbers: int) -> Iterator[None]:
         torch.random.set_rng_state(saved[2])
 
 
-class BadSamples:
-    """Counts damaged samples, lists them in a file, and stops the run when they are too many."""
-
-    def __init__(self, path: Path, size: int, share: float):
-        self.path, self.allowed = path, share * size
-        self.seen: set[str] = set()
-
-    def add(self, problems: list[str]) -> None:
-        """Take note of new ones."""
-        for problem in problems:
-            if problem in self.seen:
-                continue
-            self.seen.add(problem)
-            log.warning("damaged, replaced by another: %s", problem)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(printable(problem) + "\n")
-        if len(self.seen) > self.allowed:
-            listed = "\n  ".join(sorted(self.seen)[:20])
-            raise UserError(
-                f"{len(self.seen)} samples are damaged, more than --max_bad allows; they are listed in {self.path}. "
-                f"Mend or remove them:\n  {listed}"
-            )
-
-
 def endless_batches(
     dataset: torch.utils.data.Dataset,
     sampler: EndlessSampler,
@@ -144,6 +131,7 @@ def endless_batches(
     bad_samples: BadSamples,
     pin_memory: bool = False,
     collate: Callable = default_collate,
+    debug: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """The batches of a sampler, loaded by worker processes."""
     if sampler.size < sampler.batch_size:
@@ -152,41 +140,86 @@ def endless_batches(
             "take a smaller one, or repeat the data (--num_repeats, where the dataset mode has it)"
         )
     loader = DataLoader(
-        SeededSamples(dataset, sampler.seed),
+        SeededSamples(dataset, sampler.seed, debug),
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=_Collate(collate),
         pin_memory=pin_memory,
-        worker_init_fn=_leave_signals_to_the_parent,
+        worker_init_fn=_begin_worker,
         persistent_workers=workers > 0,
     )
+    gc.collect()  # for the workers: see _begin_worker
     batches = iter(loader)
     if workers:
-        atexit.register(_end_workers, weakref.ref(batches))
-    for batch in batches:
-        problems = batch.pop(BAD)
-        if not batch:
-            raise UserError("none of these samples could be read:\n  " + "\n  ".join(problems))
-        bad_samples.add(problems)
-        yield batch
+        atexit.register(_end_workers_of, weakref.ref(batches))
+    try:
+        for batch in batches:
+            problems = batch.pop(BAD)
+            if not batch:
+                raise bad_samples.none_is_good(problems)
+            bad_samples.add(problems)
+            yield batch
+    finally:
+        if workers:
+            _end_workers(batches)
 
 
-def _end_workers(batches: weakref.ref) -> None:
-    """End the workers of a loader that is still there when the program ends, as that of an error's traceback may be.
+@contextmanager
+def lost_workers_told(workers: int) -> Iterator[None]:
+    """Say in one line that the system ended a process that loads samples, which shows anywhere in the main thread."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.match(r"DataLoader worker \(pid", str(error)):
+            raise
+        raise RunError(_told_of_lost_worker(str(error), workers)) from error
 
-    The SIGTERM that they would get then is not for them (_leave_signals_to_the_parent), and would be waited for.
-    """
+
+def _told_of_lost_worker(said: str, workers: int) -> str:
+    goes_on = "--continue_train goes on from the last checkpoint"
+    if "Bus error" in said:
+        return (
+            f"a process that loads samples found no room in shared memory: take fewer (--nThreads, now {workers}), or "
+            f"make it larger (/dev/shm; in Docker --shm-size). {goes_on}"
+        )
+    crash = re.search(r"killed by signal: (?!Killed)(.+?)\.? *$|(exit code \d+)", said)
+    if crash:
+        return (
+            f"a process that loads samples crashed ({crash[1] or crash[2]}): --debug loads them in this process and "
+            f"shows where. {goes_on}"
+        )
+    return (
+        f"the system ended a process that loads samples, as it does where memory runs out: take fewer of them "
+        f"(--nThreads, now {workers}), smaller samples or batches, or a machine with more memory. {goes_on}"
+    )
+
+
+def _end_workers_of(batches: weakref.ref) -> None:
+    """End the workers of a loader that is still there when the program ends, as that of an error's traceback may be."""
     if (loading := batches()) is not None:
-        loading._shutdown_workers()
+        _end_workers(loading)
+
+
+def _end_workers(loading: Any) -> None:
+    """End a loader's workers, also those that its word does not reach.
+
+    That happens where the loader is collected as garbage together with the queues over which it speaks to them, and to
+    workers that wait for something which a killed one held. The SIGTERM that they would get then is not for them
+    (_begin_worker), and the program would wait for them for ever.
+    """
+    loading._shutdown_workers()
+    for worker in loading._workers:
+        if worker.is_alive():
+            worker.kill()
 
 
 class _Collate:
-    """Batches samples and gathers the messages of the damaged ones that they replace."""
+    """Batches samples and gathers what is wrong with the bad ones that they replace."""
 
     def __init__(self, collate: Callable):
         self.collate = collate
 
-    def __call__(self, loaded: list[tuple[dict | None, list[str]]]) -> dict[str, Any]:
+    def __call__(self, loaded: list[tuple[dict | None, list[Problem]]]) -> dict[str, Any]:
         for sample, problems in loaded:
             if sample is None:
                 return {BAD: problems}
@@ -194,7 +227,12 @@ class _Collate:
         return batch | {BAD: [problem for _, problems in loaded for problem in problems]}
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches the whole process group; only the parent shall act on it, after the step it is in."""
+def _begin_worker(worker: int) -> None:
+    """Leave to the parent what is the parent's: signals, and the objects that it no longer uses.
+
+    Ctrl-C reaches the whole process group; only the parent shall act on it, after the step it is in. A decoder of the
+    parent, collected as garbage here, would wait for ever for its threads, which are not in this process.
+    """
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

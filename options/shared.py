@@ -97,7 +97,7 @@ def _add_training(parser: OptionParser) -> None:
         help="epoch from which batch norms use their running statistics, for batches too small for good ones",
     )  # fmt: skip
     group.add_argument(
-        "--max_bad", type=share, default=0.01, help="stop when more than this share of the samples is damaged"
+        "--max_bad", type=share, default=0.01, help="stop when more than this share of the samples is bad"
     )
 
 

@@ -57,6 +57,23 @@ def write_video(
             writer.write(picture(index, size, seed))
 
 
+def prove_shorter(path: Path) -> int:
+    """A video whose index promises a frame more than can be decoded; how many it promises."""
+    import av
+
+    random = np.random.default_rng(0)
+    with VideoWriter(path, 25) as writer:
+        for _ in range(20):
+            writer.write(random.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    place, size = packets[12]
+    content = bytearray(path.read_bytes())
+    content[place + 4 : place + size] = bytes(size - 4)
+    path.write_bytes(content)
+    return 20
+
+
 def damage(path: Path) -> None:
     """Cut a video in the middle: what is left of it has no index."""
     path.parent.mkdir(parents=True, exist_ok=True)

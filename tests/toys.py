@@ -1,5 +1,8 @@
 """Four tiny families, one per pattern of updates, each with the same training written as a loop by hand."""
 
+import os
+import signal
+
 import torch
 from torch import nn
 
@@ -224,9 +227,11 @@ class ToyData(Dataset):
     def add_options(parser, training):
         parser.add_argument("--samples", type=integer, default=20, help="size of the dataset")
         parser.add_argument("--bad_sample", type=integer, default=-1, help="a sample that can't be read")
+        parser.add_argument("--killing_sample", type=integer, default=-1, help="a sample too large for its process")
 
     def __init__(self, opt, training):
         self.samples, self.bad_sample = opt.samples, opt.bad_sample
+        self.killing_sample = getattr(opt, "killing_sample", -1)
 
     def __len__(self):
         return self.samples
@@ -234,6 +239,8 @@ class ToyData(Dataset):
     def __getitem__(self, index):
         if index == self.bad_sample:
             raise UserError(f"faces/{index}.png: damaged")
+        if index == self.killing_sample and torch.utils.data.get_worker_info():
+            os.kill(os.getpid(), signal.SIGKILL)
         x = torch.sin(torch.arange(6.0) * (index + 1)).view(1, 2, 3)
         return {"x": x, "y": x.flip(2) + 0.1 * torch.rand(1), "z": 0.5 * x}
 

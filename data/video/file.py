@@ -40,6 +40,8 @@ class VideoFile(Video):
         self._index: FrameIndex | None = None
         self._cursor: _Cursor | None = None
         self._warned = False
+        self._promised = 0
+        """Frames that there seemed to be: where decoding finds fewer, the file is damaged, and no index wrong."""
         with Decoder(path) as decoder:
             first = next(decoder.frames(), None)
             if first is None:
@@ -68,10 +70,16 @@ class VideoFile(Video):
                 cache.save(self._index)
             elif self._index.damage:
                 self._warn(self._index.damage)
+            self._promised = len(self._index)
         return self._index
 
     def __len__(self) -> int:
         return len(self.frame_index)
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        if not isinstance(index, slice) and len(self) <= index < self._promised:
+            raise self._damaged(index)
+        return super().__getitem__(index)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         with Decoder(self.path) as decoder:
@@ -86,8 +94,11 @@ class VideoFile(Video):
             self._index = self._index_from_frames()
             frame = self._frame_at(index) if index < len(self._index) else None
         if frame is None:
-            raise UserError(f"{self.path}: frame {index} cannot be read, the file is damaged; remove or replace it")
+            raise self._damaged(index)
         return self._to_rgb(frame)
+
+    def _damaged(self, index: int) -> UserError:
+        return UserError(f"{self.path}: frame {index} cannot be read, the file is damaged; remove or replace it")
 
     def timeline(self) -> Timeline:
         if not self.frame_index.seekable:

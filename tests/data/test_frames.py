@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from layouts import prove_shorter
 from reference.formula import image
 from sounding import with_sound
 
@@ -212,6 +213,35 @@ def test_a_damaged_clip_shows_when_its_turn_comes(root):
     assert (broken.name, first.name) == ("broken", "c#1") and first.make().length == 5
     with pytest.raises(UserError, match="broken.mp4"):
         broken.make()
+
+
+@pytest.mark.filterwarnings("ignore::data.video.DamagedVideo")
+def test_frames_of_a_clip_that_proves_shorter_are_drawn_from_those_it_has(tmp_path):
+    promised = prove_shorter(tmp_path / "train" / "a.mp4")
+    data = dataset(tmp_path, "--frame_shape=32,32,3")
+    for seed in range(200):
+        random.seed(seed)
+        drawn = sorted(random.choices(range(promised), k=2))
+        if drawn[1] < promised - 1:
+            continue
+        random.seed(seed)
+        item = data[0]
+        assert item["source"].shape == item["driving"].shape == (3, 32, 32)
+        if promised - 6 < drawn[0] < promised - 1:  # read first, which shows that the other is not there
+            break
+    else:
+        pytest.fail("none of the draws met the end that is not there")
+
+
+def test_bad_samples_are_called_by_what_they_are_made_from(root):
+    """By the same random choice as in the sample."""
+    for words in ((), ("--id_sampling",)):
+        data = dataset(root, *words)
+        for index in range(len(data)):
+            random.seed(index)
+            name = data.sample_name(index)
+            random.seed(index)
+            assert name == str(data.folder / data[index]["name"])
 
 
 def test_clips_of_one_name_keep_their_suffixes(root):

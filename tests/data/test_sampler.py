@@ -1,9 +1,13 @@
 """The stream of training batches: every sample once per epoch, shared out, resumable, tolerant of damage."""
 
+import errno
+import gc
 import itertools
+import os
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -11,8 +15,9 @@ import torch
 from paths import ROOT
 from toys import ToyData
 
-from data.sampler import BadSamples, EndlessSampler, SeededSamples, endless_batches
-from util.errors import UserError
+from data.bad_samples import BadSamples
+from data.sampler import EndlessSampler, SeededSamples, endless_batches, lost_workers_told
+from util.errors import RunError, UserError
 
 
 def taken(sampler, batches):
@@ -87,6 +92,127 @@ def test_a_damaged_sample_is_logged_once_and_replaced(tmp_path):
     assert (tmp_path / "bad_samples.txt").read_text() == "sample 3: faces/3.png: damaged\n"
 
 
+class Raising(ToyData):
+    """Some samples raise errors of a kind, each with a text of its own every time."""
+
+    def __init__(self, error, bad, samples=20):
+        super().__init__(SimpleNamespace(samples=samples, bad_sample=-1), True)
+        self.error, self.bad, self.count = error, bad, itertools.count()
+
+    def __getitem__(self, index):
+        if index in self.bad:
+            raise self.error(f"it {next(self.count)}")
+        return super().__getitem__(index)
+
+    def sample_name(self, index):
+        return f"faces/{index}.png"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("error", [IndexError, ZeroDivisionError, RuntimeError, StopIteration])
+def test_whatever_a_sample_raises_makes_it_a_bad_one(tmp_path, error, workers):
+    """Named and counted once though its message changes; where it comes from stands below the first of its kind."""
+    got = batches(Raising(error, {3, 7}), tmp_path, 15, workers=workers, share=0.1)
+    assert all(batch["x"].shape == (4, 1, 2, 3) for batch in got)
+    text = (tmp_path / "bad_samples.txt").read_text()
+    lines = text.splitlines()
+    listed = [line for line in lines if not line.startswith(" ")]
+    assert sorted(line.split(": ")[:3] for line in listed) == [
+        ["sample 3", "faces/3.png", error.__name__], ["sample 7", "faces/7.png", error.__name__]
+    ]  # fmt: skip
+    assert all("(test_sampler.py, line " in line for line in listed)
+    assert text.count("Traceback (most recent call last)") == 1 and "    Traceback" in lines[1]
+    with pytest.raises(UserError, match=r"(?s)bad samples: 2, more than --max_bad.*bad_samples.txt tells where"):
+        batches(Raising(error, {3, 7}), tmp_path, 15, workers=workers, share=0.05)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_mistake_that_hits_every_sample_ends_the_run_at_once_and_is_shown(tmp_path, workers):
+    dataset = Raising(KeyError, range(1000), samples=1000)
+    with pytest.raises(RunError, match=r"mistake in the dataset mode") as caught:
+        batches(dataset, tmp_path, 1, workers=workers, share=1)
+    assert "KeyError: 'it 0' (test_sampler.py, line " in str(caught.value)
+    assert 'raise self.error(f"it {next(self.count)}")' in str(caught.value), "the line of the program"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (partial(MemoryError), "there is not enough memory.*--nThreads"),
+        (partial(OSError, errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (partial(OSError, errno.EMFILE, "Too many open files"), "Too many open files"),
+        (partial(RuntimeError, "[enforce fail] DefaultCPUAllocator: can't allocate memory:"), "not enough memory"),
+    ],
+)
+def test_what_the_machine_lacks_is_no_fault_of_a_sample(tmp_path, error, words, workers):
+    with pytest.raises(RunError, match=words) as caught:
+        batches(Raising(error, {3}), tmp_path, 15, workers=workers, share=1)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "bad_samples.txt").exists()
+
+
+def test_a_reader_s_error_that_comes_from_too_many_open_files_is_no_fault_of_the_file(tmp_path):
+    class Reader(ToyData):
+        def __getitem__(self, index):
+            try:
+                raise OSError(errno.EMFILE, "Too many open files")
+            except OSError as error:
+                raise UserError(f"{index}.npz: cannot be read") from error
+
+    with pytest.raises(RunError):
+        batches(Reader(SimpleNamespace(samples=30, bad_sample=-1), True), tmp_path, 1, share=1)
+
+
+def test_workers_do_not_take_away_what_the_parent_no_longer_uses(tmp_path):
+    """A decoder of videos that is closed in another process than its own waits for ever."""
+
+    class Used:
+        def __del__(self):
+            with (tmp_path / "closed_by").open("a") as file:
+                file.write(f"{os.getpid()}\n")
+
+    class Collecting(ToyData):
+        def __getitem__(self, index):
+            gc.collect()
+            return super().__getitem__(index)
+
+    one, other = Used(), Used()
+    one.other, other.other = other, one
+    gc.disable()
+    try:
+        del one, other
+        batches(Collecting(SimpleNamespace(samples=20, bad_sample=-1), True), tmp_path, 2, workers=1)
+    finally:
+        gc.enable()
+    assert (tmp_path / "closed_by").read_text() == f"{os.getpid()}\n" * 2
+
+
+def test_debug_raises_what_no_reader_expects(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        SeededSamples(Raising(ZeroDivisionError, {3}), seed=0, debug=True)[0, 3]
+    sample, problems = SeededSamples(data(bad=3), seed=0, debug=True)[0, 3]
+    assert sample and problems
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("DataLoader worker (pid 7) is killed by signal: Killed. ", "where memory runs out.*--nThreads, now 4"),
+        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "where memory runs out.*--nThreads, now 4"),
+        ("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible", "shared memory.*--nThreads.*shm"),
+        ("DataLoader worker (pid 7) is killed by signal: Segmentation fault. ", r"crashed \(Segmentation fault\)"),
+        ("DataLoader worker (pid 7) exited unexpectedly with exit code 3. Details", r"crashed \(exit code 3\)"),
+    ],
+)
+def test_a_lost_worker_is_told_in_one_line(said, words):
+    with pytest.raises(RunError, match=words) as caught, lost_workers_told(4):
+        raise RuntimeError(said)
+    assert "\n" not in str(caught.value) and "--continue_train" in str(caught.value)
+    with pytest.raises(RuntimeError, match="another"), lost_workers_told(4):
+        raise RuntimeError("another")
+
+
 def test_too_many_damaged_samples_stop_with_the_list(tmp_path):
     with pytest.raises(UserError, match=r"more than --max_bad allows.*\n  sample 3: faces/3.png"):
         batches(data(bad=3), tmp_path, 15, share=0.01)
@@ -113,7 +239,8 @@ import sys
 from pathlib import Path
 sys.path[:0] = ["tests", "tests/data"]
 from test_sampler import data
-from data.sampler import BadSamples, EndlessSampler, endless_batches
+from data.bad_samples import BadSamples
+from data.sampler import EndlessSampler, endless_batches
 bad_samples = BadSamples(Path({str(tmp_path)!r}), 20, 1)
 stream = endless_batches(data(), EndlessSampler(20, 4), workers=2, bad_samples=bad_samples)
 next(stream)
@@ -123,15 +250,6 @@ sys.exit(2)
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and done.stdout == "ready\n", done.stderr
     assert not done.stderr
-
-
-def test_mistakes_in_a_dataset_are_not_taken_for_damage(tmp_path):
-    class Wrong(ToyData):
-        def __getitem__(self, index):
-            return {}["absent"]
-
-    with pytest.raises(KeyError):
-        batches(Wrong(SimpleNamespace(samples=30, bad_sample=-1), True), tmp_path, 1)
 
 
 def test_a_dataset_smaller_than_the_batch_is_an_error(tmp_path):

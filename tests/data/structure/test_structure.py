@@ -11,13 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
+from data.bad_samples import BadSamples
 from data.face import FaceDataset
 from data.faces.detector import Detector
 from data.faces.file_detector import face_of
 from data.faces.retarget import Retarget, similarity
 from data.pair_list import requests
 from data.pairs import Requested
-from data.sampler import BadSamples, EndlessSampler, endless_batches
+from data.sampler import EndlessSampler, endless_batches
 from data.structure.edge_cache import EdgeCache, cache_file
 from data.structure.edges import canny
 from data.structure.maps import CURVES, distance_maps, structure_maps

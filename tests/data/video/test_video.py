@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import prove_shorter
 from paths import REAL, ROOT
 from PIL import Image
 from sounding import add_tone, frame, number_of, with_sound
@@ -477,6 +478,18 @@ def test_a_damaged_tail_gives_the_frames_before_it(tmp_path, name):
         warnings.simplefilter("ignore", DamagedVideo)
         again = open_video(path)
         assert all(np.array_equal(again[index], whole[index]) for index in (len(frames) - 1, 13))
+
+
+def test_a_video_that_proves_shorter_when_it_is_read_is_damaged(tmp_path):
+    """Its index promises a frame that is not there: no IndexError, which would blame the program."""
+    promised = prove_shorter(tmp_path / "a.mp4")
+    with open_video(tmp_path / "a.mp4") as video, pytest.warns(DamagedVideo):
+        assert len(video) == promised
+        with pytest.raises(UserError, match=f"a.mp4: frame {promised - 1} cannot be read, the file is damaged"):
+            [video[index] for index in range(promised)]
+        assert len(video) < promised and video[len(video) - 1].shape == (32, 32, 3)
+        with pytest.raises(IndexError):
+            video[promised]
 
 
 def test_damage_in_the_middle_does_not_end_a_video(tmp_path):

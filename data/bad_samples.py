@@ -1,0 +1,124 @@
+"""Samples that cannot be made: what is wrong with each, which errors are no sample's fault, and when they are too many.
+
+Whatever a sample raises makes it a bad sample, which another one replaces: damage shows in more ways than readers
+know. Two kinds of errors end the run instead. What the machine lacks (memory, disk, open files) is no sample's fault.
+And where no sample can be made, a mistake in the program or its options is likelier than damage everywhere.
+"""
+
+import errno
+import logging
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from util.errors import DISK_FULL, NO_MEMORY, RunError, UserError, outcome
+from util.printable import printable
+
+OF_THE_MACHINE = (*DISK_FULL, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+SHOWN = 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a sample."""
+
+    index: int
+    reason: str
+    place: str = ""
+    """Where an error comes from that is neither bad input nor the system's: it may be a mistake of the program."""
+    trace: str = ""
+    ends_run: bool = False
+
+    def __str__(self) -> str:
+        return f"sample {self.index}: {self.reason}"
+
+
+def problem_of(index: int, name: str, error: Exception) -> Problem:
+    """What an error says of a sample. `name` stands before errors that need not name a file of it themselves."""
+    if _is_of_the_machine(error):
+        return Problem(index, printable(outcome(error)[0] or f"{NO_MEMORY} ({error})"), ends_run=True)
+    line, _ = outcome(error)
+    if line is not None:
+        return Problem(index, printable(line))
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(str(error).split())
+    place = f"{Path(frame.filename).name}, line {frame.lineno}"
+    reason = f"{name}: {type(error).__name__}: {said} ({place})"
+    trace = "".join(traceback.format_exception(error))
+    return Problem(index, printable(reason.removeprefix(": ")), place, printable(trace))
+
+
+def _is_of_the_machine(error: BaseException) -> bool:
+    """Whether memory, disk or open files are used up. Libraries say so of memory in ways of their own."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in OF_THE_MACHINE):
+        return True
+    said = str(error)
+    of_torch = isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in said or "out of memory" in said)
+    of_opencv = type(error).__module__.startswith("cv2") and "Insufficient memory" in said
+    if of_torch or of_opencv:
+        return True
+    # A reader's error about a file may come from too many open ones.
+    cause = error.__cause__
+    return isinstance(cause, OSError) and _is_of_the_machine(cause)
+
+
+class BadSamples:
+    """Counts bad samples, lists them in a file, and stops the run when they are too many."""
+
+    def __init__(self, path: Path, size: int, share: float):
+        self.path, self.allowed = path, share * size
+        self.seen: dict[int, Problem] = {}
+        self._places: set[str] = set()
+
+    def add(self, problems: Sequence[Problem]) -> None:
+        """Take note of new ones."""
+        for problem in problems:
+            if problem.index in self.seen:
+                continue
+            self.seen[problem.index] = problem
+            log.warning("bad, replaced by another: %s", problem)
+            self._write(problem)
+        if len(self.seen) > self.allowed:
+            raise UserError(
+                f"bad samples: {len(self.seen)}, more than --max_bad allows; they are listed in {self.path}. "
+                f"Mend or remove them:{_listed(self.seen.values())}{self._hint()}"
+            )
+
+    def none_is_good(self, problems: Sequence[Problem]) -> Exception:
+        """The error that ends a run where none of several samples could be made."""
+        for problem in problems:
+            if problem.ends_run:
+                return RunError(f"loading samples: {problem.reason}{_remedy(problem)}")
+        listed = _listed(problems)
+        trace = next((problem.trace for problem in problems if problem.trace), "")
+        if not trace:
+            return UserError(f"none of these samples could be read:{listed}")
+        return RunError(
+            f"none of these samples could be made, so it is hardly damage, but a mistake in the dataset mode or in "
+            f"the options:{listed}\n{trace.rstrip()}"
+        )
+
+    def _write(self, problem: Problem) -> None:
+        """Add a line, and below the first one from each place in the program its traceback."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{problem}\n")
+            if problem.place and problem.place not in self._places:
+                self._places.add(problem.place)
+                file.write("".join(f"    {line}\n" for line in problem.trace.rstrip().splitlines()))
+
+    def _hint(self) -> str:
+        if not self._places:
+            return ""
+        return f"\n{self.path} tells where errors come from that readers do not expect; they may be a mistake of ours"
+
+
+def _listed(problems: Sequence[Problem]) -> str:
+    lines = sorted(map(str, problems))
+    return "".join(f"\n  {line}" for line in lines[:SHOWN])
+
+
+def _remedy(problem: Problem) -> str:
+    return "; take fewer processes (--nThreads) or smaller samples" if NO_MEMORY in problem.reason else ""
