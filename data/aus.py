@@ -17,6 +17,7 @@ from data.faces.crop import resize
 from data.video.images import IMAGE_SUFFIXES, list_images, read_image
 from util.errors import UserError
 from util.expressions import STRONGEST, units_for
+from util.reading import read_text
 from util.values import list_of, share, text
 
 
@@ -145,7 +146,7 @@ def read_ids(path: Path) -> list[str]:
     """The names of a list, one a line (in the first column), without the suffixes of pictures."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such list of pictures, one file name a line")
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = read_text(path, "not a list of pictures, one file name a line").splitlines()
     names = [line.split("\t")[0].strip() for line in lines if line.strip()]
     if not names:
         raise UserError(f"{path}: is empty; it needs one file name a line")

@@ -1,6 +1,5 @@
 """Dataset mode `frames_prior`: clips of faces with the 18 points of the facial prior."""
 
-import csv
 import logging
 from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from data.micro.curves import Marks
 from data.micro.prior_points import SEARCHED, PointsFolder, default_folder, find_points, mirrored, scaled
 from data.micro.spotting import SpottingPlot
 from data.video import unsuffixed
+from util.cells import read_dicts
 from util.errors import UserError
 from util.values import integer, not_negative, text
 
@@ -167,14 +167,16 @@ class WithPoints:
 
 def read_marks(path: Path) -> dict[str, Marks]:
     """Onset, apex and offset by clip from a table with these columns and `name`; what is odd is left out, and said."""
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        table = csv.DictReader(file)
-        rows, columns = list(table), table.fieldnames or []
+    try:
+        columns, rows = read_dicts(path)
+    except UserError as error:
+        log.warning("%s; no coded marks are drawn", error)
+        return {}
     if "name" not in columns:
         log.warning("%s: no column name (there are: %s); no coded marks are drawn", path, ", ".join(columns))
         return {}
     marks = {}
-    for row in rows:
+    for _, row in rows:
         try:
             marks[row["name"]] = Marks(*(integer(row[mark]) if row.get(mark) else None for mark in Marks._fields))
         except ArgumentTypeError as error:

@@ -27,6 +27,8 @@ from engine.released import (
 from util.checksums import file_checksum
 from util.errors import UserError
 from util.files import replacing, set_aside, write_text
+from util.jsons import read_json
+from util.reading import reading
 from util.weights_file import read_weights
 
 log = logging.getLogger(__name__)
@@ -84,10 +86,11 @@ class Checkpoints:
     def best_value(self) -> float | None:
         """By what the best checkpoint so far was chosen; None if there is none."""
         path = self.folder / "best.json"
-        try:
-            return json.loads(path.read_text())["value"] if path.is_file() else None
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: does not tell the value of the best checkpoint; remove it") from error
+        if not path.is_file():
+            return None
+        what = "does not tell the value of the best checkpoint"
+        with reading(path, what, "remove it"):
+            return float(read_json(path, what, "remove it")["value"])
 
     def resume(self, trainer: Any, which: str = "latest", owner: Owner | None = None) -> bool:
         """Continue from the newest complete set, or from `which`; False if the folder holds no weights at all.

@@ -1,6 +1,5 @@
 """What a folder of results holds and how it came about: results.jsonl, failures.csv."""
 
-import csv
 import itertools
 import json
 import logging
@@ -12,9 +11,11 @@ from typing import Any
 
 from torch import nn
 
+from util.cells import read_dicts
 from util.csv_table import write_table
 from util.errors import UserError
 from util.files import is_too_long
+from util.jsons import read_lines
 from util.printable import printable
 from util.values import WHOLE
 
@@ -85,26 +86,18 @@ class Records:
             file.write(line.encode())
 
     def entries(self) -> list[dict[str, Any]]:
-        """The last entry of every result that is there."""
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
-        entries = {entry["output"]: entry for line in lines if (entry := _entry(line))}
+        """The last entry of every result that is there; damaged lines are counted in a warning."""
+        lines, damaged = read_lines(self.path)
+        known = [entry for _, entry in lines if isinstance(entry.get("output"), str) and "\0" not in entry["output"]]
+        damaged += len(lines) - len(known)
+        if damaged:
+            log.warning("%s: %d of its lines cannot be read and are left out", self.path, damaged)
+        entries = {entry["output"]: entry for entry in known}
         return [entry for place, entry in entries.items() if (self._root / place).exists()]
 
     def of_this_command(self) -> list[dict[str, Any]]:
         """Those that were made with the same."""
         return [entry for entry in self.entries() if self.made_with.items() <= entry.items()]
-
-
-def _entry(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError:
-        entry = None
-    if isinstance(entry, dict) and "output" in entry:
-        return entry
-    if line:
-        log.warning("a line of results.jsonl cannot be read and is left out: %.60s", line)
-    return None
 
 
 class Failures:
@@ -136,8 +129,12 @@ class Failures:
         """What could not be made, by the files of all parts of the work."""
         rows: list[dict[str, str]] = []
         for path in sorted(folder.glob("failures*.csv")):
-            with path.open(newline="", encoding="utf-8") as file:
-                rows += [{column: row.get(column) or "" for column in cls.COLUMNS} for row in csv.DictReader(file)]
+            try:
+                found = [row for _, row in read_dicts(path)[1]]
+            except UserError as error:  # of an earlier run: the page can do without
+                log.warning("%s", error)
+                continue
+            rows += [{column: row.get(column, "") for column in cls.COLUMNS} for row in found]
         return rows
 
     def __enter__(self) -> "Failures":

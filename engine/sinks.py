@@ -19,6 +19,7 @@ from torch import Tensor
 from engine import visdom_server
 from engine.clock import Clock
 from util.files import replacing, write_text
+from util.jsons import read_lines
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,12 @@ class LogFile(Sink):
     def __init__(self, path: Path, step: int):
         self.path = path
         if path.is_file():
-            lines = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
+            lines, damaged = read_lines(path)
+            kept = [line for line, entry in lines if _step_of(entry) <= step]
+            if damaged > 1:  # one was being written when the process was killed
+                log.warning("%s: %d of its lines cannot be read and are left out", path, damaged)
             with replacing(path) as temporary:
-                temporary.write_text("".join(f"{line}\n" for line in lines))
+                temporary.write_bytes(b"".join(line + b"\n" for line in kept))
 
     def report(self, entry: dict[str, Any]) -> None:
         flat = {key: value for key, value in entry.items() if key != "losses"} | entry["losses"]
@@ -70,7 +74,8 @@ class TextLog(Sink):
         self._waiting: list[tuple[tuple[int, int, int], list[str], Tensor]] = []
         """Lines to write when the device is waited for anyway: at the next report, and so before every checkpoint."""
         if path.is_file():
-            kept = path.read_text().splitlines()[: clock.epoch if per_epoch else clock.step]
+            whole = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            kept = whole[: clock.epoch if per_epoch else clock.step]
             write_text(path, "".join(f"{line}\n" for line in kept))
 
     def step(self, clock: Clock, losses: Mapping[str, Tensor]) -> None:
@@ -130,11 +135,9 @@ class ReportLog(Sink):
             file.write(line + "\n")
 
 
-def _step_of(line: str) -> float:
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):  # the line that was being written when the process was killed
-        return float("inf")
+def _step_of(entry: Mapping[str, Any]) -> float:
+    step = entry.get("step")
+    return step if isinstance(step, (int, float)) else math.inf
 
 
 class PictureFolder(Sink):

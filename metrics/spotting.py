@@ -1,12 +1,13 @@
 """Spotting expressions: do the intervals found in the results agree with those that people annotated?"""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 from metrics.metric import Batch, Columns, Metric, Video
 from metrics.parts.tools import Tools
+from util.cells import read_dicts
 from util.errors import UserError
+from util.reading import reading
 
 LEAST_IOU = 0.5
 KINDS = ("macro", "micro")
@@ -92,13 +93,12 @@ def _read(tools: Tools, option: str) -> dict[tuple[str, str], list[Interval]]:
         raise UserError(f"spotting: name the csv of intervals (video, onset, offset, kind) with --{option}")
     path = Path(tools.tables[option])
     intervals: dict[tuple[str, str], list[Interval]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for line, row in enumerate(csv.DictReader(file), 2):
-                key, interval = (row["video"], row.get("kind") or "micro"), (int(row["onset"]), int(row["offset"]))
-                if key[1] not in KINDS or interval[1] < interval[0]:
-                    raise UserError(f"{path}: line {line}: kind is one of {', '.join(KINDS)}, onset <= offset")
-                intervals.setdefault(key, []).append(interval)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: needs the columns video, onset, offset, kind with whole numbers ({error})") from None
+    _, rows = read_dicts(path, f"--{option} {path}")
+    for line, row in rows:
+        what = f"line {line}: needs the columns video, onset, offset, kind with whole numbers"
+        with reading(path, what, "correct it"):
+            key, interval = (row["video"], row.get("kind") or "micro"), (int(row["onset"]), int(row["offset"]))
+        if key[1] not in KINDS or interval[1] < interval[0]:
+            raise UserError(f"{path}: line {line}: kind is one of {', '.join(KINDS)}, onset <= offset")
+        intervals.setdefault(key, []).append(interval)
     return intervals

@@ -1,7 +1,6 @@
 """Cut the faces out of videos: one clip per face, with its place in the video, so that results can be pasted back."""
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from data.preparation.items import add_gpu_option, device, named_videos
 from data.video import frame_rate
 from util.csv_table import write_table
 from util.errors import UserError, run_main
+from util.jsons import read_report
 from util.values import at_least, count, integer, not_negative, share, within
 
 EPILOG = """examples:
@@ -81,7 +81,12 @@ def find_videos(source: Path) -> dict[str, Path]:
 
 def is_done(report: Path) -> bool:
     """Whether a video was cut before and gave a clip."""
-    return report.is_file() and any(row["kept"] for row in json.loads(report.read_text(encoding="utf-8"))["faces"])
+    return report.is_file() and any(row["kept"] for row in load(report)["faces"])
+
+
+def load(report: Path) -> dict:
+    """The report on one video."""
+    return read_report(report)
 
 
 def gather(output: Output, videos: dict[str, Path]) -> tuple[int, int]:
@@ -89,7 +94,7 @@ def gather(output: Output, videos: dict[str, Path]) -> tuple[int, int]:
     rows = []
     for name, path in videos.items():
         if output.report(name).is_file():
-            report = json.loads(output.report(name).read_text(encoding="utf-8"))
+            report = load(output.report(name))
             rows += [{"video": str(path), **row} for row in report["faces"]]
     if rows:
         write_table(output.folder / "crops.csv", list(rows[0]), rows)

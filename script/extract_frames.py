@@ -1,7 +1,6 @@
 """Cut videos into folders of frames, in the layout of FaceForensics: {train,test}_data/<video>/<frame>.png."""
 
 import argparse
-import json
 import re
 import sys
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from data.video.images import save_image
 from data.video.reader import RATE_TEXT
 from util.errors import UserError, run_main
 from util.files import replacing_folder
+from util.jsons import read_json
+from util.reading import reading
 from util.values import count
 
 EPILOG = """examples:
@@ -127,13 +128,11 @@ def phases_of_lists(folder: Path, videos: list[str]) -> dict[str, str]:
     phases: dict[str, str] = {}
     for phase in PHASES:
         path = folder / f"{phase}.json"
-        try:
-            pairs = json.loads(path.read_text(encoding="utf-8"))
-            phases.update({str(name): phase for pair in pairs for name in pair})
-        except FileNotFoundError as error:
-            raise UserError(f"--splits {folder}: there is no {path.name}; get the lists of FaceForensics++") from error
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{path}: not a list of pairs of ids: {error}") from error
+        if not path.is_file():
+            raise UserError(f"--splits {folder}: there is no {path.name}; get the lists of FaceForensics++")
+        what = "not a list of pairs of ids"
+        with reading(path, what):
+            phases.update({str(name): phase for pair in read_json(path, what) for name in pair})
     missing, unlisted = sorted(phases.keys() - set(videos)), sorted(set(videos) - phases.keys())
     if missing:
         print(f"{len(missing)} listed videos are not there: {', '.join(missing[:10])} ...", file=sys.stderr)

@@ -35,6 +35,8 @@ from data.sample_faces.performance import MICRO
 from data.sample_faces.voice import synthesise
 from util.errors import UserError, run_main
 from util.files import write_text
+from util.jsons import read_json
+from util.reading import reading
 from util.values import WHOLE, count
 
 EPILOG = """examples:
@@ -239,13 +241,10 @@ def keep_settings(path: Path, settings: Settings, overwrite: bool) -> None:
 
 def read_settings(path: Path) -> Settings:
     """The settings with which a folder was begun."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+    what, remedy = "not the settings of a sample set", "remove it and draw the set again"
+    with reading(path, what, remedy):
+        values = read_json(path, what, remedy)
         return Settings(**{**values, "layouts": tuple(values["layouts"])})
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{path}: not the settings of a sample set ({error}); remove it and draw the set again"
-        ) from error
 
 
 def draw_item(item: Item, root: Path, settings: Settings) -> None:

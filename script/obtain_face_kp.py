@@ -23,6 +23,7 @@ from data.video.images import folders_with, is_visible_image, list_images, natur
 from util.csv_table import write_table
 from util.errors import UserError, run_main
 from util.files import replacing_folder, write_text
+from util.jsons import read_report
 
 EPILOG = """examples:
   python script/obtain_face_kp.py                                # dataset/FaceForensics, all phases there are
@@ -132,7 +133,7 @@ def is_done(video: Video) -> bool:
 
 def load(report: Path) -> dict:
     """The report on one video."""
-    return json.loads(report.read_text(encoding="utf-8"))
+    return read_report(report)
 
 
 def has_all(points: Path, frames: Path) -> bool:

@@ -20,6 +20,7 @@ from data.video import Video, frame_rate, list_clips, open_video
 from data.video.clip_index import INDEX_NAME, index_folder
 from data.video.images import list_images
 from data.video.packed import SUFFIX, pack
+from util.archives import read_npz
 from util.errors import UserError, run_main
 from util.printable import printable
 
@@ -175,11 +176,7 @@ def find_arrays(name: str, source: Path, video: Video, folder: Path | None) -> d
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a npz file; never anything that would have to be run."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); make it again") from None
+    return read_npz(path, "cannot be read as arrays", remedy="make it again")
 
 
 def read_points(source: Path, folder: Path) -> np.ndarray:

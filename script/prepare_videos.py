@@ -4,7 +4,6 @@
 the families that read others lie beside them: {train,test}_data and _keypoints (face), talking_head/, ganimation/."""
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from data.preparation.own_videos import LAYOUTS, Settings, Source, gather_ganima
 from data.video.clip_index import index_folder
 from util.csv_table import write_table
 from util.errors import UserError, run_main
+from util.jsons import read_report
 from util.printable import printable
 from util.values import at_least, count, not_negative, share
 
@@ -125,7 +125,7 @@ def find_sources(folder: Path, sizes: tuple[int, int], settings: Settings) -> li
 
 def load(settings: Settings, source: Source) -> dict:
     """The report of a video that is done."""
-    return json.loads(settings.report(source).read_text(encoding="utf-8"))
+    return read_report(settings.report(source))
 
 
 def work(source: Source, detector: dict, gpus: tuple[int, ...], settings: Settings) -> str | None:

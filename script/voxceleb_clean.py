@@ -18,6 +18,7 @@ from data.video import DamagedVideo, list_videos, open_video
 from util.csv_table import write_table
 from util.errors import UserError, run_main
 from util.files import replacing, write_text
+from util.jsons import read_report
 from util.values import count
 
 EPILOG = """examples:
@@ -93,7 +94,7 @@ def fingerprint(path: Path) -> list[int]:
 
 def load_record(path: Path) -> dict[str, dict]:
     """The verdicts on one folder's videos, by name."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_report(path) if path.is_file() else {}
 
 
 def is_checked(item: tuple[Path, list[str]], root: Path, state: Path) -> bool:

@@ -6,7 +6,6 @@
             person_id if there is one), to <out>/<partition>/[<person>#]<video>#<start>#<end>.mp4"""
 
 import argparse
-import csv
 import math
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.preparation import jobs
 from data.preparation.items import existing_folder, picture_size, resize, square_around
 from data.video import VideoWriter, list_videos, natural_key, open_video
+from util.cells import read_dicts
 from util.errors import UserError, run_main
 from util.files import is_hidden_below
 
@@ -130,14 +130,10 @@ def texts(folder: Path, out: Path) -> Iterator[tuple[Path, Path]]:
 
 def rows(path: Path, out: Path) -> Iterator[tuple[Row, Path]]:
     """Each line of the csv with the clip to make of it."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.DictReader(file, skipinitialspace=True))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--metadata {path}: cannot be read: {error}") from error
+    _, lines = read_dicts(path, f"--metadata {path}")
     if not lines:
         raise UserError(f"--metadata {path}: has no lines")
-    for number, line in enumerate(lines, start=2):
+    for number, line in lines:
         row = read_row(line, f"{path}, line {number}")
         yield row, out / row.partition / f"{row.name}.mp4"
 
@@ -158,6 +154,9 @@ def read_row(line: dict[str, str], place: str) -> Row:
     if not (start < end and left < right and top < bottom and fps > 0):
         raise UserError(f"{place}: the frames {start} to {end} or the box {line['bbox']} are empty")
     person = (line.get("person_id") or "").strip()
+    odd = next((part for part in (partition, person, video) if part and part != Path(part).name), None)
+    if odd is not None or not video:
+        raise UserError(f"{place}: {odd or 'nothing'!r} can't be part of the name of a file")
     name = f"{person}#{video}" if person else video
     return Row(f"{name}#{start:06d}#{end:06d}", partition, video, start, end, fps, box)
 

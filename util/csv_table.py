@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from util.cells import read_dicts
 from util.errors import UserError
 from util.files import replacing
 from util.printable import printable
@@ -54,10 +55,8 @@ def read_rows(
     Rows that lack something are left out and noted in `problems`, where the caller looks for more before it refuses.
     """
     own = problems or Problems(f"{option} {path}")
-    header, lines = _read(path, option, needed)
     rows = []
-    for line, cells in lines:
-        row = dict.fromkeys(header, "") | dict(zip(header, map(str.strip, cells), strict=False))
+    for line, row in _read(path, option, needed):
         empty = [name for name in needed if not row[name]]
         if empty:
             own.add(line, f"{' and '.join(empty)} is empty")
@@ -68,19 +67,9 @@ def read_rows(
     return rows
 
 
-def _read(path: Path, option: str, needed: tuple[str, ...]) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The names of the columns, among them the needed ones, and the cells of each line that is not blank."""
-    if not path.is_file():
-        raise UserError(f"{option} {path}: there is no such file")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = [name.strip() for name in next(reader, [])]
-            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except UnicodeDecodeError:
-        raise UserError(f"{option} {path}: is not in UTF-8; save it as CSV UTF-8") from None
-    except csv.Error as error:
-        raise UserError(f"{option} {path}: {error}") from None
+def _read(path: Path, option: str, needed: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """The lines that are not blank, of a table with the needed columns."""
+    header, rows = read_dicts(path, f"{option} {path}")
     missing = [name for name in needed if name not in header]
     if missing:
         found = ", ".join(filter(None, header)) or "nothing"
@@ -88,9 +77,9 @@ def _read(path: Path, option: str, needed: tuple[str, ...]) -> tuple[list[str], 
             f"{option} {path}: the first line needs the columns {' and '.join(needed)}; it lacks "
             f"{' and '.join(missing)}, and has {found}"
         )
-    if not lines:
+    if not rows:
         raise UserError(f"{option} {path}: holds the names of its columns and no rows")
-    return header, lines
+    return rows
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -1,8 +1,5 @@
 """Motion templates: what a driving video does, as numbers, in a file; the original's pickles are read as data alone."""
 
-import io
-import pickle
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from util.archives import read_npz
 from util.errors import UserError
 from util.files import replacing
+from util.reading import reading
+from util.unpickling import read_pickle
 
 SUFFIXES = (".npz", ".pkl")
 FORMAT = "motion template 1"
@@ -20,14 +20,7 @@ NUM_KP = 21
 SHAPES = {"scale": (1,), "R": (3, 3), "exp": (NUM_KP, 3), "t": (3,)}
 """What a template holds for each frame; kp (canonical points) and openness (eyes, lips) may be missing."""
 OPTIONAL = {"kp": (NUM_KP, 3), "openness": (3,)}
-_NUMPY = {
-    "_reconstruct": np._core.multiarray._reconstruct,
-    "scalar": np._core.multiarray.scalar,
-    "ndarray": np.ndarray,
-    "dtype": np.dtype,
-}
-DAMAGED = (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError,
-           OverflowError, ImportError)  # fmt: skip
+WHAT = "refused: not a motion template of numbers alone"
 
 
 @dataclass(frozen=True)
@@ -41,24 +34,6 @@ class MotionTemplate:
         return len(self.arrays["R"])
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Builds numpy's arrays and plain values; anything else in a pickle is refused before it is made."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") and name in _NUMPY:
-            return _NUMPY[name]
-        if (module, name) == ("_codecs", "encode"):
-            return _latin
-        raise pickle.UnpicklingError(f"it would run or build {module}.{name}")
-
-
-def _latin(text: str, encoding: str) -> bytes:
-    """How old pickles write the bytes of arrays."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes in {encoding}")
-    return text.encode("latin1")
-
-
 def read_template(path: Path | str) -> MotionTemplate:
     """A template of ours (.npz) or of the original (.pkl)."""
     path = Path(path)
@@ -68,20 +43,18 @@ def read_template(path: Path | str) -> MotionTemplate:
 
 
 def _read_npz(path: Path) -> MotionTemplate:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+    what, remedy = "not a motion template written by --save_template", "write it again"
+    arrays = read_npz(path, what, remedy=remedy)
+    with reading(path, what, remedy):
         if str(arrays.pop("format")) != FORMAT:
             raise ValueError("another format")
         fps = Fraction(*(int(part) for part in arrays.pop("fps")))
-    except (*DAMAGED, OSError, zipfile.BadZipFile, ZeroDivisionError) as error:
-        raise UserError(f"{path}: not a motion template written by --save_template ({error})") from None
     return _checked(path, arrays, fps)
 
 
 def _read_pickle(path: Path) -> MotionTemplate:
-    try:
-        content = _ArraysOnly(io.BytesIO(path.read_bytes())).load()
+    content = read_pickle(path, "a motion template: arrays by frame")
+    with reading(path, WHAT, "make it again with the original"):
         frames, fps = list(content["motion"]), Fraction(content.get("output_fps", 25)).limit_denominator(1001)
         # The names of the first versions.
         frames = [{**frame, "R": frame["R"] if "R" in frame else frame["R_d"]} for frame in frames]
@@ -92,8 +65,6 @@ def _read_pickle(path: Path) -> MotionTemplate:
         if eyes is not None and lips is not None and len(eyes):
             rows = [np.hstack([np.ravel(eye)[:2], np.ravel(lip)[:1]]) for eye, lip in zip(eyes, lips, strict=True)]
             arrays["openness"] = np.array(rows, np.float32)
-    except DAMAGED as error:
-        raise UserError(f"{path}: refused: not a motion template of numbers alone ({error})") from None
     return _checked(path, arrays, fps)
 
 

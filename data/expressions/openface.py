@@ -1,6 +1,5 @@
 """Reading OpenFace's tables by the names of their columns: of pictures (a row a face), of videos (a row a frame)."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from util.cells import read_cells
 from util.errors import UserError
 from util.expressions import STRONGEST, UNITS, Unit
 
 SLACK = 0.05
 """Rounding beyond 0 and 5 that is no mistake."""
 LANDMARKS = 68
+LARGEST_NUMBER = 10_000_000
+"""Of a frame or a face; four days of video."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ def read_table(path: Path | str, units: Sequence[Unit] = UNITS) -> Table:
         )
     numbers = _numbers(path, header, rows)
 
+    for name in ("face", "face_id", "frame"):
+        if name in columns and not (np.abs(numbers[:, columns[name]]) <= LARGEST_NUMBER).all():
+            raise UserError(f"{path}: column {name} holds what is no number of a frame or face; run OpenFace again")
+
     def column(name: str) -> np.ndarray | None:
         return numbers[:, columns[name]] if name in columns else None
 
@@ -107,16 +113,8 @@ def choose_person(table: Table) -> np.ndarray:
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [[cell.strip() for cell in row] for row in csv.reader(file) if any(cell.strip() for cell in row)]
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such table") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a table ({error})") from None
-    if not lines:
-        raise UserError(f"{path}: is empty; OpenFace found nothing, or was interrupted")
-    header, rows = lines[0], lines[1:]
+    (_, header), *lines = read_cells(path)
+    rows = [cells for _, cells in lines]
     if not rows:
         raise UserError(f"{path}: has a header and no rows: OpenFace found no face")
     ragged = next((number for number, row in enumerate(rows, 2) if len(row) != len(header)), None)

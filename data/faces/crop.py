@@ -11,10 +11,14 @@ import numpy as np
 from data.faces.detector import Face, box_size
 from util.errors import UserError
 from util.files import write_text
+from util.jsons import read_json
+from util.reading import reading
 
 FORMAT = "face crop 1"
 # A pixel counts as changed by a result above the first of these differences (of 255), wholly above the second.
 UNCHANGED, CHANGED = 1.5, 6.0
+FARTHEST = 100_000
+"""Pixels; no picture is as large."""
 UNIT_WIDEN = 1.35
 """Side of the square around a face whose action units are measured, in sides of the box around its landmarks."""
 
@@ -79,14 +83,17 @@ class Crop:
     @staticmethod
     def load(path: Path | str) -> "Crop":
         """Read what `save` wrote."""
-        try:
-            record = json.loads(Path(path).read_text(encoding="utf-8"))
+        what, remedy = "not a crop written by script/crop_faces.py", "cut the faces out again"
+        with reading(path, what, remedy):
+            record = read_json(path, what, remedy)
             if record.pop("format") != FORMAT:
                 raise ValueError("another format")
             boxes = np.array(record.pop("boxes"), dtype=np.float64).reshape(-1, 4)
-            return Crop(boxes=boxes, frame_size=tuple(record.pop("frame_size")), **record)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: not a crop written by script/crop_faces.py ({error})") from error
+            height, width = map(int, record.pop("frame_size"))
+            crop = Crop(boxes=boxes, frame_size=(height, width), **record)
+            if not (len(boxes) in (1, crop.count) and (np.abs(boxes) <= FARTHEST).all()):
+                raise ValueError(f"{len(boxes)} boxes for {crop.count} frames, or boxes far outside")
+            return crop
 
 
 def pair(size: tuple[int, int] | int) -> tuple[int, int]:

@@ -8,7 +8,10 @@ import numpy as np
 from data.faces.detector import POINTS, Detector, Face
 from data.video import VIDEO_SUFFIXES
 from data.video.images import IMAGE_SUFFIXES, natural_key
+from util.archives import Arrays, open_zip
 from util.errors import UserError
+from util.reading import read_text as text_of
+from util.reading import reading
 
 ARRAYS = ("points", "landmarks")
 
@@ -31,13 +34,12 @@ def read_points(path: Path) -> np.ndarray:
 
 
 def _from_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if "frames" in arrays and "names" in arrays and int(arrays["frames"]) != len(arrays["names"]):
-                raise UserError(f"{path}: has only the frames with a face: its rows are not the video's frames")
-            return _checked(path, {name: arrays[name] for name in arrays.files if name in ARRAYS})
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as an npz of landmarks ({error})") from error
+    what = "cannot be read as an npz of landmarks"
+    with reading(path, what), open_zip(path) as archive:
+        arrays = Arrays(archive)
+        if "frames" in arrays and "names" in arrays and int(arrays["frames"]) != len(arrays["names"]):
+            raise UserError(f"{path}: has only the frames with a face: its rows are not the video's frames")
+        return _checked(path, {name: arrays[name] for name in arrays.files if name in ARRAYS})
 
 
 def _checked(path, arrays):
@@ -52,11 +54,10 @@ def _checked(path, arrays):
 
 def read_text(path: Path) -> np.ndarray:
     """Landmarks of one or more frames from lines "x,y" (or "x y"), 68 a frame."""
-    try:
-        values = [line.replace(",", " ").split() for line in path.read_text(encoding="utf-8").splitlines()]
+    what = "cannot be read as lines of x,y"
+    with reading(path, what):
+        values = [line.replace(",", " ").split() for line in text_of(path, what).splitlines()]
         points = np.array([list(map(float, pair)) for pair in values if pair], dtype=np.float32)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as lines of x,y ({error})") from error
     if points.ndim != 2 or points.shape[1] != 2 or len(points) % POINTS:
         raise UserError(f"{path}: {POINTS} lines of x,y a frame are needed, there are {len(points)}")
     return points.reshape(-1, POINTS, 2)

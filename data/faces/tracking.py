@@ -10,8 +10,10 @@ import numpy as np
 
 from data.faces.detector import POINTS, Detector
 from data.faces.trajectories import SEARCH_EVERY, Trajectories, Trajectory, follow, spread
+from util.archives import read_npz
 from util.errors import UserError
 from util.files import replacing
+from util.reading import reading
 
 ON_MISSING = ("interpolate", "hold", "skip", "error")
 SEVERAL = ("tracked", "largest")
@@ -89,13 +91,16 @@ class Track:
     @staticmethod
     def load(path: Path | str) -> "Track":
         """Read what `save` wrote."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-                single = {"faces": int(arrays.pop("faces")), "name": str(arrays.pop("name"))}
-                return Track(**arrays | single | {"cuts": arrays["cuts"].tolist()})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: not a file of tracked landmarks ({error}); make it again") from error
+        what = "not a file of tracked landmarks"
+        arrays = read_npz(path, what)
+        with reading(path, what):
+            single = {"faces": int(arrays.pop("faces")), "name": str(arrays.pop("name"))}
+            found = Track(**arrays | single | {"cuts": arrays["cuts"].reshape(-1).tolist()})
+            rows = {"points": (68, 2), "boxes": (4,), "scores": (), "status": (), "person": ()}
+            wrong = [name for name, shape in rows.items() if arrays[name].shape != (len(found.points), *shape)]
+            if wrong:
+                raise ValueError(f"{', '.join(wrong)} of another shape")
+            return found
 
 
 def longest_run(flags: np.ndarray) -> int:

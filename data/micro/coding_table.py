@@ -1,12 +1,14 @@
 """Coding tables of micro-expressions: CASME II's and SAMM's xlsx files, or a csv of the same columns."""
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from util.archives import first_damaged, open_zip
+from util.cells import read_cells
 from util.errors import UserError
+from util.reading import reading
 
 COLUMNS = {
     "subject": ("subject",),
@@ -18,6 +20,8 @@ COLUMNS = {
     "emotion": ("estimatedemotion", "emotion"),
 }
 NEEDED = ("subject", "file")
+MOST_ROWS, MOST_COLUMNS = 100_000, 200
+"""The tables have up to 500 and 20; a cell may claim to be the last of 17 thousand million."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,7 @@ def _frame_number(text: str) -> int | None:
 
 
 def _read_csv(path: Path) -> list[list[str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.reader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--table {path}: cannot be read: {error}") from error
+    return [cells for _, cells in read_cells(path, f"--table {path}")]
 
 
 def _read_xlsx(path: Path) -> list[tuple]:
@@ -85,15 +85,15 @@ def _read_xlsx(path: Path) -> list[tuple]:
         raise UserError(
             f"{path}: reading xlsx needs openpyxl (pip install openpyxl); or save the table as csv"
         ) from error
-    from zipfile import BadZipFile
-
     from openpyxl.utils.exceptions import InvalidFileException
 
-    try:
+    with reading(f"--table {path}", "cannot be read as xlsx", "save it as xlsx or csv again", (InvalidFileException,)):
+        with open_zip(path) as archive:
+            if damaged := first_damaged(archive):
+                raise ValueError(f"{damaged} does not match its checksum")
         book = load_workbook(path, read_only=True, data_only=True)
-    except (OSError, KeyError, ValueError, BadZipFile, InvalidFileException) as error:
-        raise UserError(f"--table {path}: cannot be read as xlsx: {error}") from error
-    try:
-        return list(book.worksheets[0].iter_rows(values_only=True))
-    finally:
-        book.close()
+        try:
+            rows = book.worksheets[0].iter_rows(max_row=MOST_ROWS, max_col=MOST_COLUMNS, values_only=True)
+            return list(rows)
+        finally:
+            book.close()

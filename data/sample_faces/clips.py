@@ -13,8 +13,9 @@ from data.sample_faces.performance import Performance
 from data.sample_faces.person import Person
 from data.sample_faces.rich import RichPerformance, RichPerson
 from data.video.container import open_container
-from util.errors import UserError
+from util.archives import read_npz
 from util.files import replacing
+from util.reading import reading
 
 FPS = 25
 COMMENT = "Drawn by Grimace: a rendered person who does not exist"
@@ -68,17 +69,16 @@ class Truth:
     @classmethod
     def load(cls, path: Path | str) -> "Truth":
         """Read what `save` wrote."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                read = {name: file[name] for name in file.files}
+        what, remedy = "not the truth of a sample clip", "render it again"
+        read = read_npz(path, what, remedy=remedy)
+        with reading(path, what, remedy):
             numbers = {name: int(read[name]) for name in ("seed", "identity", "size")}
             variety = "rich" if "clip" in read else "plain"
             performance = (RichPerformance if variety == "rich" else Performance).of(read)
             mask = np.unpackbits(read["mask"], axis=-1, count=numbers["size"]).astype(bool)
             arrays = {name: read[name] for name in ("landmarks", "visible", "points", "box")}
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{path}: not the truth of a sample clip ({error}); render it again") from error
-        return cls(**numbers, fps=float(read["fps"]), performance=performance, **arrays, mask=mask, variety=variety)
+            fps = float(read["fps"])
+            return cls(**numbers, fps=fps, performance=performance, **arrays, mask=mask, variety=variety)
 
 
 def render_clip(seed: int, number: int, performance: Performance, size: int, fps: float) -> tuple[np.ndarray, Truth]:

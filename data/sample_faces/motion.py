@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from data.sample_faces.clips import Truth, person
-from util.errors import UserError
+from util.archives import read_npz
 from util.files import replacing
+from util.reading import reading
 
 PAIRS = 24
 """Pairs of a clip that are kept."""
@@ -29,14 +30,10 @@ class MotionTruth:
     @classmethod
     def load(cls, path: Path | str) -> "MotionTruth":
         """Read what `save` wrote."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                pairs, flow, seen = (file[name] for name in ("pairs", "flow", "seen"))
+        what, remedy = "not the dense motion of a sample clip", "draw the set again with --layouts motion"
+        pairs, flow, seen = read_npz(path, what, "pairs", "flow", "seen", remedy=remedy).values()
+        with reading(path, what, remedy):
             return cls(pairs, flow, np.unpackbits(seen, axis=-1, count=flow.shape[2]).astype(bool))
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"{path}: not the dense motion of a sample clip ({error}); draw the set again with --layouts motion"
-            ) from error
 
 
 def motion_truth(truth: Truth, rng: np.random.Generator, count: int = PAIRS) -> MotionTruth:

@@ -9,6 +9,7 @@ import numpy as np
 
 from data.video.images import folders_with, is_visible_image, list_images, natural_key
 from util.errors import UserError
+from util.reading import read_text
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,7 @@ class Sequence:
 
 def read_points(path: Path) -> np.ndarray:
     """The 68 lines "x,y" of a file, as they are."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not lines of two numbers x,y ({error}); make it again") from None
+    lines = read_text(path, "not lines of two numbers x,y", "make it again").splitlines()
     points = [_point(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if len(points) != POINTS:
         raise UserError(f"{path}: holds {len(points)} points, {POINTS} are needed; make it again")

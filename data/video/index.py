@@ -2,14 +2,16 @@
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from util.archives import read_npz
+from util.errors import UserError
 from util.files import replacing
+from util.reading import reading
 
 VERSION = 2
 CACHE_FOLDER = ".grimace_cache"
@@ -95,7 +97,8 @@ class IndexCache:
     def load(self) -> FrameIndex | None:
         """The index kept earlier, if there is one and it is this file's."""
         try:
-            with np.load(self.path, allow_pickle=False) as stored:
+            stored = read_npz(self.path, "no index of frames")
+            with reading(self.path, "no index of frames"):
                 if not np.array_equal(stored["fingerprint"], self.fingerprint):
                     return None
                 return FrameIndex(
@@ -106,7 +109,7 @@ class IndexCache:
                     bool(stored["decoded"]),
                     str(stored["damage"]),
                 )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except UserError:  # there is none yet, or a damaged one, which is made again
             return None
 
     def save(self, index: FrameIndex) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ import numpy as np
 from metrics.evaluation.results import JSON
 from metrics.evaluation.tables import shown
 from util.errors import UserError
+from util.jsons import read_json
+from util.reading import reading
 
 RESAMPLINGS, INTERVAL = 2000, 0.95
 RUNS = Path("eval_results")
@@ -40,11 +41,10 @@ def read_run(given: str) -> Run:
     found = next((choice for choice in choices if choice.is_file()), None)
     if found is None:
         raise UserError(f"{given}: no {JSON} there; measure it first with script/evaluate.py --generated {given} ...")
-    try:
-        content = json.loads(found.read_text(encoding="utf-8"))
+    what, remedy = "not what script/evaluate.py writes", "measure again"
+    with reading(found, what, remedy):
+        content = read_json(found, what, remedy)
         return Run(found.parent.name, found.parent, {**content, **{key: content[key] for key in NEEDED}})
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{found}: not what script/evaluate.py writes ({error}); measure again") from None
 
 
 def read_runs(given: Sequence[str], labels: Sequence[str] | None = None) -> list[Run]:

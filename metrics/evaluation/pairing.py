@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +12,7 @@ import torch
 
 from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Video, list_images, natural_key, open_video
 from metrics.metric import Video as Measured
+from util.cells import read_dicts
 from util.errors import UserError
 from util.resizing import resize
 
@@ -80,15 +80,11 @@ COLUMNS = {"generated": "result", "real": "truth", "driving": "driving", "source
 
 def listed_pairs(path: Path, folders: Mapping[str, Path | None]) -> list[Pair]:
     """The pairs of a csv whose columns generated, real, driving, source name files in the folders of these options."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [{key: cell.strip() for key, cell in row.items() if key and cell} for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"--pairs {path}: cannot be read ({error})") from None
+    _, rows = read_dicts(path, f"--pairs {path}")
     roles = {column: role for column, role in COLUMNS.items() if folders.get(role) is not None}
     found, missing = [], []
-    for line, row in enumerate(rows, 2):
-        if not set(roles) <= set(row):
+    for line, row in rows:
+        if not all(row.get(column) for column in roles):
             raise UserError(f"--pairs {path}: line {line} needs the columns {', '.join(roles)}, as folders are given")
         files = {role: Path(folders[role]) / row[column] for column, role in roles.items()}
         missing += [f"{one} (line {line})" for one in files.values() if not one.exists()]

@@ -6,9 +6,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from util.errors import UserError
+from util.reading import reading
+from util.yaml_file import read_yaml_file
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "protocols"
 MODES = ("reconstruction", "animation")
@@ -58,14 +58,16 @@ def find_protocol(name: str) -> Protocol:
 
 def read_protocol(path: Path) -> Protocol:
     """Read and check a YAML file."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+    content = read_yaml_file(path)
     known = {name for name in Protocol.__dataclass_fields__ if name != "name"}
     if not isinstance(content, dict) or set(content) - known or not {"says", "metrics"} <= set(content):
-        odd = f"; unknown: {', '.join(sorted(set(content) - known))}" if isinstance(content, dict) else ""
+        odd = f"; unknown: {', '.join(sorted(map(str, set(content) - known)))}" if isinstance(content, dict) else ""
         raise UserError(f"{path}: a protocol has says and metrics, and may have {', '.join(sorted(known))}{odd}")
+    with reading(path, "not a protocol", "see docs/evaluation.md"):
+        return _protocol(path, content)
+
+
+def _protocol(path: Path, content: Mapping[str, Any]) -> Protocol:
     for name, allowed in (("mode", MODES), ("weighting", WEIGHTINGS)):
         if content.get(name, allowed[0]) not in allowed:
             raise UserError(f"{path}: {name} is one of {', '.join(allowed)}, not {content[name]!r}")

@@ -22,7 +22,9 @@ from metrics.evaluation.pairing import OpenPair, Pair
 from metrics.evaluation.results import Record, definition
 from metrics.parts.tools import Tools
 from metrics.parts.weights import Weights
+from util.archives import read_npz
 from util.errors import UserError
+from util.jsons import read_lines
 
 KEPT = "metrics_videos.jsonl"
 """A line per measured video, from which an interrupted run goes on."""
@@ -72,11 +74,7 @@ def motion_of(pair: Pair, plan: Plan, first: int) -> torch.Tensor | None:
 
 @lru_cache(maxsize=1)
 def _grids(path: Path) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            grids = file["grid"]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"--motion: {path}: needs the array grid (N, h, w, 2) ({error})") from None
+    grids = read_npz(path, "needs the array grid (N, h, w, 2) of --motion", "grid")["grid"]
     if grids.ndim != 4 or grids.shape[3] != 2:
         raise UserError(f"--motion: {path}: grid is {grids.shape}, not (N, h, w, 2)")
     return grids
@@ -101,15 +99,12 @@ class Kept:
     def load(self, wanted: Sequence[Pair]) -> dict[str, Record]:
         """Video -> its record, where it is there; forget the others, and a last line that was cut off."""
         keys = {pair.name: self.key(pair) for pair in wanted}
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self._usable and self.path.exists() else []
         known = {}
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if keys.get(entry["record"]["video"]) == entry["key"]:
-                known[entry["record"]["video"]] = entry["record"]
+        for _, entry in read_lines(self.path)[0] if self._usable else ():
+            record = entry.get("record")
+            video = record.get("video") if isinstance(record, dict) else None
+            if isinstance(video, str) and keys.get(video) == entry.get("key"):
+                known[video] = record
         self.path.unlink(missing_ok=True)
         for pair in wanted:
             if pair.name in known:

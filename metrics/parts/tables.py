@@ -8,8 +8,10 @@ import numpy as np
 from metrics.metric import Video
 from metrics.parts.streams import Stream
 from metrics.parts.tools import Tools
+from util.archives import read_npz
 from util.errors import UserError
 from util.expressions import UNITS
+from util.reading import reading
 
 LEAST_CONFIDENCE = 0.8
 """OpenFace's rows below it are not relied on: its own advice is 0.75 to 0.8."""
@@ -91,11 +93,9 @@ class Coefficients:
 @lru_cache(maxsize=8)
 def coefficient_rows(path: Path) -> np.ndarray:
     """(N, 70) of one video."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            parts = [np.asarray(file[name], np.float64) for name in COEFFICIENTS]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: needs the arrays {', '.join(COEFFICIENTS)} ({error})") from None
+    what = f"needs the arrays {', '.join(COEFFICIENTS)}"
+    with reading(path, what):
+        parts = [np.asarray(part, np.float64) for part in read_npz(path, what, *COEFFICIENTS).values()]
     widths = [part.shape[1:] for part in parts]
     if widths != [(width,) for width in COEFFICIENTS.values()] or len({len(part) for part in parts}) > 1:
         raise UserError(f"{path}: needs expression (N, 64) and pose (N, 6), a row per frame")

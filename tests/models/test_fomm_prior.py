@@ -397,7 +397,7 @@ def test_only_clips_that_are_animated_need_points(root):
         ("name,onset,apex,offset\nc,0.0, 1 ,2.0\nd,-,1,2\n", Marks(0, 1, 2), "clips.csv: d: '-' is not a whole number"),
         ("\ufeffname,onset,apex,offset\nc,0,,2\nd,1,x,2\n", Marks(0, None, 2), "clips.csv: d: 'x' is not a whole"),
         ("clip;onset;apex;offset\nc;0;1;2\n", None, "clips.csv: no column name (there are: clip;onset;apex;offset)"),
-        ("", None, "clips.csv: no column name"),
+        ("", None, "clips.csv: is empty"),
     ],
 )
 def test_odd_marks_are_left_out_and_told(root, caplog, table, coded, said):

@@ -323,6 +323,28 @@ def test_test_persons_are_kept_apart(tmp_path):
     assert clip.source["pictures"].shape[0] == 3 and clip.length == len(list(clip.driving)) == 3
 
 
+@pytest.mark.parametrize("spoil", [
+    lambda whole: whole[:100],
+    lambda whole: whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 4]) + whole[len(whole) // 2 + 1 :],
+    lambda whole: b"PK" + whole[2:60] + bytes(200),
+    lambda whole: b"",
+])  # fmt: skip
+def test_a_video_with_damaged_landmarks_is_left_out(tmp_path, caplog, spoil):
+    for person in "ab":
+        make_video(tmp_path / "train" / person / "v")
+    path = tmp_path / "train" / "a" / "v" / "metadata.npz"
+    path.write_bytes(spoil(path.read_bytes()))
+    assert dataset(tmp_path).videos == ["b/v"]
+    assert "1 of 2 videos are left out: a/v" in caplog.text and "metadata.npz: not readable as landmarks" in caplog.text
+
+
+def test_frames_of_landmarks_are_in_their_folder(tmp_path):
+    video = make_video(tmp_path / "train" / "a" / "v") or tmp_path / "train" / "a" / "v"
+    np.savez(video / "metadata.npz", names=np.array(["../../x.png"]), landmarks=np.zeros((1, 68, 2)), size=256)
+    with pytest.raises(UserError, match="frames called '../../x.png'"):
+        read_frame_landmarks(video / "metadata.npz")
+
+
 def test_old_pickles_are_read_and_hostile_ones_refused(tmp_path):
     rows = [("2.jpg", face_points(2)), ("1.jpg", face_points(1))]
     for protocol in (0, 2, 4, 5):

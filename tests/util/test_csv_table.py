@@ -24,7 +24,7 @@ def test_blanks_blank_lines_and_marks_of_order_do_not_count(tmp_path):
     ("content", "words"),
     [
         ("source,output\na,b\n", "lacks driving, and has source, output"),
-        ("", "lacks source and driving, and has nothing"),
+        ("", "pairs.csv: is empty"),
         ("source,driving\n\n", "no rows"),
         ("source,driving\na,b\n\nc,\n", "line 4: driving is empty"),
         ("source,driving\nm\xfcller.png,b\n".encode("latin-1"), "not in UTF-8"),

@@ -1,0 +1,76 @@
+"""Reading YAML: plain values, within limits that no file of options comes near."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from util.reading import read_text, reading
+
+DEEPEST = 40
+"""Lists and mappings in each other."""
+MOST_NODES = 100_000
+"""Values, those counted again that aliases repeat."""
+MERGE = "tag:yaml.org,2002:merge"
+_Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, which PyYAML nearly always comes with: ten times faster."""
+
+
+class _Loader(_Parser):
+    """Safe YAML in which 1e-4 is a number (YAML 1.1 wants 1.0e-4) and a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
+        """Add the check of the keys."""
+        seen = set()
+        for key, _ in node.value:
+            if key.tag == MERGE:
+                continue
+            name = self.construct_object(key, deep=True)
+            if isinstance(name, (list, dict)) or name in seen:
+                odd = "is no plain value" if isinstance(name, (list, dict)) else "is there twice"
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r:.100} {odd}", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def read_yaml_file(path: Path | str, called: str = "") -> Any:
+    """What a YAML file holds; `called` is how errors call the file, e.g. "--config FILE"."""
+    what, remedy = "not readable as YAML", "correct it"
+    text = read_text(path, what, remedy)
+    with reading(called or path, what, remedy):
+        try:
+            _check_limits(text)
+            return yaml.load(text, Loader=_Loader)
+        except yaml.YAMLError as error:
+            raise ValueError(" ".join(str(error).split())) from error  # several lines, the last of which says where
+
+
+def _check_limits(text: str) -> None:
+    """Refuse what nests too deeply, or stands for too many values, before anything is built of it."""
+    open_nodes: list[tuple[str | None, int]] = []  # anchor, number of values before it
+    sizes: dict[str, int] = {}
+    count = 0
+    for event in yaml.parse(text, Loader=_Parser):
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, count))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            sizes[anchor] = 1 + count - before
+        elif isinstance(event, yaml.ScalarEvent):
+            sizes[event.anchor] = 1
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise ValueError(f"*{event.anchor} stands in itself, or for nothing")
+            count += sizes[event.anchor]
+        count += isinstance(event, yaml.NodeEvent)
+        if len(open_nodes) > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} lists and mappings in each other")
+        if count > MOST_NODES:
+            raise ValueError(f"more than {MOST_NODES} values")
