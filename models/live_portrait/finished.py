@@ -202,9 +202,15 @@ def _norms(block: SpadeBlock) -> list[Spade]:
 
 def instance_norm(x: Tensor) -> Tensor:
     """Maps (N, C, h, w) with mean 0 and variance 1 each."""
-    variance, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)
-    scale = (variance + 1e-5).rsqrt()
-    return torch.addcmul(-mean * scale, x, scale).to(x.dtype)
+    if not finished_on_cpu(x):
+        return F.instance_norm(x)
+    with torch.autocast("cpu", enabled=False):
+        rows = x.permute(0, 2, 3, 1).flatten(1, 2).float()
+        # Means as products of matrices: several times as fast as the library's reduction over the rows of a table.
+        mean = rows.new_full((1, 1, rows.shape[1]), 1 / rows.shape[1]).expand(len(rows), -1, -1)
+        centred = rows - torch.bmm(mean, rows)
+        centred *= (torch.bmm(mean, centred.square()) + 1e-5).rsqrt()
+    return centred.view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2).to(x.dtype)
 
 
 def _modulated(x: Tensor, scale: Tensor, shift: Tensor | None = None) -> Tensor:

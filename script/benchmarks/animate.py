@@ -3,7 +3,8 @@
 The plain loop takes one frame at a time, encodes the source for every frame, doubles maps by repeating their pixels as
 the papers do, and runs eagerly in float32 with contiguous tensors. The bars on the CPU, for the configuration of
 256 x 256 faces: float32, which is the default, has 1.6 times its frames per second with frames equal to 1e-4; one of
-float32 and bf16 has 3 times with frames equal to 1/255. Weights are random. Each way has a process of its own, ours
+float32 and bf16 has 3 times with frames equal to 1/255. LivePortrait's loop encodes the source once, as its original
+does, and its bars are 2 times in float32 with frames equal to 1/255, and 3 times in one of both. Weights are random. Each way has a process of its own, ours
 with the settings of test.py; they take turns.
 """
 
@@ -230,7 +231,19 @@ def _family(config: str) -> Any:
             torch.nn.init.normal_(parameter, std=spread / parameter[0].numel() ** 0.5)
     if opt.model == "live_portrait":
         family.motion_extractor.start_at_rest()  # otherwise all points are in one place
+    _settle_spectral_norms(family)
     return family.eval()
+
+
+def _settle_spectral_norms(family: Any) -> None:
+    """Let the estimates of the largest singular values converge; random ones make weights explode."""
+    from torch.nn.utils.spectral_norm import SpectralNorm
+
+    for module in family.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, SpectralNorm):
+                for _ in range(20):
+                    hook.compute_weight(module, do_power_iteration=True)
 
 
 def _options(config: str) -> Any:
