@@ -4,8 +4,8 @@ The plain loop takes one frame at a time, encodes the source for every frame, do
 the papers do, and runs eagerly in float32 with contiguous tensors. The bars on the CPU, for the configuration of
 256 x 256 faces: float32, which is the default, has 1.6 times its frames per second with frames equal to 1e-4; one of
 float32 and bf16 has 3 times with frames equal to 1/255. LivePortrait's loop encodes the source once, as its original
-does, and its bars are 2 times in float32 with frames equal to 1/255, and 3 times in one of both. Weights are random. Each way has a process of its own, ours
-with the settings of test.py; they take turns.
+does, and its bars are 2 times in float32 with frames equal to 1/255, and 3 times in one of both. Weights are random.
+Each way has a process of its own, ours with the settings of test.py; they take turns.
 """
 
 import argparse
