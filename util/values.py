@@ -120,11 +120,13 @@ def one_of(*choices: str) -> Converter:
 
 
 def word_or(item: Converter, **words: Any) -> Converter:
-    """One of a few words, each for a value, or else what `item` reads; YAML's booleans are the words yes and no."""
+    """One of a few words, each for a value, or else what `item` reads; booleans are the words yes and no."""
+    spelled = {"true": "yes", "on": "yes", "false": "no", "off": "no"}
 
     def convert(value: Any) -> Any:
-        word = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
-        return words[word] if isinstance(word, str) and word in words else item(value)
+        word = str(value) if isinstance(value, (bool, str)) else ""
+        word = spelled.get(word.lower(), word)
+        return words[word] if word in words else item(value)
 
     convert.metavar = "|".join([*words, getattr(item, "metavar", item.__name__.upper())])
     return convert

@@ -359,7 +359,7 @@ class Watched:
         family.discriminator.register_forward_hook(
             lambda module, given, made: self.scores.append(made.scores.detach().clone())
         )
-        if hasattr(family, "embedder"):
+        if getattr(family, "embedder", None) is not None:
             family.embedder.register_forward_hook(lambda module, given, made: self.seen.update(e_hat=made.detach()))
         family.before_update = self.before_update
 

@@ -12,7 +12,20 @@ from options import options_as_yaml, parse
 from options.files import read_yaml
 from options.parser import OptionParser
 from util.errors import UserError
-from util.values import at_least, boolean, integer, list_of, number, one_of, pairs_of, positive, share, text, within
+from util.values import (
+    at_least,
+    boolean,
+    integer,
+    list_of,
+    number,
+    one_of,
+    pairs_of,
+    positive,
+    share,
+    text,
+    within,
+    word_or,
+)
 
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "protocols")
 TOY = ["--model=tests.toys:Joint"]
@@ -584,3 +597,12 @@ def test_a_family_cannot_declare_an_option_of_every_command(tmp_path, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match="family clashing:Clashing declares --batch_size, .* by: training"):
         parse(["--model=clashing:Clashing"], training=True)
+
+
+def test_a_word_or_a_number_takes_every_spelling_of_yes_and_no():
+    convert = word_or(share, driving="as driven", yes="as driven", no=None)
+    assert [convert(value) for value in ("driving", "yes", "True", "on", True)] == ["as driven"] * 5
+    assert [convert(value) for value in ("no", "false", "OFF", False)] == [None] * 4
+    assert convert("0.25") == 0.25
+    with pytest.raises(argparse.ArgumentTypeError):
+        convert("wide")
