@@ -9,7 +9,19 @@ from paths import ROOT
 from reference import formula
 from torch import Tensor
 
-from adapters.common import Case, Computed, Kinds, compare_sampled, fill_weights, given, vgg19_file
+from adapters.common import (
+    Case,
+    Computed,
+    Kinds,
+    compare_sampled,
+    fill_weights,
+    given,
+    number_said,
+    sample_count,
+    steps_of,
+    stored,
+    vgg19_file,
+)
 from models import Family, find_family
 from models.mraa.networks import BackgroundPredictor, Generator, RegionPredictor
 from models.mraa.regions import Regions, affine_of_covariance, covariance_of_affine, principal_axes
@@ -30,11 +42,12 @@ compare = compare_sampled
 # --- inputs, weights, configurations ----------------------------------------------------------------------------------
 
 
-def regions_of(case: Case, count: int = 2) -> tuple[Regions, Regions]:
+def regions_of(case: Case) -> tuple[Regions, Regions]:
     """The given regions of source and driving frame."""
+    count, regions = sample_count(case), case.get("override", {}).get("num_regions", 10)
 
     def drawn(name: str, *shape: int) -> np.ndarray:
-        return formula.values(name, (count, 10, *shape), case["seed"])
+        return formula.values(name, (count, regions, *shape), case["seed"])
 
     shift = 0.6 * np.tanh(drawn("source.shift", 2))
     shifts = {"source": shift, "driving": shift + 0.1 * drawn("driving.shift", 2)}
@@ -50,7 +63,7 @@ def background_of(case: Case) -> Tensor | None:
     kind = case["inputs"].get("bg", "").split(",")[0]
     if not kind:
         return None
-    drawn = formula.values("bg", (2, 3, 3), case["seed"])
+    drawn = formula.values("bg", (sample_count(case), 3, 3), case["seed"])
     matrix = np.eye(3) + 0.1 * drawn
     matrix[:, 2] = [0, 0, 1]
     if kind == "perspective":
@@ -60,7 +73,7 @@ def background_of(case: Case) -> Tensor | None:
 
 def make_family(case: Case, *words: str, training: bool = False) -> Family:
     """The family of the faces' configuration, holding the case's weights."""
-    model = "mraa_avd" if case["name"] == "train_avd" else "mraa"
+    model = "mraa_avd" if KINDS.of(case) == "train_avd" else "mraa"
     settings = {name: value for name, value in case.get("override", {}).items() if " " not in name}
     words = [*words, *(f"--{NAMES.get(name, name)}={value}" for name, value in settings.items())]
     words += [f"--config={ROOT / 'configs' / 'mraa' / CONFIGS[model]}.yaml"]
@@ -167,9 +180,10 @@ def generator(case: Case) -> Computed:
 @KINDS("avd_network")
 @torch.no_grad()
 def avd_network(case: Case) -> Computed:
-    source, driving = regions_of(case, 3)
-    if "override" not in case:
-        driving.affine[1] *= -1
+    source, driving = regions_of(case)
+    negated = int(number_said(case, r"batch entry (\d+) are negated once more", -1))
+    if 0 <= negated < sample_count(case):
+        driving.affine[negated] *= -1
     return make_family(case, "--mode=avd").avd_network(source, driving)._asdict()
 
 
@@ -210,12 +224,14 @@ def reconstruction(case: Case) -> Computed:
 
 @KINDS("train")
 def train(case: Case) -> Computed:
-    double = {f"float64/{name}": value for name, value in trained(case, torch.float64).items()}
-    return trained(case, torch.float32) | double
+    computed = trained(case, torch.float32)
+    if any(name.startswith("float64/") for name in case["outputs"]):
+        computed |= {f"float64/{name}": value for name, value in trained(case, torch.float64).items()}
+    return computed
 
 
 def trained(case: Case, kind: torch.dtype) -> Computed:
-    """What two steps compute in one precision."""
+    """What the steps compute in one precision."""
     family = make_family(case, training=True).to(kind)
     theta = torch.eye(2, 3) + 0.05 * given(case, "theta")
     transform = PlaneTransform(theta.to(kind), (0.005 * given(case, "control")).to(kind))
@@ -223,7 +239,7 @@ def trained(case: Case, kind: torch.dtype) -> Computed:
     batch = {name: given(case, name).to(kind) for name in ("source", "driving")}
     regions, predictions = watched(family)
     computed: Computed = {}
-    for index, terms in enumerate(steps(family, batch, count=2), 1):
+    for index, terms in enumerate(steps(family, batch, steps_of(case)), 1):
         computed |= {f"step{index}/{name}": value for name, value in terms.items()}
         computed[f"step{index}/total"] = sum(terms.values())
         if index == 1:
@@ -276,7 +292,7 @@ def after_first_step(case: Case, family: Family) -> Computed:
 
 @KINDS("train_avd")
 def train_avd(case: Case) -> Computed:
-    family, uniform = make_family(case, training=True), iter(case["reference"].arrays["train_avd/uniform"])
+    family, uniform = make_family(case, training=True), iter(stored(case, "uniform"))
     found, met = [], []
     family.region_predictor.register_forward_hook(lambda module, args, out: found.append(out))
     family.avd_network.register_forward_hook(lambda module, args, out: met.append((*args, out)))
@@ -284,7 +300,7 @@ def train_avd(case: Case) -> Computed:
     draw = torch.rand
     try:
         torch.rand = lambda *shape, **_: torch.from_numpy(next(uniform)).view(shape)
-        for index, terms in enumerate(steps(family, batch, count=2), 1):
+        for index, terms in enumerate(steps(family, batch, steps_of(case)), 1):
             computed |= {f"step{index}/{name}": value for name, value in terms.items()}
     finally:
         torch.rand = draw

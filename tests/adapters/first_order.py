@@ -432,11 +432,13 @@ def mask_of_points(case: Case) -> Computed:
     default = torch.tensor(case["inputs"]["default points"])[None]
     points = torch.from_numpy(make_input(case["inputs"]["points"]))[None]
     (wide,) = numbers_in(case["calls"], "and NUMBER$")
-    size = (64, 64)
+    size = tuple(case["outputs"][f"{case['name']}/default"]["shape"][-2:])
+    (side,) = numbers_in(case["calls"], "pixels of a NUMBERx")
+    default, points = (kp * size[0] / side for kp in (default, points))
     return {
-        "default": prior_mask(default / 4, size)[0],
-        "points": prior_mask(points / 4, size)[0],
-        "wide": prior_mask(points / 4, size, wide)[0],
+        "default": prior_mask(default, size)[0],
+        "points": prior_mask(points, size)[0],
+        "wide": prior_mask(points, size, wide)[0],
     }
 
 

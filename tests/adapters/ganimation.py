@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,7 +69,7 @@ def inputs_of(case: Case, prefix: str | None = None) -> dict[str, Tensor]:
 
 def make_family(case: Case, *words: str) -> Ganimation:
     """The family of a case's size and weights."""
-    batch = case.get("batch", 1)
+    batch = case.get("batch") or case["inputs"].get("real_img", [1])[0]
     given = [f"--{key}={value}" for key, value in case.get("options", {}).items()]
     sizes = [f"--image_size={case['image_size']}", f"--cond_nc={case['cond_nc']}", f"--batch_size={batch}"]
     opt = parse(["--model=ganimation", *sizes, *given, *words], training=True)
@@ -78,6 +79,12 @@ def make_family(case: Case, *words: str) -> Ganimation:
         family.prepare_training(opt)
         fill_weights(family.discriminator, case["seed_D"], case["gain_D"])
     return family
+
+
+def shape_said(recipe: str) -> tuple[int, ...]:
+    """The shape in the recipe of an input, e.g. (3,2,2) in 'values("small/critic", (3,2,2))'."""
+    (said,) = re.findall(r"\((\d+(?:,\s*\d+)*)\)", recipe)
+    return tuple(map(int, said.split(",")))
 
 
 def statistics(name: str, values: Tensor) -> Computed:
@@ -217,8 +224,7 @@ def gradient_penalty(case: Case) -> Computed:
 
 @KINDS("loss_functions", "the loss functions alone")
 def loss_functions(case: Case) -> Computed:
-    shapes = {"critic": (3, 2, 2), "mask": (3, 1, 5, 7), "aus": (3, 17), "target": (3, 17)}
-    shapes |= {"x": (3, 3, 4, 5), "y": (3, 3, 4, 5)}
+    shapes = {name: shape_said(text) for name, text in case["inputs"].items()}
     made = {name: formula.values(f"small/{name}", shape, case["input_seed"]) for name, shape in shapes.items()}
     given = {name: torch.from_numpy(value.astype(np.float32)) for name, value in made.items()}
     mask, batch = given["mask"].sigmoid(), len(given["mask"])
@@ -255,8 +261,8 @@ def training(case: Case) -> Computed:
         # The attention's mean and spread are reported beside the terms.
         terms = {name: float(value) for name, value in losses.items() if not name.startswith("attention")}
         steps.append(spec | {"losses": terms})
-        name = "after_step_1" if number == 1 else "after_last_step"
-        changes[name] = {key: _mean_change(start[key], network) for key, network in networks.items()}
+        change = {key: _mean_change(start[key], network) for key, network in networks.items()}
+        changes |= {"after_last_step": change} | ({"after_step_1": change} if number == 1 else {})
     counters = {key: _steps_of(trainer.optimizers[name]) for key, name in (("G", "generator"), ("D", "discriminator"))}
     weights = {}
     for place in case["outputs"]["weights_after_last_step_first_8"]:
@@ -353,8 +359,9 @@ def interpolation(case: Case) -> Computed:
 @KINDS("pictures", "tensor to 8-bit")
 def pictures(case: Case) -> Computed:
     seed = case["input_seed"]
-    picture = np.clip(1.05 * formula.image("picture", (5, 3, 6, 8), seed, low=-1, high=1), -1, 1)
-    mask = np.repeat(formula.image("mask", (5, 1, 6, 8), seed), 3, axis=1)
+    sizes = {name: shape_said(text) for name, text in case["inputs"].items()}
+    picture = np.clip(1.05 * formula.image("picture", sizes["picture"], seed, low=-1, high=1), -1, 1)
+    mask = np.repeat(formula.image("mask", sizes["mask"], seed), 3, axis=1)
     bytes_of = {name: to_bytes(torch.from_numpy(values), ORIGINAL_WHITE).numpy()
                 for name, values in {"picture": (picture + 1) / 2, "mask": mask}.items()}  # fmt: skip
     return {
@@ -376,7 +383,11 @@ def normalisation(case: Case) -> Computed:
 @torch.no_grad()
 def test_pipeline(case: Case) -> Computed:
     family, size, step = make_family(case), case["image_size"], int(case["subsampling"].split("::")[1].split(",")[0])
-    photo = np.rint(255 * formula.image("photo", (3, 150, 200), case["input_seed"])).astype(np.uint8).transpose(1, 2, 0)
+    photo = (
+        np.rint(255 * formula.image("photo", shape_said(case["inputs"]["photo"]), case["input_seed"]))
+        .astype(np.uint8)
+        .transpose(1, 2, 0)
+    )
     left, top, width, height = case["inputs"]["box_x_y_w_h"]
     crop = Crop(np.array([[left, top, left + width, top + height]], float), photo.shape[:2])
     face = cut_face(photo, crop, size, bilinear=True)

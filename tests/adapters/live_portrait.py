@@ -1,5 +1,6 @@
 """Cases of LivePortrait."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,17 @@ import torch
 from reference import formula
 from torch import Tensor
 
-from adapters.common import Case, Computed, Kinds, Reference, compare_sampled, fill_weights, given
+from adapters.common import (
+    Case,
+    Computed,
+    Kinds,
+    Reference,
+    compare_sampled,
+    fill_weights,
+    given,
+    sample_count,
+    stored,
+)
 from data.faces.portrait_crop import PasteBack, common_square, openness, square_of
 from models import Family, find_family
 from models.live_portrait.animation import hull_ratio
@@ -65,10 +76,6 @@ def drawn(case: Case, name: str, *shape: int) -> Tensor:
     return torch.from_numpy(formula.values(name, shape, case["seed"]).astype(np.float32))
 
 
-def stored(case: Case, name: str, of: str = "") -> np.ndarray:
-    return case["reference"].arrays[f"{of or case['name']}/{name}"]
-
-
 def make_family(case: Case, *words: str, training: bool = False) -> Family:
     """The family of the released configuration, or of the case's, with the weights of the networks it names."""
     sizes = settings(case.get("override", {}))
@@ -96,7 +103,8 @@ def settings(override: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def key_points(case: Case, count: int) -> tuple[Tensor, Tensor]:
+def key_points(case: Case) -> tuple[Tensor, Tensor]:
+    count = sample_count(case)
     source = 0.5 * torch.tanh(drawn(case, "kp_source", count, 21, 3))
     return source, source + 0.1 * drawn(case, "kp_driving", count, 21, 3)
 
@@ -124,13 +132,14 @@ def transform(case: Case) -> Computed:
 
 
 def drawn_motion(case: Case, prefix: str) -> Motion:
-    angles = (30 * drawn(case, f"{prefix}{name}", 4, 1) for name in ("pitch", "yaw", "roll"))
+    count = sample_count(case)
+    angles = (30 * drawn(case, f"{prefix}{name}", count, 1) for name in ("pitch", "yaw", "roll"))
     return Motion(
-        0.2 * drawn(case, f"{prefix}kp", 4, 21, 3),
+        0.2 * drawn(case, f"{prefix}kp", count, 21, 3),
         rotation_of(*angles),
-        0.03 * drawn(case, f"{prefix}exp", 4, 21, 3),
-        0.1 * drawn(case, f"{prefix}t", 4, 3),
-        1.4 + 0.1 * drawn(case, f"{prefix}scale", 4, 1),
+        0.03 * drawn(case, f"{prefix}exp", count, 21, 3),
+        0.1 * drawn(case, f"{prefix}t", count, 3),
+        1.4 + 0.1 * drawn(case, f"{prefix}scale", count, 1),
     )
 
 
@@ -148,12 +157,13 @@ def motion_multiplier(case: Case) -> Computed:
 
 @KINDS("smoothing")
 def smoothing(case: Case) -> Computed:
-    series = 0.02 * given(case, "series") + 0.01 * torch.arange(7, dtype=torch.float32)[:, None, None]
+    series = 0.02 * given(case, "series")
+    series += 0.01 * torch.arange(len(series), dtype=torch.float32)[:, None, None]
     computed = {}
     for name, variance in case["arguments"].items():
         smoother = KalmanSmoother(variance)
         waiting, first = smoother.push(None, series.flatten(1))
-        computed[name] = torch.cat([first, smoother.finish(waiting, 7)[1]]).view_as(series)
+        computed[name] = torch.cat([first, smoother.finish(waiting, len(series))[1]]).view_as(series)
     return computed
 
 
@@ -205,7 +215,7 @@ def crop(case: Case) -> Computed:
 
 @KINDS("crop_driving")
 def crop_driving(case: Case) -> Computed:
-    arguments, points = case["arguments"], stored(case, "landmarks", "ratios")
+    arguments, points = case["arguments"], stored(case, "landmarks")
     how = arguments["scale"], (0, arguments["vy_ratio"])
     common = common_square(points, *how)
     matrix = common.matrix(arguments["dsize"])
@@ -222,9 +232,15 @@ def picture(case: Case, name: str, *shape: int) -> np.ndarray:
     return np.rint(255 * formula.image(name, shape, case["seed"])).astype(np.uint8).transpose(1, 2, 0)
 
 
+def shape_said(case: Case, name: str) -> tuple[int, ...]:
+    """The shape of a picture that is described as image("name", (3,80,110))."""
+    described = " ".join([case["what"], *map(str, case["inputs"].values())])
+    return tuple(map(int, re.search(rf'image\("{name}", \((\d+),(\d+),(\d+)\)\)', described).groups()))
+
+
 @KINDS("paste_back")
 def paste_back(case: Case) -> Computed:
-    arguments, original = case["arguments"], picture(case, "original", 3, 80, 110)
+    arguments, original = case["arguments"], picture(case, "original", *shape_said(case, "original"))
     square = square_of(stored(case, "landmarks"), arguments["scale"], (0, arguments["vy_ratio"]))
     paste = PasteBack(square, original.shape[:2], arguments["dsize"])
     mask = np.zeros((*original.shape[:2], 1), np.float32)
@@ -232,7 +248,7 @@ def paste_back(case: Case) -> Computed:
     return {
         "crop": square.cut(original, arguments["dsize"]),
         "mask": mask.repeat(3, axis=2),
-        "pasted": paste(original, picture(case, "generated", 3, 512, 512)),
+        "pasted": paste(original, picture(case, "generated", *shape_said(case, "generated"))),
     }
 
 
@@ -261,7 +277,7 @@ def motion_extractor(case: Case) -> Computed:
 @torch.no_grad()
 def warping(case: Case) -> Computed:
     module, volume = make_family(case).warping_module, given(case, "feature")
-    network, (source, driving) = module.dense_motion_network, key_points(case, len(volume))
+    network, (source, driving) = module.dense_motion_network, key_points(case)
     compressed, size = network.compressed(volume), tuple(volume.shape[2:])
     grids, motion = sparse_motions(source, driving, size), network(volume, source, driving)
     return motion._asdict() | {
@@ -283,7 +299,7 @@ def generator(case: Case) -> Computed:
 @KINDS("retargeting")
 @torch.no_grad()
 def retargeting(case: Case) -> Computed:
-    family, (source, driving) = make_family(case), key_points(case, 3)
+    family, (source, driving) = make_family(case), key_points(case)
     return {
         "stitch": family.stitching.raw(source, driving),
         "stitched": family.stitching(source, driving),
@@ -321,7 +337,7 @@ def animate(case: Case) -> Computed:
     open_source, open_driving = (
         torch.from_numpy(openness(stored(case, f"{name}_landmarks"))) for name in ("source", "driving")
     )
-    video = case["name"].startswith("animate_source_video")
+    video = len(source) > 1
     given_source = {"image": source[:1], "openness": open_source.view(-1, 3)[:1]}
     given_source |= {"source_video": torch.ones(1)} if video else {}
     given_source |= {"driving_picture": torch.ones(1)} if len(driving) == 1 else {}
@@ -379,15 +395,16 @@ def template(family: Family, driving: Tensor, open_driving: Tensor) -> Computed:
 def animate_pasted(case: Case) -> Computed:
     import cv2
 
-    family, original = make_family(case, *words_of(case)), picture(case, "source", 3, 120, 150)
-    landmarks = stored(case, "source_landmarks").reshape(-1, 2)
+    family, original = make_family(case, *words_of(case)), picture(case, "source", *shape_said(case, "source"))
+    landmarks, side = stored(case, "source_landmarks").reshape(-1, 2), case["image_size"]
     square = square_of(landmarks, 2.3, (0, -0.125))
-    small = cv2.resize(square.cut(original), (256, 256), interpolation=cv2.INTER_AREA)
-    driving = torch.stack([to_tensor(picture(case, f"driving_{i}", 3, 256, 256)) for i in range(2)])
+    small = cv2.resize(square.cut(original), (side, side), interpolation=cv2.INTER_AREA)
+    driving = pictures(case, "driving")
     found = Animated(family, {"image": to_tensor(small)[None]}, {"image": driving})
     paste = PasteBack(square, original.shape[:2], 512)
     made = [(255 * frame.clamp(0, 1)).numpy().astype(np.uint8).transpose(1, 2, 0) for frame in found.frames]
-    return found.computed() | {"source_crop": small, "pasted_1": paste(original, made[1])}
+    pasted = {f"pasted_{index}": paste(original, frame) for index, frame in enumerate(made)}
+    return found.computed() | {"source_crop": small} | pasted
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -432,7 +449,8 @@ def train_forward(case: Case) -> Computed:
 
 def trained(case: Case, kind: torch.dtype) -> Computed:
     """One pass in training, with the gradients of a mean absolute difference."""
-    family = make_family(case, "--input_size=64", "--no_perceptual", "--weight_gan=0", training=True).to(kind)
+    side = case["inputs"]["source"][1][-1]
+    family = make_family(case, f"--input_size={side}", "--no_perceptual", "--weight_gan=0", training=True).to(kind)
     source, driving, target = (given(case, name).to(kind) for name in ("source", "driving", "target"))
     volume = family.appearance_feature_extractor(source)
     of_source, of_driving = family.motion_extractor(source), family.motion_extractor(driving)

@@ -10,7 +10,22 @@ from paths import ROOT
 from reference import formula
 from torch import Tensor, nn
 
-from adapters.common import Case, Computed, Kinds, Reference, compare_sampled, fill_weights, given, stream, vgg19_file
+from adapters.common import (
+    Case,
+    Computed,
+    Kinds,
+    Reference,
+    compare_sampled,
+    fill_weights,
+    given,
+    norms_relatively,
+    number_said,
+    sample_count,
+    steps_of,
+    stored,
+    stream,
+    vgg19_file,
+)
 from models import Family, find_family
 from models.parts.blocks import AntiAliasDown
 from models.parts.keypoints import KeyPoints, gaussian_maps
@@ -32,25 +47,25 @@ def drawn(case: Case, name: str, *shape: int) -> Tensor:
 
 def key_points(case: Case) -> tuple[KeyPoints, KeyPoints]:
     """The given points of source and driving frame."""
-    count = int(case["inputs"]["key points"].split()[1].rstrip(","))
-    source = 0.7 * torch.tanh(drawn(case, "source", count, 50, 2))
-    return KeyPoints(source), KeyPoints(source + 0.1 * drawn(case, "driving", count, 50, 2))
+    count, points = sample_count(case), POINTS * case.get("override", {}).get("num_tps", 10)
+    source = 0.7 * torch.tanh(drawn(case, "source", count, points, 2))
+    return KeyPoints(source), KeyPoints(source + 0.1 * drawn(case, "driving", count, points, 2))
 
 
 def background(case: Case) -> Tensor | None:
     """The given matrix of the background, where the case has one."""
     if "bg" not in case["inputs"]:
         return None
-    matrix = torch.eye(3) + 0.1 * drawn(case, "bg", 2, 3, 3)
+    matrix = torch.eye(3) + 0.1 * drawn(case, "bg", sample_count(case), 3, 3)
     matrix[:, 2] = torch.tensor([0.0, 0.0, 1.0])
     return matrix
 
 
 def make_family(case: Case, *words: str, training: bool = False) -> Family:
     """The family of the faces' configuration, holding the weights of the networks that the case names."""
-    config = "vox-256-avd" if case["name"] == "train_avd" else "vox-256"
-    multi_mask = case.get("override", {}).get("multi_mask", True)
-    words = (f"--config={ROOT / 'configs' / 'tps' / config}.yaml", f"--multi_mask={multi_mask}", *words)
+    config = "vox-256-avd" if KINDS.of(case) == "train_avd" else "vox-256"
+    settings = [f"--{name}={value}" for name, value in case.get("override", {}).items() if " " not in name]
+    words = (f"--config={ROOT / 'configs' / 'tps' / config}.yaml", *settings, *words)
     if training and config == "vox-256":
         words += (f"--vgg19={vgg19_file(case['reference'])}",)
     opt = parse(list(words), training)
@@ -77,7 +92,7 @@ def second_step(output: str) -> float:
     It hangs on the signs of tiny gradients: doubling maps by repetition or by one transposed convolution gives 4.431 or
     4.451 for `step2/bg`, for which 4.4446 is stored with a tolerance of 7e-5. Double precision has to meet all of them.
     """
-    return 5e-3 if output.startswith("step2/") else 0.0
+    return 5e-3 if output.startswith("step2/") else norms_relatively(output)
 
 
 # --- building blocks --------------------------------------------------------------------------------------------------
@@ -85,7 +100,8 @@ def second_step(output: str) -> float:
 
 @KINDS("gaussian")
 def gaussian(case: Case) -> Computed:
-    return {"heat": gaussian_maps(key_points(case)[0].value, (12, 16), 0.01)}
+    size = tuple(case["outputs"]["heat"]["shape"][-2:])
+    return {"heat": gaussian_maps(key_points(case)[0].value, size, number_said(case, r"variance (\d*\.\d+)", 0.01))}
 
 
 @KINDS("tps")
@@ -95,17 +111,18 @@ def tps(case: Case) -> Computed:
     return {
         "theta": splines.theta,
         "control_params": splines.control_params,
-        "grid": splines.grids((12, 16)),
+        "grid": splines.grids(tuple(case["outputs"]["grid"]["shape"][2:4])),
     }
 
 
 @KINDS("tps_random")
 def tps_random(case: Case) -> Computed:
     transform, frame = random_spline(case), given(case, "frame")
-    grid = coordinate_grid(24, 32, like=frame).flatten(0, 1).expand(2, -1, -1)
+    size = tuple(case["outputs"]["grid"]["shape"][1:3])
+    grid = coordinate_grid(*size, like=frame).flatten(0, 1).expand(len(frame), -1, -1)
     return {
         "points": transform.points(key_points(case)[0].value),
-        "grid": transform.points(grid).unflatten(1, (24, 32)),
+        "grid": transform.points(grid).unflatten(1, size),
         "warped": transform.frame(frame),
     }
 
@@ -119,18 +136,24 @@ def random_spline(case: Case, kind: torch.dtype = torch.float32) -> RandomSpline
 @KINDS("dropout_softmax")
 def dropout_softmax(case: Case) -> Computed:
     x = given(case, "X").requires_grad_()
-    dropout = MapDropout(0.3, 0.3, ramp_epochs=1, until_epoch=1)
-    dropout.draw = lambda logits: torch.from_numpy(case["reference"].arrays["dropout_softmax/uniform"])
-    maps = dropout.at(0)(6 * x)
+    maps = dropout_of(case)(6 * x)
     (gradient,) = torch.autograd.grad((maps * given(case, "G")).sum(), x)
     return {"maps": maps, "gradient": gradient}
+
+
+def dropout_of(case: Case) -> Share:
+    """The soft-max with the case's draw of the maps that are left out."""
+    probability = number_said(case, r"(?:P = |dropout_p )(\d*\.\d+)", 0.3)
+    dropout = MapDropout(probability, probability, ramp_epochs=1, until_epoch=1)
+    dropout.draw = lambda logits: torch.from_numpy(stored(case, "uniform"))
+    return dropout.at(0)
 
 
 @KINDS("antialias")
 def antialias(case: Case) -> Computed:
     frame, computed = given(case, "frame"), {}
     for name, spec in case["outputs"].items():
-        down = AntiAliasDown(3, float(name.removeprefix("down_")))
+        down = AntiAliasDown(frame.shape[1], float(name.removeprefix("down_")))
         height, width = spec["shape"][-2:]
         # The original drops the last row where a side does not divide; the families refuse such sides.
         computed[name] = down(frame)[..., :height, :width]
@@ -157,11 +180,7 @@ def bg_predictor(case: Case) -> Computed:
 @torch.no_grad()
 def dense_motion(case: Case) -> Computed:
     family = make_family(case)
-    share, name = all_maps, f"{case['name']}/uniform"
-    if name in case["reference"].arrays:
-        dropout = MapDropout(0.3, 0.3, ramp_epochs=1, until_epoch=1)
-        dropout.draw = lambda logits: torch.from_numpy(case["reference"].arrays[name])
-        share = dropout.at(0)
+    share = dropout_of(case) if "uniform" in case["inputs"] else all_maps
     return of_motion(motion_of(family, case, share))
 
 
@@ -255,9 +274,7 @@ class Training:
 
     def run(self) -> Computed:
         """All steps that the case names outputs of."""
-        steps = {name.split("step")[1].split("/")[0] for name in self.case["outputs"]}
-        uniform = self.case["reference"].arrays["train/uniform"]
-        for index, row in zip(range(len(steps)), uniform, strict=False):
+        for index, row in zip(range(steps_of(self.case)), stored(self.case, "uniform"), strict=False):
             self.family.dropout.draw = lambda logits, row=row: torch.from_numpy(row)
             self.step(index + 1)
         return self.computed
@@ -333,7 +350,7 @@ def train_avd(case: Case) -> Computed:
     calls = watch(family.avd_network, lambda args, result: (args[1].value, result.value.detach()))
     (optimizer,) = family.optimizers().values()
     computed: Computed = {}
-    for step, uniform in enumerate(case["reference"].arrays["train_avd/uniform"], 1):
+    for step, uniform in enumerate(stored(case, "uniform"), 1):
         proportions = torch.from_numpy(uniform) * 0.5 + 0.75
         with patch("models.tps_avd.family.draw_proportions", return_value=proportions):
             for _, terms in family.training_step(batch, SimpleNamespace(epoch=0)):
