@@ -23,9 +23,9 @@ def go_on(trainer: Any, loaded: Loaded, batch_size: int) -> None:
     does not fit, starts afresh.
     """
     training = _training_state(trainer, loaded)
-    moment = _moment(trainer.family, loaded, training)
-    _set_clock(trainer.clock, batch_size, **moment)
-    unknown = "" if moment else "; how long it was trained is not known"
+    trained_for = _trained_for(trainer.family, loaded, training)
+    _set_clock(trainer.clock, batch_size, **trained_for)
+    unknown = "" if trained_for else "; how long it was trained is not known"
     log.info(
         "continuing %s after %d epochs, at step %d%s", loaded.path, trainer.clock.epoch, trainer.clock.step, unknown
     )
@@ -54,7 +54,7 @@ def _training_state(trainer: Any, loaded: Loaded) -> dict[str, Any]:
     return {} if other else state
 
 
-def _moment(family: Any, loaded: Loaded, training: Mapping[str, Any]) -> dict[str, Any]:
+def _trained_for(family: Any, loaded: Loaded, training: Mapping[str, Any]) -> dict[str, Any]:
     """How long the weights were trained: {"steps": N} or {"epochs": N}; {} where nothing tells it."""
     if training:
         clock = training["clock"]
@@ -62,7 +62,7 @@ def _moment(family: Any, loaded: Loaded, training: Mapping[str, Any]) -> dict[st
             return {"steps": clock["step"]}
         return {"epochs": Fraction(clock["samples"], clock["epoch_size"])}
     if "{entry}" not in loaded.layout.pattern:
-        return family.moment(loaded.content)
+        return family.trained_for(loaded.content)
     # The newest set is the original's "latest", which has no number: it goes on from the largest one beside it.
     numbers = [loaded.which] if loaded.which.isdigit() else numbered_sets(loaded.folder, loaded.layout)
     return {f"{loaded.layout.numbered_by}s": int(numbers[-1])} if numbers else {}

@@ -128,10 +128,10 @@ def _load_states(family: Any, states: Mapping[str, Any], needed: set[str], path:
         where = f"{path} ({layout.entries[name]})"
         try:
             refuse_unusable(state, where)
-            state, dropped = family.adopt(name, _own_keys(name, state, layout.rename))
+            state, dropped = family.convert_state(name, _own_keys(name, state, layout.rename))
             if dropped:
                 log.info(
-                    "%s: %d entries have no place here and are dropped: %s", where, len(dropped), ", ".join(dropped)
+                    "%s: dropped %d entries that the network does not use: %s", where, len(dropped), ", ".join(dropped)
                 )
             load_strictly(networks[name], state, where)
         except UserError as error:

@@ -51,7 +51,7 @@ class RowTable:
     optimizer: str
     """The optimizer, an Adam, that trains it."""
     key: str
-    """What holds the numbers of the items in a batch; a training step finds their places in the parameter there."""
+    """What holds the numbers of the items in a batch; a training step finds their rows in the parameter there."""
     low: float = 0.0
     high: float = 1.0
     """A row starts with even random numbers between these two."""
@@ -116,8 +116,8 @@ class Family(nn.Module):
     def prepare_training(self, opt: Any) -> None:
         """Add discriminators and losses."""
 
-    def adopt(self, network: str, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
-        """A network's state dict from a file under our entry names, and the entries that have no place in it."""
+    def convert_state(self, network: str, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
+        """A state dict from a file under our entry names, and the names of the entries that are dropped."""
         return state, []
 
     def begin(self, whole: dict[str, Tensor]) -> None:
@@ -139,8 +139,8 @@ class Family(nn.Module):
         """State dicts by network from a file or folder that no layout describes; None if it is not of that kind."""
         return None
 
-    def moment(self, content: Mapping[str, Any]) -> dict[str, int]:
-        """How long the training was, by the entries of a file: {"epochs": N} or {"steps": N}; {}: they don't tell."""
+    def trained_for(self, content: Mapping[str, Any]) -> dict[str, int]:
+        """How long a file's weights were trained: {"epochs": N} or {"steps": N}; {} where its entries don't tell."""
         return {"epochs": int(content[self.layout.epoch]) + 1} if self.layout.epoch in content else {}
 
     @classmethod

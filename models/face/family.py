@@ -106,7 +106,7 @@ class FaceAnimation(Family):
         """The discriminators by the name of what they judge."""
         return {"gen": self.discriminator, "gen_v": self.video_discriminator}
 
-    def adopt(self, network: str, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
+    def convert_state(self, network: str, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
         return with_right_vectors(state)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:

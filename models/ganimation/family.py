@@ -13,7 +13,7 @@ from models.ganimation.log import report_line, reported_step
 from models.ganimation.losses import Objective, Weights
 from models.ganimation.networks import Composed, Discriminator, Generator, compose, saturate
 from models.ganimation.options import IN_SECONDS, add_network_options, add_training_options
-from models.ganimation.weights import adopt
+from models.ganimation.weights import convert_state
 from models.parts.pictures import Pictures, first_samples
 from util.expressions import VIEWS
 from util.schedules import linear_decay
@@ -77,8 +77,8 @@ class Ganimation(Family):
         self.decay = _decay(opt)
         self.planned_epochs = opt.nepochs_no_decay + opt.nepochs_decay
 
-    def adopt(self, network: str, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
-        return adopt(state, getattr(self, network).state_dict(), self.weights_layout)
+    def convert_state(self, network: str, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
+        return convert_state(state, getattr(self, network).state_dict(), self.weights_layout)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {name: torch.optim.Adam(getattr(self, name).parameters(), **how) for name, how in self.adam.items()}

@@ -28,10 +28,10 @@ STATISTICS = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")
 """Recorded by libraries before 0.4 in instance norms, and used by none."""
 
 
-def adopt(
+def convert_state(
     state: Mapping[str, Tensor], own: Mapping[str, Tensor], layout: str = "auto"
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """A state dict under the names of `own`, the network's present one, and the entries that have no place in it."""
+    """A state dict under the names of `own`, the network's present one, and the names of dropped entries."""
     state = {key.removeprefix("module."): value for key, value in state.items()}
     if layout == "replicate" or (layout == "auto" and any(mark in state for mark in MARK_OF_REPLICATE)):
         return _from_replicate(state, own)
@@ -40,18 +40,18 @@ def adopt(
 
 
 def _from_replicate(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    adopted, dropped = {}, []
+    converted, dropped = {}, []
     for key, value in state.items():
         name = _renamed(key)
         if key.endswith(".bias") and "au_top.0.weight" in state:
             dropped.append(key)
         else:
-            adopted[name] = value
+            converted[name] = value
     # Its instance norms have no gain and no shift: 1 and 0.
     for name, value in own.items():
-        if name not in adopted and value.ndim == 1 and "au_top.0.weight" in state:
-            adopted[name] = torch.ones_like(value) if name.endswith("weight") else torch.zeros_like(value)
-    return adopted, dropped
+        if name not in converted and value.ndim == 1 and "au_top.0.weight" in state:
+            converted[name] = torch.ones_like(value) if name.endswith("weight") else torch.zeros_like(value)
+    return converted, dropped
 
 
 def _renamed(key: str) -> str:

@@ -96,7 +96,7 @@ class TalkingHead(Family):
     def exported(cls, content: dict[str, Any], training: Mapping[str, Any]) -> list:
         return released_list(content, training)
 
-    def moment(self, content: Mapping[str, Any]) -> dict[str, int]:
+    def trained_for(self, content: Mapping[str, Any]) -> dict[str, int]:
         return {"steps": int(content["step"]) + 1} if "step" in content else {}
 
     def rate(self, name: str, clock: Any) -> float:

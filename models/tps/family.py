@@ -149,9 +149,9 @@ class ThinPlateSplineMotion(Family):
         shown = first_samples(Step(source, driving, prediction, kp_source, kp_driving, transformed, motion))
         return Pictures(partial(drawn_columns, shown, self.style))
 
-    def moment(self, content: Mapping[str, Any]) -> dict[str, int]:
+    def trained_for(self, content: Mapping[str, Any]) -> dict[str, int]:
         # The original's files of both stages are called the same; `epoch` counts those of the stage that wrote it.
-        return super().moment(content) if ("avd_network" in content) == self.is_second_stage else {}
+        return super().trained_for(content) if ("avd_network" in content) == self.is_second_stage else {}
 
     def released_entries(self, content: Any, path: Path) -> Any:
         # In training the network begins anew where a file has none.

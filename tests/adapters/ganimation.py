@@ -180,7 +180,8 @@ def replicate_import(case: Case) -> Computed:
     shapes = json.loads(MANIFEST.read_text())["replicate"]
     for network, key in (("generator", "G"), ("discriminator", "D")):
         filled = formula.fill(shapes[key], case[f"seed_{key}"], case[f"gain_{key}"])
-        state, dropped = family.adopt(network, {name: torch.from_numpy(value) for name, value in filled.items()})
+        state = {name: torch.from_numpy(value) for name, value in filled.items()}
+        state, dropped = family.convert_state(network, state)
         assert dropped == shapes["G_entries_without_effect"] if key == "G" else not dropped
         getattr(family, network).load_state_dict(state)
     made = family.change(given["real_img"], given["desired_cond"])

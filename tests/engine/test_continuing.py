@@ -399,7 +399,7 @@ def test_the_second_adversarial_stage_goes_on_at_the_epoch_and_the_rate_that_wer
 
 
 @pytest.mark.parametrize(
-    ("model", "content", "moment"),
+    ("model", "content", "length"),
     [
         ("fomm", {"epoch": 99}, {"epochs": 100}),
         ("fomm", {}, {}),
@@ -414,9 +414,9 @@ def test_the_second_adversarial_stage_goes_on_at_the_epoch_and_the_rate_that_wer
         ("talking_head", {"step": 4999}, {"steps": 5000}),
     ],
 )
-def test_how_long_a_file_was_trained_in_the_stage_that_goes_on(model, content, moment):
+def test_how_long_a_file_was_trained_in_the_stage_that_goes_on(model, content, length):
     opt = parse([f"--config={ROOT}/configs/tiny/{model}.yaml", "--init_from=x"], training=True)
-    assert find_family(model)(opt).moment(content) == moment
+    assert find_family(model)(opt).trained_for(content) == length
 
 
 def test_every_optimizer_of_a_layout_is_one_of_its_family():
