@@ -13,6 +13,7 @@ from options.parser import OptionParser, Options
 from options.shared import add_shared_options
 from util.errors import UserError
 from util.paths import leads_outside
+from util.version import version_line
 
 NOT_INHERITED = {
     "gpu_id",
@@ -77,7 +78,10 @@ def original_config(opt: Options) -> bool:
 
 
 def parse(arguments: list[str], training: bool) -> Options | None:
-    """Resolve a command line; None when --help or --print_config has said everything already."""
+    """Resolve a command line; None when --help, --version or --print_config has said everything already."""
+    if "--version" in arguments:
+        print(version_line())
+        return None
     first = _first_look(arguments, training)
     if not training and _takes_own(first):
         # It learned from cut out faces.
@@ -290,6 +294,8 @@ def _add_help(parser: OptionParser) -> None:
     for spelling in ("-h", "--help"):
         parser.claim(spelling, "every command")
     parser.parser.add_argument("-h", "--help", action="store_true", default=SUPPRESS, help="show this text and stop")
+    parser.claim("--version", "every command")
+    parser.parser.add_argument("--version", action="store_true", default=SUPPRESS, help="show the version and stop")
 
 
 def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionParser) -> dict[str, Any]:

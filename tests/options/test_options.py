@@ -1,6 +1,7 @@
 """Options: precedence, typed values, both YAML forms, and errors that help."""
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from util.values import (
     within,
     word_or,
 )
+from util.version import VERSION
 
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "protocols")
 TOY = ["--model=tests.toys:Joint"]
@@ -297,6 +299,12 @@ def test_values_with_a_meaning_of_their_own_stay_legal():
     opt = parse(["--model=fomm", *(f"--{word}" for word in words.split())], True)
     assert (opt.keep, opt.pictures_every, opt.nThreads, opt.gpu_id, opt.lr_kp_detector) == (0, 0, 0, [-1], 0)
     assert parse(["--model=fomm", "--max_clips=0", "--best_frame=0"], False).best_frame == 0
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_version_is_told_before_anything_is_refused(capsys, training):
+    assert parse(["--version", "--name=absent", "--no_such_option"], training) is None
+    assert re.match(rf"Grimace {re.escape(VERSION)} \(Python 3\.\d+\.\d+, torch \d+\.\d+", capsys.readouterr().out)
 
 
 def test_help_tells_the_range(capsys):
