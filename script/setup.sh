@@ -40,7 +40,7 @@ install_packages() {
     [ -z "${GRIMACE_EXACT:-}" ] || exact=(-c requirements-exact.txt)
     printf 'installing the requirements (with CUDA builds of torch about 6 GB; minutes, once)\n'
     "$PYTHON" -m pip install --quiet --upgrade 'pip>=25.3' &&
-        "$PYTHON" -m pip install --build-constraint requirements-build.txt "${exact[@]}" -r requirements-dev.txt
+        "$PYTHON" -m pip install --build-constraint requirements-build.txt "${exact[@]}" -r requirements.txt -r requirements-dev.txt
 }
 
 # OpenCV's wheel takes a few libraries from the system. Install them where that is allowed, else say how.
@@ -84,7 +84,7 @@ prepare_venv() {
 venv=${GRIMACE_VENV:-.venv}
 if [ "$venv" = none ]; then
     PYTHON=$(command -v python || command -v python3) || fail "GRIMACE_VENV=none, but no python is on the PATH"
-    check_packages || fail "GRIMACE_VENV=none, but $PYTHON lacks what is listed above. Install it there: $PYTHON -m pip install --build-constraint requirements-build.txt -r requirements-dev.txt"
+    check_packages || fail "GRIMACE_VENV=none, but $PYTHON lacks what is listed above. Install it there: $PYTHON -m pip install --build-constraint requirements-build.txt -r requirements.txt -r requirements-dev.txt"
 else
     if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
         fail "GRIMACE_VENV=$venv holds something else than a Python environment; name another folder"

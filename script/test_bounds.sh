@@ -11,6 +11,6 @@ if [ ! -x "$folder/bin/python" ]; then
 fi
 "$folder/bin/python" -m pip install --quiet --upgrade pip uv
 "$folder/bin/uv" pip install --python "$folder/bin/python" --resolution lowest-direct \
-    --build-constraints requirements-build.txt -r requirements-dev.txt
+    --build-constraints requirements-build.txt -r requirements.txt -r requirements-dev.txt
 "$folder/bin/python" script/check_environment.py
 OMP_NUM_THREADS=1 "$folder/bin/python" -m pytest "$@"
