@@ -31,5 +31,5 @@ Look at:
   eval_results/demo/animation/index.html       people animated by other people: source | driving | result
   eval_results/demo/reconstruction/index.html  test clips made again from their first frames
   result/demo/pictures                         how training went
-Next: README.md, "Train" and "Animate and evaluate".
+Next: README.md, "Quick start", and docs/README.md.
 END
