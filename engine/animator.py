@@ -68,7 +68,8 @@ class Animator:
         state = self._run(self.family.encode_source, source)
         if first is not None:
             state = self._run(self.family.begin_with, state, self._batch([first]))
-        items, waiting = iter(driving), deque()
+        items = iter(driving)
+        waiting: deque[dict[str, Any]] = deque()
         while batch := list(itertools.islice(items, self.batch_size)):
             waiting.extend(batch)
             frames, state, *more = self._run(animate, state, self._batch(batch))

@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -29,7 +30,8 @@ class Processes:
     def __init__(self, device: torch.device, rank: int = 0, world: int = 1, patience: timedelta | None = None):
         self.device, self.rank, self.world = device, rank, world
         on_gpu = device.type == "cuda"
-        self._control = dist.new_group(backend="gloo", timeout=patience) if world > 1 and on_gpu else None
+        control = dist.new_group(backend="gloo", timeout=patience) if world > 1 and on_gpu else None
+        self._control = cast("dist.ProcessGroup | None", control)  # every process is a member
 
     @property
     def is_main(self) -> bool:

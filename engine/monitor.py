@@ -81,7 +81,7 @@ class Monitor:
         values = torch.stack([self._sums[name] / self._counts[name] for name in names]).tolist()
         self.averages = dict(zip(names, values, strict=True))
         self._sums, self._counts = {}, {}
-        entry = {"step": clock.step, "epoch": round(clock.exact_epoch, 4)} | self._since.measure(clock)
+        entry: dict[str, Any] = {"step": clock.step, "epoch": round(clock.exact_epoch, 4)} | self._since.measure(clock)
         if self.device.type == "cuda":
             entry["gpu_memory_gib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**30, 2)
         entry["losses"] = self.averages

@@ -1,7 +1,8 @@
 """Putting networks on their device, compiling them, and making sure that checkpoints will hold them."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -10,6 +11,16 @@ from engine.distributed import Processes
 from util.errors import UserError
 
 log = logging.getLogger(__name__)
+
+
+class HasNetworks(Protocol):
+    """What these functions need of a family: its parts, and which of them checkpoints hold."""
+
+    layout: Any
+
+    def networks(self) -> dict[str, nn.Module]: ...
+    def modules(self) -> Iterator[nn.Module]: ...
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
 
 
 def place(family: nn.Module, processes: Processes, channels_last: bool) -> None:
@@ -30,7 +41,7 @@ def list_networks(networks: Mapping[str, nn.Module]) -> None:
         log.info("%s, %s parameters:\n%s", name, f"{count:,}", network)
 
 
-def refuse_unsaved(family: nn.Module, parameters: Mapping[str, Iterable[torch.Tensor]]) -> None:
+def refuse_unsaved(family: HasNetworks, parameters: Mapping[str, Iterable[torch.Tensor]]) -> None:
     """Refuse a family that trains what no checkpoint would hold: after resuming, it would be random again.
 
     `parameters`: what each optimizer trains.
@@ -53,7 +64,7 @@ def refuse_unsaved(family: nn.Module, parameters: Mapping[str, Iterable[torch.Te
             )
 
 
-def names_of(parameters: Iterable[torch.Tensor], family: nn.Module, most: int = 4) -> str:
+def names_of(parameters: Iterable[torch.Tensor], family: HasNetworks, most: int = 4) -> str:
     """The names of parameters, for messages: the first few, and how many more there are."""
     known = {id(value): key for key, value in family.named_parameters()}
     names = [known.get(id(parameter), "(not of the family)") for parameter in parameters]
@@ -67,7 +78,7 @@ def use_channels_last(family: nn.Module) -> None:
             value.data = value.data.contiguous(memory_format=torch.channels_last)
 
 
-def freeze_norms(family: nn.Module) -> None:
+def freeze_norms(family: HasNetworks) -> None:
     """Let batch norms use their running statistics from now on, as they do after training."""
     for module in family.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -81,7 +81,7 @@ class HostTable:
     def _start(self, row: int, width: int) -> np.ndarray:
         return np.random.default_rng((self._seed, row)).uniform(self._declared.low, self._declared.high, width)
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         """The rows that were ever written."""
         rows = np.flatnonzero(self._written)
         every = len(rows) == len(self._written)
@@ -149,7 +149,7 @@ class StepRows:
         names: Sequence[str] | None = None,
     ):
         self.declared, self.parameter, self.optimizer, self.processes = declared, parameter, optimizer, processes
-        self._settings = {"folder": folder, "count": count, "seed": seed, "names": names}
+        self._settings: dict[str, Any] = {"folder": folder, "count": count, "seed": seed, "names": names}
         betas = _betas(optimizer, parameter, declared)
         self._decays = {name: beta for name, beta in zip(MOMENTS, betas, strict=True) if beta}
         self._rows: np.ndarray = np.zeros(0, np.int64)

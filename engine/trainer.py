@@ -4,6 +4,8 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,13 +16,13 @@ from torch import Tensor
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.finite import LossWatch
-from engine.networks import freeze_norms, refuse_unsaved
+from engine.networks import HasNetworks, freeze_norms, refuse_unsaved
 from engine.precision import Precision
 from engine.rows import build_rows
 from engine.updates import Reach, RunningStep, StepError, Update
 
 
-class Trainable(Protocol):
+class Trainable(HasNetworks, Protocol):
     """What the trainer needs of a family (models.Family is one)."""
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]: ...
@@ -84,7 +86,7 @@ class Trainer:
         steps: int,
         accumulate: int,
         samples_per_step: int,
-        after_step: Callable[[dict[str, Tensor], dict[str, Any]], bool],
+        after_step: Callable[[dict[str, Tensor], Mapping[str, Any]], bool],
     ) -> None:
         """Train until `steps`, or until `after_step(losses, visuals)` says to stop."""
         while self.clock.step < steps:
@@ -124,7 +126,8 @@ class Trainer:
         self, running: list[RunningStep]
     ) -> tuple[tuple[str, ...] | None, dict[str, Tensor], Mapping[str, Any]]:
         """Advance every micro-batch to its next update: its optimizers, the average report; at the end the visuals."""
-        updates, total = [], {}
+        updates: list[Update | None] = []
+        total: dict[str, Tensor] = {}
         for step in running:
             with self.precision.autocast():
                 update = step.advance()
@@ -150,7 +153,7 @@ class Trainer:
 
     def _backward_one(self, update: Update, parts: int) -> None:
         parameters = [p for name in update.names for p in self._parameters[name]]
-        loss = sum(update.terms.values()) / parts
+        loss = reduce(add, update.terms.values()) / parts
         if parameters and loss.requires_grad:
             self.precision.scaler.scale(loss).backward(inputs=parameters)
 

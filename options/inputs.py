@@ -6,15 +6,12 @@ from data.faces import landmarks
 from options.parser import OptionParser
 from util.values import WHOLE, at_least, integer, number, one_of, positive, shard, text, within
 
-KINDS = one_of("mp4", "gif", "webm", "png")
+KINDS = ("mp4", "gif", "webm", "png")
 
 
 def result_format(value: Any) -> str:
     """Read mp4, or .mp4 as the originals write it."""
-    return KINDS(str(value).removeprefix("."))
-
-
-result_format.metavar = KINDS.metavar
+    return one_of(*KINDS)(str(value).removeprefix("."))
 
 
 def add_input_options(parser: OptionParser) -> None:
@@ -76,7 +73,7 @@ def _add_outputs(parser: OptionParser) -> None:
         help="folder of the results; default: eval_results/NAME, as the original for its YAML",
     )
     group.add_argument(
-        "--format", type=result_format, default="mp4",
+        "--format", type=result_format, default="mp4", metavar="|".join(KINDS),
         help="kind of the videos; png: a folder of lossless frames each",
     )  # fmt: skip
     group.add_argument("--quality", type=within(0, 100, integer), default=80, help="of lossy kinds")

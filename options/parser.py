@@ -5,17 +5,24 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, cast
 
 from options.originals import what_became_of
 from util.errors import UserError
-from util.values import boolean, integer, number, one_of, text
+from util.values import Converter, boolean, integer, number, one_of, text
 
 PLAIN_TYPES = {int: integer, float: number, str: text, Path: text, None: text}
 
 
 class Options(argparse.Namespace):
     """The resolved options, one attribute each."""
+
+
+class _Argparse(argparse.ArgumentParser):
+    """argparse, which raises instead of ending the program."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message.removeprefix("argument "))
 
 
 class OptionGroup:
@@ -45,7 +52,7 @@ class OptionGroup:
         )
         self._owner.register(action, long, default)
 
-    def add_switch(self, name: str, *aliases: str, help: str, default: bool = False) -> None:
+    def add_switch(self, name: str, *aliases: str, help: str, default: bool | None = False) -> None:
         """Declare a yes/no option: --x, --x=yes, --x=no and --no_x (or --no-x) all work."""
         self.add_argument(
             name, *aliases, help=help, default=default, type=boolean, nargs="?", const=True, metavar="yes|no"
@@ -97,7 +104,7 @@ class OptionParser:
     """argparse, with aliases, yes/no switches, layers of defaults, and YAML values checked like typed ones."""
 
     def __init__(self, command: str, description: str, epilog: str = ""):
-        self.parser = argparse.ArgumentParser(
+        self.parser = _Argparse(
             command,
             description=description,
             epilog=epilog,
@@ -106,7 +113,6 @@ class OptionParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             usage=f"{command} [--option=value ...]",
         )
-        self.parser.error = self._error
         self.claims: dict[str, str] = {}
         self.actions: dict[str, argparse.Action] = {}
         self.aliases: dict[str, str] = {}
@@ -149,7 +155,7 @@ class OptionParser:
 
     def use_mode(self, word: str | None) -> None:
         """Let the aliases count that belong to a mode (or to what a word for it stands for), and no others."""
-        used = self.words.get("mode", {}).get(word, {}).get("mode", word)
+        used = self.words.get("mode", {}).get(word or "", {}).get("mode", word)
         for alias, (name, mode) in self.mode_aliases.items():
             if mode == used:
                 self.add_alias(alias, name)
@@ -200,14 +206,15 @@ class OptionParser:
     def convert(self, name: str, value: Any, where: str) -> Any:
         """A value from a YAML file, checked as if it stood on the command line."""
         action = self.actions[name]
+        read = cast(Converter, action.type)
         if value is None:
             return self._nothing(name, where)
         if gone := what_became_of(f"{name}={value}"):
             raise UserError(f"{where}: there is no {value!r}.{gone}")
         try:
             if action.nargs in ("+", "*") or isinstance(action.nargs, int):
-                return [action.type(item) for item in (value if isinstance(value, list) else [value])]
-            return action.type(value)
+                return [read(item) for item in (value if isinstance(value, list) else [value])]
+            return read(value)
         except argparse.ArgumentTypeError as error:
             raise UserError(f"{where}: {error}") from None
 
@@ -247,7 +254,7 @@ class OptionParser:
             default = self.default(name)
             if default not in (None, "", []):
                 shown = "yes" if default is True else "no" if default is False else _as_typed(default)
-                action.help += f" [{shown}]".replace("%", "%%")
+                action.help = (action.help or "") + f" [{shown}]".replace("%", "%%")
         return self.parser.format_help()
 
     def _translate(self, word: str) -> str:
@@ -277,9 +284,6 @@ class OptionParser:
             value = value if equals else following
             if gone := what_became_of(f"{name}={value}"):
                 raise UserError(f"--{name}: there is no {value!r}.{gone}")
-
-    def _error(self, message: str) -> None:
-        raise UserError(message.removeprefix("argument "))
 
 
 def _as_typed(value: Any) -> str:

@@ -174,8 +174,8 @@ def _for_family(name: str | None, content: dict[str, Any], path: Path, continued
 
     What only the run's family knows says nothing to a relative. A run is continued by its own family alone.
     """
-    own = content.get("model", name)
-    if name in (None, own):
+    own = content.get("model") or name
+    if name is None or own is None or name == own:
         return content
     one, other = find_family(name), find_family(own)
     if not (issubclass(one, other) or issubclass(other, one)) or not _are_stages(name, own):

@@ -108,7 +108,7 @@ def _parse(name: str, content: bytes, path: Path) -> Any:
 
 
 @cache
-def _messages() -> dict[str, type]:
+def _messages() -> dict[str, Any]:
     """The classes of our messages."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 

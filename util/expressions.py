@@ -103,7 +103,7 @@ def units_for(count: int, names: Sequence[str] = ()) -> tuple[Unit, ...]:
         unknown = [name for name, number in zip(names, numbers, strict=True) if number is None]
         if unknown:
             raise UserError(f"--units: {', '.join(unknown)}: give numbers, e.g. AU12")
-        return tuple(by_number.get(number, Unit(number, f"unit {number}", "")) for number in numbers)
+        return tuple(by_number.get(number, Unit(number, f"unit {number}", "")) for number in numbers if number)
     if count == len(UNITS):
         return UNITS
     if count == len(ELEVEN):

@@ -47,8 +47,8 @@ def nearest_pose(source: np.ndarray, candidates: list[np.ndarray | None]) -> tup
     for candidate in candidates:
         shape = None if wanted is None or candidate is None else _centred(candidate)
         scores.append(None if shape is None else float(((shape - wanted) ** 2).sum()))
-    known = [index for index, score in enumerate(scores) if score is not None]
-    return min(known, key=lambda index: scores[index], default=0), scores
+    known = {index: score for index, score in enumerate(scores) if score is not None}
+    return min(known, key=known.__getitem__, default=0), scores
 
 
 def _centred(points: np.ndarray) -> np.ndarray | None:

@@ -92,7 +92,7 @@ def write_template(path: Path | str, pieces: Iterable[Mapping[str, np.ndarray]],
         for name in (*SHAPES, *OPTIONAL):
             if name in piece:
                 parts.setdefault(name, []).append(np.asarray(piece[name], np.float32))
-    arrays = {name: np.concatenate(several) for name, several in parts.items()}
+    arrays: dict[str, Any] = {name: np.concatenate(several) for name, several in parts.items()}
     rate = np.array([fps.numerator, fps.denominator])
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, format=FORMAT, fps=rate, **arrays)

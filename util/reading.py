@@ -31,7 +31,7 @@ def reading(path: Path | str, what: str, remedy: str = AGAIN, also: tuple[type[E
 
     Only reading and interpreting the file belongs into the block. `also`: errors of a library that reads it.
     """
-    raised_by_damage = (*RAISED_BY_DAMAGE, *also)
+    raised_by_damage: tuple[type[Exception], ...] = (*RAISED_BY_DAMAGE, *also)
     try:
         yield
     except UserError:

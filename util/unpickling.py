@@ -8,10 +8,10 @@ import math
 import pickle
 import struct
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -48,7 +48,8 @@ class Array(np.ndarray):
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, is_fortran, content = state
         filled = _filled(content, dtype, shape, "F" if is_fortran else "C")
-        super().__setstate__((1, filled.shape, filled.dtype, bool(is_fortran), filled.tobytes("A")))
+        state = (1, filled.shape, filled.dtype, bool(is_fortran), filled.tobytes("A"))
+        super().__setstate__(state)
 
 
 class ArrayClass:
@@ -82,7 +83,7 @@ def _reconstruct(kind: Any, shape: Any, code: Any) -> Array:
     return Array(0)
 
 
-def _scalar(dtype: Any, content: Any = b"") -> np.generic:
+def _scalar(dtype: Any, content: Any = b"") -> Any:
     return _filled(content, dtype, (), "C")[()]
 
 
@@ -136,7 +137,17 @@ LARGEST_KEY = 2**32
 class _Unpickler(pickle._Unpickler):
     """Python's unpickler in Python, whose memo is a dictionary: C's grows to the largest number that a file names."""
 
-    dispatch = {code: method for code, method in pickle._Unpickler.dispatch.items() if code not in _LEFT_OUT}
+    if TYPE_CHECKING:  # what Python's class has, too
+        memo: dict[int, Any]
+
+        def load_reduce(self) -> None: ...
+        def load_setitem(self) -> None: ...
+        def load_setitems(self) -> None: ...
+        def load_dict(self) -> None: ...
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        code: method for code, method in pickle._Unpickler.dispatch.items() if code not in _LEFT_OUT
+    }
 
     def __init__(self, content: bytes, holds: str):
         self._file = BytesIO(content)
@@ -147,8 +158,9 @@ class _Unpickler(pickle._Unpickler):
     def load(self) -> Any:
         """Follow the instructions of the file, up to a number of them."""
         self.read, self.readline = self._file.read, self._file.readline
-        self.metastack, self.stack, self.proto = [], [], 0
-        self.append = self.stack.append
+        self.metastack: list[list[Any]] = []
+        self.stack: list[Any] = []
+        self.append, self.proto = self.stack.append, 0
         dispatch, read = self.dispatch, self._file.read
         try:
             for _ in range(MOST_STEPS):
@@ -159,7 +171,7 @@ class _Unpickler(pickle._Unpickler):
                 if method is None:
                     raise pickle.UnpicklingError(f"the instruction {code!r} is damage, or builds more than plain data")
                 method(self)
-        except pickle._Stop as stop:
+        except pickle._Stop as stop:  # type: ignore[attr-defined]
             return stop.value
         raise pickle.UnpicklingError(f"it holds more than {MOST_STEPS:,} instructions; save it as npz")
 

@@ -13,6 +13,16 @@ from typing import Any
 Converter = Callable[[Any], Any]
 
 
+def shown_as(metavar: str) -> Callable[[Converter], Converter]:
+    """Name what stands in the place of a converter's values in --help."""
+
+    def name(convert: Converter) -> Converter:
+        vars(convert)["metavar"] = metavar
+        return convert
+
+    return name
+
+
 def integer(value: Any) -> int:
     """2, "2", 2.0 or "1e6"."""
     try:
@@ -38,13 +48,13 @@ def number(value: Any) -> float:
 def only(item: Converter, holds: Callable[[Any], bool], wanted: str, metavar: str) -> Converter:
     """What `item` makes of a value, where that `holds`; else the error says what is `wanted`."""
 
+    @shown_as(metavar)
     def convert(value: Any) -> Any:
         converted = item(value)
         if not holds(converted):
             raise ArgumentTypeError(f"{value!r} is not {wanted}")
         return converted
 
-    convert.metavar = metavar
     return convert
 
 
@@ -68,6 +78,7 @@ seed = within(0, 2**32 - 1, integer)
 """What the generators of numpy take."""
 
 
+@shown_as("i/N")
 def shard(value: Any) -> list[int]:
     """ "i/N", the i-th of N parts of some work, from 1/N to N/N; or these numbers."""
     try:
@@ -79,7 +90,6 @@ def shard(value: Any) -> list[int]:
     return [part, parts]
 
 
-shard.metavar = "i/N"
 WHOLE = [1, 1]
 """All of the work."""
 
@@ -106,6 +116,7 @@ def boolean(value: Any) -> bool:
 def one_of(*choices: str) -> Converter:
     """One word out of a few."""
 
+    @shown_as("|".join(choices))
     def convert(value: Any) -> str:
         if isinstance(value, bool):  # YAML reads yes, no, on and off as booleans
             value = next((word for word in choices if word in (("yes", "on") if value else ("no", "off"))), value)
@@ -115,7 +126,6 @@ def one_of(*choices: str) -> Converter:
             raise ArgumentTypeError(f"{value!r} is not one of {', '.join(choices)}{hint}")
         return value
 
-    convert.metavar = "|".join(choices)
     return convert
 
 
@@ -123,12 +133,12 @@ def word_or(item: Converter, **words: Any) -> Converter:
     """One of a few words, each for a value, or else what `item` reads; booleans are the words yes and no."""
     spelled = {"true": "yes", "on": "yes", "false": "no", "off": "no"}
 
+    @shown_as("|".join([*words, getattr(item, "metavar", item.__name__.upper())]))
     def convert(value: Any) -> Any:
         word = str(value) if isinstance(value, (bool, str)) else ""
         word = spelled.get(word.lower(), word)
         return words[word] if word in words else item(value)
 
-    convert.metavar = "|".join([*words, getattr(item, "metavar", item.__name__.upper())])
     return convert
 
 
@@ -141,6 +151,7 @@ def list_of(item: Converter, form: str = "", empty: bool = True) -> Converter:
     names = form.split(",")
     least, most = sum("[" not in name for name in names), len(names) if form else math.inf
 
+    @shown_as(form.upper() or "A,B,...")
     def convert(value: Any) -> list:
         parts = value
         if isinstance(value, str):
@@ -151,13 +162,13 @@ def list_of(item: Converter, form: str = "", empty: bool = True) -> Converter:
             raise ArgumentTypeError(f"{value!r} is not of the form {form or 'a,b,...'}")
         return values
 
-    convert.metavar = form.upper() or "A,B,..."
     return convert
 
 
 def pairs_of(key: Converter, item: Converter) -> Converter:
     """ "2=5,3=3" or {2: 5, 3: 3}."""
 
+    @shown_as("KEY=VALUE,...")
     def convert(value: Any) -> dict:
         if isinstance(value, dict):
             return {key(left): item(right) for left, right in value.items()}
@@ -166,5 +177,4 @@ def pairs_of(key: Converter, item: Converter) -> Converter:
             raise ArgumentTypeError(f"{value!r} is not of the form KEY=VALUE,KEY=VALUE")
         return {key(left.strip()): item(right.strip()) for left, right in pairs}
 
-    convert.metavar = "KEY=VALUE,..."
     return convert

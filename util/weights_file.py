@@ -18,7 +18,7 @@ from util.reading import reading
 from util.unpickling import NAMES, Array, Dtype
 
 FETCH_AGAIN = "copy or download it again"
-HARMLESS = [
+HARMLESS: list[Any] = [
     Dtype,
     Array,
     *((value, ".".join(name)) for name, value in NAMES.items() if name[0].startswith("numpy")),

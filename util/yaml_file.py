@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -13,8 +13,11 @@ DEEPEST = 40
 MOST_NODES = 100_000
 """Values, those counted again that aliases repeat."""
 MERGE = "tag:yaml.org,2002:merge"
-_Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's, which PyYAML nearly always comes with: ten times faster."""
+if TYPE_CHECKING:
+    from yaml import SafeLoader as _Parser
+else:
+    # libyaml's, which PyYAML nearly always comes with, is ten times faster.
+    _Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Parser):
@@ -55,7 +58,7 @@ def read_yaml_file(path: Path | str, called: str = "") -> Any:
 def _check_limits(text: str) -> None:
     """Refuse what nests too deeply, or stands for too many values, before anything is built of it."""
     open_nodes: list[tuple[str | None, int]] = []  # anchor, number of values before it
-    sizes: dict[str, int] = {}
+    sizes: dict[str | None, int] = {}
     count = 0
     for event in yaml.parse(text, Loader=_Parser):
         if isinstance(event, yaml.CollectionStartEvent):

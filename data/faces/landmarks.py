@@ -5,6 +5,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any, Protocol
 
 from data.faces.detector import Detector, Face
 from data.faces.tracking import ON_MISSING, SEVERAL, Status, Track, track
@@ -74,7 +75,13 @@ def build_detector(
     return AlignmentDetector(**settings, device=device, batch_size=batch_size)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+class HasGroups(Protocol):
+    """Where options are declared: argparse's parser of a script, or that of train.py and test.py."""
+
+    def add_argument_group(self, title: str, /) -> Any: ...
+
+
+def add_options(parser: HasGroups) -> None:
     """Declare the options of finding the landmarks of one face per frame."""
     group = add_detector_options(parser)
     group.add_argument(
@@ -99,7 +106,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_detector_options(parser: argparse.ArgumentParser):
+def add_detector_options(parser: HasGroups) -> Any:
     """Declare the options of finding and following faces; return their group."""
     group = parser.add_argument_group("faces")
     group.add_argument(
