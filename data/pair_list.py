@@ -12,6 +12,7 @@ from data.video import NOT_WRITTEN, has_format, unsuffixed
 from data.video.sheet_writer import WRITTEN_SUFFIXES
 from util.csv_table import Problems, read_rows
 from util.errors import UserError
+from util.files import is_there
 from util.paths import leads_outside
 from util.printable import printable
 from util.values import at_least
@@ -242,7 +243,7 @@ def _refuse_bad_outputs(found: dict[int, Request], problems: Problems) -> None:
 
 def _tell_absent(path: Path, found: dict[int, Request]) -> None:
     """Say at the start which files are not there; their results fail, the others are made."""
-    absent = {line: [file for file in request.paths if not file.exists()] for line, request in found.items()}
+    absent = {line: [file for file in request.paths if not is_there(file)] for line, request in found.items()}
     told = [f"line {line}: {', '.join(map(str, files))}" for line, files in absent.items() if files]
     if told:
         rest = f" and {len(told) - 10} lines more" if len(told) > 10 else ""
@@ -252,4 +253,4 @@ def _tell_absent(path: Path, found: dict[int, Request]) -> None:
 def _beside(table: Path, name: str) -> Path:
     """A path in a table: as it is, or else relative to the table's folder."""
     path = Path(name)
-    return path if path.is_absolute() or path.exists() else table.parent / path
+    return path if path.is_absolute() or is_there(path) else table.parent / path

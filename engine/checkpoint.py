@@ -32,6 +32,7 @@ from util.reading import reading
 from util.weights_file import read_weights
 
 log = logging.getLogger(__name__)
+BACK = "bring the files back from a copy; --init_from FILE begins at step 0, with weights that are whole"
 
 
 def save_file(path: Path, content: Any) -> int:
@@ -101,7 +102,8 @@ class Checkpoints:
         if found:
             name, state = found
             load_networks(trainer.family, self.folder, name)
-            trainer.load_state_dict(state | self._separate_optimizers(trainer, name))
+            with reading(training_file(self.folder, name), "not the training state of this run", BACK):
+                trainer.load_state_dict(state | self._separate_optimizers(trainer, name))
             log.info("continuing %s at step %d", self.folder, trainer.clock.step)
             return True
         if not holds_weights(self.folder, trainer.family.layout):
@@ -133,20 +135,22 @@ class Checkpoints:
             problems += wrong
         if problems:
             raise UserError(
-                f"{self.folder}: no checkpoint is complete: {'; '.join(problems)}. Nothing was changed. Bring the "
-                "files back from a copy; --init_from FILE begins at step 0, with weights that are whole"
+                f"{self.folder}: no checkpoint is complete: {'; '.join(problems)}. Nothing was changed; {BACK}"
             )
         return None
 
     def _checked(self, which: str) -> tuple[dict[str, Any], list[str]]:
         """The training state of a set, and what is wrong with its files."""
+        path = training_file(self.folder, which)
         try:
-            state = read_training_state(training_file(self.folder, which))
+            state = read_training_state(path)
+            with reading(path, "its checksums are damaged"):
+                sums = {name.format(which=which): value for name, value in state["checksums"].items()}
         except UserError as error:
             return {}, [str(error)]
         wrong = []
-        for name, value in state["checksums"].items():
-            file = self.folder / name.format(which=which)
+        for name, value in sums.items():
+            file = self.folder / name
             if not file.is_file():
                 wrong.append(f"{file.name} is missing")
             elif file_checksum(file) != value:

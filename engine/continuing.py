@@ -11,6 +11,7 @@ from torch import Tensor
 from engine.clock import Clock
 from engine.released import Loaded, numbered_sets, optimizer_names, read_training_state, training_file
 from util.errors import UserError
+from util.reading import reading
 from util.weights_file import read_weights
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ def go_on(trainer: Any, loaded: Loaded, batch_size: int) -> None:
     does not fit, starts afresh.
     """
     training = _training_state(trainer, loaded)
-    trained_for = _trained_for(trainer.family, loaded, training)
+    with reading(loaded.path, "what tells how long it was trained is damaged", "--init_from FILE begins at step 0"):
+        trained_for = _trained_for(trainer.family, loaded, training)
     _set_clock(trainer.clock, batch_size, **trained_for)
     unknown = "" if trained_for else "; how long it was trained is not known"
     log.info(
@@ -34,12 +36,14 @@ def go_on(trainer: Any, loaded: Loaded, batch_size: int) -> None:
     for name, optimizer in trainer.optimizers.items():
         try:
             _refuse_new_networks(trainer.family, optimizer, loaded)
-            _adopt(optimizer, _optimizer_state(name, loaded, training), _row_parameters(trainer.family))
+            with reading(loaded.path, "what the optimizer remembers is damaged"):
+                _adopt(optimizer, _optimizer_state(name, loaded, training), _row_parameters(trainer.family))
         except UserError as error:
             log.warning("the optimizer of %s starts afresh: %s", name, error)
     for name, rows in trainer.rows.items() if trainer.processes.is_main else ():
         try:
-            rows.table.load_state_dict(_stored(training.get("rows", {}), name, loaded))
+            with reading(loaded.path, "its rows are damaged"):
+                rows.table.load_state_dict(_stored(training.get("rows", {}), name, loaded))
         except UserError as error:
             log.warning("the rows of %s start afresh: %s", name, error)
 

@@ -14,7 +14,7 @@ from torch import nn
 from util.cells import read_dicts
 from util.csv_table import write_table
 from util.errors import UserError
-from util.files import is_too_long
+from util.files import is_there, is_too_long
 from util.jsons import read_lines
 from util.printable import printable
 from util.values import WHOLE
@@ -93,7 +93,7 @@ class Records:
         if damaged:
             log.warning("%s: %d of its lines cannot be read and are left out", self.path, damaged)
         entries = {entry["output"]: entry for entry in known}
-        return [entry for place, entry in entries.items() if (self._root / place).exists()]
+        return [entry for place, entry in entries.items() if is_there(self._root / place)]
 
     def of_this_command(self) -> list[dict[str, Any]]:
         """Those that were made with the same."""

@@ -27,7 +27,7 @@ class Spotting(Metric):
 
     def __init__(self, tools: Tools):
         super().__init__(tools)
-        self._spotted, self._annotated = (_read(tools, option) for option in ("spotted", "annotated"))
+        self._spotted, self._annotated = (read_intervals(tools, option) for option in ("spotted", "annotated"))
         self._video = ""
 
     @property
@@ -87,7 +87,7 @@ def matches(spotted: list[Interval], annotated: list[Interval]) -> int:
     return len(taken[0])
 
 
-def _read(tools: Tools, option: str) -> dict[tuple[str, str], list[Interval]]:
+def read_intervals(tools: Tools, option: str) -> dict[tuple[str, str], list[Interval]]:
     """(video, kind) -> intervals, from a csv with the columns video, onset, offset and kind."""
     if option not in tools.tables:
         raise UserError(f"spotting: name the csv of intervals (video, onset, offset, kind) with --{option}")

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from models.parts.vgg import CAFFE_MEANS, CAFFE_WIDTHS, caffe_vgg
 from util.caffemodel import read_caffemodel
 from util.errors import UserError, run_main
 from util.files import replacing
+from util.reading import reading
 
 EPILOG = """examples:
   python script/convert_vgg_caffe.py VGG_ILSVRC_19_layers.caffemodel      # writes dataset/vgg19_caffe.pth
@@ -31,6 +33,8 @@ where the files are:
   https://www.robots.ox.ac.uk/~vgg/software/vgg_face/src/vgg_face_caffe.tar.gz               (540 MB)"""
 CLASSES = {"vgg19": 1000, "vggface": 2622}
 FEATURES, HIDDEN = 512 * 7 * 7, 4096
+LARGEST = 2**30
+"""Bytes of a .caffemodel in an archive."""
 LINEAR = {"fc6": 0, "fc7": 3, "fc8": 6}
 TOLERANCE = 1e-4
 Arrays = dict[str, list[np.ndarray]]
@@ -39,7 +43,7 @@ Arrays = dict[str, list[np.ndarray]]
 def main() -> int:
     args = read_arguments()
     with caffemodel(args.file) as path:
-        arrays = read_caffemodel(path)
+        arrays = read_caffemodel(path, args.file)
     kind = args.kind or recognise(arrays, args.file)
     state = convert(kind, arrays, args.file)
     output = args.output or Path("dataset") / f"{kind}_caffe.pth"
@@ -68,18 +72,25 @@ def caffemodel(path: Path) -> Iterator[Path]:
     """The .caffemodel itself, out of its archive if it is in one."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; --help says where to get it")
-    if not tarfile.is_tarfile(path):
-        yield path
-        return
-    with tarfile.open(path) as archive, tempfile.NamedTemporaryFile(suffix=".caffemodel") as unpacked:
+    with tempfile.NamedTemporaryFile(suffix=".caffemodel") as unpacked:
+        with reading(path, "the archive is damaged", "download it again", also=(tarfile.TarError,)):
+            is_archive = tarfile.is_tarfile(path)
+            if is_archive:
+                _unpack(path, unpacked)
+        yield Path(unpacked.name) if is_archive else path
+
+
+def _unpack(path: Path, target: IO[bytes]) -> None:
+    with tarfile.open(path) as archive:
         member = next((one for one in archive if one.isfile() and one.name.endswith(".caffemodel")), None)
         if member is None:
             raise UserError(f"{path}: there is no .caffemodel in this archive")
+        if member.size > LARGEST:
+            raise UserError(f"{path}: {member.name} claims {member.size:,} bytes; those of VGG have up to 600 million")
         source = archive.extractfile(member)
         while block := source.read(1 << 24):
-            unpacked.write(block)
-        unpacked.flush()
-        yield Path(unpacked.name)
+            target.write(block)
+        target.flush()
 
 
 def convolutions(kind: str) -> dict[str, int]:

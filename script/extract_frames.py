@@ -138,6 +138,8 @@ def phases_of_lists(folder: Path, videos: list[str]) -> dict[str, str]:
         print(f"{len(missing)} listed videos are not there: {', '.join(missing[:10])} ...", file=sys.stderr)
     if unlisted:
         print(f"{len(unlisted)} videos are in no list, and left out: {', '.join(unlisted[:10])} ...", file=sys.stderr)
+    if not phases:
+        raise UserError(f"--splits {folder}: its lists name no videos; get those of FaceForensics++")
     if len(missing) == len(phases):
         raise UserError(f"--splits {folder}: none of the listed videos (such as {missing[0]}) is in the folder")
     return {name: phase for name, phase in phases.items() if name in videos}

@@ -15,7 +15,9 @@ from data.faces.own_detector import crop_matrix, cut, square_around
 from data.sample_faces import Truth
 from util.errors import UserError, run_main
 from util.files import replacing
+from util.reading import reading
 from util.values import count
+from util.weights_file import read_weights
 
 EPILOG = """examples:
   python script/make_sample_dataset.py --variety rich --out result/own_people --identities 640 --clips 3 --frames 10 \\
@@ -165,14 +167,13 @@ def save(path: Path, network, optimizer, step: int) -> None:
 
 def resume(path: Path, network, optimizer) -> int:
     """Go on from what `save` wrote; the number of the next step."""
-    import torch
-
     if not path.is_file():
         return 0
-    state = torch.load(path, weights_only=True)
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    return state["step"]
+    state = read_weights(path)
+    with reading(path, "not what this script keeps to go on", "remove it to begin again"):
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"])
 
 
 def measure(network, faces: Faces) -> float:

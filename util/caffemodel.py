@@ -27,23 +27,24 @@ FIELDS = {
 """Our messages: types, and names with their field numbers; * marks repeated ones."""
 
 
-def read_caffemodel(path: Path) -> dict[str, list[np.ndarray]]:
+def read_caffemodel(path: Path, called: Path | None = None) -> dict[str, list[np.ndarray]]:
     """The arrays of every layer that has any, by the layer's name; views of the file's bytes are copied layer by layer.
 
-    Leading dimensions of 1, which old files give to biases and matrices, are dropped.
+    Leading dimensions of 1, which old files give to biases and matrices, are dropped. `called` is the file's name for
+    errors, e.g. of the archive that it was in.
     """
-    layers = {}
+    layers, called = {}, called or path
     with path.open("rb") as file:
         if not path.stat().st_size:
-            raise UserError(f"{path}: is empty; download it again")
+            raise UserError(f"{called}: is empty; download it again")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            for number, start, end in _fields(content, path):
+            for number, start, end in _fields(content, called):
                 if number in (NEW_LAYER, OLD_LAYER):
-                    layer = _parse("NewLayer" if number == NEW_LAYER else "OldLayer", content[start:end], path)
+                    layer = _parse("NewLayer" if number == NEW_LAYER else "OldLayer", content[start:end], called)
                     if layer.blobs:
-                        layers[layer.name] = [_array(blob, layer.name, path) for blob in layer.blobs]
+                        layers[layer.name] = [_array(blob, layer.name, called) for blob in layer.blobs]
     if not layers:
-        raise UserError(f"{path}: holds no layers with weights; is it a .caffemodel?")
+        raise UserError(f"{called}: holds no layers with weights; is it a .caffemodel?")
     return layers
 
 

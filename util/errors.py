@@ -6,12 +6,17 @@ import sys
 from collections.abc import Callable
 from io import TextIOWrapper
 
+from util.printable import harmless
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_MEMORY = "there is not enough memory"
 
 
 class UserError(Exception):
     """Bad input: the message names the file, key or option and the remedy; commands end with status 2, no traceback."""
+
+    def __str__(self) -> str:
+        return harmless(super().__str__())
 
 
 class RunError(Exception):

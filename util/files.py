@@ -5,6 +5,7 @@ name. The system makes that folder for us alone and under a name that was free, 
 writer to follow. Its name tells whether whoever made it still lives; docs/reliability.md says it for users.
 """
 
+import errno
 import hashlib
 import itertools
 import os
@@ -34,6 +35,16 @@ AGE_LIMIT = 7 * 24 * 3600
 def is_too_long(name: str) -> bool:
     """Whether a file system may have no room for the name of a file."""
     return len(os.fsencode(name)) > LONGEST_NAME
+
+
+def is_there(path: Path) -> bool:
+    """Whether something is there; under a name that is too long for the system nothing is."""
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def is_hidden_below(path: Path, folder: Path) -> bool:

@@ -14,3 +14,12 @@ def printable(text: object) -> str:
 def _escape(match: re.Match) -> str:
     code = ord(match[0])
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+STEERING = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]|\n(?!  )")
+"""What moves a terminal's cursor, clears it, or turns the direction of text; a list goes on with a line set in."""
+
+
+def harmless(text: str) -> str:
+    """A message that may quote a damaged file, so that it stays in its lines and steers no terminal."""
+    return STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), printable(text))

@@ -50,7 +50,9 @@ def reason(error: BaseException) -> str:
         return f"lacks {error}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    lines = str(error).strip().splitlines()
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    if len(lines) > 1 and lines[0].endswith(":"):  # torch tells on the second line which entries do not fit
+        lines[0] += f" {lines[1]}"
     return lines[0][:200] if lines else type(error).__name__
 
 

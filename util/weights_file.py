@@ -33,7 +33,8 @@ def read_weights(path: Path | str, lazily: bool = False) -> Any:
     used, and their checksums are not compared.
     """
     path = Path(path)
-    problem = _recognise(path)
+    with reading(path, "damaged or incomplete", FETCH_AGAIN):
+        problem = _recognise(path)
     if problem:
         raise UserError(f"{path}: {problem}")
     if is_safetensors(path):
@@ -84,6 +85,8 @@ def _tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
 
 def _oddity(tensor: Tensor) -> str | None:
     """Why a tensor is no plain weights, if so."""
+    if tensor.is_meta:
+        return "has a shape and no numbers"
     if tensor.layout is not torch.strided:
         return "is sparse"
     if tensor.is_quantized:
@@ -150,7 +153,9 @@ def _is_torch_zip(path: Path) -> bool:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file is in the safetensors format, by its first bytes: tensors behind a table in JSON."""
+    """Whether a file is in the safetensors format, by its name or its first bytes: tensors behind a table in JSON."""
+    if path.suffix == ".safetensors":  # torch would take it for that as well
+        return True
     with path.open("rb") as file:
         head = file.read(9)
     length = int.from_bytes(head[:8], "little")

@@ -14,6 +14,8 @@ from util.expressions import STRONGEST, UNITS, Unit
 SLACK = 0.05
 """Rounding beyond 0 and 5 that is no mistake."""
 LANDMARKS = 68
+SLOWEST, FASTEST = 0.01, 1000
+"""Frames a second that a video may have."""
 LARGEST_NUMBER = 10_000_000
 """Of a frame or a face; four days of video."""
 
@@ -49,6 +51,8 @@ class Table:
         if seconds <= 0 or frames <= 0:
             raise UserError(f"{self.path}: its timestamps do not rise; give --fps")
         rate = frames / seconds
+        if not SLOWEST <= rate <= FASTEST:
+            raise UserError(f"{self.path}: its timestamps tell {rate:g} frames a second; give --fps")
         # Nearly whole rates, and 29.97 and its like, are meant exactly.
         candidates = [Fraction(round(rate)), Fraction(round(rate * 1.001) * 1000, 1001)]
         exact = min(candidates, key=lambda one: abs(float(one) - rate))

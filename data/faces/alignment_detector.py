@@ -9,6 +9,7 @@ import torch
 
 from data.faces.detector import Detector, shrink
 from util.errors import UserError
+from util.reading import reading
 from util.weights_file import read_weights, refuse_unusable
 
 ALIGNMENT = "2DFAN4*.pth*"
@@ -69,10 +70,8 @@ class AlignmentDetector(Detector):
         self._device = torch.device(device)
         self._side = SEARCH_SIDE * 2**upsample
         self._network = FAN(4)
-        try:
+        with reading(f"--landmark_model {path}", "the weights are not those of the 2-D network", "name others"):
             self._network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise UserError(f"--landmark_model: the weights are not those of the 2-D network ({error})") from error
         self._network.to(self._device).eval()
         self._boxes = load_box_detector(detector, detector_model, device)
 

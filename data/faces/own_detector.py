@@ -9,11 +9,14 @@ import numpy as np
 from data.faces.detector import box_centre, box_size
 from data.faces.dlib_detector import DlibDetector, import_dlib
 from util.errors import UserError
-from util.weights_file import read_weights
+from util.reading import reading
+from util.weights_file import read_weights, refuse_unusable
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "landmarks" / "own.safetensors"
 AROUND_BOX, AROUND_POINTS = 1.35, 1.3
 """Side of the crop: of a detector's box, of the square around points that were found."""
+NOT_OURS = "not the weights of the landmark network"
+MADE_BY = "script/train_landmarks.py makes them"
 PASSES = 2
 """The points of the first pass centre the crop of the second."""
 
@@ -68,14 +71,17 @@ def load_network(path: Path):
     """The network with the weights of a file, ready to be asked."""
     from data.faces.own_network import LandmarkNetwork
 
-    state = {name: value.float() for name, value in read_weights(path).items()}
+    weights = read_weights(path)
+    refuse_unusable(weights, path)
+    state = {name: value.float() for name, value in weights.items()}
     network = LandmarkNetwork()
     own = network.state_dict()
     # The counts of batches are not kept: nothing reads them.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     if missing or set(state) - set(own):
-        raise UserError(f"{path}: not the weights of the landmark network; script/train_landmarks.py makes them")
-    network.load_state_dict(own | state)
+        raise UserError(f"{path}: {NOT_OURS}; {MADE_BY}")
+    with reading(path, NOT_OURS, MADE_BY):
+        network.load_state_dict(own | state)
     return network.eval()
 
 

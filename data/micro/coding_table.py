@@ -46,7 +46,8 @@ def read_table(path: Path) -> list[Sample]:
         names = [re.sub(r"[^a-z]", "", str(cell or "").lower()) for cell in row]
         if all(any(name in names for name in COLUMNS[column]) for column in NEEDED):
             places = {column: _place(names, COLUMNS[column]) for column in COLUMNS}
-            return [sample for row in rows[number + 1 :] if (sample := _sample(row, places))]
+            with reading(f"--table {path}", "a line cannot be read", "correct it"):
+                return [sample for row in rows[number + 1 :] if (sample := _sample(row, places))]
     raise UserError(f"{path}: no line with the headings Subject and Filename; not a coding table of CASME II or SAMM")
 
 

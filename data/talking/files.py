@@ -38,9 +38,9 @@ def read_frame_landmarks(path: Path) -> FrameLandmarks:
         points = np.asarray(points, np.float32)
         if points.shape != (len(names), 68, 2) and (len(names) or points.size):
             raise ValueError(f"{len(names)} frames, but points of shape {points.shape}; (frames, 68, 2) is needed")
-        odd = next((name for name in names if not isinstance(name, str) or name != Path(name).name), None)
-        if odd is not None or size < 1:
-            raise ValueError(f"frames called {odd!r}" if size > 0 else f"points in pictures of size {size}")
+        odd = [name for name in names if not isinstance(name, str) or name != Path(name).name]
+        if odd or size < 1:
+            raise ValueError(f"frames called {odd[0]!r:.40}" if odd else f"points in pictures of size {size}")
     order = sorted(range(len(names)), key=lambda index: names[index])
     return FrameLandmarks([names[index] for index in order], points[order], size)
 
@@ -53,7 +53,7 @@ def _from_npz(path: Path) -> tuple[list[str], np.ndarray, int]:
 def _from_pickle(path: Path) -> tuple[list[str], np.ndarray, int]:
     rows = read_pickle(path, HELD, REMEDY)
     names, points = [name for name, _ in rows], [points for _, points in rows]
-    odd = next((name for name, one in rows if not isinstance(one, np.ndarray) or one.shape != (68, 2)), None)
-    if odd is not None:
-        raise ValueError(f"{odd!r:.40} has no array (68, 2)")
+    odd = [name for name, one in rows if not isinstance(one, np.ndarray) or one.shape != (68, 2)]
+    if odd:
+        raise ValueError(f"{odd[0]!r:.40} has no array (68, 2)")
     return names, np.array(points), PICKLED_SIZE

@@ -263,11 +263,18 @@ class Decoder:
             yield self._count(previous)
             previous = frame
 
-    def seek(self, key: tuple[int, int]) -> None:
-        """Continue at exactly this keyframe (its time and size), or with nothing if the container does not find it."""
+    def seek(self, key: tuple[int, int]) -> bool:
+        """Continue at exactly this keyframe (its time and size), or with nothing if the container does not find it.
+
+        False if it can't seek there at all.
+        """
         # Some containers land between keyframes or behind the right one, or give other times after seeking.
         self._entry = key
-        self.container.seek(key[0], stream=self.stream, backward=True)
+        try:
+            self.container.seek(key[0], stream=self.stream, backward=True)
+        except self._error:  # decoding from the beginning tells what can be read
+            return False
+        return True
 
     def index(self, damage: str = "") -> FrameIndex:
         """The index of the frames of a whole pass."""
@@ -377,8 +384,7 @@ class _Cursor:
             return self._frame
         for start in self.index.starts(index):
             self._open()
-            self._decoder.seek(start)
-            if self._advance(index):
+            if self._decoder.seek(start) and self._advance(index):
                 return self._frame
         self._restart()
         return self._frame if self._advance(index) else None

@@ -145,6 +145,14 @@ class Resampled(Video):
         self.source.close()
 
 
+def told_rate(path: Path, value: str) -> Fraction:
+    """The rate that a file says it has."""
+    try:
+        return frame_rate(value)
+    except UserError as error:
+        raise UserError(f"{path}: damaged: {error}") from None
+
+
 class FrameFolder(Video):
     """A folder of pictures of one size, in natural order."""
 
@@ -155,7 +163,7 @@ class FrameFolder(Video):
             raise UserError(f"{path}: no pictures in this folder; a video is a file, or a folder of png, jpg or bmp")
         first, text = read_image_and_text(self.files[0])
         self.size = first.shape[:2]
-        self.fps = frame_rate(text[RATE_TEXT]) if RATE_TEXT in text else fps or DEFAULT_RATE
+        self.fps = told_rate(self.files[0], text[RATE_TEXT]) if RATE_TEXT in text else fps or DEFAULT_RATE
 
     def __len__(self) -> int:
         return len(self.files)
@@ -183,7 +191,7 @@ class Strip(Video):
         if not 0 < frame_width <= width or width % frame_width:
             raise UserError(f"{path}: {width} pixels wide, which is not a row of frames of width {frame_width}")
         self.size = height, frame_width
-        self.fps = frame_rate(text[RATE_TEXT]) if RATE_TEXT in text else fps or DEFAULT_RATE
+        self.fps = told_rate(path, text[RATE_TEXT]) if RATE_TEXT in text else fps or DEFAULT_RATE
         self._count = width // frame_width
         self._picture: np.ndarray | None = picture
 

@@ -2,11 +2,13 @@
 
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
 from data.video.container import CONTAINERS, SOUNDS, open_to_read
 from util.errors import UserError
+from util.reading import RAISED_BY_DAMAGE, reason
 
 BIT_RATES = {"aac": 160_000, "libopus": 128_000}
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -32,8 +34,9 @@ class Sound:
         stream.thread_type = "AUTO"
         self._zero = _first_frame(self.input, stream) + start
         if start > 0:
-            # A second early: what matters is cut off exactly afterwards.
-            self.input.seek(int(max(0, self._zero - 1) / stream.time_base), stream=stream)
+            # A second early: what matters is cut off exactly afterwards. Where that fails, all before is read.
+            with suppress(self._error):
+                self.input.seek(int(max(0, self._zero - 1) / stream.time_base), stream=stream)
         if stream.codec_context.codec.canonical_name in copied:
             self.stream = output.add_stream_from_template(stream)
             # Decoders of such sound need the packet before the first one; only mp4 can keep it without playing it.
@@ -69,8 +72,8 @@ class Sound:
     def _next(self):
         try:
             return next(self._pieces, None)
-        except self._error as error:
-            warnings.warn(f"{self.source}: its sound is damaged and ends early ({error.strerror})", stacklevel=2)
+        except (self._error, *RAISED_BY_DAMAGE) as error:
+            warnings.warn(f"{self.source}: its sound is damaged and ends early ({reason(error)})", stacklevel=2)
             self._pieces = iter(())
             return None
 

@@ -14,6 +14,7 @@ from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Video, list_images, natur
 from metrics.metric import Video as Measured
 from util.cells import read_dicts
 from util.errors import UserError
+from util.files import is_there
 from util.resizing import resize
 
 SUFFIXES = (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".clip")
@@ -87,7 +88,7 @@ def listed_pairs(path: Path, folders: Mapping[str, Path | None]) -> list[Pair]:
         if not all(row.get(column) for column in roles):
             raise UserError(f"--pairs {path}: line {line} needs the columns {', '.join(roles)}, as folders are given")
         files = {role: Path(folders[role]) / row[column] for column, role in roles.items()}
-        missing += [f"{one} (line {line})" for one in files.values() if not one.exists()]
+        missing += [f"{one} (line {line})" for one in files.values() if not is_there(one)]
         found.append(Pair(Path(row["generated"]).stem, files))
     names = [pair.name for pair in found]
     if missing or not found or len(set(names)) < len(names):

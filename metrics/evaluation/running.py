@@ -25,6 +25,7 @@ from metrics.parts.weights import Weights
 from util.archives import read_npz
 from util.errors import UserError
 from util.jsons import read_lines
+from util.reading import reading
 
 KEPT = "metrics_videos.jsonl"
 """A line per measured video, from which an interrupted run goes on."""
@@ -74,7 +75,9 @@ def motion_of(pair: Pair, plan: Plan, first: int) -> torch.Tensor | None:
 
 @lru_cache(maxsize=1)
 def _grids(path: Path) -> np.ndarray:
-    grids = read_npz(path, "needs the array grid (N, h, w, 2) of --motion", "grid")["grid"]
+    what = "needs the array grid (N, h, w, 2) of --motion"
+    with reading(path, what):
+        grids = np.asarray(read_npz(path, what, "grid")["grid"], np.float32)
     if grids.ndim != 4 or grids.shape[3] != 2:
         raise UserError(f"--motion: {path}: grid is {grids.shape}, not (N, h, w, 2)")
     return grids

@@ -8,6 +8,7 @@ from torch import nn
 
 from metrics.parts.weights import Weights
 from util.errors import UserError
+from util.reading import reading
 from util.weights_file import read_weights
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
@@ -27,8 +28,9 @@ class Lpips(nn.Module):
         self.taps = TAPS[net]
         self.features = _trunk(net, trunk)[: max(self.taps) + 1]
         weights = read_weights(heads)
-        for index in range(len(self.taps)):
-            self.register_buffer(f"head{index}", weights[f"lin{index}.model.1.weight"].float())
+        with reading(heads, f"not the heads of LPIPS for {net}", "install the package again"):
+            for index in range(len(self.taps)):
+                self.register_buffer(f"head{index}", weights[f"lin{index}.model.1.weight"].float())
         self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1))
         self.requires_grad_(False).eval()

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from util.errors import UserError
+from util.reading import reading
 from util.weights_file import read_weights, refuse_unusable
 
 VGG19_WIDTHS = (64, 64, "pool", 128, 128, "pool", *(256,) * 4, "pool", *(512,) * 4, "pool", *(512,) * 4, "pool")
@@ -124,7 +125,5 @@ def _load(network: VggFeatures, path: Path, prefix: str, what: str) -> None:
         shown = ", ".join(map(str, list(state)[:4])) if isinstance(state, Mapping) else f"a {type(state).__name__}"
         raise UserError(f"{path}: not weights of {what}: it has no {missing[0]} ({len(missing)} missing), but {shown}")
     refuse_unusable({name: state[name] for name in own}, path)
-    try:
+    with reading(path, f"not weights of {what}", "name others"):
         network.features.load_state_dict({name: state[entry] for entry, name in own.items()})
-    except RuntimeError as error:
-        raise UserError(f"{path}: not weights of {what} ({error})") from error

@@ -108,3 +108,8 @@ def test_a_folder_of_results_that_is_a_link_is_no_way_out(tmp_path):
     assert request.output == tmp_path / "results" / "x.mp4"
     (request,) = pairs(tmp_path, f"a.png,b.mp4,,{tmp_path / 'disk' / 'x.mp4'}")
     assert request.output == tmp_path / "disk" / "x.mp4"
+
+
+def test_names_that_are_too_long_are_told_as_files_that_are_not_there(tmp_path, caplog):
+    (request,) = pairs(tmp_path, f"{'x' * 300}.png,b.mp4,,c")
+    assert request.sources[0].parent == tmp_path and "there is no such file: line 2" in caplog.text

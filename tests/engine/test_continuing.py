@@ -119,6 +119,7 @@ def test_a_file_of_the_original_with_the_name_of_one_to_save_is_moved(tmp_path):
         ({"optimizer_generator": None}, ["optimizer of gen starts afresh", "holds no optimizer_generator"]),
         ({"optimizer_generator": {"state": {}, "param_groups": []}}, ["gen starts afresh", "other parameters"]),
         ({"optimizer_generator": 3}, ["gen starts afresh", "not an optimizer's state"]),
+        ({"optimizer_generator": {"state": {}, "param_groups": 3}}, ["gen starts afresh", "remembers is damaged"]),
         ({"epoch": None}, ["after 0 epochs, at step 0; how long it was trained is not known"]),
     ],
 )
@@ -130,6 +131,13 @@ def test_what_is_missing_or_does_not_fit_starts_afresh_and_is_told(tmp_path, cap
     assert after.clock.epoch == (0 if "epoch" in entries else 2)
     assert all(word in caplog.text for word in words)
     after.step([{name: torch.rand(4, 1, 2, 3, dtype=torch.float64) for name in "xyz"}])
+
+
+@pytest.mark.parametrize("epoch", ["x", [1], float("nan")])
+def test_an_epoch_that_is_no_number_is_told(tmp_path, epoch):
+    released(trained(), tmp_path / "00000001-checkpoint.pth.tar", epoch=epoch)
+    with pytest.raises(UserError, match="checkpoint.pth.tar: what tells how long it was trained is damaged"):
+        resumed(tmp_path)
 
 
 def test_an_optimizer_of_parameters_of_other_shapes_starts_afresh(tmp_path, caplog):

@@ -144,3 +144,46 @@ def test_weights_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
         pass
     with pytest.raises(UserError, match="b.pth: damaged or incomplete .*unpack to 2 MiB"):
         read_weights(tmp_path / "b.pth")
+
+
+def test_files_called_safetensors_are_read_as_such(tmp_path):
+    """By their names torch takes them for that, and its error is none of its own."""
+    path = tmp_path / "a.safetensors"
+    for content in (b"\xff" * 16, b"x", (2).to_bytes(8, "little") + b"[]"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="a.safetensors: damaged or incomplete"):
+            read_weights(path)
+
+
+def test_tensors_without_numbers_are_refused(tmp_path):
+    torch.save({"a": torch.ones(3, device="meta")}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match="a.pth: a has a shape and no numbers"):
+        read_weights(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("optimizers", {"gen": "x", "dis": "x"}, "not the training state of this run"),
+        ("clock", {}, "not the training state of this run .lacks 'step'"),
+        ("checksums", "x", "its checksums are damaged"),
+        ("checksums", {"{x}": 1}, "its checksums are damaged"),
+    ],
+)
+def test_an_odd_training_state_is_refused_by_its_name(tmp_path, name, value, says):
+    trainer = trainer_at(3)
+    Checkpoints(tmp_path).save(trainer)
+    for path in tmp_path.glob("*_training.pth"):
+        torch.save(torch.load(path) | {name: value}, path)
+    with pytest.raises(UserError, match=f"_training.pth: {says}"):
+        Checkpoints(tmp_path).resume(trainer)
+
+
+def test_an_archive_of_several_disks_is_told(tmp_path):
+    """zipfile raises already when it is asked whether the file is an archive."""
+    path = weights(tmp_path / "a.pth")
+    whole = path.read_bytes()
+    locator = b"PK\x06\x07" + bytes(12) + (7).to_bytes(4, "little")
+    path.write_bytes(whole[:-22] + locator + whole[-22:])
+    with pytest.raises(UserError, match="a.pth: damaged or incomplete"):
+        read_weights(path)

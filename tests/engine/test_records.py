@@ -135,3 +135,8 @@ def test_names_that_are_no_utf_8_are_written_escaped(tmp_path):
     page = results_page(name, {"run": name}, [([f"{name}.mp4"], {"source": name})], [told | {"reason": name}])
     write_text(tmp_path / "index.html", page)
     assert 'src="caf%E9.mp4"' in page and page.count(r"caf\xe9") == 8
+
+
+def test_a_result_with_a_name_too_long_for_the_system_is_not_there(tmp_path):
+    write_text(tmp_path / "results.jsonl", f'{{"output": "{"x" * 300}.mp4"}}\n')
+    assert Records(tmp_path, WITH).entries() == []

@@ -1,11 +1,14 @@
 """Metrics of networks with random weights: equal to the libraries', exact merges, files that do not fit."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from metrics import find_metric
 from metrics.evaluation.measuring import Measurement
+from metrics.evaluation.running import motion_of
 from metrics.fid import Fid
 from metrics.kid import Kid
 from metrics.metric import Batch, Video
@@ -260,3 +263,20 @@ def test_alignment_finds_turn_scale_and_shift():
     points = np.array(ARCFACE_TEMPLATE) @ turn.T + [5, 7]
     matrix = alignment(points)
     np.testing.assert_allclose(points @ matrix[:, :2].T + matrix[:, 2], ARCFACE_TEMPLATE, atol=1e-9)
+
+
+def test_heads_of_another_network_are_told(files):
+    with pytest.raises(UserError, match="alex.pth: not the heads of LPIPS for alex .lacks 'lin0"):
+        Lpips("alex", files / "alex.pth", files / "alex.pth")
+
+
+@pytest.mark.parametrize("kind", [">f4", "<U3", "|S3", "<f2"])
+def test_dense_motion_of_any_numbers_is_read_and_other_content_told(tmp_path, kind):
+    grid = np.ones((3, 2, 2, 2), np.float32)
+    np.savez(tmp_path / "a.npz", grid=np.full(grid.shape, "x", kind) if kind[1] in "US" else grid.astype(kind))
+    pair, plan = SimpleNamespace(name="a"), SimpleNamespace(tables={"motion": tmp_path}, batch_size=2)
+    if kind[1] in "US":
+        with pytest.raises(UserError, match="a.npz: needs the array grid"):
+            motion_of(pair, plan, 0)
+    else:
+        assert torch.equal(motion_of(pair, plan, 1), torch.ones(2, 2, 2, 2))

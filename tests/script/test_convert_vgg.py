@@ -1,5 +1,6 @@
 """Converting Caffe's VGG networks, on caffemodels that are written here byte by byte."""
 
+import io
 import struct
 import subprocess
 import sys
@@ -91,6 +92,28 @@ def test_damaged_files_are_named(tmp_path):
     cut.write_bytes(b"<!DOCTYPE html> no weights, a page")
     with pytest.raises(UserError, match="cut.caffemodel"):
         read_caffemodel(cut)
+
+
+def archived(path, name, content, size=None):
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content) if size is None else size
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(entry, io.BytesIO(content)) if size is None else archive.fileobj.write(entry.tobuf())
+
+
+def test_damaged_archives_are_named(tmp_path, monkeypatch):
+    path = tmp_path / "a.tar.gz"
+    noise = np.random.default_rng(0).bytes(20_000)
+    archived(path, "a.caffemodel", noise)
+    path.write_bytes(path.read_bytes()[:10_000])
+    with pytest.raises(UserError, match="a.tar.gz: the archive is damaged"):
+        convert(monkeypatch, path)
+    archived(path, "a.caffemodel", field(100, b"\xff\xff"))
+    with pytest.raises(UserError, match="a.tar.gz: a layer can't be read"):
+        convert(monkeypatch, path)
+    archived(path, "a.caffemodel", b"", size=10**12)
+    with pytest.raises(UserError, match="a.tar.gz: a.caffemodel claims 1,000,000,000,000 bytes"):
+        convert(monkeypatch, path)
 
 
 SMALL = (8, 4, "pool", 8, 6, "pool", *(6,) * 3, "pool", *(8,) * 3, "pool", *(8,) * 3, "pool")

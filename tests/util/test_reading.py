@@ -3,13 +3,17 @@
 import time
 
 import pytest
+import torch
 
+from data.video import open_video, read_image
 from engine.records import Records
 from engine.sinks import LogFile
+from metrics.evaluation.pairing import listed_pairs
 from metrics.evaluation.protocols import find_protocol
 from options.files import read_yaml
 from util.cells import read_cells, read_dicts
 from util.errors import UserError
+from util.files import is_there
 from util.jsons import read_json, read_lines
 from util.reading import RAISED_BY_DAMAGE, reading
 
@@ -132,3 +136,20 @@ def test_cells_of_tables(tmp_path):
     assert read_cells(tmp_path / "a.csv") == [(1, ["name", "of"]), (4, ["a", "x\ny"]), (5, ["b\u2028c"])]
     header, rows = read_dicts(tmp_path / "a.csv")
     assert header == ["name", "of"] and rows[1] == (5, {"name": "b\u2028c", "of": ""})
+
+
+def test_what_torch_says_on_its_second_line_is_told():
+    says = "a: no weights .Error.* for Linear: Missing key.s. in state_dict: .weight"
+    with pytest.raises(UserError, match=says), reading("a", "no weights"):
+        torch.nn.Linear(2, 1).load_state_dict({})
+
+
+def test_names_that_are_too_long_for_the_system_are_not_there(tmp_path):
+    assert not is_there(tmp_path / ("x" * 5000)) and is_there(tmp_path)
+    with pytest.raises(UserError, match="no such picture"):
+        read_image(tmp_path / f"{'x' * 300}.png")
+    with pytest.raises(UserError, match="no such video"):
+        open_video(tmp_path / f"{'x' * 300}.mp4")
+    (tmp_path / "a.csv").write_text(f"generated,real\n{'x' * 300},b.mp4\n")
+    with pytest.raises(UserError, match="a.csv: not there: "):
+        listed_pairs(tmp_path / "a.csv", {"result": tmp_path, "truth": tmp_path})

@@ -155,3 +155,10 @@ def test_sizes_are_limited(tmp_path, monkeypatch):
     monkeypatch.setattr("util.unpickling.MOST_BYTES", 1 << 10)
     with pytest.raises(UserError, match="longer than"):
         read_pickle(tmp_path / "a.pkl", "arrays")
+
+
+@pytest.mark.parametrize("name", [None, 3, "a/b.png"])
+def test_landmarks_of_frames_without_a_name_are_refused(tmp_path, name):
+    (tmp_path / "metadata.pkl").write_bytes(pickle.dumps([(name, np.zeros((68, 2)))] * 2))
+    with pytest.raises(UserError, match="metadata.pkl: .*frames called"):
+        read_frame_landmarks(tmp_path / "metadata.pkl")

@@ -610,3 +610,9 @@ def test_the_users_commands_train_and_animate(tmp_path):
     run(tmp_path, "test.py", "--input_path", "img.jpg", "--whole_picture")
     assert read_image(tmp_path / "output/img.jpg_out.png").shape == (64, 7 * 64, 3)
     assert read_image(tmp_path / "output/img.png").shape == (70, 90, 3)
+
+
+def test_timestamps_that_tell_no_rate_are_refused(tmp_path):
+    rows = [{"frame": 1, "timestamp": 0}, {"frame": 2, "timestamp": 1e300}]
+    with pytest.raises(UserError, match="its timestamps tell 1e-300 frames a second; give --fps"):
+        read_table(write_table(tmp_path / "a.csv", rows, SEQUENCE)).fps()

@@ -80,6 +80,12 @@ def test_other_weights_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(UserError, match="train_landmarks"):
         load_network(tmp_path / "x.safetensors")
+    state = LandmarkNetwork().state_dict()
+    first = next(iter(state))
+    for value, says in ((torch.zeros(3), f"not the weights .* size mismatch for {first}"), ("x", f"{first} is a str")):
+        torch.save(state | {first: value}, tmp_path / "x.pth")
+        with pytest.raises(UserError, match=f"x.pth: {says}"):
+            load_network(tmp_path / "x.pth")
 
 
 def test_training_goes_on_and_exports(tmp_path, sample):
@@ -88,6 +94,9 @@ def test_training_goes_on_and_exports(tmp_path, sample):
     run(ROOT, *words, "--steps", 3, script="script/train_landmarks.py")
     assert torch.load(tmp_path / "run" / "latest.pth", weights_only=True)["step"] == 3
     load_network(tmp_path / "out" / "own.safetensors")
+    torch.save({"step": 3}, tmp_path / "run" / "latest.pth")
+    words += ["--steps", 4]
+    assert "latest.pth: not what this script keeps" in run(ROOT, *words, script="script/train_landmarks.py", status=2)
     assert (tmp_path / "out" / "own.safetensors").stat().st_size < 4 * 2**20
 
 

@@ -101,6 +101,14 @@ def test_faceforensics_by_its_lists(tmp_path, scripts):
     assert "1 listed videos are not there: 555" in said and "1 videos are in no list, and left out: 999" in said
 
 
+def test_lists_that_name_no_videos_are_told(tmp_path, scripts):
+    layouts.faceforensics(tmp_path / "FF")
+    for path in (tmp_path / "FF" / "splits").iterdir():
+        path.write_text("[[]]")
+    status, said = scripts.run("extract_frames", "--in", "FF", "--splits", "FF/splits", folder=tmp_path)
+    assert status == 2 and "error: --splits FF/splits: its lists name no videos" in said
+
+
 def test_own_videos_split_by_share_and_a_range_of_frames(tmp_path, scripts):
     for index in range(5):
         layouts.write_video(tmp_path / "videos" / "Zoë" / f"截_{index}.mp4", seed=index)

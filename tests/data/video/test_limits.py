@@ -184,3 +184,16 @@ def test_an_index_whose_arrays_contradict_each_other_is_refused(tmp_path):
     write_packed(tmp_path / INDEX_NAME, (), lambda: {"kind": "index"}, arrays)
     with pytest.raises(UserError, match="contradict each other"):
         ClipIndex(tmp_path)
+
+
+@pytest.mark.parametrize("rate", ["x", "0", "99999999999"])
+def test_an_odd_rate_is_told_with_its_file(tmp_path, rate):
+    frame = np.zeros((8, 8, 3), np.uint8)
+    write_image(tmp_path / "a.png", frame, text={"fps": rate})
+    text = {"fps": rate, "size": [8, 8], "format": "png", "meta": {}}
+    write_packed(tmp_path / "b.clip", [], lambda: text, {})
+    (tmp_path / "c").mkdir()
+    write_image(tmp_path / "c" / "0.png", frame, text={"fps": rate})
+    for name, told in (("a.png", "a.png"), ("b.clip", "b.clip"), ("c", "c/0.png")):
+        with pytest.raises(UserError, match=f"{told}: damaged: "):
+            open_video(tmp_path / name)

@@ -32,8 +32,10 @@ from data.video import (
     open_video,
     read_image,
     side_by_side,
+    sound,
     write_image,
 )
+from data.video import file as video_file
 from data.video.strip_writer import StripWriter
 from data.video.threads import BackgroundWriter, one_behind, prefetch
 from util.errors import UserError
@@ -80,6 +82,19 @@ def write(path: Path, count: int = 10, fps=25, **options) -> Path:
         for number in range(count):
             writer.write(frame(number))
     return path
+
+
+class CannotSeek:
+    """A container that refuses to seek, as FFmpeg's does in some damaged files."""
+
+    def __init__(self, container):
+        self._container = container
+
+    def __getattr__(self, name):
+        return getattr(self._container, name)
+
+    def seek(self, *arguments, **named):
+        raise av.error.PermissionError(1, "Operation not permitted")
 
 
 def numbers(video) -> list[int]:
@@ -665,6 +680,28 @@ def test_sound_stays_with_the_frames(tmp_path, source, target, codec, start, cou
     assert count / 25 - 0.03 < end < count / 25 + 0.06
 
 
+def test_sound_stays_with_the_frames_where_the_container_refuses_to_seek(tmp_path, monkeypatch):
+    """What seeking passes over is read instead, and cut off as exactly."""
+    with_sound(tmp_path / "s.mp4", "libx264")
+    opened = sound.open_to_read
+    monkeypatch.setattr(sound, "open_to_read", lambda *arguments: CannotSeek(opened(*arguments)))
+    for target in ("o.mp4", "o.webm"):
+        write(tmp_path / target, 20, audio=tmp_path / "s.mp4", audio_start=2)
+        assert heard(tmp_path / target)[0] == pytest.approx([0.5], abs=0.005)
+
+
+def test_sound_of_which_the_container_tells_too_little_ends_with_a_warning(tmp_path, monkeypatch):
+    with_sound(tmp_path / "s.webm", "libvpx-vp9")
+
+    def no_format(*arguments, **named):
+        raise ValueError("missing format")
+
+    monkeypatch.setattr(av.filter.Graph, "add_abuffer", no_format)
+    with pytest.warns(UserWarning, match="s.webm: its sound is damaged and ends early .missing format"):
+        write(tmp_path / "o.mp4", 20, audio=tmp_path / "s.webm")
+    assert len(open_video(tmp_path / "o.mp4")) == 20
+
+
 def test_no_sound_to_copy(tmp_path):
     silent = write(tmp_path / "silent.mp4")
     with pytest.warns(UserWarning, match="has no sound"):
@@ -880,3 +917,14 @@ def test_real_clips(tmp_path, name):
     copy = open_video(tmp_path / "a.mp4")
     assert len(copy) == 50 and copy.fps == video.fps and copy.has_audio == video.has_audio
     assert np.abs(copy[30].astype(int) - ordered[30]).mean() < 4
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_frames_are_found_where_the_container_refuses_to_seek(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"a{suffix}"
+    write(path, 40)
+    expected = list(open_video(path))
+    opened = video_file.open_to_read
+    monkeypatch.setattr(video_file, "open_to_read", lambda path: CannotSeek(opened(path)))
+    with open_video(path) as video:
+        assert all((video[index] == expected[index]).all() for index in (39, 3, 20))
