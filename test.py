@@ -30,9 +30,9 @@ from data.video.sheet_writer import WRITTEN_SUFFIXES, SheetWriter
 from data.video.strip_writer import StripWriter
 from data.video.threads import BackgroundWriter, one_behind, prefetch
 from engine.animator import Animator, to_bytes, to_host
+from engine.checkpoints.load import load_networks
 from engine.console import configure_logging
 from engine.distributed import UNHURRIED, Processes, choose_devices, finish, is_launched, launch, machine, start
-from engine.loading import load_networks
 from engine.memory import keep_freed_memory
 from engine.networks import compile_networks, list_networks, place
 from engine.records import Failures, Records, fingerprint_of_options, fingerprint_of_weights

@@ -80,10 +80,6 @@ class Dataset(torch.utils.data.Dataset):
         """A name for each training item, by which what was learned for it alone is found again when others join."""
         return None
 
-    def whole(self) -> dict[str, Any] | None:
-        """A small dataset as one batch, for families that begin with it and look at it; None: it is not small."""
-        return None
-
     def clips(self) -> Iterator[Clip]:
         """What to animate where the command names no pictures or videos of its own: the test split.
 

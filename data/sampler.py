@@ -123,6 +123,27 @@ def seeded(*numbers: int) -> Iterator[None]:
         torch.random.set_rng_state(saved[2])
 
 
+def training_batches(
+    dataset: torch.utils.data.Dataset,
+    *,
+    batch_size: int,
+    start: int,
+    seed: int,
+    rank: int,
+    world: int,
+    accumulate: int,
+    workers: int,
+    pin_memory: bool,
+    bad_samples: BadSamples,
+    debug: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """The batches of a run from sample number `start` on; a step takes `accumulate` of them."""
+    sampler = EndlessSampler(len(dataset), batch_size, start=start, seed=seed, rank=rank, world=world, parts=accumulate)
+    return endless_batches(
+        dataset, sampler, workers=workers, bad_samples=bad_samples, pin_memory=pin_memory, debug=debug
+    )
+
+
 def endless_batches(
     dataset: torch.utils.data.Dataset,
     sampler: EndlessSampler,

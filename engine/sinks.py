@@ -23,6 +23,8 @@ from util.jsons import read_lines
 
 log = logging.getLogger(__name__)
 
+LOG_FILE = "log.jsonl"
+
 
 class Sink:
     """One place to which the monitor reports; what it does not want to know it leaves out."""
@@ -147,9 +149,14 @@ class PictureFolder(Sink):
         self.folder = folder
 
     def show(self, step: int, picture: np.ndarray) -> None:
-        with replacing(self.folder / f"{step:08d}.png") as temporary:
-            if not cv2.imwrite(str(temporary), picture[..., ::-1]):
-                raise OSError(f"{temporary} could not be written")
+        write_picture(self.folder / f"{step:08d}.png", picture)
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a PNG of (H, W, 3) RGB, whole or not at all."""
+    with replacing(path) as temporary:
+        if not cv2.imwrite(str(temporary), picture[..., ::-1]):
+            raise OSError(f"{temporary} could not be written")
 
 
 class TensorBoard(Sink):
@@ -307,3 +314,22 @@ def _visdom_client(server: str, port: int, environment: str) -> Any:
             return answer.text
 
     return Client(server=server, port=port, env=environment, raise_exceptions=True, use_incoming_socket=False)
+
+
+def open_sinks(
+    folder: Path, family: Any, clock: Clock, *, tensorboard: bool, visdom: Callable[[], Sink] | None
+) -> list[Sink]:
+    """Everything that a run reports to; a visdom that does not open costs a warning."""
+    sinks: list[Sink] = [LogFile(folder / LOG_FILE, clock.step), PictureFolder(folder / "pictures")]
+    if family.log_lines:
+        sinks.append(TextLog(folder / "log.txt", family.log_lines == "epoch", family.log_line, clock))
+    if form := family.report_format:
+        sinks.append(ReportLog(folder / form.name, form.line, form.step_of, clock))
+    if tensorboard:
+        sinks.append(TensorBoard(folder / "tensorboard", clock.step))
+    if visdom:
+        try:
+            sinks.append(visdom())
+        except (ImportError, OSError) as error:
+            log.warning("no visdom: %s (--visdom=no says so without this warning)", error)
+    return sinks

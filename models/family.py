@@ -1,5 +1,6 @@
 """What every family of models provides: networks, a training step, an animation."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +114,14 @@ class Family(nn.Module):
         """Build the networks that inference needs, from named arguments."""
         super().__init__()
 
+    @classmethod
+    def for_training(cls, opt: Any) -> "Family":
+        """A family with all that training needs. Weights to begin with must hold what inference needs of it."""
+        family = cls(opt)
+        family.needed = frozenset(family.networks())
+        family.prepare_training(opt)
+        return family.train()
+
     def prepare_training(self, opt: Any) -> None:
         """Add discriminators and losses."""
 
@@ -120,12 +129,21 @@ class Family(nn.Module):
         """A state dict from a file under our entry names, and the names of the entries that are dropped."""
         return state, []
 
-    def begin(self, whole: dict[str, Tensor]) -> None:
-        """What is made once from a small dataset as a whole, after the weights of --init_from are there."""
+    def milestone(self, moment: str, dataset: Any) -> dict[str, Tensor]:
+        """Called when the weights of --init_from are "loaded", "before" the first step and "after" the last one.
 
-    def look(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Pictures of a small dataset, to compare them before and after training."""
+        Returns the pictures {title: (N, C, H, W)} to write as MOMENT.png; {}: none.
+        """
         return {}
+
+    def number_of_steps(self, epochs: float | None, steps: int | None, samples: int, batch_size: int) -> int:
+        """How long training is, by --epochs or --steps, whichever ends first, else by the family's own schedule."""
+        if not (epochs or steps):
+            epochs, steps = self.planned_epochs, self.planned_steps
+        limits = [steps, epochs and math.ceil(epochs * samples / batch_size)]
+        if not any(limits):
+            raise UserError("how long to train? give --epochs or --steps")
+        return min(limit for limit in limits if limit)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The optimizers by name, with the rates at the start."""

@@ -7,11 +7,10 @@ from options.resolve import (
     original_config,
     parse,
     run_folder,
-    runs_in,
     takes_own_weights,
 )
 
 __all__ = [
-    "Options", "options_as_yaml", "original_config", "owner_of_weights", "parse", "run_folder", "runs_in",
+    "Options", "options_as_yaml", "original_config", "owner_of_weights", "parse", "run_folder",
     "takes_own_weights",
 ]  # fmt: skip

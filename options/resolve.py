@@ -12,6 +12,7 @@ from options.files import is_nested, leaves, read_yaml
 from options.parser import OptionParser, Options
 from options.shared import add_shared_options
 from util.errors import UserError
+from util.files import folders_in
 from util.paths import leads_outside
 from util.version import version_line
 
@@ -55,11 +56,6 @@ OWN_WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "own"
 def run_folder(opt: Options) -> Path:
     """The folder of a run: weights, options, log and pictures."""
     return Path(opt.checkpoints_dir) / opt.name
-
-
-def runs_in(folder: Path) -> str:
-    """The names of the runs in a folder, to choose from."""
-    return ", ".join(sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())) or "none"
 
 
 def options_as_yaml(opt: Options) -> str:
@@ -147,7 +143,7 @@ def _refuse_absent_run(first: dict[str, Any]) -> None:
         return
     folder = Path(said.get("checkpoints_dir", first["checkpoints_dir"])) / said["name"]
     if not folder.exists():
-        raise UserError(f"--name {said['name']}: there is no run {folder}; runs: {runs_in(folder.parent)}")
+        raise UserError(f"--name {said['name']}: there is no run {folder}; runs: {folders_in(folder.parent)}")
 
 
 def _first_look(arguments: list[str], training: bool) -> dict[str, Any]:

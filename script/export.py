@@ -14,7 +14,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.checkpoint import Checkpoints
+from engine.checkpoints.save import Checkpoints
 from engine.clock import Clock
 from models import find_family
 from util.errors import UserError, run_main

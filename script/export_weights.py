@@ -10,7 +10,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.loading import load_set, released_state
+from engine.checkpoints.load import load_set, released_state
 from models import find_family
 from options import parse
 from options.parser import OptionParser

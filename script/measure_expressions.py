@@ -24,7 +24,7 @@ from data.faces.detector import Detector
 from data.faces.landmarks import build_detector
 from data.video.images import read_image, write_image
 from engine.animator import Animator
-from engine.loading import load_networks
+from engine.checkpoints.load import load_networks
 from models import find_family
 from options import parse, run_folder
 from util.errors import UserError, run_main

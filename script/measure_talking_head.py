@@ -99,7 +99,7 @@ def results(meta, shown: dict[str, Tensor], held_out: dict[str, Tensor], steps: 
     distances = (held_out["landmarks"][:, None] - shown["landmarks"][None]).abs().mean((2, 3, 4))
     yield shown["pictures"][distances.argmin(1)]
     family = copy.deepcopy(meta, {id(meta.objective.content): meta.objective.content})
-    family.begin(shown)
+    family.personalise(shown)
     yield drawn(family, held_out)
     seed_everything(opt.seed)
     trainer = Trainer(family.train(), Processes(next(family.parameters()).device), Clock(len(shown["pictures"])))

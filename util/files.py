@@ -236,3 +236,8 @@ def _start_of(process: int) -> str | None:
     except OSError:  # not Linux, or not for us to see
         return UNKNOWN
     return None if fields[0] in "ZX" else fields[19]
+
+
+def folders_in(folder: Path) -> str:
+    """The names of the folders in a folder, for errors: what there is to choose from."""
+    return ", ".join(sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())) or "none"

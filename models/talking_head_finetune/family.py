@@ -28,8 +28,9 @@ from util.schedules import linear_decay
 class TalkingHeadFinetune(Family):
     """One person's talking head: starts with meta-trained networks, which it makes personal from T pictures.
 
-    Training batches hold `picture` and `landmarks` (B, 3, H, W), driving items `landmarks`; `begin` and `look` read the
-    person's whole set: `pictures` and `landmarks` (T, 3, H, W), `target` and `target_landmarks` (1, 3, H, W).
+    Training batches hold `picture` and `landmarks` (B, 3, H, W), driving items `landmarks`; `milestone` reads the
+    person's whole set, `dataset.whole()`: `pictures` and `landmarks` (T, 3, H, W), `target` and `target_landmarks`
+    (1, 3, H, W).
     """
 
     layout = TalkingHead.layout
@@ -70,8 +71,16 @@ class TalkingHeadFinetune(Family):
     def exported(cls, content: dict[str, Any], training: Mapping[str, Any]) -> Any:
         raise UserError("the original saves no finetuned talking heads; --run takes a run of the family talking_head")
 
+    def milestone(self, moment: str, dataset: Any) -> dict[str, Tensor]:
+        like = next(self.generator.parameters())
+        whole = {name: value.to(like.device) for name, value in dataset.whole().items()}
+        if moment == "loaded":
+            self.personalise(whole)
+            return {}
+        return self.preview(whole)
+
     @torch.no_grad()
-    def begin(self, whole: dict[str, Tensor]) -> None:
+    def personalise(self, whole: dict[str, Tensor]) -> None:
         """Make the networks those of the person in the pictures; the embedder has done its work then."""
         self.embedder.eval()
         pairs = pair(whole["pictures"], whole["landmarks"])
@@ -81,7 +90,7 @@ class TalkingHeadFinetune(Family):
         self.impersonal = False
         self.embedder = None
 
-    def look(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
+    def preview(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
         """The person in the target's pose, beside the pictures that were given."""
         made = self.generator(self.range * whole["target_landmarks"], self.generator.adain)
         return {

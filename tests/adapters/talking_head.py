@@ -501,21 +501,21 @@ def finetuning(case: Case) -> Computed:
         "target": given["x"][:1],
         "target_landmarks": given["y_t"],
     }
-    family.begin(whole)
+    family.personalise(whole)
     computed = {
         "e_mean": embeddings[0].mean(0, keepdim=True),
         "adain": family.generator.adain.detach().clone(),
         "w": family.discriminator.w.detach().clone(),
     }
     with torch.no_grad():
-        computed["x_hat_0"] = family.eval().look(whole)["generated"]
+        computed["x_hat_0"] = family.eval().preview(whole)["generated"]
     trainer, watched = trainer_of(family.train(), videos), Watched(family)
     for step in step_numbers(case):
         numbers, _ = trainer.step([{"picture": given["x"], "landmarks": given["y"]}])
         seen = watched.take() | numbers | {name: getattr(family.discriminator, name).detach().clone() for name in "wb"}
         computed |= {f"step_{step}/{name}": value for name, value in seen.items()}
     with torch.no_grad():
-        computed["x_hat_1"] = family.look(whole)["generated"]
+        computed["x_hat_1"] = family.preview(whole)["generated"]
     return computed
 
 

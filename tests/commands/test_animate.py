@@ -82,7 +82,7 @@ def test_without_sound_and_lossless(folder, sample, portrait):
 def test_frames_are_those_of_the_networks(folder, sample):
     """A picture of the networks' own size goes in and out unchanged by everything around them."""
     from engine.animator import Animator
-    from engine.loading import load_networks
+    from engine.checkpoints.load import load_networks
     from models import find_family
     from options import parse
 

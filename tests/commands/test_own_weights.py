@@ -9,7 +9,7 @@ import torch
 from paths import ROOT
 from running import run
 
-from engine.loading import load_networks
+from engine.checkpoints.load import load_networks
 from models import find_family
 from options import options_as_yaml, parse, takes_own_weights
 from util.weights_file import read_weights

@@ -17,9 +17,9 @@ from safetensors.torch import save_file as save_safetensors
 from toys import Chunks, Joint, Killed, TwiceCritic, kill_at_training_state
 from trainers import assert_equal, build, scrambled, trainer_at
 
-from engine import checkpoint
-from engine.checkpoint import Checkpoints
-from engine.loading import load_networks, load_strictly
+from engine.checkpoints import save
+from engine.checkpoints.load import load_networks, load_strictly
+from engine.checkpoints.save import Checkpoints
 from models import find_family
 from options import parse
 from util.errors import UserError
@@ -145,8 +145,8 @@ def test_interrupted_at_every_single_write(tmp_path, monkeypatch, toy):
 
     monkeypatch.setattr(torch, "save", count_down(torch.save))
     monkeypatch.setattr(os, "link", count_down(os.link))
-    monkeypatch.setattr(checkpoint.Path, "unlink", count_down(checkpoint.Path.unlink))
-    monkeypatch.setattr(checkpoint.Path, "replace", count_down(checkpoint.Path.replace))
+    monkeypatch.setattr(save.Path, "unlink", count_down(save.Path.unlink))
+    monkeypatch.setattr(save.Path, "replace", count_down(save.Path.replace))
     interrupted = 0
     for moment in range(1, 60):
         folder = tmp_path / str(moment)
@@ -233,7 +233,7 @@ def test_saving_after_a_loss_that_is_not_finite_is_refused(tmp_path):
 def test_a_full_disk_is_told_with_the_file_and_keeps_what_was_saved(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(trainer_at(1))
-    monkeypatch.setattr(checkpoint, "replacing", lambda path: nullcontext(Path("/dev/full")))
+    monkeypatch.setattr(save, "replacing", lambda path: nullcontext(Path("/dev/full")))
     with pytest.raises(UserError, match=r"00000002-checkpoint.pth.tar could not be written \(No space left on device"):
         checkpoints.save(trainer_at(2))
     resumed = trainer_at(0)

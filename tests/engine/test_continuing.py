@@ -13,10 +13,10 @@ from paths import ROOT
 from toys import Chunks, Joint, Killed, kill_at_training_state
 from trainers import assert_equal, build, scrambled, trainer_at
 
-from engine.checkpoint import Checkpoints, continue_from
+from engine.checkpoints.load import load_networks
+from engine.checkpoints.save import Checkpoints, continue_from
 from engine.clock import Clock
 from engine.distributed import Processes
-from engine.loading import load_networks
 from engine.trainer import Trainer
 from models import find_family
 from options import parse

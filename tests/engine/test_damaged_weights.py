@@ -10,8 +10,8 @@ import torch
 from toys import Chunks, Joint
 from trainers import assert_equal, scrambled, trainer_at
 
-from engine.checkpoint import Checkpoints
-from engine.loading import load_networks
+from engine.checkpoints.load import load_networks
+from engine.checkpoints.save import Checkpoints
 from models.parts.vgg import Vgg19, vgg19
 from util.archives import open_zip
 from util.checksums import file_checksum, once_per_file

@@ -11,7 +11,7 @@ import torch
 from paths import ROOT
 from row_toys import WIDTH, Dense, Rowed
 
-from engine.checkpoint import Checkpoints
+from engine.checkpoints.save import Checkpoints
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.trainer import Trainer, seed_everything

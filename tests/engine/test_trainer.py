@@ -10,7 +10,7 @@ import torch
 from toys import TOYS, Chunks, EveryNth, Joint, ToyData, TwiceCritic
 from trainers import build
 
-from engine.checkpoint import Checkpoints
+from engine.checkpoints.save import Checkpoints
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.finite import NotFinite

@@ -21,8 +21,8 @@ from data.sample_faces import tiny_clip
 from data.sample_faces.layouts import frames_and_keypoints
 from data.video import open_video
 from data.video.images import read_image
+from engine.checkpoints.load import load_networks
 from engine.clock import Clock
-from engine.loading import load_networks
 from engine.monitor import Monitor
 from engine.sinks import PictureFolder
 from models.face.family import FaceAnimation

@@ -13,10 +13,10 @@ from trainers import build
 from data import find_dataset
 from data.sampler import EndlessSampler, SeededSamples
 from engine.animator import Animator
-from engine.checkpoint import Checkpoints
+from engine.checkpoints.load import load_networks
+from engine.checkpoints.save import Checkpoints
 from engine.clock import Clock
 from engine.distributed import Processes
-from engine.loading import load_networks
 from engine.trainer import Trainer
 from models import family_names, find_family
 from options import owner_of_weights, parse

@@ -363,7 +363,7 @@ def test_sizes_that_do_not_fit_are_explained():
 
 
 def test_a_released_checkpoint_animates_with_two_networks_alone(tmp_path):
-    from engine.loading import load_networks
+    from engine.checkpoints.load import load_networks
 
     model, opt = randomised(family()), options()
     content = {name: getattr(model, name).state_dict() for name in ("generator", "kp_detector", "discriminator")}

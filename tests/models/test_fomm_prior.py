@@ -29,7 +29,7 @@ from data.micro.prior_points import (
 )
 from data.micro.spotting import Movement, SpottingPlot
 from data.video import open_video, read_image, write_image
-from engine.loading import load_networks
+from engine.checkpoints.load import load_networks
 from models import find_family
 from models.fomm_prior.family import FacialPrior
 from models.fomm_prior.magnification import magnified, power_2x2

@@ -11,10 +11,10 @@ import torch
 from paths import REFERENCE
 from reference.formula import fill, image
 
-from engine.checkpoint import Checkpoints
+from engine.checkpoints.load import load_networks
+from engine.checkpoints.save import Checkpoints
 from engine.clock import Clock
 from engine.distributed import Processes
-from engine.loading import load_networks
 from engine.trainer import Trainer
 from models.ganimation.family import Ganimation
 from models.ganimation.log import ALWAYS_ZERO, COLUMNS, report_line, reported_step

@@ -8,7 +8,7 @@ from adapters.common import fill_weights
 from paths import REFERENCE, ROOT
 from safetensors.torch import save_file
 
-from engine.loading import load_networks
+from engine.checkpoints.load import load_networks
 from models import find_family
 from models.live_portrait.animation import hull_ratio
 from models.live_portrait.family import ANIMATORS, PERCEPTRONS

@@ -12,10 +12,10 @@ from running import run
 
 from data.frames import FramesDataset
 from data.video import open_video
-from engine.checkpoint import Checkpoints
+from engine.checkpoints.load import load_networks
+from engine.checkpoints.save import Checkpoints
 from engine.clock import Clock
 from engine.distributed import Processes
-from engine.loading import load_networks
 from engine.trainer import Trainer
 from models import find_family
 from models.mraa.family import ArticulatedAnimation

@@ -28,11 +28,11 @@ from data.talking.files import read_frame_landmarks
 from data.talking.frames import fitted, mirrored
 from data.talking_head import TalkingHeadDataset, choose_frames
 from data.video import open_video, write_image
-from engine.checkpoint import continue_from
+from engine.checkpoints.load import load_networks
+from engine.checkpoints.save import continue_from
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.finite import NotFinite
-from engine.loading import load_networks
 from engine.trainer import Trainer
 from models.talking_head.family import TalkingHead
 from models.talking_head.layers import Flow, build_layers

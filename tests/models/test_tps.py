@@ -17,9 +17,9 @@ from torch import nn
 
 from data.frames import FramesDataset
 from data.video import open_video
+from engine.checkpoints.load import load_networks
 from engine.clock import Clock
 from engine.distributed import Processes
-from engine.loading import load_networks
 from engine.trainer import Trainer
 from models import find_family
 from models.parts.warps import coordinate_grid

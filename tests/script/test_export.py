@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import MultiStepLR
 from toys import Chunks
 from trainers import build
 
-from engine.checkpoint import Checkpoints, continue_from
+from engine.checkpoints.save import Checkpoints, continue_from
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.trainer import Trainer

@@ -8,7 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.released import Loaded, find_set, found_as, holds_weights, refuse_changed, set_of, sets_in, weight_names
+from engine.checkpoints.released import (
+    Loaded,
+    find_set,
+    found_as,
+    holds_weights,
+    refuse_changed,
+    set_of,
+    sets_in,
+    weight_names,
+)
 from util.errors import UserError
 from util.weights_file import is_safetensors, nested, read_weights, refuse_unusable
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from engine.continuing import go_on
-from engine.loading import Owner, load_networks, load_set, no_weights, released_state
-from engine.released import (
+from engine.checkpoints.load import Owner, load_networks, load_set, no_weights, released_state
+from engine.checkpoints.released import (
     NEWEST,
     holds_weights,
     is_unfinished,
@@ -24,6 +23,7 @@ from engine.released import (
     unfinished_mark,
     weight_names,
 )
+from engine.checkpoints.resume import go_on
 from util.checksums import file_checksum
 from util.errors import UserError
 from util.files import replacing, set_aside, write_text

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.checkpoints.released import Loaded, numbered_sets, optimizer_names, read_training_state, training_file
 from engine.clock import Clock
-from engine.released import Loaded, numbered_sets, optimizer_names, read_training_state, training_file
 from util.errors import UserError
 from util.reading import reading
 from util.weights_file import read_weights

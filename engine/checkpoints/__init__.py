@@ -1,0 +1,1 @@
+"""Checkpoints: saving, loading, resuming, and the layouts of released weights."""
