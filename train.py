@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 
 from data import find_dataset
-from data.bad_samples import BadSamples
-from data.sampler import lost_workers_told, training_batches
+from data.loading.bad_samples import BadSamples
+from data.loading.sampler import lost_workers_told, training_batches
 from data.video.limits import limit_pixels
 from engine.checkpoints.load import load_networks
 from engine.checkpoints.save import Checkpoints

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.base import Clip, Dataset
+from data.base import Dataset, Job
 from data.expressions.annotations import read_annotations
 from data.expressions.clips import ExpressionClips, condition
 from data.expressions.options import add_expression_options, add_face_option
@@ -94,9 +94,10 @@ class ActionUnitsDataset(Dataset):
     def sample_name(self, index: int) -> str:
         return str(self.pictures[self._draw_picture(index)])
 
-    def clips(self) -> Iterator[Clip]:
+    def jobs(self) -> Iterator[Job]:
         """The pictures of --input_path, or else the test split, with the expressions that the options describe."""
-        yield from ExpressionClips(self.opt, self.units, self._image).clips(self.pictures, self.aus)
+        for clip in ExpressionClips(self.opt, self.units, self._image).clips(self.pictures, self.aus):
+            yield Job(clip.name, lambda clip=clip: clip, clip.output)
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Any]:
         return {"image": self._image(frames[0])}

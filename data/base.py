@@ -11,6 +11,7 @@ import numpy as np
 import torch.utils.data
 from torch import Tensor
 
+from util.printable import printable
 from util.resizing import to_floats
 
 
@@ -27,18 +28,45 @@ class Clip:
     """Number of driving frames where it is known beforehand, for the progress bar."""
     cut_off: int | None = None
     """The byte of white where results are truncated to bytes as an original does it; None: they are rounded."""
-    extra: dict[str, Any] = field(default_factory=dict)
-    """What a command needs beside the frames, e.g. the crop to paste back into, or the output's path."""
+    output: Path | None = None
+    """Where the result goes, if that does not follow from the name."""
+    first: dict[str, Any] | None = None
+    """The driving item from which movement counts, where it is not the first one."""
+    finish: Callable[[np.ndarray], np.ndarray | None] | None = None
+    """From a frame as it was made to the one to write, e.g. pasted into the whole picture; None: later ones are
+    needed for it."""
+    sheet: dict[str, Any] = field(default_factory=dict)
+    """How frames are laid out where the result is one picture: what SheetWriter takes."""
+    coded: Any = None
+    """The coded marks of a micro-expression (data.micro.curves.Marks), for its plot."""
+    kept: "Kept | None" = None
 
 
 @dataclass
-class PlannedClip:
-    """A video that can be made: what it is called, and how to get what it is made of when its turn comes."""
+class Kept:
+    """What is kept of a driving video beside the result: the motion of all its items, handed to `write`."""
+
+    items: Callable[[], Iterable[dict[str, Any]]]
+    write: Callable[[Iterator[dict[str, np.ndarray]]], None]
+
+
+@dataclass
+class Job:
+    """A video to make: what it is called, where it goes, and how to get what it is made of when its turn comes."""
 
     name: str
     make: Callable[[], Clip]
     output: Path | None = None
-    """Where it goes, if that does not follow from its name."""
+    """None: it follows from the name."""
+    made_of: dict[str, str] = field(default_factory=dict)
+    """What tells its result from others that might have its name."""
+    said: dict[str, Any] = field(default_factory=dict)
+    """What the command or a line of --pairs says of it, for the records."""
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """How the records call it."""
+        return {"name": printable(self.name), "output": self.output} | self.said
 
 
 class Dataset(torch.utils.data.Dataset):
@@ -80,28 +108,25 @@ class Dataset(torch.utils.data.Dataset):
         """A name for each training item, by which what was learned for it alone is found again when others join."""
         return None
 
-    def clips(self) -> Iterator[Clip]:
+    def jobs(self) -> Iterable[Job]:
         """What to animate where the command names no pictures or videos of its own: the test split.
 
-        A dataset gives either these or its planned clips.
+        A list where the clips are known without opening them: then a damaged one stops no other.
         """
-        if type(self).planned_clips is Dataset.planned_clips:
-            raise NotImplementedError
-        return (planned.make() for planned in self.planned_clips())
+        raise NotImplementedError
 
-    def planned_clips(self) -> Iterable[PlannedClip]:
-        """The same, as a list where they are known without opening them: then one that is damaged stops no other."""
-        for clip in self.clips():
-            yield PlannedClip(clip.name, lambda clip=clip: clip, clip.extra.get("output"))
+    def clips(self) -> Iterator[Clip]:
+        """The clips of all jobs, one after the other."""
+        return (job.make() for job in self.jobs())
 
     @staticmethod
     def makes_alone(opt: Any) -> bool:
-        """Whether the options ask for results that take no driving video; `planned_clips` gives them."""
+        """Whether the options ask for results that take no driving video; `jobs` gives them."""
         return False
 
     @staticmethod
     def is_still(request: Any) -> bool:
-        """Whether a pair's result (data.pairs.Request) is a picture."""
+        """Whether a pair's result (data.jobs.pairs.Request) is a picture."""
         return False
 
     def clip_of(self, request: Any) -> Clip | None:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.base import Clip, Dataset, PlannedClip, to_tensor
+from data.base import Clip, Dataset, Job, to_tensor
 from data.faces.retarget import Retarget
 from data.structure.edge_cache import EdgeCache, cache_file
 from data.structure.maps import background_edges, structure_maps
@@ -120,9 +120,9 @@ class FaceDataset(Dataset):
         cache = open_cache(self.cache, sequence.name, sequence.pictures, len(sequence), self.side)
         return cache.edges(index, sequence.frames[index][0], lambda: self._edges(picture))
 
-    def planned_clips(self) -> list[PlannedClip]:
+    def jobs(self) -> list[Job]:
         """Every test sequence, animated from its own first frame."""
-        return [PlannedClip(sequence.name, partial(self._clip, sequence)) for sequence in self.sequences]
+        return [Job(sequence.name, partial(self._clip, sequence)) for sequence in self.sequences]
 
     def _clip(self, sequence: Frames) -> Clip:
         first, most = self.opt.start_frame, self.opt.total_test_frames

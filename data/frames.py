@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from data.augment import Augmentation
-from data.base import Clip, Dataset, PlannedClip, to_tensor
+from data.base import Clip, Dataset, Job, to_tensor
 from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Video, open_video, parts_of
 from data.video.packed import SUFFIX, PackedClip
 from util.csv_table import read_rows
@@ -114,7 +114,7 @@ class FramesDataset(Dataset):
     def sample_name(self, index: int) -> str:
         return str(self.folder / self._draw_clip(index))
 
-    def planned_clips(self) -> list[PlannedClip]:
+    def jobs(self) -> list[Job]:
         """The test clips: each from its own first frame, or in pairs."""
         titles = titles_of(self.names)
         if self.opt.mode == "reconstruction":
@@ -122,7 +122,7 @@ class FramesDataset(Dataset):
         else:
             pairs = self._pairs()
             wanted = [(f"{titles[driving]}-{titles[source]}", driving, source) for driving, source in pairs]
-        return [PlannedClip(clip[0], partial(self.make_clip, *clip)) for clip in wanted]
+        return [Job(clip[0], partial(self.make_clip, *clip)) for clip in wanted]
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Tensor]:
         return self.item(frames[0])

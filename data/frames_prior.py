@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from data.augment import flip
-from data.base import Clip, PlannedClip, to_tensor
+from data.base import Clip, Job, to_tensor
 from data.faces.detector import Detector
 from data.faces.landmarks import add_detector_options, build_detector, detector_settings
 from data.frames import FramesDataset, plain
@@ -112,9 +112,9 @@ class PriorFramesDataset(FramesDataset):
         source, driving = map(to_tensor, self.augmentation.after_flip(flip(frames, kind)))
         return {"source": source, "driving": driving, "keypoint": torch.from_numpy(points), "name": name}
 
-    def planned_clips(self) -> list[PlannedClip]:
+    def jobs(self) -> list[Job]:
         self._check_points()
-        return super().planned_clips()
+        return super().jobs()
 
     def make_clip(self, name: str, driving: str, source: str) -> Clip:
         clip = super().make_clip(name, driving, source)
@@ -122,7 +122,7 @@ class PriorFramesDataset(FramesDataset):
         clip.driving = WithPoints(clip.driving, torch.from_numpy(self.points(driving)))
         if self.opt.clip_fps and self.opt.clip_fps != clip.fps:
             clip.fps, clip.audio = Fraction(self.opt.clip_fps), None
-        clip.extra["coded"] = self.coded_marks.get(plain(driving))
+        clip.coded = self.coded_marks.get(plain(driving))
         return clip
 
     @cached_property
@@ -152,7 +152,7 @@ class PriorFramesDataset(FramesDataset):
         if not self.opt.spotting or self.opt.mode == "reconstruction" or self.opt.visualize:
             return nullcontext()
         path = output.with_name(f"{unsuffixed(output)}_spotting.png")
-        return SpottingPlot(path, clip.source["keypoint"].numpy(), clip.extra.get("coded"))
+        return SpottingPlot(path, clip.source["keypoint"].numpy(), clip.coded)
 
 
 class WithPoints:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from data.base import PlannedClip
+from data.base import Job
 from data.faces import landmarks
 from data.talking.driven import LandmarkDriven, add_driving_options, joined
 from data.video import open_video, thin
@@ -58,7 +58,7 @@ class PersonDataset(LandmarkDriven):
         picture, drawn = self.target
         return joined(self.shots) | {"target": picture[None], "target_landmarks": drawn[None]}
 
-    def planned_clips(self) -> list[PlannedClip]:
+    def jobs(self) -> list[Job]:
         raise UserError("a personal model has no test split: say what drives it with --driving_video")
 
     def source_item(self, frames: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> dict[str, Any]:

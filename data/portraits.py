@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from data.base import Clip, PlannedClip
+from data.base import Clip, Job
 from data.faces.portrait_clips import PortraitClips
 from data.faces.portrait_crop import DRIVING, SOURCE
 from data.frames import FramesDataset
@@ -38,8 +38,8 @@ class PortraitsDataset(FramesDataset):
     def is_still(request: Any) -> bool:
         return all(path.is_file() and is_image(path) for path in (*request.sources, request.driving))
 
-    def planned_clips(self) -> Iterable[PlannedClip]:
-        return PortraitClips(self.opt).edits() if self.makes_alone(self.opt) else super().planned_clips()
+    def jobs(self) -> Iterable[Job]:
+        return PortraitClips(self.opt).edits() if self.makes_alone(self.opt) else super().jobs()
 
     def clip_of(self, request: Any) -> Clip:
         return PortraitClips(self.opt).clip(request)

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from data.base import Clip, PlannedClip
+from data.base import Clip, Job
 from data.talking.driven import LandmarkDriven, add_driving_options, joined
 from data.talking.files import FrameLandmarks, find_landmark_file, read_frame_landmarks
 from data.video.images import read_image
@@ -82,9 +82,9 @@ class TalkingHeadDataset(LandmarkDriven):
     def item_names(self) -> Sequence[str]:
         return self.videos
 
-    def planned_clips(self) -> list[PlannedClip]:
+    def jobs(self) -> list[Job]:
         """Every test video: its person from T of its frames, moved by the landmarks of the others."""
-        return [PlannedClip(name.replace("/", "_"), partial(self._clip, name)) for name in self.videos]
+        return [Job(name.replace("/", "_"), partial(self._clip, name)) for name in self.videos]
 
     def _clip(self, name: str) -> Clip:
         known = read_frame_landmarks(find_landmark_file(self.folder / name))

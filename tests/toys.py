@@ -6,7 +6,7 @@ import signal
 import torch
 from torch import nn
 
-from data.base import Clip, Dataset
+from data.base import Clip, Dataset, Job
 from models import Family, Layout
 from util.errors import UserError
 from util.values import integer
@@ -244,11 +244,12 @@ class ToyData(Dataset):
         x = torch.sin(torch.arange(6.0) * (index + 1)).view(1, 2, 3)
         return {"x": x, "y": x.flip(2) + 0.1 * torch.rand(1), "z": 0.5 * x}
 
-    def clips(self):
+    def jobs(self):
         from fractions import Fraction
 
         driving = ({"x": self[index]["x"]} for index in range(11))
-        yield Clip("toy", {"x": self[0]["x"]}, driving, Fraction(25), length=11)
+        clip = Clip("toy", {"x": self[0]["x"]}, driving, Fraction(25), length=11)
+        yield Job("toy", lambda: clip)
 
 
 class Killed(BaseException):

@@ -47,6 +47,15 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def refuse_long_name(output: Path) -> None:
+    """An error where a file system may have no room for the name of a result."""
+    if is_too_long(output.name):
+        raise UserError(
+            f"{output.name}: too long for the name of a file; name the result by --output, or in the column output of "
+            "--pairs"
+        )
+
+
 def is_hidden_below(path: Path, folder: Path) -> bool:
     """Whether a path lies in something hidden below a folder, or is hidden itself: then it is no data."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)

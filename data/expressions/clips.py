@@ -173,7 +173,7 @@ class ExpressionClips:
         frames = Frames(movement.expressions, faces=faces if self.opt.paste_back else (0,))
         clip = self._clip(subject.name, subject, frames, movement.fps, finish)
         if self.opt.output and not Path(self.opt.input_path or "").is_dir():
-            clip.extra["output"] = Path(self.opt.output)
+            clip.output = Path(self.opt.output)
         return clip
 
     def _panel(self, subject: Subject, movement: Movement, face: int) -> Clip:
@@ -212,8 +212,10 @@ class ExpressionClips:
         images = [self.to_image(self.faces.cut(subject.picture, crop)) for crop in subject.crops]
         still = still or (isinstance(frames, Frames) and len(frames.expressions) == 1)
         suffix = ".png" if still else "" if self.opt.format == "png" else f".{self.opt.format}"
-        extra = {"output": self.folder / f"{printable(name)}{suffix}", "finish": finish, "sheet": sheet or {}}
-        return Clip(name, {"image": torch.stack(images)}, frames, fps, length=len(frames), extra=extra)
+        return Clip(
+            name, {"image": torch.stack(images)}, frames, fps, length=len(frames),
+            output=self.folder / f"{printable(name)}{suffix}", finish=finish, sheet=sheet or {},
+        )  # fmt: skip
 
 
 class OwnExpressions:

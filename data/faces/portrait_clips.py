@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.base import Clip, PlannedClip
+from data.base import Clip, Job, Kept
 from data.faces.detector import Detector
 from data.faces.landmarks import build_detector, detector_settings, track, track_settings
 from data.faces.portrait_driving import Driving, open_driving
@@ -115,22 +115,23 @@ class PortraitClips:
         return PortraitVideo(path, self.cropping, partial(self.points, rate=self.opt.fps), needs_points)
 
     def clip(self, request: Any) -> Clip:
-        """The clip of a pair (data.pairs.Request)."""
+        """The clip of a pair (data.jobs.pairs.Request)."""
         source = self.source(request.sources[0])
         rate = source.fps if source.is_video and _rate(request.driving) != source.fps else None
         driving = open_driving(request.driving, self.opt, self.cropping.size, self.points, rate, self.needs_driving)
         pairing, item = Pairing(driving, source), source.item()
         if driving.is_picture:
             item["driving_picture"] = torch.ones(1)
-        extra: dict[str, Any] = {"output": request.output, "finish": source.finish()}
+        fps = source.fps or (FPS if driving.is_picture else driving.fps)
+        clip = Clip(
+            request.name, item, pairing, fps, self._audio(request, driving), len(pairing), finish=source.finish()
+        )
         best = self._best_frame(request, source, driving)
         if best is not None:
-            extra["first"] = pairing.first(best)
-        fps = source.fps or (FPS if driving.is_picture else driving.fps)
+            clip.first = pairing.first(best)
         if self.opt.save_template:
-            extra["keep"] = partial(write_template, self.opt.save_template, fps=driving.fps)
-            extra["kept_of"] = driving.items
-        return Clip(request.name, item, pairing, fps, self._audio(request, driving), len(pairing), extra=extra)
+            clip.kept = Kept(driving.items, partial(write_template, self.opt.save_template, fps=driving.fps))
+        return clip
 
     def _best_frame(self, request: Any, source: Source, driving: Driving) -> int | None:
         if request.best_frame is None and not self.opt.find_best_frame:
@@ -152,7 +153,7 @@ class PortraitClips:
 
     # --- edits --------------------------------------------------------------------------------------------------------
 
-    def edits(self) -> list[PlannedClip]:
+    def edits(self) -> list[Job]:
         """The clips of --edit, --edit_sweep and --edit_grid for each source picture."""
         opt, planned = self.opt, []
         base = read_edits(opt.edit)
@@ -174,7 +175,7 @@ class PortraitClips:
     def _planned(self, path: Path, kind: str, suffix: str, rows: Sequence[Mapping[str, float]], sheet=None):
         folder = Path(self.opt.results_dir or Path("eval_results") / self.opt.name)
         output = Path(self.opt.output) if self.opt.output else folder / f"{path.stem}_{kind}{suffix}"
-        return PlannedClip(output.stem, partial(self._edited, path, output, rows, sheet), output)
+        return Job(output.stem, partial(self._edited, path, output, rows, sheet), output)
 
     def _edited(self, path: Path, output: Path, rows: Sequence[Mapping[str, float]], sheet: dict | None) -> Clip:
         if not is_image(path) and self.opt.source_frame is None:
@@ -183,8 +184,10 @@ class PortraitClips:
         source = self.source(path, asks)
         faces = range(source.count) if sheet is None else [0]
         items = [{"edit": edit_arrays(row), "face": face} for row in rows for face in faces]
-        extra = {"output": output, "finish": source.finish() if sheet is None else None, "sheet": sheet or {}}
-        return Clip(output.stem, source.item(), items, Fraction(self.opt.fps or FPS), None, len(items), extra=extra)
+        return Clip(
+            output.stem, source.item(), items, Fraction(self.opt.fps or FPS), length=len(items),
+            finish=source.finish() if sheet is None else None, sheet=sheet or {},
+        )  # fmt: skip
 
 
 def _rate(driving: Path) -> Fraction | None:

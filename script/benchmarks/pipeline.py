@@ -62,8 +62,9 @@ def run(args: argparse.Namespace) -> int:
 def ways_to_run(args: argparse.Namespace, folder: Path) -> dict[str, Callable[[], None]]:
     """Each part alone, and all together, by name."""
     from data.video import VideoWriter, open_video
-    from data.video.threads import BackgroundWriter, one_behind, prefetch
+    from data.video.threads import BackgroundWriter
     from engine.animator import to_bytes, to_host
+    from util.threads import one_behind, prefetch
 
     animator, dataset = animator_of(args)
     write_clip(folder / "driving.mp4", args.frames, args.size)

@@ -204,12 +204,12 @@ def test_wrong_data_are_named(root, tmp_path):
     for table, words in ((strangers, "of 1 pairs 0 are of clips that are in .*called like c#1"),
                          (tmp_path / "absent.csv", "no such file; --pairs_list= animates random pairs")):  # fmt: skip
         with pytest.raises(UserError, match=words):
-            dataset(root, f"--pairs_list={table}", training=False).planned_clips()
+            dataset(root, f"--pairs_list={table}", training=False).jobs()
 
 
 def test_a_damaged_clip_shows_when_its_turn_comes(root):
     (root / "test" / "broken.mp4").write_bytes(b"no video")
-    broken, first, _ = dataset(root, "--mode=reconstruction", training=False).planned_clips()
+    broken, first, _ = dataset(root, "--mode=reconstruction", training=False).jobs()
     assert (broken.name, first.name) == ("broken", "c#1") and first.make().length == 5
     with pytest.raises(UserError, match="broken.mp4"):
         broken.make()
@@ -247,7 +247,7 @@ def test_bad_samples_are_called_by_what_they_are_made_from(root):
 def test_clips_of_one_name_keep_their_suffixes(root):
     with VideoWriter(root / "test" / "c#1.gif", 10) as writer:
         writer.write(frames_of("c", 1)[0])
-    planned = dataset(root, "--mode=reconstruction", training=False).planned_clips()
+    planned = dataset(root, "--mode=reconstruction", training=False).jobs()
     assert [clip.name for clip in planned] == ["c#1", "c#1.gif", "d#1"]
 
 

@@ -15,8 +15,8 @@ from data import find_dataset
 from data.faces.detector import Face
 from data.faces.portrait_crop import PasteBack, Square, border_mask, square_of
 from data.faces.portrait_source import PortraitPicture
-from data.pair_list import requests
-from data.pairs import Requested
+from data.jobs.pair_list import requests
+from data.jobs.pairs import Requested
 from data.video import VideoWriter, write_image
 from engine.animator import Animator, to_bytes
 from models import find_family
@@ -93,9 +93,9 @@ def result(family, clip, batch=4):
     """The frames that would be written."""
     animator = Animator(family, CPU, batch_size=batch, channels_last=False)
     frames = []
-    for _, made in animator.batches(clip.source, clip.driving, clip.extra.get("first")):
+    for _, made in animator.batches(clip.source, clip.driving, clip.first):
         for frame in to_bytes(made).numpy():
-            frame = clip.extra["finish"](frame) if clip.extra["finish"] else frame
+            frame = clip.finish(frame) if clip.finish else frame
             frames += [] if frame is None else [frame]
     return frames
 
@@ -264,7 +264,7 @@ def template(folder, family_of):
     opt = pair(folder, "one.png", "drive.mp4", f"--save_template={folder / 'drive.npz'}")
     clip = clip_of(opt)
     animator = Animator(family_of(opt), CPU, batch_size=3, channels_last=False)
-    clip.extra["keep"](animator.measured(clip.extra["kept_of"]()))
+    clip.kept.write(animator.measured(clip.kept.items()))
     return read_template(folder / "drive.npz")
 
 
@@ -351,7 +351,7 @@ def edited(folder, family_of, *words):
     opt = options(folder, f"--source_image={folder / 'one.png'}", *words)
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
     assert dataset.makes_alone(opt)
-    return {planned.output.name: (planned, planned.make(), family_of(opt)) for planned in dataset.planned_clips()}
+    return {planned.output.name: (planned, planned.make(), family_of(opt)) for planned in dataset.jobs()}
 
 
 def test_edits_change_a_picture_and_sweeps_give_a_video(folder, family_of):
@@ -375,7 +375,7 @@ def test_no_edit_is_the_source_itself_and_openness_needs_landmarks(folder, famil
 def test_the_grid_shows_every_edit(folder, family_of):
     found = edited(folder, family_of, "--edit_grid")
     _, clip, _ = found["one_grid.png"]
-    assert len(clip.driving) == len(clip.extra["sheet"]["captions"]) == 17 * 5 and clip.extra["finish"] is None
+    assert len(clip.driving) == len(clip.sheet["captions"]) == 17 * 5 and clip.finish is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from toys import Joint
 from trainers import build
 
 from data import find_dataset
-from data.sampler import EndlessSampler, SeededSamples
+from data.loading.sampler import EndlessSampler, SeededSamples
 from engine.animator import Animator
 from engine.checkpoints.load import load_networks
 from engine.checkpoints.save import Checkpoints
@@ -112,7 +112,7 @@ def clip(trained, sample):
 
 def frames(family, clip, batch_size, count=7, precision="fp32"):
     animator = Animator(family.eval(), CPU, batch_size=batch_size, precision=precision, channels_last=False)
-    made = animator.batches(clip.source, itertools.islice(iter(clip.driving), count), clip.extra.get("first"))
+    made = animator.batches(clip.source, itertools.islice(iter(clip.driving), count), clip.first)
     with torch.inference_mode():
         return torch.cat([batch.float() for _, batch in made])
 

@@ -372,12 +372,12 @@ def test_test_clips_have_points_and_the_coded_marks(root):
     data = dataset(root, "--dataset_mode=frames_prior", training=False)
     clips = {clip.name: clip for clip in data.clips()}
     clip = clips["c-d"]
-    assert clip.fps == 100 and clip.extra["coded"] == Marks(0, 1, 2)
+    assert clip.fps == 100 and clip.coded == Marks(0, 1, 2)
     torch.testing.assert_close(clip.source["keypoint"], points(3)[0])
     items = list(clip.driving)
     assert len(items) == 3
     torch.testing.assert_close(items[2]["keypoint"], points(2)[0])
-    assert clips["d-c"].extra["coded"] == Marks(0, None, 2)
+    assert clips["d-c"].coded == Marks(0, None, 2)
 
 
 def test_only_clips_that_are_animated_need_points(root):
@@ -403,7 +403,7 @@ def test_only_clips_that_are_animated_need_points(root):
 def test_odd_marks_are_left_out_and_told(root, caplog, table, coded, said):
     (root / "clips.csv").write_text(table)
     clips = {clip.name: clip for clip in dataset(root, training=False).clips()}
-    assert clips["c-d"].extra["coded"] == coded and clips["d-c"].extra["coded"] is None
+    assert clips["c-d"].coded == coded and clips["d-c"].coded is None
     assert said in caplog.text and len(caplog.records) == 1
 
 

@@ -20,8 +20,8 @@ from PIL import Image
 from data.base import to_tensor
 from data.faces.detector import Detector
 from data.faces.file_detector import face_of
-from data.pair_list import requests
-from data.pairs import Requested
+from data.jobs.pair_list import requests
+from data.jobs.pairs import Requested
 from data.person import PersonDataset
 from data.talking.drawing import draw_landmarks
 from data.talking.files import read_frame_landmarks
@@ -316,7 +316,7 @@ def test_videos_without_faces_are_left_out_and_told(tmp_path, caplog):
 def test_test_persons_are_kept_apart(tmp_path):
     make_video(tmp_path / "train" / "a" / "v")
     with pytest.raises(UserError, match="kept apart|no such"):
-        dataset(tmp_path / "train", training=False).planned_clips()
+        dataset(tmp_path / "train", training=False).jobs()
     make_video(tmp_path / "test" / "b" / "v", frames=6)
     assert dataset(tmp_path).videos == ["a/v"]
     (clip,) = dataset(tmp_path, training=False).clips()
@@ -404,7 +404,7 @@ def test_a_driving_video_needs_faces_in_its_whole_frames_only(tmp_path):
     requested = Requested(TalkingHeadDataset(opt, training=False), opt)
     requested.detector = SomeFaces()
     clip = requested.clip(*requests(opt))
-    assert clip.source["points"].shape == (1, 68, 2) and "first" not in clip.extra
+    assert clip.source["points"].shape == (1, 68, 2) and clip.first is None
     expected = face_points() * np.float32([256 / 300, 256 / 600])
     np.testing.assert_allclose(clip.source["points"][0], expected, rtol=1e-5)
     drawn = to_tensor(draw_landmarks(expected / 4, 64))

@@ -407,12 +407,12 @@ def clips_of(tmp_path: Path, *words: str, boxes=((40, 30, 80, 70),)):
 def test_a_picture_becomes_a_still_and_the_panel_of_the_original(tmp_path):
     clips = clips_of(tmp_path, "--au", "12=3.5")
     assert list(clips) == ["me", "me.jpg_out"]
-    assert [clip.extra["output"].name for clip in clips.values()] == ["me.png", "me.jpg_out.png"]
+    assert [clip.output.name for clip in clips.values()] == ["me.png", "me.jpg_out.png"]
     (item,) = clips["me"].driving
     assert item["aus"].tolist() == [pytest.approx(0.7 if index == 8 else 0) for index in range(17)]
     panel = list(clips["me.jpg_out"].driving)
     assert [VIEWS[item["view"]] for item in panel] == list(VIEWS)
-    assert clips["me.jpg_out"].extra["sheet"]["columns"] == 7
+    assert clips["me.jpg_out"].sheet["columns"] == 7
 
 
 @pytest.mark.parametrize(
@@ -428,7 +428,7 @@ def test_a_picture_becomes_a_still_and_the_panel_of_the_original(tmp_path):
 def test_movements_have_as_many_frames_as_asked_for(tmp_path, words, frames):
     clip = clips_of(tmp_path, *words)["me"]
     assert len(list(clip.driving)) == clip.length == frames
-    assert clip.extra["output"].name == ("me.png" if frames == 1 else "me.mp4")
+    assert clip.output.name == ("me.png" if frames == 1 else "me.mp4")
 
 
 def test_units_go_over_presets_and_intensity_over_both(tmp_path):
@@ -464,7 +464,7 @@ def test_maps_and_the_grid_of_all_units_are_clips_of_their_own(tmp_path):
     clips = clips_of(tmp_path, "--sweep=AU12=0:5:4", "--maps", "--au_grid", "--au_levels=2,4")
     assert list(clips) == ["me_au_grid", "me", "me_attention", "me_color"]
     grid = clips["me_au_grid"]
-    assert grid.length == 34 and grid.extra["sheet"]["captions"][:3] == ["AU01=2", "AU01=4", "AU02=2"]
+    assert grid.length == 34 and grid.sheet["captions"][:3] == ["AU01=2", "AU01=4", "AU02=2"]
     assert {VIEWS[item["view"]] for item in clips["me_attention"].driving} == {"attention"}
     assert list(clips_of(tmp_path, "--au_grid")) == ["me_au_grid"]
 
@@ -493,7 +493,7 @@ def test_all_faces_or_the_largest(tmp_path):
     boxes = ((10, 10, 40, 40), (60, 30, 120, 90))
     one = clips_of(tmp_path, boxes=boxes)["me"]
     assert one.source["image"].shape[0] == 1
-    assert one.extra["finish"].crops[0].box().tolist() == square(np.array([60, 30, 120, 90.0])).round().tolist()
+    assert one.finish.crops[0].box().tolist() == square(np.array([60, 30, 120, 90.0])).round().tolist()
     clips = clips_of(tmp_path, "--all_faces", boxes=boxes)
     assert clips["me"].source["image"].shape == (2, 3, 64, 64)
     assert [item["face"] for item in clips["me"].driving] == [0, 1]
@@ -503,7 +503,7 @@ def test_all_faces_or_the_largest(tmp_path):
 def test_a_picture_without_a_face_is_taken_whole(tmp_path):
     with pytest.warns(UserWarning, match="no face is found"):
         clip = clips_of(tmp_path, boxes=())["me"]
-    assert clip.extra["finish"].crops[0].box().tolist() == [0, 0, 160, 120]
+    assert clip.finish.crops[0].box().tolist() == [0, 0, 160, 120]
 
 
 def test_a_damaged_picture_in_a_folder_does_not_stop_the_others(tmp_path):

@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from data.bad_samples import BadSamples
 from data.face import FaceDataset
 from data.faces.detector import Detector
 from data.faces.file_detector import face_of
 from data.faces.retarget import Retarget, similarity
-from data.pair_list import requests
-from data.pairs import Requested
-from data.sampler import EndlessSampler, endless_batches
+from data.jobs.pair_list import requests
+from data.jobs.pairs import Requested
+from data.loading.bad_samples import BadSamples
+from data.loading.sampler import EndlessSampler, endless_batches
 from data.structure.edge_cache import EdgeCache, cache_file
 from data.structure.edges import canny
 from data.structure.maps import CURVES, distance_maps, structure_maps
@@ -599,7 +599,7 @@ def test_a_best_frame_is_not_animated_first(root):
         requested = Requested(data, data.opt)
         requested.detector = Faces([face_points()] * 4)
         clip = requested.clip(*requests(data.opt))
-        assert "first" not in clip.extra, "the recurrence begins with the first frame"
+        assert clip.first is None, "the recurrence begins with the first frame"
 
 
 def test_landmarks_from_files_drive(root):

@@ -37,8 +37,9 @@ from data.video import (
 )
 from data.video import file as video_file
 from data.video.strip_writer import StripWriter
-from data.video.threads import BackgroundWriter, one_behind, prefetch
+from data.video.threads import BackgroundWriter
 from util.errors import UserError
+from util.threads import one_behind, prefetch
 
 av = pytest.importorskip("av")
 CLIPS = REAL / "clips"
@@ -754,7 +755,8 @@ PEAK = """
 import resource, sys
 from fractions import Fraction
 import numpy as np
-from data.video.threads import BackgroundWriter, prefetch
+from data.video.threads import BackgroundWriter
+from util.threads import prefetch
 from data.video import VideoWriter, open_video
 count, folder = int(sys.argv[1]), sys.argv[2]
 picture = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)

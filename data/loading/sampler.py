@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler, default_collate
 
-from data.bad_samples import BadSamples, Problem, problem_of
+from data.loading.bad_samples import BadSamples, Problem, problem_of
 from util.errors import RunError, UserError
 
 BAD = "_bad_samples"

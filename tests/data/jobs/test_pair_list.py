@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.pair_list import read_pairs, tell_apart
+from data.jobs.pair_list import read_pairs, tell_apart
 from util.errors import UserError
 
 

@@ -15,8 +15,8 @@ import torch
 from paths import ROOT
 from toys import ToyData
 
-from data.bad_samples import BadSamples
-from data.sampler import EndlessSampler, SeededSamples, endless_batches, lost_workers_told
+from data.loading.bad_samples import BadSamples
+from data.loading.sampler import EndlessSampler, SeededSamples, endless_batches, lost_workers_told
 from util.errors import RunError, UserError
 
 
@@ -237,10 +237,10 @@ def test_a_program_ends_though_an_error_keeps_its_workers(tmp_path):
     program = f"""
 import sys
 from pathlib import Path
-sys.path[:0] = ["tests", "tests/data"]
+sys.path[:0] = ["tests", "tests/data/loading"]
 from test_sampler import data
-from data.bad_samples import BadSamples
-from data.sampler import EndlessSampler, endless_batches
+from data.loading.bad_samples import BadSamples
+from data.loading.sampler import EndlessSampler, endless_batches
 bad_samples = BadSamples(Path({str(tmp_path)!r}), 20, 1)
 stream = endless_batches(data(), EndlessSampler(20, 4), workers=2, bad_samples=bad_samples)
 next(stream)

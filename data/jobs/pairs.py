@@ -1,29 +1,48 @@
 """Pairs of a source and a driving video, read, cut and resized into clips."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from data.base import Clip, Dataset
-from data.faces.crop import Crop, crop_picture, largest_face, points_box, square_around
+from data.base import Clip, Dataset, Job
+from data.faces.crop import Crop, crop_picture, largest_face, paste, points_box, square_around
 from data.faces.landmarks import Detector, Face, Track, build_detector, detector_settings, track, track_settings
-from data.pair_list import Request
-from data.video import IMAGE_SUFFIXES, Video, open_steady, open_video, read_image
+from data.jobs.pair_list import Request, with_format
+from data.video import IMAGE_SUFFIXES, open_steady, open_video, read_image
 from data.video.reader import Resampled
 from util.errors import UserError
 from util.geometry import nearest_pose
+from util.printable import printable
 from util.resizing import resize, to_bytes
 
 log = logging.getLogger(__name__)
 
 DEFAULT_SIZE = (256, 256)
 """Height and width of pictures from outside where the dataset mode does not say."""
+
+
+def jobs_of(wanted: Sequence[Request], dataset: Dataset, opt: Any, folder: Path) -> Iterable[Job]:
+    """The pairs that the command names, else what the dataset has to animate; each knows where its result goes."""
+    if wanted:
+        requested = Requested(dataset, opt)
+        return [Job(each.name, partial(requested.clip, each), each.output, each.made_of, each.said) for each in wanted]
+    jobs = dataset.jobs()
+    placed = (replace(job, output=job.output or _output(job.name, opt, folder)) for job in jobs)
+    return placed if isinstance(jobs, Iterator) else list(placed)
+
+
+def _output(name: str, opt: Any, folder: Path) -> Path:
+    if opt.output:
+        raise UserError("--output names the result of one pair (--source_image, --driving_video); where there are "
+                        "several, --results_dir names their folder")  # fmt: skip
+    return folder / with_format(printable(name), opt.format)
 
 
 class Requested:
@@ -54,25 +73,28 @@ class Requested:
             raise UserError("--paste_back: into which picture? Give it with --source_image")
         source = self.dataset.source_item([one.cut() for one in sources], *self._landmarks(sources))
         driving = _DrivingVideo(self, request.driving, source)
-        extra = {"output": request.output}
+        clip = Clip(
+            request.name, source, driving, driving.fps, self._audio(request, driving), len(driving),
+            self.dataset.cut_off,
+        )  # fmt: skip
         best = self._best_frame(request, sources, driving)
         if self.dataset.needs_landmarks:
             driving.neutral = best
         elif best is not None:
-            extra["first"] = driving.item(best)
+            clip.first = driving.item(best)
         if self.opt.paste_back:
-            extra |= {"picture": sources[0].picture, "crop": sources[0].crop}
-        return Clip(
-            request.name, source, driving, driving.fps, self._audio(request), len(driving), self.dataset.cut_off, extra
-        )
+            clip.finish = sources[0].paste
+        return clip
 
     def _landmarks(self, sources: list["_SourcePicture"]) -> list[list[np.ndarray]]:
         """What source_item takes beside the pictures."""
         return [[one.points_in_cut() for one in sources]] if self.dataset.needs_landmarks else []
 
-    def _audio(self, request: Request) -> Path | None:
+    def _audio(self, request: Request, driving: "_DrivingVideo") -> Path | None:
         """The file whose sound the result gets, if it has any."""
-        path = {"driving": request.driving, "source": next(iter(request.sources), None), "none": None}[self.opt.audio]
+        if self.opt.audio == "driving":
+            return request.driving if driving.has_audio else None
+        path = next(iter(request.sources), None) if self.opt.audio == "source" else None
         if path is None or not path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES:
             return None
         with open_video(path) as video:
@@ -153,6 +175,10 @@ class _SourcePicture:
             return None
         return crop_picture(self.picture, self.faces, opt.crop_image_padding, name=str(self.path))
 
+    def paste(self, made: np.ndarray) -> np.ndarray:
+        """The whole picture with what became of the crop."""
+        return paste(self.picture, made, self.crop)
+
     def cut(self) -> np.ndarray:
         """What is given to the dataset."""
         return self.owner.cut(self.picture, self.crop)
@@ -172,15 +198,17 @@ class _SourcePicture:
 
 
 class _DrivingVideo:
-    """The items of a driving video, read anew whenever they are asked for."""
+    """The items of a driving video, opened once and read anew whenever they are asked for."""
 
     def __init__(self, owner: Requested, path: Path, source: dict[str, Any]):
         self.owner, self.path, self.source = owner, path, source
         self.neutral: int | None = None
         """The frame whose landmarks are compared with the source's, where the command names one."""
-        with self._open() as video:
-            self.fps, self.length, self.frame_size = Fraction(video.fps), len(video), video.size
-            self.own_frames = not isinstance(video, Resampled)
+        if not path.exists():
+            raise UserError(f"--driving_video {path}: there is no such file")
+        self._video = open_steady(path, owner.opt.fps)
+        self.fps, self.length, self.frame_size = Fraction(self._video.fps), len(self._video), self._video.size
+        self.has_audio = path.suffix.lower() not in IMAGE_SUFFIXES and path.is_file() and self._video.has_audio
 
     def __len__(self) -> int:
         return self.length
@@ -194,33 +222,26 @@ class _DrivingVideo:
 
     def item(self, index: int) -> dict[str, Any]:
         """One item, where no landmarks are needed."""
-        with self._open() as video:
-            return next(iter(self.owner.dataset.driving_items([self._cut(video[index])], self.source)))
+        return next(iter(self.owner.dataset.driving_items([self._cut(self._video[index])], self.source)))
 
     def _frames(self) -> Iterator[np.ndarray]:
-        with self._open() as video:
-            yield from map(self._cut, video)
+        with self._video:
+            yield from map(self._cut, self._video)
 
     def _cut(self, frame: np.ndarray) -> np.ndarray:
         return self.owner.cut(frame, self.crop)
-
-    def _open(self) -> Video:
-        if not self.path.exists():
-            raise UserError(f"--driving_video {self.path}: there is no such file")
-        return open_steady(self.path, self.owner.opt.fps)
 
     @cached_property
     def track(self) -> Track:
         """Where the face is in each whole frame; the video is read once for it, a few frames at a time."""
         opt = self.owner.opt
-        if opt.landmarks == "file" and not self.own_frames:
+        if opt.landmarks == "file" and isinstance(self._video, Resampled):
             raise UserError(
                 f"--landmarks file: they belong to the frames of {self.path} as they are; leave --fps out, or bring "
                 "the video to a constant rate before its landmarks are found"
             )
         log.info("looking for the face in %s (%d frames)", self.path, self.length)
-        with self._open() as video:
-            found = track(video, self.owner.detector, name=str(self.path), fps=self.fps, **track_settings(opt))
+        found = track(self._video, self.owner.detector, name=str(self.path), fps=self.fps, **track_settings(opt))
         if not found.present.any():
             raise UserError(f"--driving_video {self.path}: no face in any of its {len(found)} frames")
         report = found.report()

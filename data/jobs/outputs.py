@@ -1,0 +1,95 @@
+"""What is written of one result: the video or picture, the strip of its frames, and what a mode puts beside it."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.base import Clip, Dataset
+from data.video import VideoWriter, side_by_side, unsuffixed
+from data.video.sheet_writer import WRITTEN_SUFFIXES, SheetWriter
+from data.video.strip_writer import StripWriter
+from data.video.threads import BackgroundWriter
+from util.resizing import resize, to_bytes
+
+
+class Outputs:
+    """The writers of one result, as a context manager: whole when the block ends well, else nothing remains."""
+
+    def __init__(
+        self, clip: Clip, path: Path, dataset: Dataset, *, quality: int, as_folder: bool, compare: bool, strip: bool
+    ):
+        """`as_folder`: a folder of PNGs; `compare`: source and driving frame beside each frame; `strip`: also a PNG
+        of all frames in a row."""
+        self.clip, self.path, self.dataset, self.compare = clip, path, dataset, compare
+        self._quality, self._as_folder, self._with_strip = quality, as_folder, strip
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Outputs":
+        with ExitStack() as opened:
+            self._video = opened.enter_context(BackgroundWriter(self._writer()))
+            path = self.path.parent / "png" / f"{unsuffixed(self.path)}.png"
+            self._strip = opened.enter_context(StripWriter(path)) if self._with_strip else None
+            self._beside = opened.enter_context(self.dataset.companion(self.clip, self.path))
+            self._open = opened.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._open.__exit__(*error)
+
+    @property
+    def wants_truncated(self) -> bool:
+        """Whether `write` needs the frames truncated to bytes, too."""
+        return self._strip is not None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the records should know of these files."""
+        return {"beside": self._beside.path} if self._beside else {}
+
+    def write(self, items: Sequence[dict[str, Any]], made: np.ndarray, truncated: np.ndarray | None = None) -> None:
+        """Frames (N, H, W, 3) uint8 and the driving items that they were made of."""
+        if self._strip:
+            self._strip.write_all(truncated)
+        for item, frame in zip(items, made, strict=True):
+            shown = self._composed(item, frame)
+            if shown is not None:
+                self._video.write(shown)
+            if self._beside:
+                self._beside.write(item, frame)
+
+    def _writer(self) -> VideoWriter | SheetWriter:
+        """A video, or one picture of all frames where the output is called so."""
+        if self.path.suffix.lower() in WRITTEN_SUFFIXES:
+            return SheetWriter(self.path, **self.clip.sheet)
+        return VideoWriter(
+            self.path, self.clip.fps, audio=self.clip.audio, quality=self._quality, as_folder=self._as_folder
+        )
+
+    def _composed(self, item: dict[str, Any], made: np.ndarray) -> np.ndarray | None:
+        """The frame to write: finished, and beside what it was made from if that is wanted."""
+        finished = self.clip.finish(made) if self.clip.finish else made
+        if finished is None or not self.compare:
+            return finished
+        return side_by_side([*_beside(finished.shape[0], (self.clip.source, item)), finished])
+
+
+def _beside(height: int, parts: Iterable[dict[str, Any]]) -> list[np.ndarray]:
+    """Source and driving frame as pictures of a height."""
+    shown = (image for part in parts if (image := _shown(part)) is not None)
+    return [_to_height(to_bytes(image.float().cpu().numpy().transpose(1, 2, 0)), height) for image in shown]
+
+
+def _shown(part: dict[str, Any]) -> torch.Tensor | None:
+    """The picture of a source (the first, of several) or of a driving frame; landmarks where they are all there is."""
+    image = next((part[key] for key in ("image", "pictures", "landmarks") if key in part), None)
+    return image if image is None or image.ndim == 3 else image[0]
+
+
+def _to_height(picture: np.ndarray, height: int) -> np.ndarray:
+    if picture.shape[0] == height:
+        return picture
+    return to_bytes(resize(picture, (height, round(picture.shape[1] * height / picture.shape[0]))))

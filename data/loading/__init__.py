@@ -1,0 +1,1 @@
+"""Training batches: the endless sampler, and samples that cannot be made."""

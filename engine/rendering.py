@@ -1,0 +1,187 @@
+"""Makes videos, one after the other: skips what is there, notes what fails, and knows nothing about faces."""
+
+import logging
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from engine.animator import Animator, to_bytes, to_host
+from engine.distributed import Processes
+from engine.evaluation import Reconstruction, summary_of_losses
+from engine.records import Failures, Records
+from engine.timing import Stopwatch
+from util.errors import full_disk, outcome
+from util.files import refuse_long_name, write_text
+from util.page import results_page
+from util.printable import printable
+from util.threads import one_behind, prefetch
+from util.visualisation import rows_of
+
+log = logging.getLogger(__name__)
+
+
+class Results:
+    """The results of a command: what is there, what was made, what failed.
+
+    `one`: a single result that --output names: it needs no records, and its errors end the command.
+    """
+
+    def __init__(
+        self, records: Records, failures: Failures, *, one: bool, overwrite: bool, strict: bool, debug: bool = False
+    ):
+        self.records, self.failures = records, failures
+        self.one, self.overwrite, self.strict, self.debug = one, overwrite, strict, debug
+        self.folder = records.path.parent
+        self.speed, self.skipped = Stopwatch(), 0
+
+    def refuse_others(self, jobs: Iterable[Any]) -> None:
+        """An error where results that were made otherwise have the names of these, before anything is mixed."""
+        if isinstance(jobs, Sized) and not self.overwrite and not self.one:
+            for job in jobs:
+                self.records.has(job.output, job.made_of)
+
+    def has(self, job: Any) -> bool:
+        """Whether the result of a job is there already."""
+        if self.overwrite:
+            return False
+        if not self.one:
+            there = self.records.has(job.output, job.made_of, self.strict)
+        elif there := job.output.exists():
+            log.info("%s is there already; --overwrite makes it again", job.output)
+        self.skipped += there
+        return there
+
+    @contextmanager
+    def noting_failure(self, job: Any, stop: bool) -> Iterator[None]:
+        """An error of one video is noted and does not stop the others, unless `stop` says so."""
+        try:
+            yield
+        except Exception as error:
+            if stop or self.debug or full_disk(error):
+                raise
+            line, _ = outcome(error)
+            if line is None:
+                log.error("%s", traceback.format_exc())
+            self.failures.add(job.entry, line or str(error) or type(error).__name__)
+
+    def add(self, job: Any, facts: dict[str, Any]) -> None:
+        """Note a result that is made."""
+        if not self.one:
+            self.records.add(job.entry | facts | job.made_of)
+
+    def summarise(self) -> int:
+        """Say what was there, how fast it went and what failed; the exit status."""
+        if self.skipped and not self.one:
+            log.info("%d were there already; --overwrite makes them again", self.skipped)
+        if self.speed.frames:
+            log.info("%d frames, %.1f frames/s from reading to writing", self.speed.frames, self.speed.rate)
+        return 1 if self.failures.found else 0
+
+    def write_page(self, title: str, model: str, measured: bool) -> None:
+        """The page to look at, with what earlier runs into the same folder have made."""
+        known, failed = self.records.entries(), Failures.of_folder(self.folder)
+        if not (known or failed):
+            return
+        facts = {"videos": str(len(known)), "model": model}
+        if damaged := sum("damaged" in entry for entry in known):
+            facts["made of damaged videos"] = str(damaged)
+        if measured:
+            facts |= summary_of_losses(self.records.of_this_command())
+        shown = []
+        for entry in known:
+            files = [entry[key] for key in ("output", "beside") if key in entry]
+            shown.append(([file for file in files if (self.folder / file).exists()], _readable(entry)))
+        write_text(self.folder / "index.html", results_page(title, facts, shown, failed))
+        log.info("%d video(s), to look at: %s", len(shown), self.folder / "index.html")
+
+
+class Renderer:
+    """Makes the video of a job.
+
+    `open_outputs(clip, path)` opens what is written; `noting_damage()` yields the list of what is damaged in videos
+    that are read meanwhile. `measure`: results are compared with the driving frames; `explain`: frames are pictures of
+    how they came about.
+    """
+
+    def __init__(
+        self, animator: Animator, results: Results, open_outputs: Callable[[Any, Path], AbstractContextManager],
+        noting_damage: Callable[[], AbstractContextManager[list[str]]], *, measure: bool, explain: bool,
+    ):  # fmt: skip
+        self.animator, self.results = animator, results
+        self.open_outputs, self.noting_damage = open_outputs, noting_damage
+        self.measure, self.explain = measure, explain
+
+    def make(self, job: Any, alone: bool) -> None:
+        """Make one video, unless it is there; `alone`: the only one, which has the progress bar and stops at errors."""
+        if self.results.has(job):
+            return
+        with self.results.noting_failure(job, stop=alone):
+            with self.noting_damage() as damage:
+                self._make(job, damage, alone)
+            if alone:
+                log.info("wrote %s", job.output)
+
+    def _make(self, job: Any, damage: list[str], show_progress: bool) -> None:
+        clip = job.make()
+        refuse_long_name(job.output)
+        measured = Reconstruction() if self.measure else None
+        ahead = prefetch(clip.driving, 2 * self.animator.batch_size)
+        items, frames = tqdm(ahead, total=clip.length, unit="frame", disable=not show_progress), 0
+        with self.open_outputs(clip, job.output) as outputs:
+            for batch, made, pictures in one_behind(self._passes(clip, items)):
+                if measured:
+                    measured.add(made, batch)
+                truncated = to_bytes(made, cut_off=255).cpu().numpy() if outputs.wants_truncated else None
+                outputs.write(batch, pictures(), truncated)
+                frames += len(batch)
+                self.results.speed.add(len(batch))
+            # Before the video gets its name: one without a record would not be known again.
+            facts = {"frames": frames, "fps": str(clip.fps)} | (measured.facts() if measured else {}) | outputs.facts
+            self.results.add(job, facts | ({"damaged": printable("; ".join(damage))} if damage else {}))
+        if clip.kept:
+            clip.kept.write(self.animator.measured(clip.kept.items()))
+
+    def _passes(self, clip: Any, items: Iterable[dict]) -> Iterator[tuple]:
+        """For each pass the driving items, the results, and what waits for the pictures to write."""
+        if self.explain:
+            for batch, made, columns in self.animator.explained(clip.source, items, clip.first):
+                arrays = [column.movedim(1, -1).float().cpu().numpy() for column in columns.values()]
+                yield batch, made, partial(rows_of, arrays)
+        else:
+            for batch, made in self.animator.batches(clip.source, items, clip.first):
+                yield batch, made, to_host(to_bytes(made, clip.cut_off))
+
+
+def render_all(jobs: Iterable[Any], renderer: Renderer, processes: Processes, *, alone: bool) -> None:
+    """Make the videos of all jobs. `alone`: there is one, which shows its own progress."""
+    results = renderer.results
+    results.refuse_others(jobs)
+    if processes.is_main and not alone:
+        results.failures.forget()
+    processes.wait()
+    count = len(jobs) if isinstance(jobs, Sized) else None
+    with results.failures:
+        for job in tqdm(jobs, total=count, unit="video", disable=alone or not processes.is_main):
+            renderer.make(job, alone)
+    processes.wait()
+
+
+def shared_out(jobs: Iterable[Any], processes: Processes, shard: tuple[int, int], most: int | None) -> Iterable[Any]:
+    """This process's part of the jobs, of --shard i/N and of the processes within it; a list where they are known."""
+    part, parts = shard
+    first, step = part - 1 + parts * processes.rank, parts * processes.world
+    mine = islice(jobs, first, most or None, step)
+    return list(mine) if isinstance(jobs, Sized) else mine
+
+
+def _readable(entry: dict[str, Any]) -> dict[str, str]:
+    """What the page says of one result."""
+    shown = ("line", "source", "driving", "frames", "fps", "l1", "l1_of_repeating", "damaged")
+    own = {key.replace("_", " "): entry[key] for key in shown if key in entry}
+    return {key: f"{value:.5f}" if isinstance(value, float) else str(value) for key, value in own.items()}
