@@ -17,8 +17,8 @@ from data.faces.crop import Crop
 from data.faces.file_detector import FileDetector
 from data.faces.file_detector import read_points as read_landmarks
 from data.frames_prior import read_marks
+from data.jobs.pair_list import read_pairs
 from data.micro import coding_table
-from data.pair_list import read_pairs
 from data.structure.sequences import read_points
 from engine.records import Failures, Records
 from engine.sinks import LogFile

@@ -15,11 +15,11 @@ from torch import nn
 
 from data.faces.own_detector import load_network
 from data.micro.prior_points import read_points, write_points
-from engine.checkpoint import Checkpoints, continue_from
+from engine.checkpoints.load import load_networks
+from engine.checkpoints.released import read_training_state
+from engine.checkpoints.save import Checkpoints, continue_from
 from engine.clock import Clock
 from engine.distributed import Processes
-from engine.loading import load_networks
-from engine.released import read_training_state
 from engine.trainer import Trainer
 from models.family import Family, Layout
 from script.convert_vgg_caffe import caffemodel
