@@ -1,7 +1,10 @@
 """The rules of the design that a program can check."""
 
 import ast
+import re
 import subprocess
+from difflib import SequenceMatcher
+from itertools import combinations, product
 from pathlib import Path
 
 import pytest
@@ -113,6 +116,39 @@ def test_families_share_through_parts_alone():
 
 BUILDS_ON = {name: find_family(name).begins_with for name in family_names()} | {"fomm_prior": ("fomm",)}
 """Second stages and relatives that hold only what differs from another family."""
+
+
+KEY_POINT_FAMILIES = ("fomm", "mraa", "tps")
+LONGEST_COPY = 6
+"""Lines in a row that two of these families may have alike."""
+
+
+def distinct_lines(text: str) -> list[str]:
+    """The lines of a module but for imports, without what a copy would change: texts, numbers, names of options."""
+    stripped = [line.strip() for line in text.split("\n")]
+    kept = [line for line in stripped if line and not line.startswith(("from ", "import "))]
+    return [re.sub(r'f?"[^"]*"|\d+|(?<=opt\.)\w+', "", line) for line in kept]
+
+
+def longest_copy(first: str, second: str) -> list[str]:
+    """The longest run of lines that two modules have in common."""
+    lines, others = distinct_lines(first), distinct_lines(second)
+    match = SequenceMatcher(None, lines, others, autojunk=False).find_longest_match()
+    return lines[match.a : match.a + match.size]
+
+
+@pytest.mark.parametrize("pair", list(combinations(KEY_POINT_FAMILIES, 2)), ids="-".join)
+def test_key_point_families_share_code_in_place_of_copies(pair):
+    modules = [[path for path in sources("models") if path.parent.name == family] for family in pair]
+    for first, second in product(*modules):
+        copied = longest_copy(first.read_text(encoding="utf-8"), second.read_text(encoding="utf-8"))
+        assert len(copied) <= LONGEST_COPY, f"{named(first)} and {named(second)} have in common: {copied}"
+
+
+def test_a_copy_with_other_names_and_numbers_is_a_copy():
+    one = 'import a\nx = f(opt.width, 3)\n\n    add("--this", help=f"{x}")\nreturn x\n'
+    other = 'y = 1\nx = f(opt.height, 64)\nadd("--that", help="y")\nreturn x\n'
+    assert longest_copy(one, other) == ["x = f(opt., )", "add(, help=)", "return x"]
 
 
 @pytest.mark.parametrize("path", sources("models"), ids=named)

@@ -1,37 +1,13 @@
-"""The losses of the first order motion model beside the perceptual pyramid of models.parts.losses."""
+"""The adversarial losses of the first order motion model; the others are those of models.parts."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.parts.blocks import ImagePyramid
-from models.parts.equivariance import RandomTransform, Transformed, identity_like, round_trip
 from models.parts.keypoints import KeyPoints
 from models.parts.losses import Terms, mean_difference
-
-
-class Equivariance(RandomTransform):
-    """Key points move with the picture: those of a transformed frame, transformed back, are those of the frame."""
-
-    def __init__(self, value_weight: float, jacobian_weight: float, **transform: Any):
-        """`transform` says how large the transforms are, as RandomTransform wants it."""
-        super().__init__(**transform)
-        self.value_weight = value_weight
-        self.jacobian_weight = jacobian_weight
-
-    def forward(self, detector: nn.Module, driving: Tensor, kp_driving: KeyPoints) -> tuple[Terms, Transformed]:
-        transform, frame = self.moved(driving)
-        kp = detector(frame)
-        terms = {}
-        if self.value_weight:
-            difference = mean_difference(kp_driving.value, transform.points(kp.value))
-            terms["equivariance_value"] = self.value_weight * difference
-        if self.jacobian_weight:
-            turned = round_trip(transform, kp.value, kp.jacobian, kp_driving.jacobian)
-            terms["equivariance_jacobian"] = self.jacobian_weight * mean_difference(turned, identity_like(turned))
-        return terms, Transformed(frame, kp.detach())
 
 
 class Adversarial(nn.Module):

@@ -5,54 +5,38 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.parts.blocks import Hourglass, downsampling
+from models.parts.detector import HeatmapDetector
 from models.parts.discriminator import ScaleDiscriminator
 from models.parts.generator import WarpingGenerator
-from models.parts.keypoints import (
-    KeyPoints,
-    gaussian_maps,
-    matrix_head,
-    mean_matrices,
-    mean_position,
-    spatial_softmax,
-)
+from models.parts.keypoints import KeyPoints, gaussian_maps, mean_position
+from models.parts.losses import at_least_single
 from models.parts.motion import Motion, MotionNetwork, motions_around, with_empty_map
 from models.parts.warps import coordinate_grid, inverse_2x2, product_2x2, resize
 from util.errors import UserError
 
 
-class KeyPointDetector(nn.Module):
+class KeyPointDetector(HeatmapDetector):
     """Find key points and, unless the model is of order zero, the jacobian at each."""
 
     def __init__(
         self,
         num_kp: int,
-        num_channels: int,
-        expansion: int,
-        max_features: int,
-        num_blocks: int,
-        temperature: float,
         estimate_jacobian: bool = False,
         single_jacobian_map: bool = False,
         scale_factor: float = 1,
         pad: int = 0,
+        **sizes: Any,
     ):
-        super().__init__()
-        self.temperature = temperature
-        self.predictor = Hourglass(expansion, num_channels, num_blocks, max_features)
-        self.kp = nn.Conv2d(self.predictor.out_features, num_kp, 7, padding=pad)
-        self.jacobian = None
-        if estimate_jacobian:
-            maps = 1 if single_jacobian_map else num_kp
-            self.jacobian = matrix_head(self.predictor.out_features, maps, pad)
-        self.down = downsampling(num_channels, scale_factor)
+        """`sizes` and what else HeatmapDetector takes."""
+        maps = 1 if single_jacobian_map else num_kp
+        super().__init__(
+            "kp", num_kp, scale_factor=scale_factor, pad=pad, num_matrices=maps * estimate_jacobian, **sizes
+        )
 
     def forward(self, frame: Tensor) -> KeyPoints:
         # The temperature multiplies what half precision would lose of the logits by ten.
         with torch.autocast(frame.device.type, enabled=False):
-            features = self.predictor(self.down(frame.float()))
-            heat = spatial_softmax(self.kp(features), self.temperature)
-            jacobian = None if self.jacobian is None else mean_matrices(self.jacobian(features), heat)
+            heat, jacobian = self.heatmaps(self.down(at_least_single(frame)))
             return KeyPoints(mean_position(heat), jacobian)
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from models.fomm.family import Driven, FirstOrderMotion
+from models.fomm.family import FirstOrderMotion
 from models.fomm_prior.magnification import magnified
 from models.fomm_prior.networks import Prior, PriorDetector
+from models.parts.keypoint_family import Step
 from models.parts.keypoints import KeyPoints
 from models.parts.sizes import input_channels
 from util.errors import UserError
@@ -55,8 +56,7 @@ class FacialPrior(FirstOrderMotion):
                 f"--magnify {opt.magnify:g} --mode reconstruction: it is measured how near the results are to clips "
                 "whose movements are as they are; give --magnify 1, or --mode animate"
             )
-        if opt.magnify != 1:
-            self.normalise = partial(_magnified_first, self.normalise, opt.magnify)
+        self.magnify = opt.magnify
 
     def detection(self, item: dict[str, Any]) -> Callable[[Tensor], KeyPoints]:
         return partial(self.kp_detector, prior=item["prior"])
@@ -67,17 +67,16 @@ class FacialPrior(FirstOrderMotion):
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
         return super().encode_source({**source, "prior": self._prior(source["keypoint"], source["image"])})
 
-    def drive(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Driven, dict[str, Any]]:
+    def drive(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
         if "prior" not in state:
             # All frames of a video have the same points: what follows from them is computed once.
             state = {**state, "prior": self._prior(driving["keypoint"][:1], driving["image"])}
         return super().drive(state, {**driving, "prior": state["prior"]})
 
+    def moved_kp(self, state: dict[str, Any], kp_driving: KeyPoints) -> KeyPoints:
+        if self.magnify != 1:
+            kp_driving = magnified(kp_driving, state["kp_initial"], self.magnify)
+        return super().moved_kp(state, kp_driving)
+
     def _prior(self, points: Tensor, pictures: Tensor) -> Prior:
         return self.kp_detector.prior(points, tuple(pictures.shape[-2:]))
-
-
-def _magnified_first(
-    normalise: Callable, factor: float, kp_source: KeyPoints, kp_driving: KeyPoints, kp_initial: KeyPoints, **how: Any
-) -> KeyPoints:
-    return normalise(kp_source, magnified(kp_driving, kp_initial, factor), kp_initial, **how)

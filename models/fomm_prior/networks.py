@@ -7,7 +7,8 @@ from torch import Tensor
 
 from models.fomm.networks import KeyPointDetector
 from models.parts.blocks import downsampling
-from models.parts.keypoints import KeyPoints, mean_matrices, spatial_softmax
+from models.parts.keypoints import KeyPoints
+from models.parts.losses import at_least_single
 
 SIGMA = 0.75
 """How fast the bumps of the mask fall off."""
@@ -41,12 +42,11 @@ class PriorDetector(KeyPointDetector):
     def forward(self, frame: Tensor, prior: Prior) -> KeyPoints:
         # As without a prior: the temperature multiplies what half precision would lose of the logits by ten.
         with torch.autocast(frame.device.type, enabled=False):
-            small = self.down(frame.float())
+            small = self.down(at_least_single(frame))
             mask = prior.mask.expand(len(small), -1, -1, -1)
-            features = self.predictor(torch.cat([small, mask], dim=1))
-            heat = spatial_softmax(self.kp(features), self.temperature)
+            _, jacobian = self.heatmaps(torch.cat([small, mask], dim=1))
             value = prior.value.expand(len(small), -1, -1)
-            return KeyPoints(value, mean_matrices(self.jacobian(features), heat))
+            return KeyPoints(value, jacobian)
 
 
 def prior_mask(points: Tensor, size: tuple[int, int], sigma: float = SIGMA) -> Tensor:

@@ -36,7 +36,7 @@ from models.live_portrait.transfer import Rules
 from models.parts.blocks import fold_norms
 from models.parts.cpu_convolutions import quicken
 from models.parts.equivariance import NoEquivariance
-from models.parts.options import build_perceptual
+from models.parts.options import build_perceptual, transform_sizes
 from models.parts.pictures import Pictures, first_samples
 from models.parts.sizes import check_size
 from util.errors import UserError
@@ -362,7 +362,5 @@ def _equivariance(opt: Any) -> Equivariance | NoEquivariance:
         return NoEquivariance()
     return Equivariance(
         opt.weight_equivariance,
-        sigma_affine=opt.sigma_affine,
-        sigma_tps=opt.sigma_tps,
-        points_tps=opt.points_tps,
+        **transform_sizes(opt),
     )

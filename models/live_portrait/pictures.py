@@ -6,9 +6,9 @@ from torch import Tensor
 
 from models.parts.equivariance import Transformed
 from models.parts.keypoints import KeyPoints
-from models.parts.pictures import with_points
+from models.parts.pictures import Style, point_columns
 
-STYLE = 3, "gist_rainbow"
+STYLE = Style(3, "gist_rainbow", draw_border=False)
 
 
 class Step(NamedTuple):
@@ -24,8 +24,5 @@ class Step(NamedTuple):
 
 def drawn_columns(step: Step) -> dict[str, Tensor]:
     """Source, transformed and driving frame with their points, and the result."""
-    columns = {"source": with_points(step.source, KeyPoints(step.kp_source[..., :2]), *STYLE)}
-    if step.transformed is not None:
-        columns["transformed"] = with_points(*step.transformed, *STYLE)
-    columns["driving"] = with_points(step.driving, KeyPoints(step.kp_driving[..., :2]), *STYLE)
-    return columns | {"prediction": step.prediction}
+    flat = step._replace(kp_source=KeyPoints(step.kp_source[..., :2]), kp_driving=KeyPoints(step.kp_driving[..., :2]))
+    return point_columns(flat, STYLE) | {"prediction": step.prediction}

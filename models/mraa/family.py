@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from models.family import Family, Layout
-from models.mraa.losses import Equivariance
+from models.family import Layout
+from models.mraa.losses import RegionEquivariance
 from models.mraa.movement import relative_regions
 from models.mraa.networks import (
     AvdNetwork,
     BackgroundPredictor,
+    Encoded,
     Generator,
     PixelwiseFlowPredictor,
     RegionPredictor,
@@ -26,18 +25,14 @@ from models.mraa.options import (
     add_network_options,
     add_training_options,
 )
-from models.mraa.pictures import Step, drawn_columns
-from models.parts.avd import require_avd
-from models.parts.blocks import fold_norms
+from models.mraa.pictures import drawn_columns
+from models.mraa.regions import Regions
 from models.parts.equivariance import NoEquivariance
+from models.parts.keypoint_family import KeyPointFamily, Step
 from models.parts.motion import Motion
-from models.parts.movement import movement_scale, unit_scale
-from models.parts.options import build_perceptual, way_of
-from models.parts.pictures import Pictures, Style, first_samples
+from models.parts.options import generator_sizes, hourglass_sizes, transform_sizes
 from models.parts.sizes import check_size, input_channels, multiple_of
-from models.parts.truth import build_truth
 from util.errors import UserError
-from util.schedules import milestones
 
 FIRST_STAGE = Layout(
     pattern="{which}-cpk-reconstruction.pth",
@@ -50,17 +45,17 @@ SECOND_STAGE = replace(
 )
 
 
-class ArticulatedAnimation(Family):
+class ArticulatedAnimation(KeyPointFamily):
     """Animate a picture by the movement of regions that are learned without labels.
 
     Training batches hold `source` and `driving` (B, 3, H, W), two frames of one clip; animation reads `image`.
     """
 
     layout = replace(FIRST_STAGE, others=(SECOND_STAGE,))
-    log_lines = "epoch"
     optional = ("bg_predictor",)
     explained_modes = ("animate", "reconstruction")
     planned_epochs = 100
+    second_stage = "mraa_avd"
     largest_gradient = 0.0
     """The length to which the gradients of a step are scaled; 0: they are as they are."""
 
@@ -88,18 +83,11 @@ class ArticulatedAnimation(Family):
         super().__init__(opt)
         self.region_predictor = _region_predictor(opt)
         self.bg_predictor = BackgroundPredictor(
-            kind=opt.bg_type,
-            num_channels=opt.num_channels,
-            expansion=opt.bg_predictor_block_expansion,
-            max_features=opt.bg_predictor_max_features,
-            num_blocks=opt.bg_predictor_num_blocks,
+            kind=opt.bg_type, num_channels=opt.num_channels, **hourglass_sizes(opt, "bg_predictor")
         )
         self.generator = Generator(
             num_channels=opt.num_channels,
-            expansion=opt.generator_block_expansion,
-            max_features=opt.generator_max_features,
-            num_down_blocks=opt.num_down_blocks,
-            num_bottleneck_blocks=opt.num_bottleneck_blocks,
+            **generator_sizes(opt),
             pixelwise_flow_predictor=_flow_predictor(opt),
             skips=opt.skips,
             align_corners=opt.align_corners,
@@ -110,24 +98,18 @@ class ArticulatedAnimation(Family):
             (opt.flow_predictor_num_blocks, opt.flow_predictor_scale_factor),
             (opt.num_down_blocks, 1),
         )
-        self.way = way_of(opt)
-        self.movement_scale = movement_scale if opt.adapt_scale else unit_scale
-        self.relative = partial(relative_regions, turn_covar=opt.relative_covar)
-        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
+        self.relative_covar = opt.relative_covar
         self.region_bg_color = opt.region_bg_color
-        # Training knows no --mode: there the network is learned in a stage of its own.
-        self.avd_network = build_avd(opt) if self.way == "avd" and hasattr(opt, "mode") else None
+        self.avd_network = build_avd(opt) if self.needs_avd else None
 
     def prepare_training(self, opt: Any) -> None:
+        super().prepare_training(opt)
         if opt.start_with_source:
             self.generator.start_with_source()
-        self.perceptual = build_perceptual(opt)
         self.equivariance = _equivariance(opt)
-        self.truth = build_truth(opt)
         self.motion_first = opt.motion_first
         self.largest_gradient = opt.clip_gradients
         self.learning_rate = opt.lr
-        self.epoch_milestones = opt.epoch_milestones
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         networks = (self.generator, self.region_predictor, self.bg_predictor)
@@ -139,9 +121,6 @@ class ArticulatedAnimation(Family):
             parameters = [parameter for group in self.networks().values() for parameter in group.parameters()]
             nn.utils.clip_grad_norm_(parameters, self.largest_gradient)
 
-    def rate(self, name: str, clock: Any) -> float:
-        return milestones(clock.epoch, self.epoch_milestones)
-
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         source, driving = batch["source"], batch["driving"]
         check_size(source, self.multiple)
@@ -149,68 +128,37 @@ class ArticulatedAnimation(Family):
         background = self.bg_predictor(source, driving)
         prediction, motion = self.step_networks(clock)(source, regions_source, regions_driving, background)
         equivariance_terms, transformed = self.equivariance(self.region_predictor, driving, regions_driving)
-        occlusion = [] if motion.occlusion_map is None else [motion.occlusion_map]
-        points = (regions_source.shift, regions_driving.shift)
-        terms = {
-            **self.perceptual(prediction, driving),
-            **equivariance_terms,
-            **self.truth(batch, prediction, motion.deformation, occlusion, points),
-        }
+        step = Step(source, driving, prediction, regions_source, regions_driving, motion, transformed)
+        terms = {**self.perceptual(prediction, driving), **equivariance_terms, **self.truth_terms(batch, step)}
         yield "reconstruction", terms
-        step = Step(source, driving, prediction, regions_source, regions_driving, transformed, motion)
-        return Pictures(partial(self.pictures, first_samples(step)))
+        return self.shown(step)
 
     def step_networks(self, clock: Any) -> Callable[..., tuple[Tensor, Motion]]:
         """What makes a prediction and a motion in this step: at first the warped source itself, if training asks so."""
         first = self.motion_first and clock.step < self.motion_first
         return self.generator.moved if first else self.generator.from_source
 
+    def detection(self, item: dict[str, Any]) -> Callable[[Tensor], Regions]:
+        return self.region_predictor
+
+    def encode(self, source: Tensor) -> Encoded:
+        return self.generator.encode(source)
+
+    def generate(
+        self, encoded: Encoded, kp_source: Regions, kp: Regions, background: Tensor | None = None
+    ) -> tuple[Tensor, Motion]:
+        return self.generator(encoded, kp_source, kp, background)
+
+    def relative_kp(self, kp_source: Regions, kp_driving: Regions, kp_initial: Regions, scale: float) -> Regions:
+        return relative_regions(kp_source, kp_driving, kp_initial, scale=scale, turn_covar=self.relative_covar)
+
     def pictures(self, step: Step) -> dict[str, Tensor]:
-        """How frames came about, column by column."""
         return drawn_columns(self.generator, step, self.style, self.region_bg_color)
 
-    def released_entries(self, content: Any, path: Path) -> Any:
-        # In training the network begins anew where a file has none.
-        if self.avd_network is not None and not self.training:
-            require_avd(content, path, "mraa_avd")
-        return content
-
-    def prepare_inference(self) -> None:
-        fold_norms(self)
-        super().prepare_inference()
-
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
-        image = source["image"]
-        check_size(image, self.multiple)
         # Once a clip, so it may cost: what is warped into every frame is exact under any --precision.
-        with torch.autocast(image.device.type, enabled=False):
-            return {"regions": self.region_predictor(image), "encoded": self.generator.encode(image)}
-
-    def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-        step, state = self.drive(state, driving)
-        return step.prediction, state
-
-    def explain(
-        self, source: dict[str, Any], state: dict[str, Any], driving: dict[str, Any]
-    ) -> tuple[Tensor, dict[str, Any], dict[str, Tensor]]:
-        step, state = self.drive(state, driving)
-        return step.prediction, state, self.pictures(step)
-
-    def drive(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
-        """The frames and how they came about, and the next state."""
-        source, encoded, background = state["regions"], state["encoded"], None
-        regions = found = self.region_predictor(driving["image"])
-        if self.way == "relative" and "initial" not in state:
-            initial = regions.samples(slice(0, 1))
-            state = {**state, "initial": initial, "scale": self.movement_scale(source.shift, initial.shift)}
-        if self.way == "relative":
-            regions = self.relative(source, regions, state["initial"], scale=state["scale"])
-        elif self.way == "avd":
-            regions = self.avd_network(source, regions)
-        elif self.way == "reconstruction":
-            background = self.bg_predictor(encoded.source, driving["image"])
-        prediction, motion = self.generator(encoded, source, regions, background)
-        return Step(encoded.source, driving["image"], prediction, source, found, None, motion), state
+        with torch.autocast(source["image"].device.type, enabled=False):
+            return super().encode_source(source)
 
 
 def build_avd(opt: Any) -> AvdNetwork:
@@ -232,9 +180,7 @@ def _region_predictor(opt: Any) -> RegionPredictor:
     return RegionPredictor(
         num_regions=opt.num_regions,
         num_channels=opt.num_channels,
-        expansion=opt.region_predictor_block_expansion,
-        max_features=opt.region_predictor_max_features,
-        num_blocks=opt.region_predictor_num_blocks,
+        **hourglass_sizes(opt, "region_predictor"),
         temperature=opt.temperature,
         estimate_affine=opt.estimate_affine,
         pca_based=opt.pca_based,
@@ -247,9 +193,7 @@ def _flow_predictor(opt: Any) -> PixelwiseFlowPredictor:
     return PixelwiseFlowPredictor(
         num_regions=opt.num_regions,
         num_channels=opt.num_channels,
-        expansion=opt.flow_predictor_block_expansion,
-        max_features=opt.flow_predictor_max_features,
-        num_blocks=opt.flow_predictor_num_blocks,
+        **hourglass_sizes(opt, "flow_predictor"),
         estimate_occlusion_map=opt.estimate_occlusion_map,
         scale_factor=opt.flow_predictor_scale_factor,
         use_deformed_source=opt.use_deformed_source,
@@ -260,17 +204,15 @@ def _flow_predictor(opt: Any) -> PixelwiseFlowPredictor:
     )
 
 
-def _equivariance(opt: Any) -> Equivariance | NoEquivariance:
+def _equivariance(opt: Any) -> RegionEquivariance | NoEquivariance:
     if not opt.weight_equivariance_shift and not opt.weight_equivariance_affine:
         return NoEquivariance()
     if opt.weight_equivariance_affine and not (opt.pca_based or opt.estimate_affine):
         raise UserError("--weight_equivariance_affine needs affine parts: set it to 0, or set --estimate_affine")
-    return Equivariance(
+    return RegionEquivariance(
         shift_weight=opt.weight_equivariance_shift,
         affine_weight=opt.weight_equivariance_affine,
         revert_axis_swap=opt.revert_axis_swap,
-        sigma_affine=opt.sigma_affine,
-        sigma_tps=opt.sigma_tps,
-        points_tps=opt.points_tps,
+        **transform_sizes(opt),
         align_corners=opt.align_corners,
     )

@@ -1,35 +1,23 @@
-"""The losses of articulated animation beside the perceptual pyramid of models.parts.losses."""
+"""The equivariance loss of articulated animation; the others are those of models.parts."""
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.mraa.regions import AFFINE_FLOOR, Regions, sign_of_first
-from models.parts.equivariance import RandomTransform, Transformed, identity_like, round_trip
-from models.parts.losses import Terms, mean_difference
+from models.mraa.regions import AFFINE_FLOOR, sign_of_first
+from models.parts.equivariance import Equivariance
 
 
-class Equivariance(RandomTransform):
-    """Regions move with the picture: those of a transformed frame, transformed back, are those of the frame."""
+class RegionEquivariance(Equivariance):
+    """Regions move with the picture, whose axes a turn by 180 degrees leaves the same."""
+
+    names = ("equivariance_shift", "equivariance_affine")
+    floor = AFFINE_FLOOR
 
     def __init__(self, shift_weight: float, affine_weight: float, revert_axis_swap: bool, **transform: Any):
         """`transform` says how large the transforms are, as RandomTransform wants it."""
-        super().__init__(**transform)
-        self.shift_weight = shift_weight
-        self.affine_weight = affine_weight
+        super().__init__(shift_weight, affine_weight, **transform)
         self.revert_axis_swap = revert_axis_swap
 
-    def forward(self, predictor: nn.Module, driving: Tensor, regions: Regions) -> tuple[Terms, Transformed]:
-        """`regions` are those of the driving frame itself."""
-        transform, frame = self.moved(driving)
-        found = predictor(frame)
-        terms = {}
-        if self.shift_weight:
-            difference = mean_difference(regions.shift, transform.points(found.shift))
-            terms["equivariance_shift"] = self.shift_weight * difference
-        if self.affine_weight:
-            turned = round_trip(transform, found.shift, found.affine, regions.affine, AFFINE_FLOOR)
-            if self.revert_axis_swap:
-                turned = turned * sign_of_first(turned)
-            terms["equivariance_affine"] = self.affine_weight * mean_difference(turned, identity_like(turned))
-        return terms, Transformed(frame, found)
+    def unambiguous(self, matrices: Tensor) -> Tensor:
+        return matrices * sign_of_first(matrices) if self.revert_axis_swap else matrices

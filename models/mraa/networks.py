@@ -8,17 +8,17 @@ from torch import Tensor, nn
 from models.mraa.regions import (
     AFFINE_FLOOR,
     Regions,
-    affine_of_covariance,
-    covariance,
     covariance_of_affine,
     inverse_covariance,
+    principal_regions,
     sign_of_first,
     upright,
 )
 from models.parts.avd import Disentangler
-from models.parts.blocks import BatchNorm, Encoder, Hourglass, downsampling
+from models.parts.blocks import BatchNorm, Encoder
+from models.parts.detector import HeatmapDetector
 from models.parts.generator import WarpingGenerator
-from models.parts.keypoints import gaussian_maps, matrix_head, mean_matrices, mean_position, spatial_softmax
+from models.parts.keypoints import gaussian_maps, mean_position
 from models.parts.losses import at_least_single
 from models.parts.motion import Motion, MotionNetwork, motions_around, with_empty_map
 from models.parts.warps import background_grids, coordinate_grid, inverse_2x2, product_2x2, resize
@@ -28,50 +28,31 @@ BACKGROUNDS = {"zero": 0, "shift": 2, "affine": 6, "perspective": 8}
 """Kinds of background motion, and how many numbers describe one."""
 
 
-class RegionPredictor(nn.Module):
-    """Find regions: heat maps whose covariance says how a region is turned and stretched."""
+class RegionPredictor(HeatmapDetector):
+    """Find regions: heatmaps whose covariance says how a region is turned and stretched."""
 
     def __init__(
         self,
         num_regions: int,
-        num_channels: int,
-        expansion: int,
-        max_features: int,
-        num_blocks: int,
-        temperature: float,
         estimate_affine: bool = True,
         pca_based: bool = True,
         scale_factor: float = 1,
         pad: int = 3,
+        **sizes: Any,
     ):
-        """Without `pca_based` the affine part is regressed, by one map for all regions."""
-        super().__init__()
-        self.temperature = temperature
+        """Without `pca_based` one map for all regions gives the affine part; `sizes`: see HeatmapDetector."""
+        maps = int(estimate_affine and not pca_based)
+        super().__init__("regions", num_regions, scale_factor=scale_factor, pad=pad, num_matrices=maps, **sizes)
         self.pca_based = pca_based
-        self.predictor = Hourglass(expansion, num_channels, num_blocks, max_features)
-        self.regions = nn.Conv2d(self.predictor.out_features, num_regions, 7, padding=pad)
-        self.jacobian = None
-        if estimate_affine and not pca_based:
-            self.jacobian = matrix_head(self.predictor.out_features, 1, pad)
-        self.down = downsampling(num_channels, scale_factor)
 
     def forward(self, frame: Tensor) -> Regions:
         # The temperature multiplies what half precision would lose of the logits by ten.
         with torch.autocast(frame.device.type, enabled=False):
-            features = self.predictor(self.down(at_least_single(frame)))
-            heat = spatial_softmax(self.regions(features), self.temperature)
-            return self.described(heat, None if self.jacobian is None else self.jacobian(features))
-
-    def described(self, heat: Tensor, maps: Tensor | None = None) -> Regions:
-        """The regions of heat maps (B, K, h, w), with the regressed affine `maps` (B, 4, h, w) if there are any."""
-        shift = mean_position(heat)
-        if self.pca_based:
-            covar = covariance(heat, shift)
-            return Regions(shift, affine_of_covariance(covar), covar, heat)
-        if maps is None:
-            return Regions(shift, heatmap=heat)
-        affine = mean_matrices(maps, heat)
-        return Regions(shift, affine, covariance_of_affine(affine), heat)
+            heat, affine = self.heatmaps(self.down(at_least_single(frame)))
+            if self.pca_based:
+                return principal_regions(heat)
+            covar = None if affine is None else covariance_of_affine(affine)
+            return Regions(mean_position(heat), affine, covar, heat)
 
 
 class BackgroundPredictor(nn.Module):

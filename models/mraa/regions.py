@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from models.parts.keypoints import mean_position
 from models.parts.warps import coordinate_grid, product_2x2
 
 LEAST_VARIANCE = 1e-10
@@ -27,9 +28,26 @@ class Regions(NamedTuple):
     heatmap: Tensor | None = None
     """Where its pixels are, (B, K, h, w), summing to 1."""
 
+    @property
+    def value(self) -> Tensor:
+        """The centre, under the name that it has in KeyPoints."""
+        return self.shift
+
+    @property
+    def jacobian(self) -> Tensor | None:
+        """The affine part, under the name that it has in KeyPoints."""
+        return self.affine
+
     def samples(self, index) -> "Regions":
         """The regions of some samples of the batch."""
         return Regions(*(None if value is None else value[index] for value in self))
+
+
+def principal_regions(heat: Tensor) -> Regions:
+    """The regions of heatmaps (B, K, h, w), turned and stretched as their covariance is."""
+    shift = mean_position(heat)
+    covar = covariance(heat, shift)
+    return Regions(shift, affine_of_covariance(covar), covar, heat)
 
 
 def covariance(heat: Tensor, mean: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,9 +10,9 @@ from torch import Tensor
 
 from models.mraa.family import FIRST_STAGE, SECOND_STAGE, ArticulatedAnimation, build_avd
 from models.mraa.options import add_animation_options, add_drawing_options, add_network_options
-from models.mraa.pictures import Step
 from models.mraa.regions import Regions
 from models.parts.avd import TRAIN, SecondStage, add_second_stage_options, draw_proportions, require_first_stage
+from models.parts.keypoint_family import Step
 from models.parts.losses import mean_difference
 from models.parts.pictures import Pictures, first_samples
 from models.parts.sizes import check_size
@@ -68,16 +69,12 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
             "rec_affine": mean_difference(target.affine, made.affine),
         }
         yield "avd", {name: self.weights[name] * difference for name, difference in differences.items()}
-        shown = first_samples([source, driving, identity, target])
-        return Pictures(lambda: self._drawn(*shown))
+        return Pictures(partial(self._drawn, *first_samples([source, driving, identity, target])))
 
     def _drawn(self, source: Tensor, driving: Tensor, identity: Regions, target: Regions) -> dict[str, Tensor]:
-        """The driving frame made from regions that went through the network, which has to be at rest for it."""
-        self.avd_network.eval()
-        made = self.avd_network(identity, target)
-        self.avd_network.train()
-        prediction, motion = self.generator(self.generator.encode(source), identity, made)
-        return self.pictures(Step(source, driving, prediction, identity, target, None, motion))
+        """The driving frame made from regions that went through the network."""
+        _, prediction, motion = self.repose(source, identity, target)
+        return self.pictures(Step(source, driving, prediction, identity, target, motion))
 
 
 def stretched(regions: Regions, proportions: Tensor) -> Regions:

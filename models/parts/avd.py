@@ -115,6 +115,16 @@ class SecondStage:
             network.eval()
         return self
 
+    def repose(self, source: Tensor, identity: Any, pose: Any) -> tuple[Any, Tensor, Any]:
+        """The points `identity` of a source picture in another pose, the picture that they make, and its motion.
+
+        The network has to be at rest for it.
+        """
+        self.avd_network.eval()
+        kp = self.avd_network(identity, pose)
+        self.avd_network.train()
+        return kp, *self.generate(self.encode(source), identity, kp)
+
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One Adam for the AVD network."""
         return {"avd": torch.optim.Adam(self.avd_network.parameters(), self.learning_rate, betas=(0.5, 0.999))}

@@ -1,10 +1,12 @@
 """Detectors follow random transforms of the frame: what the losses of several families have in common."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from models.parts.losses import Terms, mean_difference
 from models.parts.warps import DETERMINANT_FLOOR, PlaneTransform, inverse_2x2, product_2x2
 
 
@@ -42,10 +44,43 @@ class RandomTransform(nn.Module):
         return transform, transform.frame(frame, self.align_corners)
 
 
+class Equivariance(RandomTransform):
+    """Key points move with the picture: those of a transformed frame, transformed back, are those of the frame."""
+
+    names = ("equivariance_value", "equivariance_jacobian")
+    """The terms for points and for matrices."""
+    floor = DETERMINANT_FLOOR
+    """Matrices with a determinant below this are taken for singular."""
+
+    def __init__(self, value_weight: float, jacobian_weight: float = 0.0, **transform: Any):
+        """`transform` says how large the transforms are, as RandomTransform wants it."""
+        super().__init__(**transform)
+        self.value_weight, self.jacobian_weight = value_weight, jacobian_weight
+
+    def forward(self, detect: Callable[[Tensor], Any], driving: Tensor, kp_driving: Any) -> tuple[Terms, Transformed]:
+        """`kp_driving` are the points of the driving frame itself."""
+        transform, frame = self.moved(driving)
+        kp = detect(frame)
+        value, jacobian = self.names
+        terms = {}
+        if self.value_weight:
+            # Eq. 11 of the first order motion model: p_k of the frame is T(p_k of the transformed frame).
+            terms[value] = self.value_weight * mean_difference(kp_driving.value, transform.points(kp.value))
+        if self.jacobian_weight:
+            turned = round_trip(transform, kp.value, kp.jacobian, kp_driving.jacobian, self.floor)
+            turned = self.unambiguous(turned)
+            terms[jacobian] = self.jacobian_weight * mean_difference(turned, identity_like(turned))
+        return terms, Transformed(frame, kp)
+
+    def unambiguous(self, matrices: Tensor) -> Tensor:
+        """Matrices that should be the identity, for families whose matrices have several equal forms."""
+        return matrices
+
+
 class NoEquivariance(nn.Module):
     """The detector is not asked to follow random transforms."""
 
-    def forward(self, *_) -> tuple[dict[str, Tensor], None]:
+    def forward(self, *_) -> tuple[Terms, None]:
         return {}, None
 
 

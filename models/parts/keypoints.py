@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.parts.warps import coordinate_grid
 
@@ -34,15 +34,6 @@ def mean_position(heat: Tensor) -> Tensor:
     x = (heat.sum(-2) * grid[0, :, 0]).sum(-1)
     y = (heat.sum(-1) * grid[:, 0, 1]).sum(-1)
     return torch.stack([x, y], dim=-1)
-
-
-def matrix_head(features: int, maps: int, pad: int) -> nn.Conv2d:
-    """A 7x7 head that gives `maps` matrices for every pixel, row by row; they are the identity before training."""
-    head = nn.Conv2d(features, 4 * maps, 7, padding=pad)
-    nn.init.zeros_(head.weight)
-    with torch.no_grad():
-        head.bias.copy_(torch.eye(2).flatten().repeat(maps))
-    return head
 
 
 def mean_matrices(maps: Tensor, heat: Tensor) -> Tensor:

@@ -27,6 +27,11 @@ class Motion(NamedTuple):
     occlusion_map: Tensor | None
     """1 where the warped source is right, 0 where it must be painted anew, (B, 1, h, w)."""
 
+    @property
+    def occlusion_maps(self) -> list[Tensor]:
+        """The occlusion map if there is one, for losses that take several."""
+        return [] if self.occlusion_map is None else [self.occlusion_map]
+
 
 def with_empty_map(maps: Tensor) -> Tensor:
     """Heat maps (B, K, h, w) with an empty one for the background in front, as channels: (B, K + 1, 1, h, w)."""

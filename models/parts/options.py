@@ -36,6 +36,12 @@ def add_hourglass_options(
         help=f"hourglass: halvings{note}")  # fmt: skip
 
 
+def hourglass_sizes(opt: Any, name: str) -> dict[str, int]:
+    """The values of `add_hourglass_options`, by the arguments of an hourglass."""
+    options = {"expansion": "block_expansion", "max_features": "max_features", "num_blocks": "num_blocks"}
+    return {argument: getattr(opt, f"{name}_{option}") for argument, option in options.items()}
+
+
 def add_generator_options(add: Any, place: str) -> None:
     """Sizes of a generator; `add` is a parser's add_argument."""
     add("--generator_block_expansion", f"{place}.block_expansion", type=count, default=64, help="its width")
@@ -43,6 +49,16 @@ def add_generator_options(add: Any, place: str) -> None:
     add("--num_down_blocks", f"{place}.num_down_blocks", type=at_least(0), default=2, help="halvings in the generator")
     add("--num_bottleneck_blocks", f"{place}.num_bottleneck_blocks", type=at_least(0), default=6,
         help="residual blocks")  # fmt: skip
+
+
+def generator_sizes(opt: Any) -> dict[str, int]:
+    """The values of `add_generator_options`, by the arguments of a generator."""
+    return {
+        "expansion": opt.generator_block_expansion,
+        "max_features": opt.generator_max_features,
+        "num_down_blocks": opt.num_down_blocks,
+        "num_bottleneck_blocks": opt.num_bottleneck_blocks,
+    }
 
 
 WAYS = ("standard", "relative", "avd")
@@ -61,11 +77,6 @@ def add_way_options(parser: Any, default: str) -> None:
         help="relative: scale movements by the size of the source's face to that of the driving one",
     )  # fmt: skip
     parser.add_alias("--img_shape", "--load_size")  # of the originals' demos
-
-
-def way_of(opt: Any) -> str:
-    """How to animate: one of WAYS, or "reconstruction" where test.py's clips are driven by themselves."""
-    return "reconstruction" if getattr(opt, "mode", "") == "reconstruction" else opt.way
 
 
 def add_picture_options(parser: Any) -> None:
@@ -91,6 +102,11 @@ def add_transform_options(parser: Any) -> None:
         help="random transform: affine part")  # fmt: skip
     add("--sigma_tps", f"{place}.sigma_tps", type=not_negative, help="random transform: thin-plate part")
     add("--points_tps", f"{place}.points_tps", type=at_least(2), help="random transform: control points a side")
+
+
+def transform_sizes(opt: Any) -> dict[str, Any]:
+    """The values of `add_transform_options`, by the arguments of a RandomTransform."""
+    return {"sigma_affine": opt.sigma_affine, "sigma_tps": opt.sigma_tps, "points_tps": opt.points_tps}
 
 
 def add_perceptual_options(parser: Any) -> None:

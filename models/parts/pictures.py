@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.parts.keypoints import KeyPoints
 from util.visualisation import draw_points, mask_columns
 
 
@@ -64,10 +63,10 @@ def to_pictures(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 1)))
 
 
-def with_points(pictures: Tensor, kp: KeyPoints, radius: int, colormap: str) -> Tensor:
+def with_points(pictures: Tensor, kp: Any, style: Style) -> Tensor:
     """Pictures with a disc at every key point, for people to look at."""
     points = kp.value.detach().float().expand(len(pictures), -1, -1).cpu().numpy()
-    return to_pictures(draw_points(to_array(pictures), points, radius, colormap))
+    return to_pictures(draw_points(to_array(pictures), points, style.kp_size, style.colormap))
 
 
 def with_border(pictures: Tensor) -> Tensor:
@@ -75,6 +74,20 @@ def with_border(pictures: Tensor) -> Tensor:
     bordered = pictures.clone()
     bordered[..., [0, -1]] = 1
     return bordered
+
+
+def point_columns(step: Any, style: Style) -> dict[str, Tensor]:
+    """The first columns of all families: source, in training a transformed frame, driving frame, with their points."""
+    columns = {"source": with_points(step.source, step.kp_source, style)}
+    if step.transformed is not None:
+        columns["transformed"] = with_points(*step.transformed, style)
+    return columns | {"driving": with_points(step.driving, step.kp_driving, style)}
+
+
+def finished_columns(columns: dict[str, Tensor], rows: int, style: Style) -> dict[str, Tensor]:
+    """Columns of `rows` pictures each, where one may serve all, with a border if the style wants it."""
+    columns = {name: column.expand(rows, -1, -1, -1) for name, column in columns.items()}
+    return {name: with_border(column) for name, column in columns.items()} if style.draw_border else columns
 
 
 def motion_columns(

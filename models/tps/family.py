@@ -3,26 +3,23 @@
 import math
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from models.family import Family, Layout
-from models.parts.avd import require_avd
+from models.family import Layout
 from models.parts.blocks import fold_norms
 from models.parts.cpu_convolutions import quicken
 from models.parts.equivariance import NoEquivariance
+from models.parts.keypoint_family import KeyPointFamily, Step
 from models.parts.keypoints import KeyPoints
 from models.parts.losses import NoTerms
-from models.parts.movement import movement_scale, relative_points, unit_scale
-from models.parts.options import add_picture_options, add_way_options, build_perceptual, way_of
-from models.parts.pictures import Pictures, Style, first_samples
+from models.parts.movement import relative_points
+from models.parts.options import add_picture_options, add_way_options, hourglass_sizes, transform_sizes
 from models.parts.sizes import check_size, multiple_of
-from models.parts.truth import build_truth
 from models.tps.dropout import MapDropout
-from models.tps.losses import BackgroundLoss, Equivariance, WarpLoss
+from models.tps.losses import BackgroundLoss, SplineEquivariance, WarpLoss
 from models.tps.networks import (
     AvdNetwork,
     BackgroundPredictor,
@@ -30,14 +27,14 @@ from models.tps.networks import (
     Encoded,
     InpaintingNetwork,
     KeyPointDetector,
+    Motion,
 )
 from models.tps.options import add_network_options, add_training_options
-from models.tps.pictures import Step, drawn_columns
+from models.tps.pictures import drawn_columns
 from util.errors import UserError
-from util.schedules import milestones
 
 
-class ThinPlateSplineMotion(Family):
+class ThinPlateSplineMotion(KeyPointFamily):
     """Animate a picture by thin-plate splines through key points that are learned without labels.
 
     Training batches hold `source` and `driving` (B, 3, H, W), two frames of one clip; animation reads `image`.
@@ -55,8 +52,8 @@ class ThinPlateSplineMotion(Family):
         optimizers={"animator": "optimizer", "background": "optimizer_bg_predictor"},
     )
     optional = ("bg_predictor",)
-    log_lines = "epoch"
     planned_epochs = 100
+    second_stage = "tps_avd"
     is_second_stage = False
     """Whether it is the AVD network that learns."""
 
@@ -90,35 +87,26 @@ class ThinPlateSplineMotion(Family):
         self.multiple = multiple_of(
             (opt.dense_motion_num_blocks, opt.dense_motion_scale_factor), (opt.num_down_blocks, 1)
         )
-        self.way = way_of(opt)
-        self.movement_scale = movement_scale if opt.adapt_scale else unit_scale
-        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
         self.bg_predictor = build_background(opt) if self.way == "reconstruction" else None
-        # Training knows no --mode: there the network is learned in a stage of its own.
-        self.avd_network = build_avd(opt) if self.way == "avd" and hasattr(opt, "mode") else None
+        self.avd_network = build_avd(opt) if self.needs_avd else None
 
     def prepare_training(self, opt: Any) -> None:
+        super().prepare_training(opt)
         self.bg_predictor = build_background(opt)
         self.bg_start = opt.bg_start if opt.bg else math.inf
         self.dropout = MapDropout(
             opt.dropout_startp, opt.dropout_maxp, opt.dropout_inc_epoch, opt.dropout_epoch, opt.paper_dropout
         )
-        self.perceptual = build_perceptual(opt)
         self.equivariance = _equivariance(opt)
         self.warp_loss = WarpLoss(opt.weight_warp_loss) if opt.weight_warp_loss else NoTerms()
         self.background_loss = BackgroundLoss(opt.weight_bg)
-        self.truth = build_truth(opt)
         self.adam = partial(_adam, rate=opt.lr_generator, decay=opt.weight_decay, decay_norms=opt.decay_norms)
         self.clipped = _clipped_networks(opt)
         self.largest_gradient = opt.clip_gradients
-        self.epoch_milestones = opt.epoch_milestones
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         made = {"animator": self.adam(self.inpainting_network, self.dense_motion_network, self.kp_detector)}
         return made if self.bg_predictor is None else made | {"background": self.adam(self.bg_predictor)}
-
-    def rate(self, name: str, clock: Any) -> float:
-        return milestones(clock.epoch, self.epoch_milestones)
 
     def before_update(self, names: tuple[str, ...]) -> None:
         for network in (network for name in names for network in self.clipped.get(name, ())):
@@ -135,29 +123,21 @@ class ThinPlateSplineMotion(Family):
         motion = self.dense_motion_network(encoded.small_source, kp_source, kp_driving, background, share)
         prediction = self.inpainting_network(encoded, motion)
         equivariance_terms, transformed = self.equivariance(self.kp_detector, driving, kp_driving)
+        step = Step(source, driving, prediction, kp_source, kp_driving, motion, transformed)
         terms = {
             **self.perceptual(prediction, driving),
             **equivariance_terms,
             **self.warp_loss(self.inpainting_network, driving, encoded, motion),
-            **self.truth(
-                batch, prediction, motion.deformation, motion.occlusion_maps, (kp_source.value, kp_driving.value)
-            ),
+            **self.truth_terms(batch, step),
         }
         if moving:
             terms |= self.background_loss(background, self.bg_predictor(driving, source))
         yield ("animator", "background") if moving else ("animator",), terms
-        shown = first_samples(Step(source, driving, prediction, kp_source, kp_driving, transformed, motion))
-        return Pictures(partial(drawn_columns, shown, self.style))
+        return self.shown(step)
 
     def trained_for(self, content: Mapping[str, Any]) -> dict[str, int]:
         # The original's files of both stages are called the same; `epoch` counts those of the stage that wrote it.
         return super().trained_for(content) if ("avd_network" in content) == self.is_second_stage else {}
-
-    def released_entries(self, content: Any, path: Path) -> Any:
-        # In training the network begins anew where a file has none.
-        if self.avd_network is not None and not self.training:
-            require_avd(content, path, "tps_avd")
-        return content
 
     def prepare_inference(self) -> None:
         # Splines magnify what rounding does to their points, so the detector stays as it is; it takes little time.
@@ -165,41 +145,22 @@ class ThinPlateSplineMotion(Family):
             fold_norms(network)
             quicken(network)
 
-    def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
-        image = source["image"]
-        check_size(image, self.multiple)
-        return {"kp_source": self.kp_detector(image), "encoded": self.encode(image)}
-
-    def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-        step, state = self.drive(state, driving)
-        return step.prediction, state
-
-    def explain(
-        self, source: dict[str, Any], state: dict[str, Any], driving: dict[str, Any]
-    ) -> tuple[Tensor, dict[str, Any], dict[str, Tensor]]:
-        step, state = self.drive(state, driving)
-        return step.prediction, state, drawn_columns(step, self.style)
-
-    def drive(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
-        """The frames and how they came about, and the next state."""
-        kp_source, encoded, background = state["kp_source"], state["encoded"], None
-        kp = found = self.kp_detector(driving["image"])
-        if self.way == "relative" and "initial" not in state:
-            initial = kp.value[:1]
-            state = {**state, "initial": initial, "scale": self.movement_scale(kp_source.value, initial)}
-        if self.way == "relative":
-            kp = KeyPoints(relative_points(kp_source.value, kp.value, state["initial"], state["scale"]))
-        elif self.way == "avd":
-            kp = self.avd_network(kp_source, kp)
-        elif self.way == "reconstruction" and self.bg_predictor is not None:
-            background = self.bg_predictor(encoded.source, driving["image"])
-        motion = self.dense_motion_network(encoded.small_source, kp_source, kp, background)
-        prediction = self.inpainting_network(encoded, motion)
-        return Step(encoded.source, driving["image"], prediction, kp_source, found, None, motion), state
-
     def encode(self, source: Tensor) -> Encoded:
-        """All that the networks compute from the source picture alone."""
         return Encoded(source, self.dense_motion_network.down(source), self.inpainting_network.encode(source))
+
+    def generate(
+        self, encoded: Encoded, kp_source: KeyPoints, kp: KeyPoints, background: Tensor | None = None
+    ) -> tuple[Tensor, Motion]:
+        motion = self.dense_motion_network(encoded.small_source, kp_source, kp, background)
+        return self.inpainting_network(encoded, motion), motion
+
+    def relative_kp(
+        self, kp_source: KeyPoints, kp_driving: KeyPoints, kp_initial: KeyPoints, scale: float
+    ) -> KeyPoints:
+        return KeyPoints(relative_points(kp_source.value, kp_driving.value, kp_initial.value, scale))
+
+    def pictures(self, step: Step) -> dict[str, Tensor]:
+        return drawn_columns(step, self.style)
 
 
 def build_background(opt: Any) -> BackgroundPredictor | None:
@@ -224,9 +185,7 @@ def _dense_motion(opt: Any) -> DenseMotionNetwork:
     return DenseMotionNetwork(
         num_tps=opt.num_tps,
         num_channels=opt.num_channels,
-        expansion=opt.dense_motion_block_expansion,
-        max_features=opt.dense_motion_max_features,
-        num_blocks=opt.dense_motion_num_blocks,
+        **hourglass_sizes(opt, "dense_motion"),
         scale_factor=opt.dense_motion_scale_factor,
         kp_variance=opt.kp_variance,
         num_masks=masks,
@@ -235,15 +194,10 @@ def _dense_motion(opt: Any) -> DenseMotionNetwork:
     )
 
 
-def _equivariance(opt: Any) -> Equivariance | NoEquivariance:
+def _equivariance(opt: Any) -> SplineEquivariance | NoEquivariance:
     if not opt.weight_equivariance_value:
         return NoEquivariance()
-    return Equivariance(
-        opt.weight_equivariance_value,
-        sigma_affine=opt.sigma_affine,
-        sigma_tps=opt.sigma_tps,
-        points_tps=opt.points_tps,
-    )
+    return SplineEquivariance(opt.weight_equivariance_value, **transform_sizes(opt))
 
 
 def _clipped_networks(opt: Any) -> dict[str, tuple[str, ...]]:

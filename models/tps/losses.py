@@ -1,32 +1,18 @@
 """The losses of the thin-plate spline motion model beside the perceptual pyramid of models.parts.losses."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from models.parts.equivariance import RandomTransform, Transformed
-from models.parts.keypoints import KeyPoints
+from models.parts.equivariance import Equivariance
 from models.parts.losses import Terms, at_least_single, mean_difference
 from models.tps.networks import Encoded, InpaintingNetwork, Motion
 from models.tps.splines import RandomSpline
 
 
-class Equivariance(RandomTransform):
-    """Key points move with the picture: those of a transformed frame, transformed back, are those of the frame."""
+class SplineEquivariance(Equivariance):
+    """Key points move with the picture under random affine and thin-plate transforms."""
 
     transform = RandomSpline
-
-    def __init__(self, weight: float, **transform: Any):
-        """`transform` says how large the transforms are, as RandomTransform wants it."""
-        super().__init__(**transform)
-        self.weight = weight
-
-    def forward(self, detector: nn.Module, driving: Tensor, kp_driving: KeyPoints) -> tuple[Terms, Transformed]:
-        transform, frame = self.moved(driving)
-        kp = detector(frame)
-        difference = mean_difference(kp_driving.value, transform.points(kp.value))
-        return {"equivariance_value": self.weight * difference}, Transformed(frame, kp.detach())
 
 
 class WarpLoss(nn.Module):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from models.parts.avd import SecondStage, add_second_stage_options, draw_proportions, require_first_stage
+from models.parts.keypoint_family import Step
 from models.parts.keypoints import KeyPoints
 from models.parts.losses import mean_difference
 from models.parts.options import add_picture_options, add_way_options
@@ -15,7 +16,6 @@ from models.parts.pictures import Pictures, first_samples
 from models.parts.sizes import check_size
 from models.tps.family import ThinPlateSplineMotion, build_avd, build_background
 from models.tps.options import add_network_options
-from models.tps.pictures import Step, drawn_columns
 
 
 class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
@@ -65,11 +65,6 @@ class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
         return Pictures(partial(self._drawn, *first_samples([source, driving, identity, target])))
 
     def _drawn(self, source: torch.Tensor, driving: torch.Tensor, identity: KeyPoints, target: KeyPoints) -> dict:
-        """The driving frame made from points that went through the network, which has to be at rest for it."""
-        self.avd_network.eval()
-        made = self.avd_network(identity, target)
-        self.avd_network.train()
-        encoded = self.encode(source)
-        motion = self.dense_motion_network(encoded.small_source, identity, made)
-        prediction = self.inpainting_network(encoded, motion)
-        return drawn_columns(Step(source, driving, prediction, identity, made, None, motion), self.style)
+        """The driving frame made from points that went through the network."""
+        made, prediction, motion = self.repose(source, identity, target)
+        return self.pictures(Step(source, driving, prediction, identity, made, motion))

@@ -1,7 +1,6 @@
 """Cases of articulated animation."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -23,8 +22,8 @@ from adapters.common import (
     vgg19_file,
 )
 from models import Family, find_family
-from models.mraa.networks import BackgroundPredictor, Generator, RegionPredictor
-from models.mraa.regions import Regions, affine_of_covariance, covariance_of_affine, principal_axes
+from models.mraa.networks import BackgroundPredictor, Generator
+from models.mraa.regions import Regions, affine_of_covariance, covariance_of_affine, principal_axes, principal_regions
 from models.parts.blocks import AntiAliasDown
 from models.parts.keypoints import spatial_softmax
 from models.parts.motion import Motion
@@ -108,8 +107,7 @@ def svd(case: Case) -> Computed:
 @KINDS("region_affine")
 def region_affine(case: Case) -> Computed:
     logits = 0.6 * given(case, "logits") - 0.3
-    predictor = SimpleNamespace(pca_based=True)
-    return described(RegionPredictor.described(predictor, spatial_softmax(logits, 0.1)))
+    return described(principal_regions(spatial_softmax(logits, 0.1)))
 
 
 def described(regions: Regions) -> Computed:

@@ -21,7 +21,7 @@ from metrics.aed import squared_distance
 from metrics.akd import body_distance, coordinate_distance
 from models import find_family
 from models.fomm.family import FirstOrderMotion
-from models.fomm.normalisation import normalise
+from models.fomm.movement import relative_key_points
 from models.fomm_prior.networks import prior_mask
 from models.parts.blocks import AntiAliasDown, ImagePyramid
 from models.parts.keypoints import KeyPoints, gaussian_maps
@@ -391,14 +391,10 @@ def normalised(case: Case) -> Computed:
     scale = movement_scale(source.value, initial.value)
     computed = {"scale": np.float64(scale)}
     for name in {key.split("/")[1].rsplit("_", 1)[0] for key in case["outputs"] if not key.endswith("/scale")}:
-        kp = normalise(
-            source,
-            driving,
-            initial,
-            scale=scale if "scaled" in name else 1.0,
-            movement="relative" in name,
-            jacobian="value_only" not in name,
-        )
+        kp = driving
+        if "relative" in name:
+            sizes = {"scale": scale if "scaled" in name else 1.0, "jacobian": "value_only" not in name}
+            kp = relative_key_points(source, driving, initial, **sizes)
         computed |= {f"{name}_value": kp.value, f"{name}_jacobian": kp.jacobian}
     return computed
 

@@ -10,8 +10,8 @@ from paths import ROOT
 from reference.formula import image
 
 from models.fomm.family import FirstOrderMotion
+from models.fomm.movement import relative_key_points
 from models.fomm.networks import Discriminator
-from models.fomm.normalisation import normalise
 from models.parts.keypoints import KeyPoints
 from models.parts.movement import movement_scale
 from models.parts.warps import coordinate_grid
@@ -351,7 +351,7 @@ def test_a_flat_hull_moves_at_scale_one():
 
 def test_relative_movement_starts_at_the_source():
     source, driving = (KeyPoints(torch.rand(1, 5, 2), torch.randn(1, 5, 2, 2)) for _ in range(2))
-    kp = normalise(source, driving, driving, scale=1.7)
+    kp = relative_key_points(source, driving, driving, scale=1.7)
     torch.testing.assert_close(kp.value, source.value)
     torch.testing.assert_close(kp.jacobian, source.jacobian, atol=1e-3, rtol=1e-3)
 

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 from models.parts.avd import Disentangler, draw_proportions, late_milestones
 from models.parts.blocks import AntiAliasDown, Hourglass, ImagePyramid, ResidualBlock, SameBlock, UpBlock, fold_norms
+from models.parts.detector import matrix_head
 from models.parts.equivariance import RandomTransform, identity_like, round_trip
-from models.parts.keypoints import gaussian_maps, matrix_head, mean_matrices, mean_position, spatial_softmax
+from models.parts.keypoints import gaussian_maps, mean_matrices, mean_position, spatial_softmax
 from models.parts.losses import PerceptualPyramid
 from models.parts.motion import MotionNetwork, motions_around
 from models.parts.movement import movement_scale, relative_matrices, relative_points

@@ -1,0 +1,17 @@
+"""Which key points animate where movements are relative: the source's, moved since the first driving frame."""
+
+from models.parts.keypoints import KeyPoints
+from models.parts.movement import relative_matrices, relative_points
+
+
+def relative_key_points(
+    source: KeyPoints, driving: KeyPoints, initial: KeyPoints, *, scale: float = 1.0, jacobian: bool = True
+) -> KeyPoints:
+    """The source's points moved as the driving ones have moved since the first frame, and turned if `jacobian`.
+
+    Without `jacobian` they turn as the driving points are turned.
+    """
+    value = relative_points(source.value, driving.value, initial.value, scale)
+    if not jacobian or driving.jacobian is None:
+        return KeyPoints(value, driving.jacobian)
+    return KeyPoints(value, relative_matrices(source.jacobian, driving.jacobian, initial.jacobian))

@@ -1,0 +1,154 @@
+"""What the families of key points share: how a source is encoded, which points animate it, and what a step shows.
+
+A detector finds `kp` in a picture: `KeyPoints`, or the `Regions` of mraa, which answer to the same names.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from models.family import Family
+from models.parts.avd import require_avd
+from models.parts.blocks import fold_norms
+from models.parts.equivariance import Transformed
+from models.parts.losses import Terms
+from models.parts.movement import movement_scale, unit_scale
+from models.parts.options import build_perceptual
+from models.parts.pictures import Pictures, Style, first_samples
+from models.parts.sizes import check_size
+from models.parts.truth import build_truth
+from util.schedules import milestones
+
+
+class Step(NamedTuple):
+    """What a step of training or of animation computes; one source may serve a batch of driving frames."""
+
+    source: Tensor
+    driving: Tensor
+    prediction: Tensor
+    kp_source: Any
+    kp_driving: Any
+    motion: Any
+    """From the driving frame to the source, with `deformation` and `occlusion_maps`; None: nothing is warped."""
+    transformed: Transformed | None = None
+    """In training, what the equivariance loss compares with."""
+    kp_moved: Any = None
+    """In animation, the points that the generator gets."""
+
+
+class KeyPointFamily(Family):
+    """Animates a picture by points that a detector finds in it and in each driving frame.
+
+    Training batches hold `source` and `driving` (B, 3, H, W), two frames of one clip; animation reads `image`. A family
+    builds its networks, sets `multiple`, and defines `encode`, `generate`, `relative_kp` and `pictures`.
+    """
+
+    log_lines = "epoch"
+    multiple: int
+    """What both sides of a picture must be divisible by."""
+    second_stage = ""
+    """The family that trains the AVD network, where there is one."""
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        self.way = self.way_of(opt)
+        # Training knows no --mode: there the AVD network is learned in a stage of its own.
+        self.needs_avd = self.way == "avd" and hasattr(opt, "mode")
+        self.movement_scale = movement_scale if self.way == "relative" and opt.adapt_scale else unit_scale
+        self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
+        self.bg_predictor = self.avd_network = None
+
+    @staticmethod
+    def way_of(opt: Any) -> str:
+        """How to animate: one of WAYS, or "reconstruction" where a clip of test.py drives itself."""
+        return "reconstruction" if getattr(opt, "mode", "") == "reconstruction" else opt.way
+
+    def prepare_training(self, opt: Any) -> None:
+        self.perceptual = build_perceptual(opt)
+        self.truth = build_truth(opt)
+        self.epoch_milestones = opt.epoch_milestones
+
+    def rate(self, name: str, clock: Any) -> float:
+        return milestones(clock.epoch, self.epoch_milestones)
+
+    def detection(self, item: dict[str, Any]) -> Callable[[Tensor], Any]:
+        """What finds the key points in pictures of an item; a relative may know more of them than they show."""
+        return self.kp_detector
+
+    def encode(self, source: Tensor) -> Any:
+        """All that the networks compute from the source picture alone; it has the picture as `source`."""
+        raise NotImplementedError
+
+    def generate(self, encoded: Any, kp_source: Any, kp: Any, background: Tensor | None = None) -> tuple[Tensor, Any]:
+        """The source with its points moved to `kp` (a batch), and the motion; `background`: how that moves."""
+        raise NotImplementedError
+
+    def relative_kp(self, kp_source: Any, kp_driving: Any, kp_initial: Any, scale: float) -> Any:
+        """The source's points moved as the driving points have moved since the first frame."""
+        raise NotImplementedError
+
+    def pictures(self, step: Step) -> dict[str, Tensor]:
+        """How frames came about, column by column, as the original shows it."""
+        raise NotImplementedError
+
+    def shown(self, step: Step) -> Pictures:
+        """The pictures of a training step, drawn only if somebody looks at them."""
+        return Pictures(partial(self.pictures, first_samples(step)))
+
+    def truth_terms(self, batch: dict[str, Any], step: Step) -> Terms:
+        """The losses of `--weight_truth_*`, on what the step says of the motion."""
+        if step.motion is None:
+            return {}
+        points = step.kp_source.value, step.kp_driving.value
+        return self.truth(batch, step.prediction, step.motion.deformation, step.motion.occlusion_maps, points)
+
+    def released_entries(self, content: Any, path: Path) -> Any:
+        # In training the network starts anew where a file has none.
+        if self.avd_network is not None and not self.training:
+            require_avd(content, path, self.second_stage)
+        return content
+
+    def prepare_inference(self) -> None:
+        fold_norms(self)
+        super().prepare_inference()
+
+    def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
+        image = source["image"]
+        check_size(image, self.multiple)
+        return {"kp_source": self.detection(source)(image), "encoded": self.encode(image)}
+
+    def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        step, state = self.drive(state, driving)
+        return step.prediction, state
+
+    def explain(
+        self, source: dict[str, Any], state: dict[str, Any], driving: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any], dict[str, Tensor]]:
+        step, state = self.drive(state, driving)
+        return step.prediction, state, self.pictures(step)
+
+    def drive(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
+        """The frames and how they came about, and the next state."""
+        kp_source, encoded, frame = state["kp_source"], state["encoded"], driving["image"]
+        kp_driving = self.detection(driving)(frame)
+        if "kp_initial" not in state:
+            kp_initial = kp_driving.samples(slice(0, 1))
+            state = {**state, "kp_initial": kp_initial, "scale": self.movement_scale(kp_source.value, kp_initial.value)}
+        kp = self.moved_kp(state, kp_driving)
+        prediction, motion = self.generate(encoded, kp_source, kp, self.background(encoded.source, frame))
+        return Step(encoded.source, frame, prediction, kp_source, kp_driving, motion, kp_moved=kp), state
+
+    def moved_kp(self, state: dict[str, Any], kp_driving: Any) -> Any:
+        """The points that animate, by the way to animate: those of the driving frames unless it says otherwise."""
+        if self.way == "relative":
+            return self.relative_kp(state["kp_source"], kp_driving, state["kp_initial"], state["scale"])
+        return self.avd_network(state["kp_source"], kp_driving) if self.way == "avd" else kp_driving
+
+    def background(self, source: Tensor, driving: Tensor) -> Tensor | None:
+        """How the background moves, which follows the driving clip in reconstruction alone."""
+        if self.way != "reconstruction" or self.bg_predictor is None:
+            return None
+        return self.bg_predictor(source, driving)
