@@ -11,7 +11,7 @@ from models.parts.losses import Terms, mean_difference
 
 
 class Adversarial(nn.Module):
-    """Least-squares game on several scales, with feature matching for the generator."""
+    """Least-squares GAN on several scales, with feature matching for the generator."""
 
     on = True
 
@@ -30,6 +30,7 @@ class Adversarial(nn.Module):
         judged = discriminator(self.pyramid(generated), kp)
         with torch.no_grad():
             judged_real = discriminator(self.pyramid(real), kp)
+        # (1 - D(generated))^2
         gan = sum(((1 - prediction.float()) ** 2).mean() for _, prediction in judged.values())
         terms = {"gen_gan": self.generator * gan}
         if any(self.feature_matching):
@@ -49,6 +50,7 @@ class Adversarial(nn.Module):
         # The generated frame first: spectral norm refines its estimate with every picture, in this order.
         judged = discriminator(self.pyramid(generated.detach()), kp)
         judged_real = discriminator(self.pyramid(real), kp)
+        # (1 - D(real))^2 + D(generated)^2
         gan = sum(
             ((1 - judged_real[scale][1].float()) ** 2 + prediction.float() ** 2).mean()
             for scale, (_, prediction) in judged.items()

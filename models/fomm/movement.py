@@ -9,7 +9,8 @@ def relative_key_points(
 ) -> KeyPoints:
     """The source's points moved as the driving ones have moved since the first frame, and turned if `jacobian`.
 
-    Without `jacobian` they turn as the driving points are turned.
+    Without `jacobian` they turn as the driving points are turned. These are eq. 14 and 15 of the paper (section 3.4):
+    it changes the motion, we change the points, from which the generator computes the same motion.
     """
     value = relative_points(source.value, driving.value, initial.value, scale)
     if not jacobian or driving.jacobian is None:

@@ -1,4 +1,8 @@
-"""The networks of the first order motion model, with the entry names of the released weights."""
+"""The networks of the first order motion model, with the entry names of the released weights.
+
+Sections and equations are those of Siarohin et al., First Order Motion Model for Image Animation, NeurIPS 2019
+(arXiv 2003.00196).
+"""
 
 from typing import Any, NamedTuple
 
@@ -16,7 +20,7 @@ from util.errors import UserError
 
 
 class KeyPointDetector(HeatmapDetector):
-    """Find key points and, unless the model is of order zero, the jacobian at each."""
+    """Find key points and, unless the model is of order zero, the jacobian at each (section 3.1)."""
 
     def __init__(
         self,
@@ -41,7 +45,7 @@ class KeyPointDetector(HeatmapDetector):
 
 
 class DenseMotionNetwork(MotionNetwork):
-    """Combine the motions around the key points to one motion for every pixel."""
+    """Combine the motions around the key points to one motion for every pixel (section 3.1)."""
 
     def __init__(self, num_kp: int, kp_variance: float = 0.01, **sizes: Any):
         """`sizes` and what else MotionNetwork wants to know."""
@@ -49,16 +53,17 @@ class DenseMotionNetwork(MotionNetwork):
         self.kp_variance = kp_variance
 
     def heatmaps(self, kp_source: KeyPoints, kp_driving: KeyPoints, size: tuple[int, int]) -> Tensor:
-        """Driving minus source bumps (B, K + 1, 1, h, w), with an empty map for the background."""
+        """Gaussian heatmaps H_k, driving minus source: (B, K + 1, 1, h, w), with an empty map for the background."""
         driving, source = (gaussian_maps(kp.value, size, self.kp_variance) for kp in (kp_driving, kp_source))
-        return with_empty_map(driving - source)
+        return with_empty_map(driving - source)  # eq. 6
 
     def sparse_motions(self, kp_source: KeyPoints, kp_driving: KeyPoints, size: tuple[int, int]) -> Tensor:
-        """T_k(z) = s_k + J^s_k (J^d_k)^-1 (z - d_k) (eq. 4), the identity first: (B, K + 1, h, w, 2)."""
+        """T_k(z) = s_k + J_k (z - d_k), for points s and d of source and driving frame: (B, K + 1, h, w, 2)."""
         linear = None
         if kp_driving.jacobian is not None:
-            linear = product_2x2(kp_source.jacobian, inverse_2x2(kp_driving.jacobian))
-        motions = motions_around(kp_source.value, kp_driving.value, linear, size)
+            linear = product_2x2(kp_source.jacobian, inverse_2x2(kp_driving.jacobian))  # J_k, eq. 5
+        motions = motions_around(kp_source.value, kp_driving.value, linear, size)  # eq. 4
+        # The background does not move.
         identity = coordinate_grid(*size, like=motions).expand(len(motions), 1, -1, -1, -1)
         return torch.cat([identity, motions], dim=1)
 
@@ -78,12 +83,12 @@ class Encoded(NamedTuple):
 
 
 class Generator(WarpingGenerator):
-    """Warp the features of the source picture by the motion between two sets of key points, and decode them."""
+    """Warp the features of the source picture by the motion between two sets of key points, and decode them (3.2)."""
 
     def __init__(self, *, dense_motion_network: DenseMotionNetwork | None, composite: bool = False, **sizes: Any):
         """Without a dense motion network nothing is warped: an auto-encoder.
 
-        `composite`: where the occlusion map says that the source is right, its pixels are taken, warped.
+        `composite`: copy the warped pixels of the source where the occlusion map shows them.
         """
         super().__init__(**sizes, dense_motion_network=dense_motion_network, exact_resize=composite)
         if composite and getattr(dense_motion_network, "occlusion", None) is None:
@@ -129,7 +134,7 @@ class Generator(WarpingGenerator):
         return self.warped(source, motion.deformation)
 
     def _move(self, features: Tensor, motion: Motion) -> Tensor:
-        moved = self.warped(features, motion.deformation)
+        moved = self.warped(features, motion.deformation)  # eq. 8: the occlusion map times the warped features
         return moved if motion.occlusion_map is None else moved * resize(motion.occlusion_map, features.shape[-2:])
 
 

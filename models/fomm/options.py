@@ -1,7 +1,7 @@
 """The options of the first order motion model.
 
-The dotted spellings are the places of the same values in the nested YAML files of the original; where a key may be
-absent there, the default here is what its absence means.
+Dotted spellings are the keys of the same values in the original's nested YAML files. Where the original lets a key be
+absent, the default here is what its absence means.
 """
 
 from typing import Any
@@ -27,26 +27,32 @@ def add_network_options(parser: Any) -> None:
     """Sizes of the networks that inference needs."""
     common, detector = f"{MODEL}.common_params", f"{MODEL}.kp_detector_params"
     add = parser.add_argument
-    add("--num_kp", f"{common}.num_kp", type=count, default=10, help="key points")
-    add("--num_channels", f"{common}.num_channels", type=colours, default=3, help="channels of the pictures")
-    parser.add_switch("--estimate_jacobian", f"{common}.estimate_jacobian", help="first order: a jacobian per point")
+    add("--num_kp", f"{common}.num_kp", type=count, default=10, help="number of key points")
+    add("--num_channels", f"{common}.num_channels", type=colours, default=3, help="channels of the images")
+    parser.add_switch(
+        "--estimate_jacobian", f"{common}.estimate_jacobian", help="predict a jacobian per key point (first order)"
+    )
     add(
         "--temperature",
         f"{detector}.temperature",
         type=positive,
         default=0.1,
-        help="softness of the detector's heat maps",
+        help="key-point detector: temperature of the softmax",
     )
     parser.add_switch(
-        "--single_jacobian_map", f"{detector}.single_jacobian_map", help="one jacobian map for all points"
+        "--single_jacobian_map",
+        f"{detector}.single_jacobian_map",
+        help="key-point detector: one jacobian map for all points",
     )
-    add("--kp_detector_pad", f"{detector}.pad", type=at_least(0), default=0, help="padding of the detector's 7x7 heads")
+    add("--kp_detector_pad", f"{detector}.pad", type=at_least(0), default=0,
+        help="key-point detector: padding of the 7x7 output layers")  # fmt: skip
     add_hourglass_options(add, "kp_detector", detector, 32, 5)
-    add("--kp_detector_scale_factor", f"{detector}.scale_factor", type=scale, default=1.0, help="its resolution")
+    add("--kp_detector_scale_factor", f"{detector}.scale_factor", type=scale, default=1.0,
+        help="key-point detector: input scale")  # fmt: skip
     _add_generator_options(parser, f"{MODEL}.generator_params")
     parser.add_switch(
         "--align_corners", default=True,
-        help="grid_sample's convention; yes for the released weights, no to compare with a present run of the original",
+        help="grid_sample convention: yes for the released weights, no as the original under torch 1.3 and later",
     )  # fmt: skip
 
 
@@ -54,15 +60,19 @@ def _add_generator_options(parser: Any, generator: str) -> None:
     motion, add = f"{generator}.dense_motion_params", parser.add_argument
     add_generator_options(add, generator)
     parser.add_switch(
-        "--estimate_occlusion_map", f"{generator}.estimate_occlusion_map", help="predict what must be painted anew"
+        "--estimate_occlusion_map",
+        f"{generator}.estimate_occlusion_map",
+        help="predict an occlusion map: what to inpaint",
     )
-    add_hourglass_options(add, "dense_motion", motion, 64, 0, least=0, note="; 0: nothing is warped")
-    add("--dense_motion_scale_factor", f"{motion}.scale_factor", type=scale, default=1.0, help="its resolution")
-    add("--kp_variance", f"{motion}.kp_variance", type=positive, default=0.01, help="variance of bumps at key points")
+    add_hourglass_options(add, "dense_motion", motion, 64, 0, least=0, note="; 0: no warping")
+    add("--dense_motion_scale_factor", f"{motion}.scale_factor", type=scale, default=1.0,
+        help="dense motion: input scale")  # fmt: skip
+    add("--kp_variance", f"{motion}.kp_variance", type=positive, default=0.01,
+        help="dense motion: variance of the Gaussian heatmaps")  # fmt: skip
     parser.add_switch(
         "--composite",
-        help="where the occlusion map says so, take the warped pixels of the source and paint the rest only, so that a "
-        "picture at rest stays as it is; mraa and tps always do; for training anew",
+        help="copy the warped source pixels where they are visible and inpaint the rest, so that a still picture stays "
+        "unchanged, as mraa and tps do; only for new training",
     )
 
 
@@ -76,30 +86,36 @@ def add_animation_options(parser: Any) -> None:
     normalisation = "--animate_params.normalization_params"
     parser.add_switch(
         "--relative", f"{normalisation}.use_relative_movement", default=True,
-        help="move the source's points as the driving points have moved since their first frame; no: place them there",
+        help="move the source points by the movement of the driving points since their first frame; no: use the "
+        "driving points as they are",
     )  # fmt: skip
     parser.add_switch(
         "--relative_jacobian", f"{normalisation}.use_relative_jacobian", default=True,
-        help="with --relative, turn and stretch relative to the first frame too",
+        help="with --relative: jacobians relative to the first driving frame, too",
     )  # fmt: skip
     parser.add_switch(
         "--adapt_scale", f"{normalisation}.adapt_movement_scale", default=True,
-        help="with --relative, scale movements by the size of the source's face to that of the driving one",
+        help="with --relative: scale movements by the size ratio of source and driving face",
     )  # fmt: skip
 
 
 def add_discriminator_options(parser: Any) -> None:
     """Sizes of the discriminator."""
-    place, add = f"{MODEL}.discriminator_params", parser.add_argument
-    add("--discriminator_scales", f"{place}.scales", type=list_of(scale_name), default=[],
-        help="one discriminator per scale")  # fmt: skip
-    add("--discriminator_block_expansion", f"{place}.block_expansion", type=count, default=64, help="its width")
-    add("--discriminator_num_blocks", f"{place}.num_blocks", type=count, default=4, help="its blocks")
-    add("--discriminator_max_features", f"{place}.max_features", type=count, default=512, help="its largest width")
-    parser.add_switch("--sn", f"{place}.sn", help="spectral norm in the discriminator")
-    parser.add_switch("--use_kp", f"{place}.use_kp", help="the discriminator also sees the driving key points")
-    add("--discriminator_kp_variance", f"{place}.kp_variance", type=positive, default=0.01,
-        help="variance of their bumps")  # fmt: skip
+    section, add = f"{MODEL}.discriminator_params", parser.add_argument
+    add("--discriminator_scales", f"{section}.scales", type=list_of(scale_name), default=[],
+        help="discriminator: scales, one network for each")  # fmt: skip
+    add("--discriminator_block_expansion", f"{section}.block_expansion", type=count, default=64,
+        help="discriminator: base channels")  # fmt: skip
+    add("--discriminator_num_blocks", f"{section}.num_blocks", type=count, default=4,
+        help="discriminator: blocks")  # fmt: skip
+    add("--discriminator_max_features", f"{section}.max_features", type=count, default=512,
+        help="discriminator: maximum channels")  # fmt: skip
+    parser.add_switch("--sn", f"{section}.sn", help="discriminator: spectral norm")
+    parser.add_switch(
+        "--use_kp", f"{section}.use_kp", help="discriminator: see heatmaps of the driving key points, too"
+    )
+    add("--discriminator_kp_variance", f"{section}.kp_variance", type=positive, default=0.01,
+        help="discriminator: variance of the Gaussian heatmaps")  # fmt: skip
 
 
 def add_training_options(parser: Any) -> None:
@@ -114,10 +130,10 @@ def add_training_options(parser: Any) -> None:
     for term, default in weights.items():
         add(f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=default, help=f"weight of {term}")
     add("--weight_feature_matching", f"{LOSSES}.feature_matching", type=list_of(not_negative), default=[10] * 4,
-        help="weight of feature matching per block of the discriminator")  # fmt: skip
+        help="weight of feature matching, per block of the discriminator")  # fmt: skip
     add_perceptual_options(parser)
     add_truth_options(parser)
     parser.add_switch(
         "--start_with_source",
-        help="the untrained generator repeats the source, for small models that are trained for minutes",
+        help="initialise the generator to repeat the source; for small models trained in minutes",
     )

@@ -11,7 +11,7 @@ from models.parts.keypoints import KeyPoints
 from models.parts.losses import at_least_single
 
 SIGMA = 0.75
-"""How fast the bumps of the mask fall off."""
+"""How fast the mask falls off around a point."""
 
 
 class Prior(NamedTuple):
@@ -50,9 +50,9 @@ class PriorDetector(KeyPointDetector):
 
 
 def prior_mask(points: Tensor, size: tuple[int, int], sigma: float = SIGMA) -> Tensor:
-    """The sum of a bump for each of the points (B, K, 2), in pixels of a map of `size`: (B, 1, h, w), 1 at most.
+    """The sum of a peak at each of the points (B, K, 2), in pixels of a map of `size`: (B, 1, h, w), 1 at most.
 
-    A bump is exp(-sqrt(d) / (2 sigma^2)), d the city-block distance, relative to its maximum, and 0 where it is below
+    A peak is exp(-sqrt(d) / (2 sigma^2)), d the city-block distance, relative to its maximum, and 0 where it is below
     its mean.
     """
     height, width = size
@@ -60,8 +60,8 @@ def prior_mask(points: Tensor, size: tuple[int, int], sigma: float = SIGMA) -> T
     rows = torch.arange(1, height + 1, dtype=points.dtype, device=points.device)
     columns = torch.arange(1, width + 1, dtype=points.dtype, device=points.device)
     down, across = (rows - points[..., 1:]).abs(), (columns - points[..., :1]).abs()
-    bumps = torch.exp(-(down[..., :, None] + across[..., None, :]).sqrt() / (2 * sigma**2))
-    bumps = bumps / bumps.amax((-2, -1), keepdim=True)
-    bumps = torch.where(bumps < bumps.mean((-2, -1), keepdim=True), 0, bumps)
-    summed = bumps.sum(-3, keepdim=True)
+    peaks = torch.exp(-(down[..., :, None] + across[..., None, :]).sqrt() / (2 * sigma**2))
+    peaks = peaks / peaks.amax((-2, -1), keepdim=True)
+    peaks = torch.where(peaks < peaks.mean((-2, -1), keepdim=True), 0, peaks)
+    summed = peaks.sum(-3, keepdim=True)
     return summed / summed.amax((-2, -1), keepdim=True)

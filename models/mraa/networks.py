@@ -1,4 +1,8 @@
-"""The networks of articulated animation, with the entry names of the released weights."""
+"""The networks of articulated animation, with the entry names of the released weights.
+
+Sections named in comments are those of Siarohin et al., Motion Representations for Articulated Animation, CVPR 2021
+(arXiv 2104.11280).
+"""
 
 from typing import Any, NamedTuple
 
@@ -29,7 +33,10 @@ BACKGROUNDS = {"zero": 0, "shift": 2, "affine": 6, "perspective": 8}
 
 
 class RegionPredictor(HeatmapDetector):
-    """Find regions: heatmaps whose covariance says how a region is turned and stretched."""
+    """Find regions: heatmaps whose covariance says how a region is turned and stretched.
+
+    Section "PCA-based motion estimation" of the paper.
+    """
 
     def __init__(
         self,
@@ -56,13 +63,16 @@ class RegionPredictor(HeatmapDetector):
 
 
 class BackgroundPredictor(nn.Module):
-    """How the background moves from the driving to the source picture, as a matrix on homogeneous coordinates."""
+    """How the background moves from the driving to the source picture, as a matrix on homogeneous coordinates.
+
+    Section "Background motion estimation" of the paper, whose background is affine.
+    """
 
     def __init__(self, kind: str, num_channels: int, expansion: int, max_features: int, num_blocks: int):
         """A background of the kind `zero` does not move, and there is nothing to be learned then."""
         super().__init__()
         count = BACKGROUNDS[kind]
-        self.places = slice(2, 6, 3) if kind == "shift" else slice(count)
+        self.entries = slice(2, 6, 3) if kind == "shift" else slice(count)
         self.fc = None
         if not count:
             return
@@ -70,7 +80,7 @@ class BackgroundPredictor(nn.Module):
         self.fc = nn.Linear(min(max_features, expansion * 2**num_blocks), count)
         nn.init.zeros_(self.fc.weight)
         with torch.no_grad():
-            self.fc.bias.copy_(torch.eye(3).flatten()[self.places])
+            self.fc.bias.copy_(torch.eye(3).flatten()[self.entries])
 
     def forward(self, source: Tensor, driving: Tensor) -> Tensor:
         """Matrices (B, 3, 3) from driving to source coordinates; one source may serve a batch of driving pictures."""
@@ -78,7 +88,7 @@ class BackgroundPredictor(nn.Module):
         if self.fc is not None:
             both = torch.cat([source.expand(len(driving), -1, -1, -1), driving], dim=1)
             found = self.fc(self.encoder(both)[-1].mean((2, 3)))
-            matrix[:, self.places] = at_least_single(found)
+            matrix[:, self.entries] = at_least_single(found)
         return matrix.unflatten(1, (3, 3))
 
 
@@ -100,10 +110,10 @@ class PixelwiseFlowPredictor(MotionNetwork):
         self.revert_axis_swap = revert_axis_swap
 
     def heatmaps(self, source: Regions, driving: Regions, size: tuple[int, int]) -> Tensor:
-        """Driving minus source bumps (B, K + 1, 1, h, w), with an empty map for the background."""
-        return with_empty_map(self._bumps(driving, size) - self._bumps(source, size))
+        """Gaussian heatmaps, driving minus source: (B, K + 1, 1, h, w), with an empty map for the background."""
+        return with_empty_map(self._gaussians(driving, size) - self._gaussians(source, size))
 
-    def _bumps(self, regions: Regions, size: tuple[int, int]) -> Tensor:
+    def _gaussians(self, regions: Regions, size: tuple[int, int]) -> Tensor:
         if not self.use_covar_heatmap:
             return gaussian_maps(regions.shift, size, self.region_var)
         inverse = inverse_covariance(regions.covar)
@@ -117,9 +127,10 @@ class PixelwiseFlowPredictor(MotionNetwork):
     def sparse_motions(
         self, source: Regions, driving: Regions, size: tuple[int, int], background: Tensor | None = None
     ) -> Tensor:
-        """T_k(z) = s_k + A^s_k (A^d_k)^-1 (z - d_k), the background's first: (B, K + 1, h, w, 2)."""
+        """T_k(z) = s_k + A^s_k (A^d_k)^-1 (z - d_k), the background's T_0 first: (B, K + 1, h, w, 2)."""
         linear = None
         if driving.affine is not None:
+            # From the driving frame to the whitened reference frame, and on to the source.
             linear = product_2x2(source.affine, inverse_2x2(driving.affine, AFFINE_FLOOR))
             if self.revert_axis_swap:
                 linear = linear * sign_of_first(linear)
@@ -182,13 +193,13 @@ class Generator(WarpingGenerator):
     def moved(
         self, picture: Tensor, source: Regions, driving: Regions, background: Tensor | None = None
     ) -> tuple[Tensor, Motion]:
-        """The warped source picture in the place of a prediction, and the motion: nothing is painted."""
+        """The warped source picture as prediction, without inpainting, and the motion."""
         small = self.pixelwise_flow_predictor.down(picture)
         motion = self.pixelwise_flow_predictor(small, source, driving, background)
         return self.deformed(picture, motion), motion
 
     def decode(self, encoded: Encoded, motion: Motion) -> Tensor:
-        """The picture under a motion: what is seen comes from the source, the rest is painted."""
+        """The picture under a motion: what is visible comes from the source, the rest is inpainted."""
         moved = self.warped(encoded.maps[-1], motion.deformation)
         out = self.bottleneck(_autocast(moved if motion.occlusion_map is None else _visible(moved, motion)))
         for index, block in enumerate(self.up_blocks):
@@ -222,7 +233,7 @@ def _visible(moved: Tensor, motion: Motion) -> Tensor:
 
 
 def _joined(moved: Tensor, painted: Tensor, motion: Motion) -> Tensor:
-    """What is warped where it is right, what is painted elsewhere; without an occlusion map all of it is right."""
+    """o W(e) + (1 - o) x: the warped source where the occlusion map o shows it; without a map everywhere."""
     if motion.occlusion_map is None:
         return moved
     share = resize(motion.occlusion_map, moved.shape[-2:]).to(painted.dtype)
@@ -230,7 +241,7 @@ def _joined(moved: Tensor, painted: Tensor, motion: Motion) -> Tensor:
 
 
 class AvdNetwork(Disentangler):
-    """The regions of one picture in the pose of another one."""
+    """The regions of one picture in the pose of another one (animation via disentanglement)."""
 
     def __init__(
         self,

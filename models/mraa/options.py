@@ -1,7 +1,7 @@
 """The options of articulated animation.
 
-The dotted spellings are the places of the same values in the nested YAML files of the original; where a key may be
-absent there, the default here is what its absence means.
+Dotted spellings are the keys of the same values in the original's nested YAML files. Where the original lets a key be
+absent, the default here is what its absence means.
 """
 
 from typing import Any
@@ -31,58 +31,72 @@ REGIONS = f"{MODEL}.region_predictor_params"
 def add_network_options(parser: Any) -> None:
     """Sizes of the networks that inference needs."""
     add = parser.add_argument
-    add("--num_regions", f"{MODEL}.num_regions", type=count, default=10, help="regions that move")
-    add("--num_channels", f"{MODEL}.num_channels", type=colours, default=3, help="channels of the pictures")
+    add("--num_regions", f"{MODEL}.num_regions", type=count, default=10, help="number of regions")
+    add("--num_channels", f"{MODEL}.num_channels", type=colours, default=3, help="channels of the images")
     parser.add_switch(
-        "--estimate_affine", f"{MODEL}.estimate_affine", default=True, help="regions turn and stretch, not only move"
+        "--estimate_affine",
+        f"{MODEL}.estimate_affine",
+        default=True,
+        help="regions have an affine part: they turn and stretch, too",
     )
     parser.add_switch(
         "--revert_axis_swap", f"{MODEL}.revert_axis_swap", default=True,
-        help="undo turns by 180 degrees between two pictures, which a region's axes cannot tell",
+        help="undo turns by 180 degrees between two frames, which the axes of a region cannot tell apart",
     )  # fmt: skip
     _add_region_options(parser)
     background = f"{MODEL}.bg_predictor_params"
-    add("--bg_type", f"{background}.bg_type", type=one_of(*BACKGROUNDS), default="zero", help="how backgrounds move")
+    add("--bg_type", f"{background}.bg_type", type=one_of(*BACKGROUNDS), default="zero",
+        help="background predictor: kind of motion")  # fmt: skip
     add_hourglass_options(add, "bg_predictor", background, 32, 5)
     _add_generator_options(parser, f"{MODEL}.generator_params")
     add_bottle_options(parser, 64)
     parser.add_switch(
         "--upright_axes",
-        help="AVD network, for training anew: axes keep their sign when a tall region tilts; no for released weights",
+        help="AVD network: axes keep their sign when a tall region tilts; only for new training",
     )
     parser.accept_unused(f"{REGIONS[2:]}.fast_svd", "train_params.use_sync_bn")
 
 
 def _add_region_options(parser: Any) -> None:
     add = parser.add_argument
-    add("--temperature", f"{REGIONS}.temperature", type=positive, default=0.1, help="softness of the heat maps")
+    add("--temperature", f"{REGIONS}.temperature", type=positive, default=0.1,
+        help="region predictor: temperature of the softmax")  # fmt: skip
     parser.add_switch(
         "--pca_based", f"{REGIONS}.pca_based", default=True,
-        help="axes of a region from the covariance of its heat map; no: regressed",
+        help="compute the axes of a region from the covariance of its heatmap; no: regress them",
     )  # fmt: skip
-    add("--region_predictor_pad", f"{REGIONS}.pad", type=at_least(0), default=3, help="padding of the 7x7 heads")
+    add("--region_predictor_pad", f"{REGIONS}.pad", type=at_least(0), default=3,
+        help="region predictor: padding of the 7x7 output layers")  # fmt: skip
     add_hourglass_options(add, "region_predictor", REGIONS, 32, 5)
-    add("--region_predictor_scale_factor", f"{REGIONS}.scale_factor", type=scale, default=1.0, help="its resolution")
+    add("--region_predictor_scale_factor", f"{REGIONS}.scale_factor", type=scale, default=1.0,
+        help="region predictor: input scale")  # fmt: skip
 
 
 def _add_generator_options(parser: Any, generator: str) -> None:
     motion, add = f"{generator}.pixelwise_flow_predictor_params", parser.add_argument
     add_generator_options(add, generator)
-    parser.add_switch("--skips", f"{generator}.skips", help="join the source's features at every size")
+    parser.add_switch(
+        "--skips", f"{generator}.skips", help="generator: skip connections from the warped source features"
+    )
     add_hourglass_options(add, "flow_predictor", motion, 64, 5)
-    add("--flow_predictor_scale_factor", f"{motion}.scale_factor", type=scale, default=1.0, help="its resolution")
+    add("--flow_predictor_scale_factor", f"{motion}.scale_factor", type=scale, default=1.0,
+        help="flow predictor: input scale")  # fmt: skip
     add("--region_var", f"{motion}.region_var", type=positive, default=0.01,
-        help="variance of the bumps at regions, without --use_covar_heatmap")  # fmt: skip
+        help="flow predictor: variance of the Gaussian heatmaps, without --use_covar_heatmap")  # fmt: skip
     parser.add_switch(
         "--use_deformed_source", f"{motion}.use_deformed_source", default=True,
-        help="the flow predictor sees the source under every motion",
+        help="flow predictor: see the source warped by every motion",
     )  # fmt: skip
-    parser.add_switch("--use_covar_heatmap", f"{motion}.use_covar_heatmap", help="bumps have the shape of the regions")
     parser.add_switch(
-        "--estimate_occlusion_map", f"{motion}.estimate_occlusion_map", help="predict what must be painted anew"
+        "--use_covar_heatmap",
+        f"{motion}.use_covar_heatmap",
+        help="flow predictor: Gaussian heatmaps with the covariance of the regions",
     )
     parser.add_switch(
-        "--align_corners", help="grid_sample's convention; no for the released weights, yes makes zero motion exact"
+        "--estimate_occlusion_map", f"{motion}.estimate_occlusion_map", help="predict an occlusion map: what to inpaint"
+    )
+    parser.add_switch(
+        "--align_corners", help="grid_sample convention: no for the released weights, yes makes zero motion exact"
     )
 
 
@@ -91,16 +105,16 @@ def add_animation_options(parser: Any, way: str) -> None:
     add_way_options(parser, way)
     parser.add_switch(
         "--relative_covar",
-        help="relative: regions get the shape that they are turned to; no, as the original: that of the driving frame",
+        help="with --way relative: turn the covariance of regions, too; no: the driving frame's, as the original",
     )
 
 
 def add_drawing_options(parser: Any) -> None:
-    """How the pictures to look at are drawn."""
+    """How pictures for people are drawn."""
     add_picture_options(parser)
     colour = list_of(number, "red,green,blue", empty=False)
     parser.add_argument("--region_bg_color", "--visualizer_params.region_bg_color", type=colour, default=[1, 1, 1],
-                        help="colour behind the heat maps")  # fmt: skip
+                        help="background colour of the drawn heatmaps")  # fmt: skip
 
 
 def add_training_options(parser: Any) -> None:
@@ -108,13 +122,13 @@ def add_training_options(parser: Any) -> None:
     add = parser.add_argument
     parser.add_switch(
         "--start_with_source",
-        help="for small models: the untrained generator gives the warped source, so that moving is learned first",
+        help="initialise the generator to show the warped source, so that motion is learned first; for small models",
     )
     add("--clip_gradients", type=not_negative, default=0.0,
-        help="scale all gradients together to this length at most; 0: never")  # fmt: skip
+        help="clip the norm of all gradients together; 0: no clipping")  # fmt: skip
     add("--motion_first", type=at_least(0), default=0,
-        help="for this many steps only the motion learns, by the warped source: with --weight_truth_motion the fastest "
-        "start")  # fmt: skip
+        help="train the motion alone for this many steps, on the warped source; the fastest start with "
+        "--weight_truth_motion")  # fmt: skip
     add("--lr", f"{TRAIN}.lr", type=not_negative, default=2e-4, help="learning rate")
     parser.add_alias(f"{TRAIN}.dataloader_workers", "--nThreads")
     add_milestones(parser, [60, 90])

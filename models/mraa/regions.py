@@ -1,4 +1,4 @@
-"""Regions of a picture: where they are and how they are turned and stretched, from heat maps without any SVD."""
+"""Regions of a picture: where they are and how they are turned and stretched, from heatmaps without any SVD."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ AFFINE_FLOOR = 1e-6
 
 
 class Regions(NamedTuple):
-    """Regions of a batch of pictures; without an affine part they only have a place."""
+    """Regions of a batch of pictures; without an affine part they only have a centre."""
 
     shift: Tensor
     """The centre as x, y in [-1, 1], (B, K, 2)."""
@@ -44,14 +44,18 @@ class Regions(NamedTuple):
 
 
 def principal_regions(heat: Tensor) -> Regions:
-    """The regions of heatmaps (B, K, h, w), turned and stretched as their covariance is."""
+    """The regions of heatmaps H (B, K, h, w), turned and stretched as their covariance is.
+
+    As the paper's section on PCA-based motion estimation: m = sum_z H(z) z, C = sum_z H(z) (z - m) (z - m)^T = U S U^T,
+    A = U S^(1/2).
+    """
     shift = mean_position(heat)
     covar = covariance(heat, shift)
     return Regions(shift, affine_of_covariance(covar), covar, heat)
 
 
 def covariance(heat: Tensor, mean: Tensor) -> Tensor:
-    """The covariance (B, K, 2, 2) of positions under heat maps (B, K, h, w) with these means (B, K, 2)."""
+    """The covariance (B, K, 2, 2) of positions under heatmaps (B, K, h, w) with these means (B, K, 2)."""
     grid = coordinate_grid(*heat.shape[-2:], like=heat)
     x, y = grid[0, :, 0] - mean[..., :1], grid[:, 0, 1] - mean[..., 1:]
     across = (heat.sum(-2) * x**2).sum(-1)
@@ -84,7 +88,7 @@ def principal_axes(covar: Tensor) -> tuple[Tensor, Tensor]:
 
 def affine_of_covariance(covar: Tensor) -> Tensor:
     """The axes of covariances (..., 2, 2), as long as the deviations along them."""
-    axes, variances = principal_axes(covar)
+    axes, variances = principal_axes(covar)  # U, S
     return axes * variances.clamp(min=LEAST_VARIANCE).sqrt()[..., None, :]
 
 

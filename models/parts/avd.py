@@ -70,7 +70,7 @@ def add_bottle_options(parser: Any, default: int) -> None:
     add = parser.add_argument
     for code in ("id", "pose"):
         add(f"--{code}_bottle_size", f"{NETWORK}.{code}_bottle_size", type=count, default=default,
-            help=f"AVD network: numbers that hold the {code}")  # fmt: skip
+            help=f"AVD network: size of the {code} code")  # fmt: skip
 
 
 def add_second_stage_options(parser: Any, epoch_milestones: list[int]) -> None:
@@ -82,15 +82,15 @@ def add_second_stage_options(parser: Any, epoch_milestones: list[int]) -> None:
     add = parser.add_argument
     add("--lr", f"{TRAIN}.lr", type=not_negative, default=1e-3, help="learning rate of the AVD network")
     add("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(at_least(0)), default=epoch_milestones,
-        help="epochs from which the rate is a tenth")  # fmt: skip
+        help="epochs at which the learning rate drops to a tenth")  # fmt: skip
     add("--random_scale", f"{TRAIN}.random_scale", type=share, default=0.25,
-        help="the pose is shown up to so much wider or higher, narrower or lower")  # fmt: skip
+        help="AVD training stretches the pose by up to this share, in width and in height")  # fmt: skip
     add("--lambda_shift", f"{TRAIN}.lambda_shift", type=not_negative, default=1,
-        help="weight of the difference of points")  # fmt: skip
-    parser.add_switch("--late_milestones", default=True, help="the original's schedule, one epoch late")
+        help="weight of the loss on points")  # fmt: skip
+    parser.add_switch("--late_milestones", default=True, help="drop the rate one epoch late, as the original does")
     parser.add_switch(
         "--moving_statistics", default=True,
-        help="as the original: what finds the points works with batch statistics, and its running ones move",
+        help="keep the detector in training mode, as the original does: batch statistics, moving running averages",
     )  # fmt: skip
 
 

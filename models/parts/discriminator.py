@@ -22,7 +22,7 @@ class ScaleDiscriminator(nn.Module):
         num_kp: int = 0,
         kp_variance: float = 0.01,
     ):
-        """With `num_kp` points the driving points are part of the input, as one bump each."""
+        """With `num_kp` points the driving points are part of the input, as one Gaussian heatmap each."""
         super().__init__()
         self.num_kp = num_kp
         self.kp_variance = kp_variance
@@ -34,8 +34,8 @@ class ScaleDiscriminator(nn.Module):
 
     def forward(self, frame: Tensor, kp: KeyPoints | None = None) -> tuple[list[Tensor], Tensor]:
         if self.num_kp:
-            bumps = gaussian_maps(kp.value, frame.shape[-2:], self.kp_variance)
-            frame = torch.cat([frame, bumps], dim=1)
+            heatmaps = gaussian_maps(kp.value, frame.shape[-2:], self.kp_variance)
+            frame = torch.cat([frame, heatmaps], dim=1)
         maps = [frame]
         for block in self.down_blocks:
             self._check_size(maps[-1], frame)
@@ -43,7 +43,7 @@ class ScaleDiscriminator(nn.Module):
         return maps[1:], self.conv(maps[-1])
 
     def _check_size(self, seen: Tensor, frame: Tensor) -> None:
-        """Refuse a frame of which too little is left for a block: a kernel of 4, and more than one place to norm."""
+        """Refuse a frame of which too little is left for a block: a kernel of 4, and more than one pixel to norm."""
         height, width = (side - 3 for side in seen.shape[-2:])
         if min(height, width) < 1 or height * width == 1:
             size = " x ".join(map(str, frame.shape[-2:]))

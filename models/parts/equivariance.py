@@ -1,4 +1,7 @@
-"""Detectors follow random transforms of the frame: what the losses of several families have in common."""
+"""The equivariance loss of the key-point families: detectors follow random transforms of the frame.
+
+Equations are those of the first order motion model (Siarohin et al., NeurIPS 2019, section 3.3); mraa and tps use them.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -64,7 +67,7 @@ class Equivariance(RandomTransform):
         value, jacobian = self.names
         terms = {}
         if self.value_weight:
-            # Eq. 11 of the first order motion model: p_k of the frame is T(p_k of the transformed frame).
+            # Eq. 11: the points of the frame are T(points of the transformed frame).
             terms[value] = self.value_weight * mean_difference(kp_driving.value, transform.points(kp.value))
         if self.jacobian_weight:
             turned = round_trip(transform, kp.value, kp.jacobian, kp_driving.jacobian, self.floor)
@@ -89,9 +92,9 @@ def round_trip(
 ) -> Tensor:
     """Matrices `found` (B, K, 2, 2) at `points` of the transformed frame, taken back to the frame's own `driving` ones.
 
-    The identity where the detector follows the transform (eq. 13 of the first order motion model).
+    Eq. 13: the identity where the detector follows the transform.
     """
-    there = product_2x2(transform.jacobian(points), found)
+    there = product_2x2(transform.jacobian(points), found)  # right-hand side of eq. 12, the chain rule
     return product_2x2(inverse_2x2(driving, floor), there)
 
 

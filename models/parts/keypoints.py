@@ -1,4 +1,4 @@
-"""Key points as the weighted mean position of a heat map, and back to maps."""
+"""Key points as the weighted mean position of a heatmap, and back to maps."""
 
 from typing import NamedTuple
 
@@ -24,12 +24,12 @@ class KeyPoints(NamedTuple):
 
 
 def spatial_softmax(logits: Tensor, temperature: float) -> Tensor:
-    """Heat maps (B, K, h, w) that each sum to 1 over all positions."""
+    """Heatmaps (B, K, h, w) that each sum to 1 over all positions."""
     return F.softmax(logits.flatten(2) / temperature, dim=2).view_as(logits)
 
 
 def mean_position(heat: Tensor) -> Tensor:
-    """The expected coordinate (B, K, 2) of heat maps (B, K, h, w) that sum to 1."""
+    """The expected coordinate (B, K, 2) of heatmaps (B, K, h, w) that sum to 1."""
     grid = coordinate_grid(*heat.shape[-2:], like=heat)
     x = (heat.sum(-2) * grid[0, :, 0]).sum(-1)
     y = (heat.sum(-1) * grid[:, 0, 1]).sum(-1)
@@ -37,13 +37,13 @@ def mean_position(heat: Tensor) -> Tensor:
 
 
 def mean_matrices(maps: Tensor, heat: Tensor) -> Tensor:
-    """The mean of matrices (B, 4 K or 4, h, w) under each heat map (B, K, h, w) that sums to 1: (B, K, 2, 2)."""
+    """The mean of matrices (B, 4 K or 4, h, w) under each heatmap (B, K, h, w) that sums to 1: (B, K, 2, 2)."""
     means = maps.unflatten(1, (-1, 4)).flatten(3) @ heat.flatten(2)[..., None]
     return means.unflatten(2, (2, 2))[..., 0]
 
 
 def gaussian_maps(value: Tensor, size: tuple[int, int], variance: float) -> Tensor:
-    """One bump exp(-|z - p|^2 / (2 variance)) per point: (B, K, 2) to (B, K, h, w)."""
+    """One Gaussian heatmap exp(-|z - p|^2 / (2 variance)) per point: (B, K, 2) to (B, K, h, w)."""
     grid = coordinate_grid(*size, like=value)
     # The exponential of a sum is a product: h + w exponentials a point instead of h * w.
     columns = torch.exp(-0.5 / variance * (grid[0, :, 0] - value[..., :1]) ** 2)

@@ -30,14 +30,17 @@ class NoTerms(nn.Module):
 
 
 class Pixels(nn.Module):
-    """The picture itself in the place of a feature network."""
+    """The picture itself, for training without a feature network."""
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [x]
 
 
 class PerceptualPyramid(nn.Module):
-    """Distance of the feature maps of two pictures, summed over the scales of a pyramid and the taps of a network."""
+    """Distance of the feature maps of two pictures, summed over the scales of a pyramid and the taps of a network.
+
+    Eq. 9 of the first order motion model: the sum over i of |N_i(generated) - N_i(real)|, at every scale.
+    """
 
     def __init__(
         self, features: nn.Module, scales: Sequence[float], weights: Sequence[float], name: str = "perceptual"

@@ -23,9 +23,9 @@ class Motion(NamedTuple):
     sparse_deformed: Tensor
     """The small source under each motion, (B, K + 1, C, h, w)."""
     heatmap: Tensor
-    """Driving minus source bumps, (B, K + 1, 1, h, w)."""
+    """Gaussian heatmaps, driving minus source, (B, K + 1, 1, h, w)."""
     occlusion_map: Tensor | None
-    """1 where the warped source is right, 0 where it must be painted anew, (B, 1, h, w)."""
+    """1 where the source is visible, 0 where the generator inpaints, (B, 1, h, w)."""
 
     @property
     def occlusion_maps(self) -> list[Tensor]:
@@ -34,7 +34,7 @@ class Motion(NamedTuple):
 
 
 def with_empty_map(maps: Tensor) -> Tensor:
-    """Heat maps (B, K, h, w) with an empty one for the background in front, as channels: (B, K + 1, 1, h, w)."""
+    """Heatmaps (B, K, h, w) with an empty one for the background in front, as channels: (B, K + 1, 1, h, w)."""
     return F.pad(maps, (0, 0, 0, 0, 1, 0))[:, :, None]
 
 
@@ -50,7 +50,7 @@ def motions_around(source: Tensor, driving: Tensor, linear: Tensor | None, size:
 
 
 class MotionNetwork(nn.Module):
-    """Weigh motions against each other by where they would bring the source and where the points are."""
+    """Predict a soft mask for each motion, from the heatmaps of the points and the source warped by every motion."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class MotionNetwork(nn.Module):
         align_corners: bool = True,
         use_deformed_source: bool = True,
     ):
-        """`num_channels` are those of the picture, which the hourglass sees under every motion unless told not to."""
+        """`use_deformed_source`: the hourglass sees the picture, of `num_channels`, under every motion."""
         super().__init__()
         self.align_corners = align_corners
         self.use_deformed_source = use_deformed_source
@@ -80,6 +80,7 @@ class MotionNetwork(nn.Module):
         seen = torch.cat([heatmap, deformed], dim=2) if self.use_deformed_source else heatmap
         features = self.hourglass(seen.flatten(1, 2))
         mask = F.softmax(at_least_single(self.mask(features)), dim=1)
+        # Eq. 7 of the first order motion model: the sum of M_k T_k, the background's among them.
         deformation = (mask[..., None] * motions).sum(1)
         occlusion_map = None if self.occlusion is None else torch.sigmoid(self.occlusion(features))
         return Motion(deformation, mask, motions, deformed, heatmap, occlusion_map)

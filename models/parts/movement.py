@@ -21,10 +21,14 @@ def unit_scale(source: Tensor, initial: Tensor) -> float:
 
 
 def relative_points(source: Tensor, driving: Tensor, initial: Tensor, scale: float = 1.0) -> Tensor:
-    """The source's points moved as the driving points have moved since the first frame."""
+    """Eq. 14 of the first order motion model, with a scale: s + d - d of the first frame."""
     return source + scale * (driving - initial)
 
 
 def relative_matrices(source: Tensor, driving: Tensor, initial: Tensor, floor: float = DETERMINANT_FLOOR) -> Tensor:
-    """The source's matrices (..., 2, 2) turned as the driving ones have turned since the first frame."""
+    """The source's matrices (..., 2, 2) turned as the driving ones have turned since the first frame.
+
+    For the J returned, the motion's J^s J^-1 is J^d of the first frame times (J^d)^-1: eq. 15 of the first order motion
+    model.
+    """
     return product_2x2(product_2x2(driving, inverse_2x2(initial, floor)), source)

@@ -1,6 +1,6 @@
 """Options that families of the first order kind share, and what is built from them.
 
-The dotted spellings are the places of the same values in the nested YAML files of the originals.
+Dotted spellings are the keys of the same values in the originals' nested YAML files.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ VGG_LAYERS = "relu1_1,relu2_1,relu3_1,relu4_1,relu5_1"
 colours = only(integer, lambda value: value == 3, "3: pictures are red, green and blue", "3")
 """The channels of pictures."""
 scale = only(number, lambda value: 0 < value <= 1, "a number above 0, at most 1", "0<NUMBER<=1")
-"""How large a picture is that some network sees, relative to the whole one."""
+"""Scale at which a network sees the picture."""
 
 
 def scale_name(value: Any) -> str:
@@ -27,13 +27,16 @@ def scale_name(value: Any) -> str:
 
 
 def add_hourglass_options(
-    add: Any, name: str, place: str, width: int, blocks: int, least: int = 1, note: str = ""
+    add: Any, name: str, section: str, width: int, blocks: int, least: int = 1, note: str = ""
 ) -> None:
-    """Sizes of an hourglass with `least` halvings at least; `add` is a parser's add_argument."""
-    add(f"--{name}_block_expansion", f"{place}.block_expansion", type=count, default=width, help="hourglass: width")
-    add(f"--{name}_max_features", f"{place}.max_features", type=count, default=1024, help="hourglass: largest width")
-    add(f"--{name}_num_blocks", f"{place}.num_blocks", type=at_least(least), default=blocks,
-        help=f"hourglass: halvings{note}")  # fmt: skip
+    """Sizes of an hourglass with `least` downsampling blocks at least; `add` is a parser's add_argument."""
+    network = name.replace("kp_", "key-point ").replace("bg_", "background ").replace("_", " ")
+    add(f"--{name}_block_expansion", f"{section}.block_expansion", type=count, default=width,
+        help=f"{network}: base channels")  # fmt: skip
+    add(f"--{name}_max_features", f"{section}.max_features", type=count, default=1024,
+        help=f"{network}: maximum channels")  # fmt: skip
+    add(f"--{name}_num_blocks", f"{section}.num_blocks", type=at_least(least), default=blocks,
+        help=f"{network}: downsampling blocks{note}")  # fmt: skip
 
 
 def hourglass_sizes(opt: Any, name: str) -> dict[str, int]:
@@ -42,13 +45,16 @@ def hourglass_sizes(opt: Any, name: str) -> dict[str, int]:
     return {argument: getattr(opt, f"{name}_{option}") for argument, option in options.items()}
 
 
-def add_generator_options(add: Any, place: str) -> None:
+def add_generator_options(add: Any, section: str) -> None:
     """Sizes of a generator; `add` is a parser's add_argument."""
-    add("--generator_block_expansion", f"{place}.block_expansion", type=count, default=64, help="its width")
-    add("--generator_max_features", f"{place}.max_features", type=count, default=512, help="its largest width")
-    add("--num_down_blocks", f"{place}.num_down_blocks", type=at_least(0), default=2, help="halvings in the generator")
-    add("--num_bottleneck_blocks", f"{place}.num_bottleneck_blocks", type=at_least(0), default=6,
-        help="residual blocks")  # fmt: skip
+    add("--generator_block_expansion", f"{section}.block_expansion", type=count, default=64,
+        help="generator: base channels")  # fmt: skip
+    add("--generator_max_features", f"{section}.max_features", type=count, default=512,
+        help="generator: maximum channels")  # fmt: skip
+    add("--num_down_blocks", f"{section}.num_down_blocks", type=at_least(0), default=2,
+        help="generator: downsampling blocks")  # fmt: skip
+    add("--num_bottleneck_blocks", f"{section}.num_bottleneck_blocks", type=at_least(0), default=6,
+        help="generator: residual blocks")  # fmt: skip
 
 
 def generator_sizes(opt: Any) -> dict[str, int]:
@@ -81,27 +87,37 @@ def add_way_options(parser: Any, default: str) -> None:
 
 def add_picture_options(parser: Any) -> None:
     """How the pictures to look at are drawn."""
-    place, add = "--visualizer_params", parser.add_argument
-    add("--kp_size", f"{place}.kp_size", type=at_least(0), default=5, help="radius of the drawn key points")
-    parser.add_switch("--draw_border", f"{place}.draw_border", help="white first and last column in every picture")
+    section, add = "--visualizer_params", parser.add_argument
+    add("--kp_size", f"{section}.kp_size", type=at_least(0), default=5, help="radius of the drawn key points")
+    parser.add_switch("--draw_border", f"{section}.draw_border", help="white first and last column in every picture")
     add(
-        "--colormap", f"{place}.colormap", type=one_of("gist_rainbow"), default="gist_rainbow", help="of the key points"
+        "--colormap",
+        f"{section}.colormap",
+        type=one_of("gist_rainbow"),
+        default="gist_rainbow",
+        help="colours of the key points",
     )
 
 
 def add_milestones(parser: Any, default: list[int]) -> None:
-    """When the learning rates fall."""
+    """When the learning rates drop."""
     parser.add_argument("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(at_least(0)), default=default,
-                        help="epochs from which the rates are a tenth")  # fmt: skip
+                        help="epochs at which the learning rates drop to a tenth")  # fmt: skip
 
 
 def add_transform_options(parser: Any) -> None:
     """How large the random transforms of the equivariance loss are."""
-    place, add = f"{TRAIN}.transform_params", parser.add_argument
-    add("--sigma_affine", f"{place}.sigma_affine", type=not_negative, default=0.05,
-        help="random transform: affine part")  # fmt: skip
-    add("--sigma_tps", f"{place}.sigma_tps", type=not_negative, help="random transform: thin-plate part")
-    add("--points_tps", f"{place}.points_tps", type=at_least(2), help="random transform: control points a side")
+    section, add = f"{TRAIN}.transform_params", parser.add_argument
+    add("--sigma_affine", f"{section}.sigma_affine", type=not_negative, default=0.05,
+        help="equivariance transform: deviation of the affine part")  # fmt: skip
+    add(
+        "--sigma_tps",
+        f"{section}.sigma_tps",
+        type=not_negative,
+        help="equivariance transform: deviation of the thin-plate part",
+    )
+    add("--points_tps", f"{section}.points_tps", type=at_least(2),
+        help="equivariance transform: control points per side")  # fmt: skip
 
 
 def transform_sizes(opt: Any) -> dict[str, Any]:
@@ -110,18 +126,18 @@ def transform_sizes(opt: Any) -> dict[str, Any]:
 
 
 def add_perceptual_options(parser: Any) -> None:
-    """The perceptual loss, and what takes its place where there are no weights for it."""
+    """The perceptual loss, and the pixel loss for those without weights of VGG-19."""
     add = parser.add_argument
     add("--scales", f"{TRAIN}.scales", type=list_of(scale, empty=False), default=[1, 0.5, 0.25, 0.125],
-        help="picture pyramid of the perceptual loss")  # fmt: skip
+        help="perceptual loss: scales of the image pyramid")  # fmt: skip
     add("--weight_perceptual", f"{LOSSES}.perceptual", type=list_of(not_negative, VGG_LAYERS),
-        default=[10] * 5, help="weights of the perceptual loss per layer of VGG-19; 0: not this one")  # fmt: skip
+        default=[10] * 5, help="weight of the perceptual loss per layer of VGG-19; 0: skip the layer")  # fmt: skip
     add("--vgg19", type=text, help="weights of VGG-19 in torchvision's layout; default: torchvision's cache")
     parser.add_switch(
-        "--no_perceptual", help="compare pixels in the place of VGG-19's maps (no weights, worse pictures)"
+        "--no_perceptual", help="compare pixels instead of VGG-19 features (needs no weights, blurs more)"
     )
     add("--weight_pixels", type=not_negative, default=10,
-        help="with --no_perceptual: weight of the difference of the pixels")  # fmt: skip
+        help="with --no_perceptual: weight of the pixel loss")  # fmt: skip
 
 
 def build_perceptual(opt: Any) -> PerceptualPyramid | NoTerms:

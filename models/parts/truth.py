@@ -104,7 +104,7 @@ def guide_error(points: Tensor, landmarks: Tensor) -> Tensor:
     guides = GUIDES[: points.shape[1]]
     chosen = [landmarks[:, list(guide)].mean(1) for guide in guides]
     target = torch.stack(chosen, dim=1)
-    # Landmarks outside the picture are no place for a key point.
+    # Landmarks outside the picture guide no key point.
     inside = (target[..., :2].abs() < 1).all(-1)
     weight = target[..., 2] * inside
     distance = (at_least_single(points[:, : len(guides)]) - target[..., :2]).abs().mean(-1)

@@ -39,16 +39,16 @@ def warp(image: Tensor, grid: Tensor, align_corners: bool = True, padding: str =
 
 
 def _gathered(image: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
-    """Bilinear samples of channels-last pictures: of each place the four pixels around it, as sums of table rows.
+    """Bilinear samples of channels-last pictures: of each position the four pixels around it, as sums of table rows.
 
     Of wide maps this is several times as fast as the library's sampling, which goes through them channel by channel.
     """
     height, width = image.shape[-2:]
     size = grid.new_tensor([width, height])
-    place = (grid + 1) / 2 * (size - 1) if align_corners else ((grid + 1) * size - 1) / 2
-    first = place.floor()
+    position = (grid + 1) / 2 * (size - 1) if align_corners else ((grid + 1) * size - 1) / 2
+    first = position.floor()
     x, y = first.long()[..., None].unbind(-2)
-    right, down = (place - first)[..., None].unbind(-2)
+    right, down = (position - first)[..., None].unbind(-2)
     x, y = torch.cat([x, x + 1, x, x + 1], dim=-1), torch.cat([y, y, y + 1, y + 1], dim=-1)
     weight = torch.cat([1 - right, right], dim=-1)
     weight = torch.cat([weight * (1 - down), weight * down], dim=-1)
@@ -113,6 +113,7 @@ def affine_grids(linear: Tensor, offset: Tensor, size: tuple[int, int]) -> Tenso
 class PlaneTransform:
     """Random affine and thin-plate transforms of the plane, one per sample, with their derivative.
 
+    As the equivariance loss of the first order motion model draws them (section 3.3):
     T(p) = A p + t + (1, 1) sum_m a_m r_m^2 log(r_m + 1e-6), where r_m is the city-block distance to control point m.
     """
 
@@ -140,25 +141,25 @@ class PlaneTransform:
         moved = product_2x2(points, self.linear.mT) + self.offset[:, None]
         if self.control_params is None:
             return moved
-        bumps = self._bumps(self._to_control_points(points))
-        return moved + (self.control_params * bumps).sum(-1, keepdim=True)
+        radial = self._radial(self._to_control_points(points))
+        return moved + (self.control_params * radial).sum(-1, keepdim=True)
 
     def jacobian(self, points: Tensor) -> Tensor:
         """dT/dp (B, P, 2, 2), a row per output coordinate; differentiable in the points itself."""
         linear = self.linear[:, None].expand(-1, points.shape[1], -1, -1)
         if self.control_params is None:
             return linear
-        slopes = self._slopes(self._to_control_points(points))
+        slopes = self._radial_gradient(self._to_control_points(points))
         gradient = (self.control_params[..., None] * slopes).sum(-2)
         return linear + gradient[..., None, :]
 
-    def _bumps(self, vectors: Tensor) -> Tensor:
+    def _radial(self, vectors: Tensor) -> Tensor:
         """What each control point adds at the end of the vector (..., 2) from it, for a parameter of 1."""
         distance = vectors.abs().sum(-1)
         return distance**2 * torch.log(distance + 1e-6)
 
-    def _slopes(self, vectors: Tensor) -> Tensor:
-        """The gradient (..., 2) of `_bumps`."""
+    def _radial_gradient(self, vectors: Tensor) -> Tensor:
+        """The gradient (..., 2) of `_radial`."""
         distance = vectors.abs().sum(-1, keepdim=True)
         return (2 * distance * torch.log(distance + 1e-6) + distance**2 / (distance + 1e-6)) * vectors.sign()
 

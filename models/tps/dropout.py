@@ -1,4 +1,4 @@
-"""Soft-max in which whole maps are left out at random, so that every spline learns to move something."""
+"""Dropout of whole motions in the soft-max, so that every spline learns to move something (paper: dropout for TPS)."""
 
 import math
 from collections.abc import Callable

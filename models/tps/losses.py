@@ -24,6 +24,7 @@ class WarpLoss(nn.Module):
 
     def forward(self, network: InpaintingNetwork, driving: Tensor, encoded: Encoded, motion: Motion) -> Terms:
         pairs = zip(network.driving_maps(driving, motion), network.warped_maps(encoded, motion), strict=True)
+        # Sum over the sizes of |m E(driving) - m W(E(source))|.
         return {"warp_loss": self.weight * sum(mean_difference(*pair) for pair in pairs)}
 
 
@@ -39,4 +40,5 @@ class BackgroundLoss(nn.Module):
         # Elementwise: autocast and TF32 would round a matrix product.
         round_trip = (there[..., None] * back[:, None]).sum(2)
         identity = torch.eye(3, dtype=there.dtype, device=there.device).expand_as(round_trip)
+        # |I - G_there G_back|
         return {"bg": self.weight * mean_difference(round_trip, identity)}

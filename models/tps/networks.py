@@ -1,4 +1,7 @@
-"""The networks of the thin-plate spline motion model, with the entry names of the released weights."""
+"""The networks of the thin-plate spline motion model, with the entry names of the released weights.
+
+Paper: Zhao and Zhang, Thin-Plate Spline Motion Model for Image Animation, CVPR 2022 (arXiv 2203.14367).
+"""
 
 from typing import NamedTuple
 
@@ -42,10 +45,10 @@ class KeyPointDetector(nn.Module):
         self.fg_encoder = ResNet18(num_channels, 2 * POINTS * num_tps, width)
 
     def forward(self, frame: Tensor) -> KeyPoints:
-        # A point in half precision is up to a pixel off.
+        # A point in half precision is off by up to a pixel.
         with torch.autocast(frame.device.type, enabled=False):
-            places = 2 * torch.sigmoid(self.fg_encoder(at_least_single(frame))) - 1
-            return KeyPoints(places.unflatten(1, (-1, 2)))
+            points = 2 * torch.sigmoid(self.fg_encoder(at_least_single(frame))) - 1
+            return KeyPoints(points.unflatten(1, (-1, 2)))
 
 
 class BackgroundPredictor(nn.Module):
@@ -75,7 +78,7 @@ class Motion(NamedTuple):
     deformed_source: Tensor
     """The small source under each transform, (B, K + 1, C, h, w)."""
     occlusion_maps: list[Tensor]
-    """1 where the warped source is right, 0 where it must be painted anew: (B, 1, h', w'), smallest first."""
+    """1 where the source is visible, 0 where the network inpaints: (B, 1, h', w'), smallest first."""
 
 
 class DenseMotionNetwork(nn.Module):
@@ -114,7 +117,7 @@ class DenseMotionNetwork(nn.Module):
         self.occlusion = nn.ModuleList(nn.Conv2d(width, 1, 7, padding=3) for width in widths)
 
     def heatmaps(self, kp_source: KeyPoints, kp_driving: KeyPoints, size: tuple[int, int]) -> Tensor:
-        """Driving minus source bumps (B, 5K + 1, h, w), with an empty map for the background."""
+        """Gaussian heatmaps, driving minus source: (B, 5K + 1, h, w), with an empty map for the background."""
         driving, source = (gaussian_maps(kp.value, size, self.kp_variance) for kp in (kp_driving, kp_source))
         return F.pad(driving - source, (0, 0, 0, 0, 1, 0))
 
@@ -149,7 +152,7 @@ class DenseMotionNetwork(nn.Module):
         heatmaps = self.heatmaps(kp_source, kp_driving, size)
         features = self.hourglass.every(torch.cat([heatmaps, deformed.flatten(1, 2)], dim=1))
         shares = share(at_least_single(self.maps(features[-1])))
-        deformation = (shares[..., None] * grids).sum(1)
+        deformation = (shares[..., None] * grids).sum(1)  # the sum of M_k T_k over K splines and the background
         return Motion(deformation, shares, deformed, self._occlusion_maps(features))
 
     def _occlusion_maps(self, features: list[Tensor]) -> list[Tensor]:
@@ -170,7 +173,7 @@ class Encoded(NamedTuple):
 
 
 class InpaintingNetwork(nn.Module):
-    """Warp the maps of the source picture at every size, hide what is occluded, and paint it on the way back."""
+    """Warp the source's feature maps at every size, hide what is occluded there, and inpaint it in the decoder."""
 
     def __init__(self, num_channels: int, expansion: int, max_features: int, num_down_blocks: int):
         super().__init__()
@@ -201,6 +204,7 @@ class InpaintingNetwork(nn.Module):
             x = block(self.resblock[2 * index + 1](self.resblock[2 * index](x)))
             if index + 1 < len(smaller):
                 x = torch.cat([x, seen(smaller[index + 1], motion, index + 1)], dim=1)
+        # (1 - m) x + m W(e), for the largest feature maps and then for the picture itself.
         mask = mask_of(motion, len(smaller), largest.shape[-2:])
         x = torch.lerp(x, warped(largest, motion).to(x.dtype), mask.to(x.dtype))
         painted = torch.sigmoid(at_least_single(self.final(x)))
@@ -230,7 +234,7 @@ def mask_of(motion: Motion, index: int, size: tuple[int, int]) -> Tensor:
 
 
 def seen(maps: Tensor, motion: Motion, index: int) -> Tensor:
-    """Maps of the source under the motion, where they are not occluded."""
+    """m W(e): feature maps of the source under the motion, where its occlusion map m shows them."""
     return warped(maps, motion) * mask_of(motion, index, maps.shape[-2:]).to(maps.dtype)
 
 

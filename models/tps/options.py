@@ -1,7 +1,7 @@
 """The options of the thin-plate spline motion model.
 
-The dotted spellings are the places of the same values in the nested YAML files of the original; defaults are those of
-its configuration for faces.
+Dotted spellings are the keys of the same values in the original's nested YAML files; defaults are those of its
+configuration for faces.
 """
 
 from typing import Any
@@ -27,32 +27,39 @@ def add_network_options(parser: Any) -> None:
     """Sizes of the networks that inference needs."""
     common, generator, motion = (f"{MODEL}.{name}_params" for name in ("common", "generator", "dense_motion"))
     add = parser.add_argument
-    add("--num_tps", f"{common}.num_tps", type=count, default=10, help="thin-plate splines, of 5 key points each")
-    add("--num_channels", f"{common}.num_channels", type=colours, default=3, help="channels of the pictures")
-    parser.add_switch("--bg", f"{common}.bg", default=True, help="predict how the background moves")
-    parser.add_switch(
-        "--multi_mask", f"{common}.multi_mask", default=True, help="an occlusion map for every size of the maps"
+    add(
+        "--num_tps",
+        f"{common}.num_tps",
+        type=count,
+        default=10,
+        help="number of thin-plate splines, of 5 key points each",
     )
-    add("--encoder_width", type=count, default=64, help="width of the ResNet-18 of detector and background predictor")
+    add("--num_channels", f"{common}.num_channels", type=colours, default=3, help="channels of the images")
+    parser.add_switch("--bg", f"{common}.bg", default=True, help="predict the motion of the background")
+    parser.add_switch("--multi_mask", f"{common}.multi_mask", default=True, help="one occlusion map per resolution")
+    add("--encoder_width", type=count, default=64, help="ResNet-18 of detector and background predictor: base channels")
     add(
         "--generator_block_expansion",
         f"{generator}.block_expansion",
         type=count,
         default=64,
-        help="inpainting: width",
+        help="inpainting network: base channels",
     )
     add("--generator_max_features", f"{generator}.max_features", type=count, default=512,
-        help="inpainting: largest width")  # fmt: skip
-    add("--num_down_blocks", f"{generator}.num_down_blocks", type=count, default=3, help="inpainting: halvings")
+        help="inpainting network: maximum channels")  # fmt: skip
+    add("--num_down_blocks", f"{generator}.num_down_blocks", type=count, default=3,
+        help="inpainting network: downsampling blocks")  # fmt: skip
     add_hourglass_options(add, "dense_motion", motion, 64, 5)
-    add("--dense_motion_scale_factor", f"{motion}.scale_factor", type=scale, default=0.25, help="its resolution")
-    add("--kp_variance", f"{motion}.kp_variance", type=positive, default=0.01, help="variance of bumps at key points")
+    add("--dense_motion_scale_factor", f"{motion}.scale_factor", type=scale, default=0.25,
+        help="dense motion: input scale")  # fmt: skip
+    add("--kp_variance", f"{motion}.kp_variance", type=positive, default=0.01,
+        help="dense motion: variance of the Gaussian heatmaps")  # fmt: skip
     add_bottle_options(parser, 128)
     add("--spline_regulariser", type=list_of(not_negative, "points,affine", empty=False), default=[0.01, 0.01],
-        help="added to the splines' systems: at the points, and to the affine part, whose 0.01 in the released "
-             "weights keeps equal points from giving the identity; for new training 0.01,1e-5 mends it")  # fmt: skip
+        help="added to the diagonal of the spline systems: at the points, at the affine part; released weights need "
+             "0.01,0.01, with which equal points do not give the identity; new training: 0.01,1e-5")  # fmt: skip
     add("--flow_limit", type=not_negative, default=0.0,
-        help="no transform leads further from the middle than this, 1 being the border; 0: no limit")  # fmt: skip
+        help="limit of the transformed coordinates, 1 being the border of the image; 0: no limit")  # fmt: skip
 
 
 def add_training_options(parser: Any) -> None:
@@ -62,13 +69,15 @@ def add_training_options(parser: Any) -> None:
         help="learning rate of all networks")  # fmt: skip
     add_milestones(parser, [70, 90])
     parser.add_alias(f"{TRAIN}.dataloader_workers", "--nThreads")
-    add("--weight_decay", type=not_negative, default=1e-4, help="pull of the optimizers towards 0")
-    parser.add_switch("--decay_norms", default=True, help="weight decay for biases and norms too, as the original does")
+    add("--weight_decay", type=not_negative, default=1e-4, help="weight decay of Adam")
+    parser.add_switch(
+        "--decay_norms", default=True, help="apply weight decay to biases and norms, too, as the original does"
+    )
     add("--clip_gradients", type=not_negative, default=10.0,
-        help="scale a network's gradients to this largest absolute value; 0: never")  # fmt: skip
-    parser.add_switch("--clip_inpainting", help="clip the inpainting network's too, which the original does not")
-    add("--bg_start", *_places("background", "bg_start"), type=at_least(0), default=10,
-        help="epoch from which the background moves")  # fmt: skip
+        help="clip the gradients of each network to this largest absolute value; 0: no clipping")  # fmt: skip
+    parser.add_switch("--clip_inpainting", help="clip the inpainting network, too, which the original does not")
+    add("--bg_start", *_keys("background", "bg_start"), type=at_least(0), default=10,
+        help="epoch from which the background predictor is trained and used")  # fmt: skip
     _add_dropout_options(parser)
     add_transform_options(parser)
     parser.set_defaults(sigma_tps=0.005, points_tps=5)
@@ -80,18 +89,20 @@ def add_training_options(parser: Any) -> None:
 
 def _add_dropout_options(parser: Any) -> None:
     add = parser.add_argument
-    add("--dropout_epoch", *_places("dropout", "dropout_epoch"), type=at_least(0), default=35,
-        help="epoch from which no maps are left out")  # fmt: skip
-    add("--dropout_maxp", *_places("dropout", "dropout_maxp"), type=share, default=0.3, help="largest probability")
-    add("--dropout_startp", *_places("dropout", "dropout_startp"), type=share, default=0.1, help="the first one")
-    add("--dropout_inc_epoch", *_places("dropout", "dropout_inc_epoch"), type=at_least(0), default=10,
-        help="epochs over which it grows")  # fmt: skip
+    add("--dropout_epoch", *_keys("dropout", "dropout_epoch"), type=at_least(0), default=35,
+        help="dropout of motions: epoch at which it ends")  # fmt: skip
+    add("--dropout_maxp", *_keys("dropout", "dropout_maxp"), type=share, default=0.3,
+        help="dropout of motions: maximum probability")  # fmt: skip
+    add("--dropout_startp", *_keys("dropout", "dropout_startp"), type=share, default=0.1,
+        help="dropout of motions: probability at the start")  # fmt: skip
+    add("--dropout_inc_epoch", *_keys("dropout", "dropout_inc_epoch"), type=at_least(0), default=10,
+        help="dropout of motions: epochs over which it grows")  # fmt: skip
     parser.add_switch(
         "--paper_dropout",
-        help="leave out maps as the paper writes it: scaled by the probability, shares that sum to 1, a full ramp",
+        help="dropout of motions as in the paper: rescaled, normalised to 1, with the full ramp",
     )
 
 
-def _places(section: str, name: str) -> tuple[str, str]:
-    """Where a value stands in the original's files, with and without a section of its own."""
+def _keys(section: str, name: str) -> tuple[str, str]:
+    """The keys of a value in the original's files, with and without a section of its own."""
     return f"{TRAIN}.{name}", f"{TRAIN}.{section}.{name}"

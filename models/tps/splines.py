@@ -1,4 +1,7 @@
-"""Thin-plate splines: the smooth transforms of the plane that follow a few pairs of points."""
+"""Thin-plate splines: smooth transforms of the plane that follow a few pairs of points.
+
+The paper's section "TPS motion estimation".
+"""
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +14,12 @@ EPSILON = 1e-9
 
 
 def thin_plate(squared: Tensor) -> Tensor:
-    """The radial function r^2 log r^2 of squared distances (twice the textbook's r^2 log r)."""
+    """U(r) = r^2 log r^2 of squared distances r^2 (twice the textbook's r^2 log r)."""
     return squared * torch.log(squared + EPSILON)
 
 
 class Splines:
-    """T(z) = A z + t + sum_i w_i thin_plate(|z - c_i|^2), one for each group of points."""
+    """T(z) = A z + t + sum_i w_i U(|z - c_i|), one for each group of points."""
 
     def __init__(self, theta: Tensor, control_params: Tensor, control_points: Tensor):
         """`theta` (..., 2, 3) is [A | t]; `control_params` (..., n, 2) are the w_i, `control_points` the c_i."""
@@ -35,7 +38,7 @@ class Splines:
             driving, source = at_least_single(driving), at_least_single(source).expand_as(driving)
             system = _system(driving) + torch.diag(_diagonal(driving, regulariser))
             values = F.pad(source, (0, 0, 0, 3))
-            # The variant that reports a singular system by a number, for which no device has to wait.
+            # (w; a) = L^-1 (y; 0). This variant reports a singular system by a number, for which no device has to wait.
             solution = torch.linalg.solve_ex(system, values).result
         return cls(solution[..., count:, :].mT, solution[..., :count, :], driving)
 
@@ -46,25 +49,25 @@ class Splines:
         for point, weight in zip(self.control_points.unbind(-2), self.control_params.unbind(-2), strict=True):
             columns = (grid[0, :, 0] - point[..., :1]) ** 2
             rows = (grid[:, 0, 1] - point[..., 1:]) ** 2
-            bumps = thin_plate(rows[..., :, None] + columns[..., None, :])
+            radial = thin_plate(rows[..., :, None] + columns[..., None, :])
             # Elementwise: TF32 and autocast would round a matrix product.
-            moved = moved + bumps[..., None] * weight[..., None, None, :]
+            moved = moved + radial[..., None] * weight[..., None, None, :]
         return moved
 
 
 class RandomSpline(PlaneTransform):
     """A random affine and thin-plate transform, by the distance as the crow flies."""
 
-    def _bumps(self, vectors: Tensor) -> Tensor:
+    def _radial(self, vectors: Tensor) -> Tensor:
         return thin_plate((vectors**2).sum(-1))
 
-    def _slopes(self, vectors: Tensor) -> Tensor:
+    def _radial_gradient(self, vectors: Tensor) -> Tensor:
         squared = (vectors**2).sum(-1, keepdim=True)
         return 2 * vectors * (torch.log(squared + EPSILON) + squared / (squared + EPSILON))
 
 
 def _system(points: Tensor) -> Tensor:
-    """[K P; P' 0] with K the radial function between the points and P their rows (x, y, 1)."""
+    """L = [K P; P^T 0] with K_ij = U(|c_i - c_j|) and the rows (x_i, y_i, 1) of P."""
     squared = ((points[..., :, None, :] - points[..., None, :, :]) ** 2).sum(-1)
     rows = F.pad(points, (0, 1), value=1.0)
     above = torch.cat([thin_plate(squared), rows], dim=-1)
