@@ -74,7 +74,8 @@ def run_all(targets: Iterable[Target], args: argparse.Namespace) -> int:
         start = time.perf_counter()
         report = tried(target, args, limits)
         counts = report.counts
-        seconds = f"{report.slowest:8.2f} s{time.perf_counter() - start:6.0f} s"
+        slowest, number = report.slowest
+        seconds = f"{slowest:8.2f} s ({number}){time.perf_counter() - start:6.0f} s"
         print(f"{target.name:18}{counts[READ]:7}{counts[REFUSED]:9}{counts[FAULT]:8}{seconds}", flush=True)
         for number, reason in report.faults.items():
             print(f"  {number}: {reason}")

@@ -34,6 +34,8 @@ def open_zip(path: Path | str) -> zipfile.ZipFile:
             f"{size / 2**20:.1f} MiB that unpack to {total / 2**20:,.0f} MiB, more than {MOST_UNPACKED >> 20} MiB and "
             f"than {MOST_TIMES} times the file; save it without compression if that is meant"
         )
+    elif not entries:  # a damaged end of the file can say so
+        problem = "it holds nothing"
     elif any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
         problem = "it is compressed in another way than numpy and torch do"
     if problem:

@@ -9,6 +9,7 @@ import numpy as np
 
 from data.faces.detector import POINTS, Detector, box_size, shrink
 from util.errors import UserError
+from util.reading import reading
 
 LANDMARK_FILE = "shape_predictor_68_face_landmarks.dat"
 CNN_FILE = "mmod_human_face_detector.dat"
@@ -52,10 +53,8 @@ def import_dlib():
 
 def load_model(read, path: Path):
     """Read one of dlib's model files, or say which one is not readable."""
-    try:
+    with reading(path, "not a model that dlib reads here", "fetch it again"):
         return read(str(path))
-    except RuntimeError as error:
-        raise UserError(f"{path}: not a model that dlib reads here ({error}); fetch it again") from error
 
 
 class DlibDetector(Detector):

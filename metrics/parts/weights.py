@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 
 from util.errors import UserError
+from util.reading import reading
+from util.weights_file import FETCH_AGAIN, damaged_entry
 
 FOLDER = Path("weights")
 
@@ -110,7 +112,7 @@ def _digest(file) -> str:
 
 def read_script(path: Path, device: torch.device) -> torch.nn.Module:
     """A network in TorchScript. It runs what its file holds, so it is only read where the user named or put it."""
-    try:
+    with reading(path, "cannot be read as TorchScript", FETCH_AGAIN):
+        if damaged := damaged_entry(path):
+            raise ValueError(f"{damaged} does not match its checksum")
         return torch.jit.load(str(path), map_location=device).eval()
-    except RuntimeError as error:
-        raise UserError(f"{path}: cannot be read as TorchScript ({str(error).splitlines()[0]})") from None

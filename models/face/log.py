@@ -19,5 +19,5 @@ def report_line(*, epoch: int, step: int, seconds: float, numbers: Mapping[str, 
 
 def reported_step(line: str) -> int | None:
     """The step that a line is of; None for other lines, e.g. headlines."""
-    found = re.match(r"\(epoch: \d+, iters: (\d+), time: [\d.]+\) ", line)
+    found = re.match(r"\(epoch: \d+, iters: (\d{1,18}), time: [\d.]+\) ", line)
     return int(found[1]) if found else None

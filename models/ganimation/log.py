@@ -35,5 +35,5 @@ def report_line(
 
 def reported_step(line: str) -> int | None:
     """The step that a line is of; None for other lines, e.g. headlines."""
-    found = re.match(r"\[.*\] \(T, epoch: (\d+), it: (\d+)/(\d+), t/smpl: [\d.]+s\) ", line)
+    found = re.match(r"\[.*\] \(T, epoch: (\d{1,18}), it: (\d{1,18})/(\d{1,18}), t/smpl: [\d.]+s\) ", line)
     return (int(found[1]) - 1) * int(found[3]) + int(found[2]) + 1 if found else None

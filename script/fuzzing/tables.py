@@ -20,13 +20,15 @@ from data.frames_prior import read_marks
 from data.jobs.pair_list import read_pairs
 from data.micro import coding_table
 from data.structure.sequences import read_points
+from engine.clock import Clock
 from engine.records import Failures, Records
-from engine.sinks import LogFile
+from engine.sinks import LogFile, ReportLog
 from metrics.evaluation.comparing import read_run
 from metrics.evaluation.pairing import listed_pairs
 from metrics.evaluation.protocols import find_protocol
 from metrics.parts.tables import openface_rows
 from metrics.spotting import read_intervals
+from models import find_family
 from options import parse
 from script.extract_frames import phases_of_lists
 from script.fuzzing.damage import TEXT_TOKENS, in_zip
@@ -94,6 +96,10 @@ RESULTS = lines(
     {"output": "a.mp4", "frames": 5, "weights": "0"},
 )
 LOGGED = lines(*({"step": 10 * k, "epoch": 0.1 * k, "l1": 0.5} for k in range(1, 7)))
+REPORTED = (
+    "".join(f"(epoch: 1, iters: {k}, time: 0.{k}) G: 0.{k}\n" for k in range(5)),
+    "".join(f"[a/b] (T, epoch: 1, it: {k}/20, t/smpl: 0.{k}s) g: 0.{k}\n" for k in range(5)),
+)
 BOXES = "Identity  : \tid1\nReference : \tabc\n\nFRAME \tX \tY \tW \tH\n" + "".join(
     f"{frame:06} \t0.3{frame} \t0.2 \t0.4 \t0.5\n" for frame in range(5)
 )
@@ -116,6 +122,17 @@ def read_log(path: Path) -> Any:
     """What is left of a log when a run goes on."""
     LogFile(path, step=30)
     return path.read_bytes()
+
+
+def read_reports(path: Path) -> Any:
+    """What is left of the originals' logs when a run goes on."""
+    kept = []
+    for name in ("face", "ganimation"):
+        form, content = find_family(name).report_format, path.read_bytes()
+        ReportLog(path, form.line, form.step_of, Clock(20))
+        kept.append(path.read_bytes().splitlines()[:-1])  # the last one tells the time
+        path.write_bytes(content)
+    return kept
 
 
 def read_failures(path: Path) -> Any:
@@ -248,6 +265,7 @@ TARGETS = (
     _target("failures", "failures.csv", FAILURES, read_failures, within=CSV),
     _target("results", "results.jsonl", texts(RESULTS), read_results, within=(in_lines,), names_file=False),
     _target("log", "log.jsonl", texts(LOGGED), read_log, within=(in_lines,)),
+    _target("reports", "loss_log.txt", texts(*REPORTED), read_reports),
     _target("measured", "metrics.json", texts(json.dumps(MEASURED)), lambda path: read_run(str(path)), within=JSON),
     _target("report", "case.json", texts(REPORT), read_report, within=JSON),
     _target("crop", "case.json", _crops, Crop.load, within=JSON),

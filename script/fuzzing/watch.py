@@ -51,7 +51,8 @@ class Report:
     """What came of the mutations of a target."""
 
     counts: Counter = field(default_factory=Counter)
-    slowest: float = 0.0
+    slowest: tuple[float, int] = (0.0, 0)
+    """Seconds, and the number of the mutation."""
     faults: dict[int, str] = field(default_factory=dict)
     """Number of a mutation -> the fault's first line."""
 
@@ -117,7 +118,7 @@ class _Watched:
             if "begin" in line:
                 number = line["begin"]
             else:
-                self.report.slowest = max(self.report.slowest, line["seconds"])
+                self.report.slowest = max(self.report.slowest, (line["seconds"], number))
                 self._note(number, line["kind"], line["reason"])
 
     def _death(self, process: int) -> str:

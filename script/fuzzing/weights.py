@@ -21,10 +21,11 @@ from engine.checkpoints.save import Checkpoints, continue_from
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.trainer import Trainer
+from metrics.parts.weights import read_script
 from models.family import Family, Layout
 from script.convert_vgg_caffe import caffemodel
-from script.fuzzing.damage import PICKLE_TOKENS, in_zip
-from script.fuzzing.oddities import in_torch
+from script.fuzzing.damage import PICKLE_TOKENS, TEXT_TOKENS, in_zip
+from script.fuzzing.oddities import in_json, in_torch
 from script.fuzzing.target import Target, written
 from util.caffemodel import read_caffemodel
 from util.weights_file import read_weights, refuse_unusable
@@ -100,6 +101,23 @@ def _safetensors(folder: Path) -> list[bytes]:
     return [save(contiguous), save({"weight": CONTENT["weight"]}, {"format": "pt"})]
 
 
+class Described(nn.Module):
+    """The smallest network in TorchScript."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Means of maps."""
+        return self.layer(x).mean((2, 3))
+
+
+def _scripts(folder: Path) -> list[bytes]:
+    torch.manual_seed(0)
+    return written(folder, "a.pt", lambda path: torch.jit.save(torch.jit.script(Described()), str(path)))
+
+
 def _points(folder: Path) -> list[bytes]:
     return written(folder, "a.pt", lambda path: write_points(path, np.arange(36.0).reshape(18, 2)))
 
@@ -144,6 +162,16 @@ def read_continued(path: Path) -> Any:
     continued = trainer()
     continue_from(continued, path, batch_size=4)
     return dict(continued.family.state_dict())
+
+
+def read_torchscript(path: Path) -> Any:
+    """A network in TorchScript; it is not run, for then it may do what it likes."""
+    return dict(read_script(path, torch.device("cpu")).state_dict())
+
+
+def read_best(path: Path) -> Any:
+    """By what the best checkpoint was chosen."""
+    return Checkpoints(path.parent).best_value()
 
 
 def read_network(path: Path) -> Any:
@@ -213,9 +241,13 @@ TARGETS = (
     _target("safetensors", "case.safetensors", _safetensors, read_state),
     _target("checkpoint", "00000003-checkpoint.pth.tar", saved(ORIGINAL), read_checkpoint, **ZIPPED),
     _target("continued", "00000003-checkpoint.pth.tar", saved(ORIGINAL), read_continued, within=(in_zip, in_torch)),
-    _target("training_state", "latest_training.pth", _states, read_training, within=(in_zip, in_torch)),
+    _target("training_state", "latest_training.pth", _states, read_training, within=(in_zip, in_torch),
+            names_file=False),
     _target("landmark_network", "case.pth", _landmark_networks, read_network, **ZIPPED),
     _target("prior_points", "case.pt", _points, read_points, **ZIPPED),
+    _target("torchscript", "case.pt", _scripts, read_torchscript, within=(in_zip,)),
+    _target("best", "best.json", lambda folder: [b'{"step": 3, "value": 0.5}'], read_best,
+            tokens=TEXT_TOKENS, within=(in_json,)),
     _target("caffemodel", "case.caffemodel", _caffemodels, read_caffe),
     _target("caffe_archive", "case.tar.gz", _caffe_archives, read_caffe),
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """Metrics of networks with random weights: equal to the libraries', exact merges, files that do not fit."""
 
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,7 @@ from metrics.parts.openface import OpenFaceNet
 from metrics.parts.perceptual import Lpips, heads_file
 from metrics.parts.streams import Stream
 from metrics.parts.tools import Tools
-from metrics.parts.weights import Weights
+from metrics.parts.weights import Weights, read_script
 from util.errors import UserError
 
 CHANNELS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
@@ -280,3 +281,19 @@ def test_dense_motion_of_any_numbers_is_read_and_other_content_told(tmp_path, ki
             motion_of(pair, plan, 0)
     else:
         assert torch.equal(motion_of(pair, plan, 1), torch.ones(2, 2, 2, 2))
+
+
+def test_damaged_torchscript_is_told(tmp_path, monkeypatch):
+    path = tmp_path / "a.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Linear(3, 2)), str(path))
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        weight = archive.read(next(name for name in archive.namelist() if name.endswith("data/0")))
+    flipped = bytes([weight[0] ^ 1]) + weight[1:]
+    path.write_bytes(whole.replace(weight, flipped))
+    with pytest.raises(UserError, match="a.pt: cannot be read as TorchScript .*does not match its checksum"):
+        read_script(path, torch.device("cpu"))
+    monkeypatch.setattr(torch.jit, "load", lambda *arguments, **named: b"\xff".decode())  # as it raises for odd names
+    path.write_bytes(whole)
+    with pytest.raises(UserError, match="a.pt: cannot be read as TorchScript .*utf-8"):
+        read_script(path, torch.device("cpu"))

@@ -92,3 +92,16 @@ def test_other_ways_to_compress_are_refused(tmp_path):
     (tmp_path / "b.npz").write_bytes(b"nothing of the kind")
     with pytest.raises(UserError, match="b.npz: no arrays"):
         read_npz(tmp_path / "b.npz", "no arrays")
+
+
+def test_an_archive_that_says_that_it_holds_nothing_is_damaged(tmp_path):
+    """Its end record claims a directory of no bytes; all arrays would be left out without a word."""
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.arange(3))
+    whole = bytearray(path.read_bytes())
+    whole[-10:-6] = bytes(4)  # size of the directory (APPNOTE 4.3.16)
+    whole[-6:-2] = (len(whole) - 22).to_bytes(4, "little")
+    path.write_bytes(whole)
+    assert zipfile.ZipFile(path).namelist() == []
+    with pytest.raises(UserError, match="a.npz: no arrays .it holds nothing"):
+        read_npz(path, "no arrays")

@@ -5,6 +5,8 @@ import time
 import pytest
 import torch
 
+import models.face.log
+import models.ganimation.log
 from data.video import open_video, read_image
 from engine.records import Records
 from engine.sinks import LogFile
@@ -153,3 +155,14 @@ def test_names_that_are_too_long_for_the_system_are_not_there(tmp_path):
     (tmp_path / "a.csv").write_text(f"generated,real\n{'x' * 300},b.mp4\n")
     with pytest.raises(UserError, match="a.csv: not there: "):
         listed_pairs(tmp_path / "a.csv", {"result": tmp_path, "truth": tmp_path})
+
+
+@pytest.mark.parametrize(
+    ("step_of", "line"),
+    [
+        (models.face.log.reported_step, "(epoch: 1, iters: {}, time: 0.1) "),
+        (models.ganimation.log.reported_step, "[a] (T, epoch: {0}, it: {0}/{0}, t/smpl: 0.1s) "),
+    ],
+)
+def test_lines_of_logs_with_endless_numbers_tell_no_step(step_of, line):
+    assert step_of(line.format(7)) is not None and step_of(line.format("9" * 5000)) is None

@@ -8,6 +8,7 @@ import pytest
 from paths import REAL
 
 from data.faces.detector import Detector, Face, distinct
+from data.faces.dlib_detector import load_model
 from data.faces.landmarks import Status, Track, build_detector, follow, track
 from data.sample_faces import render, tiny_clip
 from util.errors import UserError
@@ -406,3 +407,12 @@ def test_faces_are_sorted_by_size(dlib_detector):
     faces = dlib_detector.detect([frame])[0]
     assert [isinstance(face, Face) for face in faces] == [True, True]
     assert faces[0].size > faces[1].size and faces[0].box[0] > 96
+
+
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError, ValueError])
+def test_whatever_dlib_raises_for_a_damaged_model_is_told_with_its_file(tmp_path, error):
+    def read(path):
+        raise error("vector::_M_default_append")
+
+    with pytest.raises(UserError, match="a.dat: not a model that dlib reads here .*; fetch it again"):
+        load_model(read, tmp_path / "a.dat")
