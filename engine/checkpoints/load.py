@@ -73,7 +73,7 @@ def load_set(
         unfit = _load_states(family, states, needed, path, layout)
     else:
         path = found_as(place / layout.pattern.format(which=which)) if place.is_dir() else place
-        which = set_of(path.name, layout)
+        which = set_of(path.name, layout) or ""
         refuse_changed(path.parent, which, [path])
         content = read_weights(path)
         try:
@@ -95,7 +95,7 @@ def _load_released(family: Any, path: Path, states: Mapping[str, Any], needed: I
     if absent:
         raise UserError(f"{path}: holds no weights of {', '.join(sorted(absent))}")
     unfit = _load_states(family, states, needed, path, family.layout)
-    return Loaded(path, family.layout, None, {}, frozenset(networks) - set(states), unfit)
+    return Loaded(path, family.layout, "", {}, frozenset(networks) - set(states), unfit)
 
 
 def _name_owner(family: Any, path: Path, content: Any, owner: Owner | None, error: UserError | None = None) -> None:

@@ -25,8 +25,8 @@ class Loaded:
     path: Path
     """The file, or the folder of the files."""
     layout: Any
-    which: str | None
-    """The set, as its files call it; None where the name of a single file tells none."""
+    which: str
+    """The set, as its files call it; empty where their names tell none."""
     content: Mapping[str, Any]
     """The entries of a single file, the networks' among them; empty for a file per network."""
     absent: frozenset[str]
@@ -100,10 +100,10 @@ def read_training_state(path: Path, lazily: bool = False) -> dict[str, Any]:
     return state
 
 
-def refuse_changed(folder: Path, which: str | None, files: Iterable[Path]) -> None:
+def refuse_changed(folder: Path, which: str, files: Iterable[Path]) -> None:
     """Refuse weights that are not those which training saved, by the checksums in its training state beside them."""
-    training = training_file(folder, which or "")
-    if not training.is_file():
+    training = training_file(folder, which)
+    if not (which and training.is_file()):
         return
     try:
         sums = read_training_state(training, lazily=True)["checksums"]
@@ -139,8 +139,8 @@ def find_set(place: Path, layout: Any, which: str) -> tuple[Any, str]:
     """The layout that a file or folder is in, among a layout and those of other implementations, and the set meant."""
     candidates = (layout, *layout.others)
     for one in candidates:
-        if "{entry}" in one.pattern and place.is_file() and set_of(place.name, one):
-            return one, set_of(place.name, one)
+        if "{entry}" in one.pattern and place.is_file() and (named := set_of(place.name, one)):
+            return one, named
         wanted = "latest" if which in NEWEST else same_number(which, numbered_sets(place, one))
         if any(found_as(place / name).is_file() for name in weight_names(one, one.entries, wanted).values()):
             return one, wanted

@@ -50,8 +50,8 @@ def go_on(trainer: Any, loaded: Loaded, batch_size: int) -> None:
 
 def _training_state(trainer: Any, loaded: Loaded) -> dict[str, Any]:
     """What our training state beside the weights holds; nothing if there is none, or if it is another stage's."""
-    path = training_file(loaded.folder, loaded.which or "")
-    if not path.is_file():
+    path = training_file(loaded.folder, loaded.which)
+    if not (loaded.which and path.is_file()):
         return {}
     state = read_training_state(path)
     other = state["optimizers"] and state["optimizers"].keys().isdisjoint(trainer.optimizers)

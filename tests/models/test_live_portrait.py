@@ -9,6 +9,10 @@ from paths import REFERENCE, ROOT
 from safetensors.torch import save_file
 
 from engine.checkpoints.load import load_networks
+from engine.checkpoints.save import continue_from
+from engine.clock import Clock
+from engine.distributed import Processes
+from engine.trainer import Trainer
 from models import find_family
 from models.live_portrait.animation import hull_ratio
 from models.live_portrait.family import ANIMATORS, PERCEPTRONS
@@ -295,6 +299,19 @@ def test_regions_and_guides_of_the_batch_are_used_and_missed_by_name():
     name, terms = next(family.training_step(batch, None))
     assert name == "animator" and {"gan", "matching", "guide", "headpose", "prior", "equivariance"} <= set(terms)
     assert all(torch.isfinite(term) for term in terms.values())
+
+
+def test_training_goes_on_from_released_weights(tmp_path, caplog):
+    """Their names tell no number, so that training begins at step 0."""
+    caplog.set_level("INFO")
+    write_released(tmp_path, build(), "pth")
+    opt = parse([f"--config={CONFIG}", "--batch_size=2"], True)
+    family = find_family("live_portrait")(opt)
+    family.prepare_training(opt)
+    trainer = Trainer(family, Processes(torch.device("cpu")), Clock(20))
+    continue_from(trainer, tmp_path, batch_size=2)
+    assert trainer.clock.step == 0 and same(family, build())
+    assert "how long it was trained is not known" in caplog.text
 
 
 def test_boxes_are_cut_out_of_pictures():
