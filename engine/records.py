@@ -140,7 +140,7 @@ class Failures:
     def __enter__(self) -> "Failures":
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         """Write the file, if there is something to say, whatever ended the work."""
         if self.found:
             told = "; ".join(f"{row['name']}: {row['reason']}" for row in self.found[:3])

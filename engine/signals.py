@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 class StopRequest:
     """Notes SIGTERM and Ctrl-C, so that training can finish the update and save; a second one ends at once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.signal: int | None = None
         self._before: dict[int, Any] = {}
 

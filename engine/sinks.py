@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 from urllib.parse import urlparse
 
@@ -194,8 +195,9 @@ class Visdom(Sink):
         self.folder = folder
         self.history: dict[str, list[tuple[float, float]]] = {}
         self.picture: tuple[int, np.ndarray] | None = None
-        self.own_server = None
-        self._client, self._lost = None, False
+        self.own_server: Popen[bytes] | None = None
+        self._client: Any = None
+        self._lost = False
         self._queue: queue.Queue = queue.Queue(maxsize=64)
         self._start_server_if_none()
         self._thread = threading.Thread(target=self._talk, daemon=True)
@@ -273,7 +275,7 @@ class Visdom(Sink):
             for name, value in content["losses"].items():
                 self._line(name, [step], [value], update="append" if len(self.history[name]) > 1 else None)
         elif kind == "show":
-            self._show_picture()
+            self._show_picture(*content)
         if kind == "close":
             self._client.save([self.environment])
 
@@ -286,7 +288,7 @@ class Visdom(Sink):
             steps, values = zip(*points, strict=True)
             self._line(name, list(steps), list(values), update=None)
         if self.picture is not None:
-            self._show_picture()
+            self._show_picture(*self.picture)
 
     def _line(self, name: str, steps: list[float], values: list[float], update: str | None) -> None:
         self._client.line(
@@ -294,8 +296,7 @@ class Visdom(Sink):
             opts={"title": name, "xlabel": "step"},
         )  # fmt: skip
 
-    def _show_picture(self) -> None:
-        step, picture = self.picture
+    def _show_picture(self, step: int, picture: np.ndarray) -> None:
         self._client.image(
             picture.transpose(2, 0, 1), win="pictures", opts={"title": f"step {step}", "caption": f"step {step}"}
         )
@@ -308,6 +309,8 @@ def _visdom_client(server: str, port: int, environment: str) -> Any:
     logging.getLogger("visdom").setLevel(logging.CRITICAL)  # it logs what is no problem here, e.g. one-way traffic
 
     class Client(visdom.Visdom):
+        session: Any  # which visdom's own annotations leave out
+
         def _handle_post(self, url: str, data: Any = None) -> str:
             answer = self.session.post(url, data=data or {}, timeout=10)
             answer.raise_for_status()

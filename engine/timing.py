@@ -6,7 +6,7 @@ import time
 class Stopwatch:
     """Frames per second since the first frame was asked for."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.frames = 0
         self._begin = time.monotonic()
 

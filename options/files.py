@@ -1,6 +1,6 @@
 """Reading YAML option files: flat ones of ours, nested ones of the first-order projects."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def is_nested(content: dict[str, Any]) -> bool:
     return any(str(key).endswith("_params") and isinstance(value, dict) for key, value in content.items())
 
 
-def leaves(content: dict[str, Any], is_name, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(content: dict[str, Any], is_name: Callable[[str], bool], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values; a mapping is opened unless its own key is the name of an option."""
     for key, value in content.items():
         name = f"{prefix}{key}"

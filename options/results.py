@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from models import find_family
-from options.resolve import Options, original_config, run_folder
+from options.parser import Options
+from options.resolve import original_config, run_folder
 from util.files import refuse_long_name, refuse_unwritable
 
 HOW = {

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Checks the style and runs the tests, in two processes at once (`-n 0`: in this one, `-n 8`: in eight). Arguments go to
+# Checks style and types, and runs the tests in two processes (`-n 0`: in this one, `-n 8`: in eight). Arguments go to
 # pytest: bash script/test.sh -k options
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
+"$PYTHON" -m mypy
 OMP_NUM_THREADS=1 exec "$PYTHON" -m pytest --numprocesses 2 --dist worksteal "$@"

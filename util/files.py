@@ -155,7 +155,7 @@ class WholeOrNothing:
     def __enter__(self: Writer) -> Writer:
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
         else:

@@ -52,8 +52,9 @@ def _feed(items: Iterable, waiting: queue.Queue, stopped: threading.Event) -> No
     except BaseException as raised:  # raised again where the items are used
         error = raised
     finally:
-        if hasattr(iterator, "close"):
-            iterator.close()
+        close = getattr(iterator, "close", None)  # generators have it, other iterators may
+        if close is not None:
+            close()
     _put(waiting, stopped, (_END, error))
 
 

@@ -233,7 +233,7 @@ class Checkpoints:
                 checksums[file] = save_file(self.folder / file, weights[name])
         else:
             file = layout.pattern.format(which=number)
-            content = {layout.entries[name]: state for name, state in weights.items()}
+            content: dict[str, Any] = {layout.entries[name]: state for name, state in weights.items()}
             content[layout.epoch] = self._epoch(trainer)  # without it the original's programs end with a KeyError
             checksums[file] = save_file(self.folder / file, content)
         state = trainer.state_dict()
