@@ -126,7 +126,7 @@ class Dataset(torch.utils.data.Dataset):
 
     @staticmethod
     def is_still(request: Any) -> bool:
-        """Whether a pair's result (data.jobs.pairs.Request) is a picture."""
+        """Whether a pair's result (data.jobs.pair_list.Request) is a picture."""
         return False
 
     def clip_of(self, request: Any) -> Clip | None:

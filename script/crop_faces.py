@@ -28,7 +28,8 @@ EPILOG = """examples:
   python script/crop_faces.py --in phone.mp4 --out crops --method follow --format png
 
 Clips are called <video>#<first frame>#<frame after the last>, so that what stands before # tells the video. Beside each
-lie its .crop.json (for data.crop.paste) and its .npz (68 points in the clip's pixels, NaN where the face was not seen).
+lie its .crop.json (for data.faces.crop.paste) and its .npz (68 points in the clip's pixels, NaN where the face was not
+seen).
 crops.csv lists every face, kept or dropped, and why. A run that was interrupted is continued by the same command."""
 SHAPES = {"margin": "fixed, follow", "increase": "fomm", "iou_with_initial": "fomm"}
 

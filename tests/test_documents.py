@@ -1,5 +1,6 @@
 """What a program can check of the documents: links, names of options, versions, the list of dependencies."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -124,3 +125,26 @@ def test_commands_have_options_that_exist(name, known_options):
             option = word.split("=")[0]
             if option.startswith("--") and option not in gone:
                 assert option.replace("-", "_") in known_options, f"{name}: {shlex.join(words)}"
+
+
+FOLDERS = "configs|data|docs|engine|metrics|models|options|script|tests|util|weights"
+PATH = re.compile(rf"(?<![\w./~-])(?:{FOLDERS})/[\w./*-]+")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_that_documents_name_exist(name):
+    for path in (found.rstrip(".") for found in PATH.findall(text_of(name))):
+        example = "yours" in path or re.search(r"[A-Z]{4}", path)
+        assert example or any(ROOT.glob(path)), f"{name} names {path}"
+
+
+def defined_in(path: str) -> set[str]:
+    return {node.name for node in ast.parse(text_of(path)).body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+
+
+def test_the_page_of_the_design_says_where_things_are():
+    rows = re.findall(r"^\|.*\| `(\S+\.py)` \| (.*) \|$", text_of("docs/design.md"), re.MULTILINE)
+    assert len(rows) > 30
+    for path, names in rows:
+        missing = set(re.findall(r"`(\w+)`", names)) - defined_in(path)
+        assert not missing, f"{path} defines no {missing}"
