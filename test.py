@@ -86,7 +86,9 @@ def load_family(opt: Options) -> tuple[Any, Path]:
         log.info("with the model that ships with Grimace, learned from drawn people (weights/README.md); --name takes "
                  "a run of yours")  # fmt: skip
     family = find_family(opt.model)(opt).eval()
-    path = load_networks(family, opt.checkpoint or run_folder(opt), opt.which, owner=owner_of_weights)
+    path = load_networks(
+        family, opt.checkpoint or run_folder(opt), opt.which, owner=owner_of_weights, averaged=opt.averaged
+    )
     if opt.verbose:
         list_networks(family.networks())
     return family, path

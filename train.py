@@ -84,7 +84,7 @@ def build_family(opt: Options) -> Any:
 def _train(opt: Options, run: Run, trainer: Trainer, dataset: Any) -> int:
     """Train from where the trainer is; the run's folder is this run's alone."""
     family, clock, processes = trainer.family, trainer.clock, run.processes
-    steps = family.number_of_steps(opt.epochs, opt.steps, len(dataset), opt.batch_size)
+    steps = clock.planned_steps = family.number_of_steps(opt.epochs, opt.steps, len(dataset), opt.batch_size)
     if not clock.step:
         run.show("before", family, dataset)
     if opt.compile:
@@ -107,7 +107,8 @@ def _train(opt: Options, run: Run, trainer: Trainer, dataset: Any) -> int:
     if stop.signal:
         log.info("stopped at step %d; --continue_train goes on from there", clock.step)
     else:
-        run.show("after", family, dataset)
+        with trainer.averages.in_use():
+            run.show("after", family, dataset)
     return stop.status
 
 

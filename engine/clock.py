@@ -11,6 +11,9 @@ class Clock:
     """Samples in one epoch."""
     step: int = 0
     samples: int = 0
+    planned_steps: int | None = None
+    """The step at which training ends, by --steps or --epochs: a schedule over the whole of it follows this number, so
+    that a run which is extended goes on as one that was planned as long from the start."""
 
     @property
     def epoch(self) -> int:

@@ -19,3 +19,17 @@ class Precision:
     def autocast(self) -> torch.autocast:
         """The context in which networks run."""
         return torch.autocast(self.device.type, dtype=self.type, enabled=self.type is not None)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Let an optimizer work; whether it did: fp16 leaves an update out whose gradients overflowed."""
+        if not self.scaler.is_enabled():
+            optimizer.step()
+            return True
+        worked: list[bool] = []
+        # Fused optimizers are called in any case, and look at `found_inf` themselves.
+        hook = optimizer.register_step_post_hook(
+            lambda stepped, *_: worked.append(not bool(getattr(stepped, "found_inf", False)))
+        )
+        self.scaler.step(optimizer)
+        hook.remove()
+        return any(worked)

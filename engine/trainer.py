@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.averages import Averages
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.finite import LossWatch
@@ -25,10 +26,13 @@ from engine.updates import Reach, RunningStep, StepError, Update
 class Trainable(HasNetworks, Protocol):
     """What the trainer needs of a family (models.Family is one)."""
 
+    averaged: Mapping[str, float]
+
     def optimizers(self) -> dict[str, torch.optim.Optimizer]: ...
     def rate(self, name: str, clock: Clock) -> float: ...
     def training_step(self, batch: dict, clock: Clock) -> Iterator[tuple]: ...
     def before_update(self, names: tuple[str, ...]) -> None: ...
+    def after_update(self, names: tuple[str, ...]) -> None: ...
     def row_tables(self) -> dict[str, Any]: ...
 
 
@@ -67,6 +71,7 @@ class Trainer:
             for name, optimizer in self.optimizers.items()
         }
         refuse_unsaved(family, self._parameters)
+        self.averages = Averages(family, self._parameters)
         self._start_rates = {
             name: [float(group["lr"]) for group in optimizer.param_groups]
             for name, optimizer in self.optimizers.items()
@@ -179,10 +184,12 @@ class Trainer:
             if self._parameters[name]:
                 scaler.unscale_(self.optimizers[name])
         self.family.before_update(names)
-        for name in names:
-            if self._parameters[name]:
-                scaler.step(self.optimizers[name])
+        done = tuple(name for name in names if self._parameters[name] and self.precision.step(self.optimizers[name]))
         scaler.update()
+        if done:
+            self.averages.update(done)
+            with torch.no_grad():
+                self.family.after_update(done)
         self._clear(names)
 
     def _note_start_rates(self) -> None:
@@ -208,6 +215,7 @@ class Trainer:
             "scaler": self.precision.scaler.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "rows": {name: rows.table.state_dict() for name, rows in self.rows.items()},
+            "averages": {name: average.updates for name, average in self.averages.of.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

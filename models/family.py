@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -96,6 +97,12 @@ class Family(nn.Module):
     """The original's log with a line per report, where it has one."""
     log_lines: str = ""
     """What has a line in log.txt, for tools that read the original's: "epoch", "step"; "": there is no such file."""
+    averaged: Mapping[str, float] = MappingProxyType({})
+    """Networks of which a moving average is kept (EMA), and its decay, e.g. {"generator": 0.999}.
+
+    The engine updates it after each update of the network, saves it beside the weights, and animates with it. The
+    decay after n updates is at most (1 + n) / (10 + n). Set it in `prepare_training` where an option decides.
+    """
     planned_epochs: int | None = None
     """How long training is, by the family's schedule, where neither --epochs nor --steps says it."""
     planned_steps: int | None = None
@@ -185,7 +192,9 @@ class Family(nn.Module):
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         """Yield (optimizer name or names, {term: weighted loss}) once per update; return {name: image batch} to show.
 
-        A third item, {name: number}, is reported in place of the terms.
+        A third item, {name: number}, is reported in place of the terms. Code after a `yield` runs once per
+        micro-batch, also where the update was left out (--on_nan skip, an overflow of fp16): what belongs to an update
+        itself goes into `after_update`.
 
         What a network computed does not outlive its update: detach it or compute it again.
         """
@@ -193,6 +202,12 @@ class Family(nn.Module):
 
     def before_update(self, names: tuple[str, ...]) -> None:
         """Called when the gradients are averaged and unscaled; clip them here if the paper does."""
+
+    def after_update(self, names: tuple[str, ...]) -> None:
+        """Called once for each update that happened, without gradients, with the names of the optimizers that worked.
+
+        It is not called for an update that was left out (--on_nan skip, an overflow of fp16).
+        """
 
     def prepare_inference(self) -> None:
         """Rebuild the loaded networks for speed; no training or saving after it.

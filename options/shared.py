@@ -145,5 +145,8 @@ def _add_testing(parser: OptionParser) -> None:
         "--which", "--which_epoch", "--which_iter", type=text, default="latest",
         help="checkpoint of the run: latest, best or a number",
     )  # fmt: skip
+    group.add_switch(
+        "--averaged", help="animate with the moving averages of the weights, where training kept some", default=True
+    )
     group.add_argument("--animate_batch", type=count, default=8, help="driving frames per pass")
     add_input_options(parser)

@@ -62,7 +62,7 @@ def write(path: Path, family: torch.nn.Module, single: list[str]) -> None:
 
     tensors = {}
     for name, network in family.networks().items():
-        for key, value in released_state(name, network, family.layout.rename).items():
+        for key, value in released_state(name, network.state_dict(), family.layout.rename).items():
             small = value.half() if value.is_floating_point() and name not in single else value
             if not torch.isfinite(small.float()).all():
                 raise UserError(f"{name}.{key}: numbers beyond half precision; this run can't be exported so")

@@ -99,6 +99,12 @@ class Joint(ToyFamily):
             self.zero_grad()
 
 
+class Kept(Joint):
+    """Joint with a moving average of its generator."""
+
+    averaged = {"generator": 0.5}
+
+
 class EveryNth(ToyFamily):
     """Critic with a gradient penalty every step, in two updates; generator every third (as GANimation)."""
 

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import torch
-from toys import Joint
+from toys import Joint, ToyData
 
 from engine.clock import Clock
 from engine.distributed import Processes
@@ -33,3 +33,15 @@ def scrambled(toy):
 
 def assert_equal(one, other):
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+def batches(count, size=4):
+    torch.manual_seed(5)
+    data = ToyData(SimpleNamespace(samples=count * size, bad_sample=-1), True)
+    items = [data[index] for index in range(count * size)]
+    joined = [items[i * size : (i + 1) * size] for i in range(count)]
+    return [{key: torch.stack([item[key] for item in part]).double() for key in "xyz"} for part in joined]
+
+
+def parts_of(batch, count):
+    return [{key: value.chunk(count)[i] for key, value in batch.items()} for i in range(count)]

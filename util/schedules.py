@@ -1,6 +1,15 @@
-"""Learning-rate rules: pure functions of where training is, so that resuming cannot change them."""
+"""Learning-rate rules: pure functions of where training is, so that resuming cannot change them.
 
-from collections.abc import Sequence
+Each is a factor on the rate at the start; rules combine by multiplication: `warm_up(step, 1000) * cosine(step, 1000,
+steps - 1000)` rises for 1000 steps and falls over the others.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from util.errors import UserError
 
 
 def milestones(epoch: int, epochs: Sequence[int], factor: float = 0.1) -> float:
@@ -8,13 +17,81 @@ def milestones(epoch: int, epochs: Sequence[int], factor: float = 0.1) -> float:
     return factor ** sum(epoch >= milestone for milestone in epochs)
 
 
-def linear_decay(position: float, start: float, length: float) -> float:
-    """1 until `start`, then a straight line to 0 over `length`."""
-    if position < start:
-        return 1.0
-    return max(0.0, 1.0 - (position - start) / length) if length > 0 else 0.0
+def linear_decay(position: float, start: float, length: float, end: float = 0.0) -> float:
+    """1 until `start`, then a straight line to `end` over `length`."""
+    return end + (1 - end) * (1 - _done(position, start, length))
+
+
+def cosine(position: float, start: float, length: float, end: float = 0.0) -> float:
+    """1 until `start`, then half a wave of the cosine to `end` over `length`."""
+    return end + (1 - end) * (1 + math.cos(math.pi * _done(position, start, length))) / 2
 
 
 def every(epoch: int, period: int, factor: float = 0.1) -> float:
     """`factor` once more after each `period` epochs."""
     return factor ** (epoch // period)
+
+
+def warm_up(step: int, length: int) -> float:
+    """A straight line to 1 over the first `length` steps, 1/length in the first of them."""
+    return min(1.0, (step + 1) / length) if length else 1.0
+
+
+def _done(position: float, start: float, length: float) -> float:
+    """The share of a piece of training that is done."""
+    if position < start:
+        return 0.0
+    return min(1.0, (position - start) / length) if length > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The factor on a learning rate that a word of --lr_schedule means, after a warm-up."""
+
+    word: str = "constant"
+    warm_up: int = 0
+    """Steps."""
+    end: float = 0.0
+    """What `linear` and `cosine` end with."""
+    milestones: Sequence[int] = ()
+    """Epochs."""
+    period: int = 1
+    """Epochs between the drops of `step`."""
+    factor: float = 0.1
+    """What a drop leaves."""
+
+    def __call__(self, clock: Any) -> float:
+        """The factor now, by the clock of the engine."""
+        return warm_up(clock.step, self.warm_up) * RULES[self.word](self, clock)
+
+    def rest(self, clock: Any) -> int:
+        """The steps after the warm-up; what is planned is the length of the run as it now is."""
+        if clock.planned_steps is None:
+            raise UserError(f"--lr_schedule {self.word}: follows the length of training, which is not known here")
+        return clock.planned_steps - self.warm_up
+
+
+RULES: dict[str, Callable[[Schedule, Any], float]] = {
+    "constant": lambda rule, clock: 1.0,
+    "linear": lambda rule, clock: linear_decay(clock.step, rule.warm_up, rule.rest(clock), rule.end),
+    "cosine": lambda rule, clock: cosine(clock.step, rule.warm_up, rule.rest(clock), rule.end),
+    "step": lambda rule, clock: every(clock.epoch, rule.period, rule.factor),
+    "milestones": lambda rule, clock: milestones(clock.epoch, rule.milestones, rule.factor),
+}
+"""The words of --lr_schedule."""
+
+
+class Schedules:
+    """A schedule for each optimizer of a family, by --lr_schedule WORD or OPTIMIZER=WORD,OPTIMIZER=WORD."""
+
+    def __init__(self, shared: Schedule, words: str | Mapping[str, str], optimizers: Iterable[str]):
+        """`shared` has the word of optimizers that the option does not name."""
+        names = list(optimizers)
+        asked = dict.fromkeys(names, words) if isinstance(words, str) else words
+        if unknown := [name for name in asked if name not in names]:
+            raise UserError(f"--lr_schedule: there is no optimizer {', '.join(unknown)}; there are: {', '.join(names)}")
+        self._of = {name: replace(shared, word=asked.get(name, shared.word)) for name in names}
+
+    def rate(self, name: str, clock: Any) -> float:
+        """The factor on the learning rate of an optimizer."""
+        return self._of[name](clock)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from engine.checkpoints.released import (
     Loaded,
+    averages_file,
     find_set,
     found_as,
     holds_weights,
@@ -37,13 +38,14 @@ def load_networks(
     which: str = "latest",
     needed: Iterable[str] | None = None,
     owner: Owner | None = None,
+    averaged: bool = True,
 ) -> Path:
     """Load the family's networks from a file or a folder; every key must match. The path that was read.
 
     `needed` names the networks that must be there (default: all that the family has now, less what it calls optional);
-    others are loaded if found.
+    others are loaded if found. `averaged`: take the moving averages where training kept some.
     """
-    return load_set(family, Path(place), which, needed, owner).path
+    return load_set(family, Path(place), which, needed, owner, averaged).path
 
 
 def load_set(
@@ -52,6 +54,7 @@ def load_set(
     which: str,
     needed: Iterable[str] | None = None,
     owner: Owner | None = None,
+    averaged: bool = True,
 ) -> Loaded:
     """What load_networks does, and all that it found."""
     if not place.exists():
@@ -64,26 +67,54 @@ def load_set(
     layout, which = find_set(place, family.layout, which)
     if place.is_dir() and which != "latest" and which not in (sets := sets_in(place, layout)):
         raise UserError(f"--which {which}: {place} holds no such checkpoint; there are: {', '.join(sorted(sets))}")
+    which = which if place.is_dir() else set_of(place.name, layout) or ""
+    averages = averaged_states(family, place if place.is_dir() else place.parent, which, layout) if averaged else {}
     needed = set(networks if needed is None else needed)
     there = needed - set(family.optional)
     if "{entry}" in layout.pattern:
         path, content = place, {}
         files = _files_of(family, place, layout, which, owner)
         states = {name: read_weights(file) for name, file in files.items() if file.is_file() or name in there}
-        unfit = _load_states(family, states, needed, path, layout)
+        unfit = _load_states(family, states | averages, needed, path, layout)
     else:
         path = found_as(place / layout.pattern.format(which=which)) if place.is_dir() else place
-        which = set_of(path.name, layout) or ""
         refuse_changed(path.parent, which, [path])
         content = read_weights(path)
         try:
             content = family.released_entries(content, path)
             states = _entries(path, content, layout.entries, networks, there)
-            unfit = _load_states(family, states, needed, path, layout)
+            unfit = _load_states(family, states | averages, needed, path, layout)
         except UserError as error:
             _name_owner(family, path, content, owner, error)
             raise
     return Loaded(path, layout, which, content, frozenset(networks) - set(states), unfit)
+
+
+def averaged_states(family: Any, folder: Path, which: str | None, layout: Any) -> dict[str, Mapping[str, Tensor]]:
+    """The moving averages that training saved beside a set, by network, under their released names."""
+    path = averages_file(folder, which or "")
+    if not which or not path.is_file():
+        return {}
+    refuse_changed(folder, which, [path])
+    content, entries = read_weights(path), {name: layout.entries[name] for name in family.networks()}
+    found = {name: content[entry] for name, entry in entries.items() if entry in content}
+    log.info("averaged over training: %s (%s)", ", ".join(found), path)
+    return found
+
+
+def restore_averages(trainer: Any, folder: Path, which: str | None, updates: Mapping[str, int]) -> None:
+    """Go on with the averages that were saved beside a set; those that were not begin with the present weights."""
+    family, averages = trainer.family, trainer.averages
+    averages.restart()
+    states = averaged_states(family, folder, which, family.layout) if averages.of else {}
+    with averages.in_use():
+        for name, average in averages.of.items():
+            if name in states:
+                state, _ = family.convert_state(name, _own_keys(name, states[name], family.layout.rename))
+                load_strictly(average.network, state, f"{averages_file(folder, which or '')} ({name})")
+                average.updates = updates.get(name, 0)
+            elif trainer.clock.step:
+                log.warning("%s holds no average of %s: it begins with the weights of now", folder, name)
 
 
 def _load_released(family: Any, path: Path, states: Mapping[str, Any], needed: Iterable[str] | None) -> Loaded:
@@ -218,10 +249,10 @@ def _siblings(family: Any, file: Path, layout: Any, owner: Owner | None) -> dict
     )
 
 
-def released_state(name: str, network: nn.Module, rename: Mapping[str, str]) -> dict[str, Tensor]:
+def released_state(name: str, state: Mapping[str, Tensor], rename: Mapping[str, str]) -> dict[str, Tensor]:
     """A network's state dict on the CPU under the released names."""
     prefixes = _prefixes(name, rename)
-    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     return {_replace_prefix(key, prefixes): value for key, value in state.items()}
 
 

@@ -92,6 +92,11 @@ def training_file(folder: Path, which: str) -> Path:
     return folder / f"{which}_training.pth"
 
 
+def averages_file(folder: Path, which: str) -> Path:
+    """Where the moving averages of a set's networks are, for families that keep some."""
+    return folder / f"{which}_averaged.pth"
+
+
 def read_training_state(path: Path, lazily: bool = False) -> dict[str, Any]:
     """What our training state of a set holds; `lazily` leaves its tensors in the file."""
     state = read_weights(path, lazily)

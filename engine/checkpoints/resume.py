@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.checkpoints.load import restore_averages
 from engine.checkpoints.released import Loaded, numbered_sets, optimizer_names, read_training_state, training_file
 from engine.clock import Clock
 from util.errors import UserError
@@ -40,6 +41,12 @@ def go_on(trainer: Any, loaded: Loaded, batch_size: int) -> None:
                 _adopt(optimizer, _optimizer_state(name, loaded, training), _row_parameters(trainer.family))
         except UserError as error:
             log.warning("the optimizer of %s starts afresh: %s", name, error)
+    try:
+        with reading(loaded.path, "its averages are damaged"):
+            restore_averages(trainer, loaded.folder, loaded.which, training.get("averages", {}))
+    except UserError as error:
+        log.warning("the averages begin with the weights of now: %s", error)
+        trainer.averages.restart()
     for name, rows in trainer.rows.items() if trainer.processes.is_main else ():
         try:
             with reading(loaded.path, "its rows are damaged"):

@@ -11,9 +11,17 @@ from typing import Any
 
 import torch
 
-from engine.checkpoints.load import Owner, load_networks, load_set, no_weights, released_state
+from engine.checkpoints.load import (
+    Owner,
+    load_networks,
+    load_set,
+    no_weights,
+    released_state,
+    restore_averages,
+)
 from engine.checkpoints.released import (
     NEWEST,
+    averages_file,
     holds_weights,
     is_unfinished,
     optimizer_names,
@@ -79,7 +87,10 @@ class Checkpoints:
             self._written = trainer.clock.step
         with self._marked(family, which):
             for path, name in reversed([*zip(self._files(family, number), self._files(family, which), strict=True)]):
-                _link(path, name)
+                if path.exists():
+                    _link(path, name)
+                else:  # averages, which a family may have kept earlier and keeps no more
+                    name.unlink(missing_ok=True)
         if value is not None:
             write_text(self.folder / f"{which}.json", json.dumps({"step": trainer.clock.step, "value": value}))
         self._drop_old(family)
@@ -101,9 +112,10 @@ class Checkpoints:
         found = self.complete_set(which)
         if found:
             name, state = found
-            load_networks(trainer.family, self.folder, name)
+            load_networks(trainer.family, self.folder, name, averaged=False)
             with reading(training_file(self.folder, name), "not the training state of this run", BACK):
                 trainer.load_state_dict(state | self._separate_optimizers(trainer, name))
+                restore_averages(trainer, self.folder, name, state.get("averages", {}))
             log.info("continuing %s at step %d", self.folder, trainer.clock.step)
             return True
         if not holds_weights(self.folder, trainer.family.layout):
@@ -226,8 +238,8 @@ class Checkpoints:
 
     def _write_files(self, trainer: Any, number: str) -> None:
         layout, networks = trainer.family.layout, trainer.family.networks()
-        weights = {name: released_state(name, network, layout.rename) for name, network in networks.items()}
-        checksums = {}
+        weights = {name: released_state(name, net.state_dict(), layout.rename) for name, net in networks.items()}
+        checksums = self._write_averages(trainer, number)
         if "{entry}" in layout.pattern:
             for name, file in weight_names(layout, networks, number).items():
                 checksums[file] = save_file(self.folder / file, weights[name])
@@ -245,6 +257,18 @@ class Checkpoints:
         }
         save_file(training_file(self.folder, number), state)
 
+    def _write_averages(self, trainer: Any, number: str) -> dict[str, int]:
+        """Write the moving averages, if there are any; the file's name and checksum."""
+        layout, path = trainer.family.layout, averages_file(self.folder, number)
+        content = {
+            layout.entries[name]: released_state(name, average.values, layout.rename)
+            for name, average in trainer.averages.of.items()
+        }
+        if content:
+            return {path.name: save_file(path, content)}
+        path.unlink(missing_ok=True)
+        return {}
+
     def _drop_old(self, family: Any) -> None:
         for number in self.numbers()[: -self.keep] if self.keep else []:
             self._remove(family, number)
@@ -259,7 +283,7 @@ class Checkpoints:
         """The files of a set that we save, its training state first."""
         weights = weight_names(family.layout, family.networks(), which).values()
         optimizers = optimizer_names(family.layout, which).values()
-        names = dict.fromkeys([*weights, *optimizers])
+        names = dict.fromkeys([*weights, *optimizers, averages_file(self.folder, which).name])
         return [training_file(self.folder, which), *(self.folder / name for name in names)]
 
 
@@ -274,7 +298,7 @@ def continue_from(
     """Go on from a file or folder that another run left, or the original: weights, optimizers, how far it was."""
     place, family = Path(place), trainer.family
     found = Checkpoints(place).complete_set(which) if place.is_dir() else None
-    loaded = load_set(family, place, found[0] if found else which, family.needed, owner)
+    loaded = load_set(family, place, found[0] if found else which, family.needed, owner, averaged=False)
     go_on(trainer, loaded, batch_size)
 
 

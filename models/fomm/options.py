@@ -10,8 +10,8 @@ from models.parts.options import (
     LOSSES,
     add_generator_options,
     add_hourglass_options,
-    add_milestones,
     add_perceptual_options,
+    add_schedule_options,
     add_transform_options,
     colours,
     scale,
@@ -124,7 +124,7 @@ def add_training_options(parser: Any) -> None:
     for network in ("generator", "discriminator", "kp_detector"):
         rate = f"lr_{network}"
         add(f"--{rate}", f"{train}.{rate}", type=not_negative, default=2e-4, help=f"learning rate of the {network}")
-    add_milestones(parser, [60, 90])
+    add_schedule_options(parser, "milestones", [60, 90])
     add_transform_options(parser)
     weights = {"generator_gan": 0, "discriminator_gan": 1, "equivariance_value": 10, "equivariance_jacobian": 10}
     for term, default in weights.items():

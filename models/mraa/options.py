@@ -13,9 +13,9 @@ from models.parts.options import (
     TRAIN,
     add_generator_options,
     add_hourglass_options,
-    add_milestones,
     add_perceptual_options,
     add_picture_options,
+    add_schedule_options,
     add_transform_options,
     add_way_options,
     colours,
@@ -131,7 +131,7 @@ def add_training_options(parser: Any) -> None:
         "--weight_truth_motion")  # fmt: skip
     add("--lr", f"{TRAIN}.lr", type=not_negative, default=2e-4, help="learning rate")
     parser.add_alias(f"{TRAIN}.dataloader_workers", "--nThreads")
-    add_milestones(parser, [60, 90])
+    add_schedule_options(parser, "milestones", [60, 90])
     add_transform_options(parser)
     for term in ("equivariance_shift", "equivariance_affine"):
         add(f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=10, help=f"weight of {term}")

@@ -16,11 +16,10 @@ from models.parts.blocks import fold_norms
 from models.parts.equivariance import Transformed
 from models.parts.losses import Terms
 from models.parts.movement import movement_scale, unit_scale
-from models.parts.options import build_perceptual
+from models.parts.options import build_perceptual, build_schedules
 from models.parts.pictures import Pictures, Style, first_samples
 from models.parts.sizes import check_size
 from models.parts.truth import build_truth
-from util.schedules import milestones
 
 
 class Step(NamedTuple):
@@ -69,10 +68,10 @@ class KeyPointFamily(Family):
     def prepare_training(self, opt: Any) -> None:
         self.perceptual = build_perceptual(opt)
         self.truth = build_truth(opt)
-        self.epoch_milestones = opt.epoch_milestones
+        self.schedules = build_schedules(opt, self.layout.optimizers, "milestones")
 
     def rate(self, name: str, clock: Any) -> float:
-        return milestones(clock.epoch, self.epoch_milestones)
+        return self.schedules.rate(name, clock)
 
     def detection(self, item: dict[str, Any]) -> Callable[[Tensor], Any]:
         """What finds the key points in pictures of an item; a relative may know more of them than they show."""

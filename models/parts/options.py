@@ -3,11 +3,26 @@
 Dotted spellings are the keys of the same values in the originals' nested YAML files.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from models.parts.losses import NoTerms, PerceptualPyramid, Pixels
 from models.parts.vgg import vgg19
-from util.values import at_least, count, integer, list_of, not_negative, number, one_of, only, text
+from util.schedules import RULES, Schedule, Schedules
+from util.values import (
+    at_least,
+    count,
+    integer,
+    list_of,
+    not_negative,
+    number,
+    one_of,
+    only,
+    pairs_of,
+    share,
+    text,
+    word_or,
+)
 
 TRAIN = "--train_params"
 LOSSES = f"{TRAIN}.loss_weights"
@@ -99,10 +114,24 @@ def add_picture_options(parser: Any) -> None:
     )
 
 
-def add_milestones(parser: Any, default: list[int]) -> None:
-    """When the learning rates drop."""
-    parser.add_argument("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(at_least(0)), default=default,
-                        help="epochs at which the learning rates drop to a tenth")  # fmt: skip
+def add_schedule_options(parser: Any, word: str = "constant", milestones: Sequence[int] = ()) -> None:
+    """How the learning rates change over training; `word` is the rule that the paper has."""
+    add, words = parser.add_argument, {rule: rule for rule in RULES}
+    add("--lr_schedule", type=word_or(pairs_of(text, one_of(*RULES)), **words), default=word,
+        help="rule of the learning rates: linear and cosine fall over the whole training, step drops every --lr_period "
+        "epochs, milestones at --epoch_milestones; or one per optimizer, OPTIMIZER=RULE,OPTIMIZER=RULE")  # fmt: skip
+    add("--warm_up", type=at_least(0), default=0, help="steps over which the learning rates rise to their full value")
+    add("--lr_end", type=share, default=0, help="linear, cosine: share of the learning rates at the end")
+    add("--lr_factor", type=share, default=0.1, help="step, milestones: share of the learning rates after a drop")
+    add("--lr_period", type=count, default=30, help="step: epochs between drops")
+    add("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(at_least(0)), default=list(milestones),
+        help="milestones: epochs at which the learning rates drop")  # fmt: skip
+
+
+def build_schedules(opt: Any, optimizers: Iterable[str], word: str = "constant") -> Schedules:
+    """What `add_schedule_options` describes, for the optimizers of these names."""
+    shared = Schedule(word, opt.warm_up, opt.lr_end, opt.epoch_milestones, opt.lr_period, opt.lr_factor)
+    return Schedules(shared, opt.lr_schedule, optimizers)
 
 
 def add_transform_options(parser: Any) -> None:

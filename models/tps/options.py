@@ -11,8 +11,8 @@ from models.parts.options import (
     LOSSES,
     TRAIN,
     add_hourglass_options,
-    add_milestones,
     add_perceptual_options,
+    add_schedule_options,
     add_transform_options,
     colours,
     scale,
@@ -67,7 +67,7 @@ def add_training_options(parser: Any) -> None:
     add = parser.add_argument
     add("--lr_generator", f"{TRAIN}.lr_generator", type=not_negative, default=2e-4,
         help="learning rate of all networks")  # fmt: skip
-    add_milestones(parser, [70, 90])
+    add_schedule_options(parser, "milestones", [70, 90])
     parser.add_alias(f"{TRAIN}.dataloader_workers", "--nThreads")
     add("--weight_decay", type=not_negative, default=1e-4, help="weight decay of Adam")
     parser.add_switch(

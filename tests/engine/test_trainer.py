@@ -3,12 +3,11 @@
 import copy
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
-from toys import TOYS, Chunks, EveryNth, Joint, ToyData, TwiceCritic
-from trainers import build
+from toys import TOYS, Chunks, EveryNth, Joint, TwiceCritic
+from trainers import batches, build, parts_of
 
 from engine.checkpoints.save import Checkpoints
 from engine.clock import Clock
@@ -20,18 +19,6 @@ from engine.updates import RunningStep, StepError
 from util.errors import UserError
 
 CPU = torch.device("cpu")
-
-
-def batches(count, size=4):
-    torch.manual_seed(5)
-    data = ToyData(SimpleNamespace(samples=count * size, bad_sample=-1), True)
-    items = [data[index] for index in range(count * size)]
-    joined = [items[i * size : (i + 1) * size] for i in range(count)]
-    return [{key: torch.stack([item[key] for item in part]).double() for key in "xyz"} for part in joined]
-
-
-def parts_of(batch, count):
-    return [{key: value.chunk(count)[i] for key, value in batch.items()} for i in range(count)]
 
 
 def train(family, some, accumulate=1, **options):
