@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from paths import ROOT
+from tiny_families import options
 from torch.utils.data import default_collate
 from toys import Joint
 from trainers import build
@@ -25,23 +25,7 @@ from util.errors import UserError
 CPU = torch.device("cpu")
 SECOND_STAGES = {name for name in family_names() if find_family(name).begins_with}
 """Families that begin with the weights of another one; their own tests try them."""
-EVERYTHING_ON = {
-    "fomm": ["--weight_generator_gan=1"],
-    "fomm_prior": ["--weight_generator_gan=1"],
-    "live_portrait": ["--weight_gan=1"],
-    "mraa": ["--way=standard"],
-    "tps": ["--bg", "--way=standard"],
-}
-"""What turns on a part that the small configuration leaves off."""
 FAMILIES = [name for name in family_names() if name not in SECOND_STAGES]
-
-
-def options(name, sample, training=True):
-    config = ROOT / "configs" / "tiny" / f"{name}.yaml"
-    assert config.is_file(), f"every family has a small configuration: {config} is missing"
-    folder = {"ganimation": sample / "aus", "talking_head": sample / "talking_head"}.get(name, sample)
-    settings = ["--batch_size=2", *EVERYTHING_ON.get(name, [])] if training else ["--mode=reconstruction"]
-    return parse([f"--config={config}", f"--dataroot={folder}", f"--checkpoints_dir={sample}", *settings], training)
 
 
 def far_apart(batch):
