@@ -6,6 +6,8 @@ wait_briefly()
 
 import logging
 import sys
+from collections.abc import Collection
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,17 @@ from engine.animator import Animator
 from engine.checkpoints.load import load_networks
 from engine.command import run_on_devices
 from engine.distributed import UNHURRIED, Processes, machine
+from engine.evaluation import Reconstruction
 from engine.networks import compile_networks, list_networks, place
-from engine.records import Failures, Records, fingerprint_of_options, fingerprint_of_weights
+from engine.records import Failures, Records, fingerprint_of_options, fingerprint_of_weights, part_of
 from engine.rendering import Renderer, Results, render_all, shared_out
 from engine.signals import unwind_at_sigterm
+from metrics.evaluation.rendered import Rendered
 from models import find_family
-from options import Options, original_config, owner_of_weights, parse, run_folder, takes_own_weights
-from options.results import check_results_folder, result_options, results_folder
-from util.errors import UserError, run_main
+from options import Options, owner_of_weights, parse, run_folder, takes_own_weights
+from options.measuring import measuring_plan
+from options.results import as_the_original, check_results_folder, result_options, results_folder
+from util.errors import run_main
 
 log = logging.getLogger(__name__)
 
@@ -58,23 +63,23 @@ def test(opt: Options, processes: Processes) -> int:
     made_with = {"weights": fingerprint_of_weights(family), "options": fingerprint_of_options(result_options(opt))}
     animator = _animator(opt, family, processes)
 
-    # 3. What is there already, what fails, and what is written of each result.
-    results = Results(
-        Records(folder, made_with), Failures(folder, opt.shard, processes.rank, processes.world),
-        one=bool(opt.output), overwrite=opt.overwrite, strict=opt.strict_video, debug=opt.debug,
-    )  # fmt: skip
-    strips, explain = _as_the_original(opt, family, bool(wanted))
+    # 3. What is there already, what fails, what is measured, and what is written of each result.
+    results, measuring = _results(opt, processes, Records(folder, made_with), dataset.pictures_of(bool(wanted)))
+    strips, explain = as_the_original(opt, family, bool(wanted))
     renderer = Renderer(
         animator, results, partial(_outputs, opt, dataset, strips), partial(noting_damage, opt.strict_video),
-        measure=opt.mode == "reconstruction", explain=explain,
+        measure=[Reconstruction] * (opt.mode == "reconstruction") + ([measuring.begin] if measuring else []),
+        explain=explain,
     )  # fmt: skip
     log.info("%s with %s on %s, into %s", opt.mode, path, machine(processes), opt.output or folder)
 
     # 4. Make them, and show what came of it.
     jobs = shared_out(jobs_of(wanted, dataset, opt, folder), processes, opt.shard, opt.max_clips)
-    render_all(jobs, renderer, processes, alone=alone)
+    with measuring or nullcontext():
+        render_all(jobs, renderer, processes, alone=alone)
+    processes.wait()  # until every process has kept what it measured
     if processes.is_main and not opt.output:
-        results.write_page(opt.name, opt.model, measured=renderer.measure)
+        _show(opt, results, measuring)
     status = results.summarise()
     processes.wait()  # the first process that ends with a failure takes the others with it
     return status
@@ -105,18 +110,31 @@ def _animator(opt: Options, family: Any, processes: Processes) -> Animator:
     )  # fmt: skip
 
 
-def _as_the_original(opt: Options, family: Any, pairs: bool) -> tuple[bool, bool]:
-    """Whether to write strips, and pictures of how each frame came about (--strips, --visualize).
+def _results(
+    opt: Options, processes: Processes, records: Records, pictures: Collection[str]
+) -> tuple[Results, Rendered | None]:
+    """The results of the folder, and what measures them by --metrics and --protocol.
 
-    The nested YAML files of the originals stand for their commands, which write both where these options say nothing.
+    All that measuring needs is loaded now: what is missing is told before the first video is made.
     """
-    as_original = original_config(opt) and not pairs
-    strips = as_original if opt.strips is None else opt.strips
-    explain = as_original and opt.mode in family.explained_modes if opt.visualize is None else opt.visualize
-    if explain and (opt.compare or opt.paste_back):
-        raise UserError("--visualize: the videos show source and driving frame already; leave out --compare and "
-                        "--paste_back, or set --visualize=no")  # fmt: skip
-    return strips, explain
+    plan, known = measuring_plan(opt, pictures, processes.device), [] if opt.overwrite else records.of_this_command()
+    part = part_of(opt.shard, processes.rank, processes.world)
+    measuring = Rendered(*plan, records.path.parent, part=part, entries=known) if plan else None
+    results = Results(
+        records, Failures(records.path.parent, opt.shard, processes.rank, processes.world), one=bool(opt.output),
+        overwrite=opt.overwrite, strict=opt.strict_video, debug=opt.debug,
+        is_measured=measuring.knows if measuring else None,
+    )  # fmt: skip
+    return results, measuring
+
+
+def _show(opt: Options, results: Results, measuring: Rendered | None) -> None:
+    """Write the page of all results that are there, and the numbers of those that are measured."""
+    made, failed = results.records.of_this_command(), Failures.of_folder(results.folder)
+    numbers = measuring.write(made, failed, sys.argv) if measuring else None
+    results.write_page(opt.name, opt.model, measured=opt.mode == "reconstruction", numbers=numbers)
+    if numbers:
+        print(numbers.table(opt.table), *([numbers.line()] if opt.json else []), sep="\n")
 
 
 def _outputs(opt: Options, dataset: Dataset, strips: bool, clip: Clip, path: Path) -> Outputs:

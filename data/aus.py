@@ -99,6 +99,9 @@ class ActionUnitsDataset(Dataset):
         for clip in ExpressionClips(self.opt, self.units, self._image).clips(self.pictures, self.aus):
             yield Job(clip.name, lambda clip=clip: clip, clip.output)
 
+    def pictures_of(self, outside: bool) -> frozenset[str]:
+        return frozenset({"source"})
+
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Any]:
         return {"image": self._image(frames[0])}
 

@@ -119,6 +119,11 @@ class Dataset(torch.utils.data.Dataset):
         """The clips of all jobs, one after the other."""
         return (job.make() for job in self.jobs())
 
+    def pictures_of(self, outside: bool) -> frozenset[str]:
+        """Of what items hold the frames, as `image` or `pictures`: "source", "driving". `outside`: of pairs that the
+        command names."""
+        return frozenset({"source", "driving"})
+
     @staticmethod
     def makes_alone(opt: Any) -> bool:
         """Whether the options ask for results that take no driving video; `jobs` gives them."""

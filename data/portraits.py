@@ -38,6 +38,9 @@ class PortraitsDataset(FramesDataset):
     def is_still(request: Any) -> bool:
         return all(path.is_file() and is_image(path) for path in (*request.sources, request.driving))
 
+    def pictures_of(self, outside: bool) -> frozenset[str]:
+        return frozenset({"source"}) if self.makes_alone(self.opt) else super().pictures_of(outside)
+
     def jobs(self) -> Iterable[Job]:
         return PortraitClips(self.opt).edits() if self.makes_alone(self.opt) else super().jobs()
 

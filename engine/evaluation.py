@@ -15,7 +15,8 @@ log = logging.getLogger(__name__)
 class Reconstruction:
     """The L1 of one video: of its results, and of repeating its first frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: Any = None, clip: Any = None):
+        """For any job and clip: what is compared comes with the frames."""
         self.first: Tensor | None = None
         self.frames, self.result, self.repeated = 0, 0.0, 0.0
 

@@ -15,7 +15,7 @@ from util.cells import read_dicts
 from util.csv_table import write_table
 from util.errors import UserError
 from util.files import is_there, is_too_long
-from util.jsons import read_lines
+from util.jsons import append_line, read_lines
 from util.printable import printable
 from util.values import WHOLE
 
@@ -39,6 +39,11 @@ def fingerprint_of_options(options: Mapping[str, Any]) -> str:
 def seen_from(root: Path, path: Path) -> str:
     """How a file is called in a folder without links: its name stays, although it may be a link itself."""
     return os.path.relpath(path.parent.resolve() / path.name, root)
+
+
+def part_of(shard: Sequence[int], rank: int = 0, world: int = 1) -> str:
+    """How files are called that only one part of shared work writes; nothing where it is not shared."""
+    return ("" if list(shard) == WHOLE else "_{}_of_{}".format(*shard)) + (f"_{rank}" if world > 1 else "")
 
 
 class Records:
@@ -65,7 +70,7 @@ class Records:
         """
         if is_too_long(output.name) or not output.exists():
             return False
-        known = self._known.get(self._place(output), {})
+        known = self.known(output)
         other = [name for name, value in {**self.made_with, **made_of}.items() if known.get(name) != value]
         if other:
             how = f"made with other {' and '.join(other)}" if known else "and nothing is known of how it was made"
@@ -77,13 +82,11 @@ class Records:
     def add(self, entry: Mapping[str, Any]) -> None:
         """Note a result, whose `output` is a path."""
         placed = {key: self._place(value) if isinstance(value, Path) else value for key, value in entry.items()}
-        line = json.dumps({**placed, **self.made_with}) + "\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as file:
-            # A line that was torn when its writer was killed must not tear this one.
-            if file.tell() and file.seek(-1, 2) and file.read(1) != b"\n":
-                line = f"\n{line}"
-            file.write(line.encode())
+        append_line(self.path, {**placed, **self.made_with})
+
+    def known(self, output: Path) -> dict[str, Any]:
+        """What was noted of a result before this command."""
+        return self._known.get(self._place(output), {})
 
     def entries(self) -> list[dict[str, Any]]:
         """The last entry of every result that is there; damaged lines are counted in a warning."""
@@ -107,8 +110,8 @@ class Failures:
     """What a result is called, the line of --pairs and what that names (where it was one), where it was to go, why."""
 
     def __init__(self, folder: Path, shard: Sequence[int], rank: int, world: int):
-        part = "" if list(shard) == WHOLE else "_{}_of_{}".format(*shard)
-        self.path = folder / f"failures{part}{f'_{rank}' if world > 1 else ''}.csv"
+        part = part_of(shard)
+        self.path = folder / f"failures{part_of(shard, rank, world)}.csv"
         self._patterns = [f"failures{part}.csv", f"failures{part}_*.csv"]
         self.found: list[dict[str, str]] = []
 

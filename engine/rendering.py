@@ -2,18 +2,19 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from torch import Tensor
 from tqdm import tqdm
 
 from engine.animator import Animator, to_bytes, to_host
 from engine.distributed import Processes
-from engine.evaluation import Reconstruction, summary_of_losses
+from engine.evaluation import summary_of_losses
 from engine.records import Failures, Records
 from engine.timing import Stopwatch
 from util.errors import full_disk, outcome
@@ -26,19 +27,42 @@ from util.visualisation import rows_of
 log = logging.getLogger(__name__)
 
 
+class Measurer(Protocol):
+    """Looks at the frames of one result before they are encoded."""
+
+    def add(self, made: Tensor, items: list[dict[str, Any]]) -> None:
+        """The next results (N, 3, H, W) with their driving items."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the result's record should know, when it is complete."""
+
+
+class Numbers(Protocol):
+    """What was measured of the results of a folder."""
+
+    def totals(self) -> dict[str, str]:
+        """What is measured -> of all results."""
+
+    def worst_first(self) -> Iterable[tuple[str, dict[str, str], dict[str, list[float | None]]]]:
+        """Each result's name in its folder, its values, and the curves of its frames."""
+
+
 class Results:
     """The results of a command: what is there, what was made, what failed.
 
-    `one`: a single result that --output names: it needs no records, and its errors end the command.
+    `one`: a single result that --output names: it needs no records, and its errors end the command. `is_measured`
+    says of a result's record whether all is known that this command wants to know of it.
     """
 
     def __init__(
-        self, records: Records, failures: Failures, *, one: bool, overwrite: bool, strict: bool, debug: bool = False
-    ):
+        self, records: Records, failures: Failures, *, one: bool, overwrite: bool, strict: bool, debug: bool = False,
+        is_measured: Callable[[dict[str, Any]], bool] | None = None,
+    ):  # fmt: skip
         self.records, self.failures = records, failures
         self.one, self.overwrite, self.strict, self.debug = one, overwrite, strict, debug
+        self.is_measured = is_measured
         self.folder = records.path.parent
-        self.speed, self.skipped = Stopwatch(), 0
+        self.speed, self.skipped, self.unmeasured = Stopwatch(), 0, 0
 
     def refuse_others(self, jobs: Iterable[Any]) -> None:
         """An error where results that were made otherwise have the names of these, before anything is mixed."""
@@ -52,6 +76,9 @@ class Results:
             return False
         if not self.one:
             there = self.records.has(job.output, job.made_of, self.strict)
+            if there and self.is_measured and not self.is_measured(self.records.known(job.output)):
+                self.unmeasured += 1
+                return False
         elif there := job.output.exists():
             log.info("%s is there already; --overwrite makes it again", job.output)
         self.skipped += there
@@ -79,12 +106,15 @@ class Results:
         """Say what was there, how fast it went and what failed; the exit status."""
         if self.skipped and not self.one:
             log.info("%d were there already; --overwrite makes them again", self.skipped)
+        if self.unmeasured:
+            log.info("%d were there, but not measured like this: made again, because the frames of a written video are "
+                     "not quite those that the model made", self.unmeasured)  # fmt: skip
         if self.speed.frames:
             log.info("%d frames, %.1f frames/s from reading to writing", self.speed.frames, self.speed.rate)
         return 1 if self.failures.found else 0
 
-    def write_page(self, title: str, model: str, measured: bool) -> None:
-        """The page to look at, with what earlier runs into the same folder have made."""
+    def write_page(self, title: str, model: str, measured: bool, numbers: Numbers | None = None) -> None:
+        """The page to look at, with what earlier runs into the same folder have made; the worst first, where known."""
         known, failed = self.records.entries(), Failures.of_folder(self.folder)
         if not (known or failed):
             return
@@ -93,10 +123,14 @@ class Results:
             facts["made of damaged videos"] = str(damaged)
         if measured:
             facts |= summary_of_losses(self.records.of_this_command())
+        facts |= numbers.totals() if numbers else {}
+        values = {output: (own, curves) for output, own, curves in (numbers.worst_first() if numbers else ())}
+        order = {output: place for place, output in enumerate(values)}
         shown = []
-        for entry in known:
+        for entry in sorted(known, key=lambda entry: order.get(entry["output"], len(order))):
             files = [entry[key] for key in ("output", "beside") if key in entry]
-            shown.append(([file for file in files if (self.folder / file).exists()], _readable(entry)))
+            own, curves = values.get(entry["output"], ({}, {}))
+            shown.append(([file for file in files if (self.folder / file).exists()], _readable(entry) | own, curves))
         write_text(self.folder / "index.html", results_page(title, facts, shown, failed))
         log.info("%d video(s), to look at: %s", len(shown), self.folder / "index.html")
 
@@ -105,13 +139,14 @@ class Renderer:
     """Makes the video of a job.
 
     `open_outputs(clip, path)` opens what is written; `noting_damage()` yields the list of what is damaged in videos
-    that are read meanwhile. `measure`: results are compared with the driving frames; `explain`: frames are pictures of
-    how they came about.
+    that are read meanwhile. `measure` holds what begins to measure a result, by its job and clip; `explain`: frames are
+    pictures of how they came about.
     """
 
     def __init__(
         self, animator: Animator, results: Results, open_outputs: Callable[[Any, Path], AbstractContextManager],
-        noting_damage: Callable[[], AbstractContextManager[list[str]]], *, measure: bool, explain: bool,
+        noting_damage: Callable[[], AbstractContextManager[list[str]]], *,
+        measure: Sequence[Callable[[Any, Any], Measurer]], explain: bool,
     ):  # fmt: skip
         self.animator, self.results = animator, results
         self.open_outputs, self.noting_damage = open_outputs, noting_damage
@@ -130,19 +165,21 @@ class Renderer:
     def _make(self, job: Any, damage: list[str], show_progress: bool) -> None:
         clip = job.make()
         refuse_long_name(job.output)
-        measured = Reconstruction() if self.measure else None
+        measurers = [begin(job, clip) for begin in self.measure]
         ahead = prefetch(clip.driving, 2 * self.animator.batch_size)
         items, frames = tqdm(ahead, total=clip.length, unit="frame", disable=not show_progress), 0
         with self.open_outputs(clip, job.output) as outputs:
             for batch, made, pictures in one_behind(self._passes(clip, items)):
-                if measured:
-                    measured.add(made, batch)
+                for measurer in measurers:
+                    measurer.add(made, batch)
                 truncated = to_bytes(made, cut_off=255).cpu().numpy() if outputs.wants_truncated else None
                 outputs.write(batch, pictures(), truncated)
                 frames += len(batch)
                 self.results.speed.add(len(batch))
             # Before the video gets its name: one without a record would not be known again.
-            facts = {"frames": frames, "fps": str(clip.fps)} | (measured.facts() if measured else {}) | outputs.facts
+            facts = {"frames": frames, "fps": str(clip.fps)} | outputs.facts
+            for measurer in measurers:
+                facts |= measurer.facts()
             self.results.add(job, facts | ({"damaged": printable("; ".join(damage))} if damage else {}))
         if clip.kept:
             clip.kept.write(self.animator.measured(clip.kept.items()))

@@ -64,6 +64,7 @@ class Aed3dmm(Metric):
     name = "aed/3dmm"
     says = "mean absolute difference of 64 expression coefficients (Deep3DFaceRecon), read from files; sum: .sum"
     used_by = "papers on animation by 3-D face models"
+    tables = ("result_coefficients", "truth_coefficients")
     settings = {"coefficients": "expression, 64"}
 
     @property

@@ -12,6 +12,7 @@ class Apd3dmm(Metric):
     name = "apd/3dmm"
     says = "mean absolute difference of the three angles (Deep3DFaceRecon), read from files; with the translation: .all"
     used_by = "papers on animation by 3-D face models"
+    tables = ("result_coefficients", "truth_coefficients")
     settings = {"coefficients": "pose: three angles, three of translation"}
 
     @property

@@ -56,6 +56,7 @@ class ActionUnitTruth(ActionUnitError):
     name = "au/truth"
     says = "mean absolute difference of 17 action units from the drawn person's own, 0 to 5; Pearson's r per unit (.r)"
     needs = ()
+    tables = ("drawn_truth",)
 
     def begin(self, video: Video) -> None:
         """The truth is found by the name of the video."""

@@ -15,6 +15,7 @@ class LandmarksTruth(AkdDlib):
     name = "landmarks/truth"
     says = "mean Euclidean distance of dlib's points in the result from the drawn person's own landmarks"
     needs = ()
+    tables = ("drawn_truth",)
 
     def begin(self, video: Video) -> None:
         """The truth is found by the name of the video."""

@@ -71,6 +71,8 @@ class Metric:
     """"lower", "higher" or "like truth"."""
     needs: tuple[str, ...] = ("truth",)
     """The videos it compares the result with."""
+    tables: tuple[str, ...] = ()
+    """Options that name what it reads beside the frames (metrics.parts.tables.TABLES); it needs all of them."""
     is_group: bool = False
     """Whether all metrics of this base name belong together and may be asked for by it."""
     settings: Mapping[str, Any] = {}

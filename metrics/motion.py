@@ -18,6 +18,7 @@ class MotionTruth(Metric):
     says = "end-point error of the model's motion, pixels that the first frame shows; in the face .face, hidden .hidden"
     unit = "px"
     needs = ()
+    tables = ("drawn_truth",)
     settings = {"from": "the first frame", "px_at": REFERENCE_HEIGHT}
 
     @property

@@ -39,6 +39,7 @@ class PoseTruth(Pose):
     name = "pose/truth"
     says = "mean absolute difference of the result's yaw, pitch and roll from the drawn person's own"
     needs = ()
+    tables = ("drawn_truth",)
 
     def begin(self, video: Video) -> None:
         """The truth is found by the name of the video."""

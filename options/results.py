@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from models import find_family
+from options.measuring import measuring_options
 from options.parser import Options
 from options.resolve import original_config, run_folder
+from util.errors import UserError
 from util.files import refuse_long_name, refuse_unwritable
 
 HOW = {
@@ -19,7 +21,7 @@ HOW = {
 
 def result_options(opt: Options) -> dict[str, Any]:
     """The options on which the frames of a result depend."""
-    return {name: value for name, value in vars(opt).items() if name not in HOW}
+    return {name: value for name, value in vars(opt).items() if name not in HOW | measuring_options()}
 
 
 def results_folder(opt: Options) -> Path:
@@ -40,3 +42,17 @@ def check_results_folder(opt: Options, folder: Path) -> None:
     option, folder = ("output", Path(opt.output).parent) if opt.output else ("results_dir", folder)
     refuse_unwritable(folder, option)
     folder.mkdir(parents=True, exist_ok=True)
+
+
+def as_the_original(opt: Options, family: Any, pairs: bool) -> tuple[bool, bool]:
+    """Whether to write strips, and pictures of how each frame came about (--strips, --visualize).
+
+    The nested YAML files of the originals stand for their commands, which write both where these options say nothing.
+    """
+    as_original = original_config(opt) and not pairs
+    strips = as_original if opt.strips is None else opt.strips
+    explain = as_original and opt.mode in family.explained_modes if opt.visualize is None else opt.visualize
+    if explain and (opt.compare or opt.paste_back):
+        raise UserError("--visualize: the videos show source and driving frame already; leave out --compare and "
+                        "--paste_back, or set --visualize=no")  # fmt: skip
+    return strips, explain

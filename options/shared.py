@@ -2,6 +2,7 @@
 
 from data.video.limits import OPTION_HELP
 from options.inputs import add_input_options
+from options.measuring import add_measuring_options
 from options.parser import OptionParser
 from util.values import at_least, count, integer, list_of, not_negative, one_of, seed, share, text, within
 
@@ -150,3 +151,4 @@ def _add_testing(parser: OptionParser) -> None:
     )
     group.add_argument("--animate_batch", type=count, default=8, help="driving frames per pass")
     add_input_options(parser)
+    add_measuring_options(parser)

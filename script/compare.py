@@ -4,7 +4,6 @@ Each run is a folder with the metrics.json of script/evaluate.py (or of test.py 
 eval_results/. What a browser does not play (folders of frames, packed clips) is written as mp4 beside the page."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from metrics.evaluation.comparing import comparison, facts, read_runs
 from metrics.evaluation.comparison_page import write_page
 from metrics.evaluation.playable import with_playable_files
-from metrics.evaluation.results import to_json
+from metrics.evaluation.results import to_line
 from metrics.evaluation.tables import KINDS, format_rows
 from util.errors import UserError, run_main
 
@@ -37,7 +36,7 @@ def main() -> int:
         count = write_page(page, with_playable_files(runs, args.out / "videos"), args.weighting)
         print(f"{count} videos, to look at: {page}", file=sys.stderr)
     if args.json:
-        print(json.dumps(json.loads(to_json(facts(runs, args.weighting)))))
+        print(to_line(facts(runs, args.weighting)))
     return 0
 
 

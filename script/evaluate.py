@@ -4,7 +4,6 @@ Writes metrics.csv (a row per frame), metrics.json (totals, videos, definitions)
 rows "first frame repeated", "driving video replayed" and "truth" beside the result."""
 
 import argparse
-import json
 import os
 import sys
 from fractions import Fraction
@@ -12,13 +11,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from metrics import find_metrics, metric_names, variants
+from metrics import metric_names, variants
 from metrics.evaluation import running
 from metrics.evaluation.pairing import Pair, listed_pairs, pairs
-from metrics.evaluation.protocols import Protocol, find_protocol, protocol_names
-from metrics.evaluation.results import JSON, columns_of, report, to_json, write
+from metrics.evaluation.protocols import Protocol, choose_protocol, protocol_names
+from metrics.evaluation.results import JSON, columns_of, report, to_line, write
 from metrics.evaluation.tables import KINDS, table
-from metrics.parts.weights import FILES, FOLDER, Weights
+from metrics.parts.tables import TABLES
+from metrics.parts.weights import FOLDER, Weights, weight_options
 from util.errors import UserError, run_main
 from util.values import count
 
@@ -31,16 +31,7 @@ Files belong together by name: out/a.mp4, test/a.clip, faces/a.png. Videos, pack
 of square frames are read. Measure lossless frames where you can (test.py --format png, or --strips and its folder
 png/): what an encoder did to a video is measured with it. An interrupted run is continued by the same command."""
 
-TABLES = {
-    "result_aus": "OpenFace tables of the results (NAME.csv), for au",
-    "driving_aus": "OpenFace tables of the driving videos, or of the truth",
-    "result_coefficients": "3DMM coefficients of the results (NAME.npz: expression, pose), for aed/3dmm and apd/3dmm",
-    "truth_coefficients": "3DMM coefficients of the truth",
-    "spotted": "csv of spotted intervals (video, onset, offset, kind), for spotting",
-    "annotated": "csv of annotated intervals",
-    "drawn_truth": "truth/ of a drawn dataset, for landmarks/truth, pose/truth, au/truth and motion/truth",
-    "motion": "dense motion of a model per video (NAME.npz), for motion/truth",
-}
+MOTION = "dense motion of a model per video (NAME.npz), for motion/truth"
 
 
 def main() -> int:
@@ -48,7 +39,8 @@ def main() -> int:
     if args.list:
         print(listing())
         return 0
-    protocol = protocol_of(args)
+    named = [name.strip() for name in (args.metrics or "").split(",") if name.strip()]
+    protocol = choose_protocol(args.protocol, named, args.size, has_truth=args.real is not None)
     folders = {"result": args.generated, "truth": args.real, "driving": args.driving, "source": args.source}
     wanted = listed_pairs(args.pairs, folders) if args.pairs else pairs(folders)
     out = args.out or (args.generated if args.generated.is_dir() else args.generated.parent)
@@ -68,7 +60,7 @@ def main() -> int:
     print(table(content, args.table, protocol.weighting))
     print(f"{out / JSON}: {len(records)} videos, {sum(content['frames'].values())} frames", file=sys.stderr)
     if args.json:
-        print(json.dumps(json.loads(to_json({key: content[key] for key in ("total", "controls", "protocol")}))))
+        print(to_line({key: content[key] for key in ("total", "controls", "protocol")}))
     return 1 if failures else 0
 
 
@@ -102,17 +94,9 @@ def read_arguments() -> argparse.Namespace:
     files.add_argument("--weights", type=Path, default=FOLDER, metavar="FOLDER", help="(default: %(default)s/)")
     for option, names in weight_options().items():
         files.add_argument(f"--{option}", type=Path, metavar="FILE", help=names)
-    for option, says in TABLES.items():
+    for option, says in (TABLES | {"motion": MOTION}).items():
         files.add_argument(f"--{option}", type=Path, metavar="PATH", help=says)
     return checked(parser, parser.parse_args())
-
-
-def weight_options() -> dict[str, str]:
-    """Option -> the files that it names."""
-    names: dict[str, list[str]] = {}
-    for published in FILES.values():
-        names.setdefault(published.option, []).append(published.file)
-    return {option: " or ".join(files) for option, files in names.items()}
 
 
 def checked(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.Namespace:
@@ -122,24 +106,6 @@ def checked(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argpar
     if not (args.list or args.metrics or args.protocol):
         parser.error("--metrics NAME,... or --protocol NAME is needed; --list tells what there is")
     return args
-
-
-def protocol_of(args: argparse.Namespace) -> Protocol:
-    """The named protocol, with what the command line says instead; without one, how this command measures."""
-    given = {}
-    if args.metrics:
-        given["metrics"] = tuple(name.strip() for name in args.metrics.split(",") if name.strip())
-        find_metrics(given["metrics"])
-    if args.size:
-        given["size"] = args.size
-    if not args.protocol:
-        return Protocol("none", "as the command says", mode="reconstruction" if args.real else "animation", **given)
-    protocol = find_protocol(args.protocol)
-    needed = {"reconstruction": ("real",), "animation": ()}[protocol.mode]
-    for name in needed:
-        if getattr(args, name) is None:
-            raise UserError(f"--protocol {protocol.name}: it compares with the truth; name its folder with --{name}")
-    return Protocol(**{name: getattr(protocol, name) for name in protocol.__dataclass_fields__} | given)
 
 
 def plan_of(args: argparse.Namespace, protocol: Protocol, roles: tuple[str, ...]) -> running.Plan:
@@ -155,7 +121,7 @@ def plan_of(args: argparse.Namespace, protocol: Protocol, roles: tuple[str, ...]
         allow_few=args.force,
         device=args.device,
         weights=Weights(args.weights, given),
-        tables={name: getattr(args, name) for name in TABLES if getattr(args, name) is not None},
+        tables={name: getattr(args, name) for name in (*TABLES, "motion") if getattr(args, name) is not None},
     )
 
 

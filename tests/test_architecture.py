@@ -16,7 +16,7 @@ OURS = {"train", "test", "options", "engine", "models", "metrics", "data", "util
 MAY_IMPORT = {
     "train.py": {"options", "data", "models", "engine", "metrics", "util"},
     "test.py": {"options", "data", "models", "engine", "metrics", "util"},
-    "options": {"options", "data", "models", "util"},
+    "options": {"options", "data", "models", "metrics", "util"},
     "engine": {"engine", "util"},
     "models": {"models", "util"},
     "metrics": {"metrics", "data", "util"},

@@ -1,6 +1,7 @@
 """JSON files that a killed process, a full disk or somebody else may have left."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,17 @@ def read_lines(path: Path) -> tuple[list[tuple[bytes, dict[str, Any]]], int]:
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
     read = [(line, entry) for line in lines if line.strip() and (entry := _entry(line)) is not None]
     return read, sum(1 for line in lines if line.strip()) - len(read)
+
+
+def append_line(path: Path, entry: Mapping[str, Any]) -> None:
+    """Add a JSON object as a line to a file, whose folder is made if need be."""
+    line = json.dumps(entry) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        # A line that was torn when its writer was killed must not tear this one.
+        if file.tell() and file.seek(-1, 2) and file.read(1) != b"\n":
+            line = f"\n{line}"
+        file.write(line.encode())
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

@@ -4,8 +4,10 @@ import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+from util.plots import plot
 from util.printable import printable
 
 STYLE = """
@@ -17,6 +19,7 @@ figure video, figure img { width: 100%; image-rendering: auto; border-radius: .2
 figcaption { overflow-wrap: anywhere } dl { display: grid; grid-template-columns: auto 1fr; gap: 0 .8rem; margin: 0 }
 dd { margin: 0; font-variant-numeric: tabular-nums }
 .damaged, h2 { color: #b3261e } h2 { font-size: 1.1rem; margin: 1.5rem 0 .5rem }
+.plot { display: block; width: 100%; margin-top: .4rem; font-size: .8rem } .plot svg { width: 100%; height: 2.2rem }
 section { overflow-x: auto } table { border-collapse: collapse }
 th, td { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #8884 }
 td { overflow-wrap: anywhere; min-width: 4rem } td:last-child { min-width: 16rem }
@@ -33,14 +36,15 @@ PLAYED = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 def results_page(
     title: str,
     facts: Mapping[str, str],
-    results: Sequence[tuple[Sequence[str], Mapping[str, str]]],
+    results: Sequence[tuple[Any, ...]],
     failures: Sequence[Mapping[str, str]] = (),
 ) -> str:
     """HTML with the facts on top, what failed, and a figure per result.
 
-    A result is (its files relative to the page, facts of its own). A failure says what it is by column.
+    A result is (its files relative to the page, facts of its own) and, where there are, curves of its frames by name. A
+    failure says what it is by column.
     """
-    figures = "\n".join(_figure(files, own) for files, own in results)
+    figures = "\n".join(_figure(*result) for result in results)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n'
@@ -65,9 +69,12 @@ def _failed(failures: Sequence[Mapping[str, str]]) -> str:
     )
 
 
-def _figure(files: Sequence[str], facts: Mapping[str, str]) -> str:
+def _figure(
+    files: Sequence[str], facts: Mapping[str, str], curves: Mapping[str, Sequence[float | None]] | None = None
+) -> str:
     shown = "".join(map(_shown, files))
-    return f"<figure>{shown}<figcaption>{_text(Path(files[0]).name)}{_facts(facts)}</figcaption></figure>"
+    plots = "".join(plot(name, values) for name, values in (curves or {}).items())
+    return f"<figure>{shown}<figcaption>{_text(Path(files[0]).name)}{_facts(facts)}{plots}</figcaption></figure>"
 
 
 def _shown(path: str) -> str:

@@ -30,6 +30,9 @@ class LandmarkDriven(Dataset):
         self.opt, self.size, self.fit = opt, opt.image_size, opt.fit
         self.retarget = not training and opt.retarget
 
+    def pictures_of(self, outside: bool) -> frozenset[str]:
+        return frozenset({"source"} if outside else {"source", "driving"})
+
     @cached_property
     def detector(self) -> Detector:
         """What finds landmarks; built when the first picture comes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from metrics import find_metrics
 from metrics.metric import STILL, TRUE, Batch, Metric, SetMetric, Video
 from metrics.parts.streams import Still, Stream
+from metrics.parts.tables import TABLES
 from metrics.parts.tools import Tools
 from util.errors import UserError
 
@@ -39,6 +41,7 @@ class Measurement:
         self.kinds = find_metrics(names)
         for kind in self.kinds:
             check_needs(kind, self.roles)
+            check_tables(kind, self.tools)
         rows = [row for row in ROWS if row == RESULT or controls and _is_row(row, self.roles)]
         self.rows = {row: [kind(self.tools) for kind in self.kinds] for row in rows}
 
@@ -46,6 +49,16 @@ class Measurement:
     def metrics(self) -> list[Metric]:
         """The metrics of the result."""
         return self.rows[RESULT]
+
+    def rehearse(self) -> None:
+        """Load all weights and packages now, so that what is missing is told before hours of work."""
+        names = [kind.name for kind in self.kinds if not kind.tables]
+        if not names:
+            return
+        trial = Measurement(names, self.roles, self.tools, controls=False)
+        nothing = torch.zeros(2, 3, 256, 256)
+        with trial.video(Video("rehearsal"), nothing[:1] if "source" in self.roles else None) as measured:
+            measured.add(nothing, **{role: nothing for role in self.roles if role != "source"})
 
     @contextmanager
     def video(self, video: Video, source: torch.Tensor | None = None) -> Iterator[VideoMeasurement]:
@@ -81,6 +94,19 @@ def check_needs(kind: type[Metric], roles: frozenset[str]) -> None:
             )
 
 
+def check_tables(kind: type[Metric], tools: Tools) -> None:
+    """An error where a metric needs tables that are not named, or not there."""
+    missing = [option for option in kind.tables if option not in tools.tables]
+    if missing:
+        told = "; ".join(f"--{option}: {TABLES[option]}" for option in missing)
+        raise UserError(
+            f"--metrics {kind.name}: needs files that are not named ({told}); script/evaluate.py takes them"
+        )
+    for option in kind.tables:
+        if not Path(tools.tables[option]).exists():
+            raise UserError(f"--{option} {tools.tables[option]}: there is no such file or folder")
+
+
 def _is_row(row: str, roles: frozenset[str]) -> bool:
     """Whether a control can be measured, and is not the same as another one."""
     if row == REPEATED:
@@ -104,7 +130,12 @@ class VideoMeasurement:
         # Against a truth the control has the truth's size, which the source picture may not have.
         self._first: Still | None = None if "truth" in owner.roles else self._source
         self._columns: dict[str, dict[str, list]] = {row: {} for row in owner.rows}
-        for metrics in owner.rows.values():
+        # Metrics of all frames get those of this video when it is complete: one that fails on the way leaves no trace.
+        self._metrics = {
+            row: [type(metric)(tools) if isinstance(metric, SetMetric) else metric for metric in metrics]
+            for row, metrics in owner.rows.items()
+        }
+        for metrics in self._metrics.values():
             for metric in metrics:
                 metric.begin(video)
 
@@ -126,7 +157,7 @@ class VideoMeasurement:
                 what = f"{self.video.name}: {role}"
                 stream.show(checked(given[role], what, self.owner.tools, self.frames), self.frames)
         self._check_alike()
-        for row, metrics in self.owner.rows.items():
+        for row, metrics in self._metrics.items():
             batch = self._batch(row, len(result), motion)
             for metric in metrics:
                 self._keep(row, metric.update(batch))
@@ -166,10 +197,11 @@ class VideoMeasurement:
         self.record = {"video": self.video.name, "frames": self.frames, "rows": {}}
         for row, columns in self._columns.items():
             joined = {name: np.ma.concatenate(parts) for name, parts in columns.items()}
-            own = {metric.name: values for metric in self.owner.rows[row] if (values := metric.finish())}
+            own = {metric.name: values for metric in self._metrics[row] if (values := metric.finish())}
             self.record["rows"][row] = {name: summary(values) for name, values in joined.items()}, own
             if row == RESULT:
                 self.record["values"] = {name: _listed(values) for name, values in joined.items()}
+        self.owner.merge({row: {one.name: one.state() for one in sets(of)} for row, of in self._metrics.items()})
 
 
 def checked(frames: torch.Tensor, what: str, tools: Tools, first: int = 0) -> torch.Tensor:

@@ -162,11 +162,12 @@ class OpenPair:
 
 
 def squared(frame: np.ndarray, size: int) -> np.ndarray:
-    """The centre square of a frame at a size."""
+    """The centre square of a frame (bytes, or floats in [0, 1]) at a size."""
     height, width = frame.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     frame = frame[top : top + side, left : left + side]
     if side == size:
         return frame
-    return np.rint(255 * resize(frame, (size, size))).astype(np.uint8)
+    made = resize(frame, (size, size))
+    return np.rint(255 * made).astype(np.uint8) if frame.dtype == np.uint8 else made

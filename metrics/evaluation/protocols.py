@@ -1,11 +1,12 @@
 """Protocols: which metrics, on which pairs, in which size and weighting, and who published numbers in that way."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from metrics import find_metrics
 from util.errors import UserError
 from util.reading import reading
 from util.yaml_file import read_yaml_file
@@ -54,6 +55,19 @@ def find_protocol(name: str) -> Protocol:
         hint = f" Did you mean {nearest[0]}?" if nearest else ""
         raise UserError(f"--protocol {name}: there is none.{hint} There are: {', '.join(protocol_names())}")
     return read_protocol(path)
+
+
+def choose_protocol(
+    name: str | None, metrics: Sequence[str] = (), size: int | None = None, *, has_truth: bool
+) -> Protocol:
+    """The protocol of this name, with what a command says in its place; without a name, what the command says."""
+    mode = "reconstruction" if has_truth else "animation"
+    protocol = find_protocol(name) if name else Protocol("none", "as the command says", (), mode)
+    if protocol.mode == "reconstruction" and not has_truth:
+        raise UserError(f"--protocol {name}: it compares results with the truth, which is not given: --mode "
+                        "reconstruction of test.py has it, and --real of script/evaluate.py names it")  # fmt: skip
+    find_metrics(metrics or protocol.metrics)
+    return replace(protocol, metrics=tuple(metrics or protocol.metrics), size=size or protocol.size)
 
 
 def read_protocol(path: Path) -> Protocol:

@@ -128,6 +128,11 @@ def to_json(content: Any) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
+def to_line(content: Any) -> str:
+    """As one line of JSON, for other programs."""
+    return json.dumps(_plain(content))
+
+
 def _plain(content: Any) -> Any:
     if isinstance(content, Mapping):
         return {str(key): _plain(value) for key, value in content.items()}

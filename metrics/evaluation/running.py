@@ -24,7 +24,7 @@ from metrics.parts.tools import Tools
 from metrics.parts.weights import Weights
 from util.archives import read_npz
 from util.errors import UserError
-from util.jsons import read_lines
+from util.jsons import append_line, read_lines
 from util.reading import reading
 
 KEPT = "metrics_videos.jsonl"
@@ -50,6 +50,13 @@ class Plan:
         """The metrics, loaded."""
         tools = Tools(torch.device(self.device), self.weights, self.tables, self.batch_size, self.allow_few)
         return Measurement(self.metrics, self.roles, tools, self.controls)
+
+
+def how_measured(plan: Plan, measurement: Measurement) -> str:
+    """Differs wherever values could: of other definitions, weights, videos, sizes, tables."""
+    facts = [definition(metric) for metric in measurement.metrics]
+    how = [facts, sorted(plan.roles), plan.controls, plan.size, str(plan.fps), _tables(plan.tables)]
+    return json.dumps(how, sort_keys=True, default=str)
 
 
 def measure(pair: Pair, measurement: Measurement, plan: Plan) -> Record:
@@ -88,9 +95,7 @@ class Kept:
 
     def __init__(self, folder: Path, plan: Plan, measurement: Measurement):
         self.path = folder / KEPT
-        facts = [definition(metric) for metric in measurement.metrics]
-        how = [facts, plan.roles, plan.controls, plan.size, str(plan.fps), _tables(plan.tables)]
-        self._how = json.dumps(how, sort_keys=True, default=str)
+        self._how = how_measured(plan, measurement)
         # A state of all frames together is not kept: those videos are measured again.
         self._usable = not sets(measurement.metrics)
 
@@ -116,9 +121,7 @@ class Kept:
 
     def add(self, pair: Pair, record: Record) -> None:
         """Keep a record."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": self.key(pair), "record": record}) + "\n")
+        append_line(self.path, {"key": self.key(pair), "record": record})
 
 
 def _tables(tables: Mapping[str, Path]) -> list:

@@ -13,6 +13,16 @@ from util.errors import UserError
 from util.expressions import UNITS
 from util.reading import reading
 
+TABLES = {
+    "result_aus": "OpenFace tables of the results (NAME.csv), for au",
+    "driving_aus": "OpenFace tables of the driving videos, or of the truth",
+    "result_coefficients": "3DMM coefficients of the results (NAME.npz: expression, pose), for aed/3dmm and apd/3dmm",
+    "truth_coefficients": "3DMM coefficients of the truth",
+    "spotted": "csv of spotted intervals (video, onset, offset, kind), for spotting",
+    "annotated": "csv of annotated intervals",
+    "drawn_truth": "truth/ of a drawn dataset, for landmarks/truth, pose/truth, au/truth and motion/truth",
+}
+"""Option -> what it names."""
 LEAST_CONFIDENCE = 0.8
 """OpenFace's rows below it are not relied on: its own advice is 0.75 to 0.8."""
 COEFFICIENTS = {"expression": 64, "pose": 6}

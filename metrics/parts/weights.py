@@ -62,7 +62,15 @@ FILES = {
         "i3d", "i3d_torchscript.pt", "", "the repository https://github.com/universome/stylegan-v", "warp_error, jitter"
     ),
 }  # fmt: skip
-"""Key -> file. The option --<option>_FILE of a command names another file."""
+"""Key -> file. The option of a command names another file."""
+
+
+def weight_options() -> dict[str, str]:
+    """Option (without dashes) -> the files that it names."""
+    names: dict[str, list[str]] = {}
+    for published in FILES.values():
+        names.setdefault(published.option, []).append(published.file)
+    return {option: " or ".join(files) for option, files in names.items()}
 
 
 @dataclass

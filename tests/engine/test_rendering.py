@@ -12,6 +12,7 @@ import torch
 from data.base import Clip, Job
 from engine.animator import Animator
 from engine.distributed import Processes
+from engine.evaluation import Reconstruction
 from engine.records import Failures, Records
 from engine.rendering import Renderer, Results, render_all, shared_out
 from util.errors import UserError
@@ -64,7 +65,7 @@ def job(folder, name, frames=5, broken=None):
     return Job(name, make, folder / f"{name}.mp4")
 
 
-def render(folder, jobs, *, alone=False, one=False, overwrite=False, debug=False, damage=(), measure=False):
+def render(folder, jobs, *, alone=False, one=False, overwrite=False, debug=False, damage=(), measure=()):
     made_with = {"weights": "w", "options": "o"}
     results = Results(
         Records(folder, made_with),
@@ -132,7 +133,7 @@ def test_damage_of_a_video_is_recorded(tmp_path):
 
 
 def test_reconstructions_are_measured_against_their_frames(tmp_path):
-    render(tmp_path, [job(tmp_path, "a")], measure=True)
+    render(tmp_path, [job(tmp_path, "a")], measure=[Reconstruction])
     (entry,) = Records(tmp_path, {}).entries()
     assert entry["l1"] == pytest.approx(100 / 255, abs=1e-5)
 

@@ -1,0 +1,249 @@
+"""Measuring results while they are made: frames before they are encoded, in the same pass."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.video import unsuffixed
+from metrics.evaluation.measuring import Measurement, VideoMeasurement, sets
+from metrics.evaluation.pairing import squared
+from metrics.evaluation.protocols import Protocol
+from metrics.evaluation.results import Record, columns_of, report, to_line, write
+from metrics.evaluation.running import Plan, how_measured
+from metrics.evaluation.tables import table
+from metrics.metric import Video
+from util.archives import read_npz
+from util.errors import UserError
+from util.files import replacing
+from util.jsons import append_line, read_lines
+
+log = logging.getLogger(__name__)
+
+RECORDS, STATES = "measured{}.jsonl", "measured{}.npz"
+TOKEN = "measured"
+"""The entry of a result's record that names what was measured of it."""
+
+
+class Rendered:
+    """What is measured of the results of a folder, by one of the processes and shards that make them.
+
+    Each keeps its measurements in files of its own: a line of measured*.jsonl per video, under a token that the
+    result's record names too, and the states of metrics of all frames (fid, kid, fvd) in measured*.npz. A result counts
+    as measured if both are there; else it is made again, because what is written has been through an encoder.
+    """
+
+    def __init__(
+        self, plan: Plan, protocol: Protocol, folder: Path, *, part: str = "", entries: Iterable[Mapping[str, Any]] = ()
+    ):
+        """`part` tells this process's files from others'; `entries` are the records of the results that count."""
+        self.plan, self.protocol, self.folder = plan, protocol, folder
+        self.measurement = plan.measurement()
+        self.measurement.rehearse()
+        self._key = hashlib.sha256(how_measured(plan, self.measurement).encode()).hexdigest()
+        self._records, self._states = folder / RECORDS.format(part), folder / STATES.format(part)
+        tokens = {entry.get(TOKEN) for entry in entries}
+        self._known = {token for token, _ in self._kept() if token in tokens}
+        if self._needs_states:
+            covered = dict(self._valid_states(self._known))
+            self._known = set().union(*(one for one, _ in covered.values())) if covered else set()
+            self._tokens, state = covered.get(self._states, (set(), {}))
+            self._merge(self.measurement, state)
+
+    def __enter__(self) -> Rendered:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Keep the states of metrics of all frames, whatever ended the work."""
+        if self._needs_states and self._tokens:
+            with replacing(self._states) as temporary:
+                np.savez(temporary, tokens=json.dumps([self._key, *sorted(self._tokens)]), **self._flat_states())
+
+    @property
+    def _needs_states(self) -> bool:
+        return bool(sets(self.measurement.metrics))
+
+    def knows(self, entry: Mapping[str, Any]) -> bool:
+        """Whether a result was measured in this way."""
+        return entry.get(TOKEN) in self._known
+
+    def begin(self, job: Any, clip: Any) -> RenderedVideo:
+        """What measures the video of a job."""
+        return RenderedVideo(self, job.output, clip)
+
+    def keep(self, record: Record) -> str:
+        """Keep what was measured of a video; its token."""
+        token = uuid.uuid4().hex
+        append_line(self._records, {"key": self._key, "token": token, "record": record})
+        if self._needs_states:
+            self._tokens.add(token)
+        return token
+
+    def write(
+        self, entries: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[str, str]], command: Sequence[str]
+    ) -> Numbers | None:
+        """Write metrics.csv and metrics.json of all results that are measured, whoever did it."""
+        tokens = {entry[TOKEN]: entry["output"] for entry in entries if TOKEN in entry}
+        found = {token: record for token, record in self._kept() if token in tokens}
+        whole = Measurement(self.plan.metrics, self.plan.roles, self.measurement.tools, self.plan.controls)
+        if self._needs_states:
+            states = dict(self._valid_states(found.keys()))
+            for _, state in states.values():
+                self._merge(whole, state)
+            covered = set().union(*(one for one, _ in states.values())) if states else set()
+            found = {token: record for token, record in found.items() if token in covered}
+        if not found:
+            log.error("nothing could be measured")
+            return None
+        if missing := len(entries) - len(found):
+            log.warning("%d of %d results are not measured yet; the same command measures them", missing, len(entries))
+        content = report(whole, list(found.values()), self.protocol.facts(), command) | {
+            "failed": {row["name"]: row["reason"] for row in failed}
+        }
+        content["files"] = {record["video"]: {"result": tokens[token]} for token, record in found.items()}
+        write(self.folder, content, found.values(), columns_of(whole.metrics))
+        return Numbers(content, {tokens[token]: record for token, record in found.items()}, whole)
+
+    def _kept(self) -> Iterator[tuple[str, Record]]:
+        """Token and record of all that was measured in this way, by all parts."""
+        for path in sorted(self.folder.glob(RECORDS.format("*"))):
+            for _, entry in read_lines(path)[0]:
+                if entry.get("key") == self._key and isinstance(entry.get("record"), dict):
+                    yield entry.get("token", ""), entry["record"]
+
+    def _valid_states(self, known: Iterable[str]) -> Iterator[tuple[Path, tuple[set[str], Mapping[str, np.ndarray]]]]:
+        """The states of which every video still counts: what is summed up cannot be taken apart."""
+        known = set(known)
+        for path in sorted(self.folder.glob(STATES.format("*"))):
+            what = "not the state of metrics that test.py keeps"
+            try:
+                state = dict(read_npz(path, what))
+                key, *tokens = json.loads(str(state.pop("tokens")))
+            except (UserError, KeyError, ValueError) as error:
+                log.warning("%s: is left out, its videos are measured again (%s)", path, error)
+                continue
+            if key == self._key and known.issuperset(tokens):
+                yield path, (set(tokens), state)
+
+    def _flat_states(self) -> dict[str, np.ndarray]:
+        return {"|".join((row, metric, name)): array for row, metrics in self.measurement.states().items()
+                for metric, state in metrics.items() for name, array in state.items()}  # fmt: skip
+
+    @staticmethod
+    def _merge(measurement: Measurement, state: Mapping[str, np.ndarray]) -> None:
+        if not state:
+            return
+        nested: dict[str, dict[str, dict[str, np.ndarray]]] = {row: {} for row in measurement.rows}
+        for key, array in state.items():
+            row, metric, name = key.split("|")
+            nested[row].setdefault(metric, {})[name] = array
+        measurement.merge(nested)
+
+
+class RenderedVideo:
+    """The measuring of one result while it is made."""
+
+    def __init__(self, owner: Rendered, output: Path, clip: Any):
+        self._owner, self._size = owner, owner.plan.size
+        place = Path(os.path.relpath(output.parent.resolve(), owner.folder.resolve())) / unsuffixed(output)
+        self._role = "truth" if "truth" in owner.plan.roles else "driving"
+        # The result's sound is that of its clip; metrics that hear it look for it in these files.
+        files = dict.fromkeys(("result", self._role), clip.audio) if clip.audio else {}
+        source = first_picture(clip.source) if "source" in owner.plan.roles else None
+        video = Video(place.as_posix(), clip.fps, files)
+        self._measured = VideoMeasurement(owner.measurement, video, None if source is None else self._sized(source))
+
+    def add(self, made: Tensor, items: Sequence[Mapping[str, Any]]) -> None:
+        """Measure results (N, 3, H, W) with their driving items."""
+        shown = {}
+        if self._role in self._owner.plan.roles:
+            if "image" not in items[0]:
+                raise UserError("--metrics: the driving items hold no frames to compare the result with")
+            shown[self._role] = self._sized(torch.stack([item["image"] for item in items]))
+        # What is written is cut off at black and white, too.
+        self._measured.add(self._sized(made.float().clamp(0, 1)), **shown)
+
+    def facts(self) -> dict[str, str]:
+        """For the result's record, when it is complete."""
+        self._measured.finish()
+        return {TOKEN: self._owner.keep(self._measured.record)}
+
+    def _sized(self, frames: Tensor) -> Tensor:
+        """The centre square at the protocol's size."""
+        if self._size is None or tuple(frames.shape[-2:]) == (self._size, self._size):
+            return frames
+        arrays = frames.float().permute(0, 2, 3, 1).cpu().numpy()
+        return torch.from_numpy(np.stack([squared(array, self._size) for array in arrays])).permute(0, 3, 1, 2)
+
+
+def first_picture(source: Mapping[str, Any]) -> Tensor:
+    """The picture (1, 3, H, W) of a source, the first of several."""
+    picture = next((source[key] for key in ("image", "pictures") if key in source), None)
+    if picture is None:
+        raise UserError("--metrics: the source holds no picture to compare the result with")
+    return picture[None] if picture.ndim == 3 else picture[:1]
+
+
+class Numbers:
+    """What was measured, as a page of results shows it."""
+
+    def __init__(self, content: Mapping[str, Any], records: Mapping[str, Record], measurement: Measurement):
+        """`records` by the results' names in their folder."""
+        self.content, self._records = content, records
+        self._main = {metric.columns[0]: metric for metric in measurement.metrics if metric.columns}
+
+    def table(self, kind: str) -> str:
+        """The totals beside the controls."""
+        return table(self.content, kind, self.content["protocol"]["weighting"])
+
+    def line(self) -> str:
+        """The totals as JSON."""
+        return to_line({key: self.content[key] for key in ("total", "controls", "protocol")})
+
+    def totals(self) -> dict[str, str]:
+        """Metric -> its total in the protocol's weighting, and the control that a model must beat."""
+        weighting = self.content["protocol"]["weighting"]
+        other = {"frames": "videos", "videos": "frames"}[weighting]
+
+        def value(total: Mapping[str, Any]) -> str:
+            found = total[weighting] if total[weighting] is not None else total[other]
+            return "–" if found is None else f"{found:.4g}"
+
+        repeated = self.content["controls"].get("first frame repeated", {})
+        return {
+            name: value(total) + (f" (first frame repeated {value(repeated[name])})" if name in repeated else "")
+            for name, total in self.content["total"].items()
+            if name in self.content["definitions"]
+        }
+
+    def worst_first(self) -> list[tuple[str, dict[str, str], dict[str, list[float | None]]]]:
+        """Each result with its values and the curves of its frames, the worst by the first metric first."""
+        videos = self.content["videos"]
+        order = sorted(self._records, key=lambda output: self._badness(videos[self._records[output]["video"]]))
+        return [(output, *self._of(self._records[output], videos)) for output in order]
+
+    def _of(self, record: Record, videos: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, list[float | None]]]:
+        values = videos[record["video"]]
+        facts = {name: f"{value:.4g}" for name, value in values.items()
+                 if value is not None and (name in self._main or name in self.content["definitions"])}  # fmt: skip
+        return facts, {name: record["values"][name] for name in self._main if record["frames"] > 1}
+
+    def _badness(self, values: Mapping[str, float | None]) -> tuple[bool, float]:
+        """Sorts the worst first, and last what could not be measured."""
+        name, metric = next(iter(self._main.items()), ("", None))
+        value = values.get(name)
+        if metric is None or value is None:
+            return True, 0.0
+        if metric.better == "like truth":
+            return False, -abs(value - (values.get(f"{name}.truth") or 0.0))
+        return False, value if metric.better == "higher" else -value

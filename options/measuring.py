@@ -1,0 +1,78 @@
+"""The options that say what is measured of results, and with which files."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from metrics.evaluation.protocols import Protocol, choose_protocol
+from metrics.evaluation.running import Plan
+from metrics.evaluation.tables import KINDS
+from metrics.parts.tables import TABLES
+from metrics.parts.weights import FOLDER, Weights, weight_options
+from options.parser import OptionGroup, OptionParser
+from util.errors import UserError
+from util.values import list_of, one_of, text
+
+TRUTH = "drawn_truth"
+WHAT = ("metrics", "protocol", "controls", "allow_few")
+HOW = ("table", "json")
+
+
+def add_measuring_options(parser: OptionParser) -> None:
+    """Declare what test.py measures while it makes results."""
+    group = parser.group(
+        "measuring", "Frames are measured before they are encoded; docs/evaluation.md has all definitions."
+    )
+    group.add_argument(
+        "--metrics", type=list_of(text), default=[],
+        help="what to measure, e.g. l1,ssim/gauss,id/dlib,jitter; script/evaluate.py --list tells what there is",
+    )  # fmt: skip
+    group.add_argument("--protocol", type=text, help="metrics, size and weighting of configs/protocols/NAME.yaml")
+    group.add_argument(
+        "--table", type=one_of(*KINDS), default="text", metavar="|".join(KINDS), help="form of the printed table"
+    )
+    group.add_switch("--json", help="end with the totals as one line of JSON")
+    group.add_switch(
+        "--controls", default=True, help="also measure the first frame repeated, the driving video replayed, the truth"
+    )
+    group.add_switch("--allow_few", "--force", help="print fid and fvd of fewer frames or clips than they need")
+    add_weight_options(group)
+    # Tables of results can't be there before the results: those metrics are left to script/evaluate.py.
+    group.add_argument(f"--{TRUTH}", type=text, help=TABLES[TRUTH])
+
+
+def add_weight_options(group: OptionGroup) -> None:
+    """Declare where the weights of metrics are."""
+    group.add_argument(
+        "--metric_weights", type=text, default=str(FOLDER), help="folder in which weights are found by their names"
+    )
+    for option, files in weight_options().items():
+        group.add_argument(f"--{option}", type=text, help=files)
+
+
+def measuring_options() -> set[str]:
+    """Their names: none of them changes a frame of a result."""
+    return {*WHAT, *HOW, "metric_weights", *weight_options(), TRUTH}
+
+
+def measuring_plan(opt: Any, pictures: Collection[str], device: Any) -> tuple[Plan, Protocol] | None:
+    """What --metrics and --protocol ask for, of results whose items hold pictures of these: "source", "driving"."""
+    if not (opt.metrics or opt.protocol):
+        return None
+    if opt.output:
+        raise UserError("--metrics: it writes into a folder of results; give --results_dir FOLDER in place of --output")
+    has_truth = opt.mode == "reconstruction"
+    protocol = choose_protocol(opt.protocol, opt.metrics, has_truth=has_truth)
+    roles = tuple({"driving": "truth"}.get(one, one) if has_truth else one for one in sorted(pictures))
+    plan = Plan(
+        metrics=protocol.metrics, roles=roles, controls=opt.controls, size=protocol.size, device=str(device),
+        allow_few=opt.allow_few, weights=metric_weights(opt),
+        tables={TRUTH: Path(opt.drawn_truth)} if opt.drawn_truth else {},
+    )  # fmt: skip
+    return plan, protocol
+
+
+def metric_weights(opt: Any) -> Weights:
+    """Where the weights of metrics are."""
+    given = {name: Path(getattr(opt, name)) for name in weight_options() if getattr(opt, name)}
+    return Weights(Path(opt.metric_weights), given)
