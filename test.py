@@ -5,9 +5,11 @@ from util.waiting import wait_briefly
 wait_briefly()
 
 import logging
+import shlex
 import sys
 from collections.abc import Collection
 from contextlib import nullcontext
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,16 @@ from data.jobs.pairs import jobs_of
 from data.video import noting_damage
 from data.video.limits import limit_pixels
 from engine.animator import Animator
-from engine.checkpoints.load import load_networks
+from engine.checkpoints.load import load_set
+from engine.checkpoints.released import Loaded
+from engine.checkpoints.resume import describe_duration
 from engine.command import run_on_devices
 from engine.distributed import UNHURRIED, Processes, machine
 from engine.evaluation import Reconstruction
 from engine.networks import compile_networks, list_networks, place
-from engine.records import Failures, Records, fingerprint_of_options, fingerprint_of_weights, part_of
+from engine.records import Commands, Failures, Records, fingerprint_of_options, fingerprint_of_weights, part_of
 from engine.rendering import Renderer, Results, render_all, shared_out
+from engine.results_page import write_page
 from engine.signals import unwind_at_sigterm
 from metrics.evaluation.rendered import Rendered
 from models import find_family
@@ -34,6 +39,7 @@ from options import Options, owner_of_weights, parse, run_folder, takes_own_weig
 from options.measuring import measuring_plan
 from options.results import as_the_original, check_results_folder, result_options, results_folder
 from util.errors import run_main
+from util.version import commit, version_line
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +65,7 @@ def test(opt: Options, processes: Processes) -> int:
     dataset = mode(opt, training=False)
 
     # 2. What makes it.
-    family, path = load_family(opt)
+    family, loaded = load_family(opt)
     made_with = {"weights": fingerprint_of_weights(family), "options": fingerprint_of_options(result_options(opt))}
     animator = _animator(opt, family, processes)
 
@@ -67,13 +73,15 @@ def test(opt: Options, processes: Processes) -> int:
     results, measuring = _results(opt, processes, Records(folder, made_with), dataset.pictures_of(bool(wanted)))
     strips, explain = as_the_original(opt, family, bool(wanted))
     renderer = Renderer(
-        animator, results, partial(_outputs, opt, dataset, strips), partial(noting_damage, opt.strict_video),
+        animator, results, partial(_outputs, opt, dataset, strips, explain), partial(noting_damage, opt.strict_video),
         measure=[Reconstruction] * (opt.mode == "reconstruction") + ([measuring.begin] if measuring else []),
         explain=explain,
     )  # fmt: skip
-    log.info("%s with %s on %s, into %s", opt.mode, path, machine(processes), opt.output or folder)
+    log.info("%s with %s on %s, into %s", opt.mode, loaded.path, machine(processes), opt.output or folder)
 
     # 4. Make them, and show what came of it.
+    if processes.is_main and not opt.output:
+        Commands(folder).add(_command(opt, family, loaded) | made_with)
     jobs = shared_out(jobs_of(wanted, dataset, opt, folder), processes, opt.shard, opt.max_clips)
     with measuring or nullcontext():
         render_all(jobs, renderer, processes, alone=alone)
@@ -85,18 +93,17 @@ def test(opt: Options, processes: Processes) -> int:
     return status
 
 
-def load_family(opt: Options) -> tuple[Any, Path]:
-    """The family with the weights that the options name, and where these are."""
+def load_family(opt: Options) -> tuple[Any, Loaded]:
+    """The family with the weights that the options name, and what is known of these."""
     if takes_own_weights(opt):
         log.info("with the model that ships with Grimace, learned from drawn people (weights/README.md); --name takes "
                  "a run of yours")  # fmt: skip
     family = find_family(opt.model)(opt).eval()
-    path = load_networks(
-        family, opt.checkpoint or run_folder(opt), opt.which, owner=owner_of_weights, averaged=opt.averaged
-    )
+    path = Path(opt.checkpoint or run_folder(opt))
+    loaded = load_set(family, path, opt.which, owner=owner_of_weights, averaged=opt.averaged)
     if opt.verbose:
         list_networks(family.networks())
-    return family, path
+    return family, loaded
 
 
 def _animator(opt: Options, family: Any, processes: Processes) -> Animator:
@@ -132,15 +139,33 @@ def _show(opt: Options, results: Results, measuring: Rendered | None) -> None:
     """Write the page of all results that are there, and the numbers of those that are measured."""
     made, failed = results.records.of_this_command(), Failures.of_folder(results.folder)
     numbers = measuring.write(made, failed, sys.argv) if measuring else None
-    results.write_page(opt.name, opt.model, measured=opt.mode == "reconstruction", numbers=numbers)
+    write_page(results.folder)
     if numbers:
         print(numbers.table(opt.table), *([numbers.line()] if opt.json else []), sep="\n")
 
 
-def _outputs(opt: Options, dataset: Dataset, strips: bool, clip: Clip, path: Path) -> Outputs:
+def _outputs(opt: Options, dataset: Dataset, strips: bool, explain: bool, clip: Clip, path: Path) -> Outputs:
+    # The videos of --compare and --visualize show the truth themselves.
+    truth = opt.mode == "reconstruction" and opt.page_truth and not (opt.compare or explain or opt.output)
     return Outputs(
-        clip, path, dataset, quality=opt.quality, as_folder=opt.format == "png", compare=opt.compare, strip=strips
-    )
+        clip, path, dataset, quality=opt.quality, as_folder=opt.format == "png", compare=opt.compare, strip=strips,
+        page=not opt.output, truth=truth,
+    )  # fmt: skip
+
+
+def _command(opt: Options, family: Any, loaded: Loaded) -> dict[str, Any]:
+    """What the page says of how the results came about."""
+    return {
+        "name": opt.name,
+        "model": opt.model,
+        "command": shlex.join(["python", "test.py", *sys.argv[1:]]),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "checkpoint": str(loaded.path),
+        "trained": describe_duration(family, loaded),
+        "version": version_line(),
+        "commit": commit(),
+        "differing": {name: str(value) for name, value in opt.differing().items()},
+    }
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from torch import nn
 from util.cells import read_dicts
 from util.csv_table import write_table
 from util.errors import UserError
-from util.files import is_there, is_too_long
+from util.files import is_there, is_too_long, write_text
 from util.jsons import append_line, read_lines
 from util.printable import printable
 from util.values import WHOLE
@@ -101,6 +101,30 @@ class Records:
     def of_this_command(self) -> list[dict[str, Any]]:
         """Those that were made with the same."""
         return [entry for entry in self.entries() if self.made_with.items() <= entry.items()]
+
+
+class Commands:
+    """commands.jsonl: the commands that made the results of a folder; `weights` and `options` tell whose is whose."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / "commands.jsonl"
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Note a command; of those that make the same with the same, the last one counts."""
+        kept = [known for known in self.entries() if maker_of(known) != maker_of(entry)]
+        write_text(self.path, "".join(json.dumps(one, default=str) + "\n" for one in [*kept, entry]))
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What is known of the commands, in their order."""
+        lines, damaged = read_lines(self.path)
+        if damaged:
+            log.warning("%s: %d of its lines cannot be read and are left out", self.path, damaged)
+        return [entry for _, entry in lines]
+
+
+def maker_of(entry: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What a result has in common with the command that made it."""
+    return entry.get("weights"), entry.get("options")
 
 
 class Failures:

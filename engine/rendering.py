@@ -14,12 +14,10 @@ from tqdm import tqdm
 
 from engine.animator import Animator, to_bytes, to_host
 from engine.distributed import Processes
-from engine.evaluation import summary_of_losses
 from engine.records import Failures, Records
 from engine.timing import Stopwatch
 from util.errors import full_disk, outcome
-from util.files import refuse_long_name, write_text
-from util.page import results_page
+from util.files import refuse_long_name
 from util.printable import printable
 from util.threads import one_behind, prefetch
 from util.visualisation import rows_of
@@ -35,16 +33,6 @@ class Measurer(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """What the result's record should know, when it is complete."""
-
-
-class Numbers(Protocol):
-    """What was measured of the results of a folder."""
-
-    def totals(self) -> dict[str, str]:
-        """What is measured -> of all results."""
-
-    def worst_first(self) -> Iterable[tuple[str, dict[str, str], dict[str, list[float | None]]]]:
-        """Each result's name in its folder, its values, and the curves of its frames."""
 
 
 class Results:
@@ -112,27 +100,6 @@ class Results:
         if self.speed.frames:
             log.info("%d frames, %.1f frames/s from reading to writing", self.speed.frames, self.speed.rate)
         return 1 if self.failures.found else 0
-
-    def write_page(self, title: str, model: str, measured: bool, numbers: Numbers | None = None) -> None:
-        """The page to look at, with what earlier runs into the same folder have made; the worst first, where known."""
-        known, failed = self.records.entries(), Failures.of_folder(self.folder)
-        if not (known or failed):
-            return
-        facts = {"videos": str(len(known)), "model": model}
-        if damaged := sum("damaged" in entry for entry in known):
-            facts["made of damaged videos"] = str(damaged)
-        if measured:
-            facts |= summary_of_losses(self.records.of_this_command())
-        facts |= numbers.totals() if numbers else {}
-        values = {output: (own, curves) for output, own, curves in (numbers.worst_first() if numbers else ())}
-        order = {output: place for place, output in enumerate(values)}
-        shown = []
-        for entry in sorted(known, key=lambda entry: order.get(entry["output"], len(order))):
-            files = [entry[key] for key in ("output", "beside") if key in entry]
-            own, curves = values.get(entry["output"], ({}, {}))
-            shown.append(([file for file in files if (self.folder / file).exists()], _readable(entry) | own, curves))
-        write_text(self.folder / "index.html", results_page(title, facts, shown, failed))
-        log.info("%d video(s), to look at: %s", len(shown), self.folder / "index.html")
 
 
 class Renderer:
@@ -215,10 +182,3 @@ def shared_out(jobs: Iterable[Any], processes: Processes, shard: tuple[int, int]
     first, step = part - 1 + parts * processes.rank, parts * processes.world
     mine = islice(jobs, first, most or None, step)
     return list(mine) if isinstance(jobs, Sized) else mine
-
-
-def _readable(entry: dict[str, Any]) -> dict[str, str]:
-    """What the page says of one result."""
-    shown = ("line", "source", "driving", "frames", "fps", "l1", "l1_of_repeating", "damaged")
-    own = {key.replace("_", " "): entry[key] for key in shown if key in entry}
-    return {key: f"{value:.5f}" if isinstance(value, float) else str(value) for key, value in own.items()}

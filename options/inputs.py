@@ -83,6 +83,10 @@ def _add_outputs(parser: OptionParser) -> None:
     )  # fmt: skip
     group.add_switch("--compare", help="write source | driving | result side by side")
     group.add_switch(
+        "--page_truth", default=True,
+        help="reconstruction: keep small copies of the truth and the source for the page of results",
+    )  # fmt: skip
+    group.add_switch(
         "--strips", default=None,
         help="also write png/NAME.png, all result frames in one lossless picture; default: for the originals' YAML",
     )  # fmt: skip

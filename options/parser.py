@@ -17,6 +17,17 @@ PLAIN_TYPES = {int: integer, float: number, str: text, Path: text, None: text}
 class Options(argparse.Namespace):
     """The resolved options, one attribute each."""
 
+    __slots__ = ("_defaults",)  # no attribute like the options: vars(opt) are these alone
+
+    def note_defaults(self, defaults: dict[str, Any]) -> None:
+        """Keep what the options were without any file or argument."""
+        self._defaults = defaults
+
+    def differing(self) -> dict[str, Any]:
+        """The options that differ from the family's defaults."""
+        unset = object()
+        return {name: value for name, value in vars(self).items() if self._defaults.get(name, unset) != value}
+
 
 class _Argparse(argparse.ArgumentParser):
     """argparse, which raises instead of ending the program."""

@@ -95,13 +95,14 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     other = _build_parser(first, files, not training)
     parser.use_mode(_said("mode", first, files) or parser.declared.get("mode"))
     other.use_mode(None)
-    values = parser.defaults(other)
+    values = defaults = parser.defaults(other)
     for path, content in files:
         values = _with_layer(values, parser.expand(_values_of(path, content, parser, other)))
     values = _with_layer(values, parser.expand(parser.parse(arguments, other=other)))
     values["model"] = _family_name(first, files)
     values["name"] = values["name"] or _default_name(values)
     opt = Options(**values)
+    opt.note_defaults(defaults)
     _check_name(opt)
     _check_inputs(opt)
     if opt.debug:

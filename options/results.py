@@ -14,7 +14,7 @@ HOW = {
     "name", "config", "checkpoints_dir", "checkpoint", "which", "debug", "verbose", "print_config", "gpu_id", "cpu",
     "compile", "channels_last", "nThreads", "animate_batch", "results_dir", "output", "overwrite", "max_clips", "shard",
     "pairs", "pairs_list", "num_pairs", "max_dataset_size", "source_image", "driving_video", "best_frame",
-    "structure_cache", "allow_outside", "strict_video", "save_template", "max_pixels",
+    "structure_cache", "allow_outside", "strict_video", "save_template", "max_pixels", "page_truth",
 }  # fmt: skip
 """Options that say where and how to work, or which results to make, but not what one of them looks like."""
 

@@ -1,58 +1,133 @@
-"""A page to look at results: one HTML file beside the videos, nothing fetched from elsewhere."""
+"""A page to look at results: one HTML file beside the videos, which fetches nothing from elsewhere.
 
+`page.css` and `page.js` beside this module go into it whole. What the page knows of the results is JSON within it; the
+script draws those that are visible, so that thousands open at once.
+"""
+
+import json
+import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from util.plots import plot
 from util.printable import printable
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #222 }
-@media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd } figure { background: #242424 } }
-main { display: grid; margin-top: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 1rem }
-figure { margin: 0; padding: .6rem; background: #f3f3f3; border-radius: .5rem }
-figure video, figure img { width: 100%; image-rendering: auto; border-radius: .25rem }
-figcaption { overflow-wrap: anywhere } dl { display: grid; grid-template-columns: auto 1fr; gap: 0 .8rem; margin: 0 }
-dd { margin: 0; font-variant-numeric: tabular-nums }
-.damaged, h2 { color: #b3261e } h2 { font-size: 1.1rem; margin: 1.5rem 0 .5rem }
-.plot { display: block; width: 100%; margin-top: .4rem; font-size: .8rem } .plot svg { width: 100%; height: 2.2rem }
-section { overflow-x: auto } table { border-collapse: collapse }
-th, td { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #8884 }
-td { overflow-wrap: anywhere; min-width: 4rem } td:last-child { min-width: 16rem }
-@media (prefers-color-scheme: dark) { .damaged, h2 { color: #ff8a80 } }
-"""
 
 DAMAGED = "damaged"
 """The fact of a result that tells what could not be read of the videos that it is made of."""
-
 PLAYED = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
-"""Suffixes of videos; what has another one is a folder of frames, whose name may hold dots."""
+IMAGES = (".png", ".jpg", ".gif")
+DEFAULT_SIZE = [256, 256]
+"""Width and height of results of which neither is known."""
+HERE = Path(__file__).parent
 
 
-def results_page(
-    title: str,
-    facts: Mapping[str, str],
-    results: Sequence[tuple[Any, ...]],
-    failures: Sequence[Mapping[str, str]] = (),
-) -> str:
-    """HTML with the facts on top, what failed, and a figure per result.
+@dataclass(frozen=True)
+class Figure:
+    """A result; files are named relative to the page."""
 
-    A result is (its files relative to the page, facts of its own) and, where there are, curves of its frames by name. A
-    failure says what it is by column.
-    """
-    figures = "\n".join(_figure(*result) for result in results)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n'
-        f"<body><h1>{_text(title)}</h1>\n{_facts(facts)}\n{_failed(failures)}<main>\n{figures}\n</main></body></html>\n"
-    )
+    file: str
+    facts: Mapping[str, Any]
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Of `poster`, `truth`, `shown_source`, `beside` those that are there."""
+    size: Sequence[int] | None = None
+    """Width and height of its frames."""
+    rate: float | None = None
+    frames: int | None = None
+    is_folder: bool = False
+    """Whether it is a folder of frames 000000.png, 000001.png ..."""
+    curves: str | None = None
+    """The script that hands the metrics of its frames to `showCurves`."""
+    made: int | None = None
+    """The number of the command that made it."""
 
 
-def _text(text: str) -> str:
+@dataclass(frozen=True)
+class Page:
+    """All that a page tells."""
+
+    title: str
+    facts: Mapping[str, str]
+    """Of all results together."""
+    figures: Sequence[Figure]
+    failures: Sequence[Mapping[str, str]] = ()
+    """What each is, by column."""
+    commands: Sequence[Mapping[str, Any]] = ()
+    """What is known of the commands that made the results; `differing`: options by name."""
+    better: Mapping[str, str] = field(default_factory=dict)
+    """Fact -> "lower", "higher" or "like truth", for those that tell good from bad."""
+    order: str | None = None
+    """The fact by which the results are sorted at first, the worst on top."""
+
+    def html(self) -> str:
+        """The whole file."""
+        content = {
+            "results": [_result(figure) for figure in self.figures],
+            "better": dict(self.better),
+            "order": self.order,
+        }
+        links = "\n".join(f'<li><a href="{_link(one.file)}">{_text(one.file)}</a></li>' for one in self.figures)
+        return (
+            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(self.title)}</title>\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<style>\n{_asset('page.css')}</style></head>\n<body>\n<header><h1>{_text(self.title)}</h1>\n"
+            f"{_facts(self.facts)}\n{_commands(self.commands)}\n{_failed(self.failures)}</header>\n"
+            f"{_asset('page.html')}<noscript><ul>\n{links}\n</ul></noscript>\n"
+            f'<script type="application/json" id="content">{_json(content)}</script>\n'
+            f"<script>\n{_asset('page.js')}</script></body></html>\n"
+        )
+
+
+def _asset(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _json(content: Any) -> str:
+    """As JSON that may stand within a script: nothing in it ends the script, or begins a comment."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _result(figure: Figure) -> dict[str, Any]:
+    """What the script knows of a result."""
+    width, height = figure.size or DEFAULT_SIZE
+    told = {
+        "name": printable(Path(figure.file).name),
+        "file": _link(figure.file),
+        "kind": _kind(figure),
+        "width": width,
+        "height": height,
+        "rate": figure.rate,
+        "frames": figure.frames,
+        "facts": {printable(key): _value(value) for key, value in figure.facts.items()},
+        "curves": figure.curves and _link(figure.curves),
+        "made": figure.made,
+    } | {key: _link(file) for key, file in figure.files.items()}
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _kind(figure: Figure) -> str:
+    """How a browser shows it: a video, frames, an image; or a link where it can't."""
+    if figure.is_folder:
+        return "frames"
+    ending = Path(figure.file).suffix.lower()
+    return "video" if ending in PLAYED else "image" if ending in IMAGES else "file"
+
+
+def _value(value: Any) -> Any:
+    """Numbers stay numbers, by which results are sorted; those that JSON lacks become text."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else str(value)
+    return value if isinstance(value, int) else printable(value)
+
+
+def _link(path: str) -> str:
+    return quote(os.fsencode(path))
+
+
+def _text(text: object) -> str:
     return escape(printable(text))
 
 
@@ -61,34 +136,30 @@ def _failed(failures: Sequence[Mapping[str, str]]) -> str:
     if not failures:
         return ""
     columns = [name for name in failures[0] if any(row.get(name) for row in failures)]
-    head = "".join(f"<th>{_text(name)}</th>" for name in columns)
+    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in columns)
     rows = "\n".join("<tr>" + "".join(f"<td>{_text(row[name])}</td>" for name in columns) + "</tr>" for row in failures)
     return (
-        f"<section><h2>{len(failures)} failed</h2>\n<table><thead><tr>{head}</tr></thead>\n"
-        f"<tbody>{rows}</tbody></table></section>\n"
+        f'<section class="lost"><h2>{len(failures)} failed</h2>\n<div class="wide"><table><thead><tr>{head}</tr>'
+        f"</thead>\n<tbody>{rows}</tbody></table></div></section>\n"
     )
 
 
-def _figure(
-    files: Sequence[str], facts: Mapping[str, str], curves: Mapping[str, Sequence[float | None]] | None = None
-) -> str:
-    shown = "".join(map(_shown, files))
-    plots = "".join(plot(name, values) for name, values in (curves or {}).items())
-    return f"<figure>{shown}<figcaption>{_text(Path(files[0]).name)}{_facts(facts)}{plots}</figcaption></figure>"
+def _commands(commands: Sequence[Mapping[str, Any]]) -> str:
+    """What made the results, one part per command."""
+    return "\n".join(_command(number, one, len(commands)) for number, one in enumerate(commands))
 
 
-def _shown(path: str) -> str:
-    link, name = quote(os.fsencode(path)), _text(Path(path).name)
-    if path.endswith((".png", ".jpg")):
-        return f'<a href="{link}"><img src="{link}" alt="{name}" loading="lazy"></a>'
-    if path.endswith(".gif"):
-        return f'<img src="{link}" alt="{name}" loading="lazy">'
-    if path.endswith(PLAYED):
-        return f'<video src="{link}" controls autoplay loop muted playsinline></video>'
-    return f'<a href="{link}/">frames</a>'
+def _command(number: int, command: Mapping[str, Any], count: int) -> str:
+    told = {key: value for key, value in command.items() if key != "differing"}
+    options = command.get("differing") or {}
+    rows = "\n".join(f'<tr><th scope="row">{_text(k)}</th><td>{_text(v)}</td></tr>' for k, v in options.items())
+    title = "What made them" if count == 1 else f"What made them: command {number + 1}"
+    return (
+        f'<details class="made" id="made{number}"><summary>{title}</summary>{_facts(told)}'
+        f'<p>Options that differ from the defaults:</p><div class="wide"><table><tbody>{rows}</tbody></table></div>'
+        "</details>"
+    )
 
 
-def _facts(facts: Mapping[str, str]) -> str:
-    """What is known, by name; what is damaged stands out."""
-    marks = {key: ' class="damaged"' if key == DAMAGED else "" for key in facts}
-    return "<dl>" + "".join(f"<dt>{_text(k)}</dt><dd{marks[k]}>{_text(v)}</dd>" for k, v in facts.items()) + "</dl>"
+def _facts(facts: Mapping[str, Any]) -> str:
+    return "<dl>" + "".join(f"<dt>{_text(key)}</dt><dd>{_text(value)}</dd>" for key, value in facts.items()) + "</dl>"

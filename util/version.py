@@ -1,7 +1,10 @@
 """The version of Grimace, and of what it runs on."""
 
+import os
 import platform
+import subprocess
 from importlib import metadata
+from pathlib import Path
 
 VERSION = "0.2.0"
 
@@ -13,3 +16,18 @@ def version_line() -> str:
     except metadata.PackageNotFoundError:
         torch = "absent"
     return f"Grimace {VERSION} (Python {platform.python_version()}, torch {torch}, {platform.system()})"
+
+
+def commit() -> str:
+    """The commit of this checkout, with "-dirty" where files differ from it; "" where git does not tell."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():  # else git would tell the commit of a folder around it
+        return ""
+    call = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        told = subprocess.run(
+            call, capture_output=True, text=True, timeout=10, check=False, env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return told.stdout.strip() if told.returncode == 0 else ""

@@ -1,7 +1,7 @@
 """What is written of one result: the video or picture, the strip of its frames, and what a mode puts beside it."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from data.base import Clip, Dataset
+from data.jobs.page_files import PageFiles
 from data.video import VideoWriter, side_by_side, unsuffixed
 from data.video.sheet_writer import WRITTEN_SUFFIXES, SheetWriter
 from data.video.strip_writer import StripWriter
@@ -20,12 +21,14 @@ class Outputs:
     """The writers of one result, as a context manager: whole when the block ends well, else nothing remains."""
 
     def __init__(
-        self, clip: Clip, path: Path, dataset: Dataset, *, quality: int, as_folder: bool, compare: bool, strip: bool
-    ):
+        self, clip: Clip, path: Path, dataset: Dataset, *, quality: int, as_folder: bool, compare: bool, strip: bool,
+        page: bool = False, truth: bool = False,
+    ):  # fmt: skip
         """`as_folder`: a folder of PNGs; `compare`: source and driving frame beside each frame; `strip`: also a PNG
-        of all frames in a row."""
+        of all frames in a row; `page`: also what the page of results needs, with a copy of the `truth`."""
         self.clip, self.path, self.dataset, self.compare = clip, path, dataset, compare
         self._quality, self._as_folder, self._with_strip = quality, as_folder, strip
+        self._with_page, self._with_truth = page, truth
         self._open = ExitStack()
 
     def __enter__(self) -> "Outputs":
@@ -34,6 +37,7 @@ class Outputs:
             path = self.path.parent / "png" / f"{unsuffixed(self.path)}.png"
             self._strip = opened.enter_context(StripWriter(path)) if self._with_strip else None
             self._beside = opened.enter_context(self.dataset.companion(self.clip, self.path))
+            self._page = opened.enter_context(self._page_files()) if self._with_page else None
             self._open = opened.pop_all()
         return self
 
@@ -48,7 +52,7 @@ class Outputs:
     @property
     def facts(self) -> dict[str, Any]:
         """What the records should know of these files."""
-        return {"beside": self._beside.path} if self._beside else {}
+        return ({"beside": self._beside.path} if self._beside else {}) | (self._page.facts if self._page else {})
 
     def write(self, items: Sequence[dict[str, Any]], made: np.ndarray, truncated: np.ndarray | None = None) -> None:
         """Frames (N, H, W, 3) uint8 and the driving items that they were made of."""
@@ -58,6 +62,8 @@ class Outputs:
             shown = self._composed(item, frame)
             if shown is not None:
                 self._video.write(shown)
+                if self._page:
+                    self._page.write(shown, _picture(item) if self._with_truth else None)
             if self._beside:
                 self._beside.write(item, frame)
 
@@ -69,6 +75,12 @@ class Outputs:
             self.path, self.clip.fps, audio=self.clip.audio, quality=self._quality, as_folder=self._as_folder
         )
 
+    def _page_files(self) -> AbstractContextManager:
+        """What the page needs of a video; a picture is shown as it is."""
+        if self.path.suffix.lower() in WRITTEN_SUFFIXES:
+            return nullcontext()
+        return PageFiles(self.path, self.clip.fps, source=_picture(self.clip.source), with_truth=self._with_truth)
+
     def _composed(self, item: dict[str, Any], made: np.ndarray) -> np.ndarray | None:
         """The frame to write: finished, and beside what it was made from if that is wanted."""
         finished = self.clip.finish(made) if self.clip.finish else made
@@ -79,8 +91,13 @@ class Outputs:
 
 def _beside(height: int, parts: Iterable[dict[str, Any]]) -> list[np.ndarray]:
     """Source and driving frame as pictures of a height."""
-    shown = (image for part in parts if (image := _shown(part)) is not None)
-    return [_to_height(to_bytes(image.float().cpu().numpy().transpose(1, 2, 0)), height) for image in shown]
+    return [_to_height(picture, height) for part in parts if (picture := _picture(part)) is not None]
+
+
+def _picture(part: dict[str, Any]) -> np.ndarray | None:
+    """What is shown of a source or of a driving frame, as bytes (H, W, 3)."""
+    image = _shown(part)
+    return None if image is None else to_bytes(image.float().cpu().numpy().transpose(1, 2, 0))
 
 
 def _shown(part: dict[str, Any]) -> torch.Tensor | None:

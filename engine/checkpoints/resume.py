@@ -79,6 +79,22 @@ def _trained_for(family: Any, loaded: Loaded, training: Mapping[str, Any]) -> di
     return {f"{loaded.layout.numbered_by}s": int(numbers[-1])} if numbers else {}
 
 
+def describe_duration(family: Any, loaded: Loaded) -> str:
+    """How long loaded weights were trained, in words, e.g. "1200 steps"; "" where nothing tells it."""
+    path = training_file(loaded.folder, loaded.which or "")
+    if not loaded.which and "{entry}" in loaded.layout.pattern:
+        return ""
+    try:
+        with reading(loaded.path, "what tells how long it was trained is damaged"):
+            if path.is_file():
+                return f"{int(read_training_state(path, lazily=True)['clock']['step'])} steps"
+            told = _trained_for(family, loaded, {})
+    except UserError as error:  # the weights are loaded all the same
+        log.warning("%s", error)
+        return ""
+    return " ".join(f"{count} {unit}" for unit, count in told.items())
+
+
 def _set_clock(clock: Clock, batch_size: int, steps: int = 0, epochs: Fraction | int = 0) -> None:
     clock.samples = steps * batch_size or int(epochs * clock.epoch_size)
     clock.step = clock.samples // batch_size

@@ -112,7 +112,7 @@ class Rendered:
         }
         content["files"] = {record["video"]: {"result": tokens[token]} for token, record in found.items()}
         write(self.folder, content, found.values(), columns_of(whole.metrics))
-        return Numbers(content, {tokens[token]: record for token, record in found.items()}, whole)
+        return Numbers(content)
 
     def _kept(self) -> Iterator[tuple[str, Record]]:
         """Token and record of all that was measured in this way, by all parts."""
@@ -195,12 +195,10 @@ def first_picture(source: Mapping[str, Any]) -> Tensor:
 
 
 class Numbers:
-    """What was measured, as a page of results shows it."""
+    """What was measured, as a command tells it."""
 
-    def __init__(self, content: Mapping[str, Any], records: Mapping[str, Record], measurement: Measurement):
-        """`records` by the results' names in their folder."""
-        self.content, self._records = content, records
-        self._main = {metric.columns[0]: metric for metric in measurement.metrics if metric.columns}
+    def __init__(self, content: Mapping[str, Any]):
+        self.content = content
 
     def table(self, kind: str) -> str:
         """The totals beside the controls."""
@@ -209,41 +207,3 @@ class Numbers:
     def line(self) -> str:
         """The totals as JSON."""
         return to_line({key: self.content[key] for key in ("total", "controls", "protocol")})
-
-    def totals(self) -> dict[str, str]:
-        """Metric -> its total in the protocol's weighting, and the control that a model must beat."""
-        weighting = self.content["protocol"]["weighting"]
-        other = {"frames": "videos", "videos": "frames"}[weighting]
-
-        def value(total: Mapping[str, Any]) -> str:
-            found = total[weighting] if total[weighting] is not None else total[other]
-            return "–" if found is None else f"{found:.4g}"
-
-        repeated = self.content["controls"].get("first frame repeated", {})
-        return {
-            name: value(total) + (f" (first frame repeated {value(repeated[name])})" if name in repeated else "")
-            for name, total in self.content["total"].items()
-            if name in self.content["definitions"]
-        }
-
-    def worst_first(self) -> list[tuple[str, dict[str, str], dict[str, list[float | None]]]]:
-        """Each result with its values and the curves of its frames, the worst by the first metric first."""
-        videos = self.content["videos"]
-        order = sorted(self._records, key=lambda output: self._badness(videos[self._records[output]["video"]]))
-        return [(output, *self._of(self._records[output], videos)) for output in order]
-
-    def _of(self, record: Record, videos: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, list[float | None]]]:
-        values = videos[record["video"]]
-        facts = {name: f"{value:.4g}" for name, value in values.items()
-                 if value is not None and (name in self._main or name in self.content["definitions"])}  # fmt: skip
-        return facts, {name: record["values"][name] for name in self._main if record["frames"] > 1}
-
-    def _badness(self, values: Mapping[str, float | None]) -> tuple[bool, float]:
-        """Sorts the worst first, and last what could not be measured."""
-        name, metric = next(iter(self._main.items()), ("", None))
-        value = values.get(name)
-        if metric is None or value is None:
-            return True, 0.0
-        if metric.better == "like truth":
-            return False, -abs(value - (values.get(f"{name}.truth") or 0.0))
-        return False, value if metric.better == "higher" else -value

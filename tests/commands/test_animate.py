@@ -9,17 +9,18 @@ import subprocess
 import sys
 from datetime import timedelta
 from fractions import Fraction
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 import torch
+from browser import content_of
 from paths import ROOT
 from running import run
 
 from data.video import VideoWriter, open_video, read_image, write_image
 from engine.distributed import UNHURRIED, start
 
-pytestmark = pytest.mark.slow
 TINY = f"--config={ROOT / 'configs' / 'tiny' / 'fomm.yaml'}"
 
 
@@ -230,7 +231,8 @@ def test_a_driving_video_that_is_damaged_is_noted_or_with_strict_video_a_failure
     assert numbers and 0 < int(numbers[1]) < 8
     (entry,) = [json.loads(line) for line in (folder / "half" / "results.jsonl").read_text().splitlines()]
     assert entry["frames"] == int(numbers[1]) and numbers[0] in entry["damaged"]
-    assert f'<dd class="damaged">{numbers[0]}' in (folder / "half" / "index.html").read_text()
+    (shown,) = content_of(folder / "half" / "index.html")["results"]
+    assert shown["facts"]["damaged"].startswith(numbers[0])
     told = animate(folder, "--pairs=half.csv", "--results_dir=strict", "--strict_video", status=1)
     assert numbers[0] in told and "Traceback" not in told and not list((folder / "strict").glob("*.mp4"))
     (failure,) = failures_in(folder / "strict")
@@ -250,7 +252,7 @@ def test_names_that_are_no_utf_8_end_no_batch(folder, sample, portrait):
     made = sorted(path.name for path in (folder / "latin").glob("*.mp4"))
     assert made == [f"{escaped}-portrait.mp4", f"{escaped}.mp4"]
     page = (folder / "latin" / "index.html").read_text(encoding="utf-8")
-    assert 'src="caf%5Cxe9.mp4"' in page and "<h2>1 failed</h2>" in page
+    assert 'href="caf%5Cxe9.mp4"' in page and "<h2>1 failed</h2>" in page
     entries = [json.loads(line) for line in (folder / "latin" / "results.jsonl").read_text().splitlines()]
     assert entries[1]["driving"].endswith(f"{escaped}.mp4") and entries[1]["name"] == f"{escaped}-portrait"
 
@@ -273,6 +275,25 @@ def test_reconstruction_measures_the_test_split(folder, sample):
     assert printed == pytest.approx(mean)
     strip = read_image(next((folder / "rec" / "png").glob("*.png")))
     assert strip.shape == (64, 8 * 64, 3)
+
+
+def test_reconstructions_come_with_the_truth_and_what_made_them(folder, sample):
+    call = [f"--dataroot={sample}", "--mode=reconstruction", "--max_clips=1"]
+    animate(folder, *call, "--results_dir=shown")
+    (shown,) = content_of(folder / "shown" / "index.html")["results"]
+    assert shown["facts"]["l1"] > 0 and (shown["width"], shown["height"], shown["frames"]) == (64, 64, 8)
+    with open_video(folder / "shown" / unquote(shown["truth"])) as truth, open_video(clips_of(sample)[0]) as driving:
+        differences = [abs(a.astype(float) - b).mean() for a, b in zip(truth, driving, strict=True)]
+    assert max(differences) < 6, "a copy of the driving video"
+    for picture in (shown["poster"], shown["shown_source"]):
+        assert read_image(folder / "shown" / unquote(picture)).shape == (64, 64, 3)
+    (made,) = [json.loads(line) for line in (folder / "shown" / "commands.jsonl").read_text().splitlines()]
+    assert "--results_dir=shown" in made["command"] and made["trained"] == "2 steps"
+    assert made["differing"]["mode"] == "reconstruction" and "quality" not in made["differing"]
+    assert made["command"] in (folder / "shown" / "index.html").read_text() and shown["made"] == 0
+    animate(folder, *call, "--results_dir=bare", "--page_truth=no")
+    (bare,) = content_of(folder / "bare" / "index.html")["results"]
+    assert "truth" not in bare and [path.suffix for path in (folder / "bare" / ".page").iterdir()] == [".jpg"]
 
 
 def test_results_of_other_weights_are_not_taken_for_these(folder, sample):
@@ -334,7 +355,8 @@ def test_names_with_dots_become_folders_of_frames(folder, sample, portrait):
     animate(folder, f"--source_image={portrait}", f"--driving_video={driving}", "--format=png", "--results_dir=dots")
     with open_video(folder / "dots" / "my.driving-portrait") as made:
         assert len(made) == 8
-    assert '<a href="my.driving-portrait/">frames</a>' in (folder / "dots" / "index.html").read_text()
+    (shown,) = content_of(folder / "dots" / "index.html")["results"]
+    assert (shown["kind"], shown["frames"], shown["file"]) == ("frames", 8, "my.driving-portrait")
 
 
 NESTED = """

@@ -14,7 +14,6 @@ import yaml
 from paths import ROOT
 from running import environment, killed_when_naming, run, start
 
-pytestmark = pytest.mark.slow
 TOY = ["--model=tests.toys:Joint", "--gpu_id=-1", "--batch_size=4", "--nThreads=1", "--print_every=5"]
 
 
@@ -94,7 +93,13 @@ def test_what_a_killed_test_was_writing_is_removed_by_the_next(whole, tmp_path):
     killed_when_naming(tmp_path, 1, "test.py", *arguments)
     assert list(tmp_path.glob(".*.part")), "killed while it wrote"
     run(tmp_path, *arguments, script="test.py")
-    assert {path.name for path in tmp_path.iterdir()} == {"toy.mp4", "index.html", "results.jsonl"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "toy.mp4",
+        "index.html",
+        "results.jsonl",
+        "commands.jsonl",
+        ".page",
+    }
 
 
 def wait_until(condition, process, patience=60):

@@ -5,12 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
+from browser import content_of
 from torch import nn
 
 from engine.records import Failures, Records, fingerprint_of_options, fingerprint_of_weights
 from util.errors import UserError
 from util.files import write_text
-from util.page import results_page
+from util.page import Figure, Page
 
 WITH = {"weights": "1", "options": "2"}
 
@@ -132,9 +133,11 @@ def test_names_that_are_no_utf_8_are_written_escaped(tmp_path):
         failures.add({"name": name, "output": output}, f"{name} is broken")
     (told,) = Failures.of_folder(tmp_path)
     assert told["output"] == r"caf\xe9.mp4" and told["reason"] == r"caf\xe9 is broken"
-    page = results_page(name, {"run": name}, [([f"{name}.mp4"], {"source": name})], [told | {"reason": name}])
-    write_text(tmp_path / "index.html", page)
-    assert 'src="caf%E9.mp4"' in page and page.count(r"caf\xe9") == 8
+    page = Page(name, {"run": name}, [Figure(f"{name}.mp4", {"source": name})], [told | {"reason": name}])
+    write_text(tmp_path / "index.html", page.html())
+    (shown,) = content_of(tmp_path / "index.html")["results"]
+    assert shown["file"] == "caf%E9.mp4" and shown["name"] == r"caf\xe9.mp4"
+    assert shown["facts"] == {"source": r"caf\xe9"} and "<dd>caf\\xe9</dd>" in page.html()
 
 
 def test_a_result_with_a_name_too_long_for_the_system_is_not_there(tmp_path):

@@ -15,6 +15,7 @@ from engine.distributed import Processes
 from engine.evaluation import Reconstruction
 from engine.records import Failures, Records
 from engine.rendering import Renderer, Results, render_all, shared_out
+from engine.results_page import write_page
 from util.errors import UserError
 
 CPU = Processes(torch.device("cpu"))
@@ -145,7 +146,8 @@ def test_a_single_named_result_needs_no_records(tmp_path):
 
 def test_the_page_shows_what_earlier_commands_made(tmp_path):
     render(tmp_path, [job(tmp_path, "a")])
-    render(tmp_path, [job(tmp_path, "b")]).write_page("mine", "fomm", measured=False)
+    render(tmp_path, [job(tmp_path, "b")])
+    write_page(tmp_path)
     page = (tmp_path / "index.html").read_text()
     assert "a.mp4" in page and "b.mp4" in page
 

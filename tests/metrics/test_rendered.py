@@ -172,16 +172,6 @@ def test_damaged_files_of_measurements_cost_no_more_than_their_videos(whole, cap
     assert whole.measure(NAMES) == []
 
 
-def test_the_worst_result_stands_first(whole):
-    numbers = whole.write()
-    values = json.loads(whole.content)["videos"]
-    ordered = [output.removesuffix(".mp4") for output, *_ in numbers.worst_first()]
-    assert ordered == sorted(values, key=lambda name: -values[name]["l1"])
-    _, facts, curves = numbers.worst_first()[0]
-    assert facts["l1"] == f"{values[ordered[0]]['l1']:.4g}" and len(curves["l1"]) == 5
-    assert "first frame repeated" in numbers.totals()["l1"]
-
-
 def test_frames_are_brought_to_the_protocol_s_size(tmp_path):
     folder = Folder(tmp_path, metrics=("l1",))
     folder.plan = Plan(metrics=("l1",), roles=("truth",), size=16)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from browser import content_of
 from nested_config import NESTED
 from paths import ROOT
 from reference.formula import image
@@ -504,4 +505,4 @@ def test_train_and_animate_into_the_folder_of_the_checkpoint(root):
             assert len(video) == 3 and video.fps == 100
         assert read_image(folder / "png" / f"{name}.png").shape == (SIZE, 3 * SIZE, 3)
         assert read_image(folder / f"{name}_spotting.png").ndim == 3
-        assert f'<img src="{name}_spotting.png"' in (folder / "index.html").read_text()
+        assert f"{name}_spotting.png" in [one["beside"] for one in content_of(folder / "index.html")["results"]]

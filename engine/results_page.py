@@ -1,0 +1,202 @@
+"""The page of a folder of results: gathers what records, failures, commands and metrics tell, and writes it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+from collections.abc import Container, Iterator, Mapping, Sequence
+from fractions import Fraction
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from engine.evaluation import summary_of_losses
+from engine.records import Commands, Failures, Records, maker_of
+from util.errors import UserError
+from util.files import replacing_folder, write_text
+from util.jsons import read_json
+from util.page import Figure, Page
+from util.printable import printable
+from util.reading import reading
+
+log = logging.getLogger(__name__)
+
+PAGE, CURVES = "index.html", ".page/curves"
+METRICS, FRAME_METRICS = "metrics.json", "metrics.csv"
+SHOWN = ("line", "source", "driving", "frames", "fps", "l1", "l1_of_repeating", "damaged")
+"""What the page says of a result, of all that the records hold."""
+LOWER_IS_BETTER = {"l1": "lower"}
+
+
+def write_page(folder: Path) -> int:
+    """Write the page of all results that are in a folder, whatever command made them; how many there are.
+
+    The metrics are those that script/evaluate.py left there.
+    """
+    commands = Commands(folder).entries()
+    last = commands[-1] if commands else {}
+    records = Records(folder, {key: last[key] for key in ("weights", "options") if key in last})
+    known, failed = records.entries(), Failures.of_folder(folder)
+    if not (known or failed):
+        return 0
+    measured = Measured.of_folder(folder)
+    curves = _write_curves(folder, {measured.name_of(entry["output"]) for entry in known})
+    figures = [_figure(folder, entry, measured, curves, commands) for entry in known]
+    better = {key.replace("_", " "): value for key, value in (LOWER_IS_BETTER | measured.better).items()}
+    title = str(last.get("name") or folder.resolve().name)
+    made = [_made(entry) for entry in commands]
+    page = Page(title, _facts(records, last) | measured.totals, figures, failed, made, better, measured.order)
+    write_text(folder / PAGE, page.html())
+    log.info("%d video(s), to look at: %s", len(known), folder / PAGE)
+    return len(known)
+
+
+def _facts(records: Records, last: Mapping[str, Any]) -> dict[str, str]:
+    """What is true of all results; losses are those of the last command alone."""
+    known = records.entries()
+    facts = {"videos": str(len(known))} | ({"model": str(last["model"])} if "model" in last else {})
+    if damaged := sum("damaged" in entry for entry in known):
+        facts["made of damaged videos"] = str(damaged)
+    return facts | summary_of_losses(records.of_this_command())
+
+
+class Measured:
+    """What a folder's metrics.json tells (test.py --metrics, script/evaluate.py); nothing where it is absent."""
+
+    def __init__(self, content: Mapping[str, Any]):
+        self._videos: dict[str, dict[str, Any]] = {
+            name: {column: value for column, value in values.items() if value is not None}
+            for name, values in content.get("videos", {}).items()
+        }
+        names = {file["result"]: name for name, file in content.get("files", {}).items() if "result" in file}
+        self._names: dict[str, str] = {name: name for name in self._videos} | names
+        definitions = content.get("definitions", {})
+        self.better: dict[str, str] = {name: one["better"] for name, one in definitions.items()}
+        """Metric -> "lower", "higher" or "like truth"; columns that a metric has beside its own tell nothing."""
+        self.order: str | None = next((name for name in content.get("total", {}) if name in definitions), None)
+        """The metric whose worst results stand first."""
+        self.totals = _totals(content, self.better)
+        """Metric -> its total in the protocol's weighting, and the control that a model must beat."""
+
+    def name_of(self, output: str) -> str | None:
+        """What the metrics call a result."""
+        path = Path(output)
+        return self._names.get(output) or self._names.get(path.with_suffix("").as_posix())
+
+    def facts_of(self, name: str | None) -> dict[str, Any]:
+        """The values of a video."""
+        return self._videos.get(name or "", {})
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> Measured:
+        """Read the file, if it is there."""
+        path = folder / METRICS
+        if not path.is_file():
+            return cls({})
+        what = "does not hold the metrics of script/evaluate.py"
+        try:
+            with reading(path, what):
+                return cls(read_json(path, what))
+        except UserError as error:  # the page can do without
+            log.warning("%s", error)
+            return cls({})
+
+
+def _totals(content: Mapping[str, Any], wanted: Container[str]) -> dict[str, str]:
+    weighting = content.get("protocol", {}).get("weighting", "frames")
+    repeated = content.get("controls", {}).get("first frame repeated", {})
+    told = {}
+    for name, total in content.get("total", {}).items():
+        if name in wanted:
+            control = f" (first frame repeated {_total(repeated[name], weighting)})" if name in repeated else ""
+            told[f"measured {name}"] = _total(total, weighting) + control
+    return told
+
+
+def _total(total: Mapping[str, Any], weighting: str) -> str:
+    """A total in a weighting, or in the one that it has."""
+    found = [value for key in (weighting, "frames", "videos") if (value := total.get(key)) is not None]
+    return f"{found[0]:.4g}" if found and isinstance(found[0], float) else str(found[0]) if found else "none"
+
+
+def _figure(
+    folder: Path, entry: Mapping[str, Any], measured: Measured, curves: Mapping[str, str],
+    commands: Sequence[Mapping[str, Any]],
+) -> Figure:  # fmt: skip
+    name = measured.name_of(entry["output"])
+    files = {key: entry[key] for key in ("poster", "truth", "shown_source", "beside") if _is_there(folder, entry, key)}
+    known = {key: entry[key] for key in SHOWN if key in entry} | measured.facts_of(name)
+    made = [number for number, one in enumerate(commands) if maker_of(one) == maker_of(entry)]
+    return Figure(
+        file=entry["output"],
+        files=files,
+        facts={key.replace("_", " "): value for key, value in known.items()},
+        size=entry.get("size"),
+        rate=_rate(entry.get("fps")),
+        frames=entry.get("frames"),
+        is_folder=(folder / entry["output"]).is_dir(),
+        curves=curves.get(name) if name else None,
+        made=made[0] if made else None,
+    )
+
+
+def _is_there(folder: Path, entry: Mapping[str, Any], key: str) -> bool:
+    return isinstance(entry.get(key), str) and (folder / entry[key]).exists()
+
+
+def _rate(text: Any) -> float | None:
+    try:
+        return float(Fraction(text))
+    except (TypeError, ValueError, ZeroDivisionError):  # an older record, or a damaged one: the browser guesses
+        return None
+
+
+def _made(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says of a command."""
+    shown = ("command", "date", "checkpoint", "weights", "trained", "options", "version", "commit")
+    return {key: entry[key] for key in shown if entry.get(key)} | {"differing": entry.get("differing") or {}}
+
+
+def _write_curves(folder: Path, wanted: Container[str | None]) -> dict[str, str]:
+    """Write the metrics of each frame where the page finds them; measured name -> file.
+
+    They are scripts, because a browser lets a page on disk load no data; one each, because most are never looked at.
+    """
+    path = folder / FRAME_METRICS
+    if not path.is_file():
+        return {}
+    written: dict[str, str] = {}
+    try:
+        with replacing_folder(folder / CURVES) as temporary, reading(path, "not a table of script/evaluate.py"):
+            for name, columns in _frame_metrics(path):
+                if name in wanted:
+                    file = f"{len(written)}.js"
+                    (temporary / file).write_text(f"showCurves({json.dumps(columns)});\n", encoding="utf-8")
+                    written[name] = f"{CURVES}/{file}"
+    except UserError as error:  # the page can do without
+        log.warning("%s", error)
+        return {}
+    return written
+
+
+def _frame_metrics(path: Path) -> Iterator[tuple[str, dict[str, list[float | None]]]]:
+    """The videos of metrics.csv, whose rows lie together, each with a value per frame and metric."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        names = next(rows)[2:]
+        for video, of_video in groupby(rows, key=itemgetter(0)):
+            values = zip(*(row[2:] for row in of_video), strict=True)
+            columns = {name: [_number(cell) for cell in cells] for name, cells in zip(names, values, strict=True)}
+            yield (
+                printable(video),
+                {name: cells for name, cells in columns.items() if any(c is not None for c in cells)},
+            )
+
+
+def _number(cell: str) -> float | None:
+    """A cell to five digits; None where nothing was measured, or the face was missed."""
+    value = float(cell) if cell else math.nan
+    return float(f"{value:.5g}") if math.isfinite(value) else None
