@@ -7,12 +7,16 @@ wait_briefly()
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import torch
 
 from data import find_dataset
 from data.loading.bad_samples import BadSamples
+from data.loading.overfit import FirstSamples
 from data.loading.sampler import lost_workers_told, training_batches
 from data.video.limits import limit_pixels
 from engine.checkpoints.load import load_networks
@@ -23,13 +27,14 @@ from engine.command import run_on_devices
 from engine.distributed import Processes, machine
 from engine.monitor import Monitor
 from engine.networks import compile_networks, list_networks, place
+from engine.profiling import StepProfiler
 from engine.run import Run, Start
 from engine.signals import StopRequest
-from engine.sinks import Sink, Visdom, open_sinks
+from engine.sinks import RunInfo, Sink, Visdom, open_sinks
 from engine.trainer import Trainer, seed_everything
 from models import find_family
 from options import Options, options_as_yaml, owner_of_weights, parse, run_folder
-from util.errors import run_main
+from util.errors import UserError, run_main
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +46,20 @@ def main() -> int:
         return 0
     limit_pixels(opt.max_pixels)
     gpu_ids = [-1] if opt.cpu else opt.gpu_id
-    return run_on_devices(partial(train, opt), __file__, gpu_ids, debug=opt.debug)
+    return run_on_devices(partial(dry_run if opt.dry_run else train, opt), __file__, gpu_ids, debug=opt.debug)
+
+
+def dry_run(opt: Options, processes: Processes) -> int:
+    """Do everything once that a run does, in a folder that is then removed."""
+    if opt.continue_train:
+        raise UserError("--dry_run works in a folder of its own: leave --continue_train out")
+    once = dict.fromkeys(("save_every", "print_every", "pictures_every"), 1) | {"save_every_epochs": 0}
+    quiet = {"visdom": False, "tensorboard": False, "sink": []}
+    with TemporaryDirectory(prefix="grimace_dry_run_") as folder:
+        status = train(Options(**vars(opt) | once | quiet | {"checkpoints_dir": folder}), processes)
+    if not status:
+        log.info("the dry run went well: a step, a report and a checkpoint; nothing was kept")
+    return status
 
 
 def train(opt: Options, processes: Processes, family: Any = None) -> int:
@@ -52,7 +70,11 @@ def train(opt: Options, processes: Processes, family: Any = None) -> int:
     seed_everything(opt.seed)
 
     # 1. Data, networks, optimizers.
+    if opt.detect_anomaly:
+        torch.autograd.set_detect_anomaly(True)
     dataset = find_dataset(opt.dataset_mode)(opt, training=True)
+    if opt.overfit:
+        dataset = FirstSamples(dataset, opt.overfit, opt.batch_size)
     family = family or build_family(opt)
     if opt.init_from:
         family.milestone("loaded", dataset)
@@ -63,6 +85,7 @@ def train(opt: Options, processes: Processes, family: Any = None) -> int:
         family, processes, Clock(len(dataset)),
         precision=opt.precision, channels_last=opt.channels_last, on_nan=opt.on_nan, seed=opt.seed,
         freeze_norms=opt.freeze_norms, folder=run.folder, item_names=dataset.item_names(),
+        clip_norm=opt.clip_norm, norms_every=opt.print_every,
     )  # fmt: skip
 
     # 2. Where it goes on: this run's newest checkpoint, another run's, the authors' file, or step 0.
@@ -84,7 +107,8 @@ def build_family(opt: Options) -> Any:
 def _train(opt: Options, run: Run, trainer: Trainer, dataset: Any) -> int:
     """Train from where the trainer is; the run's folder is this run's alone."""
     family, clock, processes = trainer.family, trainer.clock, run.processes
-    steps = clock.planned_steps = family.number_of_steps(opt.epochs, opt.steps, len(dataset), opt.batch_size)
+    clock.planned_steps = family.number_of_steps(opt.epochs, opt.steps, len(dataset), opt.batch_size)
+    steps = clock.step + 1 if opt.dry_run else clock.planned_steps
     if not clock.step:
         run.show("before", family, dataset)
     if opt.compile:
@@ -120,17 +144,20 @@ def _fit(opt: Options, run: Run, trainer: Trainer, steps: int, batches: Iterator
     monitor = Monitor(
         _sinks(opt, run, trainer) if run.processes.is_main else [], steps=steps, clock=trainer.clock,
         print_every=opt.print_every, pictures_every=opt.pictures_every, device=run.processes.device,
-        is_main=run.processes.is_main,
+        is_main=run.processes.is_main, processes=run.processes, trainer=trainer,
     )  # fmt: skip
+    profiler = StepProfiler(run.folder / "profile", opt.profile, run.processes.device) if opt.profile else None
 
     def after_step(losses: dict, visuals: dict) -> bool:
         monitor.record(trainer.clock, losses, visuals)
+        if profiler:
+            profiler.step()
         stopping = run.processes.any(stop.signal is not None)
         if stopping or trainer.clock.step >= steps or saver.is_due(trainer.clock):
             saver.save(trainer, monitor)
         return stopping
 
-    with closing(monitor):
+    with closing(monitor), profiler or nullcontext():
         trainer.fit(
             monitor.timed(batches), steps=steps, accumulate=opt.accumulate, samples_per_step=opt.batch_size,
             after_step=after_step,
@@ -141,8 +168,9 @@ def _sinks(opt: Options, run: Run, trainer: Trainer) -> list[Sink]:
     text, environment = options_as_yaml(opt), opt.display_env or opt.name
     visdom = partial(Visdom, opt.display_server, opt.display_port, environment, text, run.folder / "visdom")
     return open_sinks(
-        run.folder, trainer.family, trainer.clock, tensorboard=opt.tensorboard, visdom=visdom if opt.visdom else None
-    )
+        RunInfo(run.folder, opt.name, trainer.clock.step, vars(opt)), trainer.family, trainer.clock,
+        tensorboard=opt.tensorboard, visdom=visdom if opt.visdom else None, others=opt.sink,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from util.errors import UserError
+from util.plugins import find_class
 
 if TYPE_CHECKING:  # the preparation scripts, which import from data/ too, do without torch
     from data.base import Dataset
@@ -26,11 +27,7 @@ def dataset_modes() -> list[str]:
 def find_dataset(mode: str) -> "type[Dataset]":
     """The class of a dataset mode; "module:Class" names one anywhere."""
     if ":" in mode:
-        module_name, class_name = mode.split(":", 1)
-        try:
-            return getattr(importlib.import_module(module_name), class_name)
-        except (ModuleNotFoundError, AttributeError) as error:
-            raise UserError(f"--dataset_mode {mode}: {error}") from error
+        return _checked(find_class(mode, "--dataset_mode"), mode)
     modes = dataset_modes()
     if mode not in modes:
         nearest = get_close_matches(mode, modes, 1)
@@ -44,3 +41,11 @@ def find_dataset(mode: str) -> "type[Dataset]":
         for _, value in inspect.getmembers(module, inspect.isclass)
         if issubclass(value, Dataset) and value.__module__ == module.__name__
     )
+
+
+def _checked(found: type, mode: str) -> "type[Dataset]":
+    from data.base import Dataset
+
+    if not issubclass(found, Dataset):
+        raise UserError(f"--dataset_mode {mode}: is no dataset mode; one is a subclass of data.base.Dataset")
+    return found

@@ -4,20 +4,35 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
+from zlib import crc32
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from engine.clock import Clock
+from engine.distributed import Processes
+from engine.memory import host_memory_gib
+from engine.notes import Notes
 from engine.sinks import Sink
 from util.grid import labelled_grid
 
 log = logging.getLogger(__name__)
 
+MOST_VALUES = 2**18
+"""Values of a histogram that are brought from the device."""
 ROWS = 4
 """Samples that are shown where the pictures don't say how many (`rows`)."""
+
+
+class Reporting(Protocol):
+    """What the monitor asks of a trainer."""
+
+    notes: Notes
+
+    def details(self) -> dict[str, dict[str, Any]]: ...
 
 
 class Monitor:
@@ -33,9 +48,13 @@ class Monitor:
         pictures_every: int,
         device: torch.device,
         is_main: bool = True,
+        processes: Processes | None = None,
+        trainer: Reporting | None = None,
     ):
+        """`trainer` tells what else there is to report; with `processes`, averages are those of all of them."""
         self.sinks = list(sinks) if is_main else []
         self.print_every, self.pictures_every, self.device, self.is_main = print_every, pictures_every, device, is_main
+        self._processes, self._trainer = processes, trainer
         self.averages: dict[str, float] = {}
         """Of the losses since the report before the last one."""
         self.names: dict[str, None] = {}
@@ -62,7 +81,8 @@ class Monitor:
 
     def record(self, clock: Clock, losses: Mapping[str, Tensor], visuals: Mapping[str, Tensor]) -> None:
         """Take note of a step that has been done."""
-        for name, value in losses.items():
+        logged = self._trainer.notes.numbers() if self._trainer else {}
+        for name, value in (*losses.items(), *logged.items()):
             self._sums[name] = self._sums.get(name, 0) + value.detach()
             self._counts[name] = self._counts.get(name, 0) + 1
         self.names |= dict.fromkeys(losses)
@@ -70,23 +90,52 @@ class Monitor:
         self._bar.update()
         if clock.step % self.print_every == 0:
             self.report(clock)
-        if visuals and self.pictures_every and clock.step % self.pictures_every == 0:
+        if self.pictures_every and clock.step % self.pictures_every == 0:
             self._show(clock.step, visuals)
 
     def report(self, clock: Clock) -> None:
         """Tell all sinks the averages since the last report; the only place where the device is waited for."""
         if not self._sums:
             return
-        names = list(self._sums)
-        values = torch.stack([self._sums[name] / self._counts[name] for name in names]).tolist()
-        self.averages = dict(zip(names, values, strict=True))
+        self.averages, details = self._read()
         self._sums, self._counts = {}, {}
         entry: dict[str, Any] = {"step": clock.step, "epoch": round(clock.exact_epoch, 4)} | self._since.measure(clock)
+        entry["memory_gib"] = round(host_memory_gib(), 2)
         if self.device.type == "cuda":
             entry["gpu_memory_gib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**30, 2)
-        entry["losses"] = self.averages
+        entry["losses"] = {name: value for name, value in self.averages.items() if name in self.names}
+        entry["logged"] = {name: value for name, value in self.averages.items() if name not in self.names}
+        entry |= details | {"histograms": self._histograms()}
         self._bar.set_postfix_str(_sentence(entry))
         self._tell("report", entry)
+
+    def _read(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        """The averages since the last report, and the rates and norms of now, in one transfer from the device."""
+        names = list(self._sums)
+        averages = torch.stack([(self._sums[name] / self._counts[name]).double() for name in names])
+        if self._processes and self._same_everywhere(names):
+            self._processes.average([averages])
+        details = self._trainer.details() if self._trainer else {"lr": {}, "gradient": {}}
+        flat = [(group, name, value) for group, values in details.items() for name, value in values.items()]
+        others = [torch.as_tensor(value, dtype=torch.float64, device=averages.device) for _, _, value in flat]
+        numbers = torch.cat([averages, *(value.reshape(1) for value in others)]).tolist()
+        read: dict[str, dict[str, float]] = {group: {} for group in details}
+        for (group, name, _), value in zip(flat, numbers[len(names) :], strict=True):
+            read[group][name] = value
+        return dict(zip(names, numbers, strict=False)), read
+
+    def _same_everywhere(self, names: list[str]) -> bool:
+        """Whether all processes have numbers of the same names; else each reports its own."""
+        assert self._processes is not None
+        sums = self._processes.gather(torch.tensor([crc32("\n".join(names).encode())]))
+        return bool((sums == sums[0]).all())
+
+    def _histograms(self) -> dict[str, np.ndarray]:
+        if not (self.sinks and self._trainer):
+            return {}
+        flat = {name: values.flatten() for name, values in self._trainer.notes.histograms.items()}
+        thinned = {name: values[:: max(1, len(values) // MOST_VALUES)] for name, values in flat.items()}
+        return {name: values.float().cpu().numpy() for name, values in thinned.items()}
 
     def close(self) -> None:
         """Training has ended."""
@@ -94,9 +143,11 @@ class Monitor:
         self._tell("close")
 
     def _show(self, step: int, visuals: Mapping[str, Tensor]) -> None:
-        if self.sinks:
+        logged = self._trainer.notes.pictures if self._trainer else {}
+        if self.sinks and (visuals or logged):
             rows = getattr(visuals, "rows", ROWS)
-            arrays = {name: batch[:rows].detach().float().cpu().numpy() for name, batch in visuals.items()}
+            shown = {**visuals, **logged}
+            arrays = {name: batch[:rows].detach().float().cpu().numpy() for name, batch in shown.items()}
             self._tell("show", step, labelled_grid(arrays, rows=rows))
 
     def _tell(self, what: str, *content: Any) -> None:
@@ -128,7 +179,7 @@ class _Speed:
 
 def _sentence(entry: dict[str, Any]) -> str:
     """The end of the progress line."""
-    losses = " ".join(f"{name}={value:.4g}" for name, value in entry["losses"].items())
+    losses = " ".join(f"{name}={value:.4g}" for name, value in (entry["losses"] | entry["logged"]).items())
     memory = f", {entry['gpu_memory_gib']} GiB" if "gpu_memory_gib" in entry else ""
     waiting = f"{100 * entry['waiting_for_data']:.0f} % waiting for data"
     return f"epoch {entry['epoch']:.2f}, {entry['samples_per_second']} samples/s, {waiting}{memory}, {losses}"

@@ -5,8 +5,10 @@ import logging
 import math
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -19,28 +21,57 @@ from torch import Tensor
 
 from engine import visdom_server
 from engine.clock import Clock
+from util.errors import UserError
 from util.files import replacing, write_text
 from util.jsons import read_lines
+from util.plugins import find_class
 
 log = logging.getLogger(__name__)
 
 LOG_FILE = "log.jsonl"
 
 
+@dataclass(frozen=True)
+class RunInfo:
+    """What a sink is told of the run."""
+
+    folder: Path
+    name: str
+    step: int
+    """Where it goes on; 0 at the start."""
+    options: Mapping[str, Any]
+
+
 class Sink:
-    """One place to which the monitor reports; what it does not want to know it leaves out."""
+    """One place to which the monitor reports; what it does not want to know it leaves out.
+
+    One of your own is named with --sink module:Class, and gets a RunInfo when it is opened.
+    """
 
     def step(self, clock: Clock, losses: Mapping[str, Tensor]) -> None:
         """A step has been done; the losses are on the device, and reading them would wait for it."""
 
     def report(self, entry: dict[str, Any]) -> None:
-        """Averages of the losses at a step, with the clock and the speed."""
+        """What the monitor knows at a step, by name: the numbers `step`, `epoch`, `samples_per_second`,
+        `waiting_for_data`, `memory_gib`, perhaps `gpu_memory_gib`; and dictionaries: the average `losses`, what the
+        family `logged`, the learning rates `lr`, the norms `gradient`, and the values of `histograms` (arrays)."""
 
     def show(self, step: int, picture: np.ndarray) -> None:
         """A picture (H, W, 3) of a step."""
 
     def close(self) -> None:
         """Training has ended."""
+
+
+def numbers_of(entry: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a report under the names that curves have."""
+    single = {
+        "speed/samples_per_second": "samples_per_second", "speed/waiting_for_data": "waiting_for_data",
+        "memory/gib": "memory_gib", "memory/gpu_gib": "gpu_memory_gib", "epoch": "epoch",
+    }  # fmt: skip
+    groups = {"loss": entry["losses"], "lr": entry["lr"], "gradient": entry["gradient"]}
+    named = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
+    return named | entry["logged"] | {tag: entry[key] for tag, key in single.items() if key in entry}
 
 
 class LogFile(Sink):
@@ -57,9 +88,16 @@ class LogFile(Sink):
                 temporary.write_bytes(b"".join(line + b"\n" for line in kept))
 
     def report(self, entry: dict[str, Any]) -> None:
-        flat = {key: value for key, value in entry.items() if key != "losses"} | entry["losses"]
+        flat = {key: value for key, value in entry.items() if not isinstance(value, dict)}
+        flat |= {f"{group}/{name}": value for group in ("lr", "gradient") for name, value in entry[group].items()}
+        flat |= entry["losses"] | entry["logged"]
+        flat |= {name: _summary(values) for name, values in entry["histograms"].items()}
         with self.path.open("a") as file:
             file.write(json.dumps(flat) + "\n")
+
+
+def _summary(values: np.ndarray) -> dict[str, float]:
+    return {name: float(getattr(values, name)()) for name in ("min", "mean", "max", "std")}
 
 
 class TextLog(Sink):
@@ -169,9 +207,10 @@ class TensorBoard(Sink):
         self.writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def report(self, entry: dict[str, Any]) -> None:
-        for name, value in entry["losses"].items():
-            self.writer.add_scalar(f"loss/{name}", value, entry["step"])
-        self.writer.add_scalar("speed/samples_per_second", entry["samples_per_second"], entry["step"])
+        for name, value in numbers_of(entry).items():
+            self.writer.add_scalar(name, value, entry["step"])
+        for name, values in entry["histograms"].items():
+            self.writer.add_histogram(name, values, entry["step"])
 
     def show(self, step: int, picture: np.ndarray) -> None:
         self.writer.add_image("pictures", picture, step, dataformats="HWC")
@@ -256,7 +295,7 @@ class Visdom(Sink):
 
     def _remember(self, kind: str, content: Any) -> None:
         if kind == "report":
-            for name, value in content["losses"].items():
+            for name, value in numbers_of(content).items():
                 self.history.setdefault(name, []).append((content["step"], value))
         elif kind == "show":
             self.picture = content
@@ -272,7 +311,7 @@ class Visdom(Sink):
             self._lost = False
         elif kind == "report":
             step = content["step"]
-            for name, value in content["losses"].items():
+            for name, value in numbers_of(content).items():
                 self._line(name, [step], [value], update="append" if len(self.history[name]) > 1 else None)
         elif kind == "show":
             self._show_picture(*content)
@@ -292,7 +331,7 @@ class Visdom(Sink):
 
     def _line(self, name: str, steps: list[float], values: list[float], update: str | None) -> None:
         self._client.line(
-            X=np.asarray(steps), Y=np.asarray(values), win=f"loss {name}", name=name, update=update,
+            X=np.asarray(steps), Y=np.asarray(values), win=name.replace("/", " "), name=name, update=update,
             opts={"title": name, "xlabel": "step"},
         )  # fmt: skip
 
@@ -319,20 +358,41 @@ def _visdom_client(server: str, port: int, environment: str) -> Any:
     return Client(server=server, port=port, env=environment, raise_exceptions=True, use_incoming_socket=False)
 
 
+SINKS = {"wandb": "engine.trackers:WandB", "trackio": "engine.trackers:Trackio"}
+"""Further sinks that --sink knows by name."""
+
+
 def open_sinks(
-    folder: Path, family: Any, clock: Clock, *, tensorboard: bool, visdom: Callable[[], Sink] | None
+    run: RunInfo,
+    family: Any,
+    clock: Clock,
+    *,
+    tensorboard: bool,
+    visdom: Callable[[], Sink] | None,
+    others: Iterable[str] = (),
 ) -> list[Sink]:
-    """Everything that a run reports to; a visdom that does not open costs a warning."""
+    """Everything that a run reports to; a visdom or TensorBoard that does not open costs a warning."""
+    folder = run.folder
     sinks: list[Sink] = [LogFile(folder / LOG_FILE, clock.step), PictureFolder(folder / "pictures")]
     if family.log_lines:
         sinks.append(TextLog(folder / "log.txt", family.log_lines == "epoch", family.log_line, clock))
     if form := family.report_format:
         sinks.append(ReportLog(folder / form.name, form.line, form.step_of, clock))
-    if tensorboard:
-        sinks.append(TensorBoard(folder / "tensorboard", clock.step))
-    if visdom:
+    sinks += [find_sink(name)(run) for name in others]
+    may_fail = {"tensorboard": partial(TensorBoard, folder / "tensorboard", clock.step) if tensorboard else None}
+    for name, build in (may_fail | {"visdom": visdom}).items():
         try:
-            sinks.append(visdom())
+            if build:
+                sinks.append(build())
         except (ImportError, OSError) as error:
-            log.warning("no visdom: %s (--visdom=no says so without this warning)", error)
+            log.warning("no %s: %s (--%s=no says so without this warning)", name, error, name)
     return sinks
+
+
+def find_sink(name: str) -> Callable[[RunInfo], Sink]:
+    """The class of a sink of --sink."""
+    if name not in SINKS and ":" not in name:
+        raise UserError(
+            f"--sink {name}: there is no such sink; there are: {', '.join(SINKS)}, and MODULE:CLASS of yours"
+        )
+    return find_class(SINKS.get(name, name), "--sink")

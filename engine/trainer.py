@@ -18,6 +18,7 @@ from engine.clock import Clock
 from engine.distributed import Processes
 from engine.finite import LossWatch
 from engine.networks import HasNetworks, freeze_norms, refuse_unsaved
+from engine.notes import Notes, in_full
 from engine.precision import Precision
 from engine.rows import build_rows
 from engine.updates import Reach, RunningStep, StepError, Update
@@ -27,6 +28,7 @@ class Trainable(HasNetworks, Protocol):
     """What the trainer needs of a family (models.Family is one)."""
 
     averaged: Mapping[str, float]
+    log_to: Callable[..., None] | None
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]: ...
     def rate(self, name: str, clock: Clock) -> float: ...
@@ -45,27 +47,27 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        family: Trainable,
-        processes: Processes,
-        clock: Clock,
-        *,
-        precision: str = "fp32",
-        channels_last: bool = False,
-        on_nan: str = "stop",
-        freeze_norms: float | None = None,
-        seed: int = 0,
-        folder: Path = Path(),
-        item_names: Sequence[str] | None = None,
-    ):
-        """`folder` is where tables of rows have their files while training runs; `item_names` whose they are."""
+        self, family: Trainable, processes: Processes, clock: Clock, *,
+        precision: str = "fp32", channels_last: bool = False, on_nan: str = "stop", freeze_norms: float | None = None,
+        seed: int = 0, folder: Path = Path(), item_names: Sequence[str] | None = None,
+        clip_norm: float | None = None, norms_every: int = 0,
+    ):  # fmt: skip
+        """`folder` is where tables of rows have their files while training runs; `item_names` whose they are.
+
+        `clip_norm`: the largest norm that the gradients of an optimizer may have. `norms_every`: steps between the
+        norms of gradients that `details` tells; 0: none.
+        """
         self.family, self.processes, self.clock, self.seed = family, processes, clock, seed
         self.precision = Precision(precision, processes.device)
         self.channels_last = channels_last
         self.skip_not_finite = on_nan == "skip"
         self.freeze_norms = math.inf if freeze_norms is None else freeze_norms
+        self.clip_norm, self.norms_every = clip_norm, norms_every
+        self.notes = Notes(processes.device)
+        family.log_to = self.notes.add
         self.optimizers = family.optimizers()
         self.skipped = 0
+        self._norms: dict[str, Tensor] = {}
         self._parameters = {
             name: [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
             for name, optimizer in self.optimizers.items()
@@ -107,6 +109,7 @@ class Trainer:
     def step(self, micro_batches: Sequence[dict]) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
         """One training step on this process's micro-batches: the losses (on the device) and what to show."""
         seed_everything(self.seed, self.clock.step, self.processes.rank)
+        self.notes.begin()
         if self.clock.exact_epoch >= self.freeze_norms:
             freeze_norms(self.family)
         for rows in self.rows.values():
@@ -117,6 +120,7 @@ class Trainer:
         while True:
             names, terms, visuals = self._backward(running)
             if names is None:
+                self.notes.refuse_terms(losses)
                 for rows in self.rows.values():
                     rows.take_back()
                 return {name: torch.stack(values).mean() for name, values in losses.items()}, visuals
@@ -144,7 +148,7 @@ class Trainer:
             except Exception as error:
                 step.blame(error)
             for name, value in update.report.items():
-                total[name] = total.get(name, 0) + value.detach().float() / len(running)
+                total[name] = total.get(name, 0) + in_full(value.detach()) / len(running)
         asked = {update and update.names for update in updates}
         if len(asked) > 1:
             raise RuntimeError(f"the micro-batches of one step ask for different updates: {asked}")
@@ -183,6 +187,7 @@ class Trainer:
             self._set_rate(name)
             if self._parameters[name]:
                 scaler.unscale_(self.optimizers[name])
+        self._clip(names)
         self.family.before_update(names)
         done = tuple(name for name in names if self._parameters[name] and self.precision.step(self.optimizers[name]))
         scaler.update()
@@ -191,6 +196,20 @@ class Trainer:
             with torch.no_grad():
                 self.family.after_update(done)
         self._clear(names)
+
+    def _clip(self, names: tuple[str, ...]) -> None:
+        """Measure the gradients of each optimizer where that is wanted, and shorten those that are too long."""
+        measured = self.norms_every and (self.clock.step + 1) % self.norms_every == 0
+        for name in names if measured or self.clip_norm else ():
+            gradients = [parameter.grad for parameter in self._parameters[name] if parameter.grad is not None]
+            self._norms[name] = norm = torch.nn.utils.get_total_norm(gradients)
+            if self.clip_norm:
+                torch.nn.utils.clip_grads_with_norm_(self._parameters[name], self.clip_norm, norm)
+
+    def details(self) -> dict[str, dict[str, Any]]:
+        """For reports: the learning rates, and the norms of gradients of this step, before they are clipped."""
+        norms, self._norms = self._norms, {}
+        return {"lr": {name: it.param_groups[0]["lr"] for name, it in self.optimizers.items()}, "gradient": norms}
 
     def _note_start_rates(self) -> None:
         """Keep the starting rates where PyTorch's schedulers look for them: those of the original's programs do."""

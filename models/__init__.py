@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from models.family import Family, Layout
 from util.errors import UserError
+from util.plugins import find_class
 
 __all__ = ["Family", "Layout", "family_names", "find_family", "recognise_family"]
 
@@ -23,31 +24,28 @@ def family_names() -> list[str]:
 def find_family(name: str) -> type[Family]:
     """The class of the family `name`: defined in models/<name>/family.py, or anywhere as "module:Class"."""
     if ":" in name:
-        module_name, class_name = name.split(":", 1)
-    elif name in family_names():
-        module_name, class_name = f"{__name__}.{name}.family", None
-    else:
+        return _checked(find_class(name, "--model"), name)
+    if name not in family_names():
         nearest = get_close_matches(name, family_names(), 1)
         hint = f" Did you mean {nearest[0]}?" if nearest else ""
         raise UserError(f"--model {name}: there is no such family.{hint} There are: {', '.join(family_names())}")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise UserError(f"--model {name}: {error}") from error
-    return _class_of(module, class_name, name)
-
-
-def _class_of(module, class_name: str | None, name: str) -> type[Family]:
+    module = importlib.import_module(f"{__name__}.{name}.family")
     classes = {
         key: value
         for key, value in inspect.getmembers(module, inspect.isclass)
         if issubclass(value, Family) and value.__module__ == module.__name__
     }
-    if class_name is None and len(classes) == 1:
-        return next(iter(classes.values()))
-    if class_name not in classes:
-        raise UserError(f"--model {name}: {module.__name__} defines the families {sorted(classes) or 'none'}")
-    return classes[class_name]
+    if len(classes) != 1:
+        raise UserError(
+            f"--model {name}: {module.__name__} defines {', '.join(sorted(classes)) or 'no family'}; one is meant"
+        )
+    return next(iter(classes.values()))
+
+
+def _checked(found: type, name: str) -> type[Family]:
+    if not issubclass(found, Family):
+        raise UserError(f"--model {name}: is no family; one is a subclass of models.Family")
+    return found
 
 
 def recognise_family(sections: dict) -> str | None:

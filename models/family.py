@@ -97,6 +97,8 @@ class Family(nn.Module):
     """The original's log with a line per report, where it has one."""
     log_lines: str = ""
     """What has a line in log.txt, for tools that read the original's: "epoch", "step"; "": there is no such file."""
+    log_to: Callable[..., None] | None = None
+    """Where `log` goes; the engine sets it in training."""
     averaged: Mapping[str, float] = MappingProxyType({})
     """Networks of which a moving average is kept (EMA), and its decay, e.g. {"generator": 0.999}.
 
@@ -208,6 +210,16 @@ class Family(nn.Module):
 
         It is not called for an update that was left out (--on_nan skip, an overflow of fp16).
         """
+
+    def log(self, name: str, value: Any, kind: str | None = None) -> None:
+        """Show a value of a training step beside its losses: a number, a batch of pictures, or a histogram.
+
+        It may be a tensor on the device: nothing waits for it. Numbers are averaged as losses are; of pictures and
+        histograms, those of the step that is reported are shown. `kind`: "number", "pictures" or "histogram", where
+        the shape does not say it. Outside training nothing happens.
+        """
+        if self.log_to is not None:
+            self.log_to(name, value, kind)
 
     def prepare_inference(self) -> None:
         """Rebuild the loaded networks for speed; no training or saving after it.

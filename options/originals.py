@@ -13,7 +13,7 @@ GONE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("display_id",), "`--visdom=no` switches visdom off, as `display_id=0` did; the window has no number"),
     (
         ("display_winsize", "display_single_pane_ncols"),
-        "nothing: pictures are one labelled grid in `pictures/`, visdom and `--tensorboard`",
+        "nothing: pictures are one labelled grid in `pictures/`, visdom and TensorBoard",
     ),
     (("no_html",), "nothing: train.py writes no page, test.py one `index.html`"),
     (("serial_batches", "dataset_shuffle"), "nothing: the order follows from `--seed`"),

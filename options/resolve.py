@@ -28,6 +28,9 @@ NOT_INHERITED = {
     "init_from",
     "checkpoint",
     "debug",
+    "detect_anomaly",
+    "dry_run",
+    "profile",
     "verbose",
 }
 """Options of a training run that say nothing about the model: later commands on the run do not take them over."""
@@ -343,4 +346,5 @@ def _check_inputs(opt: Options) -> None:
 def _default_name(values: dict[str, Any]) -> str:
     if values.get("config"):
         return Path(values["config"]).name.split(".")[0]
-    return find_family(values["model"]).run_name or values["model"]
+    module = values["model"].partition(":")[0]  # of a family outside the checkout: my_paper.family:MyPaper
+    return find_family(values["model"]).run_name or module.removesuffix(".family").rpartition(".")[2]

@@ -4,7 +4,7 @@ from data.video.limits import OPTION_HELP
 from options.inputs import add_input_options
 from options.measuring import add_measuring_options
 from options.parser import OptionParser
-from util.values import at_least, count, integer, list_of, not_negative, one_of, seed, share, text, within
+from util.values import at_least, count, integer, list_of, not_negative, one_of, positive, seed, share, text, within
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
@@ -16,6 +16,7 @@ def add_shared_options(parser: OptionParser, training: bool) -> None:
     _add_data(parser)
     if training:
         _add_training(parser)
+        _add_trying(parser)
         _add_saving(parser)
         _add_monitor(parser)
     else:
@@ -98,8 +99,23 @@ def _add_training(parser: OptionParser) -> None:
         help="epoch from which batch norms use their running statistics, for batches too small for good ones",
     )  # fmt: skip
     group.add_argument(
+        "--clip_norm", type=positive, help="largest norm of the gradients of an optimizer; none: no limit"
+    )
+    group.add_argument(
         "--max_bad", type=share, default=0.01, help="stop when more than this share of the samples is bad"
     )
+
+
+def _add_trying(parser: OptionParser) -> None:
+    group = parser.group("trying out")
+    group.add_switch("--dry_run", help="one step, one report, one checkpoint, in a folder that is then removed")
+    group.add_argument("--overfit", type=count, help="train on the first N samples alone, the same in every epoch")
+    group.add_argument(
+        "--profile",
+        type=count,
+        help="profile N steps after the first few: a trace, and the ten most expensive operations",
+    )
+    group.add_switch("--detect_anomaly", help="tell which operation made a gradient that is not a number (slow)")
 
 
 def _add_saving(parser: OptionParser) -> None:
@@ -136,7 +152,13 @@ def _add_monitor(parser: OptionParser) -> None:
         help="visdom's server; if none listens on this machine, one is started",
     )
     group.add_argument("--display_env", type=text, default="", help="visdom environment; default: the run's name")
-    group.add_switch("--tensorboard", default=False, help="write TensorBoard events to the run's folder")
+    group.add_switch("--tensorboard", default=True, help="write TensorBoard events to the run's folder")
+    group.add_argument(
+        "--sink",
+        type=list_of(text),
+        default=[],
+        help="further sinks: wandb, trackio, or a class of yours, module:Class",
+    )
 
 
 def _add_testing(parser: OptionParser) -> None:

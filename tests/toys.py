@@ -25,7 +25,7 @@ class ToyFamily(Family):
     def add_options(parser, training):
         parser.add_argument("--width", type=integer, default=6, help="numbers per sample")
         parser.add_argument("--spoil_at", type=integer, default=-1, help="step at which a loss becomes NaN")
-        parser.set_defaults(dataset_mode="tests.toys:ToyData", visdom=False)
+        parser.set_defaults(dataset_mode="tests.toys:ToyData", visdom=False, tensorboard=False)
 
     def __init__(self, opt):
         super().__init__(opt)

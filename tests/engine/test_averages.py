@@ -8,100 +8,37 @@ import sys
 
 import pytest
 import torch
+from averaged import (
+    DECAY,
+    STEPS,
+    Averaged,
+    Reports,
+    advance,
+    assert_as_by_hand,
+    assert_reports_as_by_hand,
+    monitor_of,
+    trainer_of,
+)
 from paths import ROOT
 from running import environment, run
 from toys import EveryNth, Joint, TwiceCritic
-from trainers import assert_equal, batches, build, parts_of
+from trainers import assert_equal, batches, build
 
 from engine.checkpoints.load import load_networks
 from engine.checkpoints.save import Checkpoints
-from engine.clock import Clock
-from engine.distributed import Processes
-from engine.trainer import Trainer
 from util.errors import UserError
-from util.schedules import Schedule, Schedules
-
-CPU = torch.device("cpu")
-DECAY = 0.6
-STEPS = 7
-
-
-class Averaged(Joint):
-    """Joint, of whose generator an average is kept; its rates warm up and fall as a cosine."""
-
-    averaged = {"generator": DECAY}
-
-    def __init__(self, opt):
-        super().__init__(opt)
-        self.updates = []
-        names = ("gen", "coder", "dis")
-        self.schedules = Schedules(Schedule("cosine", warm_up=2), {"gen": "cosine", "coder": "linear"}, names)
-
-    def rate(self, name, clock):
-        return self.schedules.rate(name, clock)
-
-    def after_update(self, names):
-        assert not torch.is_grad_enabled()
-        self.updates.append(names)
 
 
 class RareAverage(EveryNth):
     averaged = {"generator": DECAY}
 
 
-RATES = {"gen": [0.5, 1, 1, 0.9045084971874737, 0.6545084971874737, 0.3454915028125263, 0.09549150281252627],
-         "coder": [0.5, 1, 1, 0.8, 0.6, 0.4, 0.2]}  # fmt: skip
-"""Of 7 steps, 2 of them warm-up: (1 + cos(pi n/5)) / 2, and 1 - n/5."""
-RATES["dis"] = RATES["gen"]
-
-
-def by_hand(some, steps=STEPS):
-    """What Averaged does, in full: the network, and its average."""
-    family = build(Averaged)
-    optimizers = family.optimizers()
-    average = {name: value.clone() for name, value in family.generator.state_dict().items()}
-    for step, batch in enumerate(some[:steps]):
-        for name, optimizer in optimizers.items():
-            optimizer.param_groups[0]["lr"] = 1e-2 * RATES[name][step]
-        x, y = batch["x"].flatten(1), batch["y"].flatten(1)
-        fake = family.generator(family.coder(x))
-        ((fake - y).abs().mean() + 0.1 * (1 - family.critic(fake)).square().mean()).backward()
-        optimizers["gen"].step()
-        optimizers["coder"].step()
-        family.zero_grad()
-        decay = min(DECAY, (1 + step) / (10 + step))
-        for name, value in family.generator.state_dict().items():
-            average[name] = decay * average[name] + (1 - decay) * value
-        ((1 - family.critic(y)).square() + family.critic(fake.detach()).square()).mean().backward()
-        optimizers["dis"].step()
-        family.zero_grad()
-    return family, average
-
-
-def trainer_of(family, **options):
-    return Trainer(family, Processes(CPU), Clock(20, planned_steps=STEPS), **options)
-
-
-def advance(trainer, some, accumulate=1):
-    for batch in some:
-        trainer.step(parts_of(batch, accumulate))
-        trainer.clock.advance(4)
-
-
-def assert_as_by_hand(trainer, steps=STEPS):
-    family, average = by_hand(batches(STEPS), steps)
-    for name, value in family.state_dict().items():
-        assert torch.allclose(trainer.family.state_dict()[name], value, rtol=0, atol=1e-12), name
-    for name, value in average.items():
-        assert torch.allclose(trainer.averages.of["generator"].values[name], value, rtol=0, atol=1e-12), name
-    assert not torch.allclose(average["0.weight"], family.generator[0].weight, rtol=0, atol=1e-4)
-
-
 @pytest.mark.parametrize("accumulate", [1, 2, 4])
 def test_averages_and_schedules_equal_the_loop_by_hand(accumulate):
-    trainer = trainer_of(build(Averaged))
-    advance(trainer, batches(STEPS), accumulate)
+    trainer, reports = trainer_of(build(Averaged)), Reports()
+    advance(trainer, batches(STEPS), accumulate, monitor_of(trainer, reports))
     assert_as_by_hand(trainer)
+    assert_reports_as_by_hand(reports.entries)
 
 
 def test_two_processes_equal_the_loop_by_hand(tmp_path):
@@ -114,10 +51,11 @@ def test_two_processes_equal_the_loop_by_hand(tmp_path):
     )  # fmt: skip
     assert (tmp_path / "1.pth").is_file(), done.stderr
     for rank in (0, 1):
-        saved, trainer = torch.load(tmp_path / f"{rank}.pth"), trainer_of(build(Averaged))
+        saved, trainer = torch.load(tmp_path / f"{rank}.pth", weights_only=False), trainer_of(build(Averaged))
         trainer.family.load_state_dict(saved["weights"])
         trainer.averages.of["generator"].values = saved["average"]
         assert_as_by_hand(trainer)
+        assert_reports_as_by_hand(saved["reports"])
 
 
 @pytest.mark.parametrize("toy", [Averaged, RareAverage])
@@ -137,6 +75,16 @@ def test_averages_resume_bit_for_bit(toy, tmp_path):
     one, other = whole.averages.of["generator"], resumed.averages.of["generator"]
     assert one.updates == other.updates == {Averaged: 7, RareAverage: 3}[toy]
     assert all(torch.equal(value, other.values[name]) for name, value in one.values.items())
+
+
+def test_reports_go_on_after_a_resume_as_if_nothing_had_happened(tmp_path):
+    half, reports = trainer_of(build(Averaged)), Reports()
+    advance(half, batches(STEPS)[:3], monitor=monitor_of(half, reports))
+    Checkpoints(tmp_path).save(half)
+    resumed = trainer_of(build(Averaged))
+    assert Checkpoints(tmp_path).resume(resumed)
+    advance(resumed, batches(STEPS)[3:], monitor=monitor_of(resumed, reports))
+    assert_reports_as_by_hand(reports.entries)
 
 
 def test_after_update_is_called_once_for_each_update_that_happened():

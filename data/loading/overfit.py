@@ -1,0 +1,41 @@
+"""A few samples again and again: a model that does not learn them by heart will not learn anything else."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch.utils.data
+
+from data.loading.sampler import seeded
+from util.errors import UserError
+
+
+class FirstSamples(torch.utils.data.Dataset):
+    """The first samples of a dataset, with the same random choices in every epoch; repeated until they fill a batch."""
+
+    def __init__(self, dataset: Any, count: int, batch_size: int):
+        if count > len(dataset):
+            raise UserError(f"--overfit {count}: the dataset has {len(dataset)} samples")
+        self.dataset, self.count, self._repeats = dataset, count, math.ceil(batch_size / count)
+
+    def __len__(self) -> int:
+        return self.count * self._repeats
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        with seeded(index % self.count):
+            return self.dataset[index % self.count]
+
+    def sample_name(self, index: int) -> str:
+        """What a sample is made from."""
+        with seeded(index % self.count):
+            return self.dataset.sample_name(index % self.count)
+
+    def item_names(self) -> Sequence[str] | None:
+        """The names of the samples, as often as they come."""
+        names = self.dataset.item_names()
+        return None if names is None else list(names[: self.count]) * self._repeats
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "dataset":  # while it is unpickled in a worker
+            raise AttributeError(name)
+        return getattr(self.dataset, name)

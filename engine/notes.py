@@ -1,0 +1,66 @@
+"""What a family logs in a training step beside its losses: numbers, histograms, pictures."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.updates import StepError
+
+KINDS = ("number", "histogram", "pictures")
+RESERVED = frozenset({"step", "epoch", "samples_per_second", "waiting_for_data", "gpu_memory_gib", "memory_gib"})
+"""What a line of log.jsonl holds under these names is not of the family."""
+
+
+class Notes:
+    """What was logged in the present step. All of it stays on the device; reading it is left to the reports."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.begin()
+
+    def begin(self) -> None:
+        """A new step begins."""
+        self._numbers: dict[str, list[Tensor]] = {}
+        self.histograms: dict[str, Tensor] = {}
+        self.pictures: dict[str, Tensor] = {}
+
+    def add(self, name: str, value: Any, kind: str | None = None) -> None:
+        """Take a value. Without a kind: a number, where it is one; a batch (N, 1 or 3, H, W) is pictures; else a
+        histogram."""
+        if name in RESERVED:
+            raise StepError(f"log({name!r}, ...): the log has this name for something else; take another one")
+        value = value.detach() if isinstance(value, Tensor) else torch.full((), float(value), device=self.device)
+        kind = kind or _kind_of(value)
+        if kind == "number" and value.numel() == 1:
+            self._numbers.setdefault(name, []).append(in_full(value).reshape(()))
+        elif kind == "histogram" and value.numel():
+            self.histograms[name] = value
+        elif kind == "pictures" and value.ndim == 4:
+            self.pictures[name] = value
+        else:
+            raise StepError(
+                f"log({name!r}, ...): a tensor of shape {tuple(value.shape)} as {kind!r}; a kind is one of "
+                f"{', '.join(KINDS)}: one number, any numbers, a batch (N, C, H, W)"
+            )
+
+    def refuse_terms(self, losses: Iterable[str]) -> None:
+        """Refuse names that terms of the step have, with which they would be mixed."""
+        if taken := [name for name in losses if name in self._numbers]:
+            raise StepError(f"log({taken[0]!r}, ...): a term of the training step has this name; take another one")
+
+    def numbers(self) -> dict[str, Tensor]:
+        """The means of the numbers: of all micro-batches, and of a name that was logged more than once."""
+        return {name: torch.stack(values).mean() for name, values in self._numbers.items()}
+
+
+def in_full(value: Tensor) -> Tensor:
+    """A number in single precision, or in double where it is."""
+    return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
+def _kind_of(value: Tensor) -> str:
+    if value.numel() == 1:
+        return "number"
+    return "pictures" if value.ndim == 4 and value.shape[1] in (1, 3) else "histogram"

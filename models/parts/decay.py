@@ -1,0 +1,17 @@
+"""Weight decay for what it is meant for."""
+
+from typing import Any
+
+from torch import nn
+
+
+def decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups for an optimizer: weights decay; biases, and the scales and shifts of norms, do not.
+
+    Decaying those pulls a norm to zero and teaches nothing. They are known by their single dimension.
+    """
+    parameters = list(network.parameters())
+    return [
+        {"params": [value for value in parameters if value.ndim > 1], "weight_decay": weight_decay},
+        {"params": [value for value in parameters if value.ndim <= 1], "weight_decay": 0.0},
+    ]
