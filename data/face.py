@@ -49,14 +49,21 @@ class FaceDataset(Dataset):
         # Without a default of its own: what a run was trained on is not what it is tested on.
         add("--phase", type=one_of("train", "test", "val"),
             help="beginning of the names of the data folders; default: train, and test for test.py")  # fmt: skip
-        add("--max_dataset_size", type=count, default=sys.maxsize, help="take so many sequences at most")
+        add(
+            "--max_dataset_size",
+            type=count,
+            default=sys.maxsize,
+            help="take so many sequences at most",
+            shapes_result=False,
+        )
         parser.add_switch("--no_canny_edge", help="no background edges in the structure maps")
         parser.add_switch("--no_dist_map", help="no distance maps: 2 structure channels instead of 16")
         parser.add_switch("--original_fit", help="compute structure maps bit for bit as the original, with the noise "
             "of its fit of curves; slower")  # fmt: skip
         add("--structure_nc", type=integer, help="channels of the structure maps; follows from --no_dist_map")
         add("--structure_cache", type=text, default="",
-            help="keeps background edges once found; default: .structure_cache in --dataroot; none")  # fmt: skip
+            help="keeps background edges once found; default: .structure_cache in --dataroot; none",
+            shapes_result=False)  # fmt: skip
         if training:
             _add_clip_options(parser)
         else:

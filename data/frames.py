@@ -57,8 +57,21 @@ class FramesDataset(Dataset):
             )
             _add_augmentations(parser)
         else:
-            add("--pairs_list", f"{PLACE}.pairs_list", type=text, help="csv with columns source and driving")
-            add("--num_pairs", "--animate_params.num_pairs", type=count, default=50, help="pairs to animate at most")
+            add(
+                "--pairs_list",
+                f"{PLACE}.pairs_list",
+                type=text,
+                help="csv with columns source and driving",
+                shapes_result=False,
+            )
+            add(
+                "--num_pairs",
+                "--animate_params.num_pairs",
+                type=count,
+                default=50,
+                help="pairs to animate at most",
+                shapes_result=False,
+            )
             parser.add_alias("--reconstruction_params.num_videos", "--max_clips", mode="reconstruction")
             for mode in ("reconstruction", "animate"):
                 parser.add_alias(f"--{mode}_params.format", "--format", mode=mode)

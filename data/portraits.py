@@ -71,4 +71,10 @@ def _add_edits(parser: Any) -> None:
     add("--edit", type=text, default="", help=f"edit --source_image, e.g. smile=0.8,yaw=-10: {', '.join(EDITS)}")
     add("--edit_sweep", type=text, default="", help="NAME=FROM:TO:FRAMES: a video of it; several are done in a row")
     parser.add_switch("--edit_grid", help="a picture of every edit at several values")
-    add("--save_template", type=text, default="", help="also write the driving motion into this file, e.g. nod.npz")
+    add(
+        "--save_template",
+        type=text,
+        default="",
+        help="also write the driving motion into this file, e.g. nod.npz",
+        shapes_result=False,
+    )

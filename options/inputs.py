@@ -3,7 +3,7 @@
 from typing import Any
 
 from data.faces import landmarks
-from options.parser import OptionParser
+from options.parser import OptionGroup, OptionParser
 from util.values import WHOLE, at_least, integer, number, one_of, positive, shard, text, within
 
 KINDS = ("mp4", "gif", "webm", "png")
@@ -33,23 +33,42 @@ def _add_inputs(parser: OptionParser) -> None:
     group.add_argument(
         "--source_image", nargs="+", type=text,
         help="picture of the face to animate (or several, where the dataset mode takes them), or a video of it",
+        shapes_result=False,
     )  # fmt: skip
     group.add_argument("--source_frame", type=at_least(0), default=0, help="frame to take where the source is a video")
-    group.add_argument("--driving_video", type=text, help="video whose movements are followed")
+    group.add_argument("--driving_video", type=text, help="video whose movements are followed", shapes_result=False)
     group.add_argument(
         "--pairs", type=text,
         help="csv with the columns source, driving and, if wanted, frame (best frame), output (in the results folder; "
-        "without suffix that of --format; without output: driving-source)",
+        "without suffix that of --format; without output: driving-source)", shapes_result=False,
     )  # fmt: skip
+    _add_choices(group)
+
+
+def _add_choices(group: OptionGroup) -> None:
+    """Which frames of the videos count, and which of the videos are made."""
     group.add_argument("--fps", type=positive, help="frames per second to which the driving video is brought first")
     group.add_switch(
-        "--strict_video", help="a video that can be read in part only is an error, in place of a warning and a note"
+        "--strict_video",
+        help="a video that can be read in part only is an error, in place of a warning and a note",
+        shapes_result=False,
     )
     group.add_switch("--find_best_frame", help="begin where the driving face is most like the source's")
-    group.add_argument("--best_frame", type=at_least(0), help="begin with this frame of the driving video, both ways")
-    group.add_argument("--max_clips", "--how_many", type=at_least(0), help="make so many videos at most; 0: all")
     group.add_argument(
-        "--shard", type=shard, default=WHOLE, help="make only the i-th of N parts of the videos: 1/4 ... 4/4"
+        "--best_frame",
+        type=at_least(0),
+        help="begin with this frame of the driving video, both ways",
+        shapes_result=False,
+    )
+    group.add_argument(
+        "--max_clips", "--how_many", type=at_least(0), help="make so many videos at most; 0: all", shapes_result=False
+    )
+    group.add_argument(
+        "--shard",
+        type=shard,
+        default=WHOLE,
+        help="make only the i-th of N parts of the videos: 1/4 ... 4/4",
+        shapes_result=False,
     )
 
 
@@ -66,11 +85,14 @@ def _add_crops(parser: OptionParser) -> None:
 
 def _add_outputs(parser: OptionParser) -> None:
     group = parser.group("what is written")
-    group.add_argument("--output", "--result_video", type=text, help="the result of a single pair, e.g. out.mp4")
+    group.add_argument(
+        "--output", "--result_video", type=text, help="the result of a single pair, e.g. out.mp4", shapes_result=False
+    )
     group.add_argument(
         "--results_dir",
         type=text,
         help="folder of the results; default: eval_results/NAME, as the original for its YAML",
+        shapes_result=False,
     )
     group.add_argument(
         "--format", type=result_format, default="mp4", metavar="|".join(KINDS),
@@ -85,6 +107,7 @@ def _add_outputs(parser: OptionParser) -> None:
     group.add_switch(
         "--page_truth", default=True,
         help="reconstruction: keep small copies of the truth and the source for the page of results",
+        shapes_result=False,
     )  # fmt: skip
     group.add_switch(
         "--strips", default=None,
@@ -95,4 +118,4 @@ def _add_outputs(parser: OptionParser) -> None:
         help="let the videos show how each frame came about: source, driving frame, warp, result and more side by "
         "side; default: for the originals' YAML, where they do",
     )  # fmt: skip
-    group.add_switch("--overwrite", help="make again what is already there")
+    group.add_switch("--overwrite", help="make again what is already there", shapes_result=False)

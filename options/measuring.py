@@ -14,8 +14,6 @@ from util.errors import UserError
 from util.values import list_of, one_of, text
 
 TRUTH = "drawn_truth"
-WHAT = ("metrics", "protocol", "controls", "allow_few")
-HOW = ("table", "json")
 
 
 def add_measuring_options(parser: OptionParser) -> None:
@@ -26,33 +24,45 @@ def add_measuring_options(parser: OptionParser) -> None:
     group.add_argument(
         "--metrics", type=list_of(text), default=[],
         help="what to measure, e.g. l1,ssim/gauss,id/dlib,jitter; script/evaluate.py --list tells what there is",
+        shapes_result=False,
     )  # fmt: skip
-    group.add_argument("--protocol", type=text, help="metrics, size and weighting of configs/protocols/NAME.yaml")
     group.add_argument(
-        "--table", type=one_of(*KINDS), default="text", metavar="|".join(KINDS), help="form of the printed table"
+        "--protocol", type=text, help="metrics, size and weighting of configs/protocols/NAME.yaml", shapes_result=False
     )
-    group.add_switch("--json", help="end with the totals as one line of JSON")
+    group.add_argument(
+        "--table",
+        type=one_of(*KINDS),
+        default="text",
+        metavar="|".join(KINDS),
+        help="form of the printed table",
+        shapes_result=False,
+    )
+    group.add_switch("--json", help="end with the totals as one line of JSON", shapes_result=False)
     group.add_switch(
-        "--controls", default=True, help="also measure the first frame repeated, the driving video replayed, the truth"
+        "--controls",
+        default=True,
+        help="also measure the first frame repeated, the driving video replayed, the truth",
+        shapes_result=False,
     )
-    group.add_switch("--allow_few", "--force", help="print fid and fvd of fewer frames or clips than they need")
+    group.add_switch(
+        "--allow_few", "--force", help="print fid and fvd of fewer frames or clips than they need", shapes_result=False
+    )
     add_weight_options(group)
     # Tables of results can't be there before the results: those metrics are left to script/evaluate.py.
-    group.add_argument(f"--{TRUTH}", type=text, help=TABLES[TRUTH])
+    group.add_argument(f"--{TRUTH}", type=text, help=TABLES[TRUTH], shapes_result=False)
 
 
 def add_weight_options(group: OptionGroup) -> None:
     """Declare where the weights of metrics are."""
     group.add_argument(
-        "--metric_weights", type=text, default=str(FOLDER), help="folder in which weights are found by their names"
+        "--metric_weights",
+        type=text,
+        default=str(FOLDER),
+        help="folder in which weights are found by their names",
+        shapes_result=False,
     )
     for option, files in weight_options().items():
-        group.add_argument(f"--{option}", type=text, help=files)
-
-
-def measuring_options() -> set[str]:
-    """Their names: none of them changes a frame of a result."""
-    return {*WHAT, *HOW, "metric_weights", *weight_options(), TRUTH}
+        group.add_argument(f"--{option}", type=text, help=files, shapes_result=False)
 
 
 def measuring_plan(opt: Any, pictures: Collection[str], device: Any) -> tuple[Plan, Protocol] | None:

@@ -17,7 +17,12 @@ PLAIN_TYPES = {int: integer, float: number, str: text, Path: text, None: text}
 class Options(argparse.Namespace):
     """The resolved options, one attribute each."""
 
-    __slots__ = ("_defaults",)  # no attribute like the options: vars(opt) are these alone
+    __slots__ = ("_defaults", "shape_results")  # no attributes like the options: vars(opt) are these alone
+
+    def __init__(self, shape_results: Iterable[str] = (), **values: Any):
+        super().__init__(**values)
+        self.shape_results = frozenset(shape_results)
+        """The names of those on which the frames of a result depend, as each option's declaration says."""
 
     def note_defaults(self, defaults: dict[str, Any]) -> None:
         """Keep what the options were without any file or argument."""
@@ -43,8 +48,13 @@ class OptionGroup:
         self._owner, self._title = owner, title or "one of its parts"
         self._group = owner.parser.add_argument_group(title, description)
 
-    def add_argument(self, name: str, *aliases: str, help: str, default: Any = None, **settings: Any) -> None:
+    def add_argument(
+        self, name: str, *aliases: str, help: str, default: Any = None, shapes_result: bool = True, **settings: Any
+    ) -> None:
         """Declare an option. `type` is a converter of util.values (or int, float, str).
+
+        `shapes_result=False` is for options that say where and how to work, or which results to make, but not what
+        the frames of one of them look like: commands that differ in these alone share a folder of results.
 
         Aliases are other spellings: old ones, and dotted ones ("--train_params.lr_generator"), which are the places of
         the same value in the nested YAML files of the original projects. One-dash aliases ("-ci") are shown in --help.
@@ -61,13 +71,16 @@ class OptionGroup:
         action = self._group.add_argument(
             name, *short, type=converter, default=argparse.SUPPRESS, help=_with_aliases(help, long), **settings
         )
-        self._owner.register(action, long, default)
+        self._owner.register(action, long, default, shapes_result)
 
-    def add_switch(self, name: str, *aliases: str, help: str, default: bool | None = False) -> None:
+    def add_switch(
+        self, name: str, *aliases: str, help: str, default: bool | None = False, shapes_result: bool = True
+    ) -> None:
         """Declare a yes/no option: --x, --x=yes, --x=no and --no_x (or --no-x) all work."""
         self.add_argument(
-            name, *aliases, help=help, default=default, type=boolean, nargs="?", const=True, metavar="yes|no"
-        )
+            name, *aliases, help=help, default=default, shapes_result=shapes_result,
+            type=boolean, nargs="?", const=True, metavar="yes|no",
+        )  # fmt: skip
         self._owner.negations |= {f"no_{name[2:]}": name[2:], f"no-{name[2:]}": name[2:]}
 
     def _refuse_argparse_habits(self, name: str, settings: dict[str, Any]) -> None:
@@ -132,6 +145,7 @@ class OptionParser:
         self.words: dict[str, dict[str, dict[str, Any]]] = {}
         self.unused: list[str] = []
         self.declared: dict[str, Any] = {}
+        self.shape_results: set[str] = set()
         self.overrides: dict[str, Any] = {}
 
     def group(self, title: str, description: str | None = None) -> OptionGroup:
@@ -151,10 +165,12 @@ class OptionParser:
             )
         self.claims[name] = title
 
-    def register(self, action: argparse.Action, aliases: Iterable[str], default: Any) -> None:
+    def register(self, action: argparse.Action, aliases: Iterable[str], default: Any, shapes_result: bool) -> None:
         """Remember an option that a group has declared."""
         self.actions[action.dest] = action
         self.declared[action.dest] = default
+        if shapes_result:
+            self.shape_results.add(action.dest)
         for alias in aliases:
             self.add_alias(alias, action.dest)
 

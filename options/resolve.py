@@ -104,7 +104,7 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     values = _with_layer(values, parser.expand(parser.parse(arguments, other=other)))
     values["model"] = _family_name(first, files)
     values["name"] = values["name"] or _default_name(values)
-    opt = Options(**values)
+    opt = Options(parser.shape_results, **values)
     opt.note_defaults(defaults)
     _check_name(opt)
     _check_inputs(opt)

@@ -1,27 +1,18 @@
-"""Where results go, and which options shape them."""
+"""Where results go, and the options that shape them."""
 
 from pathlib import Path
 from typing import Any
 
 from models import find_family
-from options.measuring import measuring_options
 from options.parser import Options
 from options.resolve import original_config, run_folder
 from util.errors import UserError
 from util.files import refuse_long_name, refuse_unwritable
 
-HOW = {
-    "name", "config", "checkpoints_dir", "checkpoint", "which", "debug", "verbose", "print_config", "gpu_id", "cpu",
-    "compile", "channels_last", "nThreads", "animate_batch", "results_dir", "output", "overwrite", "max_clips", "shard",
-    "pairs", "pairs_list", "num_pairs", "max_dataset_size", "source_image", "driving_video", "best_frame",
-    "structure_cache", "allow_outside", "strict_video", "save_template", "max_pixels", "page_truth",
-}  # fmt: skip
-"""Options that say where and how to work, or which results to make, but not what one of them looks like."""
-
 
 def result_options(opt: Options) -> dict[str, Any]:
-    """The options on which the frames of a result depend."""
-    return {name: value for name, value in vars(opt).items() if name not in HOW | measuring_options()}
+    """The options on which the frames of a result depend, by `shapes_result` of their declarations."""
+    return {name: value for name, value in vars(opt).items() if name in opt.shape_results}
 
 
 def results_folder(opt: Options) -> Path:

@@ -26,9 +26,18 @@ def add_shared_options(parser: OptionParser, training: bool) -> None:
 def _add_run(parser: OptionParser) -> None:
     group = parser.group("run")
     group.add_argument("--model", default="ganimation", type=text, help="family of models; see the list below")
-    group.add_argument("--config", type=text, help="YAML file with options: ours, or one of the first-order projects")
     group.add_argument(
-        "--name", type=text, default="", help="the run's folder; default: the config's or the model's name"
+        "--config",
+        type=text,
+        help="YAML file with options: ours, or one of the first-order projects",
+        shapes_result=False,
+    )
+    group.add_argument(
+        "--name",
+        type=text,
+        default="",
+        help="the run's folder; default: the config's or the model's name",
+        shapes_result=False,
     )
     group.add_argument(
         "--checkpoints_dir",
@@ -36,31 +45,44 @@ def _add_run(parser: OptionParser) -> None:
         type=text,
         default="./result",
         help="folder of all runs: weights, logs, pictures",
+        shapes_result=False,
     )
     group.add_switch(
         "--allow_outside",
         help="let --name and the column output of --pairs lead out of the folders of runs and results",
+        shapes_result=False,
     )
     group.add_argument("--seed", "--random_seed", type=seed, default=0, help="same seed, same run")
     group.add_switch(
-        "--debug", help="for a debugger (python -m pdb): errors keep their traceback, data is loaded in this process"
+        "--debug",
+        help="for a debugger (python -m pdb): errors keep their traceback, data is loaded in this process",
+        shapes_result=False,
     )
-    group.add_switch("--verbose", help="list the networks and their layers at the start, as the originals do")
-    group.add_switch("--print_config", help="print the resolved options as YAML and stop")
+    group.add_switch(
+        "--verbose", help="list the networks and their layers at the start, as the originals do", shapes_result=False
+    )
+    group.add_switch("--print_config", help="print the resolved options as YAML and stop", shapes_result=False)
 
 
 def _add_devices(parser: OptionParser) -> None:
     group = parser.group("devices")
     group.add_argument(
         "--gpu_id", "--gpu_ids", "--device_ids", type=list_of(integer, empty=False), default=[0],
-        help="GPUs, e.g. 0,1: one process each; -1: the CPU; without CUDA the CPU is taken",
+        help="GPUs, e.g. 0,1: one process each; -1: the CPU; without CUDA the CPU is taken", shapes_result=False,
     )  # fmt: skip
-    group.add_switch("--cpu", help="the same as --gpu_id=-1")
+    group.add_switch("--cpu", help="the same as --gpu_id=-1", shapes_result=False)
     group.add_argument(
         "--precision", type=one_of(*PRECISIONS), default="fp32", help="arithmetic of the networks; weights stay in fp32"
     )
-    group.add_switch("--compile", help="compile the networks with torch.compile (minutes at the start)")
-    group.add_switch("--channels_last", help="channels-last memory: faster convolutions on most devices", default=True)
+    group.add_switch(
+        "--compile", help="compile the networks with torch.compile (minutes at the start)", shapes_result=False
+    )
+    group.add_switch(
+        "--channels_last",
+        help="channels-last memory: faster convolutions on most devices",
+        default=True,
+        shapes_result=False,
+    )
 
 
 def _add_data(parser: OptionParser) -> None:
@@ -70,9 +92,15 @@ def _add_data(parser: OptionParser) -> None:
         "--dataroot", "--dataset_params.root_dir", type=text, default="dataset/sample", help="data folder"
     )
     group.add_argument(
-        "--nThreads", "--workers", "--n_threads_train", type=at_least(0), default=2, help="processes that load data"
+        "--nThreads",
+        "--workers",
+        "--n_threads_train",
+        type=at_least(0),
+        default=2,
+        help="processes that load data",
+        shapes_result=False,
     )
-    group.add_argument("--max_pixels", type=count, help=OPTION_HELP)
+    group.add_argument("--max_pixels", type=count, help=OPTION_HELP, shapes_result=False)
 
 
 def _add_training(parser: OptionParser) -> None:
@@ -163,14 +191,17 @@ def _add_monitor(parser: OptionParser) -> None:
 
 def _add_testing(parser: OptionParser) -> None:
     group = parser.group("weights")
-    group.add_argument("--checkpoint", type=text, help="file or folder; default: the run of this --name")
+    group.add_argument(
+        "--checkpoint", type=text, help="file or folder; default: the run of this --name", shapes_result=False
+    )
     group.add_argument(
         "--which", "--which_epoch", "--which_iter", type=text, default="latest",
-        help="checkpoint of the run: latest, best or a number",
+        help="checkpoint of the run: latest, best or a number", shapes_result=False,
     )  # fmt: skip
     group.add_switch(
-        "--averaged", help="animate with the moving averages of the weights, where training kept some", default=True
-    )
-    group.add_argument("--animate_batch", type=count, default=8, help="driving frames per pass")
+        "--averaged", help="animate with the moving averages of the weights, where training kept some", default=True,
+        shapes_result=False,  # the fingerprint of the weights tells
+    )  # fmt: skip
+    group.add_argument("--animate_batch", type=count, default=8, help="driving frames per pass", shapes_result=False)
     add_input_options(parser)
     add_measuring_options(parser)
