@@ -30,14 +30,25 @@ class ActionUnitsDataset(Dataset):
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
+        whole, parser = (
+            parser,
+            parser.add_argument_group("pictures and units", example="--units AU01,AU12 --face_crop box"),
+        )
         add = parser.add_argument
         parser.add_alias("--data_dir", "--dataroot")
         parser.add_alias("--n_threads_test", "--nThreads")
         add(
-            "--train_ids_file", type=text, default="train_ids.csv", help="list of training pictures, in the data folder"
-        )
-        add("--test_ids_file", type=text, default="test_ids.csv", help="list of test pictures, in the data folder")
-        add("--images_folder", type=text, default="imgs", help="folder of all pictures, in the data folder")
+            "--train_ids_file", type=text, default="train_ids.csv",
+            help="list of training pictures, in the data folder", advanced=True,
+        )  # fmt: skip
+        add(
+            "--test_ids_file", type=text, default="test_ids.csv", help="list of test pictures, in the data folder",
+            advanced=True,
+        )  # fmt: skip
+        add(
+            "--images_folder", type=text, default="imgs", help="folder of all pictures, in the data folder",
+            advanced=True,
+        )  # fmt: skip
         add("--aus_file", type=text, default="aus_openface.pkl", help="their units: .pkl, .npz or .csv")
         add("--units", type=list_of(text), default=[],
             help="names of the units in their order, e.g. AU01,AU12, where there are neither 17 nor 11")  # fmt: skip
@@ -45,14 +56,13 @@ class ActionUnitsDataset(Dataset):
         parser.set_defaults(dataroot="dataset/sample/aus")
         if training:
             parser.add_switch(
-                "--serial_batches",
-                default=True,
-                help="every picture once an epoch; no: draw with replacement, as the original",
-            )
+                "--serial_batches", default=True,
+                help="every picture once an epoch; no: draw with replacement, as the original", advanced=True,
+            )  # fmt: skip
             parser.add_switch("--mirror", default=True, help="mirror half of the pictures; not for one-sided units")
             add("--aus_noise", type=share, default=0.1, help="wanted units vary by up to this, of 1")
         else:
-            add_expression_options(parser)
+            add_expression_options(whole)
 
     def __init__(self, opt: Any, training: bool):
         self.opt, self.training = opt, training

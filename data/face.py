@@ -44,30 +44,31 @@ class FaceDataset(Dataset):
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
+        whole, parser = parser, parser.add_argument_group("sequences", example="--load_size 128 --no_canny_edge")
         add = parser.add_argument
         add("--load_size", type=side, default=256, help="S: frames are brought to S x S; a multiple of 32, at least 64")
         # Without a default of its own: what a run was trained on is not what it is tested on.
         add("--phase", type=one_of("train", "test", "val"),
             help="beginning of the names of the data folders; default: train, and test for test.py")  # fmt: skip
         add(
-            "--max_dataset_size",
-            type=count,
-            default=sys.maxsize,
-            help="take so many sequences at most",
+            "--max_dataset_size", type=count, default=sys.maxsize, help="take so many sequences at most",
             shapes_result=False,
-        )
+        )  # fmt: skip
         parser.add_switch("--no_canny_edge", help="no background edges in the structure maps")
         parser.add_switch("--no_dist_map", help="no distance maps: 2 structure channels instead of 16")
         parser.add_switch("--original_fit", help="compute structure maps bit for bit as the original, with the noise "
-            "of its fit of curves; slower")  # fmt: skip
-        add("--structure_nc", type=integer, help="channels of the structure maps; follows from --no_dist_map")
+            "of its fit of curves; slower", advanced=True)  # fmt: skip
+        add(
+            "--structure_nc", type=integer, help="channels of the structure maps; follows from --no_dist_map",
+            advanced=True,
+        )  # fmt: skip
         add("--structure_cache", type=text, default="",
             help="keeps background edges once found; default: .structure_cache in --dataroot; none",
             shapes_result=False)  # fmt: skip
         if training:
-            _add_clip_options(parser)
+            _add_clip_options(whole)
         else:
-            _add_test_options(parser)
+            _add_test_options(whole)
 
     def __init__(self, opt: Any, training: bool):
         self.opt, self.training, self.side = opt, training, opt.load_size
@@ -230,6 +231,7 @@ def side(value: Any) -> int:
 
 
 def _add_clip_options(parser: Any) -> None:
+    parser = parser.add_argument_group("training clips", example="--n_frames_total 12 --max_frames_per_gpu 4")
     add = parser.add_argument
     add("--n_frames_total", type=count, default=30, help="frames of a training clip")
     add("--max_frames_per_gpu", type=count, default=6, help="frames of a clip between two updates; less saves memory")
@@ -238,12 +240,15 @@ def _add_clip_options(parser: Any) -> None:
 
 
 def _add_test_options(parser: Any) -> None:
+    parser = parser.add_argument_group("test sequences", example="--start_frame 10 --total_test_frames 100")
     add = parser.add_argument
     add("--start_frame", type=at_least(0), default=0, help="first frame of each test sequence; it is the reference")
     add("--total_test_frames", type=count, help="frames of each test sequence at most")
     parser.add_switch("--retarget", default=True,
         help="give landmarks of a driving video the proportions of the source's face; no: as the original")  # fmt: skip
-    parser.add_switch("--original_levels", help="truncate results to bytes, as the original does, instead of rounding")
+    parser.add_switch(
+        "--original_levels", help="truncate results to bytes, as the original does, instead of rounding", advanced=True
+    )
     parser.add_switch("--background_edges", help="keep the background edges of pictures and videos from outside")
     parser.add_alias("--n_frames_pre_load_test", "--animate_batch")
     parser.set_defaults(animate_batch=6)

@@ -37,41 +37,35 @@ class FramesDataset(Dataset):
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
+        whole, parser = parser, parser.add_argument_group("clips", example="--load_size 256")
         add = parser.add_argument
         add("--frame_shape", f"{PLACE}.frame_shape", type=list_of(count, "height,width,[channels]"), default=[],
             help="height,width: bring frames to it, unless --load_size is given; height,width,channels: frames have "
-            "this size already. Needed for strips of frames that aren't square")  # fmt: skip
+            "this size already. Needed for strips of frames that aren't square", advanced=True)  # fmt: skip
         add("--load_size", type=list_of(count, "height,[width]"), default=[],
             help="bring frames to this size (one number: both) first; default: as they are")  # fmt: skip
         add("--split_seed", f"{PLACE}.random_seed", type=seed, default=0,
-            help="seed of the 80/20 split of a folder without train and test")  # fmt: skip
-        parser.add_switch("--id_sampling", f"{PLACE}.id_sampling", help="an epoch goes over people, not over clips")
+            help="seed of the 80/20 split of a folder without train and test", advanced=True)  # fmt: skip
+        parser.add_switch(
+            "--id_sampling", f"{PLACE}.id_sampling", help="an epoch goes over people, not over clips",
+            advanced=not training,
+        )  # fmt: skip
         parser.accept_unused(f"{PLACE}.name")
         if training:
             add(
-                "--num_repeats",
-                "--train_params.num_repeats",
-                type=count,
-                default=1,
+                "--num_repeats", "--train_params.num_repeats", type=count, default=1,
                 help="passes over data per epoch",
-            )
-            _add_augmentations(parser)
+            )  # fmt: skip
+            _add_augmentations(whole)
         else:
             add(
-                "--pairs_list",
-                f"{PLACE}.pairs_list",
-                type=text,
-                help="csv with columns source and driving",
-                shapes_result=False,
-            )
+                "--pairs_list", f"{PLACE}.pairs_list", type=text, help="csv with columns source and driving",
+                shapes_result=False, advanced=True,
+            )  # fmt: skip
             add(
-                "--num_pairs",
-                "--animate_params.num_pairs",
-                type=count,
-                default=50,
-                help="pairs to animate at most",
+                "--num_pairs", "--animate_params.num_pairs", type=count, default=50, help="pairs to animate at most",
                 shapes_result=False,
-            )
+            )  # fmt: skip
             parser.add_alias("--reconstruction_params.num_videos", "--max_clips", mode="reconstruction")
             for mode in ("reconstruction", "animate"):
                 parser.add_alias(f"--{mode}_params.format", "--format", mode=mode)
@@ -300,20 +294,24 @@ def listed_pairs(rows: Sequence[tuple[str, str]], names: Sequence[str], num_pair
 
 
 def _add_augmentations(parser: Any) -> None:
+    parser = parser.add_argument_group("augmentation", example="--horizontal_flip --time_flip --rotation_degrees 10")
     add = parser.add_argument
     parser.add_switch("--time_flip", f"{AUGMENTATION}.flip_param.time_flip", help="swap the two frames at random")
     parser.add_switch("--horizontal_flip", f"{AUGMENTATION}.flip_param.horizontal_flip", help="mirror at random")
     add("--rotation_degrees", f"{AUGMENTATION}.rotation_param.degrees", type=list_of(number, "from,[to]"), default=[],
         help="turn by up to this angle, or by one between two angles")  # fmt: skip
     add("--resize_ratio", f"{AUGMENTATION}.resize_param.ratio", type=list_of(positive, "least,most"), default=[],
-        help="scale by a factor between these two")  # fmt: skip
+        help="scale by a factor between these two", advanced=True)  # fmt: skip
     add("--resize_interpolation", f"{AUGMENTATION}.resize_param.interpolation", type=one_of("nearest", "bilinear"),
-        default="nearest", help="how --resize_ratio samples")  # fmt: skip
+        default="nearest", help="how --resize_ratio samples", advanced=True)  # fmt: skip
     add("--crop_size", f"{AUGMENTATION}.crop_param.size", type=list_of(count, "height,width"),
-        default=[], help="random window")  # fmt: skip
+        default=[], help="random window", advanced=True)  # fmt: skip
     for kind in ("brightness", "contrast", "saturation", "hue"):
         amount = within(0, 0.5) if kind == "hue" else not_negative
-        add(f"--jitter_{kind}", f"{AUGMENTATION}.jitter_param.{kind}", type=amount, default=0.0, help=f"vary {kind}")
+        add(
+            f"--jitter_{kind}", f"{AUGMENTATION}.jitter_param.{kind}", type=amount, default=0.0, help=f"vary {kind}",
+            advanced=True,
+        )  # fmt: skip
 
 
 def _augmentation(opt: Any) -> Augmentation:

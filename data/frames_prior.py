@@ -17,7 +17,7 @@ from torch import Tensor
 from data.augment import flip
 from data.base import Clip, Job, to_tensor
 from data.faces.detector import Detector
-from data.faces.landmarks import add_detector_options, build_detector, detector_settings
+from data.faces.landmarks import SELDOM_SET, add_detector_options, build_detector, detector_settings
 from data.frames import FramesDataset, plain
 from data.micro.curves import Marks
 from data.micro.prior_points import SEARCHED, PointsFolder, default_folder, find_points, mirrored, scaled
@@ -39,13 +39,22 @@ class PriorFramesDataset(FramesDataset):
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         FramesDataset.add_options(parser, training)
+        whole, parser = (
+            parser,
+            parser.add_argument_group("landmarks", example="--keypoint_folder dataset/smic/keypoint_folder"),
+        )
         parser.add_argument("--keypoint_folder", type=text, default="",
             help="points of all clips, as script/kpmaker.py writes them; default: keypoint_folder in --dataroot if it "
             "is there, else points are found in the clips as they are needed")  # fmt: skip
-        parser.add_switch("--default_points", help="where no face is found, take the original's stored points")
+        parser.add_switch(
+            "--default_points", help="where no face is found, take the original's stored points", advanced=True
+        )
         if training:
-            parser.add_switch("--original_flips", help="leave the points where they are when pictures are mirrored")
-            add_detector_options(parser)
+            parser.add_switch(
+                "--original_flips", help="leave the points where they are when pictures are mirrored", advanced=True
+            )
+            add_detector_options(whole)
+            whole.set_advanced(*SELDOM_SET)
         else:
             parser.add_argument("--clip_fps", type=not_negative, default=100,
                 help="frames per second of test clips' results; 0: as the driving clip's")  # fmt: skip

@@ -29,11 +29,18 @@ class PersonDataset(LandmarkDriven):
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
+        whole, parser = (
+            parser,
+            parser.add_argument_group(
+                "frames of the person", example="--source her.mp4 --shots 16" if training else "--fit crop"
+            ),
+        )
         add_driving_options(parser, training)
         if training:
             parser.add_argument("--source", type=text, help="video, folder of pictures or picture of one person")
             parser.add_argument("--shots", "--finetune_T", type=count, default=8, help="T: frames to learn from")
-            landmarks.add_options(parser)
+            landmarks.add_options(whole)
+            whole.set_advanced(*landmarks.SELDOM_SET)
 
     def __init__(self, opt: Any, training: bool):
         super().__init__(opt, training)

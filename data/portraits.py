@@ -28,6 +28,7 @@ class PortraitsDataset(FramesDataset):
         if not training:
             _add_crops(parser)
             _add_edits(parser)
+            parser.set_advanced("several", "smooth")  # --face and --smooth_motion are what counts here
             parser.set_defaults(crop_image=None, crop_video=None, paste_back=None, source_frame=None)
 
     @staticmethod
@@ -49,32 +50,36 @@ class PortraitsDataset(FramesDataset):
 
 
 def _add_crops(parser: Any) -> None:
+    parser = parser.add_argument_group("crops", example="--face all --crop_scale 2.5")
     add = parser.add_argument
     add("--face", type=word_or(count, largest="largest", left="left", all="all"), default="largest",
         help="which of several faces of a source picture: the N-th from the left")  # fmt: skip
     shift = list_of(number, "right,down", empty=False)
     add("--crop_scale", "--scale", type=positive, default=SOURCE["scale"], help="size of a source's crop, in faces")
-    add("--crop_shift", type=shift, default=list(SOURCE["shift"]), help="how far it is moved, in sides of it")
-    parser.add_switch("--crop_turn", "--flag_do_rot", default=True, help="turn it with the face")
+    add(
+        "--crop_shift", type=shift, default=list(SOURCE["shift"]), help="how far it is moved, in sides of it",
+        advanced=True,
+    )  # fmt: skip
+    parser.add_switch("--crop_turn", "--flag_do_rot", default=True, help="turn it with the face", advanced=True)
     add("--driving_crop_scale", "--scale_crop_driving_video", type=positive, default=DRIVING["scale"],
-        help="size of a driving video's crop")  # fmt: skip
-    add("--driving_crop_shift", type=shift, default=list(DRIVING["shift"]), help="how far it is moved")
-    add("--source_max_dim", type=at_least(0), default=1280, help="longer side of sources at most; 0: any")
-    add("--source_division", type=count, default=2, help="their sides are cut to multiples of it")
+        help="size of a driving video's crop", advanced=True)  # fmt: skip
+    add("--driving_crop_shift", type=shift, default=list(DRIVING["shift"]), help="how far it is moved", advanced=True)
+    add(
+        "--source_max_dim", type=at_least(0), default=1280, help="longer side of sources at most; 0: any", advanced=True
+    )
+    add("--source_division", type=count, default=2, help="their sides are cut to multiples of it", advanced=True)
     parser.add_alias("--flag_do_crop", "--crop_image")
     parser.add_alias("--flag_crop_driving_video", "--crop_video")
     parser.add_alias("--flag_pasteback", "--paste_back")
 
 
 def _add_edits(parser: Any) -> None:
+    parser = parser.add_argument_group("edits", example="--edit smile=0.8,yaw=-10")
     add = parser.add_argument
     add("--edit", type=text, default="", help=f"edit --source_image, e.g. smile=0.8,yaw=-10: {', '.join(EDITS)}")
     add("--edit_sweep", type=text, default="", help="NAME=FROM:TO:FRAMES: a video of it; several are done in a row")
     parser.add_switch("--edit_grid", help="a picture of every edit at several values")
     add(
-        "--save_template",
-        type=text,
-        default="",
-        help="also write the driving motion into this file, e.g. nod.npz",
+        "--save_template", type=text, default="", help="also write the driving motion into this file, e.g. nod.npz",
         shapes_result=False,
-    )
+    )  # fmt: skip

@@ -36,6 +36,7 @@ class TalkingHeadDataset(LandmarkDriven):
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
+        parser = parser.add_argument_group("frames of a person", example="--shots 4 --fit crop")
         parser.add_argument("--shots", "--metatrain_T", type=count, default=8, help="T: frames that show the person")
         add_driving_options(parser, training)
         if training:

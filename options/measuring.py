@@ -19,8 +19,9 @@ TRUTH = "drawn_truth"
 def add_measuring_options(parser: OptionParser) -> None:
     """Declare what test.py measures while it makes results."""
     group = parser.group(
-        "measuring", "Frames are measured before they are encoded; docs/evaluation.md has all definitions."
-    )
+        "measuring", "Frames are measured before they are encoded; docs/evaluation.md has all definitions.",
+        example="--metrics l1,psnr,jitter --mode reconstruction",
+    )  # fmt: skip
     group.add_argument(
         "--metrics", type=list_of(text), default=[],
         help="what to measure, e.g. l1,ssim/gauss,id/dlib,jitter; script/evaluate.py --list tells what there is",
@@ -30,26 +31,24 @@ def add_measuring_options(parser: OptionParser) -> None:
         "--protocol", type=text, help="metrics, size and weighting of configs/protocols/NAME.yaml", shapes_result=False
     )
     group.add_argument(
-        "--table",
-        type=one_of(*KINDS),
-        default="text",
-        metavar="|".join(KINDS),
-        help="form of the printed table",
-        shapes_result=False,
-    )
-    group.add_switch("--json", help="end with the totals as one line of JSON", shapes_result=False)
+        "--table", type=one_of(*KINDS), default="text", metavar="|".join(KINDS), help="form of the printed table",
+        shapes_result=False, advanced=True,
+    )  # fmt: skip
+    group.add_switch("--json", help="end with the totals as one line of JSON", shapes_result=False, advanced=True)
     group.add_switch(
-        "--controls",
-        default=True,
-        help="also measure the first frame repeated, the driving video replayed, the truth",
-        shapes_result=False,
-    )
+        "--controls", default=True, help="also measure the first frame repeated, the driving video replayed, the truth",
+        shapes_result=False, advanced=True,
+    )  # fmt: skip
     group.add_switch(
-        "--allow_few", "--force", help="print fid and fvd of fewer frames or clips than they need", shapes_result=False
+        "--allow_few",
+        "--force",
+        help="print fid and fvd of fewer frames or clips than they need",
+        shapes_result=False,
+        advanced=True,
     )
     add_weight_options(group)
     # Tables of results can't be there before the results: those metrics are left to script/evaluate.py.
-    group.add_argument(f"--{TRUTH}", type=text, help=TABLES[TRUTH], shapes_result=False)
+    group.add_argument(f"--{TRUTH}", type=text, help=TABLES[TRUTH], shapes_result=False, advanced=True)
 
 
 def add_weight_options(group: OptionGroup) -> None:
@@ -60,9 +59,10 @@ def add_weight_options(group: OptionGroup) -> None:
         default=str(FOLDER),
         help="folder in which weights are found by their names",
         shapes_result=False,
+        advanced=True,
     )
     for option, files in weight_options().items():
-        group.add_argument(f"--{option}", type=text, help=files, shapes_result=False)
+        group.add_argument(f"--{option}", type=text, help=files, shapes_result=False, advanced=True)
 
 
 def measuring_plan(opt: Any, pictures: Collection[str], device: Any) -> tuple[Plan, Protocol] | None:

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -44,17 +45,30 @@ class _Argparse(argparse.ArgumentParser):
 class OptionGroup:
     """What a family or a dataset declares its options on, and one titled part of --help."""
 
-    def __init__(self, owner: "OptionParser", title: str, description: str | None = None):
+    def __init__(
+        self,
+        owner: "OptionParser",
+        title: str,
+        description: str | None = None,
+        example: str = "",
+        advanced: bool = False,
+    ):
         self._owner, self._title = owner, title or "one of its parts"
         self._group = owner.parser.add_argument_group(title, description)
+        self._advanced = advanced
+        self.title, self.description, self.example = title, description, example
+        self.names: list[str] = []
+        """The options that are declared here."""
 
     def add_argument(
-        self, name: str, *aliases: str, help: str, default: Any = None, shapes_result: bool = True, **settings: Any
-    ) -> None:
+        self, name: str, *aliases: str, help: str, default: Any = None, shapes_result: bool = True,
+        advanced: bool | None = None, **settings: Any,
+    ) -> None:  # fmt: skip
         """Declare an option. `type` is a converter of util.values (or int, float, str).
 
         `shapes_result=False` is for options that say where and how to work, or which results to make, but not what
         the frames of one of them look like: commands that differ in these alone share a folder of results.
+        `advanced` options are in --help_all alone; None: as the group says.
 
         Aliases are other spellings: old ones, and dotted ones ("--train_params.lr_generator"), which are the places of
         the same value in the nested YAML files of the original projects. One-dash aliases ("-ci") are shown in --help.
@@ -71,17 +85,29 @@ class OptionGroup:
         action = self._group.add_argument(
             name, *short, type=converter, default=argparse.SUPPRESS, help=_with_aliases(help, long), **settings
         )
-        self._owner.register(action, long, default, shapes_result)
+        self._owner.register(action, long, default)
+        self.names.append(action.dest)
+        if shapes_result:
+            self._owner.shape_results.add(action.dest)
+        if self._advanced if advanced is None else advanced:
+            self._owner.advanced.add(action.dest)
 
     def add_switch(
-        self, name: str, *aliases: str, help: str, default: bool | None = False, shapes_result: bool = True
-    ) -> None:
+        self, name: str, *aliases: str, help: str, default: bool | None = False, shapes_result: bool = True,
+        advanced: bool | None = None,
+    ) -> None:  # fmt: skip
         """Declare a yes/no option: --x, --x=yes, --x=no and --no_x (or --no-x) all work."""
         self.add_argument(
-            name, *aliases, help=help, default=default, shapes_result=shapes_result,
+            name, *aliases, help=help, default=default, shapes_result=shapes_result, advanced=advanced,
             type=boolean, nargs="?", const=True, metavar="yes|no",
         )  # fmt: skip
         self._owner.negations |= {f"no_{name[2:]}": name[2:], f"no-{name[2:]}": name[2:]}
+
+    def introduce(self, hidden: set[str], family: str) -> None:
+        """Begin the group's part of --help with what it is and an example, unless all of its options are hidden."""
+        lines = [self.description, self.example and f"e.g. {self.example.format(family=family)}"]
+        shown = set(self.names) - hidden
+        self._group.description = "\n".join(filter(None, lines)) if shown else None
 
     def _refuse_argparse_habits(self, name: str, settings: dict[str, Any]) -> None:
         if not name.startswith("--"):
@@ -99,9 +125,15 @@ class OptionGroup:
         """
         self._owner.words.setdefault(name[2:], {}).update(words)
 
-    def add_argument_group(self, title: str, description: str | None = None) -> "OptionGroup":
-        """Another titled part of --help."""
-        return self._owner.group(title, description)
+    def add_argument_group(
+        self, title: str, description: str | None = None, *, example: str = "", advanced: bool = False
+    ) -> "OptionGroup":
+        """A titled part of this one's options; the same one where the title is known already.
+
+        `example` is one line of options to copy, with {family} for the family's name. Options that do not say whether
+        they are `advanced` are what the part says.
+        """
+        return self._owner.group(f"{self.title}: {title}", description, example=example, advanced=advanced)
 
     def add_alias(self, alias: str, name: str, mode: str | None = None) -> None:
         """Another spelling of a shared option, e.g. add_alias("--data_dir", "--dataroot").
@@ -123,20 +155,25 @@ class OptionGroup:
         """Other defaults for options that may be declared elsewhere."""
         self._owner.overrides.update(defaults)
 
+    def set_advanced(self, *names: str) -> None:
+        """Leave options that may be declared elsewhere, e.g. what means little here, to --help_all."""
+        self._owner.advanced.update(names)
+
 
 class OptionParser:
     """argparse, with aliases, yes/no switches, layers of defaults, and YAML values checked like typed ones."""
 
-    def __init__(self, command: str, description: str, epilog: str = ""):
+    def __init__(self, command: str):
         self.parser = _Argparse(
             command,
-            description=description,
-            epilog=epilog,
             allow_abbrev=False,
             add_help=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            usage=f"{command} [--option=value ...]",
+            formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=30),
+            usage=argparse.SUPPRESS,
         )
+        self.family: str | None = None
+        """The family whose options are declared here."""
+        self.groups: dict[str, OptionGroup] = {}
         self.claims: dict[str, str] = {}
         self.actions: dict[str, argparse.Action] = {}
         self.aliases: dict[str, str] = {}
@@ -146,11 +183,16 @@ class OptionParser:
         self.unused: list[str] = []
         self.declared: dict[str, Any] = {}
         self.shape_results: set[str] = set()
+        self.advanced: set[str] = set()
         self.overrides: dict[str, Any] = {}
 
-    def group(self, title: str, description: str | None = None) -> OptionGroup:
-        """A titled part of --help."""
-        return OptionGroup(self, title, description)
+    def group(
+        self, title: str, description: str | None = None, *, example: str = "", advanced: bool = False
+    ) -> OptionGroup:
+        """A titled part of --help; the one that is there where the title is known already."""
+        if title not in self.groups:
+            self.groups[title] = OptionGroup(self, title, description, example, advanced)
+        return self.groups[title]
 
     add_argument_group = group
     """As argparse calls it: option groups that scripts declare too (data.landmarks) can be declared here."""
@@ -165,12 +207,10 @@ class OptionParser:
             )
         self.claims[name] = title
 
-    def register(self, action: argparse.Action, aliases: Iterable[str], default: Any, shapes_result: bool) -> None:
+    def register(self, action: argparse.Action, aliases: Iterable[str], default: Any) -> None:
         """Remember an option that a group has declared."""
         self.actions[action.dest] = action
         self.declared[action.dest] = default
-        if shapes_result:
-            self.shape_results.add(action.dest)
         for alias in aliases:
             self.add_alias(alias, action.dest)
 
@@ -273,8 +313,13 @@ class OptionParser:
         nearest = get_close_matches(name, [s for s in self.spellings() if ("." in s) == ("." in name)], 1, 0.6)
         return f" Did you mean {nearest[0]}?" if nearest else ""
 
-    def format_help(self) -> str:
-        """The help text with the defaults that hold for this family and dataset."""
+    def format_help(self, introduction: str, epilog: str, family: str, everything: bool = True) -> str:
+        """The help text with the defaults that hold for this family and dataset; advanced options with `everything`.
+
+        `family` is the one of the examples.
+        """
+        self.parser.description, self.parser.epilog = introduction, epilog
+        hidden = set() if everything else self.advanced
         for name, action in self.actions.items():
             if name in self.words:
                 action.metavar = "|".join(self.words[name])
@@ -282,7 +327,16 @@ class OptionParser:
             if default not in (None, "", []):
                 shown = "yes" if default is True else "no" if default is False else _as_typed(default)
                 action.help = (action.help or "") + f" [{shown}]".replace("%", "%%")
+            if name in hidden:
+                action.help = argparse.SUPPRESS
+        for group in self.groups.values():
+            group.introduce(hidden, family)
         return self.parser.format_help()
+
+    def hidden_options(self) -> dict[str, int]:
+        """How many options of each group --help leaves to --help_all."""
+        counts = {title: len(self.advanced.intersection(group.names)) for title, group in self.groups.items()}
+        return {title: number for title, number in counts.items() if number}
 
     def _translate(self, word: str) -> str:
         if not word.startswith("--"):

@@ -1,14 +1,14 @@
 """From a command line to resolved options: which family, which dataset, which values."""
 
-from argparse import SUPPRESS
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from data import dataset_modes, find_dataset
+from data import find_dataset
 from models import family_names, find_family, recognise_family
 from options.files import is_nested, leaves, read_yaml
+from options.helping import add_help_options, help_text
 from options.parser import OptionParser, Options
 from options.shared import add_shared_options
 from util.errors import UserError
@@ -37,20 +37,6 @@ NOT_INHERITED = {
 
 LENGTHS = ("epochs", "steps")
 """The options that say how long training is."""
-
-EXAMPLES = {
-    True: """examples:
-  python train.py --config configs/tiny/fomm.yaml --name first_try
-  python train.py --name first_try --continue_train
-  python train.py --config configs/fomm/vox-adv-256.yaml --checkpoint result/vox-256
-  python train.py --config configs/fomm/vox-256.yaml --dataroot dataset/mine --gpu_id=0,1 --batch_size 40
-  python train.py --model fomm --help""",
-    False: """examples:
-  python test.py --name first_try
-  python test.py --name first_try --source_image me.jpg --driving_video talk.mp4
-  python test.py --model fomm --help""",
-}
-
 
 OWN_WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "own"
 """The model that ships with Grimace; what there is to know about it is in weights/README.md."""
@@ -90,8 +76,8 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     if training:
         files = _network_options(first, files) + files
     parser = _build_parser(first, files, training)
-    if "-h" in arguments or "--help" in arguments:
-        print(parser.format_help())
+    if {"-h", "--help", "--help_all"} & set(arguments):
+        print(help_text(parser, training, everything="--help_all" in arguments))
         return None
     if not training:
         _refuse_absent_run(first)
@@ -119,7 +105,14 @@ def parse(arguments: list[str], training: bool) -> Options | None:
 def _takes_own(first: dict[str, Any]) -> bool:
     """Whether pictures are to be animated and no model is named: then the one that ships with Grimace does it."""
     said = first["explicit"].keys()
-    asked = {"source_image", "pairs"} & said and not {"help", "model", "config", "checkpoint", "name"} & said
+    asked = {"source_image", "pairs"} & said and not {
+        "help",
+        "help_all",
+        "model",
+        "config",
+        "checkpoint",
+        "name",
+    } & said
     folder = Path(first["explicit"].get("checkpoints_dir", first["checkpoints_dir"]))
     default = folder / _default_name({"model": first["model"]})
     return bool(asked) and not default.exists() and OWN_WEIGHTS.is_dir()
@@ -151,9 +144,9 @@ def _refuse_absent_run(first: dict[str, Any]) -> None:
 
 
 def _first_look(arguments: list[str], training: bool) -> dict[str, Any]:
-    parser = OptionParser("", "")
+    parser = OptionParser("")
     add_shared_options(parser, training)
-    _add_help(parser)
+    add_help_options(parser)
     return parser.defaults(parser) | {"explicit": parser.parse(arguments, strict=False)}
 
 
@@ -194,7 +187,7 @@ def _for_family(name: str | None, content: dict[str, Any], path: Path, continued
 
 def _declared(name: str) -> set[str]:
     """The options that a family declares for any command."""
-    parsers = OptionParser("", ""), OptionParser("", "")
+    parsers = OptionParser(""), OptionParser("")
     for parser, training in zip(parsers, (True, False), strict=True):
         find_family(name).add_options(parser.group(""), training)
     return {action for parser in parsers for action in parser.actions}
@@ -213,7 +206,7 @@ def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> l
         return []
     name, content = _family_name(first, files), read_yaml(saved)
     _refuse_foreign_start(name, content.get("model", name), saved.parent)
-    networks = OptionParser("", "")
+    networks = OptionParser("")
     find_family(name).add_options(networks.group(""), training=False)
     return [(saved, {key: value for key, value in content.items() if key in networks.actions})]
 
@@ -265,20 +258,14 @@ def _named_family(first: dict[str, Any], files: list[tuple[Path, dict]]) -> str 
 
 
 def _build_parser(first: dict[str, Any], files: list[tuple[Path, dict]], training: bool) -> OptionParser:
-    command, verb = ("train.py", "Train") if training else ("test.py", "Animate faces and evaluate")
-    parser = OptionParser(
-        f"python {command}",
-        f"{verb} with a family of models. Values: command line > YAML (--config) > dataset > family > defaults.",
-        f"families (--model): {', '.join(family_names()) or 'none'}\n"
-        f"datasets (--dataset_mode): {', '.join(dataset_modes()) or 'none'}\n\n{EXAMPLES[training]}",
-    )
+    parser = OptionParser(f"python {'train.py' if training else 'test.py'}")
     add_shared_options(parser, training)
-    _add_help(parser)
+    add_help_options(parser)
     said_model = "model" in first["explicit"] or any("model" in content or is_nested(content) for _, content in files)
-    if not said_model and first["explicit"].get("help"):
+    if not said_model and {"help", "help_all"} & first["explicit"].keys():
         return parser
-    name = _family_name(first, files)
-    find_family(name).add_options(parser.group(f"family {name}"), training)
+    parser.family = _family_name(first, files)
+    find_family(parser.family).add_options(parser.group(f"family {parser.family}"), training)
     mode = _said("dataset_mode", first, files) or parser.default("dataset_mode")
     find_dataset(mode).add_options(parser.group(f"dataset mode {mode}"), training)
     return parser
@@ -288,14 +275,6 @@ def _said(name: str, first: dict[str, Any], files: list[tuple[Path, dict]]) -> s
     """What the command line says of an option, else the last of the files that says it."""
     said = [str(content[name]) for _, content in files if content.get(name)]
     return first["explicit"].get(name) or (said[-1] if said else None)
-
-
-def _add_help(parser: OptionParser) -> None:
-    for spelling in ("-h", "--help"):
-        parser.claim(spelling, "every command")
-    parser.parser.add_argument("-h", "--help", action="store_true", default=SUPPRESS, help="show this text and stop")
-    parser.claim("--version", "every command")
-    parser.parser.add_argument("--version", action="store_true", default=SUPPRESS, help="show the version and stop")
 
 
 def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionParser) -> dict[str, Any]:

@@ -11,7 +11,7 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 def add_shared_options(parser: OptionParser, training: bool) -> None:
     """Declare the shared groups: run, devices and data; then those of training or of testing."""
-    _add_run(parser)
+    _add_run(parser, training)
     _add_devices(parser)
     _add_data(parser)
     if training:
@@ -23,49 +23,42 @@ def add_shared_options(parser: OptionParser, training: bool) -> None:
         _add_testing(parser)
 
 
-def _add_run(parser: OptionParser) -> None:
-    group = parser.group("run")
+def _add_run(parser: OptionParser, training: bool) -> None:
+    group = parser.group("run", example="--config configs/tiny/{family}.yaml --name first_try")
     group.add_argument("--model", default="ganimation", type=text, help="family of models; see the list below")
     group.add_argument(
-        "--config",
-        type=text,
-        help="YAML file with options: ours, or one of the first-order projects",
+        "--config", type=text, help="YAML file with options: ours, or one of the first-order projects",
         shapes_result=False,
-    )
+    )  # fmt: skip
     group.add_argument(
-        "--name",
-        type=text,
-        default="",
-        help="the run's folder; default: the config's or the model's name",
+        "--name", type=text, default="", help="the run's folder; default: the config's or the model's name",
         shapes_result=False,
-    )
+    )  # fmt: skip
     group.add_argument(
-        "--checkpoints_dir",
-        "--log_dir",
-        type=text,
-        default="./result",
-        help="folder of all runs: weights, logs, pictures",
-        shapes_result=False,
-    )
+        "--checkpoints_dir", "--log_dir", type=text, default="./result",
+        help="folder of all runs: weights, logs, pictures", shapes_result=False,
+    )  # fmt: skip
     group.add_switch(
         "--allow_outside",
         help="let --name and the column output of --pairs lead out of the folders of runs and results",
-        shapes_result=False,
-    )
-    group.add_argument("--seed", "--random_seed", type=seed, default=0, help="same seed, same run")
-    group.add_switch(
-        "--debug",
-        help="for a debugger (python -m pdb): errors keep their traceback, data is loaded in this process",
-        shapes_result=False,
+        shapes_result=False, advanced=True,
+    )  # fmt: skip
+    group.add_argument(
+        "--seed", "--random_seed", type=seed, default=0, help="same seed, same run", advanced=not training
     )
     group.add_switch(
-        "--verbose", help="list the networks and their layers at the start, as the originals do", shapes_result=False
-    )
+        "--debug", help="for a debugger (python -m pdb): errors keep their traceback, data is loaded in this process",
+        shapes_result=False, advanced=True,
+    )  # fmt: skip
+    group.add_switch(
+        "--verbose", help="list the networks and their layers at the start, as the originals do", shapes_result=False,
+        advanced=True,
+    )  # fmt: skip
     group.add_switch("--print_config", help="print the resolved options as YAML and stop", shapes_result=False)
 
 
 def _add_devices(parser: OptionParser) -> None:
-    group = parser.group("devices")
+    group = parser.group("devices", example="--gpu_id 0,1 --precision bf16")
     group.add_argument(
         "--gpu_id", "--gpu_ids", "--device_ids", type=list_of(integer, empty=False), default=[0],
         help="GPUs, e.g. 0,1: one process each; -1: the CPU; without CUDA the CPU is taken", shapes_result=False,
@@ -78,33 +71,26 @@ def _add_devices(parser: OptionParser) -> None:
         "--compile", help="compile the networks with torch.compile (minutes at the start)", shapes_result=False
     )
     group.add_switch(
-        "--channels_last",
-        help="channels-last memory: faster convolutions on most devices",
-        default=True,
-        shapes_result=False,
-    )
+        "--channels_last", help="channels-last memory: faster convolutions on most devices", default=True,
+        shapes_result=False, advanced=True,
+    )  # fmt: skip
 
 
 def _add_data(parser: OptionParser) -> None:
-    group = parser.group("data")
+    group = parser.group("data", example="--dataroot dataset/mine --nThreads 8")
     group.add_argument("--dataset_mode", type=text, default="frames", help="how the data folder is read; see below")
     group.add_argument(
         "--dataroot", "--dataset_params.root_dir", type=text, default="dataset/sample", help="data folder"
     )
     group.add_argument(
-        "--nThreads",
-        "--workers",
-        "--n_threads_train",
-        type=at_least(0),
-        default=2,
-        help="processes that load data",
+        "--nThreads", "--workers", "--n_threads_train", type=at_least(0), default=2, help="processes that load data",
         shapes_result=False,
-    )
-    group.add_argument("--max_pixels", type=count, help=OPTION_HELP, shapes_result=False)
+    )  # fmt: skip
+    group.add_argument("--max_pixels", type=count, help=OPTION_HELP, shapes_result=False, advanced=True)
 
 
 def _add_training(parser: OptionParser) -> None:
-    group = parser.group("training")
+    group = parser.group("training", example="--batch_size 16 --accumulate 4 --epochs 100")
     group.add_argument(
         "--batch_size", "--batchSize", "--train_params.batch_size", type=count, default=8,
         help="samples per step over all processes and micro-batches",
@@ -117,37 +103,38 @@ def _add_training(parser: OptionParser) -> None:
         "what the YAML says of either",
     )  # fmt: skip
     group.add_argument(
-        "--on_nan",
-        type=one_of("stop", "skip"),
-        default="stop",
-        help="when a loss is not finite (skip waits for the device)",
-    )
+        "--on_nan", type=one_of("stop", "skip"), default="stop",
+        help="when a loss is not finite (skip waits for the device)", advanced=True,
+    )  # fmt: skip
     group.add_argument(
         "--freeze_norms", type=not_negative,
         help="epoch from which batch norms use their running statistics, for batches too small for good ones",
+        advanced=True,
     )  # fmt: skip
     group.add_argument(
         "--clip_norm", type=positive, help="largest norm of the gradients of an optimizer; none: no limit"
     )
     group.add_argument(
-        "--max_bad", type=share, default=0.01, help="stop when more than this share of the samples is bad"
-    )
+        "--max_bad", type=share, default=0.01, help="stop when more than this share of the samples is bad",
+        advanced=True,
+    )  # fmt: skip
 
 
 def _add_trying(parser: OptionParser) -> None:
-    group = parser.group("trying out")
+    group = parser.group("trying out", example="--dry_run --overfit 4")
     group.add_switch("--dry_run", help="one step, one report, one checkpoint, in a folder that is then removed")
     group.add_argument("--overfit", type=count, help="train on the first N samples alone, the same in every epoch")
     group.add_argument(
-        "--profile",
-        type=count,
+        "--profile", type=count, advanced=True,
         help="profile N steps after the first few: a trace, and the ten most expensive operations",
+    )  # fmt: skip
+    group.add_switch(
+        "--detect_anomaly", help="tell which operation made a gradient that is not a number (slow)", advanced=True
     )
-    group.add_switch("--detect_anomaly", help="tell which operation made a gradient that is not a number (slow)")
 
 
 def _add_saving(parser: OptionParser) -> None:
-    group = parser.group("saving and continuing")
+    group = parser.group("saving and continuing", example="--continue_train --save_every 5000 --keep 5")
     group.add_switch("--continue_train", help="continue the run of this name where it stopped")
     group.add_argument(
         "--which", "--which_epoch", "--which_iter", type=text, default="latest",
@@ -161,36 +148,38 @@ def _add_saving(parser: OptionParser) -> None:
     group.add_argument("--save_every", type=count, default=1000, help="steps between checkpoints, and at the end")
     group.add_argument(
         "--save_every_epochs", "--train_params.checkpoint_freq", type=at_least(0), default=0,
-        help="epochs between checkpoints, in place of --save_every",
+        help="epochs between checkpoints, in place of --save_every", advanced=True,
     )  # fmt: skip
     group.add_argument("--keep", type=at_least(0), default=3, help="checkpoints to keep; 0: all")
-    group.add_argument("--best_by", type=text, default="", help="loss term whose lowest average marks the best")
+    group.add_argument(
+        "--best_by", type=text, default="", help="loss term whose lowest average marks the best", advanced=True
+    )
 
 
 def _add_monitor(parser: OptionParser) -> None:
-    group = parser.group("monitor")
+    group = parser.group("monitor", example="--no_visdom --sink wandb --print_every 100")
     group.add_argument("--print_every", type=count, default=50, help="steps between reports of the losses")
     group.add_argument("--pictures_every", type=at_least(0), default=500, help="steps between pictures; 0: none")
     group.add_switch("--visdom", default=True, help="show curves and pictures in visdom")
-    group.add_argument("--display_port", type=within(1, 65535, integer), default=8096, help="port of visdom")
     group.add_argument(
-        "--display_server",
-        type=text,
-        default="http://127.0.0.1",
-        help="visdom's server; if none listens on this machine, one is started",
+        "--display_port", type=within(1, 65535, integer), default=8096, help="port of visdom", advanced=True
     )
-    group.add_argument("--display_env", type=text, default="", help="visdom environment; default: the run's name")
+    group.add_argument(
+        "--display_server", type=text, default="http://127.0.0.1",
+        help="visdom's server; if none listens on this machine, one is started", advanced=True,
+    )  # fmt: skip
+    group.add_argument(
+        "--display_env", type=text, default="", help="visdom environment; default: the run's name", advanced=True
+    )
     group.add_switch("--tensorboard", default=True, help="write TensorBoard events to the run's folder")
     group.add_argument(
-        "--sink",
-        type=list_of(text),
-        default=[],
+        "--sink", type=list_of(text), default=[],
         help="further sinks: wandb, trackio, or a class of yours, module:Class",
-    )
+    )  # fmt: skip
 
 
 def _add_testing(parser: OptionParser) -> None:
-    group = parser.group("weights")
+    group = parser.group("weights", example="--checkpoint vox-cpk.pth.tar --animate_batch 16")
     group.add_argument(
         "--checkpoint", type=text, help="file or folder; default: the run of this --name", shapes_result=False
     )
@@ -200,7 +189,7 @@ def _add_testing(parser: OptionParser) -> None:
     )  # fmt: skip
     group.add_switch(
         "--averaged", help="animate with the moving averages of the weights, where training kept some", default=True,
-        shapes_result=False,  # the fingerprint of the weights tells
+        shapes_result=False, advanced=True,  # the fingerprint of the weights tells
     )  # fmt: skip
     group.add_argument("--animate_batch", type=count, default=8, help="driving frames per pass", shapes_result=False)
     add_input_options(parser)

@@ -74,7 +74,7 @@ def write(path: Path, family: torch.nn.Module, single: list[str]) -> None:
 
 def options_of(opt: argparse.Namespace, more: dict[str, str]) -> str:
     """The options of the family and what is set beside them, as YAML."""
-    declared = OptionParser("", "")
+    declared = OptionParser("")
     find_family(opt.model).add_options(declared.group(""), training=False)
     own = {name: value for name, value in vars(opt).items() if name in declared.actions}
     values = {"model": opt.model, "dataset_mode": "frames", "load_size": opt.load_size, **own}

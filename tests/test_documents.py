@@ -95,9 +95,9 @@ def test_nothing_of_ours_is_installed_among_packages_of_others():
 @pytest.fixture(scope="module")
 def known_options() -> set[str]:
     """Every spelling that train.py or test.py knows, with any family and dataset mode."""
-    known = {"--version", "--help"}
+    known = {"--version", "--help", "--help_all"}
     for training in (True, False):
-        parsers = [OptionParser("", "") for _ in range(1 + len(family_names()) + len(dataset_modes()))]
+        parsers = [OptionParser("") for _ in range(1 + len(family_names()) + len(dataset_modes()))]
         add_shared_options(parsers[0], training)
         parts = [*map(find_family, family_names()), *map(find_dataset, dataset_modes())]
         for parser, part in zip(parsers[1:], parts, strict=True):

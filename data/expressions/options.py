@@ -8,6 +8,7 @@ from util.values import at_least, list_of, not_negative, one_of, share, text, wi
 
 def add_expression_options(parser: Any) -> None:
     """Declare pictures, expressions and outputs."""
+    parser = parser.add_argument_group("expressions", example="--input_path me.jpg --expression smile --interpolate 20")
     parser.add_alias("--output_dir", "--results_dir")
     parser.set_defaults(results_dir="./output", paste_back=True)
     parser.add_argument("--input_path", type=text, help="picture of a face, or a folder of pictures")
@@ -31,31 +32,35 @@ def _add_expressions(parser: Any) -> None:
         help="the pictures' own intensities: an OpenFace csv, a folder of them, .pkl, .npz, or the word pyfeat",
     )  # fmt: skip
     add("--start", type=one_of("own", "neutral"), default="own",
-        help="what movements begin with: the picture's own expression where it is known, or none")  # fmt: skip
+        help="what movements begin with: the picture's own expression where it is known, or none",
+        advanced=True)  # fmt: skip
 
 
 def _add_movements(parser: Any) -> None:
     add = parser.add_argument
     add("--interpolate", "--interpolate_len", type=at_least(0), default=0,
         help="frames from the beginning to the wanted expression; 0: a still picture")  # fmt: skip
-    add("--easing", type=one_of(*EASINGS), default="smooth", help="how --interpolate speeds up and slows down")
+    add(
+        "--easing", type=one_of(*EASINGS), default="smooth", help="how --interpolate speeds up and slows down",
+        advanced=True,
+    )  # fmt: skip
     add("--sweep", type=text, default="",
         help="UNIT=START:STOP:FRAMES, e.g. AU12=0:5:30; several divided by commas are done in a row")  # fmt: skip
     add(
-        "--driving_aus",
-        type=text,
-        default="",
+        "--driving_aus", type=text, default="",
         help="OpenFace csv of a video to follow, or of a picture whose expression is taken",
-    )
-    add("--min_confidence", type=share, default=0.75, help="rows of tables below this count as not seen")
+    )  # fmt: skip
+    add("--min_confidence", type=share, default=0.75, help="rows of tables below this count as not seen", advanced=True)
 
 
 def _add_outputs(parser: Any) -> None:
     add = parser.add_argument
     parser.add_switch("--all_faces", help="change all faces of a picture, not only the largest")
-    parser.add_switch("--whole_picture", help="the picture is a cut face already: look for none")
+    parser.add_switch("--whole_picture", help="the picture is a cut face already: look for none", advanced=True)
     parser.add_switch("--panel", default=True, help="with still pictures, both passes with attention and colour")
-    parser.add_switch("--original_levels", help="panels in 254 levels, cut off, as the original writes them")
+    parser.add_switch(
+        "--original_levels", help="panels in 254 levels, cut off, as the original writes them", advanced=True
+    )
     parser.add_switch("--maps", help="also write attention and colour")
     parser.add_switch("--au_grid", help="a picture of every unit at every one of --au_levels")
     levels = list_of(within(0, 5), empty=False)

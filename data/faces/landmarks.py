@@ -37,6 +37,10 @@ BOX_DETECTORS = {
 }
 
 
+SELDOM_SET = ("face_detector", "face_detector_model", "upsample", "search_every")
+"""Options for special cases, which train.py and test.py show with --help_all alone."""
+
+
 def build_detector(
     name: str = "dlib",
     *,
@@ -78,7 +82,7 @@ def build_detector(
 class HasGroups(Protocol):
     """Where options are declared: argparse's parser of a script, or that of train.py and test.py."""
 
-    def add_argument_group(self, title: str, /) -> Any: ...
+    def add_argument_group(self, title: str, description: str, /) -> Any: ...
 
 
 def add_options(parser: HasGroups) -> None:
@@ -108,7 +112,7 @@ def add_options(parser: HasGroups) -> None:
 
 def add_detector_options(parser: HasGroups) -> Any:
     """Declare the options of finding and following faces; return their group."""
-    group = parser.add_argument_group("faces")
+    group = parser.add_argument_group("faces", "e.g. --landmarks own")
     group.add_argument(
         "--landmarks",
         choices=list(BOX_DETECTORS),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from models.parts.options import colours
+from models.parts.options import NETWORKS, colours
 from util.errors import UserError
 from util.values import at_least, count, integer, list_of, not_negative, one_of, pairs_of, text
 
@@ -12,6 +12,7 @@ POLICIES = ("lambda", "step", "exponent")
 
 def add_network_options(parser: Any) -> None:
     """Sizes of the generator."""
+    parser = parser.add_argument_group("networks", NETWORKS, example="--width 32 --match_colours", advanced=True)
     add = parser.add_argument
     add("--attn_layer", type=list_of(integer), default=[2, 3], help="layers with attention; layer L has side S / 2^L")
     add("--kernel_size", type=pairs_of(integer, integer), default={2: 5, 3: 3}, metavar="LAYER=K,...",
@@ -32,12 +33,24 @@ def add_network_options(parser: Any) -> None:
 
 def add_training_options(parser: Any) -> None:
     """Discriminators, losses, schedule."""
+    _add_discriminator_options(parser)
+    _add_losses(parser)
+    _add_schedule(parser)
+
+
+def _add_discriminator_options(parser: Any) -> None:
+    parser = parser.add_argument_group("discriminators", example="--gan_mode hinge", advanced=True)
     add = parser.add_argument
     add("--discriminator_width", type=count, default=32, help="discriminators: width of their first layer")
     add("--discriminator_max_width", type=count, default=128, help="discriminators: largest width")
     parser.add_switch("--use_spect_d", default=True, help="spectral norm in the discriminators")
     add("--init_type", type=one_of(*INIT_TYPES), default="orthogonal", help="weights of the generator at the start")
-    add("--gan_mode", type=one_of("lsgan", "hinge"), default="lsgan", help="the adversarial game")
+    add("--gan_mode", type=one_of("lsgan", "hinge"), default="lsgan", help="the adversarial game", advanced=False)
+
+
+def _add_losses(parser: Any) -> None:
+    parser = parser.add_argument_group("losses", example="--no_perceptual --lambda_rec 10")
+    add = parser.add_argument
     weights = {"rec": 5.0, "g": 2.0, "correct": 5.0, "style": 500.0, "content": 0.5, "regularization": 0.0025}
     meanings = {"rec": "likeness of pixels", "g": "both adversarial terms", "correct": "correctness of the flows"}
     for term, weight in weights.items():
@@ -46,10 +59,12 @@ def add_training_options(parser: Any) -> None:
     parser.add_switch(
         "--no_perceptual", help="train without VGG-19: no content, style and correctness (worse pictures)"
     )
-    _add_schedule(parser)
 
 
 def _add_schedule(parser: Any) -> None:
+    parser = parser.add_argument_group(
+        "schedule", example="--lr 2e-4 --niter 100000 --niter_decay 100000 --lr_counts steps"
+    )
     add = parser.add_argument
     add("--lr", type=not_negative, default=1e-4, help="learning rate of the generator")
     add("--ratio_g2d", type=not_negative, default=0.1,
@@ -59,14 +74,12 @@ def _add_schedule(parser: Any) -> None:
     add("--lr_counts", type=one_of("epochs", "steps"), default="epochs",
         help="what lr_policy counts: epochs, as the original did although niter is meant in steps")  # fmt: skip
     add(
-        "--niter",
-        type=at_least(0),
-        default=5_000_000,
+        "--niter", type=at_least(0), default=5_000_000,
         help="start of the decay; with niter_decay the end of training, in steps, if nothing else says it",
-    )
+    )  # fmt: skip
     add("--niter_decay", type=at_least(0), default=0, help="length of the decay")
-    add("--iter_count", type=integer, default=1, help="where lr_policy begins to count")
-    add("--lr_decay_iters", type=count, default=100, help="lr_policy step: its period")
+    add("--iter_count", type=integer, default=1, help="where lr_policy begins to count", advanced=True)
+    add("--lr_decay_iters", type=count, default=100, help="lr_policy step: its period", advanced=True)
 
 
 def patch_sizes(attn_layer: list[int], kernel_size: dict[int, int], layers: int, deepest: int) -> dict[int, int]:

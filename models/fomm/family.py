@@ -53,7 +53,7 @@ class FirstOrderMotion(KeyPointFamily):
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
-        add_animation_options(parser)
+        add_animation_options(parser, training)
         add_picture_options(parser)
         if training:
             add_discriminator_options(parser)

@@ -8,6 +8,7 @@ from typing import Any
 
 from models.parts.options import (
     LOSSES,
+    NETWORKS,
     add_generator_options,
     add_hourglass_options,
     add_perceptual_options,
@@ -25,25 +26,22 @@ MODEL = "--model_params"
 
 def add_network_options(parser: Any) -> None:
     """Sizes of the networks that inference needs."""
+    parser = parser.add_argument_group("networks", NETWORKS, example="--num_kp 15", advanced=True)
     common, detector = f"{MODEL}.common_params", f"{MODEL}.kp_detector_params"
     add = parser.add_argument
-    add("--num_kp", f"{common}.num_kp", type=count, default=10, help="number of key points")
+    add("--num_kp", f"{common}.num_kp", type=count, default=10, help="number of key points", advanced=False)
     add("--num_channels", f"{common}.num_channels", type=colours, default=3, help="channels of the images")
     parser.add_switch(
         "--estimate_jacobian", f"{common}.estimate_jacobian", help="predict a jacobian per key point (first order)"
     )
     add(
-        "--temperature",
-        f"{detector}.temperature",
-        type=positive,
-        default=0.1,
+        "--temperature", f"{detector}.temperature", type=positive, default=0.1,
         help="key-point detector: temperature of the softmax",
-    )
+    )  # fmt: skip
     parser.add_switch(
-        "--single_jacobian_map",
-        f"{detector}.single_jacobian_map",
+        "--single_jacobian_map", f"{detector}.single_jacobian_map",
         help="key-point detector: one jacobian map for all points",
-    )
+    )  # fmt: skip
     add("--kp_detector_pad", f"{detector}.pad", type=at_least(0), default=0,
         help="key-point detector: padding of the 7x7 output layers")  # fmt: skip
     add_hourglass_options(add, "kp_detector", detector, 32, 5)
@@ -60,10 +58,9 @@ def _add_generator_options(parser: Any, generator: str) -> None:
     motion, add = f"{generator}.dense_motion_params", parser.add_argument
     add_generator_options(add, generator)
     parser.add_switch(
-        "--estimate_occlusion_map",
-        f"{generator}.estimate_occlusion_map",
+        "--estimate_occlusion_map", f"{generator}.estimate_occlusion_map",
         help="predict an occlusion map: what to inpaint",
-    )
+    )  # fmt: skip
     add_hourglass_options(add, "dense_motion", motion, 64, 0, least=0, note="; 0: no warping")
     add("--dense_motion_scale_factor", f"{motion}.scale_factor", type=scale, default=1.0,
         help="dense motion: input scale")  # fmt: skip
@@ -76,8 +73,9 @@ def _add_generator_options(parser: Any, generator: str) -> None:
     )
 
 
-def add_animation_options(parser: Any) -> None:
+def add_animation_options(parser: Any, training: bool) -> None:
     """How the driving points move the source's."""
+    parser = parser.add_argument_group("animation", example="--no_relative", advanced=training)
     parser.add_words(
         "--mode",
         standard={"mode": "animate", "relative": False},
@@ -101,9 +99,10 @@ def add_animation_options(parser: Any) -> None:
 
 def add_discriminator_options(parser: Any) -> None:
     """Sizes of the discriminator."""
+    parser = parser.add_argument_group("discriminator", example="--discriminator_scales 1", advanced=True)
     section, add = f"{MODEL}.discriminator_params", parser.add_argument
     add("--discriminator_scales", f"{section}.scales", type=list_of(scale_name), default=[],
-        help="discriminator: scales, one network for each")  # fmt: skip
+        help="discriminator: scales, one network for each", advanced=False)  # fmt: skip
     add("--discriminator_block_expansion", f"{section}.block_expansion", type=count, default=64,
         help="discriminator: base channels")  # fmt: skip
     add("--discriminator_num_blocks", f"{section}.num_blocks", type=count, default=4,
@@ -120,20 +119,28 @@ def add_discriminator_options(parser: Any) -> None:
 
 def add_training_options(parser: Any) -> None:
     """Losses and schedule."""
-    train, add = "--train_params", parser.add_argument
+    schedule = parser.add_argument_group("schedule", example="--lr_generator 1e-4 --epoch_milestones 40,80")
+    losses = parser.add_argument_group("losses", example="--no_perceptual --weight_pixels 20")
+    train = "--train_params"
     for network in ("generator", "discriminator", "kp_detector"):
         rate = f"lr_{network}"
-        add(f"--{rate}", f"{train}.{rate}", type=not_negative, default=2e-4, help=f"learning rate of the {network}")
-    add_schedule_options(parser, "milestones", [60, 90])
-    add_transform_options(parser)
+        schedule.add_argument(
+            f"--{rate}", f"{train}.{rate}", type=not_negative, default=2e-4, help=f"learning rate of the {network}"
+        )
+    add_schedule_options(schedule, "milestones", [60, 90])
+    add_transform_options(losses)
     weights = {"generator_gan": 0, "discriminator_gan": 1, "equivariance_value": 10, "equivariance_jacobian": 10}
     for term, default in weights.items():
-        add(f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=default, help=f"weight of {term}")
-    add("--weight_feature_matching", f"{LOSSES}.feature_matching", type=list_of(not_negative), default=[10] * 4,
-        help="weight of feature matching, per block of the discriminator")  # fmt: skip
-    add_perceptual_options(parser)
-    add_truth_options(parser)
-    parser.add_switch(
+        losses.add_argument(
+            f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=default, help=f"weight of {term}"
+        )
+    losses.add_argument(
+        "--weight_feature_matching", f"{LOSSES}.feature_matching", type=list_of(not_negative), default=[10] * 4,
+        help="weight of feature matching, per block of the discriminator",
+    )  # fmt: skip
+    add_perceptual_options(losses)
+    add_truth_options(losses)
+    schedule.add_switch(
         "--start_with_source",
-        help="initialise the generator to repeat the source; for small models trained in minutes",
-    )
+        help="initialise the generator to repeat the source; for small models trained in minutes", advanced=True,
+    )  # fmt: skip

@@ -4,6 +4,7 @@ from typing import Any
 
 from models.ganimation.networks import INITIALISERS
 from models.ganimation.weights import LAYOUTS
+from models.parts.options import NETWORKS
 from util.values import adam_decay, at_least, count, integer, not_negative, number, one_of
 
 IN_SECONDS = {
@@ -16,6 +17,7 @@ IN_SECONDS = {
 
 def add_network_options(parser: Any) -> None:
     """Sizes of the networks that inference needs."""
+    parser = parser.add_argument_group("networks", NETWORKS, example="--image_size 64 --cond_nc 11", advanced=True)
     add = parser.add_argument
     add("--image_size", type=at_least(4), default=128, help="side of pictures: a multiple of 4, 64 or more to train")
     add("--cond_nc", type=count, default=17, help="number of action units")
@@ -28,29 +30,45 @@ def add_network_options(parser: Any) -> None:
 
 def add_training_options(parser: Any) -> None:
     """Losses, schedule and discriminator."""
+    _add_discriminator_options(parser)
+    _add_schedule(parser)
+    _add_weights(parser)
+    parser = parser.add_argument_group("without effect", example="--num_iters_validate 1", advanced=True)
     add = parser.add_argument
-    add("--ndf", type=count, default=64, help="width of the discriminator")
-    add("--init_D", type=one_of(*INITIALISERS), default="paper",
-        help="weights of the discriminator at the start: deviation 0.02, or by the width, for narrow ones")  # fmt: skip
-    add("--noise_D", type=not_negative, default=0.0,
-        help="deviation of noise on all that the discriminator sees, of pictures from -1 to 1")  # fmt: skip
-    add("--train_G_every_n_iterations", type=count, default=5, help="steps of the discriminator per generator step")
-    for network in ("G", "D"):
-        add(f"--lr_{network}", type=not_negative, default=1e-4, help=f"learning rate of {network}")
-        add(f"--{network}_adam_b1", type=adam_decay, default=0.5, help=f"Adam of {network}: decay of the mean")
-        add(f"--{network}_adam_b2", type=adam_decay, default=0.999, help=f"Adam of {network}: decay of the square")
-    add("--nepochs_no_decay", type=at_least(0), default=20, help="epochs with the full rate")
-    add("--nepochs_decay", type=at_least(0), default=10, help="epochs in which the rate falls linearly")
-    add("--nsteps_no_decay", type=at_least(0), default=0, help="steps with the full rate, to count in steps instead")
-    add("--nsteps_decay", type=at_least(0), default=0, help="steps in which the rate falls; 0: the epochs above count")
-    _add_weights(add)
     add("--poses_g_sigma", type=number, default=0.06, help="no effect, in the original neither")
     add("--num_iters_validate", type=integer, default=1, help="no effect: test.py computes what a model is worth")
     for old, new in IN_SECONDS.items():
         add(f"--{old}", type=number, help=f"no effect: steps are counted, not seconds; see {new}")
 
 
-def _add_weights(add: Any) -> None:
+def _add_discriminator_options(parser: Any) -> None:
+    parser = parser.add_argument_group("discriminator", example="--ndf 32 --init_D width", advanced=True)
+    add = parser.add_argument
+    add("--ndf", type=count, default=64, help="width of the discriminator")
+    add("--init_D", type=one_of(*INITIALISERS), default="paper",
+        help="weights of the discriminator at the start: deviation 0.02, or by the width, for narrow ones")  # fmt: skip
+    add("--noise_D", type=not_negative, default=0.0,
+        help="deviation of noise on all that the discriminator sees, of pictures from -1 to 1")  # fmt: skip
+
+
+def _add_schedule(parser: Any) -> None:
+    parser = parser.add_argument_group("schedule", example="--lr_G 5e-5 --nepochs_no_decay 30 --nepochs_decay 20")
+    add = parser.add_argument
+    add("--train_G_every_n_iterations", type=count, default=5, help="steps of the discriminator per generator step")
+    for network in ("G", "D"):
+        add(f"--lr_{network}", type=not_negative, default=1e-4, help=f"learning rate of {network}")
+        for power, subject, default in ((1, "mean", 0.5), (2, "square", 0.999)):
+            add(f"--{network}_adam_b{power}", type=adam_decay, default=default,
+                help=f"Adam of {network}: decay of the {subject}", advanced=True)  # fmt: skip
+    add("--nepochs_no_decay", type=at_least(0), default=20, help="epochs with the full rate")
+    add("--nepochs_decay", type=at_least(0), default=10, help="epochs in which the rate falls linearly")
+    add("--nsteps_no_decay", type=at_least(0), default=0, help="steps with the full rate, to count in steps instead")
+    add("--nsteps_decay", type=at_least(0), default=0, help="steps in which the rate falls; 0: the epochs above count")
+
+
+def _add_weights(parser: Any) -> None:
+    parser = parser.add_argument_group("losses", example="--lambda_cyc 20 --weights_for_batch 25")
+    add = parser.add_argument
     weights = {
         "D_prob": (1.0, "critic, in both games"),
         "D_cond": (4000.0, "action units, in both games; the original divides it by the batch size"),

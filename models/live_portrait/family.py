@@ -61,7 +61,7 @@ class LivePortrait(Family):
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
-        add_animation_options(parser)
+        add_animation_options(parser, training)
         if training:
             add_training_options(parser)
         parser.set_defaults(dataset_mode="portraits")

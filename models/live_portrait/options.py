@@ -10,7 +10,7 @@ from typing import Any
 from models.live_portrait.retargeting import DRIVING
 from models.live_portrait.smoothing import KalmanSmoother
 from models.live_portrait.transfer import EYE_POINTS, LIP_POINTS, NUM_KP, REGIONS
-from models.parts.options import add_perceptual_options, add_transform_options
+from models.parts.options import NETWORKS, add_perceptual_options, add_transform_options
 from util.values import (
     at_least,
     count,
@@ -47,6 +47,7 @@ faults = word_or(list_of(one_of(*FAULTS)), all=list(FAULTS))
 
 def add_network_options(parser: Any) -> None:
     """Sizes of the networks that inference needs."""
+    parser = parser.add_argument_group("networks", NETWORKS, example="--input_size 128 --upscale 1", advanced=True)
     add, dense = parser.add_argument, f"{W}.dense_motion_params"
     parser.accept_unused(f"{F}.image_channel", f"{W}.estimate_occlusion_map", f"{M}.backbone", f"{W}.num_down_blocks",
                          f"{W}.block_expansion", f"{W}.max_features", f"{W}.reshape_channel", f"{dense}.reshape_depth",
@@ -74,8 +75,11 @@ def add_network_options(parser: Any) -> None:
     add("--num_middle_blocks", type=at_least(0), default=6, help="generator: blocks before the doublings")
 
 
-def add_animation_options(parser: Any) -> None:
+def add_animation_options(parser: Any, training: bool) -> None:
     """What of the driving motion is taken, and what is done to the points afterwards."""
+    parser = parser.add_argument_group(
+        "animation", example="--animation_region exp --driving_multiplier 1.2", advanced=training
+    )
     add = parser.add_argument
     parser.add_words("--mode", relative={"mode": "animate", "relative": True},
                      standard={"mode": "animate", "relative": False})  # fmt: skip
@@ -83,7 +87,8 @@ def add_animation_options(parser: Any) -> None:
                       help="move as the driving face has moved since its first frame; no: take its pose")  # fmt: skip
     add("--animation_region", type=one_of(*REGIONS), default="all", help="what moves")
     add("--driving_option", type=one_of(*SCALINGS), default=SCALINGS[0],
-        help="adapt-scale: movements as large as the face is; the others differ for animals alone")  # fmt: skip
+        help="adapt-scale: movements as large as the face is; the others differ for animals alone",
+        advanced=True)  # fmt: skip
     add("--driving_multiplier", type=number, default=1.0, help="factor on all movement")
     parser.add_switch("--animals", help="as the original's program for animals: expression and pose as they are")
     parser.add_switch("--stitching", "--flag_stitching", default=True, help="keep the shoulders where they are")
@@ -93,22 +98,21 @@ def add_animation_options(parser: Any) -> None:
         add(f"--{part}_retargeting", f"--flag_{part}_retargeting", type=openness, nargs="?", const=DRIVING,
             help=f"how far the {part}s are open: as in the driving frames, or so far")  # fmt: skip
     parser.add_switch("--source_video_eye_retargeting", "--flag_source_video_eye_retargeting",
-                      help="source videos: eyes as open as in the first frame")  # fmt: skip
+                      help="source videos: eyes as open as in the first frame", advanced=True)  # fmt: skip
     parser.add_switch("--smooth_motion", default=None, help="Kalman smoothing of the motion; default: of source videos")
     add("--smooth_variance", "--driving_smooth_observation_variance", type=positive, default=3e-7,
-        help="its observation variance; larger is smoother")  # fmt: skip
+        help="its observation variance; larger is smoother", advanced=True)  # fmt: skip
     add("--look_ahead", type=look_ahead, default=None,
-        help="later frames that smoothing waits for; auto: until the weight of others is below 1e-9")  # fmt: skip
+        help="later frames that smoothing waits for; auto: until the weight of others is below 1e-9",
+        advanced=True)  # fmt: skip
     add(
-        "--as_original",
-        type=faults,
-        default=[],
-        help=f"keep faults of the original: {', '.join(FAULTS)}; see docs/live_portrait.md",
-    )
-    add("--lip_points", type=list_of(point), default=list(LIP_POINTS), help="points of the region lip")
-    add("--eye_points", type=list_of(point), default=list(EYE_POINTS), help="points of the region eyes")
+        "--as_original", type=faults, default=[],
+        help=f"keep faults of the original: {', '.join(FAULTS)}; see docs/live_portrait.md", advanced=True,
+    )  # fmt: skip
+    add("--lip_points", type=list_of(point), default=list(LIP_POINTS), help="points of the region lip", advanced=True)
+    add("--eye_points", type=list_of(point), default=list(EYE_POINTS), help="points of the region eyes", advanced=True)
     add("--retargeting_weights", type=text, default="",
-        help="file of stitching and retargeting, where it does not lie beside the others")  # fmt: skip
+        help="file of stitching and retargeting, where it does not lie beside the others", advanced=True)  # fmt: skip
 
 
 def build_smoother(opt: Any, source_video: bool, driving_picture: bool) -> KalmanSmoother | None:
@@ -119,33 +123,44 @@ def build_smoother(opt: Any, source_video: bool, driving_picture: bool) -> Kalma
 
 def add_training_options(parser: Any) -> None:
     """Losses and rates of stage I. The weights are those of face-vid2vid's open training code."""
-    add = parser.add_argument
+    schedule = parser.add_argument_group("schedule", example="--lr 1e-4 --clip_gradients 10")
+    losses = parser.add_argument_group("losses", example="--no_perceptual --weight_guide 5")
+    add = schedule.add_argument
     add("--lr", type=not_negative, default=2e-4, help="learning rate of all networks")
     add("--clip_gradients", type=not_negative, default=0.0, help="largest norm of the gradients; 0: no limit")
-    add_transform_options(parser)
+    add_transform_options(losses)
     parser.set_defaults(sigma_tps=0.005, points_tps=5)
-    add_perceptual_options(parser)
+    add_perceptual_options(losses)
+    add = losses.add_argument
     add("--weight_equivariance", type=not_negative, default=20.0, help="weight: points follow random transforms")
     add("--weight_prior", type=not_negative, default=10.0, help="weight: points keep apart, at some depth")
-    add("--prior_distance", type=not_negative, default=0.1, help="squared distance from which points are apart")
-    add("--prior_depth", type=number, default=0.33, help="their mean depth")
+    add(
+        "--prior_distance", type=not_negative, default=0.1, help="squared distance from which points are apart",
+        advanced=True,
+    )  # fmt: skip
+    add("--prior_depth", type=number, default=0.33, help="their mean depth", advanced=True)
     add("--weight_deformation", type=not_negative, default=5.0, help="weight: expression deltas are small")
     add("--weight_headpose", type=not_negative, default=0.0,
         help="weight: angles agree with those beside the clips, degrees; needs a dataset mode with angles")  # fmt: skip
     add("--weight_guide", type=not_negative, default=0.0,
         help="weight: guided points lie on landmarks; needs a dataset mode with landmarks")  # fmt: skip
     add("--guide_points", type=list_of(point), default=[11, 13, 15, 16, 18, 6, 12, 14, 17, 19],
-        help="points that are guided, one for each landmark of a sample")  # fmt: skip
+        help="points that are guided, one for each landmark of a sample", advanced=True)  # fmt: skip
     add("--wing", type=list_of(positive, "omega,epsilon", empty=False), default=[0.1, 0.01],
-        help="shape of the Wing loss of --weight_guide, in units of [-1, 1]")  # fmt: skip
+        help="shape of the Wing loss of --weight_guide, in units of [-1, 1]", advanced=True)  # fmt: skip
     _add_gan_options(parser)
-    parser.add_switch("--start_at_rest", default=True,
-                      help="untrained, points have no motion and scale 1: training begins at the source")  # fmt: skip
+    schedule.add_switch("--start_at_rest", default=True,
+                      help="untrained, points have no motion and scale 1: training begins at the source",
+                      advanced=True)  # fmt: skip
 
 
 def _add_gan_options(parser: Any) -> None:
+    parser = parser.add_argument_group("discriminators", example="--weight_gan 0.5", advanced=True)
     add = parser.add_argument
-    add("--weight_gan", type=not_negative, default=1.0, help="weight of the game with discriminators; 0: none")
+    add(
+        "--weight_gan", type=not_negative, default=1.0, help="weight of the game with discriminators; 0: none",
+        advanced=False,
+    )  # fmt: skip
     add("--gan_regions", type=list_of(one_of(*GAN_REGIONS)), default=["whole"],
         help="what they see; face and lips need a dataset mode with boxes")  # fmt: skip
     add("--region_size", type=count, default=128, help="side of the regions face and lips")

@@ -62,7 +62,7 @@ class ArticulatedAnimation(KeyPointFamily):
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
-        add_animation_options(parser, "relative")
+        add_animation_options(parser, "relative", training)
         add_drawing_options(parser)
         if training:
             add_training_options(parser)

@@ -10,6 +10,7 @@ from models.mraa.networks import BACKGROUNDS
 from models.parts.avd import add_bottle_options
 from models.parts.options import (
     LOSSES,
+    NETWORKS,
     TRAIN,
     add_generator_options,
     add_hourglass_options,
@@ -30,8 +31,9 @@ REGIONS = f"{MODEL}.region_predictor_params"
 
 def add_network_options(parser: Any) -> None:
     """Sizes of the networks that inference needs."""
+    parser = parser.add_argument_group("networks", NETWORKS, example="--num_regions 20 --bg_type affine", advanced=True)
     add = parser.add_argument
-    add("--num_regions", f"{MODEL}.num_regions", type=count, default=10, help="number of regions")
+    add("--num_regions", f"{MODEL}.num_regions", type=count, default=10, help="number of regions", advanced=False)
     add("--num_channels", f"{MODEL}.num_channels", type=colours, default=3, help="channels of the images")
     parser.add_switch(
         "--estimate_affine",
@@ -46,7 +48,7 @@ def add_network_options(parser: Any) -> None:
     _add_region_options(parser)
     background = f"{MODEL}.bg_predictor_params"
     add("--bg_type", f"{background}.bg_type", type=one_of(*BACKGROUNDS), default="zero",
-        help="background predictor: kind of motion")  # fmt: skip
+        help="background predictor: kind of motion", advanced=False)  # fmt: skip
     add_hourglass_options(add, "bg_predictor", background, 32, 5)
     _add_generator_options(parser, f"{MODEL}.generator_params")
     add_bottle_options(parser, 64)
@@ -100,18 +102,20 @@ def _add_generator_options(parser: Any, generator: str) -> None:
     )
 
 
-def add_animation_options(parser: Any, way: str) -> None:
+def add_animation_options(parser: Any, way: str, training: bool) -> None:
     """How the driving regions move the source's."""
-    add_way_options(parser, way)
-    parser.add_switch(
+    add_way_options(parser, way, training)
+    parser.add_argument_group("animation").add_switch(
         "--relative_covar",
         help="with --way relative: turn the covariance of regions, too; no: the driving frame's, as the original",
+        advanced=training,
     )
 
 
 def add_drawing_options(parser: Any) -> None:
     """How pictures for people are drawn."""
     add_picture_options(parser)
+    parser = parser.add_argument_group("pictures")
     colour = list_of(number, "red,green,blue", empty=False)
     parser.add_argument("--region_bg_color", "--visualizer_params.region_bg_color", type=colour, default=[1, 1, 1],
                         help="background colour of the drawn heatmaps")  # fmt: skip
@@ -119,21 +123,26 @@ def add_drawing_options(parser: Any) -> None:
 
 def add_training_options(parser: Any) -> None:
     """Losses and schedule."""
-    add = parser.add_argument
-    parser.add_switch(
+    schedule = parser.add_argument_group("schedule", example="--lr 1e-4 --epoch_milestones 40,80")
+    losses = parser.add_argument_group("losses", example="--no_perceptual --weight_pixels 20")
+    add = schedule.add_argument
+    schedule.add_switch(
         "--start_with_source",
         help="initialise the generator to show the warped source, so that motion is learned first; for small models",
+        advanced=True,
     )
     add("--clip_gradients", type=not_negative, default=0.0,
         help="clip the norm of all gradients together; 0: no clipping")  # fmt: skip
     add("--motion_first", type=at_least(0), default=0,
         help="train the motion alone for this many steps, on the warped source; the fastest start with "
-        "--weight_truth_motion")  # fmt: skip
+        "--weight_truth_motion", advanced=True)  # fmt: skip
     add("--lr", f"{TRAIN}.lr", type=not_negative, default=2e-4, help="learning rate")
     parser.add_alias(f"{TRAIN}.dataloader_workers", "--nThreads")
-    add_schedule_options(parser, "milestones", [60, 90])
-    add_transform_options(parser)
+    add_schedule_options(schedule, "milestones", [60, 90])
+    add_transform_options(losses)
     for term in ("equivariance_shift", "equivariance_affine"):
-        add(f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=10, help=f"weight of {term}")
-    add_perceptual_options(parser)
-    add_truth_options(parser)
+        losses.add_argument(
+            f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=10, help=f"weight of {term}"
+        )
+    add_perceptual_options(losses)
+    add_truth_options(losses)

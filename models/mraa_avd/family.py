@@ -32,12 +32,14 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
-        add_animation_options(parser, "avd")
+        add_animation_options(parser, "avd", training)
         add_drawing_options(parser)
         if training:
             add_second_stage_options(parser, [20, 25])
-            parser.add_argument("--lambda_affine", f"{TRAIN}.lambda_affine", type=not_negative, default=1,
-                                help="weight of the difference of affine parts")  # fmt: skip
+            parser.add_argument_group("second stage").add_argument(
+                "--lambda_affine", f"{TRAIN}.lambda_affine", type=not_negative, default=1,
+                help="weight of the difference of affine parts",
+            )  # fmt: skip
         parser.set_defaults(dataset_mode="frames", batch_size=256)
 
     @staticmethod

@@ -76,6 +76,7 @@ def add_bottle_options(parser: Any, default: int) -> None:
 def add_second_stage_options(parser: Any, epoch_milestones: list[int]) -> None:
     """How the AVD network is trained; the section of the first stage in a nested file says nothing here."""
     parser.accept_unused("train_params.*")
+    parser = parser.add_argument_group("second stage", example="--lr 1e-3 --epoch_milestones 20,25")
     shared = {"num_epochs": "epochs", "batch_size": "batch_size", "checkpoint_freq": "save_every_epochs"}
     for key, name in (shared | {"num_repeats": "num_repeats", "dataloader_workers": "nThreads"}).items():
         parser.add_alias(f"{TRAIN}.{key}", f"--{name}")
@@ -87,10 +88,13 @@ def add_second_stage_options(parser: Any, epoch_milestones: list[int]) -> None:
         help="AVD training stretches the pose by up to this share, in width and in height")  # fmt: skip
     add("--lambda_shift", f"{TRAIN}.lambda_shift", type=not_negative, default=1,
         help="weight of the loss on points")  # fmt: skip
-    parser.add_switch("--late_milestones", default=True, help="drop the rate one epoch late, as the original does")
+    parser.add_switch(
+        "--late_milestones", default=True, help="drop the rate one epoch late, as the original does", advanced=True
+    )
     parser.add_switch(
         "--moving_statistics", default=True,
         help="keep the detector in training mode, as the original does: batch statistics, moving running averages",
+        advanced=True,
     )  # fmt: skip
 
 

@@ -26,6 +26,8 @@ from util.values import (
 
 TRAIN = "--train_params"
 LOSSES = f"{TRAIN}.loss_weights"
+NETWORKS = "What the weights must fit: the YAML of a model sets it, a run remembers it."
+"""What --help_all says of the options of networks."""
 VGG_LAYERS = "relu1_1,relu2_1,relu3_1,relu4_1,relu5_1"
 
 
@@ -85,8 +87,9 @@ def generator_sizes(opt: Any) -> dict[str, int]:
 WAYS = ("standard", "relative", "avd")
 
 
-def add_way_options(parser: Any, default: str) -> None:
+def add_way_options(parser: Any, default: str, training: bool) -> None:
     """How the driving points move the source's; `--mode WAY` is short for `--mode animate --way WAY`."""
+    parser = parser.add_argument_group("animation", example="--way standard", advanced=training)
     parser.add_words("--mode", **{way: {"mode": "animate", "way": way} for way in WAYS})
     parser.add_argument(
         "--way", "--animate_params.mode", type=one_of(*WAYS), default=default,
@@ -102,16 +105,14 @@ def add_way_options(parser: Any, default: str) -> None:
 
 def add_picture_options(parser: Any) -> None:
     """How the pictures to look at are drawn."""
+    parser = parser.add_argument_group("pictures", example="--kp_size 3 --draw_border", advanced=True)
     section, add = "--visualizer_params", parser.add_argument
     add("--kp_size", f"{section}.kp_size", type=at_least(0), default=5, help="radius of the drawn key points")
     parser.add_switch("--draw_border", f"{section}.draw_border", help="white first and last column in every picture")
     add(
-        "--colormap",
-        f"{section}.colormap",
-        type=one_of("gist_rainbow"),
-        default="gist_rainbow",
+        "--colormap", f"{section}.colormap", type=one_of("gist_rainbow"), default="gist_rainbow",
         help="colours of the key points",
-    )
+    )  # fmt: skip
 
 
 def add_schedule_options(parser: Any, word: str = "constant", milestones: Sequence[int] = ()) -> None:
@@ -121,9 +122,15 @@ def add_schedule_options(parser: Any, word: str = "constant", milestones: Sequen
         help="rule of the learning rates: linear and cosine fall over the whole training, step drops every --lr_period "
         "epochs, milestones at --epoch_milestones; or one per optimizer, OPTIMIZER=RULE,OPTIMIZER=RULE")  # fmt: skip
     add("--warm_up", type=at_least(0), default=0, help="steps over which the learning rates rise to their full value")
-    add("--lr_end", type=share, default=0, help="linear, cosine: share of the learning rates at the end")
-    add("--lr_factor", type=share, default=0.1, help="step, milestones: share of the learning rates after a drop")
-    add("--lr_period", type=count, default=30, help="step: epochs between drops")
+    add("--lr_end", type=share, default=0, help="linear, cosine: share of the learning rates at the end", advanced=True)
+    add(
+        "--lr_factor",
+        type=share,
+        default=0.1,
+        help="step, milestones: share of the learning rates after a drop",
+        advanced=True,
+    )
+    add("--lr_period", type=count, default=30, help="step: epochs between drops", advanced=True)
     add("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(at_least(0)), default=list(milestones),
         help="milestones: epochs at which the learning rates drop")  # fmt: skip
 
@@ -138,15 +145,13 @@ def add_transform_options(parser: Any) -> None:
     """How large the random transforms of the equivariance loss are."""
     section, add = f"{TRAIN}.transform_params", parser.add_argument
     add("--sigma_affine", f"{section}.sigma_affine", type=not_negative, default=0.05,
-        help="equivariance transform: deviation of the affine part")  # fmt: skip
+        help="equivariance transform: deviation of the affine part", advanced=True)  # fmt: skip
     add(
-        "--sigma_tps",
-        f"{section}.sigma_tps",
-        type=not_negative,
-        help="equivariance transform: deviation of the thin-plate part",
-    )
+        "--sigma_tps", f"{section}.sigma_tps", type=not_negative,
+        help="equivariance transform: deviation of the thin-plate part", advanced=True,
+    )  # fmt: skip
     add("--points_tps", f"{section}.points_tps", type=at_least(2),
-        help="equivariance transform: control points per side")  # fmt: skip
+        help="equivariance transform: control points per side", advanced=True)  # fmt: skip
 
 
 def transform_sizes(opt: Any) -> dict[str, Any]:
@@ -158,7 +163,7 @@ def add_perceptual_options(parser: Any) -> None:
     """The perceptual loss, and the pixel loss for those without weights of VGG-19."""
     add = parser.add_argument
     add("--scales", f"{TRAIN}.scales", type=list_of(scale, empty=False), default=[1, 0.5, 0.25, 0.125],
-        help="perceptual loss: scales of the image pyramid")  # fmt: skip
+        help="perceptual loss: scales of the image pyramid", advanced=True)  # fmt: skip
     add("--weight_perceptual", f"{LOSSES}.perceptual", type=list_of(not_negative, VGG_LAYERS),
         default=[10] * 5, help="weight of the perceptual loss per layer of VGG-19; 0: skip the layer")  # fmt: skip
     add("--vgg19", type=text, help="weights of VGG-19 in torchvision's layout; default: torchvision's cache")

@@ -28,13 +28,14 @@ def add_truth_options(parser: Any) -> None:
     """Weights of the losses that need truth."""
     add = parser.add_argument
     add("--weight_truth_motion", type=not_negative, default=0.0,
-        help="with --dataset_mode drawn: weight of the difference to the true motion, where it is visible")  # fmt: skip
+        help="with --dataset_mode drawn: weight of the difference to the true motion, where it is visible",
+        advanced=True)  # fmt: skip
     add("--weight_truth_occlusion", type=not_negative, default=0.0,
-        help="the same: the occlusion map says what is visible in the source")  # fmt: skip
+        help="the same: the occlusion map says what is visible in the source", advanced=True)  # fmt: skip
     add("--weight_truth_points", type=not_negative, default=0.0,
-        help="the same: the first key points are landmarks of the face")  # fmt: skip
+        help="the same: the first key points are landmarks of the face", advanced=True)  # fmt: skip
     add("--weight_truth_face", type=not_negative, default=0.0,
-        help="the same: weight of the difference of the pixels of the face, in addition")  # fmt: skip
+        help="the same: weight of the difference of the pixels of the face, in addition", advanced=True)  # fmt: skip
 
 
 def build_truth(opt: Any) -> "TruthLosses | NoTerms":

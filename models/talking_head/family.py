@@ -44,10 +44,12 @@ class TalkingHead(Family):
         add_network_options(parser)
         if training:
             add_training_options(parser)
-            parser.add_argument("--weight_matching", "--mch_loss_weight", type=not_negative, default=80.0,
+            losses, schedule = parser.add_argument_group("losses"), parser.add_argument_group("schedule")
+            losses.add_argument("--weight_matching", "--mch_loss_weight", type=not_negative, default=80.0,
                 help="weight of the distance between embeddings and their video's row")  # fmt: skip
-            parser.add_argument("--start_scale", type=not_negative, default=1.0,
-                help="factor on the discriminator's first rows, w0 and b; at 1 scores start near 450")  # fmt: skip
+            schedule.add_argument("--start_scale", type=not_negative, default=1.0,
+                help="factor on the discriminator's first rows, w0 and b; at 1 scores start near 450",
+                advanced=True)  # fmt: skip
         parser.add_alias("--metatrain_batch_size", "--batch_size")
         parser.add_alias("--max_epoch", "--epochs")
         parser.set_defaults(dataset_mode="talking_head", batch_size=3, epochs=50, save_every=5000)

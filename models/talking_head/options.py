@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from models.parts.options import NETWORKS
 from models.parts.vgg import RELU_1_TO_5
 from models.talking_head.networks import POOLINGS
 from util.layer_language import body
@@ -25,6 +26,7 @@ TAPS = {
 
 def add_network_options(parser: Any) -> None:
     """Sizes of the networks."""
+    parser = parser.add_argument_group("networks", NETWORKS, example="--image_size 128 --pooling sum", advanced=True)
     add = parser.add_argument
     add("--generator_layers", "--G_config", type=body, default=body(GENERATOR), metavar="LAYERS",
         help='body of the generator, e.g. "D 64 9 2, I, BA 64 3, U 3 3 2"; docs/talking_head.md explains')  # fmt: skip
@@ -43,18 +45,20 @@ def add_network_options(parser: Any) -> None:
 
 def add_training_options(parser: Any) -> None:
     """Losses and rates that meta-training and finetuning share."""
-    add = parser.add_argument
+    schedule = parser.add_argument_group("schedule", example="--lr 2e-5 --lr_steps 100000,50000")
+    losses = parser.add_argument_group("losses", example="--content pixels --weight_pixels 20")
+    add = schedule.add_argument
     add("--lr", "--lr_EG", type=not_negative, default=5e-5, help="learning rate of embedder and generator")
     add("--lr_discriminator", "--lr_D", type=not_negative, default=2e-4, help="learning rate of the discriminator")
     add("--lr_steps", type=list_of(at_least(0), "full,falling"),
         help="steps at these rates, then steps in which they fall to 0; default: never, as the original")  # fmt: skip
     add("--adam_betas", type=list_of(adam_decay, "mean,square", empty=False), default=[0.0, 0.999],
         help="Adam's averaging, of all networks")  # fmt: skip
-    parser.add_switch("--separate_updates",
+    schedule.add_switch("--separate_updates",
         help="each network on its own loss, as in the paper; no: the original's joint backward")  # fmt: skip
-    add("--weight_feature_matching", "--fm_loss_weight", type=not_negative, default=10.0,
+    losses.add_argument("--weight_feature_matching", "--fm_loss_weight", type=not_negative, default=10.0,
         help="weight of the difference in the discriminator's maps")  # fmt: skip
-    _add_content_options(parser)
+    _add_content_options(losses)
 
 
 def _add_content_options(parser: Any) -> None:

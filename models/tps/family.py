@@ -60,7 +60,7 @@ class ThinPlateSplineMotion(KeyPointFamily):
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
-        add_way_options(parser, "relative")
+        add_way_options(parser, "relative", training)
         add_picture_options(parser)
         if training:
             add_training_options(parser)

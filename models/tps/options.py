@@ -9,6 +9,7 @@ from typing import Any
 from models.parts.avd import add_bottle_options
 from models.parts.options import (
     LOSSES,
+    NETWORKS,
     TRAIN,
     add_hourglass_options,
     add_perceptual_options,
@@ -25,26 +26,21 @@ MODEL = "--model_params"
 
 def add_network_options(parser: Any) -> None:
     """Sizes of the networks that inference needs."""
+    parser = parser.add_argument_group("networks", NETWORKS, example="--num_tps 15", advanced=True)
     common, generator, motion = (f"{MODEL}.{name}_params" for name in ("common", "generator", "dense_motion"))
     add = parser.add_argument
     add(
-        "--num_tps",
-        f"{common}.num_tps",
-        type=count,
-        default=10,
-        help="number of thin-plate splines, of 5 key points each",
-    )
+        "--num_tps", f"{common}.num_tps", type=count, default=10,
+        help="number of thin-plate splines, of 5 key points each", advanced=False,
+    )  # fmt: skip
     add("--num_channels", f"{common}.num_channels", type=colours, default=3, help="channels of the images")
     parser.add_switch("--bg", f"{common}.bg", default=True, help="predict the motion of the background")
     parser.add_switch("--multi_mask", f"{common}.multi_mask", default=True, help="one occlusion map per resolution")
     add("--encoder_width", type=count, default=64, help="ResNet-18 of detector and background predictor: base channels")
     add(
-        "--generator_block_expansion",
-        f"{generator}.block_expansion",
-        type=count,
-        default=64,
+        "--generator_block_expansion", f"{generator}.block_expansion", type=count, default=64,
         help="inpainting network: base channels",
-    )
+    )  # fmt: skip
     add("--generator_max_features", f"{generator}.max_features", type=count, default=512,
         help="inpainting network: maximum channels")  # fmt: skip
     add("--num_down_blocks", f"{generator}.num_down_blocks", type=count, default=3,
@@ -64,30 +60,40 @@ def add_network_options(parser: Any) -> None:
 
 def add_training_options(parser: Any) -> None:
     """Losses and schedule."""
-    add = parser.add_argument
+    schedule = parser.add_argument_group("schedule", example="--lr_generator 1e-4 --epoch_milestones 50,80")
+    losses = parser.add_argument_group("losses", example="--no_perceptual --weight_pixels 20")
+    add = schedule.add_argument
     add("--lr_generator", f"{TRAIN}.lr_generator", type=not_negative, default=2e-4,
         help="learning rate of all networks")  # fmt: skip
-    add_schedule_options(parser, "milestones", [70, 90])
+    add_schedule_options(schedule, "milestones", [70, 90])
     parser.add_alias(f"{TRAIN}.dataloader_workers", "--nThreads")
-    add("--weight_decay", type=not_negative, default=1e-4, help="weight decay of Adam")
-    parser.add_switch(
-        "--decay_norms", default=True, help="apply weight decay to biases and norms, too, as the original does"
-    )
+    add("--weight_decay", type=not_negative, default=1e-4, help="weight decay of Adam", advanced=True)
+    schedule.add_switch(
+        "--decay_norms", default=True, help="apply weight decay to biases and norms, too, as the original does",
+        advanced=True,
+    )  # fmt: skip
     add("--clip_gradients", type=not_negative, default=10.0,
         help="clip the gradients of each network to this largest absolute value; 0: no clipping")  # fmt: skip
-    parser.add_switch("--clip_inpainting", help="clip the inpainting network, too, which the original does not")
+    schedule.add_switch(
+        "--clip_inpainting", help="clip the inpainting network, too, which the original does not", advanced=True
+    )
     add("--bg_start", *_keys("background", "bg_start"), type=at_least(0), default=10,
         help="epoch from which the background predictor is trained and used")  # fmt: skip
     _add_dropout_options(parser)
-    add_transform_options(parser)
+    add_transform_options(losses)
     parser.set_defaults(sigma_tps=0.005, points_tps=5)
     for term, subject in {"equivariance_value": "equivariance", "warp_loss": "the warp loss", "bg": "bg"}.items():
-        add(f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=10, help=f"weight of {subject}")
-    add_perceptual_options(parser)
-    add_truth_options(parser)
+        losses.add_argument(
+            f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=10, help=f"weight of {subject}"
+        )
+    add_perceptual_options(losses)
+    add_truth_options(losses)
 
 
 def _add_dropout_options(parser: Any) -> None:
+    parser = parser.add_argument_group(
+        "dropout of motions", example="--dropout_epoch 20 --paper_dropout", advanced=True
+    )
     add = parser.add_argument
     add("--dropout_epoch", *_keys("dropout", "dropout_epoch"), type=at_least(0), default=35,
         help="dropout of motions: epoch at which it ends")  # fmt: skip

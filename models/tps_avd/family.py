@@ -32,7 +32,7 @@ class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
         add_network_options(parser)
-        add_way_options(parser, "avd")
+        add_way_options(parser, "avd", training)
         add_picture_options(parser)
         if training:
             add_second_stage_options(parser, [140, 180])

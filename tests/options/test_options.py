@@ -308,7 +308,7 @@ def test_version_is_told_before_anything_is_refused(capsys, training):
 
 
 def test_help_tells_the_range(capsys):
-    parse(["--model=fomm", "--help"], False)
+    parse(["--model=fomm", "--help_all"], False)
     said = capsys.readouterr().out
     for words in ("--animate_batch INTEGER>=1", "--fps NUMBER>0", "--quality 0..100", "--format mp4|gif|webm|png"):
         assert words in said
@@ -588,7 +588,7 @@ def declare(parser, *declarations):
     ],
 )
 def test_mistakes_in_declaring_options_are_told_with_the_remedy(second, told):
-    parser = OptionParser("", "")
+    parser = OptionParser("")
     declare(parser, ("family yours", "--width", ["-w", "--wide"], {}), ("family yours", "--wid_th", [], {}))
     with pytest.raises(UserError, match=told):
         declare(parser, ("dataset mode mine", *second))

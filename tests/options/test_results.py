@@ -19,7 +19,7 @@ SHAPE_NOTHING = {
     "metrics", "protocol", "table", "json", "controls", "allow_few", "metric_weights", "drawn_truth",
     *weight_options(),
 }  # fmt: skip
-"""A name that joins or leaves makes test.py refuse the folders of results that were made before."""
+"""Where one of these leaves, test.py refuses the folders of results that were made before."""
 
 
 def fingerprint(*words):
@@ -27,7 +27,7 @@ def fingerprint(*words):
 
 
 def test_an_option_shapes_results_unless_its_declaration_says_otherwise():
-    parser = OptionParser("", "")
+    parser = OptionParser("")
     group = parser.group("family yours")
     group.add_argument("--width", help="channels")
     group.add_argument("--cache", help="a folder", shapes_result=False)
