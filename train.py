@@ -32,8 +32,10 @@ from engine.run import Run, Start
 from engine.signals import StopRequest
 from engine.sinks import RunInfo, Sink, Visdom, open_sinks
 from engine.trainer import Trainer, seed_everything
+from engine.validation import Validation, undisturbed
 from models import find_family
 from options import Options, options_as_yaml, owner_of_weights, parse, run_folder
+from options.validating import validating
 from util.errors import UserError, run_main
 
 log = logging.getLogger(__name__)
@@ -123,7 +125,7 @@ def _train(opt: Options, run: Run, trainer: Trainer, dataset: Any) -> int:
     if clock.step >= steps:
         log.warning("step %d is reached already: nothing is left to do; more --epochs or --steps go on", steps)
 
-    # 3. The loop: the engine's, with reporting and saving after each step.
+    # 3. The loop: the engine's, with reporting, validating and saving after each step.
     with closing(batches), StopRequest() as stop, lost_workers_told(opt.nThreads):
         _fit(opt, run, trainer, steps, batches, stop)
 
@@ -136,10 +138,22 @@ def _train(opt: Options, run: Run, trainer: Trainer, dataset: Any) -> int:
     return stop.status
 
 
+def _validation(opt: Options, trainer: Trainer, steps: int) -> Validation | None:
+    """What validates on the way to the last step, if anything does."""
+    device, step = trainer.processes.device, trainer.clock.step
+    with undisturbed(device):
+        what = validating(opt, partial(parse, training=False), trainer.family.networks(), step, steps, device)
+    return what and Validation(
+        what, trainer.processes, share=opt.validate_share / 100, frames=opt.validate_frames, precision=opt.precision,
+        channels_last=opt.channels_last,
+    )  # fmt: skip
+
+
 def _fit(opt: Options, run: Run, trainer: Trainer, steps: int, batches: Iterator, stop: StopRequest) -> None:
+    validation = _validation(opt, trainer, steps)
     saver = Saver(
         run.checkpoints, every=opt.save_every, every_epochs=opt.save_every_epochs, batch_size=opt.batch_size,
-        best_by=opt.best_by,
+        best_by=opt.best_by, higher_is_better=validation is not None and validation.what.higher_is_better,
     )  # fmt: skip
     monitor = Monitor(
         _sinks(opt, run, trainer) if run.processes.is_main else [], steps=steps, clock=trainer.clock,
@@ -152,6 +166,10 @@ def _fit(opt: Options, run: Run, trainer: Trainer, steps: int, batches: Iterator
         monitor.record(trainer.clock, losses, visuals)
         if profiler:
             profiler.step()
+        if validation and validation.is_due(trainer.clock):
+            found = validation.run(trainer)
+            monitor.validated(trainer.clock, found)
+            saver.consider(trainer, found.values)
         stopping = run.processes.any(stop.signal is not None)
         if stopping or trainer.clock.step >= steps or saver.is_due(trainer.clock):
             saver.save(trainer, monitor)

@@ -18,7 +18,7 @@ class Reconstruction:
     def __init__(self, job: Any = None, clip: Any = None):
         """For any job and clip: what is compared comes with the frames."""
         self.first: Tensor | None = None
-        self.frames, self.result, self.repeated = 0, 0.0, 0.0
+        self.frames, self.result, self.repeated, self.copied = 0, 0.0, 0.0, 0.0
 
     def add(self, made: Tensor, items: Sequence[Mapping[str, Any]]) -> None:
         """Measure results (N, 3, H, W) against the frames of their driving items."""
@@ -29,6 +29,7 @@ class Reconstruction:
         self.frames += len(items)
         self.result += float((made.float() - real).abs().mean((1, 2, 3)).sum())
         self.repeated += float((self.first - real).abs().mean((1, 2, 3)).sum())
+        self.copied += float((made.float() - self.first).abs().mean((1, 2, 3)).sum())
 
     def facts(self) -> dict[str, float]:
         """The means over all frames."""

@@ -17,6 +17,7 @@ from engine.distributed import Processes
 from engine.memory import host_memory_gib
 from engine.notes import Notes
 from engine.sinks import Sink
+from engine.validation import Validated
 from util.grid import labelled_grid
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,14 @@ class Monitor:
         thinned = {name: values[:: max(1, len(values) // MOST_VALUES)] for name, values in flat.items()}
         return {name: values.float().cpu().numpy() for name, values in thinned.items()}
 
+    def validated(self, clock: Clock, found: Validated) -> None:
+        """Tell all sinks what a validation found; its time is none of the steps'."""
+        self._since.leave_out(found.seconds)
+        entry = {"step": clock.step, "epoch": round(clock.exact_epoch, 4), "values": found.values}
+        self._tell("validated", entry)
+        if self.sinks and found.pictures:
+            self._tell("show_validation", clock.step, labelled_grid(found.pictures, rows=2))
+
     def close(self) -> None:
         """Training has ended."""
         self._bar.close()
@@ -165,6 +174,10 @@ class _Speed:
     def __init__(self, clock: Clock):
         self.waited = 0.0
         self._samples, self._time = clock.samples, time.monotonic()
+
+    def leave_out(self, seconds: float) -> None:
+        """These are not to count."""
+        self._time += seconds
 
     def measure(self, clock: Clock) -> dict[str, float]:
         now = time.monotonic()

@@ -59,6 +59,12 @@ class Sink:
     def show(self, step: int, picture: np.ndarray) -> None:
         """A picture (H, W, 3) of a step."""
 
+    def validated(self, entry: dict[str, Any]) -> None:
+        """What a validation at `step` and `epoch` found: `values` by name, e.g. val/l1."""
+
+    def show_validation(self, step: int, picture: np.ndarray) -> None:
+        """A picture (H, W, 3) of validated clips: truth over result."""
+
     def close(self) -> None:
         """Training has ended."""
 
@@ -92,6 +98,11 @@ class LogFile(Sink):
         flat |= {f"{group}/{name}": value for group in ("lr", "gradient") for name, value in entry[group].items()}
         flat |= entry["losses"] | entry["logged"]
         flat |= {name: _summary(values) for name, values in entry["histograms"].items()}
+        with self.path.open("a") as file:
+            file.write(json.dumps(flat) + "\n")
+
+    def validated(self, entry: dict[str, Any]) -> None:
+        flat = {key: value for key, value in entry.items() if key != "values"} | entry["values"]
         with self.path.open("a") as file:
             file.write(json.dumps(flat) + "\n")
 
@@ -190,6 +201,9 @@ class PictureFolder(Sink):
     def show(self, step: int, picture: np.ndarray) -> None:
         write_picture(self.folder / f"{step:08d}.png", picture)
 
+    def show_validation(self, step: int, picture: np.ndarray) -> None:
+        write_picture(self.folder / f"val_{step:08d}.png", picture)
+
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """Write a PNG of (H, W, 3) RGB, whole or not at all."""
@@ -215,6 +229,13 @@ class TensorBoard(Sink):
     def show(self, step: int, picture: np.ndarray) -> None:
         self.writer.add_image("pictures", picture, step, dataformats="HWC")
 
+    def validated(self, entry: dict[str, Any]) -> None:
+        for name, value in entry["values"].items():
+            self.writer.add_scalar(name, value, entry["step"])
+
+    def show_validation(self, step: int, picture: np.ndarray) -> None:
+        self.writer.add_image("validation", picture, step, dataformats="HWC")
+
     def close(self) -> None:
         self.writer.close()
 
@@ -233,7 +254,8 @@ class Visdom(Sink):
         self.server, self.port, self.environment, self.text = server, port, environment, text
         self.folder = folder
         self.history: dict[str, list[tuple[float, float]]] = {}
-        self.picture: tuple[int, np.ndarray] | None = None
+        self.pictures: dict[str, tuple[int, np.ndarray]] = {}
+        """Window -> the last picture shown there, and its step."""
         self.own_server: Popen[bytes] | None = None
         self._client: Any = None
         self._lost = False
@@ -247,6 +269,12 @@ class Visdom(Sink):
 
     def show(self, step: int, picture: np.ndarray) -> None:
         self._put(("show", (step, picture)))
+
+    def validated(self, entry: dict[str, Any]) -> None:
+        self._put(("validated", entry))
+
+    def show_validation(self, step: int, picture: np.ndarray) -> None:
+        self._put(("show_validation", (step, picture)))
 
     def close(self) -> None:
         self._put(("close", None))
@@ -294,11 +322,11 @@ class Visdom(Sink):
                 return
 
     def _remember(self, kind: str, content: Any) -> None:
-        if kind == "report":
-            for name, value in numbers_of(content).items():
+        if kind in ("report", "validated"):
+            for name, value in _curves(kind, content).items():
                 self.history.setdefault(name, []).append((content["step"], value))
-        elif kind == "show":
-            self.picture = content
+        elif kind in WINDOWS:
+            self.pictures[WINDOWS[kind]] = content
 
     def _send(self, kind: str, content: Any) -> None:
         if self._client is None:
@@ -309,12 +337,12 @@ class Visdom(Sink):
             if self._lost:
                 log.info("visdom is back")
             self._lost = False
-        elif kind == "report":
+        elif kind in ("report", "validated"):
             step = content["step"]
-            for name, value in numbers_of(content).items():
+            for name, value in _curves(kind, content).items():
                 self._line(name, [step], [value], update="append" if len(self.history[name]) > 1 else None)
-        elif kind == "show":
-            self._show_picture(*content)
+        elif kind in WINDOWS:
+            self._show_picture(WINDOWS[kind], *content)
         if kind == "close":
             self._client.save([self.environment])
 
@@ -326,8 +354,8 @@ class Visdom(Sink):
         for name, points in self.history.items():
             steps, values = zip(*points, strict=True)
             self._line(name, list(steps), list(values), update=None)
-        if self.picture is not None:
-            self._show_picture(*self.picture)
+        for window, shown in self.pictures.items():
+            self._show_picture(window, *shown)
 
     def _line(self, name: str, steps: list[float], values: list[float], update: str | None) -> None:
         self._client.line(
@@ -335,10 +363,19 @@ class Visdom(Sink):
             opts={"title": name, "xlabel": "step"},
         )  # fmt: skip
 
-    def _show_picture(self, step: int, picture: np.ndarray) -> None:
+    def _show_picture(self, window: str, step: int, picture: np.ndarray) -> None:
         self._client.image(
-            picture.transpose(2, 0, 1), win="pictures", opts={"title": f"step {step}", "caption": f"step {step}"}
+            picture.transpose(2, 0, 1), win=window, opts={"title": f"step {step}", "caption": f"step {step}"}
         )
+
+
+WINDOWS = {"show": "pictures", "show_validation": "validation"}
+"""What is shown -> visdom's window."""
+
+
+def _curves(kind: str, content: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a report, or of a validation."""
+    return content["values"] if kind == "validated" else numbers_of(content)
 
 
 def _visdom_client(server: str, port: int, environment: str) -> Any:

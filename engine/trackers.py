@@ -34,6 +34,12 @@ class Tracker(Sink):
     def show(self, step: int, picture: np.ndarray) -> None:
         self.log({"pictures": self.service.Image(picture)}, step)
 
+    def validated(self, entry: dict[str, Any]) -> None:
+        self.log(entry["values"], entry["step"])
+
+    def show_validation(self, step: int, picture: np.ndarray) -> None:
+        self.log({"validation": self.service.Image(picture)}, step)
+
     def log(self, values: dict[str, Any], step: int) -> None:
         """Hand values of a step over."""
         self.run.log(values, step=step)

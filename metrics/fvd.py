@@ -23,6 +23,7 @@ class Fvd(Frechet):
     used_by = "StyleGAN-V and those that take its network"
     settings = {"network": "I3D Kinetics-400, TorchScript", "clip": CLIP, "stride": CLIP, "rounded to": STEP}
     least = LENGTH
+    in_time = True
     of = "clips"
 
     def __init__(self, tools: Tools):

@@ -15,6 +15,7 @@ class Jitter(AkdDlib):
     says = "mean length of p[t+1] - 2 p[t] + p[t-1] over dlib's 68 points"
     better = "like truth"
     needs = ("truth|driving",)
+    in_time = True
     ratios = {"jitter.ratio": ("jitter", "jitter.truth")}
 
     @property

@@ -73,6 +73,8 @@ class Metric:
     """The videos it compares the result with."""
     tables: tuple[str, ...] = ()
     """Options that name what it reads beside the frames (metrics.parts.tables.TABLES); it needs all of them."""
+    in_time: bool = False
+    """Whether it compares successive frames, so that it needs every frame of a video."""
     is_group: bool = False
     """Whether all metrics of this base name belong together and may be asked for by it."""
     settings: Mapping[str, Any] = {}

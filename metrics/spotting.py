@@ -23,6 +23,7 @@ class Spotting(Metric):
     used_by = "challenges on spotting micro-expressions"
     better = "higher"
     needs = ()
+    in_time = True
     tables = ("spotted", "annotated")
     settings = {"least IoU": LEAST_IOU, "matching": "one to one, best first", "pooled": "counts of all videos"}
 

@@ -35,6 +35,7 @@ class _Score(Metric):
     is_group = True
     better = "like truth"
     needs = ("truth|driving",)
+    in_time = True
     used_by = "THEval"
     settings = {"landmarks": LANDMARKS, "instead of": "MediaPipe"}
     libraries = ("dlib-bin",)

@@ -15,6 +15,7 @@ class WarpError(Metric):
     used_by = "papers on temporal consistency"
     better = "like truth"
     needs = ("truth|driving",)
+    in_time = True
     settings = {"flow": "DIS medium, of the truth", "known where": f"forward and backward agree to {AGREEMENT} px"}
     libraries = ("opencv-python",)
     ratios = {"warp_error.ratio": ("warp_error", "warp_error.truth")}

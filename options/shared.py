@@ -4,6 +4,7 @@ from data.video.limits import OPTION_HELP
 from options.inputs import add_input_options
 from options.measuring import add_measuring_options
 from options.parser import OptionParser
+from options.validating import add_validation_options
 from util.values import at_least, count, integer, list_of, not_negative, one_of, positive, seed, share, text, within
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
@@ -19,6 +20,7 @@ def add_shared_options(parser: OptionParser, training: bool) -> None:
         _add_trying(parser)
         _add_saving(parser)
         _add_monitor(parser)
+        add_validation_options(parser)
     else:
         _add_testing(parser)
 
@@ -152,7 +154,11 @@ def _add_saving(parser: OptionParser) -> None:
     )  # fmt: skip
     group.add_argument("--keep", type=at_least(0), default=3, help="checkpoints to keep; 0: all")
     group.add_argument(
-        "--best_by", type=text, default="", help="loss term whose lowest average marks the best", advanced=True
+        "--best_by",
+        type=text,
+        default="",
+        advanced=True,
+        help="loss whose lowest average marks the best checkpoint, or val/METRIC",
     )
 
 

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
+VALIDATED = "val/"
+"""Begins the names of what validation measures, in curves and for --best_by."""
+
 Converter = Callable[[Any], Any]
 
 

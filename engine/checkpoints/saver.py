@@ -1,22 +1,29 @@
 """When checkpoints are due, and which one is the best."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from engine.checkpoints.save import Checkpoints
 from engine.clock import Clock
 from util.errors import UserError
+from util.values import VALIDATED
 
 
 class Saver:
-    """Saves every so many steps or epochs; `best_by` names the loss by whose mean the best checkpoint is kept."""
+    """Saves every so many steps or epochs.
+
+    `best_by` names the loss by whose mean the best checkpoint is kept, or what is validated (val/...): the least, or
+    the greatest where `higher_is_better`.
+    """
 
     def __init__(
-        self, checkpoints: Checkpoints, *, every: int, every_epochs: int | None, batch_size: int, best_by: str | None
-    ):
+        self, checkpoints: Checkpoints, *, every: int, every_epochs: int | None, batch_size: int, best_by: str | None,
+        higher_is_better: bool = False,
+    ):  # fmt: skip
         self.checkpoints, self.every, self.every_epochs = checkpoints, every, every_epochs
         self.batch_size, self.best_by = batch_size, best_by
-        self.best = checkpoints.best_value()
+        self.best, self.sign = checkpoints.best_value(), -1 if higher_is_better else 1
 
     def is_due(self, clock: Clock) -> bool:
         """Whether the last step ends an interval."""
@@ -30,10 +37,14 @@ class Saver:
         monitor.report(trainer.clock)
         self.checkpoints.save(trainer)
         name = self.best_by
-        if name and name not in monitor.names:
+        if name and not name.startswith(VALIDATED) and name not in monitor.names:
             raise UserError(f"--best_by {name}: the losses are {', '.join(monitor.names)}")
+        self.consider(trainer, monitor.averages)
+
+    def consider(self, trainer: Any, values: Mapping[str, float]) -> None:
+        """Save as the best one if these values say so."""
         # Not every step has every loss, nor need it be finite (--on_nan skip).
-        value = monitor.averages.get(name, math.nan)
-        if value < (math.inf if self.best is None else self.best):
+        value = values.get(self.best_by or "", math.nan)
+        if self.sign * value < (math.inf if self.best is None else self.sign * self.best):
             self.best = value
             self.checkpoints.save(trainer, "best", value=value)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from data.video import unsuffixed
-from metrics.evaluation.measuring import Measurement, VideoMeasurement, sets
+from metrics.evaluation.measuring import RESULT, Measurement, VideoMeasurement, sets
 from metrics.evaluation.pairing import squared
 from metrics.evaluation.protocols import Protocol
 from metrics.evaluation.results import Record, columns_of, report, to_line, write
@@ -150,40 +150,60 @@ class Rendered:
         measurement.merge(nested)
 
 
-class RenderedVideo:
-    """The measuring of one result while it is made."""
+class ResultMeasurement:
+    """Measures one result with the driving items that it was made of, the truth among them or not."""
 
-    def __init__(self, owner: Rendered, output: Path, clip: Any):
-        self._owner, self._size = owner, owner.plan.size
-        place = Path(os.path.relpath(output.parent.resolve(), owner.folder.resolve())) / unsuffixed(output)
-        self._role = "truth" if "truth" in owner.plan.roles else "driving"
+    def __init__(self, measurement: Measurement, name: str, clip: Any, size: int | None = None):
+        """`size`: bring the centre square of all frames to this size first."""
+        self._size, roles = size, measurement.roles
+        self._role = next((role for role in ("truth", "driving") if role in roles), None)
         # The result's sound is that of its clip; metrics that hear it look for it in these files.
-        files = dict.fromkeys(("result", self._role), clip.audio) if clip.audio else {}
-        source = first_picture(clip.source) if "source" in owner.plan.roles else None
-        video = Video(place.as_posix(), clip.fps, files)
-        self._measured = VideoMeasurement(owner.measurement, video, None if source is None else self._sized(source))
+        files = {role: clip.audio for role in ("result", self._role) if role and clip.audio}
+        source = self._sized(first_picture(clip.source)) if "source" in roles else None
+        self._measured = VideoMeasurement(measurement, Video(name, clip.fps, files), source)
 
     def add(self, made: Tensor, items: Sequence[Mapping[str, Any]]) -> None:
-        """Measure results (N, 3, H, W) with their driving items."""
+        """The next results (N, 3, H, W) with their driving items."""
         shown = {}
-        if self._role in self._owner.plan.roles:
+        if self._role:
             if "image" not in items[0]:
                 raise UserError("--metrics: the driving items hold no frames to compare the result with")
             shown[self._role] = self._sized(torch.stack([item["image"] for item in items]))
         # What is written is cut off at black and white, too.
         self._measured.add(self._sized(made.float().clamp(0, 1)), **shown)
 
-    def facts(self) -> dict[str, str]:
-        """For the result's record, when it is complete."""
+    def finish(self) -> Record:
+        """What was measured, when the result is complete."""
         self._measured.finish()
-        return {TOKEN: self._owner.keep(self._measured.record)}
+        return self._measured.record
 
     def _sized(self, frames: Tensor) -> Tensor:
-        """The centre square at the protocol's size."""
         if self._size is None or tuple(frames.shape[-2:]) == (self._size, self._size):
             return frames
         arrays = frames.float().permute(0, 2, 3, 1).cpu().numpy()
         return torch.from_numpy(np.stack([squared(array, self._size) for array in arrays])).permute(0, 3, 1, 2)
+
+
+class RenderedVideo(ResultMeasurement):
+    """The measuring of one result of a folder."""
+
+    def __init__(self, owner: Rendered, output: Path, clip: Any):
+        place = Path(os.path.relpath(output.parent.resolve(), owner.folder.resolve())) / unsuffixed(output)
+        super().__init__(owner.measurement, place.as_posix(), clip, owner.plan.size)
+        self._owner = owner
+
+    def facts(self) -> dict[str, str]:
+        """For the result's record, when it is complete."""
+        return {TOKEN: self._owner.keep(self.finish())}
+
+
+class ClipSums(ResultMeasurement):
+    """The measuring of a clip of which only sums are wanted."""
+
+    def sums(self) -> dict[str, tuple[float, int]]:
+        """Metric -> the sum over the frames measured, and how many they are."""
+        found, _ = self.finish()["rows"][RESULT]
+        return {name: (one["sum"], int(one["n"])) for name, one in found.items()}
 
 
 def first_picture(source: Mapping[str, Any]) -> Tensor:

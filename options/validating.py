@@ -1,0 +1,157 @@
+"""What train.py validates, and the options that say so."""
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from data import find_dataset
+from data.base import Job
+from metrics import find_metrics
+from metrics.evaluation.measuring import Measurement
+from metrics.evaluation.rendered import ClipSums
+from metrics.evaluation.running import Plan
+from metrics.metric import SetMetric
+from models import find_family
+from models.family import Family
+from options.measuring import add_weight_options, metric_weights
+from options.parser import OptionParser, Options
+from util.errors import UserError
+from util.values import VALIDATED, at_least, count, list_of, text, within
+
+log = logging.getLogger(__name__)
+
+EVERY = 500
+"""Steps between validations, where nothing else is said."""
+
+
+def add_validation_options(parser: OptionParser) -> None:
+    """Declare how train.py validates."""
+    group = parser.group(
+        "validation while training", "Test clips, reconstructed from their first frames every so many steps."
+    )
+    group.add_argument(
+        "--validate_every", type=at_least(0),
+        help=f"steps between validations; 0: none; default: {EVERY}, where there is a test split",
+    )  # fmt: skip
+    group.add_argument(
+        "--validate_clips", type=count, default=4, help="so many test clips, always the same ones", advanced=True
+    )
+    group.add_argument(
+        "--validate_frames",
+        type=at_least(0),
+        default=16,
+        advanced=True,
+        help="frames of each, spread evenly; 0: every frame",
+    )
+    group.add_argument(
+        "--validate_metrics", type=list_of(text), default=["l1", "ssim/gauss"],
+        help="what to measure; script/evaluate.py --list tells what there is",
+    )  # fmt: skip
+    group.add_argument(
+        "--validate_share", type=within(0, 100), default=5.0,
+        help="leave validations out that would take more than so many per cent of the time", advanced=True,
+    )  # fmt: skip
+    add_weight_options(group)
+
+
+def validation_metrics(opt: Any, device: Any) -> Measurement:
+    """What --validate_metrics names, loaded; each needs a value per frame and nothing but frames."""
+    kinds = find_metrics(opt.validate_metrics)
+    for kind in kinds:
+        if issubclass(kind, SetMetric) or kind.tables:
+            raise UserError(f"--validate_metrics {kind.name}: measure it with test.py; here a metric has a value per "
+                            "frame and needs nothing but frames")  # fmt: skip
+        if kind.in_time and opt.validate_frames:
+            raise UserError(f"--validate_metrics {kind.name}: it compares successive frames; give --validate_frames=0")
+    names = tuple(kind.name for kind in kinds)
+    plan = Plan(names, ("truth", "source"), controls=False, device=str(device), weights=metric_weights(opt))
+    measurement = plan.measurement()
+    measurement.rehearse()
+    return measurement
+
+
+@dataclass(frozen=True)
+class Validating:
+    """What is validated."""
+
+    jobs: Sequence[Job]
+    testing: Options
+    """The options by which test.py would reconstruct."""
+    measurement: Measurement
+    every: int
+    higher_is_better: bool = False
+    """Of the value that chooses the best checkpoint."""
+
+    def build(self) -> Family:
+        """The family as test.py builds it."""
+        return find_family(self.testing.model)(self.testing)
+
+    def measure(self, job: Job, clip: Any) -> ClipSums:
+        """Begin to measure a clip."""
+        return ClipSums(self.measurement, job.name, clip)
+
+    @property
+    def names(self) -> list[str]:
+        """What is measured."""
+        return [column for metric in self.measurement.metrics for column in metric.columns]
+
+
+def validating(
+    opt: Options, parse: Callable[[list[str]], Options | None], trained: Collection[str], step: int, steps: int,
+    device: Any,
+) -> Validating | None:  # fmt: skip
+    """What to validate between two steps; None without a test split, where nobody asked for validation.
+
+    `parse` resolves the command line of test.py, whose options validation works by; `trained` names the networks.
+    """
+    every, for_best = EVERY if opt.validate_every is None else opt.validate_every, opt.best_by.startswith(VALIDATED)
+    if not every and for_best:
+        raise UserError(f"--best_by {opt.best_by}: there is no validation with --validate_every=0")
+    if not every or (steps // every <= step // every and not for_best):
+        return None
+    try:
+        return _validating(opt, parse, trained, every, device)
+    except UserError as error:
+        if for_best or opt.validate_every is not None:
+            raise
+        log.info("no validation (--validate_every): %s", error)
+        return None
+
+
+def _validating(
+    opt: Options, parse: Callable[[list[str]], Options | None], trained: Collection[str], every: int, device: Any
+) -> Validating:
+    outside = ["--allow_outside"] if opt.allow_outside else []
+    call = [f"--name={opt.name}", f"--checkpoints_dir={opt.checkpoints_dir}", "--mode=reconstruction", *outside]
+    testing = parse(call)
+    assert testing is not None  # neither help nor a version was asked for
+    dataset = find_dataset(testing.dataset_mode)(testing, training=False)
+    if "driving" not in dataset.pictures_of(outside=False):
+        raise UserError(f"--dataset_mode {opt.dataset_mode}: its items hold no frames to compare results with")
+    measurement = validation_metrics(opt, device)
+    found = Validating(
+        evenly(dataset.jobs(), opt.validate_clips), testing, measurement, every,
+        opt.best_by.startswith(VALIDATED) and is_higher_better(opt.best_by.removeprefix(VALIDATED), measurement),
+    )  # fmt: skip
+    if missing := set(found.build().networks()) - set(trained):
+        raise UserError(f"animation needs networks that are not trained in this run: {', '.join(sorted(missing))}")
+    return found
+
+
+def is_higher_better(name: str, measurement: Measurement) -> bool:
+    """Whether more is better of a metric; an error where neither more nor less is."""
+    directions = {one.name: one.better for one in measurement.metrics if one.better != "like truth"}
+    if name not in directions:
+        known = ", ".join(f"{VALIDATED}{one}" for one in directions)
+        raise UserError(f"--best_by {VALIDATED}{name}: what is validated and can be better or worse: {known}")
+    return directions[name] == "higher"
+
+
+def evenly(jobs: Any, number: int) -> list[Job]:
+    """So many jobs spread over a list; the first ones of what is no list."""
+    if not isinstance(jobs, list):
+        return list(islice(jobs, number))
+    chosen = sorted({round(index * (len(jobs) - 1) / max(number - 1, 1)) for index in range(number)})
+    return [jobs[index] for index in chosen]
