@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # Checks style and types, and runs the tests in two processes (`-n 0`: in this one, `-n 8`: in eight). Arguments go to
-# pytest: bash script/test.sh -k options
+# pytest: bash script/test.sh -k options. With --fast before them it leaves out the tests that are marked slow.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
+if [ "${1:-}" = --fast ]; then
+    shift
+    set -- -m "not slow" "$@"
+fi
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m mypy

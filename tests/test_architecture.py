@@ -65,6 +65,13 @@ def test_imports_point_one_way(place):
         assert ours <= MAY_IMPORT[place], f"{named(path)} imports {ours - MAY_IMPORT[place]}"
 
 
+def test_tests_lie_in_the_folders_of_what_they_test():
+    mirrored = [path for path in sources("tests") if path.relative_to(ROOT).parts[1] in OURS]
+    assert mirrored
+    for folder in {path.parent.relative_to(ROOT / "tests") for path in mirrored}:
+        assert (ROOT / folder).is_dir(), f"tests/{folder} tests no folder of the project"
+
+
 WINGS = {
     "video": set(),
     "faces": {"video"},

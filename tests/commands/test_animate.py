@@ -21,6 +21,7 @@ from running import run
 from data.video import VideoWriter, open_video, read_image, write_image
 from engine.distributed import UNHURRIED, start
 
+pytestmark = pytest.mark.slow
 TINY = f"--config={ROOT / 'configs' / 'tiny' / 'fomm.yaml'}"
 
 

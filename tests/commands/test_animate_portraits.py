@@ -8,6 +8,7 @@ from running import run
 
 from data.video import open_video, read_image
 
+pytestmark = pytest.mark.slow
 TINY = f"--config={ROOT / 'configs' / 'tiny' / 'live_portrait.yaml'}"
 
 

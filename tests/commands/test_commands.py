@@ -14,6 +14,7 @@ import yaml
 from paths import ROOT
 from running import environment, killed_when_naming, run, start
 
+pytestmark = pytest.mark.slow
 TOY = ["--model=tests.toys:Joint", "--gpu_id=-1", "--batch_size=4", "--nThreads=1", "--print_every=5"]
 
 

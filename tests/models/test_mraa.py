@@ -561,6 +561,7 @@ def test_a_run_of_the_second_stage_is_an_articulated_avd():
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_both_stages_and_all_ways_from_the_command_line(sample, tmp_path):
     data = [f"--dataroot={sample}", "--cpu"]
     short = [*data, "--visdom=no", "--steps=1", "--batch_size=2"]

@@ -13,6 +13,24 @@ import pytest
 from adapters.common import Case, Reference
 from paths import REFERENCE
 
+SLOW = {
+    "articulated-train",
+    "face-training",
+    "first_order-prior_train",
+    "first_order-train_adv",
+    "first_order-train_small",
+    "first_order-train_vox",
+    "ganimation-training",
+    "live_portrait-animate_released",
+    "talking_head-finetuning_two_steps",
+    "talking_head-meta_training_two_steps",
+    "talking_head-meta_training_two_steps_small_rates",
+    "thin_plate-train",
+    "thin_plate-train_first_epoch",
+    "thin_plate-train_late_epoch",
+}
+"""Training steps and animations with networks of the published sizes."""
+
 
 def _references() -> list[Reference]:
     places = [REFERENCE]
@@ -30,7 +48,8 @@ def _parameters() -> list:
             name = f"{reference.family}-{case['name']}"
             counts[name] = counts.get(name, 0) + 1
             suffix = f"-again{counts[name]}" if counts[name] > 1 else ""
-            parameters.append(pytest.param(reference, case, id=name + suffix))
+            marks = [pytest.mark.slow] if name in SLOW else []
+            parameters.append(pytest.param(reference, case, id=name + suffix, marks=marks))
     return parameters
 
 

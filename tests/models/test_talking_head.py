@@ -534,6 +534,7 @@ def test_persons_who_cannot_be_learned_stop_no_other_and_are_listed(tmp_path, mo
     assert finetune_persons.main() == 0 and not table.exists(), "nothing fails any more"
 
 
+@pytest.mark.slow
 def test_from_videos_to_a_talking_person(sample, tmp_path):
     """Meta-train 3 steps, finetune 5, drive with sound; also without finetuning, and from the original's list."""
     common = ["--gpu_id=-1", "--visdom=no", f"--checkpoints_dir={tmp_path}", "--nThreads=0"]
