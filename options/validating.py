@@ -29,8 +29,9 @@ EVERY = 500
 def add_validation_options(parser: OptionParser) -> None:
     """Declare how train.py validates."""
     group = parser.group(
-        "validation while training", "Test clips, reconstructed from their first frames every so many steps."
-    )
+        "validation while training", "Test clips, reconstructed from their first frames every so many steps.",
+        example="--validate_every 200",
+    )  # fmt: skip
     group.add_argument(
         "--validate_every", type=at_least(0),
         help=f"steps between validations; 0: none; default: {EVERY}, where there is a test split",
@@ -46,7 +47,7 @@ def add_validation_options(parser: OptionParser) -> None:
         help="frames of each, spread evenly; 0: every frame",
     )
     group.add_argument(
-        "--validate_metrics", type=list_of(text), default=["l1", "ssim/gauss"],
+        "--validate_metrics", type=list_of(text), default=["l1", "ssim/gauss"], advanced=True,
         help="what to measure; script/evaluate.py --list tells what there is",
     )  # fmt: skip
     group.add_argument(

@@ -15,6 +15,7 @@ from options.measuring import measuring_plan
 from options.results import result_options
 from util.errors import UserError
 
+pytestmark = pytest.mark.slow
 TINY = f"--config={ROOT / 'configs' / 'tiny' / 'fomm.yaml'}"
 
 

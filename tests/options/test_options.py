@@ -242,7 +242,7 @@ def test_scientific_numbers_in_yaml():
         (["--precision=fp61"], "did you mean fp16"),
         (["--dataset_mode=frame"], "Did you mean frames"),
         (["--dataset_mode=nowhere:Data"], "--dataset_mode nowhere:Data: No module named 'nowhere'"),
-        (["--dataset_mode=tests.toys:Data"], "--dataset_mode tests.toys:Data: .* no attribute 'Data'"),
+        (["--dataset_mode=tests.toys:Data"], "--dataset_mode tests.toys:Data: .* no class 'Data'"),
         (["--config=absent.yaml"], "absent.yaml: there is no such file"),
     ],
 )
