@@ -1,12 +1,14 @@
 """The commands of the README as subprocesses: training, stopping, killing, continuing, several processes."""
 
 import json
+import os
 import random
 import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,11 +61,20 @@ def test_two_processes_give_the_same_weights(whole, tmp_path):
     assert_same(weights(whole[0]), weights(tmp_path / "result" / "b"), 1e-5)
 
 
-def test_torchrun_and_continuing_with_another_number_of_processes(whole, tmp_path):
+def test_a_process_killed_under_torchrun_and_continued_with_another_number(whole, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    arguments = [*torchrun, str(ROOT / "train.py"), *TOY, "--steps=17", "--name=b"]
-    subprocess.run(arguments, cwd=tmp_path, env=environment(), check=True, capture_output=True, timeout=120)
-    run(tmp_path, "--continue_train", "--steps=40", "--name=b", "--gpu_id=-1")
+    arguments = [*TOY, "--steps=40", "--name=b", "--save_every=1", "--print_every=1"]
+    launcher = subprocess.Popen(
+        [*torchrun, str(ROOT / "train.py"), *arguments], cwd=tmp_path, env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    log = tmp_path / "result" / "b" / "log.jsonl"
+    wait_until(lambda: log.exists() and len(log.read_text().splitlines()) >= 10, launcher, patience=120)
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    launcher.communicate(timeout=120)
+    assert launcher.returncode != 0 and len(log.read_text().splitlines()) < 40
+    run(tmp_path, *arguments, "--continue_train")
     assert_same(weights(whole[0]), weights(tmp_path / "result" / "b"), 1e-5)
 
 

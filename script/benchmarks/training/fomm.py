@@ -4,21 +4,27 @@ repeats the source for every motion, and keeps the graph of the real frame's map
 import argparse
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.trainer import Trainer
-from engine.updates import Update
 from models.fomm.family import FirstOrderMotion
 from models.fomm.losses import Adversarial
 from models.fomm.networks import DenseMotionNetwork
-from models.parts.blocks import AntiAliasDown, UpBlock
 from models.parts.keypoints import KeyPoints
 from models.parts.losses import PerceptualPyramid, Terms, mean_difference
 from models.parts.motion import Motion
-from models.parts.vgg import FrozenConv, Vgg19
-from models.parts.warps import coordinate_grid, warp
+from models.parts.warps import coordinate_grid
 from options import parse
+from script.benchmarks.plain.keypoints import (
+    PARTS,
+    PlainTrainer,
+    combine_repeated,
+    everywhere,
+    random_features,
+    replaced,
+    smooth_pictures,
+)
+
+__all__ = ["FASTER", "LEANER", "PlainTrainer", "batch", "family"]
 
 FASTER, LEANER = 1.3, 0.0
 CONFIG = "configs/fomm/vox-256.yaml"
@@ -30,78 +36,27 @@ def family(args: argparse.Namespace, repeating: bool) -> FirstOrderMotion:
     made = FirstOrderMotion(opt)
     made.prepare_training(opt)
     made.perceptual = PerceptualPyramid(random_features(), opt.scales, opt.weight_perceptual)
-    for module in list(made.modules()) if repeating else ():
-        module.__class__ = PLAIN.get(type(module), type(module))
+    if repeating:
+        replaced(made, PLAIN)
     return made
 
 
 def batch(args: argparse.Namespace) -> dict[str, Tensor]:
-    """Random smooth pictures."""
-    torch.manual_seed(1)
-    coarse = torch.rand(2 * args.batch_size, 3, args.size // 8, args.size // 8)
-    source, driving = F.interpolate(coarse, size=(args.size, args.size), mode="bilinear").chunk(2)
+    """Random pairs of frames."""
+    source, driving = smooth_pictures(args.size, 2 * args.batch_size).chunk(2)
     return {"source": source, "driving": driving}
-
-
-def random_features() -> Vgg19:
-    """VGG-19 with random weights that keep the size of what goes through."""
-    network = Vgg19()
-    for module in network.modules():
-        if isinstance(module, FrozenConv):
-            nn.init.kaiming_normal_(module.weight)
-    return network
-
-
-class PlainTrainer(Trainer):
-    """Leaves gradients in the discriminator when the generator learns, and clears them before its own turn."""
-
-    def _backward_one(self, update: Update, parts: int) -> None:
-        self._clear(update.names)
-        sum(update.terms.values()).backward()
-
-
-class PlainUpBlock(UpBlock):
-    """Repeats pixels, then convolves all of them."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(F.interpolate(x, scale_factor=2))))
-
-
-class PlainDown(AntiAliasDown):
-    """Blurs every row and column, then keeps some."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        blurred = F.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2, groups=x.shape[1])
-        return blurred[:, :, :: self.stride, :: self.stride]
 
 
 class PlainDenseMotion(DenseMotionNetwork):
     """Repeats jacobians for every position and the source for every motion."""
 
     def sparse_motions(self, kp_source: KeyPoints, kp_driving: KeyPoints, size: tuple[int, int]) -> Tensor:
-        grid = coordinate_grid(*size, like=kp_driving.value)
         linear = kp_source.jacobian @ kp_driving.jacobian.inverse()
-        everywhere = linear[:, :, None, None].repeat(1, 1, *size, 1, 1)
-        moved = (everywhere @ (grid - kp_driving.value[:, :, None, None])[..., None])[..., 0]
-        motions = moved + kp_source.value[:, :, None, None]
-        return torch.cat([grid.repeat(len(motions), 1, 1, 1, 1), motions], dim=1)
+        motions = everywhere(linear, kp_source.value, kp_driving.value, size)
+        return torch.cat([coordinate_grid(*size, like=motions).repeat(len(motions), 1, 1, 1, 1), motions], dim=1)
 
     def combine(self, small_source: Tensor, heatmap: Tensor, motions: Tensor) -> Motion:
-        repeated = small_source[:, None].repeat(1, motions.shape[1], 1, 1, 1).flatten(0, 1)
-        deformed = warp(repeated, motions.flatten(0, 1), self.align_corners).unflatten(0, motions.shape[:2])
-        features = self.hourglass(torch.cat([heatmap, deformed], dim=2).flatten(1, 2))
-        mask = F.softmax(self.mask(features), dim=1)
-        deformation = (mask[..., None] * motions).sum(1)
-        occlusion_map = None if self.occlusion is None else torch.sigmoid(self.occlusion(features))
-        return Motion(deformation, mask, motions, deformed, heatmap, occlusion_map)
-
-
-class PlainPerceptual(PerceptualPyramid):
-    """Leaves it to the graph that nothing in the real frame's maps is trained."""
-
-    def _scale_distances(self, generated: Tensor, real: Tensor) -> list[Tensor]:
-        pairs = zip(self.features(generated), self.features(real), strict=True)
-        return [mean_difference(map_, real_map.detach()) for map_, real_map in pairs]
+        return combine_repeated(self, small_source, heatmap, motions)
 
 
 class PlainAdversarial(Adversarial):
@@ -118,11 +73,5 @@ class PlainAdversarial(Adversarial):
         return terms | {"feature_matching": matched}
 
 
-PLAIN = {
-    UpBlock: PlainUpBlock,
-    AntiAliasDown: PlainDown,
-    DenseMotionNetwork: PlainDenseMotion,
-    PerceptualPyramid: PlainPerceptual,
-    Adversarial: PlainAdversarial,
-}
+PLAIN = {**PARTS, DenseMotionNetwork: PlainDenseMotion, Adversarial: PlainAdversarial}
 """What the plain step does in the place of ours."""

@@ -1,0 +1,94 @@
+"""What plain steps of the key-point families do in the place of ours; `replaced` puts it there."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.trainer import Trainer
+from engine.updates import Update
+from models.parts.blocks import AntiAliasDown, UpBlock
+from models.parts.losses import PerceptualPyramid, mean_difference
+from models.parts.motion import Motion, MotionNetwork
+from models.parts.vgg import FrozenConv, Vgg19
+from models.parts.warps import coordinate_grid, warp
+
+
+def smooth_pictures(size: int, count: int) -> Tensor:
+    """Random smooth pictures (N, 3, size, size)."""
+    torch.manual_seed(1)
+    return F.interpolate(torch.rand(count, 3, size // 8, size // 8), size=(size, size), mode="bilinear")
+
+
+def random_features(**how: object) -> Vgg19:
+    """VGG-19 with random weights that keep the size of what goes through."""
+    network = Vgg19(**how)
+    for module in network.modules():
+        if isinstance(module, FrozenConv):
+            nn.init.kaiming_normal_(module.weight)
+    return network
+
+
+def replaced(family: nn.Module, plain: Mapping[type, type]) -> None:
+    """Give the parts of a family that have a plain form that form, in place."""
+    for module in list(family.modules()):
+        module.__class__ = plain.get(type(module), type(module))
+
+
+class PlainTrainer(Trainer):
+    """Computes the gradients of everything that a loss depends on, and clears what is not to be updated."""
+
+    def _backward_one(self, update: Update, parts: int) -> None:
+        self._clear(update.names)
+        sum(update.terms.values()).backward()
+
+
+class PlainUpBlock(UpBlock):
+    """Repeats pixels, then convolves all of them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(F.interpolate(x, scale_factor=2))))
+
+
+class PlainDown(AntiAliasDown):
+    """Blurs every row and column, then keeps some."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        blurred = F.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2, groups=x.shape[1])
+        return blurred[:, :, :: self.stride, :: self.stride]
+
+
+class PlainPerceptual(PerceptualPyramid):
+    """Leaves it to the graph that nothing in the real frame's maps is trained."""
+
+    def _scale_distances(self, generated: Tensor, real: Tensor) -> list[Tensor]:
+        pairs = zip(self.features(generated), self.features(real), strict=True)
+        return [mean_difference(map_, real_map.detach()) for map_, real_map in pairs]
+
+
+PARTS = {UpBlock: PlainUpBlock, AntiAliasDown: PlainDown, PerceptualPyramid: PlainPerceptual}
+"""The plain forms of what the families share."""
+
+
+def everywhere(linear: Tensor, source: Tensor, driving: Tensor, size: tuple[int, int]) -> Tensor:
+    """Motions (B, K, h, w, 2) of points (B, K, 2), with the matrices (B, K, 2, 2) repeated at every position."""
+    offset = coordinate_grid(*size, like=driving) - driving[:, :, None, None]
+    repeated = linear[:, :, None, None].repeat(1, 1, *size, 1, 1)
+    return (repeated @ offset[..., None])[..., 0] + source[:, :, None, None]
+
+
+def warp_repeated(source: Tensor, motions: Tensor, align_corners: bool = True) -> Tensor:
+    """The source (B, C, h, w), repeated for each of the motions (B, K, h, w, 2), under it: (B, K, C, h, w)."""
+    repeated = source[:, None].repeat(1, motions.shape[1], 1, 1, 1).flatten(0, 1)
+    return warp(repeated, motions.flatten(0, 1), align_corners).unflatten(0, motions.shape[:2])
+
+
+def combine_repeated(network: MotionNetwork, small_source: Tensor, heatmap: Tensor, motions: Tensor) -> Motion:
+    """What MotionNetwork.combine does, with the source repeated for every motion."""
+    deformed = warp_repeated(small_source, motions, network.align_corners)
+    features = network.hourglass(torch.cat([heatmap, deformed], dim=2).flatten(1, 2))
+    mask = F.softmax(network.mask(features), dim=1)
+    deformation = (mask[..., None] * motions).sum(1)
+    occlusion_map = None if network.occlusion is None else torch.sigmoid(network.occlusion(features))
+    return Motion(deformation, mask, motions, deformed, heatmap, occlusion_map)

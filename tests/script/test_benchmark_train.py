@@ -1,0 +1,27 @@
+"""The plain steps that script/benchmark.py compares training with compute what ours compute."""
+
+from types import SimpleNamespace
+
+import pytest
+from paths import ROOT
+
+from script.benchmarks import train
+
+SIZES = {"talking_head": 128}
+"""The smallest pictures that the default networks take."""
+
+
+@pytest.mark.parametrize("model", train.MODELS)
+def test_both_ways_report_the_same_losses(model, tmp_path):
+    config = ROOT / "configs" / "tiny" / f"{model}.yaml"
+    args = SimpleNamespace(
+        model=model, config=str(config), gpu_id=-1, threads=1, size=SIZES.get(model, 64), batch_size=1
+    )
+    losses = {}
+    for way in (train.PLAIN, train.OURS):
+        trainer, batch = train.trainer_of(train.plugin_of(model), args, way, tmp_path / way)
+        losses[way] = trainer.step([batch])[0]
+    plain, ours = losses.values()
+    assert plain.keys() == ours.keys()
+    for name, value in plain.items():
+        assert float(ours[name]) == pytest.approx(float(value), rel=train.LOSS_TOLERANCE, abs=1e-6), name
