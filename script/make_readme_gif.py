@@ -4,10 +4,9 @@ It draws nothing and trains nothing. The picture of README.md is made by
 
   python script/make_sample_dataset.py --out dataset/sample --layouts
   python script/pack_frames.py --in dataset/sample/train --out dataset/sample_64/train --size 64
-  for model in fomm mraa tps; do
-      python train.py --config configs/tiny/$model.yaml --dataroot dataset/sample_64 --name $model
-  done
-  python script/make_readme_gif.py --models fomm=result/fomm mraa=result/mraa tps=result/tps"""
+  python train.py --config configs/tiny/fomm.yaml --dataroot dataset/sample_64 --name fomm
+  python train.py --config configs/tiny/tps.yaml --dataroot dataset/sample_64 --name tps
+  python script/make_readme_gif.py --models fomm=result/fomm tps=result/tps mraa=weights/own"""
 
 import argparse
 import csv

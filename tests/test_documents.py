@@ -55,6 +55,11 @@ def test_the_readme_stays_short():
     assert len(text_of("README.md").split()) <= 900
 
 
+def test_pictures_stay_small():
+    for path in (ROOT / "docs").glob("*.[gp][in][fg]"):
+        assert path.stat().st_size <= 3e6, f"{path.name} takes readers without a fast network too long"
+
+
 def test_every_place_says_the_same_version():
     citation = yaml.safe_load(text_of("CITATION.cff"))
     newest = re.search(r"^## (\S+) \((\S+)\)$", text_of("CHANGELOG.md"), re.MULTILINE)
