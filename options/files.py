@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from util.errors import UserError
-from util.yaml_file import read_yaml_file
+from util.weights_file import options_in
+from util.yaml_file import parse_yaml, read_yaml_file
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
-    """The mapping that a YAML file holds."""
+    """The mapping that a YAML file holds, or a safetensors file beside its tensors."""
     path = Path(path)
     if not path.is_file():
         near = ", ".join(sorted(str(other) for other in path.parent.glob("*.y*ml"))[:8]) if path.parent.is_dir() else ""
         raise UserError(f"--config {path}: there is no such file" + (f"; in its folder: {near}" if near else ""))
-    content = read_yaml_file(path, f"--config {path}")
+    called = f"--config {path}"
+    inner = options_in(path)
+    content = read_yaml_file(path, called) if inner is None else parse_yaml(inner, called)
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -15,6 +15,7 @@ from util.errors import UserError
 from util.files import folders_in
 from util.paths import leads_outside
 from util.version import version_line
+from util.weights_file import options_in
 
 NOT_INHERITED = {
     "gpu_id",
@@ -38,6 +39,8 @@ NOT_INHERITED = {
 LENGTHS = ("epochs", "steps")
 """The options that say how long training is."""
 
+ZOO = Path(__file__).resolve().parents[1] / "configs" / "zoo.yaml"
+"""The table of released models, which script/weights.py imports as runs."""
 OWN_WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "own"
 """The model that ships with Grimace; what there is to know about it is in weights/README.md."""
 
@@ -140,7 +143,9 @@ def _refuse_absent_run(first: dict[str, Any]) -> None:
         return
     folder = Path(said.get("checkpoints_dir", first["checkpoints_dir"])) / said["name"]
     if not folder.exists():
-        raise UserError(f"--name {said['name']}: there is no run {folder}; runs: {folders_in(folder.parent)}")
+        released = (read_yaml(ZOO) if ZOO.is_file() else {}).get("models", {})
+        hint = f"; it is a released model: python script/weights.py where {folder.name}" * (folder.name in released)
+        raise UserError(f"--name {said['name']}: there is no run {folder}; runs: {folders_in(folder.parent)}{hint}")
 
 
 def _first_look(arguments: list[str], training: bool) -> dict[str, Any]:
@@ -193,6 +198,12 @@ def _declared(name: str) -> set[str]:
     return {action for parser in parsers for action in parser.actions}
 
 
+def family_options(opt: Options) -> dict[str, Any]:
+    """The options that the family declares, of which its networks are built."""
+    declared = _declared(opt.model)
+    return {name: value for name, value in vars(opt).items() if name in declared}
+
+
 def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> list[tuple[Path, dict]]:
     """Where training begins with weights of a run: its options of the networks, as the family's tests know them."""
     said = [*(content for _, content in files), first["explicit"]]
@@ -226,10 +237,15 @@ def _refuse_foreign_start(name: str, own: str, folder: Path) -> None:
 
 
 def _saved_options(said: dict[str, Any], first: dict[str, Any]) -> Path | None:
+    """The file that holds the options of the weights: options.yaml beside them, or the weights themselves."""
     name = said.get("name") or _default_name({"model": first["model"]} | said)
     places = [Path(said.get("checkpoints_dir", first["checkpoints_dir"])) / name]
     if said.get("checkpoint"):
         checkpoint = Path(said["checkpoint"])
+        files = sorted(checkpoint.glob("*.safetensors")) if checkpoint.is_dir() else [checkpoint]
+        told = next((file for file in files if options_in(file) is not None), None)
+        if told is not None:
+            return told
         places.insert(0, checkpoint if checkpoint.is_dir() else checkpoint.parent)
     return next((place / "options.yaml" for place in places if (place / "options.yaml").is_file()), None)
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from engine.checkpoints.load import load_set, released_state
 from models import find_family
 from options import parse
-from options.parser import OptionParser
+from options.resolve import family_options
 from util.errors import UserError, run_main
 from util.files import replacing, write_text
 
@@ -74,10 +74,7 @@ def write(path: Path, family: torch.nn.Module, single: list[str]) -> None:
 
 def options_of(opt: argparse.Namespace, more: dict[str, str]) -> str:
     """The options of the family and what is set beside them, as YAML."""
-    declared = OptionParser("")
-    find_family(opt.model).add_options(declared.group(""), training=False)
-    own = {name: value for name, value in vars(opt).items() if name in declared.actions}
-    values = {"model": opt.model, "dataset_mode": "frames", "load_size": opt.load_size, **own}
+    values = {"model": opt.model, "dataset_mode": "frames", "load_size": opt.load_size, **family_options(opt)}
     values |= {name: yaml.safe_load(value) for name, value in more.items()}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 

@@ -170,6 +170,20 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
 
 
+OPTIONS_ENTRY = "grimace_options"
+"""The entry of a safetensors file's metadata that holds the options of its networks, as YAML."""
+
+
+def options_in(path: Path) -> str | None:
+    """The options that a safetensors file holds beside its tensors; None where there are none."""
+    from safetensors import SafetensorError, safe_open
+
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    with reading(path, "damaged or incomplete", FETCH_AGAIN, also=(SafetensorError,)), safe_open(path, "pt") as file:
+        return (file.metadata() or {}).get(OPTIONS_ENTRY)
+
+
 def nested(content: Mapping[str, Any], entries: Iterable[str]) -> dict[str, Any]:
     """The flat names of a safetensors file, ENTRY.NAME, as one state dict for each entry; other names as they are."""
     found: dict[str, Any] = {}

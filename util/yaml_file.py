@@ -12,6 +12,7 @@ DEEPEST = 40
 """Lists and mappings in each other."""
 MOST_NODES = 100_000
 """Values, those counted again that aliases repeat."""
+WHAT, REMEDY = "not readable as YAML", "correct it"
 MERGE = "tag:yaml.org,2002:merge"
 if TYPE_CHECKING:
     from yaml import SafeLoader as _Parser
@@ -45,9 +46,12 @@ _Loader.add_implicit_resolver(
 
 def read_yaml_file(path: Path | str, called: str = "") -> Any:
     """What a YAML file holds; `called` is how errors call the file, e.g. "--config FILE"."""
-    what, remedy = "not readable as YAML", "correct it"
-    text = read_text(path, what, remedy)
-    with reading(called or path, what, remedy):
+    return parse_yaml(read_text(path, WHAT, REMEDY), called or str(path))
+
+
+def parse_yaml(text: str, called: str) -> Any:
+    """What a text of YAML holds; `called` is how errors call it."""
+    with reading(called, WHAT, REMEDY):
         try:
             _check_limits(text)
             return yaml.load(text, Loader=_Loader)

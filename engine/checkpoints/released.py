@@ -46,11 +46,11 @@ def weight_names(layout: Any, networks: Iterable[str], which: str) -> dict[str, 
 
 def found_as(path: Path) -> Path:
     """A file of weights, or the one in the safetensors format in its place where that alone is there."""
-    other = path.with_name(_as_safetensors(path.name))
+    other = path.with_name(as_safetensors(path.name))
     return other if other.is_file() and not path.is_file() else path
 
 
-def _as_safetensors(name: str) -> str:
+def as_safetensors(name: str) -> str:
     """What a file of weights is called in the safetensors format."""
     return name.removesuffix(".tar").removesuffix(".pth") + SAFETENSORS
 
@@ -69,7 +69,7 @@ def set_of(file_name: str, layout: Any) -> str | None:
     for entry in layout.entries.values():
         before, after = layout.pattern.format(which="\0", entry=entry).split("\0")
         if file_name.endswith(SAFETENSORS):
-            after = _as_safetensors(after)
+            after = as_safetensors(after)
         match = re.fullmatch(f"{re.escape(before)}(.+){re.escape(after)}", file_name)
         if match:
             return match[1]

@@ -29,7 +29,8 @@ from util.values import (
 )
 from util.version import VERSION
 
-CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "protocols")
+OTHER_TABLES = ("protocols", "zoo.yaml")
+CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if not {*path.parts} & {*OTHER_TABLES})
 TOY = ["--model=tests.toys:Joint"]
 
 

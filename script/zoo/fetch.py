@@ -1,0 +1,56 @@
+"""Fetching files that have a direct link: only when asked, resumed where it stopped, compared with the known hash."""
+
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from script.zoo.table import File, sha256_of
+from util.errors import UserError
+
+TIMEOUT = 60
+"""Seconds without a byte."""
+BLOCK = 1 << 20
+
+
+def fetch(file: File, target: Path) -> str:
+    """Fetch a file, if it is not there; its SHA-256. What is there of an interrupted attempt is not fetched again."""
+    if not target.is_file():
+        part = target.with_name(f"{target.name}.part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _download(str(file.direct), part)
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            raise UserError(f"{file.direct}: cannot be fetched ({error}); the same command goes on") from error
+        _check(file, part, target.name)
+        part.rename(target)
+    return _check(file, target, target.name)
+
+
+def _download(address: str, part: Path) -> None:
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(address, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if start and error.code == 416:  # nothing is left to fetch
+            return
+        raise
+    with answer, part.open("ab" if answer.status == 206 else "wb") as file:
+        expected = answer.headers.get("Content-Length")
+        written = 0
+        while block := answer.read(BLOCK):
+            file.write(block)
+            written += len(block)
+    if expected is not None and written != int(expected):
+        raise ConnectionError(f"{written} of {expected} bytes arrived")
+
+
+def _check(file: File, path: Path, name: str) -> str:
+    """The SHA-256 of what was fetched; a file that is another one is removed and refused."""
+    digest = sha256_of(path)
+    known = file.sha256 or next(iter(re.findall(r"-([0-9a-f]{8,64})\.\w+$", name)), "")
+    if not digest.startswith(known):
+        path.unlink()
+        raise UserError(f"{file.direct}: not the released file, and removed: its SHA-256 is {digest}, not {known}")
+    return digest
