@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from script.turns import answer_turns, take_turns
+from util.values import integer, list_of
 from util.waiting import wait_briefly
 
 PEAK_TFLOPS = {"H200": {"fp32": 67, "tf32": 494, "bf16": 989}, "H100": {"fp32": 67, "tf32": 494, "bf16": 989},
@@ -61,6 +62,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=8, help="frames per pass on the CPU (default: %(default)s)")
     parser.add_argument(
         "--rounds", type=int, default=5, help="rounds, of which the median counts (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batches",
+        type=list_of(integer),
+        default=[1, 2, 4, 8, 16, 32, 64],
+        help="batches of the table on a GPU (default: 1,2,4,8,16,32,64)",
     )
     parser.add_argument(
         "--way", choices=(PLAIN, *PRECISIONS), help="make the frames in one way for every line of input"
@@ -175,7 +182,7 @@ def _gpu_table(args: argparse.Namespace, device: Any) -> int:
         use_channels_last(family)
         if mode == "compiled":
             compile_networks(family.networks())
-        for precision, batch in itertools.product(("fp32", "tf32", "bf16"), (1, 2, 4, 8, 16, 32, 64)):
+        for precision, batch in itertools.product(("fp32", "tf32", "bf16"), args.batches):
             item = _item(driving[:1].repeat(batch, 1, 1, 1).contiguous(memory_format=torch.channels_last))
             rate, memory, flops = _gpu_measure(family, source, item, precision)
             share = f"{100 * rate * flops / batch / (peaks[precision] * 1e12):.0f} %" if peaks else "?"
