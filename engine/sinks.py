@@ -297,6 +297,11 @@ class Visdom(Sink):
         problem = visdom_server.page_problem(self.port)
         if problem:
             log.warning("visdom's page does not open: %s", problem)
+        if missing := visdom_server.missing_files():
+            log.warning(
+                "visdom's page is blank until its server has fetched %d files (%s, ...), which takes a network; without "
+                "one: bash script/visdom_offline.sh. TensorBoard and log.jsonl need none", len(missing), missing[0],
+            )  # fmt: skip
 
     def _put(self, item: tuple[str, Any]) -> None:
         try:

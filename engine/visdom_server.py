@@ -5,8 +5,10 @@ the scripts are fetched beside it.
 """
 
 import argparse
+import importlib.util
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -59,6 +61,21 @@ def page_problem(port: int) -> str | None:
         return f'it answers {error.code}; visdom needs tornado<6.6, found {version}: pip install "tornado<6.6"'
     except (URLError, OSError) as error:
         return str(error)
+
+
+def missing_files() -> list[str]:
+    """The files that visdom's page names and that are not there; its server fetches them, which takes a network."""
+    spec = importlib.util.find_spec("visdom")
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    static = Path(spec.submodule_search_locations[0]) / "static"
+    try:
+        page = (static / "index.html").read_text(encoding="utf-8")
+    except OSError as error:
+        return [str(error)]
+    names = re.findall(r"""static_url\(["']([^"'?#]+)""", page)
+    # What begins with .. is the user's own style, which may be absent.
+    return [name for name in dict.fromkeys(names) if not name.startswith("..") and not (static / name).is_file()]
 
 
 def main() -> None:

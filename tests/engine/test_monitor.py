@@ -1,9 +1,12 @@
 """What people see of a run: log, pictures, TensorBoard, and a real visdom server that may come and go."""
 
 import json
+import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from html.parser import HTMLParser
@@ -17,6 +20,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from paths import ROOT
 
 from engine import visdom_server
 from engine.clock import Clock
@@ -265,6 +269,36 @@ def visdom_with_scripts(folder):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (package / "static/version.built").write_text(visdom.__version__)
+
+
+def test_absent_files_of_the_visdom_page_are_told(tmp_path, monkeypatch):
+    visdom_with_scripts(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "visdom", raising=False)
+    assert visdom_server.missing_files() == []
+    (tmp_path / "visdom" / "static" / "js" / "jquery.min.js").unlink()
+    assert visdom_server.missing_files() == ["js/jquery.min.js"]
+
+
+def test_packed_files_of_the_visdom_page_are_put_there_without_a_network(tmp_path):
+    visdom_with_scripts(tmp_path / "packed")
+    visdom_with_scripts(tmp_path / "here")
+    static = tmp_path / "here" / "visdom" / "static"
+    wanted = sorted(path.name for path in static.glob("js/*"))
+    for path in (static / "version.built", *static.glob("js/*.min.js")):
+        path.unlink()
+    subprocess.run(["tar", "-cf", "files.tar", "-C", "packed/visdom/static", "."], cwd=tmp_path, check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path / "here"} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    script = ["bash", str(ROOT / "script" / "visdom_offline.sh")]
+    environment = os.environ | {"GRIMACE_VENV": str(tmp_path / "venv")}
+    subprocess.run([*script, "--from", str(tmp_path / "files.tar")], env=environment, check=True)
+    assert sorted(path.name for path in static.glob("js/*")) == wanted
+    assert (static / "version.built").read_text() == (static.parent / "VERSION").read_text()
+    told = subprocess.run([*script, "--from", "absent.tar"], env=environment, capture_output=True, text=True)
+    assert told.returncode == 2 and "absent.tar: there is no such file" in told.stderr
 
 
 def test_the_visdom_page_opens_with_every_file_that_it_names(tmp_path, port, monkeypatch):
