@@ -299,8 +299,9 @@ class Visdom(Sink):
             log.warning("visdom's page does not open: %s", problem)
         if missing := visdom_server.missing_files():
             log.warning(
-                "visdom's page is blank until its server has fetched %d files (%s, ...), which takes a network; without "
-                "one: bash script/visdom_offline.sh. TensorBoard and log.jsonl need none", len(missing), missing[0],
+                "visdom's page is blank until its server has fetched %d files (%s, ...), which takes a network; "
+                "without one: bash script/visdom_offline.sh. TensorBoard and log.jsonl need none",
+                len(missing), missing[0],
             )  # fmt: skip
 
     def _put(self, item: tuple[str, Any]) -> None:
