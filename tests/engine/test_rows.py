@@ -139,6 +139,7 @@ def test_an_optimizer_that_moves_absent_rows_is_refused(tmp_path):
         build(Decayed, tmp_path)
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same_rows(tmp_path):
     """The batch is shared out, so that each process sees other rows; the main one keeps them all."""
     arguments = ["--model=tests.row_toys:Rowed", "--dataset_mode=tests.row_toys:RowData", "--steps=6", "--batch_size=4",

@@ -386,6 +386,7 @@ PUBLISHED = [
 """The words of the published commands but for the device; the rest of a test's words keeps it short."""
 
 
+@pytest.mark.slow
 def test_the_published_commands_train_and_animate(tmp_path):
     frames, truth = tiny_clip(frames=5, size=SIDE)
     for split in ("train", "test"):

@@ -321,6 +321,7 @@ def test_half_precision_keeps_the_detector_and_the_coordinates_exact():
     assert (frames - exact).abs().mean() < 0.02
 
 
+@pytest.mark.slow
 def test_the_networks_are_one_graph_for_the_compiler():
     model = randomised(family())
     source, driving = torch.rand(1, 3, SIZE, SIZE), torch.rand(2, 3, SIZE, SIZE)

@@ -195,6 +195,7 @@ def test_preparing_for_inference_keeps_the_frames():
     torch.testing.assert_close(animated(model, driving), expected, atol=2e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_networks_are_one_graph_for_the_compiler():
     model, driving = randomised(family("--magnify=2")), torch.rand(3, 3, SIZE, SIZE)
     expected = animated(model, driving)
@@ -492,6 +493,7 @@ def test_every_video_gets_its_plot_a_single_one_too(root, tmp_path):
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_train_and_animate_into_the_folder_of_the_checkpoint(root):
     tiny = f"--config={TINY}"
     run(root, tiny, f"--dataroot={root}", "--steps=2", "--batch_size=2", "--name=micro", "--gpu_id=-1", "--visdom=no")

@@ -480,6 +480,7 @@ def test_the_source_driven_by_itself_stays_where_it_is():
     torch.testing.assert_close(motion.deformation[0], grid, atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_networks_are_one_graph_for_the_compiler():
     model = animator("--mode=avd", "--bg_type=affine")
     source, driving = torch.rand(1, 3, SIZE, SIZE), torch.rand(2, 3, SIZE, SIZE)

@@ -579,6 +579,7 @@ def test_half_precision_keeps_the_points_exact():
             assert torch.equal(model.kp_detector(driving).value, exact)
 
 
+@pytest.mark.slow
 def test_the_networks_are_one_graph_for_the_compiler():
     model = moving(at_rest("--mode=reconstruction", "--bg"))
     expected = animated(model, *pictures())
@@ -625,6 +626,7 @@ def test_the_family_is_told_from_the_sections_of_a_nested_file():
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_both_stages_train_and_animate_by_command(sample, tmp_path):
     tiny = ROOT / "configs" / "tiny"
     training = [f"--dataroot={sample}", "--steps=2", "--cpu", "--visdom=no"]

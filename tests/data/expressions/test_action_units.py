@@ -601,6 +601,7 @@ def run(folder: Path, script: str, *words: object) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_users_commands_train_and_animate(tmp_path):
     write_dataset(tmp_path / "dataset/sample_aus", 27)
     small = ["--ngf=4", "--ndf=2", "--num_blocks=1", "--image_size=64", "--visdom=no", "--steps=2", "--nThreads=0"]
