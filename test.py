@@ -21,21 +21,18 @@ from data.jobs.pair_list import requests
 from data.jobs.pairs import jobs_of
 from data.video import noting_damage
 from data.video.limits import limit_pixels
-from engine.animator import Animator
-from engine.checkpoints.load import load_set
 from engine.checkpoints.released import Loaded
 from engine.checkpoints.resume import describe_duration
 from engine.command import run_on_devices
 from engine.distributed import UNHURRIED, Processes, machine
 from engine.evaluation import Reconstruction
-from engine.networks import compile_networks, list_networks, place
 from engine.records import Commands, Failures, Records, fingerprint_of_options, fingerprint_of_weights, part_of
 from engine.rendering import Renderer, Results, render_all, shared_out
 from engine.results_page import write_page
 from engine.signals import unwind_at_sigterm
+from grimace import build_animator, load_family
 from metrics.evaluation.rendered import Rendered
-from models import find_family
-from options import Options, owner_of_weights, parse, run_folder, takes_own_weights
+from options import Options, parse
 from options.measuring import measuring_plan
 from options.results import as_the_original, check_results_folder, result_options, results_folder
 from util.errors import run_main
@@ -67,7 +64,7 @@ def test(opt: Options, processes: Processes) -> int:
     # 2. What makes it.
     family, loaded = load_family(opt)
     made_with = {"weights": fingerprint_of_weights(family), "options": fingerprint_of_options(result_options(opt))}
-    animator = _animator(opt, family, processes)
+    animator = build_animator(opt, family, processes)
 
     # 3. What is there already, what fails, what is measured, and what is written of each result.
     results, measuring = _results(opt, processes, Records(folder, made_with), dataset.pictures_of(bool(wanted)))
@@ -91,30 +88,6 @@ def test(opt: Options, processes: Processes) -> int:
     status = results.summarise()
     processes.wait()  # the first process that ends with a failure takes the others with it
     return status
-
-
-def load_family(opt: Options) -> tuple[Any, Loaded]:
-    """The family with the weights that the options name, and what is known of these."""
-    if takes_own_weights(opt):
-        log.info("with the model that ships with Grimace, learned from drawn people (weights/README.md); --name takes "
-                 "a run of yours")  # fmt: skip
-    family = find_family(opt.model)(opt).eval()
-    path = Path(opt.checkpoint or run_folder(opt))
-    loaded = load_set(family, path, opt.which, owner=owner_of_weights, averaged=opt.averaged)
-    if opt.verbose:
-        list_networks(family.networks())
-    return family, loaded
-
-
-def _animator(opt: Options, family: Any, processes: Processes) -> Animator:
-    family.prepare_inference()
-    place(family, processes, opt.channels_last)
-    if opt.compile:
-        compile_networks(family.networks())
-    return Animator(
-        family, processes.device,
-        batch_size=opt.animate_batch, precision=opt.precision, channels_last=opt.channels_last,
-    )  # fmt: skip
 
 
 def _results(

@@ -60,12 +60,12 @@ def dry_run(opt: Options, processes: Processes) -> int:
     with TemporaryDirectory(prefix="grimace_dry_run_") as folder:
         status = train(Options(**vars(opt) | once | quiet | {"checkpoints_dir": folder}), processes)
     if not status:
-        log.info("the dry run went well: a step, a report and a checkpoint; nothing was kept")
+        log.info("the dry run went well: a step, a report, a validation and a checkpoint; nothing was kept")
     return status
 
 
-def train(opt: Options, processes: Processes, family: Any = None) -> int:
-    """Train until the end or until asked to stop; the exit status. `family` begins, where a caller built it already."""
+def train(opt: Options, processes: Processes, family: Any = None, dataset: Any = None) -> int:
+    """Train until the end or until asked to stop; the exit status. A caller may have built family and dataset."""
     checkpoints = Checkpoints(run_folder(opt), keep=opt.keep, options=vars(opt))
     where = Start(opt.continue_train, opt.continue_from, opt.init_from, opt.which)
     run = Run(checkpoints, find_family(opt.model).layout, where, processes)
@@ -74,7 +74,7 @@ def train(opt: Options, processes: Processes, family: Any = None) -> int:
     # 1. Data, networks, optimizers.
     if opt.detect_anomaly:
         torch.autograd.set_detect_anomaly(True)
-    dataset = find_dataset(opt.dataset_mode)(opt, training=True)
+    dataset = dataset or find_dataset(opt.dataset_mode)(opt, training=True)
     if opt.overfit:
         dataset = FirstSamples(dataset, opt.overfit, opt.batch_size)
     family = family or build_family(opt)

@@ -38,21 +38,33 @@ class Animator:
             yield from to_bytes(frames).cpu().numpy()
 
     def batches(
-        self, source: dict[str, Any], driving: Iterable[dict[str, Any]], first: dict[str, Any] | None = None
-    ) -> Iterator[tuple[list[dict[str, Any]], Tensor]]:
+        self, source: dict[str, Any], driving: Iterable[dict[str, Any]], first: dict[str, Any] | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> Iterator[tuple[list[dict[str, Any]], Tensor]]:  # fmt: skip
         """Driving items and what they make of the source: pictures (N, 3, H, W) in [0, 1], on the device.
 
-        `first` is shown to the family before all others, without a result: movement is then relative to it.
+        `first` is shown to the family before all others, without a result: movement is then relative to it. `state`:
+        what `encode` made of the source, where several videos drive it.
         """
-        for items, frames, *_ in self._passes(self._batch([source]), self.family.animate, driving, first):
+        state = self.encode(source) if state is None else state
+        for items, frames, *_ in self._passes(state, self.family.animate, driving, first):
             yield items, frames
+
+    def encode(self, source: dict[str, Any]) -> dict[str, Any]:
+        """What depends on the source alone."""
+        return self._run(self.family.encode_source, self._batch([source]))
+
+    def advance(self, state: dict[str, Any], item: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        """What one driving item makes (none, where the family waits for later ones), and the next state."""
+        frames, state, *_ = self._run(self.family.animate, state, self._batch([item]))
+        return frames, state
 
     def explained(
         self, source: dict[str, Any], driving: Iterable[dict[str, Any]], first: dict[str, Any] | None = None
     ) -> Iterator[tuple[list[dict[str, Any]], Tensor, dict[str, Tensor]]]:
         """The same as `batches`, and pictures of how the frames came about: {column: (N, C, h, w)}."""
         batch = self._batch([source])
-        yield from self._passes(batch, partial(self.family.explain, batch), driving, first)
+        yield from self._passes(self.encode(source), partial(self.family.explain, batch), driving, first)
 
     def measured(self, driving: Iterable[dict[str, Any]]) -> Iterator[dict[str, np.ndarray]]:
         """The motion of driving items as arrays by name, batch by batch."""
@@ -62,10 +74,9 @@ class Animator:
             yield {name: value.float().cpu().numpy() for name, value in found.items()}
 
     def _passes(
-        self, source: dict[str, Any], animate: Callable, driving: Iterable[dict[str, Any]], first: dict[str, Any] | None
+        self, state: dict[str, Any], animate: Callable, driving: Iterable[dict[str, Any]], first: dict[str, Any] | None
     ) -> Iterator[tuple]:
         """Driving items and what `animate` returns for them beside the state."""
-        state = self._run(self.family.encode_source, source)
         if first is not None:
             state = self._run(self.family.begin_with, state, self._batch([first]))
         items = iter(driving)

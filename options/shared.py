@@ -124,7 +124,7 @@ def _add_training(parser: OptionParser) -> None:
 
 def _add_trying(parser: OptionParser) -> None:
     group = parser.group("trying out", example="--dry_run --overfit 4")
-    group.add_switch("--dry_run", help="one step, one report, one checkpoint, in a folder that is then removed")
+    group.add_switch("--dry_run", help="one step, report, validation and checkpoint, in a folder that is then removed")
     group.add_argument("--overfit", type=count, help="train on the first N samples alone, the same in every epoch")
     group.add_argument(
         "--profile", type=count, advanced=True,

@@ -107,7 +107,9 @@ def validating(
 
     `parse` resolves the command line of test.py, whose options validation works by; `trained` names the networks.
     """
-    every, for_best = EVERY if opt.validate_every is None else opt.validate_every, opt.best_by.startswith(VALIDATED)
+    unless_said = 1 if opt.dry_run else EVERY
+    every = unless_said if opt.validate_every is None else opt.validate_every
+    for_best = opt.best_by.startswith(VALIDATED)
     if not every and for_best:
         raise UserError(f"--best_by {opt.best_by}: there is no validation with --validate_every=0")
     if not every or (steps // every <= step // every and not for_best):

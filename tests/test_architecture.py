@@ -13,10 +13,11 @@ from paths import ROOT
 from data import dataset_modes
 from models import family_names, find_family
 
-OURS = {"train", "test", "options", "engine", "models", "metrics", "data", "util", "script", "tests"}
+OURS = {"train", "test", "grimace", "options", "engine", "models", "metrics", "data", "util", "script", "tests"}
 MAY_IMPORT = {
     "train.py": {"options", "data", "models", "engine", "metrics", "util"},
-    "test.py": {"options", "data", "models", "engine", "metrics", "util"},
+    "grimace.py": {"train", "options", "data", "models", "engine", "metrics", "util"},
+    "test.py": {"grimace", "options", "data", "models", "engine", "metrics", "util"},
     "options": {"options", "data", "models", "metrics", "util"},
     "engine": {"engine", "util"},
     "models": {"models", "util"},

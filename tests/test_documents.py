@@ -91,7 +91,7 @@ def test_hooks_and_tests_run_one_ruff():
 def test_nothing_of_ours_is_installed_among_packages_of_others():
     tomllib = pytest.importorskip("tomllib")
     settings = tomllib.loads(text_of("pyproject.toml"))["tool"]["setuptools"]
-    assert settings["packages"] == settings["py-modules"] == []
+    assert settings["packages"] == [] and settings["py-modules"] == ["grimace"]
     files = [settings["dynamic"]["dependencies"], *settings["dynamic"]["optional-dependencies"].values()]
     for entry in files:
         # setuptools reads no "-r other.txt" in them

@@ -27,7 +27,8 @@ OF_PAIRS = ("crop_image", "crop_video", "paste_back", "find_best_frame", "best_f
 class Request:
     """One video to make, as the command or a line of --pairs names it."""
 
-    sources: tuple[Path, ...]
+    sources: tuple[Any, ...]
+    """Paths; from Python also pictures (H, W, 3) uint8."""
     driving: Path
     output: Path | None = None
     """Where the result goes; None until that is settled."""

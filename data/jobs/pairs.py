@@ -1,7 +1,7 @@
 """Pairs of a source and a driving video, read, cut and resized into clips."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property, partial
@@ -68,7 +68,7 @@ class Requested:
         """Everything to make one video; the driving video is read as it is consumed."""
         if (own := self.dataset.clip_of(request)) is not None:
             return own
-        sources = [_SourcePicture(self, path) for path in request.sources]
+        sources = [_SourcePicture(self, one) for one in request.sources]
         if self.opt.paste_back and not sources:
             raise UserError("--paste_back: into which picture? Give it with --source_image")
         source = self.dataset.source_item([one.cut() for one in sources], *self._landmarks(sources))
@@ -86,6 +86,31 @@ class Requested:
             clip.finish = sources[0].paste
         return clip
 
+    def source(self, pictures: Sequence[Path | np.ndarray]) -> tuple[dict[str, Any], Callable | None]:
+        """The item of a source that several videos drive, and what finishes its frames (`Clip.finish`)."""
+        sources = [_SourcePicture(self, one) for one in pictures]
+        item = self.dataset.source_item([one.cut() for one in sources], *self._landmarks(sources))
+        return item, sources[0].paste if self.opt.paste_back else None
+
+    def driven(
+        self, source: dict[str, Any], driving: Path | Iterable[np.ndarray], finish: Callable | None, fps: Fraction
+    ) -> Clip:
+        """The clip of such a source and a video, or frames (H, W, 3) uint8 as they come, of which none is held."""
+        if self.opt.best_frame is not None or self.opt.find_best_frame:
+            raise UserError("--best_frame, --find_best_frame: need the paths of source and driving video")
+        if isinstance(driving, Path):
+            video = _DrivingVideo(self, driving, source)
+            audio = driving if self.opt.audio == "driving" and video.has_audio else None
+            clip = Clip(driving.stem, source, video, video.fps, audio, len(video), self.dataset.cut_off)
+        elif self.dataset.needs_landmarks or self.opt.crop_video:
+            raise UserError("frames without a file: their faces are not looked for; give the path of the video, or "
+                            "frames that show the face as the model wants it, without --crop_video")  # fmt: skip
+        else:
+            items = self.dataset.driving_items((self.cut(frame, None) for frame in driving), source)
+            clip = Clip("frames", source, items, fps, cut_off=self.dataset.cut_off)
+        clip.finish = finish
+        return clip
+
     def _landmarks(self, sources: list["_SourcePicture"]) -> list[list[np.ndarray]]:
         """What source_item takes beside the pictures."""
         return [[one.points_in_cut() for one in sources]] if self.dataset.needs_landmarks else []
@@ -95,7 +120,7 @@ class Requested:
         if self.opt.audio == "driving":
             return request.driving if driving.has_audio else None
         path = next(iter(request.sources), None) if self.opt.audio == "source" else None
-        if path is None or not path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES:
+        if not isinstance(path, Path) or not path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES:
             return None
         with open_video(path) as video:
             return path if video.has_audio else None
@@ -151,8 +176,12 @@ def _seen_through(picture: np.ndarray, window: tuple[int, int, int, int]) -> np.
 class _SourcePicture:
     """A picture whose face is animated, and what is cut out of it; faces are looked for once, if at all."""
 
-    def __init__(self, owner: Requested, path: Path):
-        self.owner, self.path, self.frame = owner, path, 0
+    def __init__(self, owner: Requested, source: Path | np.ndarray):
+        self.owner, self.frame = owner, 0
+        self.path = path = source if isinstance(source, Path) else Path("picture")
+        if not isinstance(source, Path):
+            self.picture = source
+            return
         if not path.exists():
             raise UserError(f"--source_image {path}: there is no such file")
         self.picture = read_image(path) if path.suffix.lower() in IMAGE_SUFFIXES else self._frame_of_video()

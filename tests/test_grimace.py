@@ -1,0 +1,161 @@
+"""Grimace from Python: what it makes is what test.py makes."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from paths import ROOT
+from running import environment
+from running import run as command
+
+import grimace
+from data.video import open_video, read_image
+from util.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def run(sample, tmp_path_factory):
+    """A run of a few steps of the small fomm, trained from Python, and its folder."""
+    folder = tmp_path_factory.mktemp("python")
+    model = grimace.train(
+        config=ROOT / "configs" / "tiny" / "fomm.yaml", dataroot=sample, steps=2, batch_size=2, nThreads=0,
+        device="cpu", checkpoints_dir=folder, name="mine", validate_every=0,
+    )  # fmt: skip
+    return model, folder / "mine"
+
+
+@pytest.fixture(scope="module")
+def clip(sample, tmp_path_factory):
+    """A video, its first frame as a picture, and its frames."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("clip")
+    path = next(path for path in sorted((sample / "test").iterdir()))
+    with open_video(path) as video:
+        frames = list(video)
+    Image.fromarray(frames[0]).save(folder / "me.png")
+    return path, folder / "me.png", np.stack(frames)
+
+
+def test_frames_are_those_of_the_command(run, clip, tmp_path):
+    model, folder = run
+    path, picture, frames = clip
+    command(
+        tmp_path, f"--checkpoint={folder}", f"--source_image={picture}", f"--driving_video={path}", "--gpu_id=-1",
+        "--format=png", "--output=made", script="test.py",
+    )  # fmt: skip
+    expected = [read_image(one) for one in sorted((tmp_path / "made").glob("*.png"))]
+    made = list(model.animate(picture, path))
+    assert len(made) == len(frames) == len(expected)
+    assert all(np.array_equal(one, other) for one, other in zip(made, expected, strict=True))
+    output = model.animate(picture, path, tmp_path / "out" / "a.mp4")
+    with open_video(output) as video:
+        assert len(video) == len(frames)
+
+
+def test_paths_arrays_generators_and_encoded_sources_make_the_same_frames(run, clip):
+    model, path, (picture, frames) = run[0], clip[0], clip[1:]
+    expected = np.stack(list(model.animate(picture, path)))
+    source = model.encode(picture)
+    for driven in (
+        model.animate(frames[0], path),
+        model.animate(str(picture), list(frames)),
+        model.animate(frames[0], frames),
+        model.animate(picture, (frame for frame in frames)),
+        model.animate(source, path),
+        model.animate(source, frames),
+    ):
+        assert np.array_equal(np.stack(list(driven)), expected)
+    live = [model.step(source, frame) for frame in frames]
+    assert np.abs(np.stack(live).astype(int) - expected).max() <= 1, "batches of one, rounded"
+    source.restart()
+    assert np.array_equal(model.step(source, frames[0]), live[0])
+
+
+def test_frames_are_made_as_they_are_asked_for(run, clip):
+    seen = []
+
+    def endless():
+        while True:
+            seen.append(1)
+            yield clip[2][0]
+
+    made = run[0].animate(clip[2][0], endless())
+    assert not seen
+    next(made)
+    assert len(seen) == run[0].options.animate_batch
+
+
+def test_a_source_is_encoded_once(run, clip, monkeypatch):
+    model, calls = run[0], []
+    encode = model.family.encode_source
+    monkeypatch.setattr(model.family, "encode_source", lambda source: calls.append(1) or encode(source))
+    source = model.encode(clip[1])
+    for _ in range(3):
+        list(model.animate(source, clip[2]))
+    assert calls == [1]
+
+
+def test_a_reconstruction_has_the_numbers_of_the_command(run, clip, tmp_path, sample):
+    model, folder = run
+    made = model.reconstruct(clip[0], tmp_path / "again.mp4", metrics=("l1", "ssim/gauss"))
+    call = [f"--checkpoint={folder}", "--mode=reconstruction", f"--dataroot={sample}", "--max_clips=1", "--gpu_id=-1"]
+    command(tmp_path, *call, "--results_dir=r", script="test.py")
+    (entry,) = map(json.loads, (tmp_path / "r" / "results.jsonl").read_text().splitlines())
+    assert made.frames == entry["frames"] and made.metrics["l1"] == pytest.approx(entry["l1"], abs=1e-6)
+    assert 0 < made.metrics["ssim/gauss"] < 1 and made.output.is_file()
+
+
+def test_options_are_those_of_the_commands(run, clip, tmp_path):
+    model = run[0]
+    standard = np.stack(list(model.animate(clip[1], clip[0], relative=False)))
+    assert standard.shape == np.stack(list(model.animate(clip[1], clip[0]))).shape
+    wide = model.animate(clip[1], clip[0], tmp_path / "wide.mp4", compare=True)
+    with open_video(wide) as video:
+        assert video.size[1] > 2 * clip[2].shape[2]
+    with pytest.raises(UserError, match="there is no such option.*relative"):
+        model.animate(clip[1], clip[0], relativ=False)
+    with pytest.raises(UserError, match="options of an encoded source are those of encode"):
+        model.animate(model.encode(clip[1]), clip[0], relative=False)
+    with pytest.raises(UserError, match="give the path of the video"):
+        model.animate(clip[1], clip[2], crop_video=True)
+    with pytest.raises(UserError, match="no such file or folder"):
+        grimace.load(tmp_path / "nothing")
+
+
+class Two(torch.utils.data.Dataset):
+    """Two samples that an author has in memory."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        picture = torch.linspace(0, 1, 3 * 64 * 64).view(3, 64, 64)
+        return {"source": picture, "driving": picture.flip(2 if index else 1), "name": str(index)}
+
+
+def test_an_object_of_ones_own_is_learned_from(tmp_path):
+    model = grimace.train(
+        config=ROOT / "configs" / "tiny" / "fomm.yaml", dataset=Two(), steps=2, batch_size=2, nThreads=0,
+        device="cpu", checkpoints_dir=tmp_path, name="mine", validate_every=0,
+    )  # fmt: skip
+    assert model.path.parent == tmp_path / "mine" and not model.family.training
+    lines = [json.loads(line) for line in (tmp_path / "mine" / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 2 and lines[-1]["epoch"] == 2
+
+
+def test_it_is_imported_from_anywhere_and_adds_its_packages_itself(tmp_path):
+    program = (
+        "import importlib.util, sys\n"
+        f"spec = importlib.util.spec_from_file_location('grimace', {str(ROOT / 'grimace.py')!r})\n"
+        "grimace = importlib.util.module_from_spec(spec); spec.loader.exec_module(grimace)\n"
+        "print(grimace.load(device='cpu').options.model)"
+    )
+    variables = environment() | {"PYTHONPATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "mraa", done.stderr
