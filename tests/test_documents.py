@@ -52,6 +52,12 @@ def test_the_index_knows_every_document():
     assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} <= linked
 
 
+def test_the_gallery_shows_small_pictures_and_all_of_them():
+    text = text_of("docs/gallery.md")
+    for picture in (ROOT / "docs" / "gallery").iterdir():
+        assert f"gallery/{picture.name})" in text and picture.stat().st_size <= 2 * 2**20, picture.name
+
+
 def test_the_readme_stays_short():
     assert len(text_of("README.md").split()) <= 900
 
