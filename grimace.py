@@ -41,7 +41,7 @@ from data.video.limits import limit_pixels
 from engine.animator import Animator, to_bytes
 from engine.checkpoints.load import Loaded, load_set
 from engine.distributed import Processes
-from engine.networks import compile_networks, list_networks, place
+from engine.networks import compile_networks, list_networks, to_device
 from metrics.evaluation.measuring import Measurement
 from metrics.evaluation.rendered import ClipSums
 from models import Family, find_family
@@ -266,7 +266,7 @@ def load_family(opt: Options) -> tuple[Family, Loaded]:
 def build_animator(opt: Options, family: Family, processes: Processes) -> Animator:
     """What animates with a loaded family, rebuilt for speed, on its device."""
     family.prepare_inference()
-    place(family, processes, opt.channels_last)
+    to_device(family, processes, opt.channels_last)
     if opt.compile:
         compile_networks(family.networks())
     return Animator(

@@ -26,7 +26,7 @@ from engine.clock import Clock
 from engine.command import run_on_devices
 from engine.distributed import Processes, machine
 from engine.monitor import Monitor
-from engine.networks import compile_networks, list_networks, place
+from engine.networks import compile_networks, list_networks, to_device
 from engine.profiling import StepProfiler
 from engine.run import Run, Start
 from engine.signals import StopRequest
@@ -80,7 +80,7 @@ def train(opt: Options, processes: Processes, family: Any = None, dataset: Any =
     family = family or build_family(opt)
     if opt.init_from:
         family.milestone("loaded", dataset)
-    place(family, processes, opt.channels_last)
+    to_device(family, processes, opt.channels_last)
     if opt.verbose:
         list_networks(family.networks())
     trainer = Trainer(

@@ -1,4 +1,4 @@
-"""Putting networks on their device, compiling them, and making sure that checkpoints will hold them."""
+"""Move networks to their device, compile them, and check that checkpoints hold all that trains."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class HasNetworks(Protocol):
-    """What these functions need of a family: its parts, and which of them checkpoints hold."""
+    """The part of a family's interface that these functions use."""
 
     layout: Any
 
@@ -23,8 +23,8 @@ class HasNetworks(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
 
 
-def place(family: nn.Module, processes: Processes, channels_last: bool) -> None:
-    """Move a family to this process's device; the same weights everywhere; batch norms that see the whole batch."""
+def to_device(family: nn.Module, processes: Processes, channels_last: bool) -> None:
+    """Move a family to this process's device, synchronise batch norms, and broadcast the weights."""
     if processes.world > 1 and processes.device.type == "cuda":
         for name, child in list(family.named_children()):
             setattr(family, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
@@ -35,16 +35,16 @@ def place(family: nn.Module, processes: Processes, channels_last: bool) -> None:
 
 
 def list_networks(networks: Mapping[str, nn.Module]) -> None:
-    """Show the networks on the console: their layers, and how many parameters they have."""
+    """Log the layers and the number of parameters of each network."""
     for name, network in networks.items():
         count = sum(parameter.numel() for parameter in network.parameters())
         log.info("%s, %s parameters:\n%s", name, f"{count:,}", network)
 
 
 def refuse_unsaved(family: HasNetworks, parameters: Mapping[str, Iterable[torch.Tensor]]) -> None:
-    """Refuse a family that trains what no checkpoint would hold: after resuming, it would be random again.
+    """Refuse a family that trains parameters outside all checkpoints: resuming would make them random again.
 
-    `parameters`: what each optimizer trains.
+    `parameters`: those that each optimizer trains.
     """
     name, entries = f"{type(family).__name__} ({type(family).__module__})", family.layout.entries
     absent = [entry for entry in entries if not isinstance(getattr(family, entry, 0), nn.Module | None)]
@@ -65,28 +65,28 @@ def refuse_unsaved(family: HasNetworks, parameters: Mapping[str, Iterable[torch.
 
 
 def names_of(parameters: Iterable[torch.Tensor], family: HasNetworks, most: int = 4) -> str:
-    """The names of parameters, for messages: the first few, and how many more there are."""
+    """Names of the first few parameters and the number of the others, for messages."""
     known = {id(value): key for key, value in family.named_parameters()}
     names = [known.get(id(parameter), "(not of the family)") for parameter in parameters]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def use_channels_last(family: nn.Module) -> None:
-    """Lay weights of maps out with the channels last; those of volumes, which have no such layout, stay as they are."""
+    """Convert 2-D convolution weights to channels_last; 3-D weights stay as they are."""
     for value in (*family.parameters(), *family.buffers()):
         if value.ndim == 4:
             value.data = value.data.contiguous(memory_format=torch.channels_last)
 
 
 def freeze_norms(family: HasNetworks) -> None:
-    """Let batch norms use their running statistics from now on, as they do after training."""
+    """Put batch norms into eval mode, where they use their running statistics."""
     for module in family.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
 
 
 def compile_networks(networks: Mapping[str, nn.Module], leave: Iterable[str] = ()) -> None:
-    """Compile in place, so that entry names stay; networks with a double backward can't be compiled."""
+    """Compile each network in place, which keeps its entry names, except those in `leave` (double backward)."""
     torch._dynamo.config.recompile_limit = 64  # shared by all networks; beyond it they silently run eagerly
     for name, network in networks.items():
         if name in leave:

@@ -1,7 +1,7 @@
 """Tables with one row per training item: kept on the host, a few rows at a time on the device.
 
-Adam without first moment leaves a row without gradient where it is and lets its second moment decay. The rows of a
-step, with their moments decayed to the present, therefore are trained exactly as they would be within the whole table.
+Adam without first moment does not change a row without gradient and only decays its second moment. So a step that
+decays the moments of its rows up to now trains them exactly as a step on the whole table would.
 """
 
 import logging
@@ -26,7 +26,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Declared(Protocol):
-    """What a family says about a table (models.family.RowTable is one)."""
+    """A table that a family declares (models.family.RowTable)."""
 
     parameter: str
     optimizer: str
@@ -36,10 +36,10 @@ class Declared(Protocol):
 
 
 class HostTable:
-    """Rows with Adam's moments in memory-mapped files; a row that was never written has random numbers of its own.
+    """Rows with Adam's moments in memory-mapped files; unwritten rows have random initial values.
 
-    The files are sparse: rows that were never written take neither memory nor disk. With the names of the items, a run
-    whose dataset has changed goes on with the rows of the items that are still there.
+    The files are sparse: unwritten rows take neither memory nor disk. With the names of the items, a run whose dataset
+    has changed keeps the rows of the remaining items.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class HostTable:
     def read(self, rows: np.ndarray, now: int) -> dict[str, np.ndarray]:
         """Values and moments of some rows as they are after `now` updates of the whole table."""
         found = {name: array[rows] for name, array in self._arrays.items()}
-        for place in np.flatnonzero(~self._written[rows]):
-            found["value"][place] = self._start(int(rows[place]), found["value"].shape[1])
+        for index in np.flatnonzero(~self._written[rows]):
+            found["value"][index] = self._start(int(rows[index]), found["value"].shape[1])
         gap = (now - self._updates[rows])[:, None]
         for name, decay in self.decays.items():
             found[name] = (found[name] * np.float64(decay) ** gap).astype(np.float32)
@@ -82,25 +82,25 @@ class HostTable:
         return np.random.default_rng((self._seed, row)).uniform(self._declared.low, self._declared.high, width)
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows that were ever written."""
+        """The written rows."""
         rows = np.flatnonzero(self._written)
         every = len(rows) == len(self._written)
         arrays = {**self._arrays, "updates": self._updates}
-        # Where all rows were written, the mapped file is saved as it is, without a copy in memory.
+        # If all rows are written, the mapped file is saved directly, without a copy in memory.
         return {"rows": torch.from_numpy(rows), "names": self.names} | {
             name: torch.from_numpy(array if every else array[rows]) for name, array in arrays.items()
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state_dict."""
-        saved, rows = self._places(state["rows"].numpy(), state.get("names"))
+        """Restore the rows of a state_dict."""
+        saved, rows = self._matching(state["rows"].numpy(), state.get("names"))
         self._written[:] = False
         self._written[rows] = True
         for name, array in {**self._arrays, "updates": self._updates}.items():
             array[rows] = state[name].numpy()[saved]
 
-    def _places(self, rows: np.ndarray, names: list[str] | None) -> tuple[Any, np.ndarray]:
-        """Which of the saved rows go on, and where they are now."""
+    def _matching(self, rows: np.ndarray, names: list[str] | None) -> tuple[Any, np.ndarray]:
+        """The indices of the saved rows whose items remain, and their rows in this table."""
         if names is None or self.names is None or names == self.names:
             if len(rows) and rows.max() >= len(self._written):
                 raise UserError(
@@ -114,7 +114,7 @@ class HostTable:
             len(set(names) - now.keys()),
             len(now.keys() - set(names)),
         )
-        kept = [place for place, row in enumerate(rows) if names[row] in now]
+        kept = [index for index, row in enumerate(rows) if names[row] in now]
         return kept, np.array([now[names[row]] for row in rows[kept]], np.int64)
 
 
@@ -125,15 +125,15 @@ def _mapped(path: Path, shape: tuple[int, ...], kind: type) -> np.ndarray:
         file.truncate(size)
         mapping = mmap.mmap(file.fileno(), size)
     if hasattr(mmap, "MADV_RANDOM"):
-        # Else the system reads megabytes ahead of every row: milliseconds each, and memory.
+        # Otherwise the system reads megabytes ahead of every row, which costs milliseconds and memory.
         mapping.madvise(mmap.MADV_RANDOM)
     return np.frombuffer(mapping, kind).reshape(shape)
 
 
 class StepRows:
-    """Brings the rows of a step into the parameter that stands for them, and takes them back when it is done.
+    """Copies the rows of a step from the table into a parameter, and back when the step is done.
 
-    Only the main process holds the table; the others are sent the rows, which are few.
+    Only the main process holds the table; it sends the few rows to the others.
     """
 
     def __init__(
@@ -156,20 +156,20 @@ class StepRows:
 
     @cached_property
     def table(self) -> HostTable:
-        """The whole table; made when it is first needed, on the main process."""
+        """The whole table, created on first use in the main process."""
         return HostTable(**self._settings, width=self.parameter.shape[1], decays=self._decays, declared=self.declared)
 
     def bring(self, micro_batches: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The micro-batches with places in the parameter instead of numbers of items."""
+        """Fill the parameter; return the micro-batches with indices into it instead of item numbers."""
         own = torch.cat([batch[self.declared.key] for batch in micro_batches])
-        rows, places = self.processes.gather(own).unique(return_inverse=True)
+        rows, indices = self.processes.gather(own).unique(return_inverse=True)
         if len(rows) > len(self.parameter):
             raise RuntimeError(
-                f"{len(rows)} rows in a step; {self.declared.parameter} has {len(self.parameter)} places"
+                f"{len(rows)} rows in a step; {self.declared.parameter} has room for {len(self.parameter)}"
             )
         self._rows = rows.numpy()
         self._fill()
-        mine = places.view(self.processes.world, -1)[self.processes.rank]
+        mine = indices.view(self.processes.world, -1)[self.processes.rank]
         parts = mine.split([len(batch[self.declared.key]) for batch in micro_batches])
         return [batch | {self.declared.key: part} for batch, part in zip(micro_batches, parts, strict=True)]
 
@@ -182,7 +182,7 @@ class StepRows:
             self.processes.share([tensor])
 
     def take_back(self) -> None:
-        """Store the rows of the step that has been done."""
+        """Write the rows of the finished step into the table."""
         if self.processes.is_main:
             kept = {name: tensor[: len(self._rows)].cpu().numpy() for name, tensor in self._device_tensors().items()}
             self.table.write(self._rows, kept, self._updates())
@@ -195,7 +195,7 @@ class StepRows:
         return int(self._state()["step"])
 
     def _state(self) -> dict[str, Tensor]:
-        """Adam's state of the parameter, as Adam itself would begin it; a resumed one may be for other batches."""
+        """Adam's state of the parameter; initialised here, since a resumed state may fit another batch size."""
         state = self.optimizer.state[self.parameter]
         state.setdefault("step", torch.zeros(()))
         for name in MOMENTS:
@@ -207,7 +207,7 @@ class StepRows:
 def build_rows(
     family: Any, optimizers: dict[str, torch.optim.Optimizer], processes: Processes, *, folder: Path, **settings: Any
 ) -> dict[str, StepRows]:
-    """What brings the rows of each table that a family declares."""
+    """A StepRows for each table that a family declares."""
     return {
         name: StepRows(
             declared,

@@ -1,4 +1,4 @@
-"""Ways of doing the same thing, each in a process of its own, that take turns: a busy moment meets all of them."""
+"""Interleave variants, each in its own process, so that machine load affects all alike."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def take_turns(commands: dict[str, list[str]], rounds: int) -> dict[str, list[dict[str, Any]]]:
-    """What the process of each way answers, round by round."""
+    """Run the variants in turns; return the answers of each, round by round."""
     processes = {
         way: subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         for way, command in commands.items()
@@ -26,7 +26,7 @@ def take_turns(commands: dict[str, list[str]], rounds: int) -> dict[str, list[di
 
 
 def _answer(process: subprocess.Popen) -> dict[str, Any]:
-    """What a process answers to one turn; if it ends instead, so does this one: it has said why."""
+    """The answer of a process to one turn; if it exits, exit with its status: it has printed the reason."""
     try:
         process.stdin.write("turn\n")
     except BrokenPipeError:
@@ -36,6 +36,6 @@ def _answer(process: subprocess.Popen) -> dict[str, Any]:
 
 
 def answer_turns(work: Callable[[], dict[str, Any]]) -> None:
-    """In such a process: work once for every line of the input, and print what came of it."""
+    """In a variant's process: call `work` for every line of the input and print its result."""
     for _ in sys.stdin:
         print(json.dumps(work()), flush=True)

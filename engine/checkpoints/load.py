@@ -1,4 +1,4 @@
-"""Loading released weights into the networks of a family: every key must match, or the error says what does not."""
+"""Load released weights into the networks of a family: every key must match, or the error lists the mismatches."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -29,55 +29,55 @@ OTHER_WEIGHTS = (
     "FILE, --init_from FILE)"
 )
 Owner = Callable[[Any, Any], str | None]
-"""Says of a file of weights that does not fit a family to which other one it belongs."""
+"""Names the family that a weights file belongs to."""
 
 
 def load_networks(
     family: Any,
-    place: Path | str,
+    location: Path | str,
     which: str = "latest",
     needed: Iterable[str] | None = None,
     owner: Owner | None = None,
     averaged: bool = True,
 ) -> Path:
-    """Load the family's networks from a file or a folder; every key must match. The path that was read.
+    """Load the family's networks from a file or a folder; every key must match. Returns the path read.
 
-    `needed` names the networks that must be there (default: all that the family has now, less what it calls optional);
-    others are loaded if found. `averaged`: take the moving averages where training kept some.
+    `needed` names the required networks (default: all of the family but its optional ones); others are loaded if
+    found. `averaged`: load the moving averages of the weights where training saved them.
     """
-    return load_set(family, Path(place), which, needed, owner, averaged).path
+    return load_set(family, Path(location), which, needed, owner, averaged).path
 
 
 def load_set(
     family: Any,
-    place: Path,
+    location: Path,
     which: str,
     needed: Iterable[str] | None = None,
     owner: Owner | None = None,
     averaged: bool = True,
 ) -> Loaded:
-    """What load_networks does, and all that it found."""
-    if not place.exists():
-        raise UserError(_absent(place))
-    if (states := family.released_states(place)) is not None:
-        return _load_released(family, place, states, needed)
-    if place.is_dir() and not holds_weights(place, family.layout):
-        raise UserError(no_weights(place, family.layout) + OTHER_WEIGHTS)
+    """Like load_networks, but return everything found."""
+    if not location.exists():
+        raise UserError(_absent(location))
+    if (states := family.released_states(location)) is not None:
+        return _load_released(family, location, states, needed)
+    if location.is_dir() and not holds_weights(location, family.layout):
+        raise UserError(no_weights(location, family.layout) + OTHER_WEIGHTS)
     networks = family.networks()
-    layout, which = find_set(place, family.layout, which)
-    if place.is_dir() and which != "latest" and which not in (sets := sets_in(place, layout)):
-        raise UserError(f"--which {which}: {place} holds no such checkpoint; there are: {', '.join(sorted(sets))}")
-    which = which if place.is_dir() else set_of(place.name, layout) or ""
-    averages = averaged_states(family, place if place.is_dir() else place.parent, which, layout) if averaged else {}
+    layout, which = find_set(location, family.layout, which)
+    if location.is_dir() and which != "latest" and which not in (sets := sets_in(location, layout)):
+        raise UserError(f"--which {which}: {location} holds no such checkpoint; there are: {', '.join(sorted(sets))}")
+    folder, which = (location, which) if location.is_dir() else (location.parent, set_of(location.name, layout) or "")
+    averages = averaged_states(family, folder, which, layout) if averaged else {}
     needed = set(networks if needed is None else needed)
     there = needed - set(family.optional)
     if "{entry}" in layout.pattern:
-        path, content = place, {}
-        files = _files_of(family, place, layout, which, owner)
+        path, content = location, {}
+        files = _files_of(family, location, layout, which, owner)
         states = {name: read_weights(file) for name, file in files.items() if file.is_file() or name in there}
         unfit = _load_states(family, states | averages, needed, path, layout)
     else:
-        path = found_as(place / layout.pattern.format(which=which)) if place.is_dir() else place
+        path = found_as(location / layout.pattern.format(which=which)) if location.is_dir() else location
         refuse_changed(path.parent, which, [path])
         content = read_weights(path)
         try:
@@ -103,7 +103,7 @@ def averaged_states(family: Any, folder: Path, which: str | None, layout: Any) -
 
 
 def restore_averages(trainer: Any, folder: Path, which: str | None, updates: Mapping[str, int]) -> None:
-    """Go on with the averages that were saved beside a set; those that were not begin with the present weights."""
+    """Resume the averages saved beside a set; missing ones start from the current weights."""
     family, averages = trainer.family, trainer.averages
     averages.restart()
     states = averaged_states(family, folder, which, family.layout) if averages.of else {}
@@ -114,11 +114,11 @@ def restore_averages(trainer: Any, folder: Path, which: str | None, updates: Map
                 load_strictly(average.network, state, f"{averages_file(folder, which or '')} ({name})")
                 average.updates = updates.get(name, 0)
             elif trainer.clock.step:
-                log.warning("%s holds no average of %s: it begins with the weights of now", folder, name)
+                log.warning("%s holds no average of %s: it starts from the current weights", folder, name)
 
 
 def _load_released(family: Any, path: Path, states: Mapping[str, Any], needed: Iterable[str] | None) -> Loaded:
-    """Load state dicts that the family found in a file or folder of a form of its own."""
+    """Load state dicts that the family read from a file or folder in its own format."""
     networks = family.networks()
     needed = set(networks if needed is None else needed)
     states = {name: state for name, state in states.items() if name in networks}
@@ -130,7 +130,7 @@ def _load_released(family: Any, path: Path, states: Mapping[str, Any], needed: I
 
 
 def _name_owner(family: Any, path: Path, content: Any, owner: Owner | None, error: UserError | None = None) -> None:
-    """Say of a file that does not fit to which other family it belongs, if that is known."""
+    """Raise an error that names the family a file belongs to, if that is known."""
     other = owner and owner(family, content)
     if other:
         raise UserError(
@@ -139,18 +139,18 @@ def _name_owner(family: Any, path: Path, content: Any, owner: Owner | None, erro
         ) from error
 
 
-def _absent(place: Path) -> str:
-    """What to say of a run or a file that is not there."""
-    near = [path for path in place.parent.glob("[!.]*") if path.is_dir() or ".pth" in path.name]
+def _absent(location: Path) -> str:
+    """The error text for a missing run or file."""
+    near = [path for path in location.parent.glob("[!.]*") if path.is_dir() or ".pth" in path.name]
     return (
-        f"{place}: there is no such file or folder; in {place.parent} there are: "
+        f"{location}: there is no such file or folder; in {location.parent} there are: "
         f"{_shorten(sorted(path.name for path in near), 20) or 'none'}. --name takes a run of --checkpoints_dir, "
         "--checkpoint the weights themselves"
     )
 
 
 def no_weights(folder: Path, layout: Any) -> str:
-    """What to say of a folder that holds no weights of a layout."""
+    """The error text for a folder without weights in a layout."""
     found = sorted(path.name for path in folder.glob("[!.]*.pth*"))
     expected = dict.fromkeys(weight_names(layout, layout.entries, "latest").values())
     return (
@@ -160,10 +160,10 @@ def no_weights(folder: Path, layout: Any) -> str:
 
 
 def _load_states(family: Any, states: Mapping[str, Any], needed: set[str], path: Path, layout: Any) -> frozenset[str]:
-    """Load state dicts under their released names into the family's networks; those that don't fit."""
+    """Load state dicts with released names into the family's networks; return the names that do not fit."""
     networks, unfit = family.networks(), set()
     for name in needed - set(states):
-        log.info("%s holds no %s: it stays as it is built", path, name)
+        log.info("%s holds no %s: it keeps its initial weights", path, name)
     for name, state in states.items():
         where = f"{path} ({layout.entries[name]})"
         try:
@@ -183,7 +183,7 @@ def _load_states(family: Any, states: Mapping[str, Any], needed: set[str], path:
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Load a state dict of which every key and every shape must match; the error lists what does not."""
+    """Load a state dict whose keys and shapes must all match; the error lists the mismatches."""
     state = {key.removeprefix("module."): value for key, value in state.items()}
     own = network.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
@@ -209,7 +209,7 @@ def _shorten(keys: list[str], most: int = 6) -> str:
 
 
 def _entries(path: Path, content: Any, entries: Mapping[str, str], networks: Mapping, needed: set[str]) -> dict:
-    """The state dicts of the networks out of a file that holds one entry each."""
+    """The networks' state dicts from a file with one entry per network."""
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, not the entries {', '.join(entries.values())}")
     if is_safetensors(path):
@@ -223,20 +223,20 @@ def _entries(path: Path, content: Any, entries: Mapping[str, str], networks: Map
     return {name: content[entries[name]] for name in networks if entries[name] in content}
 
 
-def _files_of(family: Any, place: Path, layout: Any, which: str, owner: Owner | None) -> dict[str, Path]:
-    """The file of each network, in a folder or beside the file that is named; none is another than training saved."""
-    folder = place if place.is_dir() else place.parent
-    if place.is_dir():
+def _files_of(family: Any, location: Path, layout: Any, which: str, owner: Owner | None) -> dict[str, Path]:
+    """The file of each network, in a folder or beside a named file, checked against the saved checksums."""
+    folder = location if location.is_dir() else location.parent
+    if location.is_dir():
         names = weight_names(layout, family.networks(), which)
-        files = {name: found_as(place / file) for name, file in names.items()}
+        files = {name: found_as(location / file) for name, file in names.items()}
     else:
-        files = _siblings(family, place, layout, owner)
+        files = _siblings(family, location, layout, owner)
     refuse_changed(folder, which, files.values())
     return files
 
 
 def _siblings(family: Any, file: Path, layout: Any, owner: Owner | None) -> dict[str, Path]:
-    """Where one of several weight files is named: the files of all networks beside it."""
+    """The files of all networks, given one of them."""
     which = set_of(file.name, layout)
     if which:
         names = weight_names(layout, family.networks(), which)
@@ -250,14 +250,14 @@ def _siblings(family: Any, file: Path, layout: Any, owner: Owner | None) -> dict
 
 
 def released_state(name: str, state: Mapping[str, Tensor], rename: Mapping[str, str]) -> dict[str, Tensor]:
-    """A network's state dict on the CPU under the released names."""
+    """A network's state dict on the CPU with released names."""
     prefixes = _prefixes(name, rename)
     state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     return {_replace_prefix(key, prefixes): value for key, value in state.items()}
 
 
 def _own_keys(name: str, state: Mapping[str, Tensor], rename: Mapping[str, str]) -> dict[str, Tensor]:
-    """The opposite of released_state, without the prefix of DataParallel."""
+    """The inverse of released_state; also strips the prefix of DataParallel."""
     if not isinstance(state, Mapping):
         raise UserError(f"the entry for {name} holds a {type(state).__name__}, not a state dict")
     prefixes = {released: own for own, released in _prefixes(name, rename).items()}

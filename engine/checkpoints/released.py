@@ -1,4 +1,4 @@
-"""The files of released layouts: how those of a set are called, and which sets lie in a folder."""
+"""File names of released layouts, and the sets of weights in a folder."""
 
 import logging
 import re
@@ -15,24 +15,24 @@ log = logging.getLogger(__name__)
 
 SAFETENSORS = ".safetensors"
 NEWEST = ("latest", "-1")
-"""How the newest set is asked for; -1 is GANimation's word."""
+"""Values of --which that mean the newest set; -1 is GANimation's."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A set of weights that networks were loaded from."""
+    """The set of weights that networks were loaded from."""
 
     path: Path
-    """The file, or the folder of the files."""
+    """The file, or the folder with the files."""
     layout: Any
     which: str
-    """The set, as its files call it; empty where their names tell none."""
+    """The set's name within its file names; empty if they have none."""
     content: Mapping[str, Any]
-    """The entries of a single file, the networks' among them; empty for a file per network."""
+    """All entries of a single file; empty for one file per network."""
     absent: frozenset[str]
-    """The family's networks that the set does not hold."""
+    """The family's networks that the set lacks."""
     unfit: frozenset[str]
-    """Those that it holds for other options; they stay as they are built, too."""
+    """Networks whose shapes in the set differ; they keep their initial weights, too."""
 
     @property
     def folder(self) -> Path:
@@ -45,18 +45,18 @@ def weight_names(layout: Any, networks: Iterable[str], which: str) -> dict[str, 
 
 
 def found_as(path: Path) -> Path:
-    """A file of weights, or the one in the safetensors format in its place where that alone is there."""
+    """The path itself, or its safetensors variant if only that exists."""
     other = path.with_name(as_safetensors(path.name))
     return other if other.is_file() and not path.is_file() else path
 
 
 def as_safetensors(name: str) -> str:
-    """What a file of weights is called in the safetensors format."""
+    """The file name of the same weights in the safetensors format."""
     return name.removesuffix(".tar").removesuffix(".pth") + SAFETENSORS
 
 
 def optimizer_names(layout: Any, which: str) -> dict[str, str]:
-    """The file of each optimizer, for layouts that keep them in files of their own."""
+    """The file of each optimizer, for layouts with separate optimizer files."""
     if not layout.optimizer_pattern:
         return {}
     return {
@@ -65,7 +65,7 @@ def optimizer_names(layout: Any, which: str) -> dict[str, str]:
 
 
 def set_of(file_name: str, layout: Any) -> str | None:
-    """The set to which a file of weights belongs by its name, e.g. "30" for 30_net_G.pth."""
+    """The set that a file name belongs to, e.g. "30" for 30_net_G.pth."""
     for entry in layout.entries.values():
         before, after = layout.pattern.format(which="\0", entry=entry).split("\0")
         if file_name.endswith(SAFETENSORS):
@@ -77,7 +77,7 @@ def set_of(file_name: str, layout: Any) -> str | None:
 
 
 def sets_in(folder: Path, layout: Any) -> set[str]:
-    """The sets in a folder, less those whose saving was interrupted."""
+    """The complete sets in a folder."""
     found = {set_of(path.name, layout) for path in folder.iterdir()} if folder.is_dir() else set()
     return {which for which in found if which and not is_unfinished(folder, which)}
 
@@ -88,17 +88,17 @@ def numbered_sets(folder: Path, layout: Any) -> list[str]:
 
 
 def training_file(folder: Path, which: str) -> Path:
-    """Where our training state of a set is."""
+    """The path of a set's training state."""
     return folder / f"{which}_training.pth"
 
 
 def averages_file(folder: Path, which: str) -> Path:
-    """Where the moving averages of a set's networks are, for families that keep some."""
+    """The path of the moving averages of a set's networks, for families that keep them."""
     return folder / f"{which}_averaged.pth"
 
 
 def read_training_state(path: Path, lazily: bool = False) -> dict[str, Any]:
-    """What our training state of a set holds; `lazily` leaves its tensors in the file."""
+    """Read the training state of a set; `lazily` leaves its tensors in the file."""
     state = read_weights(path, lazily)
     if not (isinstance(state, dict) and {"clock", "optimizers", "checksums"} <= state.keys()):
         raise UserError(f"{path}: is not the training state of a checkpoint, as its name says; move it away")
@@ -106,7 +106,7 @@ def read_training_state(path: Path, lazily: bool = False) -> dict[str, Any]:
 
 
 def refuse_changed(folder: Path, which: str, files: Iterable[Path]) -> None:
-    """Refuse weights that are not those which training saved, by the checksums in its training state beside them."""
+    """Refuse weights whose checksums differ from those in the training state beside them."""
     training = training_file(folder, which)
     if not (which and training.is_file()):
         return
@@ -126,35 +126,35 @@ def refuse_changed(folder: Path, which: str, files: Iterable[Path]) -> None:
 
 
 def unfinished_mark(folder: Path, which: str) -> Path:
-    """What lies in the folder while a set is saved or removed."""
+    """The marker file that exists while a set is saved or removed."""
     return folder / f"{which}_unfinished"
 
 
 def is_unfinished(folder: Path, which: str) -> bool:
-    """Whether the saving of a set was interrupted before its training state was there."""
+    """Whether saving a set was interrupted before its training state was written."""
     return unfinished_mark(folder, which).exists() and not training_file(folder, which).exists()
 
 
 def same_number(which: str, numbers: Iterable[str]) -> str:
-    """The number among some that is meant by `which`, with or without leading zeros; `which` if there is none."""
+    """The one of `numbers` equal to `which`, leading zeros aside; else `which`."""
     return next((number for number in numbers if which.isdigit() and int(number) == int(which)), which)
 
 
-def find_set(place: Path, layout: Any, which: str) -> tuple[Any, str]:
-    """The layout that a file or folder is in, among a layout and those of other implementations, and the set meant."""
+def find_set(path: Path, layout: Any, which: str) -> tuple[Any, str]:
+    """The layout of a file or folder (the given one or one of its `others`), and the set that `which` means."""
     candidates = (layout, *layout.others)
     for one in candidates:
-        if "{entry}" in one.pattern and place.is_file() and (named := set_of(place.name, one)):
+        if "{entry}" in one.pattern and path.is_file() and (named := set_of(path.name, one)):
             return one, named
-        wanted = "latest" if which in NEWEST else same_number(which, numbered_sets(place, one))
-        if any(found_as(place / name).is_file() for name in weight_names(one, one.entries, wanted).values()):
+        wanted = "latest" if which in NEWEST else same_number(which, numbered_sets(path, one))
+        if any(found_as(path / name).is_file() for name in weight_names(one, one.entries, wanted).values()):
             return one, wanted
     for one in candidates if which in NEWEST else ():
-        if numbered_sets(place, one):
-            return one, numbered_sets(place, one)[-1]
+        if numbered_sets(path, one):
+            return one, numbered_sets(path, one)[-1]
     return layout, which
 
 
 def holds_weights(folder: Path, layout: Any) -> bool:
-    """Whether files of a layout, or of those of other implementations, lie in a folder."""
+    """Whether a folder holds weights in a layout or one of its `others`."""
     return any(sets_in(folder, one) for one in (layout, *layout.others))

@@ -1,4 +1,4 @@
-"""Going on from weights that another run left, or the original: where training is, what its optimizers remember."""
+"""Resume training from the weights of another run or of the original: clock, optimizers, averages, rows."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 
 def go_on(trainer: Any, loaded: Loaded, batch_size: int) -> None:
-    """Set clock, optimizers and rows of a trainer, whose networks are loaded, by what else is known of the set.
+    """Restore clock, optimizers, averages and rows of a trainer whose networks are loaded.
 
-    That is our training state beside the weights, or what the original's files tell. Of what nothing is known, or what
-    does not fit, starts afresh.
+    They come from our training state beside the weights, or from the original's files. Whatever is missing or does not
+    fit starts afresh.
     """
     training = _training_state(trainer, loaded)
-    with reading(loaded.path, "what tells how long it was trained is damaged", "--init_from FILE begins at step 0"):
+    with reading(loaded.path, "its record of the training length is damaged", "--init_from FILE starts at step 0"):
         trained_for = _trained_for(trainer.family, loaded, training)
     _set_clock(trainer.clock, batch_size, **trained_for)
     unknown = "" if trained_for else "; how long it was trained is not known"
@@ -33,11 +33,11 @@ def go_on(trainer: Any, loaded: Loaded, batch_size: int) -> None:
         "continuing %s after %d epochs, at step %d%s", loaded.path, trainer.clock.epoch, trainer.clock.step, unknown
     )
     if loaded.absent:
-        log.warning("%s holds no %s: what is missing starts afresh", loaded.path, ", ".join(sorted(loaded.absent)))
+        log.warning("%s holds no %s: missing networks start afresh", loaded.path, ", ".join(sorted(loaded.absent)))
     for name, optimizer in trainer.optimizers.items():
         try:
             _refuse_new_networks(trainer.family, optimizer, loaded)
-            with reading(loaded.path, "what the optimizer remembers is damaged"):
+            with reading(loaded.path, "the optimizer's state is damaged"):
                 _adopt(optimizer, _optimizer_state(name, loaded, training), _row_parameters(trainer.family))
         except UserError as error:
             log.warning("the optimizer of %s starts afresh: %s", name, error)
@@ -45,7 +45,7 @@ def go_on(trainer: Any, loaded: Loaded, batch_size: int) -> None:
         with reading(loaded.path, "its averages are damaged"):
             restore_averages(trainer, loaded.folder, loaded.which, training.get("averages", {}))
     except UserError as error:
-        log.warning("the averages begin with the weights of now: %s", error)
+        log.warning("the averages start from the current weights: %s", error)
         trainer.averages.restart()
     for name, rows in trainer.rows.items() if trainer.processes.is_main else ():
         try:
@@ -56,7 +56,7 @@ def go_on(trainer: Any, loaded: Loaded, batch_size: int) -> None:
 
 
 def _training_state(trainer: Any, loaded: Loaded) -> dict[str, Any]:
-    """What our training state beside the weights holds; nothing if there is none, or if it is another stage's."""
+    """Our training state beside the weights; empty if there is none or it belongs to another stage."""
     path = training_file(loaded.folder, loaded.which)
     if not (loaded.which and path.is_file()):
         return {}
@@ -66,7 +66,7 @@ def _training_state(trainer: Any, loaded: Loaded) -> dict[str, Any]:
 
 
 def _trained_for(family: Any, loaded: Loaded, training: Mapping[str, Any]) -> dict[str, Any]:
-    """How long the weights were trained: {"steps": N} or {"epochs": N}; {} where nothing tells it."""
+    """How long the weights were trained: {"steps": N} or {"epochs": N}; {} if unknown."""
     if training:
         clock = training["clock"]
         if family.planned_steps:
@@ -74,22 +74,22 @@ def _trained_for(family: Any, loaded: Loaded, training: Mapping[str, Any]) -> di
         return {"epochs": Fraction(clock["samples"], clock["epoch_size"])}
     if "{entry}" not in loaded.layout.pattern:
         return family.trained_for(loaded.content)
-    # The newest set is the original's "latest", which has no number: it goes on from the largest one beside it.
+    # The original's "latest" has no number: take the largest number beside it.
     numbers = [loaded.which] if loaded.which.isdigit() else numbered_sets(loaded.folder, loaded.layout)
     return {f"{loaded.layout.numbered_by}s": int(numbers[-1])} if numbers else {}
 
 
 def describe_duration(family: Any, loaded: Loaded) -> str:
-    """How long loaded weights were trained, in words, e.g. "1200 steps"; "" where nothing tells it."""
+    """How long loaded weights were trained, e.g. "1200 steps"; "" if unknown."""
     path = training_file(loaded.folder, loaded.which or "")
     if not loaded.which and "{entry}" in loaded.layout.pattern:
         return ""
     try:
-        with reading(loaded.path, "what tells how long it was trained is damaged"):
+        with reading(loaded.path, "its record of the training length is damaged"):
             if path.is_file():
                 return f"{int(read_training_state(path, lazily=True)['clock']['step'])} steps"
             told = _trained_for(family, loaded, {})
-    except UserError as error:  # the weights are loaded all the same
+    except UserError as error:  # the weights themselves are loaded
         log.warning("%s", error)
         return ""
     return " ".join(f"{count} {unit}" for unit, count in told.items())
@@ -101,7 +101,7 @@ def _set_clock(clock: Clock, batch_size: int, steps: int = 0, epochs: Fraction |
 
 
 def _optimizer_state(name: str, loaded: Loaded, training: Mapping[str, Any]) -> Any:
-    """The state of an optimizer: from a file of its own, our training state, or an entry beside the weights."""
+    """The state of an optimizer: from its own file, our training state, or an entry beside the weights."""
     files = optimizer_names(loaded.layout, loaded.which)
     if name in files:
         return read_weights(loaded.folder / files[name])
@@ -119,7 +119,7 @@ def _stored(states: Mapping[str, Any], name: str, loaded: Loaded) -> Any:
 
 
 def _refuse_new_networks(family: Any, optimizer: torch.optim.Optimizer, loaded: Loaded) -> None:
-    """What an optimizer remembers of other weights says nothing about those of a network that starts afresh."""
+    """Refuse the optimizer state of networks that start afresh: its moments belong to other weights."""
     networks = family.networks()
     trained = set(_parameters(optimizer))
     new = [name for name in sorted(loaded.absent | loaded.unfit) if trained & set(networks[name].parameters())]
@@ -128,9 +128,9 @@ def _refuse_new_networks(family: Any, optimizer: torch.optim.Optimizer, loaded: 
 
 
 def _adopt(optimizer: torch.optim.Optimizer, state: Any, rows: Iterable[Tensor]) -> None:
-    """Load what a state dict remembers of each parameter; how the optimizer works stays as the options say."""
+    """Load the moments of each parameter; learning rate, betas and the like stay those of the options."""
     if not (isinstance(state, Mapping) and {"state", "param_groups"} <= state.keys()):
-        raise UserError("what is stored is not an optimizer's state")
+        raise UserError("the stored entry is not an optimizer's state")
     own, theirs = optimizer.state_dict()["param_groups"], state["param_groups"]
     if [len(group["params"]) for group in own] != [len(group["params"]) for group in theirs]:
         raise UserError("the stored one trains other parameters")
@@ -149,5 +149,5 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 
 def _row_parameters(family: Any) -> list[Tensor]:
-    """Parameters that hold the rows of a step: as many as the batch needs, whatever was stored."""
+    """Parameters that hold the rows of a step; their size depends on the batch, not on the stored state."""
     return [family.get_parameter(table.parameter) for table in family.row_tables().values()]

@@ -62,10 +62,10 @@ def save_file(path: Path, content: Any) -> int:
 
 
 class Checkpoints:
-    """The checkpoints of one run's folder.
+    """The checkpoints in a run's folder.
 
-    Every saving writes a numbered set (its training state last, with the checksums of the weights, so that an
-    interrupted saving is noticed) and then lets the names of "latest" point to the same files.
+    Each save writes a numbered set and then links the names of "latest" to the same files. The training state is
+    written last and holds the checksums of the weights, which reveals an interrupted save.
     """
 
     def __init__(self, folder: Path, *, keep: int = 3, options: dict[str, Any] | None = None):
@@ -75,7 +75,7 @@ class Checkpoints:
     def save(self, trainer: Any, which: str = "latest", value: float | None = None) -> None:
         """Save weights and training state of this step under its number and as `which`; only the main process writes.
 
-        `value` is kept beside it: by what a "best" checkpoint was chosen.
+        `value`, the value that a "best" checkpoint was chosen by, is stored beside it.
         """
         trainer.watch.check()
         if not trainer.processes.is_main:
@@ -89,14 +89,14 @@ class Checkpoints:
             for path, name in reversed([*zip(self._files(family, number), self._files(family, which), strict=True)]):
                 if path.exists():
                     _link(path, name)
-                else:  # averages, which a family may have kept earlier and keeps no more
+                else:  # averages that an earlier version of the family kept
                     name.unlink(missing_ok=True)
         if value is not None:
             write_text(self.folder / f"{which}.json", json.dumps({"step": trainer.clock.step, "value": value}))
         self._drop_old(family)
 
     def best_value(self) -> float | None:
-        """By what the best checkpoint so far was chosen; None if there is none."""
+        """The value of the best checkpoint so far; None if there is none."""
         path = self.folder / "best.json"
         if not path.is_file():
             return None
@@ -107,7 +107,7 @@ class Checkpoints:
     def resume(self, trainer: Any, which: str = "latest", owner: Owner | None = None) -> bool:
         """Continue from the newest complete set, or from `which`; False if the folder holds no weights at all.
 
-        Weights of the original, which hold no training state, are continued from as well.
+        Also continues from weights of the original, which have no training state.
         """
         found = self.complete_set(which)
         if found:
@@ -131,11 +131,11 @@ class Checkpoints:
         return True
 
     def complete_set(self, which: str = "latest") -> tuple[str, dict[str, Any]] | None:
-        """The newest complete set that we saved (or the one that is meant by `which`), with its training state.
+        """Our newest complete set, or the set `which`, with its training state.
 
-        None if we saved none; an error if none is complete.
+        None if there is no set of ours; an error if none is complete.
         """
-        # A number that counts epochs is written again within its epoch; interrupted there, "latest" is the next newest.
+        # Sets numbered by epoch are overwritten within the epoch; if that is interrupted, "latest" is the next newest.
         newest_first = [*self.numbers()[-1:], "latest", *reversed(self.numbers()[:-1])]
         names = newest_first if which in NEWEST else [same_number(which, self.numbers())]
         problems = []
@@ -152,7 +152,7 @@ class Checkpoints:
         return None
 
     def _checked(self, which: str) -> tuple[dict[str, Any], list[str]]:
-        """The training state of a set, and what is wrong with its files."""
+        """The training state of a set, and the problems of its files."""
         path = training_file(self.folder, which)
         try:
             state = read_training_state(path)
@@ -170,7 +170,7 @@ class Checkpoints:
         return state, wrong
 
     def _refuse_other_weights(self, family: Any) -> None:
-        """Refuse to begin in a folder where weights are that are not called as this family's."""
+        """Refuse to start in a folder with weights under names of another family."""
         unfinished = [mark.name.removesuffix("_unfinished") for mark in self.folder.glob("*_unfinished")]
         ours = {file for which in unfinished for file in self._files(family, which)}
         if set(self.folder.glob("[!.]*.pth*")) - ours:
@@ -180,7 +180,7 @@ class Checkpoints:
             )
 
     def set_aside_later(self, trainer: Any) -> None:
-        """Move the sets after the present moment out of the way: what is saved next is the newest then."""
+        """Move sets later than the current step away, so that the next save is the newest."""
         number = self._number(trainer)
         later = [name for name in self.numbers() if int(name) > int(number)]
         files = [file for name in later for file in self._files(trainer.family, name) if file.exists()]
@@ -188,7 +188,7 @@ class Checkpoints:
             log.info("the checkpoints after %s are now in %s", number, set_aside(self.folder, files))
 
     def remove_unfinished(self, family: Any) -> None:
-        """Remove what interrupted savings left of sets that are none."""
+        """Remove leftovers of interrupted saves."""
         for mark in self.folder.glob("*_unfinished"):
             which = mark.name.removesuffix("_unfinished")
             if is_unfinished(self.folder, which):
@@ -200,7 +200,7 @@ class Checkpoints:
         return {"optimizers": states} if states else {}
 
     def _number(self, trainer: Any) -> str:
-        """What this moment's set is called: by the step, or by the epoch, from 1, in which the last step began."""
+        """The name of the current set: the step, or the epoch (from 1) of the last step."""
         if trainer.family.layout.numbered_by == "step":
             return f"{trainer.clock.step:08d}"
         return str(self._epoch(trainer) + 1)
@@ -209,13 +209,13 @@ class Checkpoints:
         return trainer.clock.last_epoch(self.options.get("batch_size", 1))
 
     def numbers(self) -> list[str]:
-        """The numbered sets there are, oldest first; the training state is written last and stands for its set."""
+        """The numbered sets, oldest first, found by their training states, which are written last."""
         found = (path.name.removesuffix("_training.pth") for path in self.folder.glob("*_training.pth"))
         return sorted((name for name in found if name.isdigit()), key=int)
 
     @contextmanager
     def _marked(self, family: Any, which: str) -> Iterator[None]:
-        """While a set is written, a mark says so; what lies under its names with neither is of others, and is kept."""
+        """Mark a set while it is written. Files with its names but without mark or training state are kept."""
         mark = unfinished_mark(self.folder, which)
         if not mark.exists():
             self._keep_foreign(family, which)
@@ -229,12 +229,12 @@ class Checkpoints:
         return mark
 
     def _keep_foreign(self, family: Any, which: str) -> None:
-        """Move files that others left under the names of a set, known by the absence of a training state."""
+        """Move foreign files with the names of a set away; they have no training state."""
         training, *files = self._files(family, which)
         foreign = [path for path in files if path.exists()]
         if foreign and not training.exists():
-            place = set_aside(self.folder, foreign)
-            log.info("not replaced but moved to %s: %s", place, ", ".join(path.name for path in foreign))
+            moved_to = set_aside(self.folder, foreign)
+            log.info("not replaced but moved to %s: %s", moved_to, ", ".join(path.name for path in foreign))
 
     def _write_files(self, trainer: Any, number: str) -> None:
         layout, networks = trainer.family.layout, trainer.family.networks()
@@ -258,7 +258,7 @@ class Checkpoints:
         save_file(training_file(self.folder, number), state)
 
     def _write_averages(self, trainer: Any, number: str) -> dict[str, int]:
-        """Write the moving averages, if there are any; the file's name and checksum."""
+        """Write the moving averages, if any; return the file's name and checksum."""
         layout, path = trainer.family.layout, averages_file(self.folder, number)
         content = {
             layout.entries[name]: released_state(name, average.values, layout.rename)
@@ -274,13 +274,13 @@ class Checkpoints:
             self._remove(family, number)
 
     def _remove(self, family: Any, which: str) -> None:
-        """Remove a set; interrupted, it is unfinished."""
+        """Remove a set; if interrupted, the set counts as unfinished."""
         mark = self._write_mark(which)
         for path in [*self._files(family, which), mark]:
             path.unlink(missing_ok=True)
 
     def _files(self, family: Any, which: str) -> list[Path]:
-        """The files of a set that we save, its training state first."""
+        """The files of a set, its training state first."""
         weights = weight_names(family.layout, family.networks(), which).values()
         optimizers = optimizer_names(family.layout, which).values()
         names = dict.fromkeys([*weights, *optimizers, averages_file(self.folder, which).name])
@@ -289,21 +289,21 @@ class Checkpoints:
 
 def continue_from(
     trainer: Any,
-    place: Path | str,
+    location: Path | str,
     which: str = "latest",
     *,
     batch_size: int,
     owner: Owner | None = None,
 ) -> None:
-    """Go on from a file or folder that another run left, or the original: weights, optimizers, how far it was."""
-    place, family = Path(place), trainer.family
-    found = Checkpoints(place).complete_set(which) if place.is_dir() else None
-    loaded = load_set(family, place, found[0] if found else which, family.needed, owner, averaged=False)
+    """Continue from a file or folder of another run or of the original: weights, optimizers, progress."""
+    location, family = Path(location), trainer.family
+    found = Checkpoints(location).complete_set(which) if location.is_dir() else None
+    loaded = load_set(family, location, found[0] if found else which, family.needed, owner, averaged=False)
     go_on(trainer, loaded, batch_size)
 
 
 def _link(path: Path, name: Path) -> None:
-    """Let `name` be the same file as `path`, at once; a copy where the file system knows no links."""
+    """Hard-link `name` to `path` atomically; copy where the file system has no links."""
     with replacing(name) as temporary:
         try:
             os.link(path, temporary)

@@ -1,4 +1,4 @@
-"""When checkpoints are due, and which one is the best."""
+"""Save checkpoints at intervals, and keep the best one."""
 
 import math
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from util.values import VALIDATED
 class Saver:
     """Saves every so many steps or epochs.
 
-    `best_by` names the loss by whose mean the best checkpoint is kept, or what is validated (val/...): the least, or
-    the greatest where `higher_is_better`.
+    `best_by` names a loss or a validation value (val/...): the checkpoint with the lowest mean is the best, or the one
+    with the highest if `higher_is_better`.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Saver:
         return clock.epoch // self.every_epochs > before // self.every_epochs
 
     def save(self, trainer: Any, monitor: Any) -> None:
-        """Report, save, and save once more as the best one if it is."""
+        """Report, save, and save as "best" if the losses improve."""
         monitor.report(trainer.clock)
         self.checkpoints.save(trainer)
         name = self.best_by
@@ -42,8 +42,8 @@ class Saver:
         self.consider(trainer, monitor.averages)
 
     def consider(self, trainer: Any, values: Mapping[str, float]) -> None:
-        """Save as the best one if these values say so."""
-        # Not every step has every loss, nor need it be finite (--on_nan skip).
+        """Save as "best" if these values improve on the best so far."""
+        # A step may lack a loss or have a non-finite one (--on_nan skip).
         value = values.get(self.best_by or "", math.nan)
         if self.sign * value < (math.inf if self.best is None else self.sign * self.best):
             self.best = value

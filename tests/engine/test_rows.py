@@ -126,7 +126,7 @@ def test_only_touched_rows_take_disk_and_are_saved(tmp_path):
 
 def test_too_small_a_parameter_is_named(tmp_path):
     trainer = build(Rowed, tmp_path, places=2)
-    with pytest.raises(RuntimeError, match="critic.embedding.weight has 2 places"):
+    with pytest.raises(RuntimeError, match="critic.embedding.weight has room for 2"):
         train(trainer, [(0, [1, 2, 3, 4])])
 
 

@@ -119,7 +119,10 @@ def test_a_file_of_the_original_with_the_name_of_one_to_save_is_moved(tmp_path):
         ({"optimizer_generator": None}, ["optimizer of gen starts afresh", "holds no optimizer_generator"]),
         ({"optimizer_generator": {"state": {}, "param_groups": []}}, ["gen starts afresh", "other parameters"]),
         ({"optimizer_generator": 3}, ["gen starts afresh", "not an optimizer's state"]),
-        ({"optimizer_generator": {"state": {}, "param_groups": 3}}, ["gen starts afresh", "remembers is damaged"]),
+        (
+            {"optimizer_generator": {"state": {}, "param_groups": 3}},
+            ["gen starts afresh", "optimizer's state is damaged"],
+        ),
         ({"epoch": None}, ["after 0 epochs, at step 0; how long it was trained is not known"]),
     ],
 )
@@ -136,7 +139,7 @@ def test_what_is_missing_or_does_not_fit_starts_afresh_and_is_told(tmp_path, cap
 @pytest.mark.parametrize("epoch", ["x", [1], float("nan")])
 def test_an_epoch_that_is_no_number_is_told(tmp_path, epoch):
     released(trained(), tmp_path / "00000001-checkpoint.pth.tar", epoch=epoch)
-    with pytest.raises(UserError, match="checkpoint.pth.tar: what tells how long it was trained is damaged"):
+    with pytest.raises(UserError, match="checkpoint.pth.tar: its record of the training length is damaged"):
         resumed(tmp_path)
 
 
