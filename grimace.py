@@ -246,6 +246,12 @@ class _Given(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.samples[index]
 
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        return getattr(self.samples, "collate", super().collate)(samples)
+
+    def weights(self) -> Sequence[float] | None:
+        return self.samples.weights() if hasattr(self.samples, "weights") else None
+
     def sample_name(self, index: int) -> str:
         return f"sample {index}"
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch.utils.data
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from util.printable import printable
 from util.resizing import to_floats
@@ -99,6 +100,17 @@ class Dataset(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One sample. Images are float (C, H, W) in [0, 1]; the class docstring lists every key and shape."""
         raise NotImplementedError
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch of some samples; by default tensors are stacked, so that all need one shape."""
+        return default_collate(samples)
+
+    def weights(self) -> Sequence[float] | None:
+        """How often each training item is drawn, in proportion; None: each once in an epoch.
+
+        With weights an epoch is as many draws as there are items: some come more than once, others not at all.
+        """
+        return None
 
     def sample_name(self, index: int) -> str:
         """What a training item is made from, for messages; random choices are made as in `__getitem__`. "": no name."""

@@ -35,6 +35,10 @@ class FirstSamples(torch.utils.data.Dataset):
         names = self.dataset.item_names()
         return None if names is None else list(names[: self.count]) * self._repeats
 
+    def weights(self) -> None:
+        """Each as often as the others."""
+        return None
+
     def __getattr__(self, name: str) -> Any:
         if name == "dataset":  # while it is unpickled in a worker
             raise AttributeError(name)

@@ -6,7 +6,7 @@ import random
 import re
 import signal
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,7 +38,9 @@ class EndlessSampler(Sampler):
         rank: int = 0,
         world: int = 1,
         parts: int = 1,
+        weights: Sequence[float] | None = None,
     ):
+        """`weights`: how often each sample is drawn, in proportion, with replacement; None: each once per epoch."""
         if batch_size % (world * parts):
             raise UserError(
                 f"--batch_size {batch_size} can't be shared out over {world} processes x {parts} micro-batches "
@@ -46,12 +48,13 @@ class EndlessSampler(Sampler):
             )
         self.size, self.batch_size, self.start, self.seed = size, batch_size, start, seed
         self.rank, self.world, self.parts = rank, world, parts
+        self.shares = None if weights is None else _shares(weights, size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         share = self.batch_size // self.world
         part = share // self.parts
         position = self.start + self.rank * share
-        stream = _Stream(self.size, self.seed)
+        stream = _Stream(self.size, self.seed, self.shares)
         while True:
             for offset in range(0, share, part):
                 yield [stream[position + offset + i] for i in range(part)]
@@ -61,15 +64,31 @@ class EndlessSampler(Sampler):
 class _Stream:
     """Random access to the endless stream of (epoch, index)."""
 
-    def __init__(self, size: int, seed: int):
-        self.size, self.seed = size, seed
+    def __init__(self, size: int, seed: int, shares: np.ndarray | None = None):
+        self.size, self.seed, self.shares = size, seed, shares
         self._epoch, self._order = -1, None
 
     def __getitem__(self, position: int) -> tuple[int, int]:
         epoch, place = divmod(position, self.size)
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.size)
+            self._epoch, self._order = epoch, self._draw(np.random.default_rng((self.seed, epoch)))
         return epoch, int(self._order[place])
+
+    def _draw(self, random: np.random.Generator) -> np.ndarray:
+        """The samples of an epoch in order."""
+        if self.shares is None:
+            return random.permutation(self.size)
+        return random.choice(self.size, self.size, p=self.shares)
+
+
+def _shares(weights: Sequence[float], size: int) -> np.ndarray:
+    """Weights as probabilities."""
+    given = np.asarray(weights, np.float64)
+    if given.shape != (size,) or not np.isfinite(given).all() or (given < 0).any() or not given.any():
+        raise UserError(
+            f"weights(): {size} numbers of at least 0 are wanted, one of them above 0; there are {given.size}"
+        )
+    return given / given.sum()
 
 
 class SeededSamples(torch.utils.data.Dataset):
@@ -124,7 +143,7 @@ def seeded(*numbers: int) -> Iterator[None]:
 
 
 def training_batches(
-    dataset: torch.utils.data.Dataset,
+    dataset: Any,
     *,
     batch_size: int,
     start: int,
@@ -138,10 +157,14 @@ def training_batches(
     debug: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """The batches of a run from sample number `start` on; a step takes `accumulate` of them."""
-    sampler = EndlessSampler(len(dataset), batch_size, start=start, seed=seed, rank=rank, world=world, parts=accumulate)
+    sampler = EndlessSampler(
+        len(dataset), batch_size, start=start, seed=seed, rank=rank, world=world, parts=accumulate,
+        weights=dataset.weights(),
+    )  # fmt: skip
     return endless_batches(
-        dataset, sampler, workers=workers, bad_samples=bad_samples, pin_memory=pin_memory, debug=debug
-    )
+        dataset, sampler, workers=workers, bad_samples=bad_samples, pin_memory=pin_memory, debug=debug,
+        collate=dataset.collate,
+    )  # fmt: skip
 
 
 def endless_batches(

@@ -172,7 +172,7 @@ def test_debug_leaves_errors_to_a_debugger(tmp_path, spoilt, raised):
     ).stdout  # fmt: skip
     assert re.search(raised, output) and "Entering post mortem debugging" in output, output
     assert "(Pdb) True" in output, "anomaly detection is off"
-    options = yaml.safe_load((tmp_path / "result" / "tests.toys:Joint" / "options.yaml").read_text())
+    options = yaml.safe_load((tmp_path / "result" / "toys" / "options.yaml").read_text())
     assert options["nThreads"] == 0, "a debugger does not see loader processes"
 
 

@@ -16,7 +16,7 @@ from paths import ROOT
 from toys import ToyData
 
 from data.loading.bad_samples import BadSamples
-from data.loading.sampler import EndlessSampler, SeededSamples, endless_batches, lost_workers_told
+from data.loading.sampler import EndlessSampler, SeededSamples, endless_batches, lost_workers_told, training_batches
 from util.errors import RunError, UserError
 
 
@@ -255,3 +255,44 @@ sys.exit(2)
 def test_a_dataset_smaller_than_the_batch_is_an_error(tmp_path):
     with pytest.raises(UserError, match="--batch_size 4 is more than the 3 samples"):
         batches(data(samples=3), tmp_path, 1)
+
+
+def test_weights_say_how_often_samples_are_drawn():
+    weights = [0.0, *[1.0] * 9, 9.0]
+    keys = taken(EndlessSampler(11, 11, weights=weights), 400)
+    counts = Counter(index for _, index in keys)
+    assert counts[0] == 0 and counts[10] / len(keys) == pytest.approx(0.5, abs=0.03)
+    resumed = taken(EndlessSampler(11, 11, weights=weights, start=22), 2)
+    shared = [taken(EndlessSampler(11, 22, weights=weights, rank=rank, world=2), 2) for rank in (0, 1)]
+    assert resumed == keys[22:44] and [*shared[0][:11], *shared[1][:11]] == keys[:22]
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.0] * 3, [1.0, -1.0, 1.0], [1.0, float("nan"), 1.0]])
+def test_weights_that_are_none_are_told(weights):
+    with pytest.raises(UserError, match=r"weights\(\): 3 numbers of at least 0 are wanted"):
+        EndlessSampler(3, 3, weights=weights)
+
+
+class Ragged(ToyData):
+    """Samples of several lengths, which its own `collate` fills up; the later half is never drawn."""
+
+    def __getitem__(self, index):
+        return {"x": torch.full((index % 3 + 1,), float(index))}
+
+    def collate(self, samples):
+        return {"x": torch.nn.utils.rnn.pad_sequence([sample["x"] for sample in samples], batch_first=True)}
+
+    def weights(self):
+        return [1.0] * 10 + [0.0] * 10
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_dataset_brings_its_own_batches_and_weights(tmp_path, workers):
+    stream = training_batches(
+        Ragged(SimpleNamespace(samples=20, bad_sample=-1), True), batch_size=4, start=0, seed=0, rank=0, world=1,
+        accumulate=1, workers=workers, pin_memory=False, bad_samples=BadSamples(tmp_path / "bad.txt", 20, 0),
+    )  # fmt: skip
+    seen = [next(stream)["x"] for _ in range(8)]
+    stream.close()
+    assert all(len(batch) == 4 and batch.max() < 10 for batch in seen)
+    assert {2, 3} <= {batch.shape[1] for batch in seen}, "padded to the longest of a batch"
