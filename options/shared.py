@@ -114,8 +114,9 @@ def _add_training(parser: OptionParser) -> None:
         advanced=True,
     )  # fmt: skip
     group.add_argument(
-        "--clip_norm", type=positive, help="largest norm of the gradients of an optimizer; none: no limit"
-    )
+        "--clip_norm", type=positive, help="largest norm of the gradients of an optimizer; none: no limit",
+        advanced=True,
+    )  # fmt: skip
     group.add_argument(
         "--max_bad", type=share, default=0.01, help="stop when more than this share of the samples is bad",
         advanced=True,
