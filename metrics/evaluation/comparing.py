@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from metrics.evaluation.results import JSON
+from metrics.evaluation.results import CSV, JSON
 from metrics.evaluation.tables import shown
+from util.cells import read_dicts
 from util.errors import UserError
 from util.jsons import read_json
 from util.reading import reading
@@ -27,6 +29,18 @@ class Run:
     label: str
     folder: Path
     content: Mapping[str, Any]
+
+    @cached_property
+    def frames(self) -> dict[str, dict[str, list[float | None]]]:
+        """Video -> column -> its values per frame, of metrics.csv; none where the file is not there."""
+        path = self.folder / CSV
+        found: dict[str, dict[str, list[float | None]]] = {}
+        for line, row in read_dicts(path)[1] if path.is_file() else ():
+            curves = found.setdefault(row.pop("video"), {})
+            for column, cell in row.items():
+                with reading(path, f"line {line}: {column} is no number", "measure again"):
+                    curves.setdefault(column, []).append(float(cell) if cell else None)
+        return found
 
     def values(self, column: str) -> dict[str, float]:
         """Video -> value, where it has one."""

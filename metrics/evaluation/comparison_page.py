@@ -11,6 +11,7 @@ from urllib.parse import quote
 from metrics.evaluation.comparing import Run, columns, comparison
 from metrics.evaluation.tables import shown
 from util.files import write_text
+from util.plots import legend, plot
 
 PLAYED = (".mp4", ".webm", ".m4v")
 STYLE = """
@@ -22,6 +23,8 @@ td:first-child, th:first-child { text-align: left }
 section { margin: 1rem 0; padding: .8rem; border-radius: .5rem; background: #f3f3f3 }
 .row { display: flex; flex-wrap: wrap; gap: .8rem } figure { margin: 0; width: var(--side, 256px) }
 video { width: 100%; border-radius: .25rem } h2 { font-size: 1rem; margin: 0 0 .4rem; overflow-wrap: anywhere }
+.plots div { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: .4rem 1rem }
+.plot { font-size: .8rem; font-variant-numeric: tabular-nums } .plot svg { width: 100%; height: 3rem; display: block }
 input[type=range] { width: min(100%, 40rem) } nav { display: flex; gap: 1rem; flex-wrap: wrap; align-items: center }
 """
 SCRIPT = """
@@ -101,8 +104,17 @@ def _section(path: Path, runs: Sequence[Run], name: str, shared: Sequence[str]) 
         figures.append(_figure(path, run.folder, file, run.label, said))
     return (
         f'<section data-name="{escape(name)}"{data}><h2>{escape(name)}</h2><div class="row">{"".join(figures)}</div>'
-        '<nav><button>play / pause</button><input type="range" min="0" max="1" step="0.001" value="0"></nav></section>'
+        '<nav><button>play / pause</button><input type="range" min="0" max="1" step="0.001" value="0"></nav>'
+        f"{_plots(runs, name, shared)}</section>"
     )
+
+
+def _plots(runs: Sequence[Run], name: str, shared: Sequence[str]) -> str:
+    """What was measured of each frame of a video, the runs in one plot per metric."""
+    curves = {column: {run.label: run.frames.get(name, {}).get(column, []) for run in runs} for column in shared}
+    plots = "".join(plot(column, of_runs) for column, of_runs in curves.items())
+    shown = f"<summary>frames: {legend([run.label for run in runs])}</summary><div>{plots}</div>"
+    return f'<details class="plots" open>{shown}</details>' if plots else ""
 
 
 def _figure(path: Path, folder: Path, file: str | None, label: str, said: str) -> str:

@@ -93,7 +93,7 @@ class Rendered:
         self, entries: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[str, str]], command: Sequence[str]
     ) -> Numbers | None:
         """Write metrics.csv and metrics.json of all results that are measured, whoever did it."""
-        tokens = {entry[TOKEN]: entry["output"] for entry in entries if TOKEN in entry}
+        tokens = {entry[TOKEN]: entry for entry in entries if TOKEN in entry}
         found = {token: record for token, record in self._kept() if token in tokens}
         whole = Measurement(self.plan.metrics, self.plan.roles, self.measurement.tools, self.plan.controls)
         if self._needs_states:
@@ -110,7 +110,7 @@ class Rendered:
         content = report(whole, list(found.values()), self.protocol.facts(), command) | {
             "failed": {row["name"]: row["reason"] for row in failed}
         }
-        content["files"] = {record["video"]: {"result": tokens[token]} for token, record in found.items()}
+        content["files"] = {record["video"]: _files(tokens[token]) for token, record in found.items()}
         write(self.folder, content, found.values(), columns_of(whole.metrics))
         return Numbers(content)
 
@@ -148,6 +148,11 @@ class Rendered:
             row, metric, name = key.split("|")
             nested[row].setdefault(metric, {})[name] = array
         measurement.merge(nested)
+
+
+def _files(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Role -> file in the folder of results, of a result's record: the truth is that of the page."""
+    return {role: entry[key] for role, key in (("result", "output"), ("truth", "truth")) if key in entry}
 
 
 class ResultMeasurement:

@@ -90,6 +90,7 @@ def test_the_page_shows_truth_and_runs_in_step(tmp_path):
     facts = json.loads(output.strip().splitlines()[-1])
     assert facts["l1"]["best"] == "A" and facts["l1"]["values"]["A"] < facts["l1"]["values"]["B"]
     page = (tmp_path / "page" / "index.html").read_text()
+    assert page.count("<polyline") == 2 and page.count('class="plot"') == 1, "both runs in one plot"
     links = re.findall(r'<video src="([^"]+)"', page)
     assert [link.rsplit("/", 2)[1] for link in links] == ["truth", "A", "B"]
     assert all((tmp_path / "page" / link.replace("%23", "#")).resolve().is_file() for link in links)
