@@ -61,13 +61,13 @@ class Job:
     """None: it follows from the name."""
     made_of: dict[str, str] = field(default_factory=dict)
     """What tells its result from others that might have its name."""
-    said: dict[str, Any] = field(default_factory=dict)
+    recorded: dict[str, Any] = field(default_factory=dict)
     """What the command or a line of --pairs says of it, for the records."""
 
     @property
     def entry(self) -> dict[str, Any]:
         """How the records call it."""
-        return {"name": printable(self.name), "output": self.output} | self.said
+        return {"name": printable(self.name), "output": self.output} | self.recorded
 
 
 class Dataset(torch.utils.data.Dataset):

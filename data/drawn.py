@@ -22,7 +22,7 @@ MIRRORED = np.array(
 MOST_KEPT = 2000
 """Clips that a process keeps in memory; ten frames of 128 pixels with their truth take 1 MB."""
 HIDDEN = 0.2
-"""Weight of a point that something hides, as its place shows in its neighbours."""
+"""Weight of an occluded point: its neighbours show its position."""
 
 
 class DrawnDataset(FramesDataset):

@@ -195,7 +195,7 @@ class FaceDataset(Dataset):
 
 
 class Driving:
-    """Some frames of a sequence as driving items, read anew each time they are asked for."""
+    """Some frames of a sequence as driving items, read again at each iteration."""
 
     def __init__(self, dataset: FaceDataset, sequence: Frames, chosen: range):
         self.dataset, self.sequence, self.chosen = dataset, sequence, chosen

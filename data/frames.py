@@ -208,7 +208,7 @@ def draw_frames(video: Video, count: int) -> list[np.ndarray]:
 
 
 class Driving:
-    """The frames of a clip as driving items, read anew each time they are asked for."""
+    """The frames of a clip as driving items, read again at each iteration."""
 
     def __init__(self, dataset: FramesDataset, name: str):
         self.dataset, self.name = dataset, name
@@ -219,7 +219,7 @@ class Driving:
 
 
 def frame_sizes(frame_shape: Sequence[int], load_size: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The size of the frames in files and the size that they are brought to, both (height, width), or () if not said.
+    """The size of the frames in files and the size that they are brought to, both (height, width), or () if not given.
 
     The originals that write a shape of two numbers bring frames to it; three describe frames as they are.
     """

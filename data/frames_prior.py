@@ -175,7 +175,7 @@ class WithPoints:
 
 
 def read_marks(path: Path) -> dict[str, Marks]:
-    """Onset, apex and offset by clip from a table with these columns and `name`; what is odd is left out, and said."""
+    """Onset, apex and offset by clip, from a table with these columns and `name`; warns of invalid rows."""
     try:
         columns, rows = read_dicts(path)
     except UserError as error:

@@ -104,18 +104,18 @@ class ExpressionClips:
 
     def clips(self, pictures: Sequence[Path], aus: np.ndarray) -> Iterator[Clip]:
         """Clips of --input_path, or else of the given test pictures with their intensities."""
-        place = self.opt.input_path
-        for subject in self._outside(Path(place)) if place else self._split(pictures, aus):
+        given = self.opt.input_path
+        for subject in self._outside(Path(given)) if given else self._split(pictures, aus):
             yield from self._clips_of(subject)
 
-    def _outside(self, place: Path) -> Iterator[Subject]:
+    def _outside(self, given: Path) -> Iterator[Subject]:
         own = OwnExpressions(self.opt, self.units)
-        for path in input_pictures(place):
+        for path in input_pictures(given):
             try:
                 picture = read_image(path)
                 subject = Subject(path, picture, self.faces.crops(picture, path), own.of(path, picture), path.stem)
             except UserError as error:
-                if not place.is_dir():
+                if not given.is_dir():
                     raise
                 warnings.warn(f"left out: {error}", stacklevel=2)
                 continue
@@ -223,14 +223,14 @@ class OwnExpressions:
 
     def __init__(self, opt: Any, units: Sequence[Unit]):
         self.units, self.reader, self.annotations = units, None, None
-        place = Path(opt.own_aus)
-        self.tables = place if opt.own_aus and (place.is_dir() or place.suffix.lower() == ".csv") else None
+        path = Path(opt.own_aus)
+        self.tables = path if opt.own_aus and (path.is_dir() or path.suffix.lower() == ".csv") else None
         if opt.own_aus == "pyfeat":
             from data.expressions.pyfeat import UnitReader
 
             self.reader = UnitReader(units)
         elif opt.own_aus and self.tables is None:
-            self.annotations = read_annotations(place, units)
+            self.annotations = read_annotations(path, units)
 
     def of(self, path: Path, picture: np.ndarray) -> np.ndarray | None:
         """The intensities of a picture, or None where nobody knows them."""

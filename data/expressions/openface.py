@@ -131,8 +131,8 @@ def _numbers(path: Path, header: list[str], rows: list[list[str]]) -> np.ndarray
     try:
         return np.array(rows, np.float64)
     except ValueError:
-        place = ((line, name, cell) for line, row in enumerate(rows, 2) for name, cell in zip(header, row, strict=True))
-        line, name, cell = next(one for one in place if not _is_number(one[2]))
+        cells = ((line, name, cell) for line, row in enumerate(rows, 2) for name, cell in zip(header, row, strict=True))
+        line, name, cell = next(one for one in cells if not _is_number(one[2]))
         raise UserError(f"{path}: line {line}, column {name}: {cell!r} is not a number") from None
 
 

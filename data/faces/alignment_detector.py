@@ -97,9 +97,11 @@ class AlignmentDetector(Detector):
                 yield indices[start : start + self.batch_size]
 
     @torch.no_grad()
-    def place(self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+    def landmarks_of(
+        self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]
+    ) -> list[list[np.ndarray]]:
         """The 68 points in each box; faces of all frames go through the network together."""
-        jobs = [(row, *view_of(box)) for row, places in enumerate(boxes) for box in places]
+        jobs = [(row, *view_of(box)) for row, own in enumerate(boxes) for box in own]
         results: list[list[np.ndarray]] = [[] for _ in frames]
         for start in range(0, len(jobs), self.batch_size):
             part = jobs[start : start + self.batch_size]
@@ -147,8 +149,8 @@ def peaks(maps: np.ndarray) -> np.ndarray:
     padded = np.pad(maps, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
     right, left = padded[face, point, y + 1, x + 2], padded[face, point, y + 1, x]
     below, above = padded[face, point, y + 2, x + 1], padded[face, point, y, x + 1]
-    place = np.stack([x + 0.5 + np.sign(right - left) / 4, y + 0.5 + np.sign(below - above) / 4], -1)
-    return place / (columns, rows)
+    position = np.stack([x + 0.5 + np.sign(right - left) / 4, y + 0.5 + np.sign(below - above) / 4], -1)
+    return position / (columns, rows)
 
 
 def load_box_detector(name: str, given: Path | None, device: str):

@@ -150,7 +150,7 @@ def resize(picture: np.ndarray, size: tuple[int, int] | int) -> np.ndarray:
 def paste(
     frame: np.ndarray, result: np.ndarray, crop: Crop, *, index: int = 0, feather: float = 0.1, everything: bool = False
 ) -> np.ndarray:
-    """The full frame with a result of the crop's index-th frame in its place, blended in along the border.
+    """The full frame with a result of the crop's index-th frame pasted back, blended along the border.
 
     Only what the result changed is replaced: where it equals the crop the frame keeps its own, sharper pixels, and a
     result that is the crop leaves the frame as it is, bit for bit. With `everything` all of the box is replaced.
@@ -200,7 +200,7 @@ def border_weight(box: np.ndarray, frame_size: tuple[int, int], feather: float) 
 
 
 def _enlarged(picture, box):
-    """A picture of the box, at the places of the frame's pixels that the box touches."""
+    """A picture of the box, sampled at the pixels of the frame that it touches."""
     start, end = np.floor(box[:2]), np.ceil(box[2:])
     width, height = (end - start).astype(int)
     if np.array_equal(box, np.round(box)):
@@ -221,10 +221,10 @@ def points_box(points: np.ndarray) -> np.ndarray:
 def square_around(
     union: np.ndarray, face_size: float, frame_size: tuple[int, int], margin: float = 0.5, lift: float = 0.2
 ) -> np.ndarray:
-    """The whole-number square that shows a face in all places of `union`, with a margin in parts of the face's size.
+    """The whole-number square that shows a face in all positions of `union`, with a margin in parts of the face's size.
 
     It lies higher than the points by `lift`, because a head goes on above the brows; it is moved into the frame, and
-    made smaller when the frame is, but never smaller than the places of the face.
+    made smaller when the frame is, but never smaller than `union`.
     """
     needed = float(max(union[2] - union[0], union[3] - union[1]))
     side = round(max(needed, min(needed + 2 * margin * face_size, *frame_size)))

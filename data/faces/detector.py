@@ -78,9 +78,9 @@ def enlargement(frame: np.ndarray) -> int:
 
 
 class Detector:
-    """Finds faces in whole frames, or near a place where one is expected, and places 68 points on them.
+    """Finds faces in whole frames, or near an expected box, and 68 landmarks on each.
 
-    A back end implements `find` (boxes with scores) and `place` (points in boxes).
+    A back end implements `find` (boxes with scores) and `landmarks_of` (points in boxes).
     """
 
     # Frames given to `detect` at once by those who have many.
@@ -95,7 +95,9 @@ class Detector:
         the frames as large as they are and accept a lower score."""
         raise NotImplementedError
 
-    def place(self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+    def landmarks_of(
+        self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]
+    ) -> list[list[np.ndarray]]:
         """The 68 points (x, y) of the face in each box of each frame."""
         raise NotImplementedError
 
@@ -111,10 +113,10 @@ class Detector:
             distinct([(box / scale, score) for box, score in boxes])
             for boxes, scale in zip(self.find(searched), scales, strict=True)
         ]
-        points = self.place(frames, [[box for box, _ in boxes] for boxes in found])
+        points = self.landmarks_of(frames, [[box for box, _ in boxes] for boxes in found])
         faces = [
-            [Face(box, placed, score) for (box, score), placed in zip(boxes, places, strict=True)]
-            for boxes, places in zip(found, points, strict=True)
+            [Face(box, landmarks, score) for (box, score), landmarks in zip(boxes, row, strict=True)]
+            for boxes, row in zip(found, points, strict=True)
         ]
         return [sorted(row, key=lambda face: -face.size) for row in faces]
 
@@ -130,6 +132,6 @@ class Detector:
         scale = np.tile([window.shape[1] / small.shape[1], window.shape[0] / small.shape[0]], 2)
         return [(found * scale + (left, top, left, top), score) for found, score in self.find([small], near=True)[0]]
 
-    def place_one(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+    def landmarks_in_box(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
         """The 68 points of one face."""
-        return self.place([frame], [[box]])[0][0]
+        return self.landmarks_of([frame], [[box]])[0][0]

@@ -16,7 +16,7 @@ CNN_FILE = "mmod_human_face_detector.dat"
 # Enlarged frames are searched at no more than this many pixels on the longer side: a minute a frame helps nobody.
 LONGEST_SIDE = 3000
 # dlib rounds points to whole pixels; small faces are enlarged to this size, so that a pixel is a small part of them.
-PLACING_SIZE, PLACING_MARGIN = 256, 0.3
+LANDMARK_SIZE, LANDMARK_MARGIN = 256, 0.3
 # A face that is being followed may score lower than a new one.
 NEW_SCORE, NEAR_SCORE = 0.0, -0.2
 
@@ -29,7 +29,7 @@ def find_model(name: str, given: Path | None, option: str) -> Path:
             raise UserError(f"{path}: no such file; {option} takes {name} or the folder that holds it")
         return path
     folders = [Path("dataset")]
-    # Importing face_recognition_models needs pkg_resources, which present Pythons do not have; its place is enough.
+    # Importing face_recognition_models needs pkg_resources, which present Pythons do not have; its path is enough.
     package = importlib.util.find_spec("face_recognition_models")
     if package is not None and package.submodule_search_locations:
         folders += [Path(folder) / "models" for folder in package.submodule_search_locations]
@@ -105,15 +105,17 @@ class DlibDetector(Detector):
             for box, score in found
         ]
 
-    def place(self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+    def landmarks_of(
+        self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]
+    ) -> list[list[np.ndarray]]:
         """The 68 points in each box."""
-        return [[self._place(frame, box) for box in row] for frame, row in zip(frames, boxes, strict=True)]
+        return [[self._landmarks_in(frame, box) for box in row] for frame, row in zip(frames, boxes, strict=True)]
 
-    def _place(self, frame, box):
-        left, top = (max(0, int(edge - PLACING_MARGIN * box_size(box))) for edge in box[:2])
-        right, bottom = (max(0, int(edge + PLACING_MARGIN * box_size(box)) + 1) for edge in box[2:])
+    def _landmarks_in(self, frame, box):
+        left, top = (max(0, int(edge - LANDMARK_MARGIN * box_size(box))) for edge in box[:2])
+        right, bottom = (max(0, int(edge + LANDMARK_MARGIN * box_size(box)) + 1) for edge in box[2:])
         window, corner = frame[top:bottom, left:right], np.array([left, top])
-        scale = max(1, math.ceil(PLACING_SIZE / max(box_size(box), 8)))
+        scale = max(1, math.ceil(LANDMARK_SIZE / max(box_size(box), 8)))
         if not window.size:
             window, corner, scale = frame, np.zeros(2), 1
         # A box of dlib includes its last row and column; enlarged, the middle of pixel x is at s x + (s - 1) / 2.

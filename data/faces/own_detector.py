@@ -31,13 +31,14 @@ class OwnDetector(DlibDetector):
         self._search, self._upsample = self._hog(dlib.get_frontal_face_detector()), upsample
         self.device, self.network = device, load_network(Path(model or WEIGHTS)).to(device)
 
-    def place(self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+    def landmarks_of(
+        self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]
+    ) -> list[list[np.ndarray]]:
         """The 68 points in each box."""
-        places = [place for place, _ in self.placed(frames, boxes)]
-        rows = iter(places)
-        return [[next(rows) for _ in row] for row in boxes]
+        points = iter([points for points, _ in self.landmarks_and_visibility(frames, boxes)])
+        return [[next(points) for _ in row] for row in boxes]
 
-    def placed(
+    def landmarks_and_visibility(
         self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Points (68, 2) and how likely each is visible (68,), of one box after the other."""

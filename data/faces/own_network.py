@@ -63,8 +63,8 @@ class LandmarkNetwork(nn.Module):
         x = eighth + F.interpolate(self.up[0](deep), scale_factor=2)
         x = self.joined(quarter + F.interpolate(self.up[1](x), scale_factor=2))
         heat = self.maps(x).flatten(2).softmax(-1).unflatten(2, (CELLS, CELLS))
-        place = (torch.arange(CELLS, dtype=heat.dtype, device=heat.device) + 0.5) * (2 / CELLS) - 1
-        mean = torch.stack([(heat.sum(2) * place).sum(-1), (heat.sum(3) * place).sum(-1)], dim=-1)
+        centres = (torch.arange(CELLS, dtype=heat.dtype, device=heat.device) + 0.5) * (2 / CELLS) - 1
+        mean = torch.stack([(heat.sum(2) * centres).sum(-1), (heat.sum(3) * centres).sum(-1)], dim=-1)
         pooled = deep.mean((2, 3))
         # Means of heatmaps can't leave the crop, points can.
         return Found(mean + self.offset(pooled).unflatten(1, (POINTS, 2)), self.visible(pooled))

@@ -75,7 +75,7 @@ def square_of(landmarks: np.ndarray, scale: float, shift: Sequence[float], turne
 
 
 def _from_eyes_to_lips(points: np.ndarray) -> np.ndarray:
-    """The unit vector from the middle of the eyes to that of the lips; down, where they are in one place."""
+    """The unit vector from the middle of the eyes to that of the lips; down, where both coincide."""
     if len(points) not in EYES_AND_LIPS:
         raise UserError(f"{len(points)} landmarks: a crop takes {', '.join(map(str, EYES_AND_LIPS))} of them")
     left, right, lips = (points[indices].mean(0) for indices in EYES_AND_LIPS[len(points)])
@@ -112,8 +112,8 @@ class PasteBack:
     def window(self) -> tuple[slice, slice]:
         """Rows and columns of the picture that a result can touch."""
         corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * self.result_size
-        placed = corners @ self.inverse[:, :2].T + self.inverse[:, 2]
-        (left, top), (right, bottom) = np.floor(placed.min(0)) - 1, np.ceil(placed.max(0)) + 2
+        moved = corners @ self.inverse[:, :2].T + self.inverse[:, 2]
+        (left, top), (right, bottom) = np.floor(moved.min(0)) - 1, np.ceil(moved.max(0)) + 2
         height, width = self.size
         return (
             slice(int(np.clip(top, 0, height)), int(np.clip(bottom, 0, height))),
@@ -126,7 +126,7 @@ class PasteBack:
         return self._placed(border_mask(self.result_size)).astype(np.float32)[..., None] / 255
 
     def __call__(self, picture: np.ndarray, result: np.ndarray) -> np.ndarray:
-        """The picture with a result in its place."""
+        """The picture with a result in the crop's square."""
         whole, window = picture.copy(), self.window
         if 0 in whole[window].shape:
             return whole

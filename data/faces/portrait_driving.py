@@ -45,7 +45,7 @@ class DrivingTemplate:
 
 
 class DrivingFrames:
-    """A video or a picture, read anew whenever its items are asked for."""
+    """A video or a picture, read again at each iteration."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ OPENING = ("right brow", "left brow", "right eye", "left eye", "mouth")
 
 
 class Retarget:
-    """Gives landmarks of a driving face the place and proportions of the source's face.
+    """Gives landmarks of a driving face the position and proportions of the source's face.
 
     The movement of the head since a `neutral` driving frame is taken off, each part is moved and scaled to where and
     how large it is in the source, and the movement is put on again. For a face like the source's nothing changes.

@@ -24,7 +24,7 @@ class Status(IntEnum):
 
     MISSING = 0
     DETECTED = 1  # a detector saw the face in this frame
-    FOLLOWED = 2  # placed where the face was a moment ago, with an unchanged look
+    FOLLOWED = 2  # landmarks at the face's last position, whose look has not changed
     FILLED = 3  # interpolated or held
 
 
@@ -191,9 +191,9 @@ def fill(result: Track, on_missing: str) -> None:
     known = np.flatnonzero(result.present)
     shots = np.searchsorted(result.cuts, np.arange(len(result)), side="right")
     for index in missing:
-        place = np.searchsorted(known, index)
-        before = known[place - 1] if place else None
-        after = known[place] if place < len(known) else None
+        position = np.searchsorted(known, index)
+        before = known[position - 1] if position else None
+        after = known[position] if position < len(known) else None
         share, before, after = _neighbours(index, before, after, shots, on_missing)
         for array in (result.points, result.boxes, result.scores):
             array[index] = (1 - share) * array[before] + share * array[after]
@@ -235,7 +235,7 @@ class OneEuro:
 
 
 def smooth_track(result: Track, strength: float, fps: float) -> None:
-    """Smooth the points in place; the filter starts anew at every gap, cut and change of person."""
+    """Smooth the points in place; the filter restarts at every gap, cut and change of person."""
     if not 0 < strength <= 1:
         raise UserError(f"--smooth {strength}: a strength from 0 (off) to 1 is needed")
     smoother, before = None, None

@@ -1,4 +1,4 @@
-"""Faces followed through a clip: search once, then look near the place where each face must be, search on doubt."""
+"""Faces followed through a clip: search once, then look near each face's expected box, search again on doubt."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from data.faces.detector import NEAR_MARGIN, Detector, Face, box_centre, box_siz
 SEARCH_EVERY = 25  # frames between searches of the whole frame, for people who come in
 PATIENCE = 25  # frames for which a face may stay unseen and still be the same
 UNVERIFIED = 3  # frames in a row in which an unchanged look is proof enough
-SAME_LOOK = 0.9  # correlation of a face's place with what it showed a frame ago, above which nothing has changed
+SAME_LOOK = 0.9  # correlation of a face's box with its content a frame ago, above which nothing has changed
 LONGEST_PAUSE = 8  # frames between searches while no face is to be seen
 CUT_COLOURS, CUT_LOOK = 0.1, 0.25  # both changes above these between two frames: a cut
 MOVED = 0.12  # points may move this part of a face's size in an unverified frame
@@ -75,7 +75,7 @@ def colour_shares(picture: np.ndarray) -> np.ndarray:
 
 
 def colour_change(one: np.ndarray, other: np.ndarray) -> float:
-    """Share of the picture that would have to be painted anew: 0 for the same colours, 1 for none in common."""
+    """Share of the picture that would have to be repainted: 0 for the same colours, 1 for none in common."""
     return float(np.abs(one - other).sum() / 2)
 
 
@@ -146,7 +146,7 @@ class _Person:
 
 
 class Follower:
-    """Follows all faces of one clip; made anew for every clip, so that nothing of another one is left."""
+    """Follows all faces of one clip; make one for every clip, since it keeps state."""
 
     def __init__(self, detector: Detector, search_every: int = SEARCH_EVERY, patience: int = PATIENCE):
         self._detector = detector
@@ -216,7 +216,7 @@ class Follower:
     # following
 
     def _follow(self, index, frame):
-        """Find each known face again, those seen last first, so that nobody takes another's place."""
+        """Find each known face again, the most recently seen first, so that faces do not swap identities."""
         for person in sorted(self._people, key=lambda one: one.unseen):
             face = self._unchanged(frame, person) if person.unseen == 1 else None
             if face is not None:
@@ -227,17 +227,17 @@ class Follower:
                 person.see(index, frame, face, checked=True)
 
     def _unchanged(self, frame, person) -> Face | None:
-        """The face in a frame that shows almost the same in its place; not for long without a detector's word."""
+        """The face in a frame that shows almost the same in its box; only for a while without a new detection."""
         if person.unverified >= UNVERIFIED or correlation(look(frame, person.box), person.shown) < SAME_LOOK:
             return None
         before = person.face.points
-        points = self._detector.place_one(frame, person.box)
+        points = self._detector.landmarks_in_box(frame, person.box)
         if np.linalg.norm(points - before, axis=1).mean() > MOVED * spread(before):
             return None
         return Face(moved_box(person.box, before, points), points, person.face.score)
 
     def _near(self, index, frame, person) -> Face | None:
-        """The face found by a detector near its last place, if no one else is known to be there."""
+        """The face detected near its last position, unless another known face is there."""
         margin = NEAR_MARGIN * person.unseen
         found = self._detector.find_near(frame, person.box, margin)
         others = [one.box for one in self._people if one is not person and not one.unseen]
@@ -245,7 +245,7 @@ class Follower:
         box, score = max(free, key=lambda one: person.fits(one[0]), default=(None, 0.0))
         if box is None or not person.fits(box) or self._is_anothers(frame, box, person):
             return None
-        return Face(box, self._detector.place_one(frame, box), score)
+        return Face(box, self._detector.landmarks_in_box(frame, box), score)
 
     def _is_anothers(self, frame, box, person) -> bool:
         """Whether someone else who is still to be found in this frame has the better claim to a box."""
@@ -285,7 +285,7 @@ class Follower:
             if not fitting:
                 return
             box, score = max(fitting, key=lambda one: overlap(one[0], box))
-            person.trajectory.faces[index] = Face(box, self._detector.place_one(frame, box), score)
+            person.trajectory.faces[index] = Face(box, self._detector.landmarks_in_box(frame, box), score)
             person.trajectory.checked.add(index)
 
 

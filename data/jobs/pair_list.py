@@ -34,7 +34,7 @@ class Request:
     """Where the result goes; None until that is settled."""
     best_frame: int | None = None
     name: str = ""
-    said: dict[str, Any] = field(default_factory=dict)
+    recorded: dict[str, Any] = field(default_factory=dict)
     """What the records tell of it beside its name and output: line of the table, source, driving."""
 
     @property
@@ -76,9 +76,9 @@ def requests(
     if not opt.driving_video:
         _refuse_options_of_pairs(opt)
         return []
-    said = {"source": printable(", ".join(opt.source_image or ())), "driving": printable(opt.driving_video)}
+    recorded = {"source": printable(", ".join(opt.source_image or ())), "driving": printable(opt.driving_video)}
     request = Request(
-        tuple(map(Path, opt.source_image or ())), Path(opt.driving_video), best_frame=opt.best_frame, said=said
+        tuple(map(Path, opt.source_image or ())), Path(opt.driving_video), best_frame=opt.best_frame, recorded=recorded
     )
     (name,) = tell_apart([request.paths])
     output = Path(opt.output) if opt.output else folder / with_format(name, opt.format, is_still(request))
@@ -128,8 +128,10 @@ def read_pairs(
             frame = at_least(0)(row["frame"]) if row.get("frame") else best_frame
         if line in problems.found:
             continue
-        said = {"line": line, "source": row["source"], "driving": row["driving"]}
-        found[line] = Request((_beside(path, row["source"]),), _beside(path, row["driving"]), output, frame, said=said)
+        recorded = {"line": line, "source": row["source"], "driving": row["driving"]}
+        found[line] = Request(
+            (_beside(path, row["source"]),), _beside(path, row["driving"]), output, frame, recorded=recorded
+        )
     suffixes = {line: with_format("", format, is_still(request)) for line, request in found.items()}
     settled = _settled(found, folder, suffixes)
     _refuse_bad_outputs(settled, problems)
@@ -198,7 +200,7 @@ def _differing_parts(group: list[tuple[Path, ...]]) -> list[int]:
 
 
 def _called(path: Path, detail: int) -> str:
-    """A file's name in a result's; more detail adds in turn its suffix, and in place of that one more folder above."""
+    """A file's part of a result's name; more detail adds its suffix, then a folder above instead of it, and so on."""
     count, suffix = divmod(detail, 2)
     folders = _folders_above(path)
     return printable("_".join([*folders[len(folders) - count :], path.name if suffix else path.stem]))
@@ -230,7 +232,7 @@ def _inputs(wanted: Iterable[Request]) -> set[Path]:
 
 
 def _refuse_bad_outputs(found: dict[int, Request], problems: Problems) -> None:
-    """Results of one name would be taken for made already; those named as inputs would take their place."""
+    """Two results must not share a name (the second would count as done), nor may one overwrite an input."""
     lines: dict[Path, int] = {}
     inputs = _inputs(found.values())
     for line, request in found.items():

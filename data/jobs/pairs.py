@@ -32,10 +32,10 @@ def jobs_of(wanted: Sequence[Request], dataset: Dataset, opt: Any, folder: Path)
     """The pairs that the command names, else what the dataset has to animate; each knows where its result goes."""
     if wanted:
         requested = Requested(dataset, opt)
-        return [Job(each.name, partial(requested.clip, each), each.output, each.made_of, each.said) for each in wanted]
+        return [Job(one.name, partial(requested.clip, one), one.output, one.made_of, one.recorded) for one in wanted]
     jobs = dataset.jobs()
-    placed = (replace(job, output=job.output or _output(job.name, opt, folder)) for job in jobs)
-    return placed if isinstance(jobs, Iterator) else list(placed)
+    with_outputs = (replace(job, output=job.output or _output(job.name, opt, folder)) for job in jobs)
+    return with_outputs if isinstance(jobs, Iterator) else list(with_outputs)
 
 
 def _output(name: str, opt: Any, folder: Path) -> Path:
@@ -227,7 +227,7 @@ class _SourcePicture:
 
 
 class _DrivingVideo:
-    """The items of a driving video, opened once and read anew whenever they are asked for."""
+    """The items of a driving video, opened once, read again at each iteration."""
 
     def __init__(self, owner: Requested, path: Path, source: dict[str, Any]):
         self.owner, self.path, self.source = owner, path, source
@@ -279,7 +279,7 @@ class _DrivingVideo:
 
     @cached_property
     def crop(self) -> Crop | None:
-        """One square around all places of the face, if it is wanted."""
+        """One square around all positions of the face, if it is wanted."""
         if not self.owner.opt.crop_video:
             return None
         points = self.track.points[self.track.present]

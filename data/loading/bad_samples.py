@@ -27,7 +27,7 @@ class Problem:
 
     index: int
     reason: str
-    place: str = ""
+    raised_at: str = ""
     """Where an error comes from that is neither bad input nor the system's: it may be a mistake of the program."""
     trace: str = ""
     ends_run: bool = False
@@ -44,20 +44,20 @@ def problem_of(index: int, name: str, error: Exception) -> Problem:
     if line is not None:
         return Problem(index, printable(line))
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    said = " ".join(str(error).split())
-    place = f"{Path(frame.filename).name}, line {frame.lineno}"
-    reason = f"{name}: {type(error).__name__}: {said} ({place})"
+    message = " ".join(str(error).split())
+    raised_at = f"{Path(frame.filename).name}, line {frame.lineno}"
+    reason = f"{name}: {type(error).__name__}: {message} ({raised_at})"
     trace = "".join(traceback.format_exception(error))
-    return Problem(index, printable(reason.removeprefix(": ")), place, printable(trace))
+    return Problem(index, printable(reason.removeprefix(": ")), raised_at, printable(trace))
 
 
 def _is_of_the_machine(error: BaseException) -> bool:
     """Whether memory, disk or open files are used up. Libraries say so of memory in ways of their own."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in OF_THE_MACHINE):
         return True
-    said = str(error)
-    of_torch = isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in said or "out of memory" in said)
-    of_opencv = type(error).__module__.startswith("cv2") and "Insufficient memory" in said
+    message = str(error)
+    of_torch = isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in message or "out of memory" in message)
+    of_opencv = type(error).__module__.startswith("cv2") and "Insufficient memory" in message
     if of_torch or of_opencv:
         return True
     # A reader's error about a file may come from too many open ones.
@@ -71,7 +71,7 @@ class BadSamples:
     def __init__(self, path: Path, size: int, share: float):
         self.path, self.allowed = path, share * size
         self.seen: dict[int, Problem] = {}
-        self._places: set[str] = set()
+        self._shown: set[str] = set()
 
     def add(self, problems: Sequence[Problem]) -> None:
         """Take note of new ones."""
@@ -102,15 +102,15 @@ class BadSamples:
         )
 
     def _write(self, problem: Problem) -> None:
-        """Add a line, and below the first one from each place in the program its traceback."""
+        """Add a line, and below the first one from each line of code its traceback."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{problem}\n")
-            if problem.place and problem.place not in self._places:
-                self._places.add(problem.place)
+            if problem.raised_at and problem.raised_at not in self._shown:
+                self._shown.add(problem.raised_at)
                 file.write("".join(f"    {line}\n" for line in problem.trace.rstrip().splitlines()))
 
     def _hint(self) -> str:
-        if not self._places:
+        if not self._shown:
             return ""
         return f"\n{self.path} tells where errors come from that readers do not expect; they may be a mistake of ours"
 

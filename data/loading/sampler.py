@@ -69,10 +69,10 @@ class _Stream:
         self._epoch, self._order = -1, None
 
     def __getitem__(self, position: int) -> tuple[int, int]:
-        epoch, place = divmod(position, self.size)
+        epoch, index = divmod(position, self.size)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._draw(np.random.default_rng((self.seed, epoch)))
-        return epoch, int(self._order[place])
+        return epoch, int(self._order[index])
 
     def _draw(self, random: np.random.Generator) -> np.ndarray:
         """The samples of an epoch in order."""
@@ -113,7 +113,7 @@ class SeededSamples(torch.utils.data.Dataset):
                     return self.dataset[candidate], problems
             except Exception as error:
                 problem = problem_of(candidate, self._name(epoch, candidate), error)
-                if self.debug and problem.place:
+                if self.debug and problem.raised_at:
                     raise
                 problems.append(problem)
                 if problem.ends_run:
@@ -219,14 +219,14 @@ def lost_workers_told(workers: int) -> Iterator[None]:
         raise RunError(_told_of_lost_worker(str(error), workers)) from error
 
 
-def _told_of_lost_worker(said: str, workers: int) -> str:
+def _told_of_lost_worker(message: str, workers: int) -> str:
     goes_on = "--continue_train goes on from the last checkpoint"
-    if "Bus error" in said:
+    if "Bus error" in message:
         return (
             f"a process that loads samples found no room in shared memory: take fewer (--nThreads, now {workers}), or "
             f"make it larger (/dev/shm; in Docker --shm-size). {goes_on}"
         )
-    crash = re.search(r"killed by signal: (?!Killed)(.+?)\.? *$|(exit code \d+)", said)
+    crash = re.search(r"killed by signal: (?!Killed)(.+?)\.? *$|(exit code \d+)", message)
     if crash:
         return (
             f"a process that loads samples crashed ({crash[1] or crash[2]}): --debug loads them in this process and "

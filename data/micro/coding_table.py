@@ -45,20 +45,20 @@ def read_table(path: Path) -> list[Sample]:
     for number, row in enumerate(rows):
         names = [re.sub(r"[^a-z]", "", str(cell or "").lower()) for cell in row]
         if all(any(name in names for name in COLUMNS[column]) for column in NEEDED):
-            places = {column: _place(names, COLUMNS[column]) for column in COLUMNS}
+            indices = {column: _column_index(names, COLUMNS[column]) for column in COLUMNS}
             with reading(f"--table {path}", "a line cannot be read", "correct it"):
-                return [sample for row in rows[number + 1 :] if (sample := _sample(row, places))]
+                return [sample for row in rows[number + 1 :] if (sample := _sample(row, indices))]
     raise UserError(f"{path}: no line with the headings Subject and Filename; not a coding table of CASME II or SAMM")
 
 
-def _place(names: Sequence[str], accepted: Sequence[str]) -> int | None:
+def _column_index(names: Sequence[str], accepted: Sequence[str]) -> int | None:
     return next((names.index(name) for name in accepted if name in names), None)
 
 
-def _sample(row: Sequence, places: dict[str, int | None]) -> Sample | None:
+def _sample(row: Sequence, indices: dict[str, int | None]) -> Sample | None:
     def cell(column: str) -> str:
-        place = places[column]
-        value = row[place] if place is not None and place < len(row) else None
+        index = indices[column]
+        value = row[index] if index is not None and index < len(row) else None
         return "" if value is None else str(value).strip()
 
     # Subjects are numbers (1), texts (01, 006) or what a csv made of them (1.0).

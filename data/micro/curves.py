@@ -13,7 +13,7 @@ FRAME = (80, 56, 24, 84)
 COLOURS = ((31, 98, 178), (214, 98, 20))
 COMPARED, GREY, INK = (130, 130, 130), (222, 222, 222), (40, 40, 40)
 SHARE = 0.1
-"""A movement has begun, and is not yet over, where it is this share of the way from rest to its apex."""
+"""A movement lasts while it is above this share of the way from rest to its apex."""
 
 
 class Marks(NamedTuple):
@@ -64,7 +64,7 @@ class Chart:
         self.highest = self.step * np.ceil(max(highest, 1e-9) / self.step)
         self._axes(title, unit)
 
-    def place(self, frame: float, value: float) -> tuple[float, float]:
+    def position(self, frame: float, value: float) -> tuple[float, float]:
         """Where a value at a frame is in the picture."""
         left, top, right, bottom = FRAME
         width, height = SIZE[0] - left - right, SIZE[1] - top - bottom
@@ -73,23 +73,23 @@ class Chart:
 
     def curve(self, values: Sequence[float], colour: tuple[int, int, int]) -> None:
         """A line through the values."""
-        self.draw.line([self.place(*point) for point in enumerate(values)], colour, 5, joint="curve")
+        self.draw.line([self.position(*point) for point in enumerate(values)], colour, 5, joint="curve")
 
     def marks(self, marks: Marks, colour: tuple[int, int, int], row: int) -> None:
         """Dashed lines at onset, apex and offset, with their frame numbers in a row of their own below the plane."""
         known = {name: frame for name, frame in marks._asdict().items() if frame is not None}
-        places = [self.place(frame, 0) for frame in known.values()]
-        for x, low in places:
+        positions = [self.position(frame, 0) for frame in known.values()]
+        for x, low in positions:
             for y in np.arange(2 * FRAME[1], low, 18):
                 self.draw.line([(x, y), (x, min(y + 9, low))], colour, 3)
-        labels = _apart([x / 2 for x, _ in places])
+        labels = _apart([x / 2 for x, _ in positions])
         for (name, frame), x in zip(known.items(), labels, strict=True):
             self.text((x, SIZE[1] - FRAME[3] + 26 + 15 * row), f"{name} {frame}", colour, anchor="mm")
 
-    def text(self, place: tuple[float, float], words: str, colour=INK, size: int = 13, anchor: str = "lm") -> None:
-        """Words at a place, in the pixels of the finished picture."""
+    def text(self, position: tuple[float, float], words: str, colour=INK, size: int = 13, anchor: str = "lm") -> None:
+        """Words at a position, in the pixels of the finished picture."""
         font = ImageFont.load_default(2 * size)
-        self.draw.text((2 * place[0], 2 * place[1]), words, colour, font=font, anchor=anchor)
+        self.draw.text((2 * position[0], 2 * position[1]), words, colour, font=font, anchor=anchor)
 
     def array(self) -> np.ndarray:
         """The picture (H, W, 3) in bytes."""
@@ -97,19 +97,19 @@ class Chart:
 
     def _axes(self, title: str, unit: str) -> None:
         for value in np.arange(0, self.highest + self.step / 2, self.step):
-            self.draw.line([self.place(0, value), self.place(self.frames - 1, value)], GREY, 2)
-            x, y = self.place(0, value)
+            self.draw.line([self.position(0, value), self.position(self.frames - 1, value)], GREY, 2)
+            x, y = self.position(0, value)
             self.text((x / 2 - 8, y / 2), f"{value:.4g}", anchor="rm")
         every = max(1, int(_step(self.frames)))
         for frame in range(0, self.frames, every):
-            x, y = self.place(frame, 0)
+            x, y = self.position(frame, 0)
             self.text((x / 2, y / 2 + 11), str(frame), anchor="mm")
         self.text((FRAME[0], 18), title, size=16)
         self.text((FRAME[0], 40), unit)
 
 
 def _apart(centres: list[float], gap: float = 66) -> list[float]:
-    """Rising places at least a label's width apart, and none beyond the right edge."""
+    """Rising positions at least a label's width apart, and none beyond the right edge."""
     for index in range(1, len(centres)):
         centres[index] = max(centres[index], centres[index - 1] + gap)
     limit = SIZE[0] - gap / 2

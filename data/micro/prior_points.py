@@ -70,7 +70,7 @@ def find_points(
     last: bool = False,
     remedy: str = "leave it out",
 ) -> tuple[np.ndarray, str | None]:
-    """The points of the first of some frames that shows a face, and what is to be said about them.
+    """The points of the first of some frames that shows a face, and a note about them.
 
     Of several faces the largest is taken, or the `last` that the detector lists, as the original did. Without any face
     the clip, called `name`, is refused with the remedy, or has the original's stored points by `default`.
@@ -98,7 +98,7 @@ def _landmarks(frame: np.ndarray, detector: Detector, last: bool) -> np.ndarray 
         return None if found is None else scaled(found, larger, size)
     if last:
         boxes = detector.find([frame])[0]
-        return detector.place_one(frame, boxes[-1][0]) if boxes else None
+        return detector.landmarks_in_box(frame, boxes[-1][0]) if boxes else None
     faces = detector.detect([frame])[0]
     return faces[0].points if faces else None
 

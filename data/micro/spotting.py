@@ -37,7 +37,7 @@ class Movement:
         self._first = grey if self._first is None else self._first
         left, top, right, bottom = self._box(scale, grey.shape)
         flow = self._flow.calc(self._first, grey, None)[top:bottom, left:right].reshape(-1, 2)
-        # The head drifts as a whole; the median is its shift, from which an expression hardly differs in most places.
+        # The head drifts as a whole; the median is its shift, from which an expression hardly differs in most pixels.
         own = flow - np.median(flow, axis=0)
         self.curve.append(float(np.linalg.norm(own, axis=1).mean() / scale))
 
@@ -75,10 +75,10 @@ class SpottingPlot:
     def _picture(self) -> np.ndarray:
         driving, result = self._driving.curve, self._result.curve
         peaks = [float(smoothed(curve).max()) for curve in (driving, result)]
-        said = [f"alike in form: {correlation(driving, result):.2f}"]
+        labels = [f"alike in form: {correlation(driving, result):.2f}"]
         if peaks[0] > 0:
-            said.insert(0, f"result / driving at the apex: {peaks[1] / peaks[0]:.2f}")
-        unit = f"mean flow since the first frame, pixels       {';  '.join(said)}"
+            labels.insert(0, f"result / driving at the apex: {peaks[1] / peaks[0]:.2f}")
+        unit = f"mean flow since the first frame, pixels       {';  '.join(labels)}"
         return movement_chart(_name(self.path), unit, {"driving": driving, "result": result}, self._coded)
 
 

@@ -1,4 +1,4 @@
-"""Write the face clips of one video: the clips, their places in the video, their points, a report and a preview."""
+"""Write the face clips of one video: the clips, their positions in the video, their points, a report and a preview."""
 
 import json
 from collections.abc import Iterator

@@ -12,10 +12,10 @@ from data.faces.trajectories import Trajectories, Trajectory
 from data.preparation.fomm_crop import INCREASE, IOU_WITH_INITIAL, MIN_FRAMES, box_trajectories, widened
 
 METHODS = ("fixed", "fomm", "follow")
-# A fixed square is begun anew where the face would become smaller than this part of what its own square shows.
+# A fixed square is restarted where the face would become smaller than this part of what its own square shows.
 SMALLEST_SHARE = 0.5
-# Seconds over which a following crop averages the place and the size of the face.
-PLACE_SECONDS, SIZE_SECONDS = 0.4, 1.0
+# Seconds over which a following crop averages the position and the size of the face.
+POSITION_SECONDS, SIZE_SECONDS = 0.4, 1.0
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class CropSettings:
     """How faces are cut out; None: the method's own."""
 
     method: str = "fixed"
-    margin: float = 0.5  # of the face's size, around all of its places (fixed, follow)
+    margin: float = 0.5  # of the face's size, around all of its positions (fixed, follow)
     min_frames: int | None = None
     min_size: int = 96  # of the crop, in pixels of the video
     increase: float = INCREASE  # fomm: of the box
@@ -97,13 +97,13 @@ def _fixed(found: Trajectories, person: Trajectory, settings: CropSettings):
 def _stretch(person, indices, start, margin) -> int:
     """Where the stretch that begins at `start` ends: one more frame would make its square too large for some face."""
     union, smallest = points_box(person.faces[indices[start]].points), np.inf
-    for place in range(start, len(indices)):
-        box = points_box(person.faces[indices[place]].points)
+    for number in range(start, len(indices)):
+        box = points_box(person.faces[indices[number]].points)
         union = np.concatenate([np.minimum(union[:2], box[:2]), np.maximum(union[2:], box[2:])])
         smallest = min(smallest, box_size(box))
         side = max(union[2] - union[0], union[3] - union[1]) + 2 * margin * smallest
         if smallest * (1 + 2 * margin) < SMALLEST_SHARE * side:
-            return place
+            return number
     return len(indices)
 
 
@@ -115,7 +115,7 @@ def _following(found: Trajectories, person: Trajectory, settings: CropSettings, 
     sizes = np.array([box_size(box) for box in boxes])
     frames = np.arange(first, first + count)
     centres = [np.interp(frames, indices, (boxes[:, axis] + boxes[:, axis + 2]) / 2) for axis in (0, 1)]
-    centres = np.stack([_average(values, PLACE_SECONDS * fps) for values in centres], 1)
+    centres = np.stack([_average(values, POSITION_SECONDS * fps) for values in centres], 1)
     sizes = _average(np.interp(frames, indices, sizes), SIZE_SECONDS * fps)
     centres[:, 1] -= 0.2 * sizes
     sides = np.minimum((1 + 2 * settings.margin) * sizes, min(found.frame_size))[:, None]
@@ -157,7 +157,7 @@ def _shared(person: Trajectory, box: np.ndarray, first: int, count: int) -> int:
 
 def sheet_frames(count: int, tiles: int = 12) -> list[int]:
     """The frames that a contact sheet shows: evenly spread, never the same twice."""
-    return sorted({int((place + 0.5) * count / tiles) for place in range(min(tiles, count))})
+    return sorted({int((tile + 0.5) * count / tiles) for tile in range(min(tiles, count))})
 
 
 def contact_sheet(
@@ -174,14 +174,14 @@ def _drawn(index, frame, proposals, tile):
     scale = tile / max(frame.shape[:2])
     picture = resize(frame, (max(1, round(frame.shape[0] * scale)), max(1, round(frame.shape[1] * scale))))
     for number, one in enumerate(proposals):
-        place = index - one.crop.first
-        if not 0 <= place < one.crop.count:
+        own = index - one.crop.first
+        if not 0 <= own < one.crop.count:
             continue
         colour = (230, 60, 40) if one.reason else (40, 200, 60)
-        left, top, right, bottom = (int(edge * scale) for edge in one.crop.box(place))
+        left, top, right, bottom = (int(edge * scale) for edge in one.crop.box(own))
         cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), colour, 2)
         cv2.putText(picture, str(number), (left + 4, max(top, 0) + 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1)
-        for point in one.points[place][~np.isnan(one.points[place]).any(-1)]:
+        for point in one.points[own][~np.isnan(one.points[own]).any(-1)]:
             cv2.circle(picture, tuple(int(value) for value in point * scale), 1, (250, 220, 60), -1)
     cv2.putText(picture, str(index), (4, picture.shape[0] - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1)
     return picture

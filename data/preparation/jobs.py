@@ -99,7 +99,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--address", metavar="URL", help="the Dask scheduler, for example tcp://10.0.0.1:8786")
     group.add_argument("--overwrite", action="store_true", help="make the items again that are done already")
     group.add_argument(
-        "--strict_video", action="store_true", help="a video that can be read in part only fails, in place of a warning"
+        "--strict_video", action="store_true", help="fail on a video that can be read only in part, instead of warning"
     )
     group.add_argument("--max_pixels", type=count, action=_LimitPixels, metavar="N", help=OPTION_HELP)
 
@@ -126,7 +126,7 @@ def run(
 
     `work` makes its output whole or not at all (util.files.replacing, replacing_folder), so a killed run is resumed by
     starting it again. It returns None, or a warning to show, and raises UserError with the reason if nothing usable
-    came of the item; other exceptions count as failures too and are reported with their place. `failures` becomes a
+    came of the item; other exceptions count as failures too and are reported with file and line. `failures` becomes a
     csv of item and reason (removed when there are none). What killed processes left unfinished beside each item's
     `output` (one path, or several) is removed, of earlier runs and of this one. `args` holds the options of
     `add_options`.
@@ -188,7 +188,7 @@ def _distribute(pool: "_Pool", work: Callable, items: Sequence, record: Callable
 def attempt(work: Callable[[Any], str | None], item: Any, strict: bool = False) -> tuple[str | None, str | None]:
     """Run `work(item)` in a worker: its warnings (returned, or given as UserWarning), and the reason if it failed.
 
-    With `strict` a video that can be read in part only is such a reason, in place of a warning.
+    With `strict` a video that can be read only in part fails instead of warning.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -204,8 +204,8 @@ def attempt(work: Callable[[Any], str | None], item: Any, strict: bool = False) 
             line, _ = outcome(error)
             if line is not None:
                 return None, line
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            return None, f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            return None, f"{type(error).__name__}: {error} ({Path(frame.filename).name}, line {frame.lineno})"
     told = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
     return "; ".join(dict.fromkeys(filter(None, [note, *told]))) or None, None
 
@@ -293,7 +293,7 @@ def _open_dask(address: str | None) -> Iterator[_Pool]:
 
 
 def _project_path():
-    """Return a plugin that lets workers, also those that join later, import the project from its place on the disk."""
+    """Return a plugin that lets workers, also those that join later, import the project from its path."""
     from distributed import WorkerPlugin
 
     root = str(Path(__file__).resolve().parents[2])
@@ -352,7 +352,7 @@ def _remove_leftovers(outputs: Iterable[Path | Iterable[Path]]) -> None:
 
 
 def of_shard(failures: Path, shard: Sequence[int]) -> Path:
-    """The csv of failures of one shard: each has its own, so that none takes the place of another."""
+    """The csv of failures of one shard: each has its own, so that none overwrites another's."""
     part, parts = shard
     return failures if parts == 1 else failures.with_name(f"{failures.stem}.{part}-of-{parts}{failures.suffix}")
 

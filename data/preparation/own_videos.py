@@ -57,7 +57,7 @@ class Settings:
         return self.out / "reports" / f"{source.name}.json"
 
     def outputs(self, source: Source) -> list[Path]:
-        """The report, the preview, and the places of the clips, whose names begin with that of their video."""
+        """The report, the preview, and the paths of the clips, whose names begin with that of their video."""
         split = source.split
         folders = [split, f"{split}_data", f"{split}_keypoints", f"ganimation/{split}_pictures"]
         clips = [self.out / folder / source.name for folder in [*folders, f"talking_head/{split}/{source.person}"]]
@@ -102,8 +102,8 @@ def _write(video: Video, one: Proposal, source: Source, settings: Settings) -> d
 
 
 def _meta(crop: Crop, source: Source) -> dict:
-    place = {"boxes": np.round(crop.boxes, 3).tolist(), "frame_size": list(crop.frame_size)}
-    return {"identity": source.person, "crop": place | {"first": crop.first, "count": crop.count, "video": crop.video}}
+    square = {"boxes": np.round(crop.boxes, 3).tolist(), "frame_size": list(crop.frame_size)}
+    return {"identity": source.person, "crop": square | {"first": crop.first, "count": crop.count, "video": crop.video}}
 
 
 def completed(points: np.ndarray, fps: Fraction, settings: Settings, name: str) -> np.ndarray:

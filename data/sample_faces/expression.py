@@ -35,7 +35,7 @@ def au_vector(aus: Mapping[str, float] | Sequence[float] | None) -> np.ndarray:
     return vector
 
 
-class _Place:
+class _Rest:
     """What the fields of displacement are functions of: positions at rest, and which lip a row belongs to."""
 
     def __init__(self, rest: np.ndarray, rows: Rows, m: Measures):
@@ -67,7 +67,7 @@ def _waves(y: np.ndarray, length: float, phase: float = 0.0) -> np.ndarray:
     return 1.0 - 2.0 * np.abs(np.sin(np.pi * (y - phase) / length)) ** 0.7
 
 
-def _brows(f: _Place) -> dict[str, np.ndarray]:
+def _brows(f: _Rest) -> dict[str, np.ndarray]:
     m, brow = f.m, f.m.brow_y
     inner, outer = f.bump(12, brow - 2, 27, 30), f.bump(46, brow - 1, 26, 30)
     forehead = f.bump(0, brow - 27, 34, 24) * _waves(f.y, 8.5, brow)
@@ -92,7 +92,7 @@ def _brows(f: _Place) -> dict[str, np.ndarray]:
     }
 
 
-def _lip_fields(f: _Place) -> dict[str, np.ndarray]:
+def _lip_fields(f: _Rest) -> dict[str, np.ndarray]:
     m = f.m
     up = np.clip(f.above / (m.mouth_y - m.nose_base), 0, 1)
     down = np.clip(f.below / 24.0, 0, 1)
@@ -116,7 +116,7 @@ def _lip_fields(f: _Place) -> dict[str, np.ndarray]:
     }
 
 
-def _corners(f: _Place) -> dict[str, np.ndarray]:
+def _corners(f: _Rest) -> dict[str, np.ndarray]:
     m = f.m
     cx, cy = m.mouth_half, m.mouth_y
     pull = f.bump(cx + 2, cy, 25, 25)
@@ -137,7 +137,7 @@ def _corners(f: _Place) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def _jaw_weight(f: _Place, rest: np.ndarray, rows: Rows) -> np.ndarray:
+def _jaw_weight(f: _Rest, rest: np.ndarray, rows: Rows) -> np.ndarray:
     """How much a vertex follows the jaw: all of the chin, half of the corners of the mouth, none of the upper lip."""
     half = 0.5 - 0.5 * f.arch
     weight = np.where(f.upper, half * (1 - step(0, 26, f.above)), 1 - half * (1 - step(0, 22, f.below)))
@@ -154,12 +154,12 @@ class Expressions:
 
     def __init__(self, rest: np.ndarray, rows: Rows, m: Measures):
         self.rest, self.rows, self.lids = rest, rows, Lids(rest, rows, m)
-        place = _Place(rest, rows, m)
-        fields = {**_brows(place), **_lip_fields(place), **_corners(place)}
+        at_rest = _Rest(rest, rows, m)
+        fields = {**_brows(at_rest), **_lip_fields(at_rest), **_corners(at_rest)}
         still = np.zeros_like(rest)
         basis = np.stack([fields.get(name, still) for name in AU_NAMES]) / STRONGEST
         self.basis = basis.reshape(len(AU_NAMES), -1).astype(np.float32)
-        self.jaw_weight = _jaw_weight(place, rest, rows)
+        self.jaw_weight = _jaw_weight(at_rest, rest, rows)
         self.part_eye = np.abs(np.abs(rest[rows.eye, :, 0]) - m.eye_x) < m.eye_half
         self.part_eye &= rest[rows.eye, :, 2] > -70
         self.part_mouth = (np.abs(rest[rows.mouth, :, 0]) < m.mouth_half) & (rest[rows.mouth, :, 2] > -50)

@@ -77,16 +77,16 @@ def _tuple(colour: np.ndarray) -> tuple[float, float, float]:
     return tuple(float(value) for value in colour)
 
 
-def _mix(tones, place: float) -> np.ndarray:
+def _mix(tones, tone: float) -> np.ndarray:
     """A tone between the neighbours of a list."""
-    low = int(min(place, len(tones) - 1.001))
-    return np.asarray(tones[low]) * (1 - (place - low)) + np.asarray(tones[low + 1]) * (place - low)
+    low = int(min(tone, len(tones) - 1.001))
+    return np.asarray(tones[low]) * (1 - (tone - low)) + np.asarray(tones[low + 1]) * (tone - low)
 
 
-def _colours(rng: np.random.Generator, place: float, age: float, masculine: float) -> dict:
+def _colours(rng: np.random.Generator, tone: float, age: float, masculine: float) -> dict:
     """Skin, lips, iris, hair and clothes; dark skin goes with dark eyes and hair more often than not."""
-    darkness = place / (len(SKIN_TONES) - 1)
-    skin = _mix(SKIN_TONES, place) + rng.normal(0, 3, 3)
+    darkness = tone / (len(SKIN_TONES) - 1)
+    skin = _mix(SKIN_TONES, tone) + rng.normal(0, 3, 3)
     rosy = np.array([0.80, 0.50, 0.50]) if masculine > 0.5 else np.array([0.86, 0.44, 0.48])
     lips = skin * (rosy * (1 - 0.25 * darkness) + 0.12)
     hair_range = 2.4 if darkness > 0.5 else len(HAIR_TONES) - 1.001

@@ -7,10 +7,10 @@ from data.sample_faces.identity import Identity
 from data.sample_faces.skin import brow_line
 
 
-def _bilinear(grid: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Values of a grid (R, C, n) at fractional (row, column) places (N, 2)."""
-    low = np.minimum(np.floor(place).astype(int), np.array(grid.shape[:2]) - 2)
-    t = place - low
+def _bilinear(grid: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Values of a grid (R, C, n) at fractional (row, column) positions (N, 2)."""
+    low = np.minimum(np.floor(position).astype(int), np.array(grid.shape[:2]) - 2)
+    t = position - low
     a, b = t[:, :1], t[:, 1:]
     i, j = low[:, 0], low[:, 1]
     top = grid[i, j] * (1 - b) + grid[i, j + 1] * b
@@ -28,7 +28,7 @@ class Landmarks:
     def __init__(self, rest: np.ndarray, rows: Rows, m: Measures, who: Identity):
         self.rest, self.rows, self.m = rest, rows, m
         brow = [self._brow(x, who) for x in (50.0, 42.0, 33.0, 23.5, 13.5)]
-        self.places = np.array(
+        self.positions = np.array(
             [*self._outline(), *self._mirrored(brow), *self._nose(), *self._eyes(), *self._mouth()], np.float64
         )
 
@@ -47,10 +47,10 @@ class Landmarks:
         front = slice(middle - COLUMNS_FRONT // 2, middle + COLUMNS_FRONT // 2 + 1)
         return float(row), front.start + float(np.interp(x, self.rest[row, front, 0], np.arange(COLUMNS_FRONT)))
 
-    def _mirrored(self, places: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    def _mirrored(self, positions: list[tuple[float, float]]) -> list[tuple[float, float]]:
         """Points of the picture's left side, given on the right, and then those of the right side."""
         last = self.rest.shape[1] - 1
-        return [(row, last - column) for row, column in places] + places[::-1]
+        return [(row, last - column) for row, column in positions] + positions[::-1]
 
     def _outline(self) -> list[tuple[float, float]]:
         rows, m = self.rows, self.m
@@ -115,14 +115,14 @@ class Landmarks:
 
     def fixed(self, grid: np.ndarray) -> np.ndarray:
         """The points of a posed grid (R, C, n): (68, n)."""
-        return _bilinear(grid, self.places)
+        return _bilinear(grid, self.positions)
 
     def annotated(self, grid: np.ndarray, normals: np.ndarray) -> np.ndarray:
         """The points (68, 2) with the outline moved to the visible edge."""
         points = self.fixed(grid)[:, :2]
         middle = grid.shape[1] // 2
         for k in (*range(8), *range(9, 17)):
-            row, column = self.places[k]
+            row, column = self.positions[k]
             i = int(round(row))
             j = int(round(column))
             if normals[i, j, 2] > 0.05:

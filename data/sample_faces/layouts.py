@@ -65,7 +65,7 @@ def cut_square(
 ) -> np.ndarray:
     """A square of a picture, resized; beyond the edge the edge is repeated.
 
-    `moved` (2, 3) tells where in this picture the square's pixels are, in place of where they are in another one.
+    `moved` (2, 3) tells where in this picture the square's pixels are, instead of where they are in another one.
     """
     finer = max(1, round(side / size))  # strong reduction happens in two steps, so that nothing flickers
     zoom, half = finer * size / side, (finer * size - 1) / 2

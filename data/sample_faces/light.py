@@ -76,8 +76,8 @@ def transfer(
         depth = np.full(size * size, -1e9, np.float32)
         depth[found.index] = found.depth
         seen = vertices[lit] @ axes.T
-        place = np.clip(((seen[:, :2] - low[:2]) * scale + 0.5).astype(np.int64), 0, size - 1)
-        behind = depth[place[:, 1] * size + place[:, 0]] - seen[:, 2]
+        pixel = np.clip(((seen[:, :2] - low[:2]) * scale + 0.5).astype(np.int64), 0, size - 1)
+        behind = depth[pixel[:, 1] * size + pixel[:, 0]] - seen[:, 2]
         visible = np.clip(1 - (behind - 3.0) / 3.5, 0, 1)
         out[lit] += (visible * cosine[lit])[:, None] * harmonics(direction)
     return (out * (4 / DIRECTIONS)).astype(np.float32)

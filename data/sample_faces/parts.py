@@ -46,7 +46,7 @@ def eyeball_directions() -> np.ndarray:
     return np.stack([np.sin(angle) * np.sin(turn), np.sin(angle) * np.cos(turn), np.cos(angle) + 0 * turn], -1)
 
 
-def place_eyeball(directions: np.ndarray, centre: np.ndarray, gaze: tuple[float, float]) -> np.ndarray:
+def pose_eyeball(directions: np.ndarray, centre: np.ndarray, gaze: tuple[float, float]) -> np.ndarray:
     """Positions of a ball that looks (yaw, pitch) radians to the right of the picture and down."""
     yaw, pitch = gaze
     x, y, z = directions[..., 0], directions[..., 1], directions[..., 2]
@@ -79,7 +79,7 @@ def eyes(who: Identity, lids: Lids, rng: np.random.Generator) -> list[Part]:
     parts = []
     for name, side in (("right eye", -1.0), ("left eye", 1.0)):
         centre = lids.centre * np.array([side, 1, 1])
-        rest = place_eyeball(directions, centre, (0.0, 0.0))
+        rest = pose_eyeball(directions, centre, (0.0, 0.0))
         parts.append(Part(name, rest, texture, gloss=5.5, shininess=EYE_SHININESS))
     return parts
 
@@ -116,15 +116,15 @@ def mouth_parts(m: Measures, rest: np.ndarray, rows: Rows, rng: np.random.Genera
 
 
 def _teeth(arch: np.ndarray, lower: bool) -> np.ndarray:
-    place = texel_grid(arch)
-    turn = np.linspace(-1.3, 1.3, place.shape[1])[None]
-    height = np.linspace(0, 1, place.shape[0])[:, None]
+    position = texel_grid(arch)
+    turn = np.linspace(-1.3, 1.3, position.shape[1])[None]
+    height = np.linspace(0, 1, position.shape[0])[:, None]
     if lower:
         height = 1 - height
     pitch = 0.235 if lower else 0.30
     tooth = np.abs(((turn / pitch) % 1.0) - 0.5) * 2
     gap = step(0.80, 0.99, tooth) * (0.35 + 0.4 * height)
-    image = np.broadcast_to(linear((226, 216, 200)).astype(np.float32), place.shape).copy()
+    image = np.broadcast_to(linear((226, 216, 200)).astype(np.float32), position.shape).copy()
     image *= (1 - 0.55 * gap - 0.5 * step(0.55, 1.25, np.abs(turn)) * np.ones_like(height))[..., None]
     gum = step(0.42, 0.34, height + 0.06 * (1 - tooth**2))
     return (image + (linear((168, 84, 80)) - image) * gum[..., None]).astype(np.float32)

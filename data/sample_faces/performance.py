@@ -88,7 +88,7 @@ def smooth(values: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def wander(rng: np.random.Generator, n: int, spread: float, rest: tuple, move: tuple, start: float) -> np.ndarray:
-    """Move to a new place with an eased motion, stay, and so on: head turns and looks."""
+    """Move to a new value with an eased motion, stay, and so on: head turns and looks."""
     out, t, now = np.full(n, start), int(rng.uniform(0.0, 0.5) * FINE), start
     while t < n:
         aim = float(np.clip(rng.normal(0, spread), -2 * spread, 2 * spread))

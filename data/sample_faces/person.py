@@ -13,7 +13,7 @@ from data.sample_faces.head import build_rest, weld_normals
 from data.sample_faces.identity import Identity
 from data.sample_faces.landmarks import Landmarks
 from data.sample_faces.light import Lamps, receivers, shadow, transfer
-from data.sample_faces.parts import EYE_SHININESS, Part, eyeball_directions, place_eyeball
+from data.sample_faces.parts import EYE_SHININESS, Part, eyeball_directions, pose_eyeball
 from data.sample_faces.raster import Mesh, Samples, grid_triangles, lookup, rasterise
 from data.sample_faces.skin import TEXELS, Skin
 
@@ -243,7 +243,7 @@ class Person:
             grid = part.rest
             if part.name.endswith(" eye"):
                 side = np.array([-1.0 if part.name == "right eye" else 1.0, 1, 1])
-                grid = place_eyeball(ball, self.lids.centre * side, (np.radians(gaze_yaw), np.radians(gaze_pitch)))
+                grid = pose_eyeball(ball, self.lids.centre * side, (np.radians(gaze_yaw), np.radians(gaze_pitch)))
                 normal = _unit(grid - self.lids.centre * side)
             elif part.normals is None:
                 normal = _unit(grid_normals(grid))
@@ -305,7 +305,7 @@ class Person:
         closure = self.expressions.lid_state(state.aus, state.gaze[1])
         gaze, still = tuple(np.radians(state.gaze)), self.lamps_of(state).coefficients(np.eye(3))
         for name, side in (("right eye", -1.0), ("left eye", 1.0)):
-            ball = place_eyeball(eyeball_directions(), self.lids.centre * np.array([side, 1, 1]), gaze).reshape(-1, 3)
+            ball = pose_eyeball(eyeball_directions(), self.lids.centre * np.array([side, 1, 1]), gaze).reshape(-1, 3)
             upper, _ = self.lids.edges(np.abs(ball[:, 0]), *closure)
             light[self.slices[name]] = (receivers(_unit(ball - ball.mean(0))) @ still).clip(0.25)
             light[self.slices[name]] *= (0.30 + 0.62 * step(-0.5, 4.2, ball[:, 1] - upper))[:, None]
@@ -382,7 +382,7 @@ class Person:
     def motion(self, first: State, second: State, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Where each pixel of the first moment goes: flow (H, W, 2) in pixels, and whether it is seen in the second.
 
-        A pixel's place plus its flow is its place in the second picture. The background does
+        A pixel's position plus its flow is its position in the second picture. The background does
         not move; it is seen where nothing covers it.
         """
         return self.motion_between(self.view(first, size), self.view(second, size))
@@ -396,7 +396,7 @@ class Person:
     def motion_between(self, first: "View", second: "View") -> tuple[np.ndarray, np.ndarray]:
         """`motion` of two views of one size; a view may serve many pairs."""
         size, samples = first.size, first.samples
-        # Both places are read the same way, so that the curvature inside a cell cancels.
+        # Both positions are read the same way, so that the curvature inside a cell cancels.
         after = np.concatenate([second.screen, second.facing[:, None]], 1)
         target = self._sample(self._atlas_image(after), samples, 1.0)
         origin = self._sample(self._atlas_image(first.screen), samples, 1.0)
@@ -443,8 +443,8 @@ def _uncovered(flow: np.ndarray, depth: np.ndarray) -> np.ndarray:
 def _drop_clear(mesh: Mesh) -> Mesh:
     """Leave out triangles that are transparent all over and mark those that are opaque all over as such."""
     smooth = cv2.blur((mesh.alpha > 0).astype(np.float32), (2 * TEXELS + 1, 2 * TEXELS + 1))
-    place = np.rint(mesh.coordinates[mesh.triangles].mean(1) * TEXELS).astype(int)
-    share = smooth[place[:, 1].clip(0, smooth.shape[0] - 1), place[:, 0].clip(0, smooth.shape[1] - 1)]
+    texel = np.rint(mesh.coordinates[mesh.triangles].mean(1) * TEXELS).astype(int)
+    share = smooth[texel[:, 1].clip(0, smooth.shape[0] - 1), texel[:, 0].clip(0, smooth.shape[1] - 1)]
     keep = ~mesh.see_through | (share > 1e-3)
     see_through = mesh.see_through & (share < 1 - 1e-3)
     return Mesh(

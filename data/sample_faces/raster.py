@@ -141,13 +141,13 @@ def rasterise(screen: np.ndarray, mesh: Mesh, height: int, width: int) -> Sample
     # Steep slivers may point far beyond their corners; they stay within the range of a key.
     key = np.clip(depth, 1, (1 << NUMBER_BITS) - 1).astype(np.uint32) << NUMBER_BITS
     key |= owner.view(np.uint32)
-    place = np.repeat(row * width + first, length) + step
+    pixel = np.repeat(row * width + first, length) + step
     if mesh.alpha is not None:
-        clear = _clear(mesh, mesh.see_through[facing.number][owner], owner, place, width, across, down)
+        clear = _clear(mesh, mesh.see_through[facing.number][owner], owner, pixel, width, across, down)
         key[clear] = 0
 
     nearest = np.zeros(height * width, np.uint32)
-    np.maximum.at(nearest, place, key)
+    np.maximum.at(nearest, pixel, key)
     index = np.flatnonzero(nearest)
     key = nearest[index]
     owner = (key & ((1 << NUMBER_BITS) - 1)).astype(np.int32)
@@ -161,11 +161,11 @@ def rasterise(screen: np.ndarray, mesh: Mesh, height: int, width: int) -> Sample
     )
 
 
-def _clear(mesh: Mesh, asked, owner, place, width: int, across, down) -> np.ndarray:
+def _clear(mesh: Mesh, asked, owner, pixel, width: int, across, down) -> np.ndarray:
     """Numbers of the fragments that the alpha image lets through, among those that ask for it."""
     asked = np.flatnonzero(asked)
-    owner, place = owner[asked], place[asked]
-    py, px = np.divmod(place, width)
+    owner, pixel = owner[asked], pixel[asked]
+    py, px = np.divmod(pixel, width)
     px, py = px + np.float32(0.5), py + np.float32(0.5)
     u = (across[0][owner] * px + across[1][owner] * py + across[2][owner]) * mesh.alpha_scale
     v = (down[0][owner] * px + down[1][owner] * py + down[2][owner]) * mesh.alpha_scale
@@ -173,7 +173,7 @@ def _clear(mesh: Mesh, asked, owner, place, width: int, across, down) -> np.ndar
 
 
 def lookup(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Values (N, channels) of a float image at places (column, row), bilinear."""
+    """Values (N, channels) of a float image at positions (column, row), bilinear."""
     if not len(u):
         return np.zeros((0, image.shape[2] if image.ndim == 3 else 1), np.float32)
     count, width = len(u), 512  # cv2.remap wants maps of moderate width

@@ -45,10 +45,10 @@ class Skin:
     def __init__(self, who: Identity, rest: np.ndarray, rows: Rows, m: Measures):
         self.who, self.m, self.rows = who, m, rows
         self.rng = np.random.default_rng([who.seed, 17, who.number])
-        place = texel_grid(rest)
-        self.x, self.y, self.z = place[..., 0], place[..., 1], place[..., 2]
+        position = texel_grid(rest)
+        self.x, self.y, self.z = position[..., 0], position[..., 1], position[..., 2]
         self.ax = np.abs(self.x)
-        self.row = (np.arange(place.shape[0], dtype=np.float32) / TEXELS)[:, None]
+        self.row = (np.arange(position.shape[0], dtype=np.float32) / TEXELS)[:, None]
         self.front = step(-75, -55, self.z).astype(np.float32)
         self.shape = self.x.shape
 

@@ -17,32 +17,32 @@ def canny(grey: np.ndarray) -> np.ndarray:
     smooth = cv2.sepFilter2D(grey, cv2.CV_32F, _GAUSSIAN, _GAUSSIAN / 255, borderType=cv2.BORDER_CONSTANT)
     smooth /= _rim(grey.shape)
     down, right = (cv2.Sobel(smooth, cv2.CV_32F, dx, dy, ksize=3) for dx, dy in ((0, 1), (1, 0)))
-    length = cv2.magnitude(right, down, smooth)  # in its place
+    length = cv2.magnitude(right, down, smooth)  # overwrites `smooth`
     steep = length >= LOW
-    # The neighbours of a place are looked at, which those on the rim lack.
+    # Pixels on the rim lack a neighbour to compare with.
     steep[0] = steep[-1] = steep[:, 0] = steep[:, -1] = False
-    place = np.flatnonzero(steep)
-    place = place.compress(_is_longest(length.ravel(), down.take(place), right.take(place), place, grey.shape[1]))
+    pixels = np.flatnonzero(steep)
+    pixels = pixels.compress(_is_longest(length.ravel(), down.take(pixels), right.take(pixels), pixels, grey.shape[1]))
     weak = np.zeros(grey.size, np.uint8)
-    weak[place] = 1
+    weak[pixels] = 1
     count, groups = cv2.connectedComponents(weak.reshape(grey.shape), connectivity=8, ltype=cv2.CV_16U)
-    kept, groups = np.zeros(count, bool), groups.take(place)
-    kept[groups[length.take(place) >= HIGH]] = True
-    weak[place] = kept[groups]
+    kept, groups = np.zeros(count, bool), groups.take(pixels)
+    kept[groups[length.take(pixels) >= HIGH]] = True
+    weak[pixels] = kept[groups]
     return weak.reshape(grey.shape).view(bool)
 
 
 @lru_cache(maxsize=4)
 def _rim(size: tuple[int, int]) -> np.ndarray:
-    """The weight of the pixels that there are in the blur of each place: near the rim some lie outside."""
+    """The weight that falls inside the picture when each pixel is blurred."""
     rows, columns = (np.convolve(np.ones(side), _GAUSSIAN, "same") for side in size)
     return (rows[:, None] * columns).astype(np.float32)
 
 
-def _is_longest(length: np.ndarray, down: np.ndarray, right: np.ndarray, place: np.ndarray, width: int) -> np.ndarray:
-    """Whether the gradients at some places are at least as long as both neighbours in their direction.
+def _is_longest(length: np.ndarray, down: np.ndarray, right: np.ndarray, pixels: np.ndarray, width: int) -> np.ndarray:
+    """Whether the gradients at some pixels are at least as long as both neighbours in their direction.
 
-    A neighbour lies between a pixel beside the place and one diagonal to it.
+    A neighbour lies between a pixel beside the given one and one diagonal to it.
     """
     steepness, flatness = np.abs(down), np.abs(right)
     # Arithmetic with signs and truths is several times as fast as choosing; the sign of a zero does not matter.
@@ -51,6 +51,6 @@ def _is_longest(length: np.ndarray, down: np.ndarray, right: np.ndarray, place: 
     beside = (column + (steepness > flatness) * (row - column)).astype(np.intp)
     diagonal = (row + column).astype(np.intp)
     share = np.minimum(steepness, flatness) / np.maximum(steepness, flatness)
-    rest, here = 1 - share, length.take(place)
-    ahead = length.take(place + beside) * rest + length.take(place + diagonal) * share <= here
-    return ahead & (length.take(place - beside) * rest + length.take(place - diagonal) * share <= here)
+    rest, here = 1 - share, length.take(pixels)
+    ahead = length.take(pixels + beside) * rest + length.take(pixels + diagonal) * share <= here
+    return ahead & (length.take(pixels - beside) * rest + length.take(pixels - diagonal) * share <= here)

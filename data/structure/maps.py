@@ -131,11 +131,11 @@ def draw_curves(
     """The pixels of all curves of points (F, 83, 2): their frames, curves, rows and columns, frame after frame."""
     curve, corners = pieces()
     frames = np.repeat(np.arange(len(points)), len(curve))
-    places = to_pixels(points[:, corners], size, side).reshape(-1, 3, 2)
+    corner_pixels = to_pixels(points[:, corners], size, side).reshape(-1, 3, 2)
     if original_fit:
-        piece, x, y = interpolate_as_original(places, lines=np.tile(corners[:, 1] == corners[:, 2], len(points)))
+        piece, x, y = interpolate_as_original(corner_pixels, lines=np.tile(corners[:, 1] == corners[:, 2], len(points)))
     else:
-        piece, x, y = interpolate(places)
+        piece, x, y = interpolate(corner_pixels)
     x, y = (np.clip(values, 0, side - 1) for values in (x, y))
     return frames[piece], np.tile(curve, len(points))[piece], y, x
 
@@ -205,12 +205,12 @@ def _inside(starts: np.ndarray, rows: np.ndarray, columns: np.ndarray, boxes: Bo
     empty = np.ones((heights * widths).sum(), np.uint8)
     empty[(begins - boxes.top * widths - boxes.left)[own] + rows * widths[own] + columns] = 0
     found = np.empty(len(empty), np.float32)
-    places = list(map(slice, begins.tolist(), ends.tolist()))
+    slices = list(map(slice, begins.tolist(), ends.tolist()))
     sizes = list(zip(heights.tolist(), widths.tolist(), strict=True))
-    for place, size in zip(places, sizes, strict=True):
-        cv2.distanceTransform(empty[place].reshape(size), cv2.DIST_L1, 3, dst=found[place].reshape(size))
+    for part, size in zip(slices, sizes, strict=True):
+        cv2.distanceTransform(empty[part].reshape(size), cv2.DIST_L1, 3, dst=found[part].reshape(size))
     found = found.astype(np.uint16)
-    return [found[place].reshape(size) for place, size in zip(places, sizes, strict=True)]
+    return [found[part].reshape(size) for part, size in zip(slices, sizes, strict=True)]
 
 
 def _widened(inside: list[np.ndarray], boxes: Boxes, bounds: list[int], side: int) -> Iterator[np.ndarray]:
@@ -221,15 +221,15 @@ def _widened(inside: list[np.ndarray], boxes: Boxes, bounds: list[int], side: in
     for row in range(RIM):
         rim[begins[:-1] + row] = rim[begins[1:] - 1 - row] = RIM - row
     sideways = _way_to(boxes.left, boxes.right, side).astype(np.uint16)
-    left, margins, places = boxes.left.tolist(), (side - 1 - boxes.right).tolist(), begins.tolist()
+    left, margins, offsets = boxes.left.tolist(), (side - 1 - boxes.right).tolist(), begins.tolist()
     for one, end in pairwise(bounds):
-        first = places[one]
-        found = np.empty((places[end] - first, side), np.uint16)
+        first = offsets[one]
+        found = np.empty((offsets[end] - first, side), np.uint16)
         for own in range(one, end):
-            place = found[places[own] - first : places[own + 1] - first]
-            cv2.copyMakeBorder(inside[own], RIM, RIM, left[own], margins[own], cv2.BORDER_REPLICATE, dst=place)
+            padded = found[offsets[own] - first : offsets[own + 1] - first]
+            cv2.copyMakeBorder(inside[own], RIM, RIM, left[own], margins[own], cv2.BORDER_REPLICATE, dst=padded)
         found += sideways[one:end].repeat(heights[one:end], 0)
-        found += rim[first : places[end], None]
+        found += rim[first : offsets[end], None]
         yield found
 
 
@@ -244,6 +244,6 @@ def _copied_rows(boxes: Boxes, bounds: list[int], side: int) -> tuple[np.ndarray
 
 
 def _way_to(first: np.ndarray, last: np.ndarray, side: int) -> np.ndarray:
-    """How far each place of an axis is outside of some ranges: (ranges, places)."""
-    places = np.arange(side, dtype=np.int32)
-    return np.maximum(np.maximum(first[:, None] - places, places - last[:, None]), 0)
+    """How far each pixel of an axis is outside each range: (ranges, side)."""
+    pixels = np.arange(side, dtype=np.int32)
+    return np.maximum(np.maximum(first[:, None] - pixels, pixels - last[:, None]), 0)

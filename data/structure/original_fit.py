@@ -28,7 +28,7 @@ def interpolate_as_original(corners: np.ndarray, lines: np.ndarray) -> tuple[np.
 
 
 def forget() -> None:
-    """Fit every piece anew, to measure how long that takes."""
+    """Fit every piece again, to measure how long that takes."""
     _pixels.cache_clear()
 
 

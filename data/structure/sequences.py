@@ -50,7 +50,7 @@ def _point(path: Path, number: int, line: str) -> tuple[float, float]:
     except ValueError:
         raise UserError(f"{path}, line {number}: {line.strip()!r} is not two numbers x,y; make it again") from None
     if not (abs(x) <= FARTHEST and abs(y) <= FARTHEST):  # NaN is not, either
-        raise UserError(f"{path}, line {number}: {line.strip()} is no place in a picture; make it again")
+        raise UserError(f"{path}, line {number}: {line.strip()} is no point of a picture; make it again")
     return x, y
 
 

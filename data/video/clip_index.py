@@ -30,23 +30,23 @@ class ClipIndex:
         self._pack = PackedFile(self.path)
         if self._pack.text.get("kind") != "index":
             raise UserError(f"{self.path}: not an index of clips")
-        # Read as a whole and compared with their check sums: training draws by these numbers.
+        # Read as a whole and compared with their checksums: training draws by these numbers.
         array = self._pack.array
         self.lengths = array("lengths")
         """(N,) frames per clip."""
         self.identities = array("identities")
         """(N,) number of the person of each clip; `identity_names` has the names."""
-        self._names, self._places = array("names"), array("places")
-        self._identity_names, self._identity_places = array("identity_names"), array("identity_places")
+        self._names, self._offsets = array("names"), array("places")
+        self._identity_names, self._identity_offsets = array("identity_names"), array("identity_places")
         self._check()
 
     def _check(self) -> None:
         """Refuse arrays that contradict each other."""
         fits = (
-            len(self.lengths) == len(self.identities) == len(self._places) - 1
-            and _are_places(self._places, self._names)
-            and _are_places(self._identity_places, self._identity_names)
-            and self.identities.max(initial=0) < max(1, len(self._identity_places) - 1)
+            len(self.lengths) == len(self.identities) == len(self._offsets) - 1
+            and _are_offsets(self._offsets, self._names)
+            and _are_offsets(self._identity_offsets, self._identity_names)
+            and self.identities.max(initial=0) < max(1, len(self._identity_offsets) - 1)
         )
         if not fits:
             raise self._pack.damaged("its arrays contradict each other")
@@ -56,11 +56,11 @@ class ClipIndex:
 
     def name(self, index: int) -> str:
         """A clip's name: its path in the folder, without the suffix."""
-        return _text(self._names, self._places, range(len(self))[index])
+        return _text(self._names, self._offsets, range(len(self))[index])
 
     def identity_name(self, identity: int) -> str:
         """The name behind a number in `identities`."""
-        return _text(self._identity_names, self._identity_places, identity)
+        return _text(self._identity_names, self._identity_offsets, identity)
 
     def __getitem__(self, index: int) -> PackedClip:
         return PackedClip(self.folder / f"{self.name(index)}{SUFFIX}")
@@ -91,15 +91,15 @@ def write_index(
     people, numbers = np.unique(
         [identity_of(name) for name in names] if identities is None else list(identities), return_inverse=True
     )
-    name_text, name_places = _joined(names)
-    people_text, people_places = _joined(people.tolist())
+    name_text, name_offsets = _joined(names)
+    people_text, people_offsets = _joined(people.tolist())
     arrays = {
         "lengths": np.asarray(list(lengths), "<u4"),
         "identities": numbers.astype("<u4"),
         "names": name_text,
-        "places": name_places,
+        "places": name_offsets,
         "identity_names": people_text,
-        "identity_places": people_places,
+        "identity_places": people_offsets,
     }
     if len(arrays["lengths"]) != len(names) or len(numbers) != len(names):
         raise ValueError("an index has one length and one identity per name")
@@ -138,15 +138,15 @@ def identity_of(name: str) -> str:
 
 def _joined(names: list[str]) -> tuple[np.ndarray, np.ndarray]:
     encoded = [os.fsencode(name) for name in names]
-    places = np.zeros(len(encoded) + 1, "<u8")
-    np.cumsum([len(name) for name in encoded], out=places[1:])
-    return np.frombuffer(b"".join(encoded), np.uint8), places
+    offsets = np.zeros(len(encoded) + 1, "<u8")
+    np.cumsum([len(name) for name in encoded], out=offsets[1:])
+    return np.frombuffer(b"".join(encoded), np.uint8), offsets
 
 
-def _are_places(places: np.ndarray, names: np.ndarray) -> bool:
-    """Whether places rise from 0 to the end of the names."""
-    return places[0] == 0 and places[-1] == len(names) and bool(np.all(places[:-1] <= places[1:]))
+def _are_offsets(offsets: np.ndarray, names: np.ndarray) -> bool:
+    """Whether offsets rise from 0 to the end of the names."""
+    return offsets[0] == 0 and offsets[-1] == len(names) and bool(np.all(offsets[:-1] <= offsets[1:]))
 
 
-def _text(names: np.ndarray, places: np.ndarray, index: int) -> str:
-    return names[int(places[index]) : int(places[index + 1])].tobytes().decode(errors="surrogateescape")
+def _text(names: np.ndarray, offsets: np.ndarray, index: int) -> str:
+    return names[int(offsets[index]) : int(offsets[index + 1])].tobytes().decode(errors="surrogateescape")

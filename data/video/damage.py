@@ -13,21 +13,21 @@ class DamagedVideo(UserWarning):
 
 @contextmanager
 def noting_damage(strict: bool = False) -> Iterator[list[str]]:
-    """Yield a list that gets what is said of damaged videos while the block runs, whichever thread reads them.
+    """Yield a list that collects the warnings about damaged videos while the block runs, from all threads.
 
-    With `strict` (--strict_video) a damaged video is a UserError in place of a warning.
+    With `strict` (--strict_video) a damaged video is a UserError instead of a warning.
     """
     noted: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("error" if strict else "always", DamagedVideo)
         show = warnings.showwarning
 
-        def note(message: Warning, category: type[Warning], *place, **named) -> None:
+        def note(message: Warning, category: type[Warning], *line, **named) -> None:
             if not issubclass(category, DamagedVideo):
-                show(message, category, *place, **named)
+                show(message, category, *line, **named)
             elif str(message) not in noted:
                 noted.append(str(message))
-                show(message, category, *place, **named)
+                show(message, category, *line, **named)
 
         warnings.showwarning = note
         try:

@@ -232,12 +232,12 @@ class Decoder:
             try:
                 packet = next(packets, None)
             except self._error as error:
-                self._hurt(f"cannot be read beyond {self._place()} ({error.strerror})")
+                self._hurt(f"cannot be read beyond {self._position()} ({error.strerror})")
                 return
             if packet is None or packet.size == 0:
                 return
             if packet.is_corrupt:
-                self._hurt(f"damaged at {self._place(packet.pts)}")
+                self._hurt(f"damaged at {self._position(packet.pts)}")
                 continue
             if packet.is_keyframe and packet.pts is not None:
                 key = packet.pts, packet.size
@@ -340,11 +340,11 @@ class Decoder:
         try:
             frames = self.stream.decode(packet)
         except self._error as error:
-            self._hurt(f"damaged at {self._place(packet and packet.pts)} ({error.strerror})")
+            self._hurt(f"damaged at {self._position(packet and packet.pts)} ({error.strerror})")
             return
         for frame in frames:
             if frame.is_corrupt:
-                self._hurt(f"damaged at {self._place(frame.pts)}")
+                self._hurt(f"damaged at {self._position(frame.pts)}")
             else:
                 yield frame
 
@@ -356,7 +356,7 @@ class Decoder:
     def _hurt(self, damage: str) -> None:
         self.damage = self.damage or damage
 
-    def _place(self, time: int | None = None) -> str:
+    def _position(self, time: int | None = None) -> str:
         """A time of the stream for people, or the number of frames before it."""
         if time is None or self.stream.time_base is None:
             return f"frame {len(self.times)}"

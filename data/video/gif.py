@@ -22,7 +22,7 @@ def count_images(path: Path) -> tuple[int, str | None]:
     """The number of pictures, and where the blocks are damaged: there a decoder stops, as if the file ended."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         images, end = _walk(content)
-        # A wrong length can lead over pictures to a place where the blocks go on as if nothing had happened.
+        # A wrong length can lead over pictures to an offset where the blocks go on as if nothing had happened.
         found = sum(1 for _ in BEGIN_OF_IMAGE.finditer(content))
         if end < len(content) and content[end] == TRAILER and found <= images:
             return images, None
@@ -32,22 +32,22 @@ def count_images(path: Path) -> tuple[int, str | None]:
 
 def _walk(content: mmap.mmap) -> tuple[int, int]:
     """Follow the blocks: how many pictures there are, and where the block begins that is none of them."""
-    images, place = 0, HEADER + _colours(content, 10)
-    while place < len(content):
-        if content[place] == EXTENSION:
-            data = place + 2
-        elif content[place] == IMAGE and place + 10 < len(content):
+    images, offset = 0, HEADER + _colours(content, 10)
+    while offset < len(content):
+        if content[offset] == EXTENSION:
+            data = offset + 2
+        elif content[offset] == IMAGE and offset + 10 < len(content):
             images += 1
-            data = place + 11 + _colours(content, place + 9)
+            data = offset + 11 + _colours(content, offset + 9)
         else:
             break
         while data < len(content) and content[data]:
             data += 1 + content[data]
-        place = data + 1
-    return images, min(place, len(content))
+        offset = data + 1
+    return images, min(offset, len(content))
 
 
-def _colours(content: mmap.mmap, place: int) -> int:
-    """The length of the table of colours that the flags at a place announce."""
-    flags = content[place] if place < len(content) else 0
+def _colours(content: mmap.mmap, offset: int) -> int:
+    """The length of the table of colours that the flags at an offset announce."""
+    flags = content[offset] if offset < len(content) else 0
     return 3 * (2 << (flags & 7)) if flags & 0x80 else 0

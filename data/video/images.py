@@ -49,8 +49,8 @@ def folders_with(root: Path | str, wanted: Callable[[str], bool]) -> tuple[list[
     What is hidden is not data. Links to folders are not followed; they are among those with nothing.
     """
     full, empty = [], []
-    for place, inner, files in os.walk(root):
-        folder = Path(place)
+    for path, inner, files in os.walk(root):
+        folder = Path(path)
         inner[:] = [name for name in inner if not name.startswith(".")]
         empty += [folder / name for name in inner if (folder / name).is_symlink()]
         if any(map(wanted, files)):

@@ -80,7 +80,7 @@ def _sorted_keys(keys: Sequence[tuple[int, int]]) -> np.ndarray:
 
 
 class IndexCache:
-    """The place on disk of one video's index; what does not fit the file's present size and time is not used."""
+    """Where one video's index is on disk; what does not fit the file's present size and time is not used."""
 
     def __init__(self, video: Path, folder: Path | None):
         video = video.resolve()
@@ -88,10 +88,10 @@ class IndexCache:
         self.fingerprint = np.array([VERSION, state.st_size, state.st_mtime_ns], dtype=np.int64)
         self.always = folder is not None
         self.large = state.st_size >= CACHED_FROM
-        # A shared folder holds videos of one name from many places.
-        place = hashlib.sha256(os.fsencode(video)).hexdigest()[:16]
+        # A shared folder holds videos of one name from many folders.
+        digest = hashlib.sha256(os.fsencode(video)).hexdigest()[:16]
         self.path = (
-            (folder / f"{video.stem}.{place}.npz") if folder else video.parent / CACHE_FOLDER / f"{video.name}.npz"
+            (folder / f"{video.stem}.{digest}.npz") if folder else video.parent / CACHE_FOLDER / f"{video.name}.npz"
         )
 
     def load(self) -> FrameIndex | None:

@@ -75,12 +75,12 @@ def claimed_size(record: bytes) -> tuple[int, int]:
     """Height and width in the header of a PNG (section 11.2.2) or JPEG (ITU-T T.81, B.2.2)."""
     if record.startswith(PNG_SIGNATURE):
         return struct.unpack_from(">II", record, 16)[::-1]
-    place = 2
-    while record[place] == 0xFF:
-        marker, length = record[place + 1], int.from_bytes(record[place + 2 : place + 4], "big")
+    offset = 2
+    while record[offset] == 0xFF:
+        marker, length = record[offset + 1], int.from_bytes(record[offset + 2 : offset + 4], "big")
         if marker in FRAME_MARKERS:
-            return struct.unpack_from(">HH", record, place + 5)
-        place += 1 if marker == 0xFF else 2 + length
+            return struct.unpack_from(">HH", record, offset + 5)
+        offset += 1 if marker == 0xFF else 2 + length
     raise ValueError("neither PNG nor JPEG")
 
 

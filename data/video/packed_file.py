@@ -1,13 +1,13 @@
-"""The packed file: records found by one read each, arrays used in place, check sums over all of it.
+"""The packed file: records found by one read each, arrays used in place, checksums over all of it.
 
 Layout of a file, numbers little-endian (docs/data_video.md says it for other programs):
 
-    header   64 bytes: magic, version, number of records, place and length of the description, check sums
+    header   64 bytes: magic, version, number of records, offset and length of the description, checksums
     data     records (a clip's frames as JPEG or PNG files), then arrays as raw numbers, each at a multiple of 64
-    table    (number of records + 1) places as uint64, then one CRC-32 per record as uint32
+    table    (number of records + 1) offsets as uint64, then one CRC-32 per record as uint32
     text     JSON: where the arrays are, and what the maker has to say
 
-The header is at a fixed place and leads to the table and the text, which one read fetches.
+The header is at a fixed offset and leads to the table and the text, which one read fetches.
 """
 
 import json
@@ -32,7 +32,7 @@ from util.unpickling import plain_dtype
 
 MAGIC = b"GRMPACK\x1a"
 VERSION = 1
-# magic, version, flags (0), records, place of the table, lengths of table, text and file, CRC-32 of table and text
+# magic, version, flags (0), records, offset of the table, lengths of table, text and file, CRC-32 of table and text
 _HEADER = struct.Struct("<8sIIQQQQQI")
 HEADER_SIZE = 64
 ALIGNMENT = 64
@@ -43,23 +43,23 @@ def write_packed(path: Path | str, records: Iterable[bytes], describe, arrays: M
     """Write a packed file, whole or not at all; `describe()` gives its text once the last record is written."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(bytes(HEADER_SIZE))
-        places, sums = [HEADER_SIZE], []
+        offsets, sums = [HEADER_SIZE], []
         for record in records:
             file.write(record)
-            places.append(places[-1] + len(record))
+            offsets.append(offsets[-1] + len(record))
             sums.append(zlib.crc32(record))
         text = {**describe(), "arrays": {name: _write_array(file, name, array) for name, array in arrays.items()}}
-        _finish(file, places, sums, text)
+        _finish(file, offsets, sums, text)
 
 
-def _finish(file: BinaryIO, places: list[int], sums: list[int], text: dict) -> None:
+def _finish(file: BinaryIO, offsets: list[int], sums: list[int], text: dict) -> None:
     """Write the table and the text, then the header that leads to them."""
-    table_place = _align(file)
-    table = np.asarray(places, "<u8").tobytes() + np.asarray(sums, "<u4").tobytes()
+    table_offset = _align(file)
+    table = np.asarray(offsets, "<u8").tobytes() + np.asarray(sums, "<u4").tobytes()
     # A name of a file that is no UTF-8 becomes an escape that JSON has, too.
     encoded = json.dumps(text, ensure_ascii=False, sort_keys=True).encode(errors="backslashreplace")
     file.write(table + encoded)
-    fields = (len(sums), table_place, len(table), len(encoded), file.tell(), zlib.crc32(table + encoded))
+    fields = (len(sums), table_offset, len(table), len(encoded), file.tell(), zlib.crc32(table + encoded))
     header = _HEADER.pack(MAGIC, VERSION, 0, *fields)
     file.seek(0)
     file.write(header + struct.pack("<I", zlib.crc32(header)))
@@ -69,10 +69,10 @@ def _write_array(file: BinaryIO, name: str, array: np.ndarray) -> dict:
     array = np.asarray(array)
     if array.dtype.hasobject:
         raise ValueError(f"array {name} holds Python objects; only numbers and fixed text are packed")
-    place = _align(file)
+    offset = _align(file)
     content = array.tobytes()
     file.write(content)
-    return {"dtype": array.dtype.str, "shape": list(array.shape), "place": place, "crc": zlib.crc32(content)}
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "place": offset, "crc": zlib.crc32(content)}
 
 
 def _align(file: BinaryIO) -> int:
@@ -90,15 +90,15 @@ class PackedFile:
             self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except OSError as error:
             raise UserError(f"{path}: cannot be opened ({error.strerror})") from None
-        self.count, table_place, table_length, text_length, size, tail_sum = self._read_header()
-        if table_length != 12 * self.count + 8 or table_place + table_length + text_length != size:
+        self.count, table_offset, table_length, text_length, size, tail_sum = self._read_header()
+        if table_length != 12 * self.count + 8 or table_offset + table_length + text_length != size:
             raise self.damaged("its header contradicts itself")
-        tail = self._read(table_place, table_length + text_length)
+        tail = self._read(table_offset, table_length + text_length)
         if zlib.crc32(tail) != tail_sum:
-            raise self.damaged("its table does not match its check sum")
-        self.places = np.frombuffer(tail, "<u8", self.count + 1)
+            raise self.damaged("its table does not match its checksum")
+        self.offsets = np.frombuffer(tail, "<u8", self.count + 1)
         self.sums = np.frombuffer(tail, "<u4", self.count, offset=8 * (self.count + 1))
-        if self.places[-1] > table_place or np.any(self.places[1:] < self.places[:-1]):
+        if self.offsets[-1] > table_offset or np.any(self.offsets[1:] < self.offsets[:-1]):
             raise self.damaged("its table contradicts itself")
         with reading(path, "its description is damaged", REMEDY):
             self.text: dict = dict(json.loads(tail[table_length:]))
@@ -113,13 +113,13 @@ class PackedFile:
         if version != VERSION:
             raise UserError(f"{self.path}: packed in format {version}, this program reads {VERSION}; {REMEDY}")
         if struct.unpack_from("<I", header, _HEADER.size)[0] != zlib.crc32(header[: _HEADER.size]):
-            raise self.damaged("its header does not match its check sum")
+            raise self.damaged("its header does not match its checksum")
         if os.fstat(self._file).st_size != fields[4]:
             raise self.damaged(f"{os.fstat(self._file).st_size} bytes long instead of {fields[4]}")
         return tuple(fields)
 
-    def _read(self, place: int, length: int) -> bytes:
-        content = os.pread(self._file, length, place)
+    def _read(self, offset: int, length: int) -> bytes:
+        content = os.pread(self._file, length, offset)
         if len(content) != length:
             raise self.damaged("it ends too early")
         return content
@@ -129,10 +129,10 @@ class PackedFile:
 
     def record(self, index: int) -> bytes:
         """One record, by one read."""
-        place = int(self.places[index])
-        content = self._read(place, int(self.places[index + 1]) - place)
+        offset = int(self.offsets[index])
+        content = self._read(offset, int(self.offsets[index + 1]) - offset)
         if zlib.crc32(content) != self.sums[index]:
-            raise self.damaged(f"record {index} does not match its check sum")
+            raise self.damaged(f"record {index} does not match its checksum")
         return content
 
     @cached_property
@@ -148,18 +148,18 @@ class PackedFile:
             raise self.damaged(f"its arrays are not where it says: {error}") from None
 
     def verify(self) -> None:
-        """Read everything and compare it with its check sums; UserError names what is damaged."""
+        """Read everything and compare it with its checksums; UserError names what is damaged."""
         for index in range(self.count):
             self.record(index)
         for name in self.arrays:
             self.array(name)
 
     def array(self, name: str) -> np.ndarray:
-        """One array, compared with its check sum."""
+        """One array, compared with its checksum."""
         if name not in self.arrays:
             raise self.damaged(f"it lacks the array {name}")
         if zlib.crc32(self.arrays[name].tobytes()) != self.text["arrays"][name].get("crc"):
-            raise self.damaged(f"array {name} does not match its check sum")
+            raise self.damaged(f"array {name} does not match its checksum")
         return self.arrays[name]
 
     def __del__(self) -> None:

@@ -1,4 +1,4 @@
-"""Writing frames into one picture, in the place of a VideoWriter."""
+"""Writing frames into one picture, used like a VideoWriter."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -12,7 +12,7 @@ _END = object()
 
 
 class BackgroundWriter(WholeOrNothing):
-    """Writes frames in a thread of its own, up to `depth` behind; wraps a VideoWriter and takes its place.
+    """Writes frames in a thread of its own, up to `depth` behind; wraps a VideoWriter and is used like one.
 
     An error of the writing is raised by the next `write`, or by `close`. The frames must not be changed once given.
     """

@@ -31,7 +31,7 @@ class Format:
     crf_at_zero: int
     """Constant rate factor of quality 0; each point of quality takes 0.4 off."""
     copied_sound: tuple[str, ...]
-    """Sound that is copied as it is; other sound is encoded anew."""
+    """Sound that is copied as it is; other sound is encoded again."""
     sound_codec: str
     even_size: bool
     codec_options: dict[str, str]

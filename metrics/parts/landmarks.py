@@ -48,7 +48,7 @@ class DlibPoints:
         found = [(overlap(box, self._anchor), box, score) for box, score in
                  self._detector.find_near(frame, self._anchor)]  # fmt: skip
         alike, box, score = max(found, key=lambda one: one[0], default=(0.0, None, 0.0))
-        return Face(box, self._detector.place_one(frame, box), score) if alike >= CONTINUES else None
+        return Face(box, self._detector.landmarks_in_box(frame, box), score) if alike >= CONTINUES else None
 
     def _anywhere(self, frame: np.ndarray) -> Face | None:
         """The face that was followed, even where a stranger's is larger."""

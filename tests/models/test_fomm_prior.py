@@ -318,7 +318,7 @@ class TwoFaces(Detector):
         boxes = [np.array([20.0, 20, 220, 220]), np.array([5.0, 5, 45, 45])]
         return [[(box, 1.0) for box in boxes] if frame.any() else [] for frame in frames]
 
-    def place(self, frames, boxes):
+    def landmarks_of(self, frames, boxes):
         return [[np.tile(box[:2], (68, 1)) for box in row] for row in boxes]
 
 

@@ -195,9 +195,9 @@ def pattern_clothes(part: Part, who: Identity, style: Style, rng: np.random.Gene
 
 def make_up(part: Part, style: Style, m: Measures) -> None:
     """Colour on lids and cheeks (in place)."""
-    place = texel_grid(part.rest)
-    ax, y = np.abs(place[..., 0]), place[..., 1]
-    front = step(-75, -55, place[..., 2])
+    position = texel_grid(part.rest)
+    ax, y = np.abs(position[..., 0]), position[..., 1]
+    front = step(-75, -55, position[..., 2])
     for amount, tone in (
         (0.75 * bell(ax, y, m.eye_x + 2, -7, 16, 5), style.shadow_tone),
         (0.35 * bell(ax, y, 46, 26, 17, 12), (0.55, 0.12, 0.14)),

@@ -129,16 +129,16 @@ def layer_motion(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where the background's pixels go between two camera moves: flow (size, size, 2), and where it stays in view."""
     y, x = np.mgrid[0:size, 0:size] + 0.5
-    places = np.stack([x, y, np.ones_like(x)], -1)
+    pixels = np.stack([x, y, np.ones_like(x)], -1)
     flow, front, later = np.zeros((size, size, 2)), np.zeros((size, size), int), np.zeros((size, size), int)
     for number, layer in enumerate(layers):
         one, two = (np.concatenate([layer_matrix(layer, move, size), [[0, 0, 1]]]) for move in (first, second))
-        moved = places @ (two @ np.linalg.inv(one))[:2].T
+        moved = pixels @ (two @ np.linalg.inv(one))[:2].T
         solid, then = (np.ones((size, size), bool),) * 2 if layer.image.shape[2] == 3 else (
             _solid(layer, first, size), _solid(layer, second, size))  # fmt: skip
-        flow[solid] = (moved - places[..., :2])[solid]
+        flow[solid] = (moved - pixels[..., :2])[solid]
         front[solid], later[then] = number, number
-    at = np.floor(places[..., :2] + flow).astype(int)
+    at = np.floor(pixels[..., :2] + flow).astype(int)
     inside = ((at >= 0) & (at < size)).all(-1)
     at = at.clip(0, size - 1)
     return flow.astype(np.float32), inside & (later[at[..., 1], at[..., 0]] == front)

@@ -388,7 +388,7 @@ class Boxes(Detector):
     def find(self, frames, near=False):
         return [[(box, 1.0) for box in self.boxes] for _ in frames]
 
-    def place(self, frames, boxes):
+    def landmarks_of(self, frames, boxes):
         corners = [np.stack([np.linspace(b[0], b[2], 68), np.linspace(b[1], b[3], 68)], 1) for b in self.boxes]
         return [corners for _ in frames]
 

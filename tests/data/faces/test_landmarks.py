@@ -37,7 +37,7 @@ class SquareDetector(Detector):
                     found.append((np.array([x, y, x + w, y + h], float), 1.0))
         return found
 
-    def place(self, frames, boxes):
+    def landmarks_of(self, frames, boxes):
         return [[self._grid(box) for box in row] for row in boxes]
 
     @staticmethod
@@ -88,7 +88,7 @@ def test_dlib_points_are_finer_than_whole_pixels(dlib_detector):
     large = cv2.resize(picture.image, (512, 512), interpolation=cv2.INTER_LINEAR)
     # The box is dlib's own on each picture, so only the grain of the points is compared.
     box = dlib_detector.detect([picture.image])[0][0].box
-    fine = dlib_detector.place_one(large, box * 4 + (1.5, 1.5, 1.5, 1.5))
+    fine = dlib_detector.landmarks_in_box(large, box * 4 + (1.5, 1.5, 1.5, 1.5))
     assert np.abs((fine - 1.5) / 4 - points).mean() < 0.5
     assert len(np.unique(points % 1)) > 2
 
@@ -372,7 +372,7 @@ def test_face_alignment_loads_its_own_networks(tmp_path):
 
     torch.save(s3fd().state_dict(), tmp_path / "s3fd-wrong.pth")
     detector = build_detector("face-alignment", model=tmp_path, face_detector_model=tmp_path)
-    points = detector.place_one(np.zeros((64, 64, 3), np.uint8), np.array([10.0, 10, 50, 50]))
+    points = detector.landmarks_in_box(np.zeros((64, 64, 3), np.uint8), np.array([10.0, 10, 50, 50]))
     assert points.shape == (68, 2) and np.isfinite(points).all()
 
 

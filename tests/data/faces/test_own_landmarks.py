@@ -32,7 +32,7 @@ def error(points: np.ndarray, picture) -> float:
 def test_points_lie_on_faces_in_rough_boxes(detector):
     pictures = faces(0, 15, -20)
     boxes = [[picture.box + np.array([-8, 4, 6, 9])] for picture in pictures]
-    found = detector.place([picture.image for picture in pictures], boxes)
+    found = detector.landmarks_of([picture.image for picture in pictures], boxes)
     errors = [error(row[0], picture) for row, picture in zip(found, pictures, strict=True)]
     assert np.median(errors) < 0.08
 
@@ -40,10 +40,10 @@ def test_points_lie_on_faces_in_rough_boxes(detector):
 def test_a_batch_gives_what_single_frames_give(detector):
     pictures = faces(0, 10)
     frames, boxes = [p.image for p in pictures], [[p.box] for p in pictures]
-    together = detector.place(frames, boxes)
+    together = detector.landmarks_of(frames, boxes)
     for frame, row, alone in zip(frames, boxes, together, strict=True):
-        np.testing.assert_allclose(detector.place([frame], [row])[0][0], alone[0], atol=0.02)
-    assert detector.place(frames, [[], []]) == [[], []]
+        np.testing.assert_allclose(detector.landmarks_of([frame], [row])[0][0], alone[0], atol=0.02)
+    assert detector.landmarks_of(frames, [[], []]) == [[], []]
 
 
 def test_faces_are_found_in_whole_frames(detector):
@@ -54,7 +54,7 @@ def test_faces_are_found_in_whole_frames(detector):
 
 def test_confidence_is_a_probability(detector):
     picture = faces(0)[0]
-    (_, sure), = detector.placed([picture.image], [[picture.box]])  # fmt: skip
+    (_, sure), = detector.landmarks_and_visibility([picture.image], [[picture.box]])  # fmt: skip
     assert sure.shape == (68,) and 0 <= sure.min() <= sure.max() <= 1
 
 

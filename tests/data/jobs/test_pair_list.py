@@ -68,7 +68,7 @@ def test_the_format_gives_the_suffix_where_there_is_none(tmp_path, format, names
     found = pairs(tmp_path, "a.png,b.mp4,,x\na.png,b.mp4,,in/y.gif\na.png,b.mp4,,", format=format)
     assert [str(each.output.relative_to(tmp_path / "results")) for each in found] == names
     assert [each.name for each in found] == ["x", "in/y", "b-a"]
-    assert [each.said for each in found] == [{"line": n, "source": "a.png", "driving": "b.mp4"} for n in (2, 3, 4)]
+    assert [each.recorded for each in found] == [{"line": n, "source": "a.png", "driving": "b.mp4"} for n in (2, 3, 4)]
 
 
 @pytest.mark.parametrize(

@@ -277,9 +277,9 @@ def test_a_cache_is_never_cut_off_under_another_process(tmp_path):
     [
         ("", "00000.txt: holds 67 points"),
         ("1;2", "00000.txt, line 68: '1;2' is not two numbers x,y"),
-        ("nan,3", "00000.txt, line 68: nan,3 is no place in a picture"),
-        ("3,nan", "00000.txt, line 68: 3,nan is no place"),
-        ("1e12,3", "00000.txt, line 68: 1e12,3 is no place"),
+        ("nan,3", "00000.txt, line 68: nan,3 is no point of a picture"),
+        ("3,nan", "00000.txt, line 68: 3,nan is no point"),
+        ("1e12,3", "00000.txt, line 68: 1e12,3 is no point"),
     ],
 )
 def test_damaged_points_are_named(root, line, told):

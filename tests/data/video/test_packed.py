@@ -113,7 +113,7 @@ def test_no_changed_byte_goes_unnoticed(tmp_path):
             ignored += 1
         except UserError as error:
             assert "a.clip" in str(error) and "pack" in str(error)
-    # Only what fills up to the next array has no check sum.
+    # Only what fills up to the next array has no checksum.
     assert ignored <= 3 * 64 / 7 + 1
 
 
@@ -140,7 +140,7 @@ def test_damage_is_named(tmp_path, change, reason):
 def test_a_damaged_frame_leaves_the_others(tmp_path):
     path = make(tmp_path / "a.clip", format="png")
     content = bytearray(path.read_bytes())
-    content[int(PackedClip(path)._pack.places[3]) + 50] ^= 1
+    content[int(PackedClip(path)._pack.offsets[3]) + 50] ^= 1
     path.write_bytes(content)
     clip = PackedClip(path)
     assert np.array_equal(clip[2], frame(2)) and np.array_equal(clip[4], frame(4))
