@@ -19,7 +19,7 @@ DEFINES_A_MODE = re.compile(r"^class \w+Dataset\(", re.MULTILINE)
 
 
 def dataset_modes() -> list[str]:
-    """Every dataset mode there is: the modules of data/ that define a class called ...Dataset."""
+    """All dataset modes: the modules of data/ that define a class called ...Dataset."""
     files = (path for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "base"))
     return sorted(path.stem for path in files if DEFINES_A_MODE.search(path.read_text(encoding="utf-8")))
 
@@ -47,5 +47,5 @@ def _checked(found: type, mode: str) -> "type[Dataset]":
     from data.base import Dataset
 
     if not issubclass(found, Dataset):
-        raise UserError(f"--dataset_mode {mode}: is no dataset mode; one is a subclass of data.base.Dataset")
+        raise UserError(f"--dataset_mode {mode}: not a dataset mode, which is a subclass of data.base.Dataset")
     return found

@@ -15,7 +15,7 @@ ADJUSTMENTS = ("brightness", "saturation", "hue", "contrast")
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Flip, rotation, resize, crop and jitter, in this order; what is not set is not done."""
+    """Flip, rotation, resize, crop and jitter, in this order; each only if it is set."""
 
     time_flip: bool = False
     horizontal_flip: bool = False
@@ -32,7 +32,7 @@ class Augmentation:
         return self.after_flip(flip(frames, self.draw_flip()))
 
     def draw_flip(self) -> str | None:
-        """Which flip a sample gets, for those who flip more than frames."""
+        """Which flip a sample gets, for callers that flip more than frames."""
         return draw_flip(self.time_flip, self.horizontal_flip)
 
     def after_flip(self, frames: Frames) -> Frames:
@@ -79,7 +79,7 @@ def rotate(frames: Frames, degrees: float) -> Frames:
 
     height, width = frames[0].shape[:2]
     angle = np.deg2rad(degrees)
-    # In grid_sample's coordinates the sides of a picture that is not square have different units.
+    # grid_sample normalises each side to [-1, 1], so the sides of a picture that is not square differ in units.
     across, along = (width - 1) / max(1, height - 1), (height - 1) / max(1, width - 1)
     theta = [[np.cos(angle), -np.sin(angle) * along, 0], [np.sin(angle) * across, np.cos(angle), 0]]
     batch = torch.from_numpy(np.stack([to_floats(frame) for frame in frames])).movedim(-1, 1)
@@ -95,7 +95,7 @@ def rescale(frames: Frames, factor: float, interpolation: str = "nearest") -> Fr
 
 
 def crop(frames: Frames, size: tuple[int, int], draw: Callable[[int, int], int] = random.randint) -> Frames:
-    """One random window (height, width) of all frames; smaller frames are continued by their edges first."""
+    """One random window (height, width) of all frames; smaller frames are padded with their edges first."""
     missing = [max(0, wanted - side) for wanted, side in zip(size, frames[0].shape[:2], strict=True)]
     if any(missing):
         edges = [(gap // 2, (gap + 1) // 2) for gap in missing]

@@ -135,7 +135,7 @@ class ActionUnitsDataset(Dataset):
 def find_pictures(
     root: Path, ids_file: str, *, images: str, annotations: dict[str, np.ndarray]
 ) -> tuple[list[Path], np.ndarray]:
-    """The pictures of a list and their intensities (N, C); what has no picture or no intensities is warned of."""
+    """The pictures of a list and their intensities (N, C); warns of names without a picture or intensities."""
     names = read_ids(root / ids_file)
     folder = root / images
     if not folder.is_dir():

@@ -26,18 +26,18 @@ class Clip:
     fps: Fraction
     audio: Path | None = None
     length: int | None = None
-    """Number of driving frames where it is known beforehand, for the progress bar."""
+    """Number of driving frames, if known in advance, for the progress bar."""
     cut_off: int | None = None
-    """The byte of white where results are truncated to bytes as an original does it; None: they are rounded."""
+    """The byte of white if results are truncated to bytes, as an original does; None: results are rounded."""
     output: Path | None = None
-    """Where the result goes, if that does not follow from the name."""
+    """The result's path; None: it follows from the name."""
     first: dict[str, Any] | None = None
-    """The driving item from which movement counts, where it is not the first one."""
+    """The driving item that relative motion starts from; None: the first one."""
     finish: Callable[[np.ndarray], np.ndarray | None] | None = None
     """From a frame as it was made to the one to write, e.g. pasted into the whole picture; None: later ones are
     needed for it."""
     sheet: dict[str, Any] = field(default_factory=dict)
-    """How frames are laid out where the result is one picture: what SheetWriter takes."""
+    """Arguments of SheetWriter if the result is one picture: how its frames are laid out."""
     coded: Any = None
     """The coded marks of a micro-expression (data.micro.curves.Marks), for its plot."""
     kept: "Kept | None" = None
@@ -45,7 +45,7 @@ class Clip:
 
 @dataclass
 class Kept:
-    """What is kept of a driving video beside the result: the motion of all its items, handed to `write`."""
+    """The motion of a driving video to save beside the result: `write` gets that of all items."""
 
     items: Callable[[], Iterable[dict[str, Any]]]
     write: Callable[[Iterator[dict[str, np.ndarray]]], None]
@@ -53,20 +53,20 @@ class Kept:
 
 @dataclass
 class Job:
-    """A video to make: what it is called, where it goes, and how to get what it is made of when its turn comes."""
+    """A video to make: its name, its path, and a function that opens its inputs when its turn comes."""
 
     name: str
     make: Callable[[], Clip]
     output: Path | None = None
     """None: it follows from the name."""
     made_of: dict[str, str] = field(default_factory=dict)
-    """What tells its result from others that might have its name."""
+    """Inputs that identify its result, since another result may have the same name."""
     recorded: dict[str, Any] = field(default_factory=dict)
-    """What the command or a line of --pairs says of it, for the records."""
+    """Fields for the records, from the command or a line of --pairs."""
 
     @property
     def entry(self) -> dict[str, Any]:
-        """How the records call it."""
+        """Its entry in the records."""
         return {"name": printable(self.name), "output": self.output} | self.recorded
 
 
@@ -78,11 +78,11 @@ class Dataset(torch.utils.data.Dataset):
     """
 
     needs_source: bool = True
-    """Whether a driving video alone is too little: not where the model itself knows its person."""
+    """Whether a pair needs a source picture; False for personal models, which know their person."""
     cut_off: int | None = None
-    """`Clip.cut_off` of what is made of pictures and videos from outside."""
+    """`Clip.cut_off` of results from the user's own pictures and videos."""
     several_sources: bool = False
-    """Whether a person may be shown in several pictures."""
+    """Whether a source may be several pictures of a person."""
     needs_landmarks: bool = False
     """Whether source_item and driving_items also take the landmarks (68, 2) of their frames' faces, in these frames'
     pixels: source_item(frames, points) and driving_items(frames, source, points, neutral)."""
@@ -92,7 +92,7 @@ class Dataset(torch.utils.data.Dataset):
         """Declare the mode's options; `parser.set_defaults` for shared ones."""
 
     def __init__(self, opt: Any, training: bool):
-        """Find what there is; a missing or empty folder is a UserError here, not in the first batch."""
+        """List the data; raise UserError for a missing or empty folder here, not in the first batch."""
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -113,22 +113,22 @@ class Dataset(torch.utils.data.Dataset):
         return None
 
     def sample_name(self, index: int) -> str:
-        """What a training item is made from, for messages; random choices are made as in `__getitem__`. "": no name."""
+        """The files of a training item, for messages; draws the same random numbers as `__getitem__`. "": no name."""
         return str((self.item_names() or {index: ""})[index])
 
     def item_names(self) -> Sequence[str] | None:
-        """A name for each training item, by which what was learned for it alone is found again when others join."""
+        """Stable item names, so that per-item weights survive dataset changes."""
         return None
 
     def jobs(self) -> Iterable[Job]:
-        """What to animate where the command names no pictures or videos of its own: the test split.
+        """What to animate if the command names no pictures or videos: the test split.
 
-        A list where the clips are known without opening them: then a damaged one stops no other.
+        Return a list if the clips are known without opening them: then a damaged one does not stop the others.
         """
         raise NotImplementedError
 
     def clips(self) -> Iterator[Clip]:
-        """The clips of all jobs, one after the other."""
+        """The clips of all jobs, in order."""
         return (job.make() for job in self.jobs())
 
     def pictures_of(self, outside: bool) -> frozenset[str]:
@@ -138,7 +138,7 @@ class Dataset(torch.utils.data.Dataset):
 
     @staticmethod
     def makes_alone(opt: Any) -> bool:
-        """Whether the options ask for results that take no driving video; `jobs` gives them."""
+        """Whether the options ask for results without a driving video; `jobs` yields them."""
         return False
 
     @staticmethod
@@ -147,7 +147,7 @@ class Dataset(torch.utils.data.Dataset):
         return False
 
     def clip_of(self, request: Any) -> Clip | None:
-        """The clip of a pair, for a mode that cuts faces out in a way of its own; None: the common way."""
+        """The clip of a pair, for modes with their own way to crop faces; None: the common way."""
         return None
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -163,7 +163,7 @@ class Dataset(torch.utils.data.Dataset):
         raise NotImplementedError
 
     def picture_size(self) -> tuple[int, int] | None:
-        """Height and width to which pictures from outside are brought; None: as they come."""
+        """Height and width that the user's pictures are resized to; None: not resized."""
         return None
 
     def window(self, height: int, width: int) -> tuple[int, int, int, int]:

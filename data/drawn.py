@@ -1,4 +1,4 @@
-"""Dataset mode `drawn`: two frames of a drawn person with the truth about them, for families that learn from it."""
+"""Dataset mode `drawn`: two frames of a drawn person with their ground truth, for families that learn from it."""
 
 import random
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MIRRORED = np.array(
     [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
      41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )  # fmt: skip
-"""Which of the 68 points each becomes in a mirrored picture."""
+"""Index of each of the 68 points in a mirrored picture."""
 MOST_KEPT = 2000
 """Clips that a process keeps in memory; ten frames of 128 pixels with their truth take 1 MB."""
 HIDDEN = 0.2
@@ -59,7 +59,7 @@ class DrawnDataset(FramesDataset):
         return {**parts.tensors(), "name": name}
 
     def kept(self, name: str) -> "Kept":
-        """A clip with its truth, which stays in memory: to read it takes longer than a step of a small network."""
+        """A clip with its ground truth, cached: reading it takes longer than a training step of a small network."""
         if name not in self._kept:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.pop(next(iter(self._kept)))
@@ -84,7 +84,7 @@ class Kept:
     points: list[np.ndarray]  # of each frame (68, 3)
 
     def parts(self, chance: float) -> "Parts":
-        """One of the pairs whose motion is known; `chance` in [0, 1) says which."""
+        """One of the pairs whose motion is known, chosen by `chance` in [0, 1)."""
         pair = int(chance * len(self.motion.pairs))
         driving, source = (int(k) for k in self.motion.pairs[pair])
         return Parts(
@@ -94,7 +94,7 @@ class Kept:
 
 
 class Parts:
-    """What an item is made of, in numpy."""
+    """The parts of an item as numpy arrays."""
 
     def __init__(
         self, frames: list[np.ndarray], flow: np.ndarray, seen: np.ndarray, mask: np.ndarray, points: list[np.ndarray]

@@ -27,9 +27,9 @@ from util.geometry import nearest_pose
 from util.values import at_least, count, integer, one_of, text
 
 NEUTRAL_AMONG = 50
-"""Driving frames among which one is looked for that is like the source in pose and expression."""
+"""Number of driving frames searched for the one most like the source in pose and expression."""
 TEST_FPS = 15
-"""Of folders of frames, which don't say theirs."""
+"""Frame rate of folders of frames, which do not store one."""
 
 
 class FaceDataset(Dataset):
@@ -37,7 +37,7 @@ class FaceDataset(Dataset):
 
     A training item holds `frames` (T, 3, S, S) and `structures` (T, C, S, S) as bytes (data/structure.py), T frames of
     one sequence in order, and `name`. A test clip has `image` (3, S, S) and `structure` (C, S, S) as its source and in
-    each driving item, and `frame`, the item's name; driving items from outside have no `image` of theirs to equal.
+    each driving item, and `frame`, the item's name; the user's driving items have no ground truth `image`.
     """
 
     needs_landmarks = True
@@ -47,7 +47,7 @@ class FaceDataset(Dataset):
         whole, parser = parser, parser.add_argument_group("sequences", example="--load_size 128 --no_canny_edge")
         add = parser.add_argument
         add("--load_size", type=side, default=256, help="S: frames are brought to S x S; a multiple of 32, at least 64")
-        # Without a default of its own: what a run was trained on is not what it is tested on.
+        # No default here: training and test differ.
         add("--phase", type=one_of("train", "test", "val"),
             help="beginning of the names of the data folders; default: train, and test for test.py")  # fmt: skip
         add(
@@ -157,7 +157,7 @@ class FaceDataset(Dataset):
     def _adapter(
         self, source: np.ndarray, driving: np.ndarray, neutral: int | None
     ) -> Callable[[np.ndarray], np.ndarray]:
-        """What brings driving points to the source's face; proportions compare only between like poses."""
+        """Retargets driving points to the source's face; proportions compare only between similar poses."""
         if not self.opt.retarget:
             return np.asarray
         if neutral is None:
@@ -165,7 +165,7 @@ class FaceDataset(Dataset):
         return Retarget(source, driving[neutral])
 
     def _outside(self, points: np.ndarray, picture: np.ndarray) -> Tensor:
-        """The structure map of a picture from outside, of which the networks see S x S pixels."""
+        """The structure map of the user's picture, resized to S x S."""
         wanted = self.opt.background_edges and not self.opt.no_canny_edge
         background = [self._edges(picture)] if wanted else None
         return torch.from_numpy(self._structure_maps(points[None], (self.side, self.side), background)[0])
@@ -176,7 +176,7 @@ class FaceDataset(Dataset):
     def _structure_maps(
         self, points: np.ndarray, size: tuple[int, int], background: Sequence[np.ndarray | None] | None
     ) -> np.ndarray:
-        """Structure maps of points (F, 68, 2) in pictures of a size, as the options want them."""
+        """Structure maps of points (F, 68, 2) in pictures of a size, as the options say."""
         return structure_maps(
             points,
             size,
@@ -190,7 +190,7 @@ class FaceDataset(Dataset):
         return self.side, self.side
 
     def companion(self, clip: Clip, output: Path) -> AbstractContextManager:
-        # Who names one output wants that and no more.
+        # --output asks for one result and nothing beside it.
         return nullcontext() if self.opt.output else FaceOutputs(output, clip.fps, self.opt.quality)
 
 
@@ -223,7 +223,7 @@ def _cache_folder(opt: Any, phase: str) -> Path | None:
 
 
 def side(value: Any) -> int:
-    """A side of pictures that the networks can halve five times, to a map of 2 x 2 at least."""
+    """A picture side that can be halved five times, to at least 2 x 2."""
     number = integer(value)
     if number % 32 or number < 64:
         raise ArgumentTypeError(f"{value!r} is not a multiple of 32 from 64 on")

@@ -79,12 +79,12 @@ class FramesDataset(Dataset):
 
     @cached_property
     def entries(self) -> tuple[Path, list[str]]:
-        """The folder of the split and its clips; only looked for when they are needed, not for pairs from outside."""
+        """The folder of the split and its clips, listed at first use: the user's own pairs do not need them."""
         return find_entries(Path(self.opt.dataroot), self.training, self.opt.split_seed)
 
     @property
     def folder(self) -> Path:
-        """Where the clips of the split are."""
+        """The folder of the split's clips."""
         return self.entries[0]
 
     @property
@@ -141,7 +141,7 @@ class FramesDataset(Dataset):
         return self.load_size or self.frame_shape or None
 
     def sized(self, frame: np.ndarray) -> np.ndarray:
-        """A frame at the size of --load_size, in bytes; untouched where it has that size."""
+        """A frame resized to --load_size, in bytes."""
         if not self.load_size or frame.shape[:2] == self.load_size:
             return frame
         return to_bytes(resize(frame, self.load_size))
@@ -180,7 +180,7 @@ class FramesDataset(Dataset):
         return Clip(name, first, Driving(self, driving), Fraction(fps), sound.get(self.opt.audio), length)
 
     def open(self, name: str) -> Video:
-        """A clip by its name, whatever its form."""
+        """Open a clip of any kind by its name."""
         path = self.folder / name
         width = self.frame_shape[1] if self.frame_shape else None
         video = PackedClip(path) if path.suffix == SUFFIX else open_video(path, frame_width=width)
@@ -196,7 +196,7 @@ class FramesDataset(Dataset):
 def draw_frames(video: Video, count: int) -> list[np.ndarray]:
     """Random frames of a clip, in order.
 
-    A damaged file may prove shorter than it says when its frames are read: then they are drawn from those it has.
+    A damaged file may have fewer frames than it claims: then draw from those that can be read.
     """
     while True:
         length = len(video)
@@ -219,9 +219,9 @@ class Driving:
 
 
 def frame_sizes(frame_shape: Sequence[int], load_size: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The size of the frames in files and the size that they are brought to, both (height, width), or () if not given.
+    """The size of the frames in files and the size to resize them to, both (height, width), or () if not given.
 
-    The originals that write a shape of two numbers bring frames to it; three describe frames as they are.
+    As in the originals, a shape of two numbers resizes frames; three numbers describe the files.
     """
     size = (*load_size, *load_size) or (tuple(frame_shape) if len(frame_shape) == 2 else ())
     return tuple(frame_shape[:2]), size[:2]
@@ -234,18 +234,18 @@ def plain(name: str) -> str:
 
 
 def titles_of(names: Iterable[str]) -> dict[str, str]:
-    """What the results of clips are called: without suffixes, except where two would be called the same."""
+    """Names of the clips' results: without suffixes, unless two would be equal."""
     counted = Counter(map(plain, names))
     return {name: plain(name) if counted[plain(name)] == 1 else name for name in names}
 
 
 def person_of(name: str) -> str:
-    """The part of a clip's name that says who it is: up to the first #, without a suffix."""
+    """The part of a clip's name that names the person: up to the first #, without a suffix."""
     return plain(name).split("#")[0]
 
 
 def is_entry(path: Path) -> bool:
-    """Whether something in a data folder is a clip: a folder, or a file of a known kind."""
+    """Whether a path in a data folder is a clip: a folder, or a file of a known kind."""
     known = path.is_dir() or path.suffix.lower() in (SUFFIX, *IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
     return known and not path.name.startswith(".")
 
@@ -287,7 +287,7 @@ def random_pairs(videos: int, num_pairs: int, seed: int = 0) -> list[tuple[int, 
 
 
 def listed_pairs(rows: Sequence[tuple[str, str]], names: Sequence[str], num_pairs: int) -> list[tuple[str, str]]:
-    """Pairs (driving, source) from rows (source, driving); rows that name an absent clip do not count."""
+    """Pairs (driving, source) from rows (source, driving); skips rows that name an absent clip."""
     present = set(names)
     kept = [(driving, source) for source, driving in rows if source in present and driving in present]
     return kept[:num_pairs]
@@ -299,7 +299,7 @@ def _add_augmentations(parser: Any) -> None:
     parser.add_switch("--time_flip", f"{AUGMENTATION}.flip_param.time_flip", help="swap the two frames at random")
     parser.add_switch("--horizontal_flip", f"{AUGMENTATION}.flip_param.horizontal_flip", help="mirror at random")
     add("--rotation_degrees", f"{AUGMENTATION}.rotation_param.degrees", type=list_of(number, "from,[to]"), default=[],
-        help="turn by up to this angle, or by one between two angles")  # fmt: skip
+        help="rotate by up to this angle, or by one between two angles")  # fmt: skip
     add("--resize_ratio", f"{AUGMENTATION}.resize_param.ratio", type=list_of(positive, "least,most"), default=[],
         help="scale by a factor between these two", advanced=True)  # fmt: skip
     add("--resize_interpolation", f"{AUGMENTATION}.resize_param.interpolation", type=one_of("nearest", "bilinear"),

@@ -47,7 +47,7 @@ class PriorFramesDataset(FramesDataset):
             help="points of all clips, as script/kpmaker.py writes them; default: keypoint_folder in --dataroot if it "
             "is there, else points are found in the clips as they are needed")  # fmt: skip
         parser.add_switch(
-            "--default_points", help="where no face is found, take the original's stored points", advanced=True
+            "--default_points", help="use the original's stored points if no face is found", advanced=True
         )
         if training:
             parser.add_switch(
@@ -83,12 +83,12 @@ class PriorFramesDataset(FramesDataset):
             folder.find(*self._called(name))
 
     def _called(self, name: str) -> tuple[str, ...]:
-        """What the points of a clip may be called, first as kpmaker.py calls them: folders keep their whole name."""
+        """Possible names of a clip's points, first that of kpmaker.py: folders keep their whole name."""
         return (name, plain(name)) if (self.folder / name).is_dir() else (plain(name),)
 
     @cached_property
     def folder_of_points(self) -> PointsFolder | None:
-        """Where the points of all clips are; None: they are found as they are needed."""
+        """The folder of all clips' points; None: detect them on demand."""
         if self.opt.keypoint_folder:
             return PointsFolder(Path(self.opt.keypoint_folder))
         folder = default_folder(Path(self.opt.dataroot))
@@ -96,11 +96,11 @@ class PriorFramesDataset(FramesDataset):
 
     @cached_property
     def detector(self) -> Detector:
-        """What finds faces; built when the first one is looked for."""
+        """The face detector, built at its first use."""
         return build_detector(**detector_settings(self.opt))
 
     def points(self, name: str) -> np.ndarray:
-        """The points of a clip, in pixels of the pictures that the networks see."""
+        """The points of a clip, in pixels of the networks' pictures."""
         if name not in self.found:
             with self.open(name) as video:
                 if self.folder_of_points:
@@ -136,7 +136,7 @@ class PriorFramesDataset(FramesDataset):
 
     @cached_property
     def coded_marks(self) -> dict[str, Marks]:
-        """Onset, apex and offset of the clips, where the dataset's clips.csv tells them."""
+        """Onset, apex and offset of the clips, if the dataset's clips.csv has them."""
         path = Path(self.opt.dataroot) / "clips.csv"
         if not path.is_file():
             return {}
@@ -152,7 +152,7 @@ class PriorFramesDataset(FramesDataset):
         yield from WithPoints(map(self.item, chain(beginning, frames)), points)
 
     def _points_of(self, frames: Sequence[np.ndarray], name: str, cutting: str) -> Tensor:
-        """The points of a video from outside, in pixels of the pictures that the networks see."""
+        """The points of the user's video, in pixels of the networks' pictures."""
         points = self._found(frames, self.detector, name, f"cut it out by {cutting}")
         size = frames[0].shape[:2]
         return torch.from_numpy(scaled(points, size, self.load_size or size))

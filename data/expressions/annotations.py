@@ -20,7 +20,7 @@ from util.unpickling import read_pickle
 Annotations = dict[str, np.ndarray]
 """Picture without its suffix -> intensities (C,) float64, 0 to 5, in the order of the units."""
 HELD = "a dictionary from pictures to rows of numbers"
-"""What a pickle of action units is."""
+"""Expected content of a pickle of action units."""
 
 
 def read_annotations(path: Path | str, units: Sequence[Unit] = UNITS) -> Annotations:
@@ -83,7 +83,7 @@ def _from_npz(path: Path, units: Sequence[Unit]) -> Mapping:
 def _from_csv(path: Path, units: Sequence[Unit]) -> Mapping:
     rows = read_cells(path)
     order = _order(path, rows[0][1][1:], units)
-    with reading(path, "its lines have not as many cells as the first"):
+    with reading(path, "its lines do not have as many cells as the first"):
         return {row[0]: [row[1:][index] for index in order] for _, row in rows[1:]}
 
 
@@ -106,14 +106,14 @@ def _key(path: Path, key: Any) -> str:
 def _checked(path: Path, key: Any, value: Any, units: Sequence[Unit]) -> np.ndarray:
     try:
         numbers = value if isinstance(value, np.ndarray) else list(value)
-        # Lists in lists could stand for more numbers than there is memory.
+        # Nested lists could expand to more numbers than memory holds.
         if numbers is not value and not all(isinstance(one, (int, float, str, np.generic)) for one in numbers):
             raise ValueError("not numbers alone")
         vector = np.array(numbers, np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: {key}: not a row of numbers ({error})") from None
     if vector.shape == (len(UNITS),) != (len(units),) and set(units) <= set(UNITS):
-        # Without names seventeen values are those of OpenFace, in its order.
+        # Seventeen values without names are OpenFace's units, in its order.
         vector = vector[[UNITS.index(unit) for unit in units]]
     if vector.shape != (len(units),):
         raise UserError(

@@ -31,10 +31,10 @@ from util.printable import printable
 
 FPS = Fraction(25)
 SPLIT_FRAMES = 5
-"""Frames from a test picture's expression to another's, where nothing else is asked for."""
+"""Frames from a test picture's expression to another's, by default."""
 MAPS = ("attention", "color")
 ORIGINAL_WHITE = 254
-"""The byte that GANimation's authors make of 1, cutting off what is between two bytes."""
+"""The byte that GANimation makes of 1; it truncates instead of rounding."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Subject:
     picture: np.ndarray
     crops: list[Crop]
     own: np.ndarray | None
-    """Its intensities, where they are known."""
+    """Its intensities, if known."""
     name: str = ""
     target: np.ndarray | None = None
-    """The expression it gets where the options name none."""
+    """Its target expression if the options name none."""
 
 
 @dataclass(frozen=True)
 class Movement:
-    """What a face does: one expression a frame, in intensities from 0 to 5."""
+    """The driving signal: one expression per frame, in intensities from 0 to 5."""
 
     expressions: list[np.ndarray]
     fps: Fraction = FPS
@@ -65,7 +65,7 @@ class Movement:
 
 @dataclass(frozen=True)
 class Frames:
-    """What a clip shows: expressions, of each the views, of each the faces."""
+    """The frames of a clip: for each expression each view of each face."""
 
     expressions: Sequence[np.ndarray]
     views: Sequence[str] = ("composed",)
@@ -97,7 +97,7 @@ class ExpressionClips:
         self.wanted = wanted_expression(opt, units)
         self.sweeps = parse_sweeps(opt.sweep, units)
         driving = read_driving(opt, units) if opt.driving_aus else None
-        # The table of a picture is an expression to reach, that of a video one to follow.
+        # A picture's table is a target expression, a video's table drives each frame.
         self.driving = None if driving is None or driving.is_still else driving
         if driving is not None and driving.is_still:
             self.wanted = driving.expressions[0]
@@ -219,7 +219,7 @@ class ExpressionClips:
 
 
 class OwnExpressions:
-    """The intensities that pictures from outside have already, as --own_aus tells."""
+    """The intensities that the user's pictures show, from --own_aus."""
 
     def __init__(self, opt: Any, units: Sequence[Unit]):
         self.units, self.reader, self.annotations = units, None, None
@@ -233,7 +233,7 @@ class OwnExpressions:
             self.annotations = read_annotations(path, units)
 
     def of(self, path: Path, picture: np.ndarray) -> np.ndarray | None:
-        """The intensities of a picture, or None where nobody knows them."""
+        """The intensities of a picture, or None if unknown."""
         if self.reader is not None:
             return self.reader.read(picture)
         if self.annotations is not None:
@@ -264,7 +264,7 @@ def input_pictures(path: Path) -> list[Path]:
 
 
 def wanted_expression(opt: Any, units: Sequence[Unit]) -> np.ndarray | None:
-    """The intensities that --expression and --au name, times --intensity; None where they name none."""
+    """The intensities that --expression and --au name, times --intensity; None if they name none."""
     if not opt.expression and not opt.au:
         return None
     vector = parse_expression(opt.expression, units)
@@ -276,7 +276,7 @@ def wanted_expression(opt: Any, units: Sequence[Unit]) -> np.ndarray | None:
 def read_driving(opt: Any, units: Sequence[Unit]) -> Movement:
     """The expressions in an OpenFace table: one of a picture, or those of a video.
 
-    Between frames without a face they pass over evenly.
+    Frames without a face are interpolated.
     """
     table = read_table(opt.driving_aus, units)
     if not table.is_sequence:

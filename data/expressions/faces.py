@@ -1,4 +1,4 @@
-"""Where the faces of a picture are, and what becomes of them when they are put back."""
+"""Finds the faces of a picture and pastes their results back."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from data.faces.landmarks import build_detector, detector_settings
 
 
 class FaceFinder:
-    """Finds what to cut out of pictures, by the options."""
+    """Finds the crops of pictures, as the options say."""
 
     def __init__(self, opt: Any):
         self.opt = opt
 
     @cached_property
     def detector(self) -> Detector:
-        """What finds faces; built when the first face is looked for."""
+        """The face detector, built at its first use."""
         return build_detector(**detector_settings(self.opt))
 
     def crops(self, picture: np.ndarray, path: Path) -> list[Crop]:
-        """One crop a face, the largest first; the whole picture where there is no face, or it is one."""
+        """One crop per face, the largest first; the whole picture if no face is found or it is a cut face already."""
         size = picture.shape[:2]
         whole = Crop(np.array([[0, 0, size[1], size[0]]], np.float64), size, video=str(path))
         if self.opt.whole_picture or size == (self.opt.image_size, self.opt.image_size):
@@ -52,7 +52,7 @@ class FaceFinder:
 
 
 def cut_face(picture: np.ndarray, crop: Crop, side: int, *, bilinear: bool) -> np.ndarray:
-    """A face as a square of this side: with smoothing where it shrinks, or `bilinear` alone, as the original cuts."""
+    """A face as a square of this side: antialiased when it shrinks, or plain `bilinear`, as the original cuts."""
     if not bilinear:
         return crop.apply(picture, side)
     return cv2.resize(crop.apply(picture), (side, side), interpolation=cv2.INTER_LINEAR)
@@ -65,14 +65,14 @@ def square(box: np.ndarray) -> np.ndarray:
 
 
 class PutBack:
-    """Puts the results of a picture's faces, which come one after the other, back into the picture."""
+    """Pastes the results of a picture's faces, which arrive one by one, back into the picture."""
 
     def __init__(self, picture: np.ndarray, crops: Sequence[Crop]):
         self.picture, self.crops = picture, list(crops)
         self._frame, self._done = picture, 0
 
     def __call__(self, made: np.ndarray) -> np.ndarray | None:
-        """The whole picture when the last of its faces has come."""
+        """The whole picture once its last face has arrived."""
         self._frame = paste(self._frame_for(self._done), made, self.crops[self._done])
         self._done = (self._done + 1) % len(self.crops)
         return None if self._done else self._frame

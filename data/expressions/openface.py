@@ -12,10 +12,10 @@ from util.errors import UserError
 from util.expressions import STRONGEST, UNITS, Unit
 
 SLACK = 0.05
-"""Rounding beyond 0 and 5 that is no mistake."""
+"""Tolerance for rounding beyond 0 and 5."""
 LANDMARKS = 68
 SLOWEST, FASTEST = 0.01, 1000
-"""Frames a second that a video may have."""
+"""Highest plausible frames per second."""
 LARGEST_NUMBER = 10_000_000
 """Of a frame or a face; four days of video."""
 
@@ -53,7 +53,7 @@ class Table:
         rate = frames / seconds
         if not SLOWEST <= rate <= FASTEST:
             raise UserError(f"{self.path}: its timestamps tell {rate:g} frames a second; give --fps")
-        # Nearly whole rates, and 29.97 and its like, are meant exactly.
+        # Snap nearly whole rates, and 29.97 and the like, to the exact rate.
         candidates = [Fraction(round(rate)), Fraction(round(rate * 1.001) * 1000, 1001)]
         exact = min(candidates, key=lambda one: abs(float(one) - rate))
         return (
@@ -79,7 +79,7 @@ def read_table(path: Path | str, units: Sequence[Unit] = UNITS) -> Table:
 
     for name in ("face", "face_id", "frame"):
         if name in columns and not (np.abs(numbers[:, columns[name]]) <= LARGEST_NUMBER).all():
-            raise UserError(f"{path}: column {name} holds what is no number of a frame or face; run OpenFace again")
+            raise UserError(f"{path}: column {name} does not hold frame or face numbers; run OpenFace again")
 
     def column(name: str) -> np.ndarray | None:
         return numbers[:, columns[name]] if name in columns else None
@@ -99,7 +99,7 @@ def read_table(path: Path | str, units: Sequence[Unit] = UNITS) -> Table:
 
 
 def choose_face(table: Table, by: str = "largest") -> tuple[int, str]:
-    """The row of a picture's face to take, and why: the largest (where the table tells), or the most confident."""
+    """The row of a picture's face to use, and why: the largest (if the table has sizes), or the most confident."""
     if len(table.confidence) == 1:
         return 0, "the only face"
     if by == "largest" and table.size is not None:
@@ -109,7 +109,7 @@ def choose_face(table: Table, by: str = "largest") -> tuple[int, str]:
 
 
 def choose_person(table: Table) -> np.ndarray:
-    """Rows of a sequence in order, one a frame: of the face that is there most, the more confident on a tie."""
+    """Rows of a sequence in order, one per frame: the face present in most frames, the more confident on a tie."""
     ids, counts = np.unique(table.face, return_counts=True)
     best = max(ids, key=lambda one: (counts[ids == one][0], table.confidence[table.face == one].mean()))
     rows = np.flatnonzero(table.face == best)
@@ -123,7 +123,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
         raise UserError(f"{path}: has a header and no rows: OpenFace found no face")
     ragged = next((number for number, row in enumerate(rows, 2) if len(row) != len(header)), None)
     if ragged:
-        raise UserError(f"{path}: line {ragged} has not as many cells as the header; run OpenFace on it again")
+        raise UserError(f"{path}: line {ragged} does not have as many cells as the header; run OpenFace on it again")
     return header, rows
 
 

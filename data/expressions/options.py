@@ -1,4 +1,4 @@
-"""The options of dataset mode `aus` that say which expressions a face gets, and what is written of them."""
+"""The options of dataset mode `aus`: which expressions a face gets and what is written."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def _add_expressions(parser: Any) -> None:
     add = parser.add_argument
     add(
         "--au", type=text, default="",
-        help='intensities from 0 to 5 by number or name: 12=3.5,AU6=2,"lip corner puller"=4; they go over --expression',
+        help='intensities 0 to 5 by number or name: 12=3.5,AU6=2,"lip corner puller"=4; they override --expression',
     )  # fmt: skip
     add("--expression", type=text, default="",
         help=f"presets, e.g. smile, smile=0.5 or smile,blink: {', '.join(PRESETS)}; default: smile, or for the test "
@@ -45,21 +45,21 @@ def _add_movements(parser: Any) -> None:
         advanced=True,
     )  # fmt: skip
     add("--sweep", type=text, default="",
-        help="UNIT=START:STOP:FRAMES, e.g. AU12=0:5:30; several divided by commas are done in a row")  # fmt: skip
+        help="UNIT=START:STOP:FRAMES, e.g. AU12=0:5:30; several, separated by commas, run in sequence")  # fmt: skip
     add(
         "--driving_aus", type=text, default="",
         help="OpenFace csv of a video to follow, or of a picture whose expression is taken",
     )  # fmt: skip
-    add("--min_confidence", type=share, default=0.75, help="rows of tables below this count as not seen", advanced=True)
+    add("--min_confidence", type=share, default=0.75, help="ignore table rows below this confidence", advanced=True)
 
 
 def _add_outputs(parser: Any) -> None:
     add = parser.add_argument
     parser.add_switch("--all_faces", help="change all faces of a picture, not only the largest")
-    parser.add_switch("--whole_picture", help="the picture is a cut face already: look for none", advanced=True)
+    parser.add_switch("--whole_picture", help="the picture is a cropped face: skip face detection", advanced=True)
     parser.add_switch("--panel", default=True, help="with still pictures, both passes with attention and colour")
     parser.add_switch(
-        "--original_levels", help="panels in 254 levels, cut off, as the original writes them", advanced=True
+        "--original_levels", help="panels truncated to 254 levels, as the original writes them", advanced=True
     )
     parser.add_switch("--maps", help="also write attention and colour")
     parser.add_switch("--au_grid", help="a picture of every unit at every one of --au_levels")
@@ -68,7 +68,7 @@ def _add_outputs(parser: Any) -> None:
 
 
 def add_face_option(parser: Any) -> None:
-    """How faces were cut out for training, and are cut out of pictures."""
+    """How faces are cropped, in training data and pictures."""
     parser.add_argument(
         "--face_crop", type=one_of("square", "box"), default="square",
         help="square: around the landmarks, 1.35 times as large, as script/prepare_videos.py cuts; box: the detector's "

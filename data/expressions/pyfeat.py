@@ -11,7 +11,7 @@ from util.expressions import STRONGEST, UNITS, Unit
 SCORE = "FaceScore"
 SIDES = ("FaceRectWidth", "FaceRectHeight")
 STANDS_FOR = {"AU45": "AU43"}
-"""Units that py-feat lacks -> what it has instead: of a single picture a blink is closed eyes."""
+"""Units that py-feat lacks -> their substitutes: in a single picture a blink is closed eyes."""
 
 
 class UnitReader:
@@ -35,7 +35,7 @@ class UnitReader:
         return self.intensities(table)
 
     def intensities(self, table: Any) -> np.ndarray:
-        """The intensities in a table of py-feat, a row a face; rows without a face hold no numbers."""
+        """The intensities in a table of py-feat, one row per face; rows without a face have no numbers."""
         sides = [np.asarray(table[name], np.float64) for name in SIDES]
         sizes = np.where(np.asarray(table[SCORE], np.float64) > 0, sides[0] * sides[1], np.nan)
         if not np.isfinite(sizes).any():

@@ -19,13 +19,13 @@ STRONG = 1.0
 
 @dataclass
 class Collected:
-    """Annotations, and what was decided on the way."""
+    """Annotations, skipped items and choices between faces."""
 
     annotations: Annotations = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
-    """Pictures or tables, and why they are not among the annotations."""
+    """Skipped pictures or tables, with the reason."""
     chosen: list[tuple[str, str]] = field(default_factory=list)
-    """Pictures of several faces, and which one was taken."""
+    """Pictures of several faces, with the one that was chosen."""
 
     def add(self, name: str, values: np.ndarray) -> None:
         """Annotate a picture; two tables for one are a mistake."""
@@ -42,7 +42,7 @@ def collect(
     min_confidence: float = 0.75,
     frame_name: str = "{name}_{frame:05d}",
 ) -> Collected:
-    """Read tables of pictures and of videos; damaged ones are left out by name, like faces of low confidence."""
+    """Read tables of pictures and videos; skip damaged ones, and faces of low confidence, by name."""
     collected = Collected()
     for path in tables:
         try:
@@ -82,7 +82,7 @@ def _add_frames(collected: Collected, table: Table, min_confidence: float, frame
 
 
 def collect_pictures(pictures: Iterable[Path], reader: UnitReader) -> Collected:
-    """Read pictures themselves, by py-feat."""
+    """Measure pictures with py-feat."""
     collected = Collected()
     for path in pictures:
         try:
@@ -93,7 +93,7 @@ def collect_pictures(pictures: Iterable[Path], reader: UnitReader) -> Collected:
 
 
 def means_table(annotations: Annotations, units: Sequence[Unit] = UNITS) -> list[list[str]]:
-    """Rows to look at: of each unit the mean, the largest intensity, and the share of pictures that show it clearly."""
+    """Summary rows: for each unit the mean, the largest intensity, and the share of pictures that show it clearly."""
     values = np.array(list(annotations.values()))
     rows = [["unit", "name", "mean", "largest", f"share from {STRONG:g}"]]
     for unit, column in zip(units, values.T, strict=True):

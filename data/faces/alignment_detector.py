@@ -16,7 +16,7 @@ ALIGNMENT = "2DFAN4*.pth*"
 DETECTORS = {"sfd": "s3fd*.pth", "blazeface": "blazeface.pth", "blazeface-back": "blazefaceback.pth"}
 ANCHORS = {"blazeface.pth": "anchors.npy", "blazefaceback.pth": "anchorsback.npy"}
 PAGE = "https://github.com/1adrianb/face-alignment"
-# The longer side at which whole frames are searched; --upsample 1 doubles it.
+# Longer side of whole frames during search; --upsample 1 doubles it.
 SEARCH_SIDE = 640
 # What the alignment network was trained to see: a square with 200/195 of the sum of the box's sides, whose centre lies
 # 12 % of the box's height above the box's, at 256 pixels.
@@ -24,7 +24,7 @@ VIEW_SIDES, RAISE, VIEW = 200 / 195, 0.12, 256
 
 
 def import_face_alignment():
-    """Import face-alignment, or say how to install it."""
+    """Import face-alignment; the error tells how to install it."""
     try:
         import face_alignment
     except ImportError as error:
@@ -33,7 +33,7 @@ def import_face_alignment():
 
 
 def find_weights(pattern: str, given: Path | None, option: str) -> Path:
-    """Look for a weights file where the user says, in the dataset folder, then where torch keeps downloads."""
+    """Find a weights file: at the given path, in the dataset folder, then in torch's cache."""
     if given is not None and not Path(given).is_dir():
         if not Path(given).is_file():
             raise UserError(f"{given}: no such file; {option} takes a file like {pattern} or the folder that holds it")
@@ -88,7 +88,7 @@ class AlignmentDetector(Detector):
         return results
 
     def _batches(self, frames):
-        """Groups of indices of frames of one size, no longer than a batch."""
+        """Batches of indices of frames of equal size."""
         shapes: dict = {}
         for index, frame in enumerate(frames):
             shapes.setdefault(frame.shape, []).append(index)
@@ -112,7 +112,7 @@ class AlignmentDetector(Detector):
         return results
 
     def _heat_maps(self, views: torch.Tensor) -> torch.Tensor:
-        """Mean heat maps of the faces and of their mirror images."""
+        """Heatmaps of the faces, averaged with those of their mirror images."""
         from face_alignment.utils import flip
 
         inputs = views.permute(0, 3, 1, 2).to(self._device, torch.float32) / 255
@@ -139,7 +139,7 @@ def cut_view(frame: np.ndarray, corner: np.ndarray, side: float) -> np.ndarray:
 
 
 def peaks(maps: np.ndarray) -> np.ndarray:
-    """Where heat maps (faces, points, rows, columns) peak, as (x, y) in parts of the side.
+    """Where heatmaps (faces, points, rows, columns) peak, as (x, y) in parts of the side.
 
     The peak's middle is moved by a quarter of a cell towards the larger of its neighbours on each axis.
     """

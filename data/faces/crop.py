@@ -1,4 +1,4 @@
-"""Cut a face out of frames, and paste what became of it back."""
+"""Crop a face out of frames and paste the result back."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from util.jsons import read_json
 from util.reading import reading
 
 FORMAT = "face crop 1"
-# A pixel counts as changed by a result above the first of these differences (of 255), wholly above the second.
+# A pixel starts to count as changed above the first difference (of 255), and fully above the second.
 UNCHANGED, CHANGED = 1.5, 6.0
 FARTHEST = 100_000
 """Pixels; no picture is as large."""
@@ -25,7 +25,7 @@ UNIT_WIDEN = 1.35
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """Where in the full frames of a video a crop lies: one box for all of its frames, or one box for each."""
+    """A crop of a video's frames: one box for all frames, or one box per frame."""
 
     boxes: np.ndarray  # (1 or count, 4): left, top, right, bottom; right and bottom are outside, as in slices
     frame_size: tuple[int, int]  # (height, width) of the full frames
@@ -69,7 +69,7 @@ class Crop:
             )
 
     def save(self, path: Path | str) -> None:
-        """Write the crop as a small text, to paste results back later."""
+        """Write the crop as a text file, to paste results back later."""
         record = {
             "format": FORMAT,
             "video": self.video,
@@ -112,7 +112,7 @@ def cut(frame: np.ndarray, box: np.ndarray, size: tuple[int, int] | int) -> np.n
         return part if part.shape[:2] == (height, width) else resize(part, (height, width))
     scale = np.array([box[2] - box[0], box[3] - box[1]]) / (width, height)
     if scale.max() > 1:
-        # As much smoothing as averaging over the pixels that become one would do.
+        # Blurs as much as averaging over the merged pixels would.
         sigma = np.maximum((scale - 1) / 2, 1e-3)
         frame, box = _smoothed(frame, box, sigma)
     matrix = np.array([[scale[0], 0, box[0] + scale[0] / 2 - 0.5], [0, scale[1], box[1] + scale[1] / 2 - 0.5]])
@@ -131,7 +131,7 @@ def _slice(frame, box):
 
 
 def _smoothed(frame, box, sigma):
-    """The surroundings of a box, smoothed, and the box in them."""
+    """The blurred neighbourhood of a box, and the box in its coordinates."""
     reach = 4 * np.ceil(sigma).astype(int) + 2
     start = np.maximum(np.floor(box[:2]).astype(int) - reach, 0)
     end = np.ceil(box[2:]).astype(int) + reach
@@ -223,7 +223,7 @@ def square_around(
 ) -> np.ndarray:
     """The whole-number square that shows a face in all positions of `union`, with a margin in parts of the face's size.
 
-    It lies higher than the points by `lift`, because a head goes on above the brows; it is moved into the frame, and
+    It lies higher than the points by `lift`, because a head extends above the brows; it is moved into the frame, and
     made smaller when the frame is, but never smaller than `union`.
     """
     needed = float(max(union[2] - union[0], union[3] - union[1]))

@@ -1,4 +1,4 @@
-"""What every way of finding faces has in common: a face, and the interface of a detector."""
+"""The detector interface that all back ends share, and the face it returns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ import numpy as np
 POINTS = 68
 # A near search looks this many box widths beyond the box on each side.
 NEAR_MARGIN = 0.6
-# A box with more than this share of it in a better one is no other face.
+# A box with more than this share inside a better one is the same face.
 INSIDE = 0.6
-# For a search, whole frames are enlarged as often as their shorter side fits into the first, their longer the second.
+# Small frames are enlarged for search by the largest factor that keeps the shorter and longer side within these.
 SEARCHED_SIDE, ENLARGED_SIDE = 256, 1024
 
 
@@ -58,7 +58,7 @@ def covered(box: np.ndarray, by: np.ndarray) -> float:
 
 
 def distinct(found: list[tuple[np.ndarray, float]]) -> list[tuple[np.ndarray, float]]:
-    """Boxes and scores without those that lie in a better one: mouths and chins are taken for faces now and then."""
+    """Boxes and scores without boxes inside better ones: detectors sometimes take mouths and chins for faces."""
     kept: list[tuple[np.ndarray, float]] = []
     for box, score in sorted(found, key=lambda one: -one[1]):
         if not any(covered(box, other) > INSIDE for other, _ in kept):
@@ -73,7 +73,7 @@ def shrink(frame: np.ndarray, scale: float) -> np.ndarray:
 
 
 def enlargement(frame: np.ndarray) -> int:
-    """How many times a frame is enlarged before it is searched: detectors don't see faces of a few pixels."""
+    """Factor by which a frame is enlarged for search: detectors miss faces of a few pixels."""
     return max(1, min(SEARCHED_SIDE // min(frame.shape[:2]), ENLARGED_SIDE // max(frame.shape[:2])))
 
 
@@ -83,11 +83,11 @@ class Detector:
     A back end implements `find` (boxes with scores) and `landmarks_of` (points in boxes).
     """
 
-    # Frames given to `detect` at once by those who have many.
+    # Number of frames to pass to `detect` at once.
     batch_size: int = 1
     # Working size, in pixels, of the expected face in a near search.
     near_size: int = 88
-    # False where only whole frames can be asked for, one after the other.
+    # False if the detector only takes whole frames in order.
     can_follow: bool = True
 
     def find(self, frames: Sequence[np.ndarray], near: bool = False) -> list[list[tuple[np.ndarray, float]]]:

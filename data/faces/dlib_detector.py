@@ -13,23 +13,23 @@ from util.reading import reading
 
 LANDMARK_FILE = "shape_predictor_68_face_landmarks.dat"
 CNN_FILE = "mmod_human_face_detector.dat"
-# Enlarged frames are searched at no more than this many pixels on the longer side: a minute a frame helps nobody.
+# Longest side of enlarged frames: larger ones would take up to a minute each.
 LONGEST_SIDE = 3000
 # dlib rounds points to whole pixels; small faces are enlarged to this size, so that a pixel is a small part of them.
 LANDMARK_SIZE, LANDMARK_MARGIN = 256, 0.3
-# A face that is being followed may score lower than a new one.
+# Lower score threshold for a face that is being tracked.
 NEW_SCORE, NEAR_SCORE = 0.0, -0.2
 
 
 def find_model(name: str, given: Path | None, option: str) -> Path:
-    """Look for a model file where the user says, in the dataset folder, then in face_recognition_models."""
+    """Find a model file: at the given path, in the dataset folder, then in face_recognition_models."""
     if given is not None:
         path = Path(given) / name if Path(given).is_dir() else Path(given)
         if not path.is_file():
             raise UserError(f"{path}: no such file; {option} takes {name} or the folder that holds it")
         return path
     folders = [Path("dataset")]
-    # Importing face_recognition_models needs pkg_resources, which present Pythons do not have; its path is enough.
+    # Importing face_recognition_models needs pkg_resources, which current Pythons lack; its path is enough.
     package = importlib.util.find_spec("face_recognition_models")
     if package is not None and package.submodule_search_locations:
         folders += [Path(folder) / "models" for folder in package.submodule_search_locations]
@@ -43,7 +43,7 @@ def find_model(name: str, given: Path | None, option: str) -> Path:
 
 
 def import_dlib():
-    """Import dlib, or say how to install it."""
+    """Import dlib; the error tells how to install it."""
     try:
         import dlib
     except ImportError as error:
@@ -52,7 +52,7 @@ def import_dlib():
 
 
 def load_model(read, path: Path):
-    """Read one of dlib's model files, or say which one is not readable."""
+    """Read one of dlib's model files; the error names an unreadable one."""
     with reading(path, "not a model that dlib reads here", "fetch it again"):
         return read(str(path))
 

@@ -81,7 +81,7 @@ class FileDetector(Detector):
         own = self._path
         if own.is_file():
             return own
-        # "id.1" is a whole name unless what follows the point is a video's suffix: else "id" would answer for it.
+        # Only strip video suffixes: otherwise "id.1" would match the landmarks of "id".
         bases = [name.name, name.stem] if name.suffix.lower() in VIDEO_SUFFIXES + IMAGE_SUFFIXES else [name.name]
         for choice in (own / (base + suffix) for base in bases for suffix in (".npz", ".clip", ".txt", "")):
             if choice.exists() and choice.suffix.lower() not in VIDEO_SUFFIXES + IMAGE_SUFFIXES:
@@ -91,7 +91,7 @@ class FileDetector(Detector):
         raise UserError(f"{own}: no landmarks for {name.name} ({name.stem}.npz, .clip, .txt or a folder of texts)")
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Refused: without a clip's name it is unknown whose landmarks these frames have."""
+        """Always refuses: landmarks are looked up by clip name, and none is given."""
         raise UserError(
             f"--landmarks file: {self._path} holds landmarks of clips by their names, and none is known here; take "
             "--landmarks dlib or face-alignment"
@@ -99,7 +99,7 @@ class FileDetector(Detector):
 
 
 class ClipPoints(Detector):
-    """The landmarks of one clip, handed out frame by frame."""
+    """The landmarks of one clip, frame by frame."""
 
     can_follow = False
 
@@ -107,7 +107,7 @@ class ClipPoints(Detector):
         self._path, self._points, self._next = path, read_points(path), first
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
-        """The faces of the next frames; a row with what is no number is a frame without a face."""
+        """The faces of the next frames; a row with NaN is a frame without a face."""
         rows = self._points[self._next : self._next + len(frames)]
         if len(rows) < len(frames):
             raise UserError(f"{self._path}: landmarks for {len(self._points)} frames, but the video has more")

@@ -1,4 +1,4 @@
-"""Faces and landmarks: one door to all ways of finding them.
+"""Faces and landmarks: the entry point to all detectors.
 
 `build_detector` gives a back end, its `detect` takes any frames, and `track` follows one face through a clip.
 """
@@ -80,7 +80,7 @@ def build_detector(
 
 
 class HasGroups(Protocol):
-    """Where options are declared: argparse's parser of a script, or that of train.py and test.py."""
+    """An option parser: a script's argparse parser, or that of train.py and test.py."""
 
     def add_argument_group(self, title: str, description: str, /) -> Any: ...
 
@@ -92,7 +92,7 @@ def add_options(parser: HasGroups) -> None:
         "--several",
         choices=SEVERAL,
         default="tracked",
-        help="of several faces take the one that is followed through most of the clip, or each frame's largest "
+        help="with several faces use the one tracked through most of the clip, or each frame's largest "
         "(default: %(default)s)",
     )
     group.add_argument(
@@ -117,7 +117,7 @@ def add_detector_options(parser: HasGroups) -> Any:
         "--landmarks",
         choices=list(BOX_DETECTORS),
         default="dlib",
-        help="what finds faces and their 68 points (default: %(default)s)",
+        help="detector of faces and their 68 points (default: %(default)s)",
     )
     group.add_argument(
         "--landmark_model",
@@ -129,7 +129,7 @@ def add_detector_options(parser: HasGroups) -> Any:
     group.add_argument(
         "--face_detector",
         choices=list(dict.fromkeys(name for names in BOX_DETECTORS.values() for name in names)),
-        help="what finds the boxes (default: hog for dlib, sfd for face-alignment)",
+        help="detector of the boxes (default: hog for dlib, sfd for face-alignment)",
     )
     group.add_argument("--face_detector_model", type=Path, metavar="FILE", help="weights of cnn, sfd or blazeface")
     group.add_argument(
@@ -143,14 +143,14 @@ def add_detector_options(parser: HasGroups) -> Any:
         type=count,
         default=SEARCH_EVERY,
         metavar="N",
-        help="search the whole frame for new faces every N frames; 1 searches all frames and follows nothing "
+        help="search the whole frame for new faces every N frames; 1 searches all frames and tracks nothing "
         "(default: %(default)s)",
     )
     return group
 
 
 def detector_settings(args: argparse.Namespace) -> dict:
-    """What `build_detector` needs, from the options; plain values that travel to other processes."""
+    """Arguments of `build_detector` from the options; plain values, so that they can be pickled."""
     return {
         "name": args.landmarks,
         "model": args.landmark_model,
@@ -161,7 +161,7 @@ def detector_settings(args: argparse.Namespace) -> dict:
 
 
 def track_settings(args: argparse.Namespace) -> dict:
-    """What `track` needs, from the options."""
+    """Arguments of `track` from the options."""
     return {
         "on_missing": args.on_missing,
         "smooth": args.smooth,

@@ -1,4 +1,4 @@
-"""Faces without weights of others: dlib's HOG boxes, which are free, and Grimace's own network for the 68 points."""
+"""Faces without third-party weights: dlib's free HOG boxes, and Grimace's own network for the 68 points."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ AROUND_BOX, AROUND_POINTS = 1.35, 1.3
 NOT_OURS = "not the weights of the landmark network"
 MADE_BY = "script/train_landmarks.py makes them"
 PASSES = 2
-"""The points of the first pass centre the crop of the second."""
+"""Passes of the network: the points of the first centre the crop of the second."""
 
 
 class OwnDetector(DlibDetector):
@@ -41,7 +41,7 @@ class OwnDetector(DlibDetector):
     def landmarks_and_visibility(
         self, frames: Sequence[np.ndarray], boxes: Sequence[Sequence[np.ndarray]]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Points (68, 2) and how likely each is visible (68,), of one box after the other."""
+        """Points (68, 2) and how likely each is visible (68,), for all boxes in order."""
         flat = [(frame, square_of(box)) for frame, row in zip(frames, boxes, strict=True) for box in row]
         if not flat:
             return []
@@ -69,7 +69,7 @@ class OwnDetector(DlibDetector):
 
 
 def load_network(path: Path):
-    """The network with the weights of a file, ready to be asked."""
+    """The network with the weights of a file, in eval mode."""
     from data.faces.own_network import LandmarkNetwork
 
     weights = read_weights(path)
@@ -77,7 +77,7 @@ def load_network(path: Path):
     state = {name: value.float() for name, value in weights.items()}
     network = LandmarkNetwork()
     own = network.state_dict()
-    # The counts of batches are not kept: nothing reads them.
+    # Files omit the batch counters of batch norm, which nothing reads.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     if missing or set(state) - set(own):
         raise UserError(f"{path}: {NOT_OURS}; {MADE_BY}")
@@ -98,7 +98,7 @@ def square_around(points: np.ndarray) -> np.ndarray:
 
 
 def crop_matrix(square: np.ndarray, side: int, degrees: float = 0.0) -> np.ndarray:
-    """From pixels of a frame, (0, 0) the centre of the first, to those of the crop of a square: (2, 3)."""
+    """Affine map (2, 3) from frame pixels to pixels of a square's crop; (0, 0) is the first pixel's centre."""
     x, y, size = square
     matrix = cv2.getRotationMatrix2D((float(x), float(y)), degrees, side / float(size))
     matrix[:, 2] += (side - 1) / 2 - np.array([x, y])
@@ -106,7 +106,7 @@ def crop_matrix(square: np.ndarray, side: int, degrees: float = 0.0) -> np.ndarr
 
 
 def cut(frame: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
-    """The crop; averaged first where it is much smaller than the face in the frame."""
+    """The crop; blurred first if it is much smaller than the face in the frame."""
     scale = float(np.hypot(*matrix[:, 0]))
     if scale < 0.5:
         frame = cv2.GaussianBlur(frame, (0, 0), 0.35 / scale)

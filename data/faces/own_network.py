@@ -14,7 +14,7 @@ CELLS = 16
 
 
 class Found(NamedTuple):
-    """What the network says of a batch of crops."""
+    """The network's output for a batch of crops."""
 
     points: Tensor
     """(B, 68, 2): x and y, -1 and 1 being the crop's edges."""
@@ -23,7 +23,7 @@ class Found(NamedTuple):
 
 
 class Block(nn.Module):
-    """Two convolutions around which the input goes; the first may halve the size."""
+    """A residual block of two convolutions; the first may halve the size."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1):
         super().__init__()
@@ -39,7 +39,7 @@ class Block(nn.Module):
 
 
 class LandmarkNetwork(nn.Module):
-    """Heatmaps whose mean positions are the points, so that everything can be differentiated."""
+    """Heatmaps with a soft-argmax: their mean positions are the points, which keeps it differentiable."""
 
     def __init__(self, width: int = 24):
         super().__init__()

@@ -1,4 +1,4 @@
-"""From pairs and edits that a command names to clips of LivePortrait: cut out, animated, pasted back."""
+"""Turns the pairs and edits of a command into LivePortrait clips: cropped, animated, pasted back."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 FPS = Fraction(25)
 GRID_STEPS = 5
-"""Values of an edit in the picture of all edits."""
+"""Number of values per edit in the sheet of all edits."""
 Source = PortraitPicture | PortraitVideo
 
 
@@ -69,7 +69,7 @@ class Pairing:
             yield item
 
     def first(self, index: int) -> dict[str, Any]:
-        """The driving frame where relative motion begins, with the first source frame."""
+        """The driving frame that relative motion starts from, paired with the first source frame."""
         item = next(self._of_faces(self.driving.item(index)))
         return item | next(self.source.frames()) if self.source.is_video else item
 
@@ -80,7 +80,7 @@ class PortraitClips:
     def __init__(self, opt: Any):
         self.opt, self.cropping = opt, Cropping(opt)
         wanted = {getattr(opt, f"{part}_retargeting", None) for part in ("eye", "lip")} - {None}
-        # A template tells it too, if a face is found: others may want to retarget by it.
+        # Templates store the openness too, if a face is found, for later retargeting.
         self.needs_driving = True if "driving" in wanted else None if opt.save_template else False
         flags = ("normalize_lip", "source_video_eye_retargeting")
         self.needs_source = bool(wanted) or any(getattr(opt, flag, False) for flag in flags) or opt.find_best_frame
@@ -89,11 +89,11 @@ class PortraitClips:
 
     @cached_property
     def detector(self) -> Detector:
-        """What finds faces; built when the first face is looked for."""
+        """The face detector, built at its first use."""
         return build_detector(**detector_settings(self.opt))
 
     def points(self, path: Path, rate: Fraction | None = None, option: str = "--source_image") -> np.ndarray:
-        """Landmarks (N, 68, 2) of the face that is followed through a video, or in a picture."""
+        """Landmarks (N, 68, 2) of the face tracked through a video, or of a picture's face."""
         if self.opt.landmarks == "file" and rate is not None:
             raise UserError(
                 f"--landmarks file: they belong to the frames of {path} as they are, which here get another rate; "
@@ -144,7 +144,7 @@ class PortraitClips:
         return nearest_pose(source.points, list(driving.points))[0]
 
     def _audio(self, request: Any, driving: Driving) -> Path | None:
-        """Whose sound the result has: that which --audio prefers, or else the other."""
+        """The file whose sound the result gets: the one that --audio prefers, else the other."""
         if self.opt.audio == "none":
             return None
         sound = {"driving": request.driving if driving.has_sound else None, "source": _with_sound(request.sources[0])}
@@ -167,7 +167,7 @@ class PortraitClips:
             if base and not opt.edit_sweep:
                 planned.append(self._planned(path, "edit", ".png", [base]))
         if not planned:
-            raise UserError("--edit, --edit_sweep, --edit_grid: of which picture? Give it with --source_image")
+            raise UserError("--edit, --edit_sweep, --edit_grid: need a picture: give it with --source_image")
         if opt.output and len(planned) > 1:
             raise UserError("--output names one result; the edits make several: --results_dir names their folder")
         return planned
@@ -179,7 +179,7 @@ class PortraitClips:
 
     def _edited(self, path: Path, output: Path, rows: Sequence[Mapping[str, float]], sheet: dict | None) -> Clip:
         if not is_image(path) and self.opt.source_frame is None:
-            raise UserError(f"--edit: {path} is no picture; --source_frame N takes one of its frames")
+            raise UserError(f"--edit: {path} is not a picture; --source_frame N takes one of its frames")
         asks = any({"eyes", "lips"} & set(row) for row in rows)
         source = self.source(path, asks)
         faces = range(source.count) if sheet is None else [0]
@@ -191,7 +191,7 @@ class PortraitClips:
 
 
 def _rate(driving: Path) -> Fraction | None:
-    """The rate of a driving video; None for pictures and templates, which have none of their own."""
+    """The rate of a driving video; None for pictures and templates, which have none."""
     if not driving.exists() or is_image(driving) or driving.suffix in (".npz", ".pkl"):
         return None
     with open_steady(driving) as video:
@@ -206,7 +206,7 @@ def _with_sound(path: Path) -> Path | None:
 
 
 def read_edits(text: str) -> dict[str, float]:
-    """smile=0.8,wink=20 as numbers by name; unknown names and values out of range are refused."""
+    """smile=0.8,wink=20 as numbers by name; raises UserError for unknown names and values out of range."""
     found: dict[str, float] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = part.partition("=")
@@ -215,7 +215,7 @@ def read_edits(text: str) -> dict[str, float]:
 
 
 def read_sweep(text: str) -> list[dict[str, float]]:
-    """smile=-0.3:1.3:30, several in a row, as one edit a frame."""
+    """smile=-0.3:1.3:30, several in sequence, as one edit per frame."""
     rows: list[dict[str, float]] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, course = part.partition("=")
@@ -251,4 +251,4 @@ def _edit_value(option: str, name: str, text: str) -> float:
 
 
 def _unknown(option: str, part: str, form: str) -> float:
-    raise UserError(f"{option} {part}: is not of the form {form}")
+    raise UserError(f"{option} {part}: does not have the form {form}")

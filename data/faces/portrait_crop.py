@@ -1,4 +1,4 @@
-"""How LivePortrait cuts faces out of pictures, by their landmarks, and pastes what became of them back."""
+"""LivePortrait's way to crop faces by their landmarks and to paste results back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from util.errors import UserError
 
 SIDE = 512
-"""Side of the crops for which the original's mask is made."""
+"""Crop size of the original's mask."""
 BORDER = 16
 """Width of the soft border of that mask."""
 EYES_AND_LIPS: dict[int, tuple[list[int], list[int], list[int]]] = {
@@ -21,17 +21,17 @@ EYES_AND_LIPS: dict[int, tuple[list[int], list[int], list[int]]] = {
     9: ([2, 3], [0, 1], [5, 6]),
     5: ([0], [1], [3, 4]),
 }
-"""By the number of landmarks, those whose means are the left eye, the right eye and the lips."""
+"""By number of landmarks: the indices that average to the left eye, the right eye and the lips."""
 SOURCE = {"scale": 2.3, "shift": (0.0, -0.125)}
 DRIVING = {"scale": 2.2, "shift": (0.0, -0.1)}
-"""How much of pictures and of driving videos is cut out."""
+"""Crop scales of pictures and driving videos."""
 LID_HEIGHT = 1.15
-"""Two of six points of a lid stand at 87 % of its height: an openness by 68 landmarks is smaller by that."""
+"""Two of a lid's six points lie at 87 % of its height, so 68 landmarks measure a smaller openness by this factor."""
 
 
 @dataclass(frozen=True, eq=False)
 class Square:
-    """A square in a picture, which may be turned: its centre, side and angle (radians, clockwise)."""
+    """A square in a picture, possibly rotated: its centre, side and angle (radians, clockwise)."""
 
     centre: np.ndarray
     side: float
@@ -101,7 +101,7 @@ def border_mask(size: int = SIDE) -> np.ndarray:
 
 
 class PasteBack:
-    """Pastes results into the picture that they were cut out of; what does not change with the frame is made once."""
+    """Pastes results into the picture they were cropped from; precomputes what does not change per frame."""
 
     def __init__(self, square: Square, frame_size: tuple[int, int], result_size: int):
         self.size = frame_size
@@ -110,7 +110,7 @@ class PasteBack:
 
     @cached_property
     def window(self) -> tuple[slice, slice]:
-        """Rows and columns of the picture that a result can touch."""
+        """Rows and columns of the picture that a result can change."""
         corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * self.result_size
         moved = corners @ self.inverse[:, :2].T + self.inverse[:, 2]
         (left, top), (right, bottom) = np.floor(moved.min(0)) - 1, np.ceil(moved.max(0)) + 2

@@ -1,4 +1,4 @@
-"""What drives an animation as LivePortrait takes it: a video, a picture, or a motion template."""
+"""LivePortrait's driving input: a video, a picture, or a motion template."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ class DrivingTemplate:
         self.fps, self.length = self.template.fps, len(self.template)
 
     def items(self) -> Iterator[dict[str, Any]]:
-        """What animation reads, frame by frame."""
+        """The driving items, frame by frame."""
         return iter(items_of(self.template, range(self.length)))
 
     def item(self, index: int) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class DrivingFrames:
 
     @cached_property
     def openness(self) -> np.ndarray | None:
-        """How far left eye, right eye and lips are open in all frames, (N, 3), where that is known."""
+        """How far left eye, right eye and lips are open in all frames, (N, 3), if known."""
         if self.needs_openness is False:
             return None
         try:
@@ -89,14 +89,14 @@ class DrivingFrames:
 
     @cached_property
     def square(self) -> Square | None:
-        """One square for all frames; asked for, or where frames are no squares themselves."""
+        """One square for all frames, if requested or if frames are not square."""
         wanted = self.opt.crop_video
         if wanted is None:
             wanted = self.frame_size[0] != self.frame_size[1] and self.opt.crop_image is not False
         return common_square(self.points, self.opt.driving_crop_scale, self.opt.driving_crop_shift) if wanted else None
 
     def items(self) -> Iterator[dict[str, Any]]:
-        """What animation reads, frame by frame."""
+        """The driving items, frame by frame."""
         with open_steady(self.path, self.rate) as video:
             for index, frame in enumerate(video):
                 yield self._item(frame, index)
@@ -119,5 +119,5 @@ Driving = DrivingFrames | DrivingTemplate
 
 
 def open_driving(path: Path, *settings: Any) -> Driving:
-    """A template by its name, else frames; `settings` as DrivingFrames takes them."""
+    """A template, if the file is called so, else frames; `settings` as DrivingFrames takes them."""
     return DrivingTemplate(path) if is_template(path) else DrivingFrames(path, *settings)

@@ -1,4 +1,4 @@
-"""The source of an animation as LivePortrait takes it: faces cut out of a picture, or a video of one."""
+"""LivePortrait's source: faces cropped from a picture, or from a video."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +54,7 @@ def chosen_faces(faces: Sequence[Face], which: str, name: str) -> list[Face]:
 
 
 class Cropping:
-    """How faces are cut out, by the options."""
+    """Crop settings from the options."""
 
     def __init__(self, opt: Any):
         self.opt, self.size = opt, opt.input_size if hasattr(opt, "input_size") else 256
@@ -66,7 +66,7 @@ class Cropping:
         return square_of(points, self.opt.crop_scale, self.opt.crop_shift, self.opt.crop_turn)
 
     def small(self, picture: np.ndarray, square: Square | None) -> np.ndarray:
-        """A source at the size that the networks see: what its square shows, at twice that size and then averaged."""
+        """A source at the networks' input size: its square, sampled at twice that size and averaged."""
         if square is not None:
             picture = square.cut(picture, 2 * self.size)
         if picture.shape[:2] == (self.size, self.size):
@@ -77,12 +77,12 @@ class Cropping:
         return to_bytes(resize(picture, (self.size, self.size)))
 
     def limited(self, picture: np.ndarray) -> np.ndarray:
-        """A source picture of at most the wanted size."""
+        """A source picture, downsampled to the size limit."""
         return limited(picture, self.opt.source_max_dim, self.opt.source_division)
 
 
 class PortraitPicture:
-    """A source picture with the faces that are animated."""
+    """A source picture and its animated faces."""
 
     is_video = False
     fps: Fraction | None = None
@@ -118,7 +118,7 @@ class PortraitPicture:
 
     @property
     def points(self) -> np.ndarray | None:
-        """Landmarks of the first face, where they are known."""
+        """Landmarks of the first face, if known."""
         return self.faces[0].points if self.faces else None
 
     def item(self) -> dict[str, Any]:
@@ -131,12 +131,12 @@ class PortraitPicture:
         return item
 
     def finish(self) -> Callable[[np.ndarray], np.ndarray | None] | None:
-        """What pastes results back, one face after the other."""
+        """The object that pastes results back, face by face."""
         return _Faces(self.picture, self.squares) if self.cropping.pastes else None
 
 
 class _Faces:
-    """Puts the results of a picture's faces, which come one after the other, into the picture."""
+    """Pastes the results of a picture's faces, which arrive one by one, into the picture."""
 
     def __init__(self, picture: np.ndarray, squares: Sequence[Square]):
         self.picture, self.squares = picture, squares
@@ -144,7 +144,7 @@ class _Faces:
         self._whole, self._done = picture, 0
 
     def __call__(self, made: np.ndarray) -> np.ndarray | None:
-        """The whole picture, when the last of its faces has come."""
+        """The whole picture, once its last face has arrived."""
         if not self._pastes:
             self._pastes = [PasteBack(square, self.picture.shape[:2], made.shape[0]) for square in self.squares]
         self._whole = self._pastes[self._done](self.picture if not self._done else self._whole, made)
@@ -153,7 +153,7 @@ class _Faces:
 
 
 class PortraitVideo:
-    """A source video: every frame is animated, and pasted back where it came from."""
+    """A source video: every frame is animated and pasted back into its frame."""
 
     is_video, count = True, 1
 
@@ -170,7 +170,7 @@ class PortraitVideo:
 
     @cached_property
     def all_points(self) -> np.ndarray | None:
-        """Landmarks of all whole frames, where they are needed."""
+        """Landmarks of all whole frames, if needed."""
         return self._found(self.path) if self.needs_points else None
 
     @property
@@ -179,12 +179,12 @@ class PortraitVideo:
         return None if self.all_points is None else self.all_points[0]
 
     def item(self) -> dict[str, Any]:
-        """What encode_source reads: the first frame, and that every frame has its own."""
+        """The input of encode_source: the first frame, and a mark that every item brings its own."""
         first = next(self.frames())
         return {"image": first["source_image"], "source_video": torch.ones(1)}
 
     def frames(self) -> Iterator[dict[str, Any]]:
-        """What items hold of each source frame; whole frames are kept until they are pasted into."""
+        """The entries of each source frame for items; keeps whole frames until results are pasted in."""
         self._waiting.clear()
         with open_steady(self.path, self.cropping.opt.fps) as video:
             for index, frame in enumerate(video):
@@ -202,7 +202,7 @@ class PortraitVideo:
         return {"source_image": to_tensor(self.cropping.small(picture, square))} | numbers
 
     def finish(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """What pastes each result into its frame."""
+        """The object that pastes each result into its frame."""
         return self._paste if self.cropping.pastes else None
 
     def _paste(self, made: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Moving one person's face by another one's landmarks: the movements of the one, the proportions of the other."""
+"""Retargets landmarks: the movements of the driving person, the proportions of the source person."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ PARTS = {
 RIGID = [0, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
 """Points that no expression moves: ends of the jaw, nose, corners of the eyes."""
 OPENING = ("right brow", "left brow", "right eye", "left eye", "mouth")
-"""Parts whose height is their expression: they are scaled by their width in both directions."""
+"""Parts whose height shows expression: their width gives the scale of both axes."""
 
 
 class Retarget:
@@ -55,7 +55,7 @@ def _centre(points: np.ndarray) -> np.ndarray:
 
 def similarity(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rotation and scaling (2, 2), and the shift (2,), that bring points (N, 2) nearest to others."""
-    # In complex numbers both together are one factor, and least squares is a quotient.
+    # With points as complex numbers, rotation and scaling are one factor, and least squares is a quotient.
     (one, other), (middle, aim) = ([points @ (1, 1j) for points in pair] for pair in (
         (before - before.mean(0), after - after.mean(0)), (before.mean(0), after.mean(0))
     ))  # fmt: skip

@@ -1,4 +1,4 @@
-"""One face's landmarks for every frame of a clip: who is followed, what fills the gaps, and a report of both."""
+"""One face's landmarks for every frame of a clip: selects a person, fills the gaps, and reports both."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ SEVERAL = ("tracked", "largest")
 
 
 class Status(IntEnum):
-    """Where a frame's points come from."""
+    """The origin of a frame's points."""
 
     MISSING = 0
     DETECTED = 1  # a detector saw the face in this frame
@@ -30,7 +30,7 @@ class Status(IntEnum):
 
 @dataclass(eq=False)
 class Track:
-    """Landmarks of one face per frame; rows of frames without any are NaN."""
+    """Landmarks of one face per frame; NaN in frames without a face."""
 
     points: np.ndarray  # (N, 68, 2) float32, pixels
     boxes: np.ndarray  # (N, 4) float32: left, top, right, bottom
@@ -120,7 +120,7 @@ def track(
     several: str = "tracked",
     search_every: int = SEARCH_EVERY,
 ) -> Track:
-    """Landmarks of one face through a clip, whose `name` is told in errors and chooses the file where they are read.
+    """Landmarks of one face through a clip, whose `name` appears in errors and selects the file of `--landmarks file`.
 
     several: "tracked" stays with the person who takes most of the clip; "largest" takes each frame's largest face.
     on_missing: what fills frames without a face: "interpolate" between its neighbours, "hold" the last points, "skip"
@@ -143,7 +143,7 @@ def track(
 
 
 def choose(found: Trajectories, several: str, name: str) -> Track:
-    """The face of each frame out of all that were followed."""
+    """The selected face of each frame."""
     count = found.frames
     result = Track(
         points=np.full((count, POINTS, 2), np.nan, np.float32),
@@ -179,7 +179,7 @@ def _put(result: Track, people: list[Trajectory], person: Trajectory, indices: I
 
 
 def fill(result: Track, on_missing: str) -> None:
-    """Give frames without a face points, in place: across a cut nothing is mixed, the nearer shot's face is held."""
+    """Give frames without a face points, in place: interpolate within a shot; across a cut hold the nearer face."""
     missing = np.flatnonzero(~result.present)
     if on_missing == "skip" or not len(missing):
         return
@@ -201,7 +201,7 @@ def fill(result: Track, on_missing: str) -> None:
 
 
 def _neighbours(index, before, after, shots, on_missing):
-    """Weight of `after`, and the two known frames that a missing one is made from."""
+    """The two known frames to interpolate a missing one from, and the weight of `after`."""
     if before is None or (after is not None and shots[before] != shots[index] == shots[after]):
         return 0.0, after, after
     if after is None or on_missing == "hold" or shots[after] != shots[before]:
@@ -210,7 +210,7 @@ def _neighbours(index, before, after, shots, on_missing):
 
 
 class OneEuro:
-    """Smooths points over time: strongly while they rest, lightly while they move (Casiez et al., CHI 2012)."""
+    """Smooths points over time: strongly at rest, lightly in motion (One Euro filter, Casiez et al., CHI 2012)."""
 
     def __init__(self, strength: float, fps: float, beta: float = 4.0, speed_cutoff: float = 1.0):
         self._cutoff = 0.5 / strength  # Hz at rest
@@ -223,7 +223,7 @@ class OneEuro:
         return 1 / (1 + time)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """The next frame's points, smoothed; speed is measured in face sizes a second, so that it has no scale."""
+        """The next frame's points, smoothed; speed is in face sizes per second, so that it is independent of scale."""
         if self._value is None:
             self._value, self._speed = points.astype(np.float64), np.zeros(points.shape)
             return points

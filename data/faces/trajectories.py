@@ -9,18 +9,18 @@ import numpy as np
 
 from data.faces.detector import NEAR_MARGIN, Detector, Face, box_centre, box_size, overlap
 
-SEARCH_EVERY = 25  # frames between searches of the whole frame, for people who come in
-PATIENCE = 25  # frames for which a face may stay unseen and still be the same
-UNVERIFIED = 3  # frames in a row in which an unchanged look is proof enough
+SEARCH_EVERY = 25  # frames between full-frame searches for new people
+PATIENCE = 25  # frames that a face may be missing and keep its identity
+UNVERIFIED = 3  # consecutive frames accepted on an unchanged look alone
 SAME_LOOK = 0.9  # correlation of a face's box with its content a frame ago, above which nothing has changed
-LONGEST_PAUSE = 8  # frames between searches while no face is to be seen
+LONGEST_PAUSE = 8  # frames between searches while no face is visible
 CUT_COLOURS, CUT_LOOK = 0.1, 0.25  # both changes above these between two frames: a cut
 MOVED = 0.12  # points may move this part of a face's size in an unverified frame
 
 
 @dataclass(eq=False)
 class Trajectory:
-    """One person's face from the frame it comes into sight to the frame it leaves; faces by frame number."""
+    """One person's face from its first to its last visible frame; faces by frame number."""
 
     faces: dict[int, Face] = field(default_factory=dict)
     checked: set[int] = field(default_factory=set)  # frames in which a detector saw the face
@@ -35,7 +35,7 @@ class Trajectory:
 
     @property
     def weight(self) -> float:
-        """How much of the clip the face takes: what makes a person the main one."""
+        """The face's share of the clip, which selects the main person."""
         return sum(face.size for face in self.faces.values())
 
 
@@ -51,7 +51,7 @@ class Trajectories:
 
 
 class Scene:
-    """Tells cuts: the colours and the arrangement of the picture change at once."""
+    """Detects cuts: colours and layout of the picture change at the same time."""
 
     def __init__(self):
         self._last: tuple[np.ndarray, np.ndarray] | None = None
@@ -88,7 +88,7 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def look(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """A tiny picture of what a box shows, to compare over time."""
+    """A thumbnail of a box, to compare over time."""
     left, top = (max(0, int(edge)) for edge in box[:2])
     view = frame[top : max(int(box[3]), top + 1), left : max(int(box[2]), left + 1)]
     if not view.size:
@@ -121,7 +121,7 @@ class _Person:
         self.see(index, frame, face, checked=True)
 
     def see(self, index: int, frame: np.ndarray, face: Face, checked: bool) -> None:
-        """Take in where the face is now; the box it was given is kept relative to its points."""
+        """Update the face's position; keep its detected box relative to its points."""
         self.face = face
         self.trajectory.faces[index] = face
         if checked:
@@ -132,11 +132,11 @@ class _Person:
         self.shown = look(frame, self.box)
 
     def remember(self, rate: float = 0.1) -> None:
-        """Let the face's usual colours follow slowly what is shown now."""
+        """Update the face's colours with a slow moving average."""
         self.colours = self.colours + rate * (colour_shares(self.shown) - self.colours)
 
     def fits(self, box: np.ndarray) -> float:
-        """How well a found box continues this face: above 0 if at all; the reach grows while the face is unseen."""
+        """How well a found box continues this face: above 0 if it does; the reach grows while the face is missing."""
         ratio = box_size(box) / max(box_size(self.box), 1e-6)
         reach = (NEAR_MARGIN + 0.2 * self.unseen) * box_size(self.box)
         distance = np.linalg.norm(box_centre(box) - box_centre(self.box)) / reach
@@ -161,7 +161,7 @@ class Follower:
         self._searches = 0
 
     def run(self, frames: Iterable[np.ndarray]) -> Trajectories:
-        """Go through the frames once, holding no more than a few of them."""
+        """Process the frames in one pass, with only a few in memory."""
         size, count = (0, 0), 0
         for index, (frame, faces) in enumerate(self._with_faces(frames)):
             size, count = frame.shape[:2], index + 1
@@ -170,7 +170,7 @@ class Follower:
         return Trajectories(sorted(people, key=lambda one: one.first), count, self._cuts, self._searches, size)
 
     def _with_faces(self, frames) -> Iterator[tuple[np.ndarray, list[Face] | None]]:
-        """Frames with all their faces where every frame is searched, in batches; without them where not."""
+        """Frames with all their faces, detected in batches, if every frame is searched; else without."""
         if self._search_every > 1 and self._detector.can_follow:
             yield from ((frame, None) for frame in frames)
             return
@@ -248,7 +248,7 @@ class Follower:
         return Face(box, self._detector.landmarks_in_box(frame, box), score)
 
     def _is_anothers(self, frame, box, person) -> bool:
-        """Whether someone else who is still to be found in this frame has the better claim to a box."""
+        """Whether a box fits another face better that is still missing in this frame."""
         rivals = [one for one in self._people if one is not person and one.unseen and one.fits(box)]
         if not rivals:
             person.remember()
@@ -260,7 +260,7 @@ class Follower:
     # searching
 
     def _take(self, index, frame, faces):
-        """Give the faces of a searched frame to those they continue; the others are new people."""
+        """Match the faces of a searched frame to trajectories; the others start new ones."""
         faces = list(faces)
         for person in [one for one in self._people if not one.unseen]:
             faces = [face for face in faces if overlap(face.box, person.box) < 0.3]
@@ -276,7 +276,7 @@ class Follower:
             self._people.append(person)
 
     def _walk_back(self, person, face):
-        """Find a face that has just come into sight in the frames before, which were not searched."""
+        """Track a newly visible face backwards through the frames that were not searched."""
         box = face.box
         for index, frame in reversed(self._waiting):
             if index in person.trajectory.faces:

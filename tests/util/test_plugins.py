@@ -39,7 +39,7 @@ def test_what_is_not_found_is_told(tmp_path, monkeypatch, spec, told):
 def test_a_class_of_another_kind_is_refused():
     with pytest.raises(UserError, match="--model toys:ToyData: is no family"):
         find_family("toys:ToyData")
-    with pytest.raises(UserError, match="--dataset_mode toys:Joint: is no dataset mode"):
+    with pytest.raises(UserError, match="--dataset_mode toys:Joint: not a dataset mode"):
         find_dataset("toys:Joint")
 
 
