@@ -1,4 +1,4 @@
-"""Dataset mode `person`: a few pictures of one person, out of a video or a folder, with their landmarks."""
+"""Dataset mode `person`: a few pictures of one person, from a video or a folder, with their landmarks."""
 
 import logging
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class PersonDataset(LandmarkDriven):
-    """T frames with a face, spread evenly over what --source shows.
+    """T frames with a face, spread evenly over --source.
 
     A training item holds `picture` and `landmarks` (3, H, W). `whole` holds all T, and one frame that is not among them
     where there is one.
@@ -48,7 +48,7 @@ class PersonDataset(LandmarkDriven):
         if not training:
             return
         if not opt.source:
-            raise UserError("--source: whom to learn? Give a video, a folder of pictures or a picture of the person")
+            raise UserError("--source is missing: give a video, a folder of pictures or a picture of the person")
         found = self._find(Path(opt.source), opt.shots)
         # An epoch goes over all shots; a batch larger than that sees some of them twice.
         self.repeats = -(-opt.batch_size // (len(found) - 1 or 1))
@@ -66,10 +66,10 @@ class PersonDataset(LandmarkDriven):
         return joined(self.shots) | {"target": picture[None], "target_landmarks": drawn[None]}
 
     def jobs(self) -> list[Job]:
-        raise UserError("a personal model has no test split: say what drives it with --driving_video")
+        raise UserError("a personal model has no test split: give --driving_video")
 
     def source_item(self, frames: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> dict[str, Any]:
-        """Nothing is needed: the model knows its person. A picture gives the proportions for --retarget."""
+        """Empty, since the model knows its person; a picture gives the proportions for --retarget."""
         return super().source_item(frames, points) if frames else {}
 
     def _find(self, path: Path, shots: int) -> list[tuple[Tensor, Tensor]]:
@@ -94,7 +94,7 @@ class PersonDataset(LandmarkDriven):
         """The frame nearest to a wanted one that has a face and was not taken yet."""
         taken = set(apart_from if apart_from is not None else [index for index, face in seen.items() if face])
         for index in sorted(range(len(video)), key=lambda index: abs(index - wanted)):
-            if index in taken or index >= len(video):  # a damaged video may prove shorter on the way
+            if index in taken or index >= len(video):  # a damaged video may end early
                 continue
             if index not in seen:
                 seen[index] = self._look(video[index])

@@ -1,4 +1,4 @@
-"""Dataset mode `portraits`: clips of one person each, and pairs cut out and pasted back as LivePortrait does."""
+"""Dataset mode `portraits`: clips of one person each, and pairs cropped and pasted back as LivePortrait does."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -28,7 +28,7 @@ class PortraitsDataset(FramesDataset):
         if not training:
             _add_crops(parser)
             _add_edits(parser)
-            parser.set_advanced("several", "smooth")  # --face and --smooth_motion are what counts here
+            parser.set_advanced("several", "smooth")  # --face and --smooth_motion replace them
             parser.set_defaults(crop_image=None, crop_video=None, paste_back=None, source_frame=None)
 
     @staticmethod
@@ -67,7 +67,7 @@ def _add_crops(parser: Any) -> None:
     add(
         "--source_max_dim", type=at_least(0), default=1280, help="longer side of sources at most; 0: any", advanced=True
     )
-    add("--source_division", type=count, default=2, help="their sides are cut to multiples of it", advanced=True)
+    add("--source_division", type=count, default=2, help="crop their sides to multiples of it", advanced=True)
     parser.add_alias("--flag_do_crop", "--crop_image")
     parser.add_alias("--flag_crop_driving_video", "--crop_video")
     parser.add_alias("--flag_pasteback", "--paste_back")
@@ -77,7 +77,7 @@ def _add_edits(parser: Any) -> None:
     parser = parser.add_argument_group("edits", example="--edit smile=0.8,yaw=-10")
     add = parser.add_argument
     add("--edit", type=text, default="", help=f"edit --source_image, e.g. smile=0.8,yaw=-10: {', '.join(EDITS)}")
-    add("--edit_sweep", type=text, default="", help="NAME=FROM:TO:FRAMES: a video of it; several are done in a row")
+    add("--edit_sweep", type=text, default="", help="NAME=FROM:TO:FRAMES: a video of it; several run in sequence")
     parser.add_switch("--edit_grid", help="a picture of every edit at several values")
     add(
         "--save_template", type=text, default="", help="also write the driving motion into this file, e.g. nod.npz",

@@ -1,4 +1,4 @@
-"""Dataset mode `talking_head`: T + 1 frames of a video with their landmarks, one of them to be made from the others."""
+"""Dataset mode `talking_head`: T + 1 frames of a video with their landmarks, one to be made from the others."""
 
 import logging
 import random
@@ -21,7 +21,7 @@ from util.values import count
 log = logging.getLogger(__name__)
 
 TEST_FPS = Fraction(5)
-"""Sampled frames are far apart in time; their results are shown slowly."""
+"""Sampled frames are far apart in time; play results slowly."""
 
 
 class TalkingHeadDataset(LandmarkDriven):
@@ -48,16 +48,16 @@ class TalkingHeadDataset(LandmarkDriven):
         self.random_flip = training and opt.random_flip
         self.training = training
         if training:
-            len(self)  # a missing folder is told now
+            len(self)  # fails now if the folder is missing
 
     @cached_property
     def entries(self) -> tuple[Path, list[str]]:
-        """The folder of the split and its videos; only looked for when they are needed, not for pairs from outside."""
+        """The folder of the split and its videos; listed at first use: the user's own pairs do not need them."""
         return find_videos(Path(self.opt.dataroot), self.training)
 
     @property
     def folder(self) -> Path:
-        """Where the videos of the split are."""
+        """The folder of the split's videos."""
         return self.entries[0]
 
     @property
@@ -98,7 +98,7 @@ class TalkingHeadDataset(LandmarkDriven):
 
 
 class HeldOut:
-    """The frames of a test video that were not shown, as driving items."""
+    """The frames of a test video outside the embedding set, as driving items."""
 
     def __init__(self, dataset: TalkingHeadDataset, video: Path, known: FrameLandmarks, frames: Sequence[int]):
         self.dataset, self.video, self.known, self.frames = dataset, video, known, frames
@@ -110,7 +110,7 @@ class HeldOut:
 
 
 def choose_frames(count: int, shots: int) -> list[int]:
-    """A target and T other frames of `count`, at random; where there are too few, others come again, the target not."""
+    """A random target and T other frames of `count`; if there are too few, others repeat, but never the target."""
     if count < 2:
         raise UserError(f"a video with {count} frames with a face can't be trained on; 2 are needed")
     target, *others = random.sample(range(count), min(shots + 1, count))

@@ -1,1 +1,1 @@
-"""What a command animates, one job after the other: pairs read and cut, results written."""
+"""The jobs of a command: pairs are read and cropped, results are written."""

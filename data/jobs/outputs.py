@@ -1,4 +1,4 @@
-"""What is written of one result: the video or picture, the strip of its frames, and what a mode puts beside it."""
+"""The files of one result: the video or picture, the strip of its frames, and a mode's extra files."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -18,7 +18,7 @@ from util.resizing import resize, to_bytes
 
 
 class Outputs:
-    """The writers of one result, as a context manager: whole when the block ends well, else nothing remains."""
+    """The writers of one result, as a context manager: on an error in the block no file remains."""
 
     def __init__(
         self, clip: Clip, path: Path, dataset: Dataset, *, quality: int, as_folder: bool, compare: bool, strip: bool,
@@ -51,7 +51,7 @@ class Outputs:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the records should know of these files."""
+        """Entries of these files for the records."""
         return ({"beside": self._beside.path} if self._beside else {}) | (self._page.facts if self._page else {})
 
     def write(self, items: Sequence[dict[str, Any]], made: np.ndarray, truncated: np.ndarray | None = None) -> None:
@@ -68,7 +68,7 @@ class Outputs:
                 self._beside.write(item, frame)
 
     def _writer(self) -> VideoWriter | SheetWriter:
-        """A video, or one picture of all frames where the output is called so."""
+        """A video, or one picture of all frames if the output has a picture's suffix."""
         if self.path.suffix.lower() in WRITTEN_SUFFIXES:
             return SheetWriter(self.path, **self.clip.sheet)
         return VideoWriter(
@@ -76,13 +76,13 @@ class Outputs:
         )
 
     def _page_files(self) -> AbstractContextManager:
-        """What the page needs of a video; a picture is shown as it is."""
+        """The page's files for a video; the page shows pictures themselves."""
         if self.path.suffix.lower() in WRITTEN_SUFFIXES:
             return nullcontext()
         return PageFiles(self.path, self.clip.fps, source=_picture(self.clip.source), with_truth=self._with_truth)
 
     def _composed(self, item: dict[str, Any], made: np.ndarray) -> np.ndarray | None:
-        """The frame to write: finished, and beside what it was made from if that is wanted."""
+        """The frame to write: finished, and beside its inputs with `compare`."""
         finished = self.clip.finish(made) if self.clip.finish else made
         if finished is None or not self.compare:
             return finished
@@ -95,13 +95,13 @@ def _beside(height: int, parts: Iterable[dict[str, Any]]) -> list[np.ndarray]:
 
 
 def _picture(part: dict[str, Any]) -> np.ndarray | None:
-    """What is shown of a source or of a driving frame, as bytes (H, W, 3)."""
+    """The picture that shows a source or a driving frame, as bytes (H, W, 3)."""
     image = _shown(part)
     return None if image is None else to_bytes(image.float().cpu().numpy().transpose(1, 2, 0))
 
 
 def _shown(part: dict[str, Any]) -> torch.Tensor | None:
-    """The picture of a source (the first, of several) or of a driving frame; landmarks where they are all there is."""
+    """The picture of a source (the first, of several) or of a driving frame; the landmarks if there is no picture."""
     image = next((part[key] for key in ("image", "pictures", "landmarks") if key in part), None)
     return image if image is None or image.ndim == 3 else image[0]
 

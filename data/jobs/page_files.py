@@ -1,4 +1,4 @@
-"""What the page of results needs beside a result: a poster, and small copies of the truth and the source."""
+"""Files of the results page beside a result: a poster, and small copies of the truth and the source."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +11,7 @@ from data.video.threads import BackgroundWriter
 from util.resizing import resize, to_bytes
 
 FOLDER = ".page"
-"""Hidden, so that no command takes these files for results."""
+"""Hidden, so that commands do not mistake these files for results."""
 HEIGHT = 256
 """Pixels of a poster or a copy of the truth, at most."""
 TRUTH_QUALITY = 75
@@ -28,7 +28,7 @@ class PageFiles:
         self._fps, self._source, self._with_truth = fps, source, with_truth
         self._open = ExitStack()
         self.facts: dict[str, Any] = {}
-        """What the records should know of these files."""
+        """Entries of these files for the records."""
 
     def __enter__(self) -> "PageFiles":
         if self._with_truth:
@@ -61,7 +61,7 @@ class PageFiles:
 
 
 def write_poster(result: Path, frame: np.ndarray) -> dict[str, Any]:
-    """Write the poster of a result that has none; what the records should know of it."""
+    """Write the poster of a result that has none; return its entry for the records."""
     files = PageFiles(result, 1, source=None, with_truth=False)
     files.write(frame, None)
     return files.facts

@@ -1,4 +1,4 @@
-"""Which pairs a command asks to animate, what their results are called, and where these go."""
+"""The pairs that a command animates, with the names and paths of their results."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from util.values import at_least
 log = logging.getLogger(__name__)
 
 OF_PAIRS = ("crop_image", "crop_video", "paste_back", "find_best_frame", "best_frame")
-"""Options that say how to take a pair."""
+"""Options that apply to pairs only."""
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class Request:
     """Paths; from Python also pictures (H, W, 3) uint8."""
     driving: Path
     output: Path | None = None
-    """Where the result goes; None until that is settled."""
+    """The result's path; None until it is determined."""
     best_frame: int | None = None
     name: str = ""
     recorded: dict[str, Any] = field(default_factory=dict)
-    """What the records tell of it beside its name and output: line of the table, source, driving."""
+    """Further fields of its entry in the records: line of the table, source, driving."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Its files in the order in which they name the result: the driving video, then the first source."""
+        """The files that name the result, in this order: the driving video, then the first source."""
         return self.driving, *self.sources[:1]
 
     @property
     def made_of(self) -> dict[str, str]:
-        """What tells its result from others that might have its name."""
+        """Inputs that identify its result, since another result may have the same name."""
         source = ", ".join(str(path.resolve()) for path in self.sources)
         driving = str(self.driving.resolve())
         return {
@@ -53,14 +53,14 @@ class Request:
 
 
 def is_never_still(request: Request) -> bool:
-    """Results are videos, unless a dataset mode knows better."""
+    """Default of `is_still`: results are videos."""
     return False
 
 
 def requests(
     opt: Any, needs_source: bool = True, folder: Path = Path(), is_still: Callable[[Request], bool] = is_never_still
 ) -> list[Request]:
-    """The pairs that the options name, whose results go into `folder`; empty where the test split is meant.
+    """The pairs that the options name, whose results go into `folder`; empty if the test split is animated.
 
     `is_still` tells pairs whose result is a picture, as the dataset mode does.
     """
@@ -89,8 +89,8 @@ def requests(
 
 
 def _refuse_options_of_pairs(opt: Any) -> None:
-    """Test splits are cut already, and their movements begin where they begin."""
-    if hasattr(opt, "input_path"):  # what is found there is cut and pasted back in ways of its own
+    """Test clips are cropped already and start at their first frame, so these options do not apply."""
+    if hasattr(opt, "input_path"):  # that mode crops and pastes back in its own way
         return
     given = [f"--{name}" for name in OF_PAIRS if getattr(opt, name) not in (None, False)]
     if given:
@@ -115,8 +115,8 @@ def read_pairs(
 ) -> list[Request]:
     """The lines of a csv file with the columns source, driving and, if wanted, frame, output.
 
-    Outputs are seen from `folder`, and leave it with `allow_outside` alone. Files are looked for here and beside the
-    table. All that is wrong with the table is told at once.
+    Outputs are relative to `folder` and must stay in it without `allow_outside`. Inputs are looked up here and beside
+    the table. One error lists all problems of the table.
     """
     problems = Problems(f"--pairs {path}")
     found: dict[int, Request] = {}
@@ -141,7 +141,7 @@ def read_pairs(
 
 
 def _listed_output(text: str, folder: Path, allow_outside: bool) -> Path | None:
-    """Where a cell of the column output says that a result goes."""
+    """The result's path from a cell of the column output."""
     if not text:
         return None
     output = Path(text)
@@ -154,7 +154,7 @@ def _listed_output(text: str, folder: Path, allow_outside: bool) -> Path | None:
 
 
 def _settled(found: dict[int, Request], folder: Path, suffixes: dict[int, str]) -> dict[int, Request]:
-    """The requests with names and outputs: those of the table, with a suffix if they lack one, else after the files."""
+    """The requests with names and outputs: from the table, plus a missing suffix, else from the names of the files."""
     unnamed = [line for line, request in found.items() if request.output is None]
     names = dict(zip(unnamed, tell_apart([found[line].paths for line in unnamed]), strict=True))
     settled = {}
@@ -170,10 +170,10 @@ def _settled(found: dict[int, Request], folder: Path, suffixes: dict[int, str]) 
 
 
 def tell_apart(results: Sequence[tuple[Path, ...]]) -> list[str]:
-    """A name for each result after the files that it is made of: driving-source.
+    """A name for each result, built from its files: driving-source.
 
     Files are called without suffix, or, where results would have one name, with it, then with the folders above that
-    tell them apart: 00001, a_00001 and b_00001. Results of the very same files keep one name.
+    tell them apart: 00001, a_00001 and b_00001. Results of identical files keep one name.
     """
     detail = [[0] * len(files) for files in results]
     while True:
@@ -193,7 +193,7 @@ def tell_apart(results: Sequence[tuple[Path, ...]]) -> list[str]:
 
 
 def _differing_parts(group: list[tuple[Path, ...]]) -> list[int]:
-    """Which of the files that results are made of are not the same for all of them."""
+    """Indices of the files that differ between results."""
     if len(group) == 1:
         return []
     return [part for part in range(len(group[0])) if len({files[part].resolve() for files in group}) > 1]
@@ -215,7 +215,7 @@ def _most_detail(path: Path) -> int:
 
 
 def _refuse_suffix(output: Path) -> None:
-    """Better told now than when the frames are made."""
+    """Fail before any frame is made."""
     if output.suffix and not has_format(output) and output.suffix.lower() not in WRITTEN_SUFFIXES:
         raise UserError(f"output {output}: {NOT_WRITTEN}")
 
@@ -226,7 +226,7 @@ def _refuse_inputs(output: Path, inputs: set[Path]) -> None:
 
 
 def _inputs(wanted: Iterable[Request]) -> set[Path]:
-    """What must not be replaced: sources, driving videos, and the folders that they are in."""
+    """Paths that must not be overwritten: sources, driving videos, and their folders."""
     files = {path.resolve() for request in wanted for path in (*request.sources, request.driving)}
     return files.union(*(path.parents for path in files))
 
@@ -245,7 +245,7 @@ def _refuse_bad_outputs(found: dict[int, Request], problems: Problems) -> None:
 
 
 def _tell_absent(path: Path, found: dict[int, Request]) -> None:
-    """Say at the start which files are not there; their results fail, the others are made."""
+    """Warn at the start of missing files; their results fail, the others are made."""
     absent = {line: [file for file in request.paths if not is_there(file)] for line, request in found.items()}
     told = [f"line {line}: {', '.join(map(str, files))}" for line, files in absent.items() if files]
     if told:
@@ -254,6 +254,6 @@ def _tell_absent(path: Path, found: dict[int, Request]) -> None:
 
 
 def _beside(table: Path, name: str) -> Path:
-    """A path in a table: as it is, or else relative to the table's folder."""
+    """A path in a table: as given if it exists, else relative to the table's folder."""
     path = Path(name)
     return path if path.is_absolute() or is_there(path) else table.parent / path

@@ -25,11 +25,11 @@ from util.resizing import resize, to_bytes
 log = logging.getLogger(__name__)
 
 DEFAULT_SIZE = (256, 256)
-"""Height and width of pictures from outside where the dataset mode does not say."""
+"""Height and width of the user's pictures if the dataset mode has no size."""
 
 
 def jobs_of(wanted: Sequence[Request], dataset: Dataset, opt: Any, folder: Path) -> Iterable[Job]:
-    """The pairs that the command names, else what the dataset has to animate; each knows where its result goes."""
+    """The pairs that the command names, else the dataset's jobs, each with the path of its result."""
     if wanted:
         requested = Requested(dataset, opt)
         return [Job(one.name, partial(requested.clip, one), one.output, one.made_of, one.recorded) for one in wanted]
@@ -46,9 +46,9 @@ def _output(name: str, opt: Any, folder: Path) -> Path:
 
 
 class Requested:
-    """Turns requests into clips, by the options of cutting, resizing and finding faces.
+    """Turns requests into clips, by the options of cropping, resizing and face detection.
 
-    Faces are looked for in whole pictures and frames, where they have their proportions and all of their pixels.
+    Faces are detected in whole pictures and frames, at their original proportions and resolution.
     """
 
     def __init__(self, dataset: Dataset, opt: Any):
@@ -61,7 +61,7 @@ class Requested:
 
     @cached_property
     def detector(self) -> Detector:
-        """What finds faces; built when the first face is looked for."""
+        """The face detector, built at its first use."""
         return build_detector(**detector_settings(self.opt))
 
     def clip(self, request: Request) -> Clip:
@@ -70,7 +70,7 @@ class Requested:
             return own
         sources = [_SourcePicture(self, one) for one in request.sources]
         if self.opt.paste_back and not sources:
-            raise UserError("--paste_back: into which picture? Give it with --source_image")
+            raise UserError("--paste_back: needs the picture to paste into; give it with --source_image")
         source = self.dataset.source_item([one.cut() for one in sources], *self._landmarks(sources))
         driving = _DrivingVideo(self, request.driving, source)
         clip = Clip(
@@ -112,7 +112,7 @@ class Requested:
         return clip
 
     def _landmarks(self, sources: list["_SourcePicture"]) -> list[list[np.ndarray]]:
-        """What source_item takes beside the pictures."""
+        """The arguments of source_item after the pictures."""
         return [[one.points_in_cut() for one in sources]] if self.dataset.needs_landmarks else []
 
     def _audio(self, request: Request, driving: "_DrivingVideo") -> Path | None:
@@ -126,7 +126,7 @@ class Requested:
             return path if video.has_audio else None
 
     def cut(self, picture: np.ndarray, crop: Crop | None) -> np.ndarray:
-        """A picture as the dataset wants it: what a crop shows of it, or else the dataset's window, squashed.
+        """A picture at the dataset's size: its crop, else the dataset's window, resized to it on both axes.
 
         It is resized as the original's demo does, with smoothing where it shrinks.
         """
@@ -136,7 +136,7 @@ class Requested:
         return picture if picture.shape[:2] == self.size else to_bytes(resize(picture, self.size))
 
     def points_in_cut(self, points: np.ndarray, size: tuple[int, int], crop: Crop | None) -> np.ndarray:
-        """Points (..., 68, 2) of a picture of a size, in pixels of what is cut out of it."""
+        """Points (..., 68, 2) of a picture of a size, in pixels of its crop."""
         if crop is not None:
             return crop.points_inside(points, self.size)
         left, top, right, bottom = self.dataset.window(*size)
@@ -174,7 +174,7 @@ def _seen_through(picture: np.ndarray, window: tuple[int, int, int, int]) -> np.
 
 
 class _SourcePicture:
-    """A picture whose face is animated, and what is cut out of it; faces are looked for once, if at all."""
+    """A picture whose face is animated, and its crop; faces are detected once, if at all."""
 
     def __init__(self, owner: Requested, source: Path | np.ndarray):
         self.owner, self.frame = owner, 0
@@ -205,7 +205,7 @@ class _SourcePicture:
         return crop_picture(self.picture, self.faces, opt.crop_image_padding, name=str(self.path))
 
     def paste(self, made: np.ndarray) -> np.ndarray:
-        """The whole picture with what became of the crop."""
+        """The whole picture with the result pasted over the crop."""
         return paste(self.picture, made, self.crop)
 
     def cut(self) -> np.ndarray:
@@ -232,7 +232,7 @@ class _DrivingVideo:
     def __init__(self, owner: Requested, path: Path, source: dict[str, Any]):
         self.owner, self.path, self.source = owner, path, source
         self.neutral: int | None = None
-        """The frame whose landmarks are compared with the source's, where the command names one."""
+        """The frame whose landmarks are compared with the source's, if the command names one."""
         if not path.exists():
             raise UserError(f"--driving_video {path}: there is no such file")
         self._video = open_steady(path, owner.opt.fps)
@@ -250,7 +250,7 @@ class _DrivingVideo:
         yield from dataset.driving_items(self._frames(), self.source, *landmarks)
 
     def item(self, index: int) -> dict[str, Any]:
-        """One item, where no landmarks are needed."""
+        """One item, for modes without landmarks."""
         return next(iter(self.owner.dataset.driving_items([self._cut(self._video[index])], self.source)))
 
     def _frames(self) -> Iterator[np.ndarray]:
@@ -262,7 +262,7 @@ class _DrivingVideo:
 
     @cached_property
     def track(self) -> Track:
-        """Where the face is in each whole frame; the video is read once for it, a few frames at a time."""
+        """The face's track through the whole frames; reads the video once, a few frames at a time."""
         opt = self.owner.opt
         if opt.landmarks == "file" and isinstance(self._video, Resampled):
             raise UserError(
@@ -279,7 +279,7 @@ class _DrivingVideo:
 
     @cached_property
     def crop(self) -> Crop | None:
-        """One square around all positions of the face, if it is wanted."""
+        """One square around all positions of the face with --crop_video, else None."""
         if not self.owner.opt.crop_video:
             return None
         points = self.track.points[self.track.present]

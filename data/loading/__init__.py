@@ -1,1 +1,1 @@
-"""Training batches: the endless sampler, and samples that cannot be made."""
+"""Training batches: the endless sampler, and the handling of bad samples."""

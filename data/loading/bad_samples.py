@@ -1,8 +1,8 @@
-"""Samples that cannot be made: what is wrong with each, which errors are no sample's fault, and when they are too many.
+"""Bad samples: what is wrong with each, which errors are not a sample's fault, and when there are too many.
 
-Whatever a sample raises makes it a bad sample, which another one replaces: damage shows in more ways than readers
-know. Two kinds of errors end the run instead. What the machine lacks (memory, disk, open files) is no sample's fault.
-And where no sample can be made, a mistake in the program or its options is likelier than damage everywhere.
+Any exception makes a sample bad, and another sample replaces it: damaged files raise more kinds of errors than readers
+can foresee. Two kinds of errors end the run instead: missing resources (memory, disk, open files), and a dataset
+without any good sample, since a mistake in the program or its options is then likelier than damage everywhere.
 """
 
 import errno
@@ -28,7 +28,7 @@ class Problem:
     index: int
     reason: str
     raised_at: str = ""
-    """Where an error comes from that is neither bad input nor the system's: it may be a mistake of the program."""
+    """File and line of an unexpected error, which may be a bug; empty for bad input and errors of the system."""
     trace: str = ""
     ends_run: bool = False
 
@@ -37,7 +37,7 @@ class Problem:
 
 
 def problem_of(index: int, name: str, error: Exception) -> Problem:
-    """What an error says of a sample. `name` stands before errors that need not name a file of it themselves."""
+    """The problem that an error shows. `name` precedes unexpected errors, which may not name a file."""
     if _is_of_the_machine(error):
         return Problem(index, printable(outcome(error)[0] or f"{NO_MEMORY} ({error})"), ends_run=True)
     line, _ = outcome(error)
@@ -52,7 +52,7 @@ def problem_of(index: int, name: str, error: Exception) -> Problem:
 
 
 def _is_of_the_machine(error: BaseException) -> bool:
-    """Whether memory, disk or open files are used up. Libraries say so of memory in ways of their own."""
+    """Whether memory, disk or open files are exhausted. Libraries report a lack of memory in their own ways."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in OF_THE_MACHINE):
         return True
     message = str(error)
@@ -60,7 +60,7 @@ def _is_of_the_machine(error: BaseException) -> bool:
     of_opencv = type(error).__module__.startswith("cv2") and "Insufficient memory" in message
     if of_torch or of_opencv:
         return True
-    # A reader's error about a file may come from too many open ones.
+    # A reader may raise its own error when too many files are open.
     cause = error.__cause__
     return isinstance(cause, OSError) and _is_of_the_machine(cause)
 
@@ -74,7 +74,7 @@ class BadSamples:
         self._shown: set[str] = set()
 
     def add(self, problems: Sequence[Problem]) -> None:
-        """Take note of new ones."""
+        """Record new problems."""
         for problem in problems:
             if problem.index in self.seen:
                 continue
@@ -88,7 +88,7 @@ class BadSamples:
             )
 
     def none_is_good(self, problems: Sequence[Problem]) -> Exception:
-        """The error that ends a run where none of several samples could be made."""
+        """The error that ends a run if none of several samples could be made."""
         for problem in problems:
             if problem.ends_run:
                 return RunError(f"loading samples: {problem.reason}{_remedy(problem)}")
@@ -102,7 +102,7 @@ class BadSamples:
         )
 
     def _write(self, problem: Problem) -> None:
-        """Add a line, and below the first one from each line of code its traceback."""
+        """Append a line, with a traceback for the first error from each line of code."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{problem}\n")
             if problem.raised_at and problem.raised_at not in self._shown:

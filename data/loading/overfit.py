@@ -1,4 +1,4 @@
-"""A few samples again and again: a model that does not learn them by heart will not learn anything else."""
+"""A few samples in a loop: a model that cannot overfit them cannot learn anything else."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class FirstSamples(torch.utils.data.Dataset):
             return self.dataset.sample_name(index % self.count)
 
     def item_names(self) -> Sequence[str] | None:
-        """The names of the samples, as often as they come."""
+        """The names of the samples, repeated like them."""
         names = self.dataset.item_names()
         return None if names is None else list(names[: self.count]) * self._repeats
 

@@ -1,4 +1,4 @@
-"""The endless stream of training batches: seeded, resumable, shared out over processes, with damage replaced."""
+"""The endless stream of training batches: seeded, resumable, split over processes; bad samples are replaced."""
 
 import atexit
 import gc
@@ -18,7 +18,7 @@ from data.loading.bad_samples import BadSamples, Problem, problem_of
 from util.errors import RunError, UserError
 
 BAD = "_bad_samples"
-"""Key under which a batch carries what is wrong with bad samples from the workers; alone where none replaced them."""
+"""Key of a batch's problems with bad samples; the only key if no good sample replaced them."""
 
 
 class EndlessSampler(Sampler):
@@ -94,7 +94,7 @@ def _shares(weights: Sequence[float], size: int) -> np.ndarray:
 class SeededSamples(torch.utils.data.Dataset):
     """A dataset whose samples depend on (seed, epoch, index) alone; a bad one is replaced by the next good one.
 
-    With `debug`, what no reader expects is raised where it happens.
+    With `debug`, unexpected errors are raised at once.
     """
 
     TRIES = 20
@@ -103,7 +103,7 @@ class SeededSamples(torch.utils.data.Dataset):
         self.dataset, self.seed, self.debug = dataset, seed, debug
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[dict[str, Any] | None, list[Problem]]:
-        """A sample, or None where all tried were bad, and what is wrong with those before it."""
+        """A sample (None if all tries were bad), and the problems of the bad samples before it."""
         epoch, index = key
         problems = []
         for attempt in range(min(self.TRIES, len(self.dataset))):
@@ -121,14 +121,14 @@ class SeededSamples(torch.utils.data.Dataset):
         return None, problems
 
     def _name(self, epoch: int, index: int) -> str:
-        """What a sample is made from, found by the same random choices."""
+        """The files of a sample, found with the same random choices."""
         with seeded(self.seed, epoch, index):
             return self.dataset.sample_name(index)
 
 
 @contextmanager
 def seeded(*numbers: int) -> Iterator[None]:
-    """Run a block with all random generators seeded from some numbers; afterwards they are as before."""
+    """Seed all random generators within a block, and restore their states afterwards."""
     saved = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     words = np.random.SeedSequence([number & 0xFFFFFFFF for number in numbers]).generate_state(3)
     random.seed(int(words[0]))
@@ -210,7 +210,7 @@ def endless_batches(
 
 @contextmanager
 def lost_workers_told(workers: int) -> Iterator[None]:
-    """Say in one line that the system ended a process that loads samples, which shows anywhere in the main thread."""
+    """Turn PyTorch's error about a killed worker, which can surface anywhere in the main thread, into one line."""
     try:
         yield
     except RuntimeError as error:
@@ -239,17 +239,16 @@ def _told_of_lost_worker(message: str, workers: int) -> str:
 
 
 def _end_workers_of(batches: weakref.ref) -> None:
-    """End the workers of a loader that is still there when the program ends, as that of an error's traceback may be."""
+    """End the workers of a loader that is still alive at exit, for example kept by a traceback."""
     if (loading := batches()) is not None:
         _end_workers(loading)
 
 
 def _end_workers(loading: Any) -> None:
-    """End a loader's workers, also those that its word does not reach.
+    """End a loader's workers, even those that no longer get its messages.
 
-    That happens where the loader is collected as garbage together with the queues over which it speaks to them, and to
-    workers that wait for something which a killed one held. The SIGTERM that they would get then is not for them
-    (_begin_worker), and the program would wait for them for ever.
+    That happens if the loader is garbage collected together with its queues, and to workers that wait for a lock of a
+    killed one. Workers ignore SIGTERM (_begin_worker), so the program would wait for them forever.
     """
     loading._shutdown_workers()
     for worker in loading._workers:
@@ -258,7 +257,7 @@ def _end_workers(loading: Any) -> None:
 
 
 class _Collate:
-    """Batches samples and gathers what is wrong with the bad ones that they replace."""
+    """Batches samples and collects the problems of the bad samples that they replace."""
 
     def __init__(self, collate: Callable):
         self.collate = collate
@@ -272,10 +271,10 @@ class _Collate:
 
 
 def _begin_worker(worker: int) -> None:
-    """Leave to the parent what is the parent's: signals, and the objects that it no longer uses.
+    """Ignore signals meant for the parent, and never collect objects inherited from it.
 
-    Ctrl-C reaches the whole process group; only the parent shall act on it, after the step it is in. A decoder of the
-    parent, collected as garbage here, would wait for ever for its threads, which are not in this process.
+    Ctrl-C reaches the whole process group; only the parent acts on it, after the current step. A decoder of the parent,
+    garbage collected here, would wait forever for its threads, which do not exist in this process.
     """
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

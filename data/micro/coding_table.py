@@ -21,12 +21,12 @@ COLUMNS = {
 }
 NEEDED = ("subject", "file")
 MOST_ROWS, MOST_COLUMNS = 100_000, 200
-"""The tables have up to 500 and 20; a cell may claim to be the last of 17 thousand million."""
+"""Limits of rows and columns: real tables have up to 500 and 20, but a damaged one may claim 17 billion cells."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One expression: whose, where, and when; None is what the table does not tell."""
+    """One expression: whose, where, and when; None: not in the table."""
 
     subject: int
     file: str
@@ -36,7 +36,7 @@ class Sample:
     apex: int | None = None
     offset: int | None = None
     coded: bool = False
-    """Whether a table tells its times."""
+    """Whether its frame numbers come from a table."""
 
 
 def read_table(path: Path) -> list[Sample]:
@@ -70,7 +70,7 @@ def _sample(row: Sequence, indices: dict[str, int | None]) -> Sample | None:
 
 
 def _frame_number(text: str) -> int | None:
-    """A frame number; the tables write / where they do not know it."""
+    """A frame number; the tables write / for unknown ones."""
     match = re.fullmatch(r"(\d+)(\.0+)?", text)
     return int(match[1]) if match else None
 

@@ -40,7 +40,7 @@ def _at_rest(side: np.ndarray) -> np.ndarray:
 
 
 def smoothed(curve: Sequence[float]) -> np.ndarray:
-    """A curve with single trembling frames evened out: each is averaged with its neighbours."""
+    """A curve smoothed against jitter: each value is averaged with its neighbours."""
     values = np.asarray(curve, np.float64)
     if len(values) < 5:
         return values
@@ -48,7 +48,7 @@ def smoothed(curve: Sequence[float]) -> np.ndarray:
 
 
 def correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    """How alike two curves are in form, 1 at most; 0 where one of them is flat."""
+    """Pearson correlation of two curves; 0 if one of them is flat."""
     one, other = (np.asarray(curve, np.float64) - np.mean(curve) for curve in (one, other))
     scale = np.sqrt((one**2).sum() * (other**2).sum())
     return float((one * other).sum() / scale) if scale > 0 else 0.0

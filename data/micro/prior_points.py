@@ -20,7 +20,7 @@ CHEEKS = ((31, (-1, 0)), (35, (1, 0)), (41, (0, 1)), (46, (0, 1)), (48, (-1, 0))
 INNER_CORNERS = (39, 42)
 COUNT = len(LANDMARKS) + len(CHEEKS)
 MIRRORED = (1, 0, 2, 5, 6, 3, 4, 8, 7, 11, 10, 9, 13, 12, 15, 14, 17, 16)
-"""Which point of a face becomes each point of the mirrored face."""
+"""Index of each mirrored point among the face's points."""
 DEFAULT_POINTS = np.array(
     [
         (71, 36), (181, 42), (129, 65), (90, 63), (78, 72), (165, 65), (177, 73), (93, 168), (175, 165),
@@ -32,9 +32,9 @@ DEFAULT_POINTS = np.array(
 DEFAULT_SIZE = (256, 256)
 FOLDER = "keypoint_folder"
 SEARCHED = 10
-"""In how many frames of a clip a face is looked for."""
+"""Number of a clip's frames that are searched for a face."""
 LEAST_SIDE = 256
-"""Smaller frames are enlarged before a face is looked for."""
+"""Smaller frames are enlarged for face detection."""
 
 
 def points_of_face(landmarks: np.ndarray) -> np.ndarray:
@@ -104,7 +104,7 @@ def _landmarks(frame: np.ndarray, detector: Detector, last: bool) -> np.ndarray 
 
 
 def default_folder(root: Path) -> Path:
-    """Where the points of a dataset are unless another folder is named: with its parts, or beside a folder of clips."""
+    """The default folder of a dataset's points: with its parts, or beside a folder of clips."""
     return root / FOLDER if parts_of(root) else root.with_name(f"{root.name}_{FOLDER}")
 
 
@@ -118,7 +118,7 @@ class PointsFolder:
         self._files = sorted(path for path in folder.glob("*.pt") if not path.name.startswith("."))
 
     def read(self, *names: str) -> np.ndarray:
-        """The points (18, 2) of the clip that is called by one of these names, the likelier first."""
+        """The points (18, 2) of the clip with one of these names, the likeliest first."""
         return read_points(self.find(*names))
 
     def find(self, *names: str) -> Path:
@@ -154,7 +154,7 @@ def write_points(path: Path, points: np.ndarray) -> None:
     """Write points as the original's programs read them."""
     import torch
 
-    # torch.save writes the name of a file into it; through memory the same points are the same bytes.
+    # torch.save embeds the file's name; saving through memory makes equal points equal bytes.
     content = io.BytesIO()
     torch.save(torch.from_numpy(np.ascontiguousarray(points, np.float32)), content)
     with replacing(path) as temporary:

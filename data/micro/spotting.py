@@ -19,7 +19,7 @@ class Movement:
     """Mean length of the optical flow in the face since the first frame, without the shift of the whole head."""
 
     def __init__(self, points: np.ndarray):
-        """`points` (18, 2) say where the face is."""
+        """`points` (18, 2) locate the face."""
         import cv2
 
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -37,7 +37,7 @@ class Movement:
         self._first = grey if self._first is None else self._first
         left, top, right, bottom = self._box(scale, grey.shape)
         flow = self._flow.calc(self._first, grey, None)[top:bottom, left:right].reshape(-1, 2)
-        # The head drifts as a whole; the median is its shift, from which an expression hardly differs in most pixels.
+        # The head drifts as a whole; the median is its shift, since an expression hardly moves most pixels.
         own = flow - np.median(flow, axis=0)
         self.curve.append(float(np.linalg.norm(own, axis=1).mean() / scale))
 

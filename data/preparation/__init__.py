@@ -1,1 +1,1 @@
-"""What the scripts do to real datasets; no dataset mode imports it."""
+"""Preparation of real datasets for the scripts; no dataset mode imports it."""

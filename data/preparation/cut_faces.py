@@ -1,4 +1,4 @@
-"""Write the face clips of one video: the clips, their positions in the video, their points, a report and a preview."""
+"""Write the face clips of one video, with their crop boxes, landmarks, a report and a preview."""
 
 import json
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ class Output:
     preview: bool = False
 
     def report(self, name: str) -> Path:
-        """The report of a video, written last: what tells that the video is done."""
+        """The report of a video, written last: it marks the video as done."""
         return self.folder / "reports" / f"{name}.json"
 
 

@@ -1,4 +1,4 @@
-"""From a video to clips of single faces: which crops there are, why others are dropped, and a sheet to look at them."""
+"""From a video to clips of single faces: proposes crops, gives reasons for dropped ones, and draws a contact sheet."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from data.faces.trajectories import Trajectories, Trajectory
 from data.preparation.fomm_crop import INCREASE, IOU_WITH_INITIAL, MIN_FRAMES, box_trajectories, widened
 
 METHODS = ("fixed", "fomm", "follow")
-# A fixed square is restarted where the face would become smaller than this part of what its own square shows.
+# A fixed square ends, and a new one starts, where the face would shrink below this share of its own square's scale.
 SMALLEST_SHARE = 0.5
 # Seconds over which a following crop averages the position and the size of the face.
 POSITION_SECONDS, SIZE_SECONDS = 0.4, 1.0
@@ -20,7 +20,7 @@ POSITION_SECONDS, SIZE_SECONDS = 0.4, 1.0
 
 @dataclass(frozen=True)
 class CropSettings:
-    """How faces are cut out; None: the method's own."""
+    """Crop settings; None: the method's default."""
 
     method: str = "fixed"
     margin: float = 0.5  # of the face's size, around all of its positions (fixed, follow)
@@ -47,7 +47,7 @@ class Proposal:
 
 
 def propose(found: Trajectories, settings: CropSettings, *, fps: float = 25, video: str = "") -> list[Proposal]:
-    """All crops of a video's faces, in the order of their beginning, with the reasons against some of them."""
+    """All crops of a video's faces, by first frame, each with the reason to drop it, if any."""
     if settings.method == "fomm":
         crops = _fomm(found, settings)
     elif settings.method == "follow":
@@ -61,7 +61,7 @@ def propose(found: Trajectories, settings: CropSettings, *, fps: float = 25, vid
 
 
 def _reason_against(crop: Crop, settings: CropSettings) -> str:
-    # The protocol counts from the first to the last frame, without the last, and wants more than the least.
+    # The protocol excludes the last frame and requires more than the minimum.
     short = crop.count <= settings.frames_needed if settings.method == "fomm" else crop.count < settings.frames_needed
     if short:
         return f"only {crop.count} frames (--min_frames {settings.frames_needed})"
@@ -95,7 +95,7 @@ def _fixed(found: Trajectories, person: Trajectory, settings: CropSettings):
 
 
 def _stretch(person, indices, start, margin) -> int:
-    """Where the stretch that begins at `start` ends: one more frame would make its square too large for some face."""
+    """End index of the stretch that starts at `start`: one more frame would make its square too large for some face."""
     union, smallest = points_box(person.faces[indices[start]].points), np.inf
     for number in range(start, len(indices)):
         box = points_box(person.faces[indices[number]].points)

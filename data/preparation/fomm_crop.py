@@ -10,7 +10,7 @@ INCREASE, IOU_WITH_INITIAL, MIN_FRAMES = 0.1, 0.25, 150
 
 @dataclass(eq=False)
 class BoxTrajectory:
-    """A face for as long as it overlaps its first box."""
+    """A face while it overlaps its first box."""
 
     initial: np.ndarray
     union: np.ndarray
@@ -18,12 +18,12 @@ class BoxTrajectory:
     last: int
 
     def lasts(self, min_frames: int = MIN_FRAMES) -> bool:
-        """Whether it is long enough to be cut out."""
+        """Whether it is long enough to keep."""
         return self.last - self.first > min_frames
 
 
 def inclusive_iou(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of boxes whose last row and column belong to them."""
+    """Intersection over union of boxes that include their last row and column."""
     width = min(one[2], other[2]) - max(one[0], other[0]) + 1
     height = min(one[3], other[3]) - max(one[1], other[1]) + 1
     common = max(0.0, width) * max(0.0, height)
@@ -34,7 +34,7 @@ def inclusive_iou(one: np.ndarray, other: np.ndarray) -> float:
 def box_trajectories(
     boxes: Iterable[Sequence[np.ndarray]], iou_with_initial: float = IOU_WITH_INITIAL
 ) -> Iterator[BoxTrajectory]:
-    """Trajectories in the boxes (left, top, right, bottom) of successive frames, in the order in which they end."""
+    """Trajectories in the boxes (left, top, right, bottom) of successive frames, ordered by their end."""
     alive: list[BoxTrajectory] = []
     for index, found in enumerate(boxes):
         found = [np.asarray(box, dtype=np.float64) for box in found]

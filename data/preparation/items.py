@@ -1,4 +1,4 @@
-"""What the preparation scripts share: which items there are, how they are split, which frames are taken."""
+"""Helpers of the preparation scripts: list items, split them, choose frames."""
 
 import argparse
 import re
@@ -17,20 +17,20 @@ from util.values import count
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders directly in a folder, in natural order; files and hidden folders are strays."""
+    """The folders directly in a folder, in natural order; ignores files and hidden folders."""
     found = (entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     return sorted(found, key=lambda entry: natural_key(entry.name))
 
 
 def existing_folder(folder: Path, option: str, content: str) -> Path:
-    """Return the folder, or tell which option named a folder that is not there and what belongs in it."""
+    """Return the folder; if it is missing, the error names the option and the expected content."""
     if not folder.is_dir():
         raise UserError(f"{option} {folder}: no such folder; it should hold {content}")
     return folder
 
 
 def named_videos(folder: Path) -> dict[str, Path]:
-    """The videos in a folder and below it, by a name that can be a folder's: the path without its suffix."""
+    """The videos in a folder and below it, by path without suffix, which can name a folder."""
     videos: dict[str, Path] = {}
     for path in list_videos(folder):
         name = printable("_".join(path.relative_to(folder).with_suffix("").parts))
@@ -57,11 +57,11 @@ def part_sizes(text: str) -> tuple[int, int]:
 
 
 def split(names: Iterable[str], sizes: tuple[int, int]) -> dict[str, str]:
-    """Phase of each name, in their order: first train, then test; sizes that do not add up are taken as shares."""
+    """Phase of each name, in their order: first train, then test; sizes that do not add up are proportions."""
     names = list(names)
     train, test = sizes
     if train + test != len(names):
-        # Both parts get something where there are two names.
+        # With two names or more, no part is empty.
         least = int(test > 0 and len(names) > 1)
         test = min(max(round(len(names) * test / (train + test)), least), len(names) - int(train > 0))
     border = len(names) - test

@@ -1,4 +1,4 @@
-"""The batch runner of all preparation scripts: many items, many processes, and every item's failure told by name.
+"""The batch runner of all preparation scripts: many items, many processes, and a report of each failed item.
 
 Work is spread over joblib's process pool (loky) or a Dask cluster. Both are driven through the executor interface they
 share and not through `joblib.Parallel`, because with Parallel one killed worker ends the whole run (and with its Dask
@@ -28,7 +28,7 @@ from util.files import remove_leftovers
 from util.printable import printable
 from util.values import WHOLE, at_least, count, shard
 
-KILLED = "the process working on it died, alone and in company: out of memory, or a crash of a library on this input"
+KILLED = "the process crashed twice on it, the second time alone: out of memory, or a library crashes on this input"
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Summary:
     failures: Path | None = None
 
     def add(self, name: str, warning: str | None, reason: str | None) -> str | None:
-        """Count one item; return the line to show if something was wrong with it."""
+        """Count one item; return a line to show if it failed or has a warning."""
         if reason is not None:
             self.failed[name] = reason = reason.removeprefix(f"{name}: ")
             return printable(f"failed: {name}: {reason}")
@@ -56,7 +56,7 @@ class Summary:
 
     @property
     def status(self) -> int:
-        """Exit status of the script: an error only if there was something to do and none of it is usable."""
+        """Exit status of the script: an error only if there were items and none of them is usable."""
         return 1 if self.total and not (self.made or self.done_before) else 0
 
     def __str__(self) -> str:
@@ -73,14 +73,14 @@ class Summary:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options by which a script's work is spread, to the script's parser."""
+    """Add the options of parallel processing to a script's parser."""
     group = parser.add_argument_group("how the work is spread")
     group.add_argument(
         "--workers",
         type=at_least(0),
         default=os.cpu_count() or 1,
         metavar="N",
-        help="processes on this machine; 0: none beside this one, for debugging (default: one per core, %(default)s)",
+        help="processes on this machine; 0: run in this process, for debugging (default: one per core, %(default)s)",
     )
     group.add_argument(
         "--shard",
@@ -97,7 +97,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "(pip install -r requirements-cluster.txt) (default: %(default)s)",
     )
     group.add_argument("--address", metavar="URL", help="the Dask scheduler, for example tcp://10.0.0.1:8786")
-    group.add_argument("--overwrite", action="store_true", help="make the items again that are done already")
+    group.add_argument("--overwrite", action="store_true", help="process finished items again")
     group.add_argument(
         "--strict_video", action="store_true", help="fail on a video that can be read only in part, instead of warning"
     )
@@ -105,7 +105,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 class _LimitPixels(argparse.Action):
-    """The limit counts at once, in the environment: pictures are read in many rooms and in processes of their own."""
+    """Set the limit at once, in the environment: many modules and worker processes read pictures."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, value: Any, option: str | None = None) -> None:
         limit_pixels(value)
@@ -122,7 +122,7 @@ def run(
     failures: Path,
     output: Callable[[Any], Path | Iterable[Path]] = lambda item: (),
 ) -> Summary:
-    """Call `work(item)` for every item that is not `done(item)`, in processes; no item's failure stops the others.
+    """Call `work(item)` in processes for every item that is not `done(item)`; a failed item does not stop the others.
 
     `work` makes its output whole or not at all (util.files.replacing, replacing_folder), so a killed run is resumed by
     starting it again. It returns None, or a warning to show, and raises UserError with the reason if nothing usable
@@ -145,7 +145,7 @@ def run(
 
 
 def _run_pending(work, pending: list, name: Callable, args, summary: Summary) -> list:
-    """Do the work; return the items during which a process died."""
+    """Process the items; return those during which a process crashed."""
     from tqdm import tqdm
 
     with (
@@ -161,14 +161,14 @@ def _run_pending(work, pending: list, name: Callable, args, summary: Summary) ->
 
         lost = _distribute(pool, work, pending, record, args.strict_video)
         for item in lost:
-            # A process died while this item was under way, perhaps through another one's fault: try it alone.
+            # A process crashed during this item, perhaps because of another one: retry it alone.
             if _distribute(pool, work, [item], record, args.strict_video):
                 record(item, None, KILLED)
     return lost
 
 
 def _distribute(pool: "_Pool", work: Callable, items: Sequence, record: Callable, strict: bool) -> list:
-    """Run the items, as many at once as the pool takes; return those under way when a process died."""
+    """Run the items, as many at once as the pool takes; return those in progress when a process crashed."""
     waiting, running, lost = iter(items), {}, []
     while True:
         for item in islice(waiting, max(0, pool.size() - len(running))):
@@ -186,7 +186,7 @@ def _distribute(pool: "_Pool", work: Callable, items: Sequence, record: Callable
 
 
 def attempt(work: Callable[[Any], str | None], item: Any, strict: bool = False) -> tuple[str | None, str | None]:
-    """Run `work(item)` in a worker: its warnings (returned, or given as UserWarning), and the reason if it failed.
+    """Run `work(item)` in a worker; return its warnings (its result, and UserWarnings) and the reason of a failure.
 
     With `strict` a video that can be read only in part fails instead of warning.
     """
@@ -199,7 +199,7 @@ def attempt(work: Callable[[Any], str | None], item: Any, strict: bool = False) 
         except DamagedVideo as damage:
             return None, f"{damage} (--strict_video)"
         except (Exception, SystemExit) as error:
-            if full := full_disk(error):  # for all other items, too
+            if full := full_disk(error):  # other items would fail, too
                 raise full from None
             line, _ = outcome(error)
             if line is not None:
@@ -212,7 +212,7 @@ def attempt(work: Callable[[Any], str | None], item: Any, strict: bool = False) 
 
 @dataclass
 class _Pool:
-    """An executor that replaces itself when broken, how much it takes at once, and how the death of a worker shows."""
+    """An executor that is replaced when it breaks, its capacity, and the exceptions of a crashed worker."""
 
     executor: Callable[[], Executor]
     size: Callable[[], int]
@@ -242,7 +242,7 @@ def _open_pool(args: argparse.Namespace, items: int) -> Iterator[_Pool]:
 
 
 class _InProcess(Executor):
-    """No pool: the work is done where it is submitted."""
+    """Runs submitted work in this process."""
 
     def submit(self, function: Callable, /, *arguments, **named) -> Future:
         future = Future()
@@ -288,7 +288,7 @@ def _open_dask(address: str | None) -> Iterator[_Pool]:
         except TimeoutError as error:
             raise UserError(f"the Dask scheduler at {address} has no workers: start some with `dask worker`") from error
         client.register_plugin(_project_path(), name="grimace-path")
-        executor = _sealed(client.get_executor(pure=False))  # pure: a task asked for again is not done again
+        executor = _sealed(client.get_executor(pure=False))  # a pure task would not run again when retried
         yield _Pool(lambda: executor, lambda: max(1, sum(client.nthreads().values())), (KilledWorker,))
 
 
@@ -298,7 +298,7 @@ def _project_path():
 
     root = str(Path(__file__).resolve().parents[2])
 
-    # A class of this module would be sent as a reference to this module, which the workers cannot import yet.
+    # A class at module level would be pickled by reference to this module, which the workers cannot import yet.
     class ProjectPath(WorkerPlugin):
         def setup(self, worker) -> None:
             if root not in sys.path:
@@ -337,7 +337,7 @@ def once(build: Callable, *arguments, **named) -> Any:
 
 
 def worker_index() -> int:
-    """Return a number that counts up over the processes of a local pool: to share GPUs out among them."""
+    """Return a number that counts up over the processes of a local pool: to distribute GPUs among them."""
     import multiprocessing
 
     digits = re.search(r"\d+$", multiprocessing.current_process().name)
@@ -345,7 +345,7 @@ def worker_index() -> int:
 
 
 def _remove_leftovers(outputs: Iterable[Path | Iterable[Path]]) -> None:
-    """Remove what killed processes left beside these paths."""
+    """Remove temporary files of killed processes beside these paths."""
     paths = chain.from_iterable((output,) if isinstance(output, Path) else output for output in outputs)
     for folder in {path.parent for path in paths}:
         remove_leftovers(folder)
@@ -358,7 +358,7 @@ def of_shard(failures: Path, shard: Sequence[int]) -> Path:
 
 
 def write_failures(path: Path, failed: Mapping[str, str]) -> None:
-    """Write the csv of item and reason; where nothing failed there is none."""
+    """Write the csv of item and reason; remove it if nothing failed."""
     if failed:
         write_table(path, ("item", "reason"), [{"item": item, "reason": failed[item]} for item in sorted(failed)])
     else:

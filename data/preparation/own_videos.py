@@ -1,4 +1,4 @@
-"""From one video of somebody to training data for every family: face clips with landmarks, in each family's layout."""
+"""Turns a video of a person into training data for every family: face clips with landmarks, in each family's layout."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ UNIT_SECONDS = 0.5  # between them
 
 @dataclass(frozen=True)
 class Source:
-    """A video, the person it shows, and the part of the data it goes to."""
+    """A video, its person, and its split of the data."""
 
     path: Path
     name: str
@@ -53,7 +53,7 @@ class Settings:
     preview: bool
 
     def report(self, source: Source) -> Path:
-        """What tells that a video is done: written last."""
+        """The report of a video, written last: it marks the video as done."""
         return self.out / "reports" / f"{source.name}.json"
 
     def outputs(self, source: Source) -> list[Path]:
@@ -163,7 +163,7 @@ WRITERS = {"face": write_face, "talking_head": write_talking_head, "ganimation":
 
 
 def gather_ganimation(root: Path) -> int:
-    """Link the pictures of all clips into imgs/ and list them in train_ids.csv and test_ids.csv; how many there are."""
+    """Link the pictures of all clips into imgs/ and list them in train_ids.csv and test_ids.csv; return the count."""
     pictures = {part: sorted((root / f"{part}_pictures").glob("[!.]*/*.jpg")) for part in ("train", "test")}
     with replacing_folder(root / "imgs") as images:
         for picture in pictures["train"] + pictures["test"]:

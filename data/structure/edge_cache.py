@@ -11,11 +11,11 @@ from util.errors import UserError
 
 DIGEST = 16
 NAME_LENGTH = 60
-"""Letters of a sequence's name that the name of its file begins with, for people."""
+"""Letters of a sequence's name at the start of its file's name, for readability."""
 
 
 def cache_file(folder: Path, name: str, pictures: Path, rows: int, side: int) -> Path:
-    """The file for the pictures of a folder; none other has it, nor these pictures at another number or size."""
+    """The cache file for a folder's pictures, unique to their folder, number and size."""
     key = hashlib.blake2b(os.fsencode(f"{pictures.resolve()}\n{rows}\n{side}"), digest_size=8).hexdigest()
     return folder / f"{name[:NAME_LENGTH]}-{side}-{key}.edges"
 
@@ -32,18 +32,18 @@ class EdgeCache:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as file:
-                # Never shrunk: another process may have these rows in its memory, and reading beyond the end kills it.
+                # Never shrink: another process may map these rows, and reading beyond the end kills it.
                 if file.tell() < rows * self.row_size:
                     file.truncate(rows * self.row_size)
             self._rows = np.memmap(path, np.uint8, "r+", shape=(rows, self.row_size))
         except OSError as error:
             raise UserError(
                 f"{path}: the cache of background edges can't be written ({error}); "
-                "give --structure_cache another folder, or none to do without"
+                "give --structure_cache another folder, or none to disable it"
             ) from error
 
     def edges(self, row: int, picture: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The edges (side, side) of a picture: from its row, or made and put there."""
+        """The edges (side, side) of a picture: from its row, or computed and stored there."""
         state = self._state(picture)
         stored = self._rows[row].tobytes()
         if stored[:DIGEST] == _digest(state, stored[DIGEST:]):

@@ -13,7 +13,7 @@ _GAUSSIAN /= _GAUSSIAN.sum()
 
 
 def canny(grey: np.ndarray) -> np.ndarray:
-    """Where a grey picture (H, W) uint8 has edges: its gradient is longest along itself, and strong, or linked so."""
+    """Edges of a grey picture (H, W) uint8: its gradient peaks along itself, and is strong or linked to a strong one."""
     smooth = cv2.sepFilter2D(grey, cv2.CV_32F, _GAUSSIAN, _GAUSSIAN / 255, borderType=cv2.BORDER_CONSTANT)
     smooth /= _rim(grey.shape)
     down, right = (cv2.Sobel(smooth, cv2.CV_32F, dx, dy, ksize=3) for dx, dy in ((0, 1), (1, 0)))
@@ -45,7 +45,7 @@ def _is_longest(length: np.ndarray, down: np.ndarray, right: np.ndarray, pixels:
     A neighbour lies between a pixel beside the given one and one diagonal to it.
     """
     steepness, flatness = np.abs(down), np.abs(right)
-    # Arithmetic with signs and truths is several times as fast as choosing; the sign of a zero does not matter.
+    # Arithmetic with signs and booleans is several times faster than np.where; the sign of a zero does not matter.
     row, column = (1 + 2 * (values.view(np.int32) >> 31) for values in (down, right))
     row *= width
     beside = (column + (steepness > flatness) * (row - column)).astype(np.intp)

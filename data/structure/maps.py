@@ -1,4 +1,4 @@
-"""Structure maps of faces, drawn from 68 key points and a picture: what the networks are told of a frame.
+"""Structure maps of faces, drawn from 68 key points and a picture: the networks' input for a frame.
 
 Bytes (F, C, S, S): edges (curves of the face 255, background edges 255, both 254), then for each of 14 curves the
 distance to it, a third of a byte per pixel of city blocks, then the number of the face part, 0 to 6, as it is.
@@ -27,12 +27,12 @@ PARTS: tuple[tuple[int, tuple[tuple[int, ...], ...]], ...] = (
     (5, (tuple(range(48, 55)), (*range(54, 60), 48))),
     (6, ((60, 61, 62, 63, 64), (64, 65, 66, 67, 60))),
 )
-"""Of each part its number, and its curves as lists of points: face, brows, nose, eyes, mouth, inner mouth."""
+"""For each part its number, and its curves as lists of points: face, brows, nose, eyes, mouth, inner mouth."""
 CURVES = tuple(curve for _, curves in PARTS for curve in curves)
 OUTLINES = tuple((number, np.concatenate(curves)) for number, curves in PARTS)
-"""Of each part its number and the points of the polygon that it fills."""
+"""For each part its number and the points of the polygon that it fills."""
 UNDRAWN = 255
-"""The distance to a curve without a pixel."""
+"""The distance to a curve that has no pixel."""
 RIM = 3
 """Rows around a box, of which all farther rows are copies."""
 
@@ -141,7 +141,7 @@ def draw_curves(
 
 
 def to_pixels(points: np.ndarray, size: tuple[int, int], side: int) -> np.ndarray:
-    """Points in a picture of `size` as pixels of the maps; in single precision, which decides about whole numbers."""
+    """Points in a picture of `size` as pixels of the maps; single precision decides how whole numbers truncate."""
     extent = np.array([size[1], size[0]], np.float32)
     return np.trunc(points.astype(np.float32) / extent * side).astype(np.float64)
 

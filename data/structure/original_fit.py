@@ -11,7 +11,7 @@ import numpy as np
 from data.structure.parabolas import interpolate
 
 CONVERGED = (1, 2, 3, 4)
-"""What MINPACK answers where it found a fit."""
+"""MINPACK's return codes for success."""
 
 
 def interpolate_as_original(corners: np.ndarray, lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -34,7 +34,7 @@ def forget() -> None:
 
 @lru_cache(maxsize=100_000)
 def _pixels(corners: tuple[tuple[float, float], ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The x and y of one piece; a face that rests has many pieces that were there in the frame before."""
+    """The x and y of one piece; cached, since a still face repeats many pieces of the previous frame."""
     x, y = np.array(corners).T
     if np.abs(np.diff(x)).max() < np.abs(np.diff(y)).max():
         along, across = _drawn(y, x)
@@ -67,13 +67,13 @@ def _fit(along: np.ndarray, across: np.ndarray) -> list[float] | None:
     fitted, *_, answer = leastsq(
         lambda parameters: _value(parameters.tolist(), along, square) - across,
         np.ones(len(along)),
-        full_output=True,  # what goes wrong is an answer then, and no warning
+        full_output=True,  # returns a code instead of warning
     )
     return fitted.tolist() if answer in CONVERGED else None
 
 
 def _value(parameters: list[float], position: np.ndarray, square: np.ndarray) -> np.ndarray:
-    """a x + b or a x^2 + b x + c, in the order of operations that decides about the last digits."""
+    """a x + b or a x^2 + b x + c, in the order of operations that reproduces the last digits."""
     if len(parameters) == 2:
         a, b = parameters
         return a * position + b

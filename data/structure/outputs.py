@@ -1,4 +1,4 @@
-"""What edge-guided animation writes beside a video: pictures of each frame, and edges and result side by side."""
+"""Extra outputs of edge-guided animation: pictures of each frame, and a video of edges and result side by side."""
 
 from contextlib import ExitStack
 from fractions import Fraction

@@ -3,7 +3,7 @@
 import numpy as np
 
 STEEPEST = 1 + 1e-6
-"""A parabola bent more than this is not drawn."""
+"""A parabola with a larger bend is not drawn."""
 
 
 def interpolate(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Sequences of frames with key points in folders, and which frames of them make a training clip."""
+"""Sequences of frames with key points in folders, and the choice of frames for training clips."""
 
 import itertools
 import logging
@@ -57,7 +57,7 @@ def _point(path: Path, number: int, line: str) -> tuple[float, float]:
 def find_sequences(root: Path, phase: str) -> list[Sequence]:
     """The sequences of <root>/<phase>_data, each with its points from <phase>_keypoints (or _keypoint).
 
-    What has no partner is left out, with a warning.
+    Warns of pictures or points without a partner and skips them.
     """
     pictures, points = _folders(root, phase)
     folders, empty = folders_with(pictures, is_visible_image)
@@ -80,7 +80,7 @@ def find_sequences(root: Path, phase: str) -> list[Sequence]:
 
 
 def _folders(root: Path, phase: str) -> tuple[Path, Path]:
-    """Where the pictures and the key points of a phase are."""
+    """The folders of a phase's pictures and key points."""
     pictures = root / f"{phase}_data"
     if not pictures.is_dir():
         raise UserError(f"--dataroot {root}: there is no {pictures.name}/<sequence>/<frame>.png; see docs/face.md")
@@ -94,7 +94,7 @@ def _folders(root: Path, phase: str) -> tuple[Path, Path]:
 
 
 def _pair(folder: Path, points_folder: Path) -> tuple[tuple[tuple[Path, Path], ...], list[str]]:
-    """Pictures and points by the stems of their names, and what is left over."""
+    """Pictures and points by the stems of their names, and a note about the rest."""
     pictures = {path.stem: path for path in list_images(folder)}
     points = {path.stem: path for path in points_folder.glob("*.txt") if _is_text(path.name)}
     both = sorted(pictures.keys() & points.keys(), key=natural_key)
@@ -108,7 +108,7 @@ def _pair(folder: Path, points_folder: Path) -> tuple[tuple[tuple[Path, Path], .
 
 
 def _free_name(wanted: str, taken: set[str]) -> str:
-    """A name that no other sequence has: a/b and a_b would both be a_b."""
+    """A unique name: a/b and a_b would both become a_b."""
     names = itertools.chain([wanted], (f"{wanted}_{number}" for number in itertools.count(2)))
     name = next(name for name in names if name not in taken)
     taken.add(name)
@@ -120,7 +120,7 @@ def _is_text(name: str) -> bool:
 
 
 def _tell(problems: list[str], root: Path, nothing_left: bool) -> None:
-    """What is left out; an error where nothing remains."""
+    """Warn of what is left out; raise UserError if nothing remains."""
     if not problems:
         return
     more = f"; and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""

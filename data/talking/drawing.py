@@ -1,4 +1,4 @@
-"""Landmark pictures: the 68 points of a face as coloured lines on white, what talking heads are driven by."""
+"""Landmark pictures: the 68 points of a face as coloured lines on white, the driving signal of talking heads."""
 
 from functools import lru_cache
 
@@ -16,13 +16,13 @@ PARTS = (
     (range(42, 48), RED),
     (range(48, 60), PURPLE),  # outer lips
 )
-"""Which points are joined, in the order of drawing; nothing is closed, and the inner lips are not drawn."""
+"""Connected points in drawing order; no curve is closed, and the inner lips are not drawn."""
 LINE_WIDTH = 3
 
 
 def draw_landmarks(points: np.ndarray, size: int) -> np.ndarray:
-    """The picture (size, size, 3) uint8 of points (68, 2) in pixels; drawn once where a face comes again and again."""
-    # Parts of a pixel are cut off, towards zero. Far outside nothing is seen, but Pillow counts in 32 bits.
+    """The picture (size, size, 3) uint8 of points (68, 2) in pixels; cached for faces that repeat."""
+    # Truncate to whole pixels. Clip far points, which are invisible, since Pillow takes 32 bits.
     whole = np.clip(np.nan_to_num(points), -(2**15), 2**15).astype(np.int32)
     return _drawn(whole.tobytes(), size)
 

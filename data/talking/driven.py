@@ -1,4 +1,4 @@
-"""What the dataset modes of talking heads share: pictures and videos from outside, as landmark pictures."""
+"""Shared by the dataset modes of talking heads: the user's pictures and videos, as landmark pictures."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -18,7 +18,7 @@ from util.errors import UserError
 from util.values import one_of
 
 POINTS_SIZE = 256
-"""Side of the square that landmarks are told in, whatever the size of the networks' pictures."""
+"""Side of the square in whose pixels landmarks are stored, independent of the networks' picture size."""
 
 
 class LandmarkDriven(Dataset):
@@ -35,7 +35,7 @@ class LandmarkDriven(Dataset):
 
     @cached_property
     def detector(self) -> Detector:
-        """What finds landmarks; built when the first picture comes."""
+        """The landmark detector, built at its first use."""
         return build_detector(**detector_settings(self.opt))
 
     def face(self, frame: np.ndarray) -> np.ndarray | None:
@@ -72,14 +72,14 @@ class LandmarkDriven(Dataset):
 
     def _adapter(self, source: dict[str, Any], neutral: np.ndarray) -> Retarget:
         if "points" not in source:
-            raise UserError("--retarget: whose proportions? Give a picture of the person with --source_image")
+            raise UserError("--retarget needs the person's proportions: give a picture with --source_image")
         return Retarget(source["points"][0].numpy(), neutral)
 
 
 def add_driving_options(parser: Any, training: bool) -> None:
-    """How frames become square, and what is done with landmarks of another face."""
+    """Options to make frames square and to retarget another face's landmarks."""
     parser.add_argument("--fit", type=one_of(*FITS), default="squash",
-        help="frames that are not square: squashed as by the original, padded with black, or cut")  # fmt: skip
+        help="frames that are not square: squash as the original does, pad with black, or crop")  # fmt: skip
     if not training:
         parser.add_switch("--retarget",
             help="bring the driving landmarks to the proportions of the source's face; both begin alike")  # fmt: skip

@@ -1,4 +1,4 @@
-"""The landmarks of a video's frames, as preparation leaves them: metadata.npz, or the original's metadata.pkl."""
+"""The landmarks of a video's frames, as preparation writes them: metadata.npz, or the original's metadata.pkl."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -8,7 +8,7 @@ from PIL import Image
 from data.faces.detector import Face
 
 FITS = ("squash", "pad", "crop")
-"""How a frame becomes square: its sides change their proportion, or black is added, or the longer side is cut."""
+"""How a frame becomes square: squash the sides, pad with black, or crop the longer side."""
 
 
 def fitted(
@@ -26,7 +26,7 @@ def fitted(
         picture = picture.crop(box)
     extent = np.array([right - left, bottom - top])
     squashed = points_size or size
-    # One division of whole numbers: where nothing changes, the factor is exactly 1 and the points stay as they are.
+    # A division of integers: if the size does not change, the factor is exactly 1 and the points stay the same.
     factor = np.array([width, height]) * size / (extent * squashed)
     moved = (points * factor - np.array([left, top]) * size / extent).astype(np.float32)
     return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS)), moved

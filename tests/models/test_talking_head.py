@@ -468,7 +468,7 @@ def test_a_single_picture_is_enough_and_none_is_an_error(tmp_path, monkeypatch):
     assert len(made.whole()["pictures"]) == 1 and len(made) == 2
     with pytest.raises(UserError, match="no face in any of its 1 frames"):
         person(tmp_path / "p" / "0.png", 8, monkeypatch)
-    with pytest.raises(UserError, match="whom to learn"):
+    with pytest.raises(UserError, match="--source is missing"):
         person("", 8, monkeypatch)
 
 
