@@ -13,7 +13,7 @@ _GAUSSIAN /= _GAUSSIAN.sum()
 
 
 def canny(grey: np.ndarray) -> np.ndarray:
-    """Edges of a grey picture (H, W) uint8: its gradient peaks along itself, and is strong or linked to a strong one."""
+    """Edges of a grey picture (H, W) uint8: local maxima of its gradient that are strong or linked to strong ones."""
     smooth = cv2.sepFilter2D(grey, cv2.CV_32F, _GAUSSIAN, _GAUSSIAN / 255, borderType=cv2.BORDER_CONSTANT)
     smooth /= _rim(grey.shape)
     down, right = (cv2.Sobel(smooth, cv2.CV_32F, dx, dy, ksize=3) for dx, dy in ((0, 1), (1, 0)))

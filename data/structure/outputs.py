@@ -17,7 +17,7 @@ class FaceOutputs:
     """<name>/<frame>_vis.png and _edge.png, and <name>_edge_vis_.mp4, next to the video <name>.mp4.
 
     Next to a result that is itself a folder <name>, the pictures are in <name>_edge_vis. Their folder is replaced as a
-    whole, so that none of an earlier run stays among them.
+    whole, so that no picture of an earlier run remains.
     """
 
     def __init__(self, output: Path, fps: Fraction, quality: int):

@@ -1,4 +1,4 @@
-"""The index of a dataset of packed clips: what training needs to know of all of them before it opens one."""
+"""The index of a dataset of packed clips: their names, lengths and people, known before any clip is opened."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +16,7 @@ INDEX_NAME = "index.clips"
 
 
 class ClipIndex:
-    """All clips of a folder, their lengths and identities, from one file: a million take no longer than ten."""
+    """All clips of a folder, their lengths and identities, from one file: in constant time for any number of clips."""
 
     def __init__(self, path: Path | str):
         path = Path(path)
@@ -30,7 +30,7 @@ class ClipIndex:
         self._pack = PackedFile(self.path)
         if self._pack.text.get("kind") != "index":
             raise UserError(f"{self.path}: not an index of clips")
-        # Read as a whole and compared with their checksums: training draws by these numbers.
+        # Read whole and verified against their checksums, since training samples by these numbers.
         array = self._pack.array
         self.lengths = array("lengths")
         """(N,) frames per clip."""
@@ -131,7 +131,7 @@ def index_folder(
 
 
 def identity_of(name: str) -> str:
-    """Whom a clip shows, by its name: the first folder, or what comes before "#", or the clip is its own person."""
+    """The person in a clip, by its name: the first folder, or the part before "#", or else the whole name."""
     first, _, rest = name.partition("/")
     return first if rest else first.split("#")[0]
 

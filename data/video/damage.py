@@ -1,4 +1,4 @@
-"""What becomes of videos that can be read in part only: it is noted, or it is an error."""
+"""Handling of damaged videos: a warning, or an error with --strict_video."""
 
 import warnings
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from util.errors import UserError
 
 
 class DamagedVideo(UserWarning):
-    """A video could be read in part: the message says which, why, and how many of its frames."""
+    """A video was read only in part; the message has its path, the reason, and the number of frames."""
 
 
 @contextmanager

@@ -21,11 +21,11 @@ from data.video.reader import DEFAULT_RATE, Timeline, Video, frame_rate
 from util.errors import UserError
 
 HIDDEN_FRAMES = ("vp8", "gif")
-"""Codecs some of whose packets show nothing, which only decoding tells."""
+"""Codecs with packets that show no frame, which only decoding reveals."""
 NO_TIME = -(2**63)
 CHECKED_FRAMES = 8
 PADDING = 1 << 16
-"""Pixels around a small frame for its decoder."""
+"""Extra pixels that the decoder allocates around a small frame."""
 
 _abandoned = []
 """Decoders that a forked process inherited: closing them would wait for threads that exist only in the parent."""
@@ -41,7 +41,7 @@ class VideoFile(Video):
         self._cursor: _Cursor | None = None
         self._warned = False
         self._promised = 0
-        """Frames that there seemed to be: where decoding finds fewer, the file is damaged, and no index wrong."""
+        """Number of frames expected at first: an index below it that cannot be read means damage, not a bad index."""
         with Decoder(path) as decoder:
             first = next(decoder.frames(), None)
             if first is None:
@@ -56,12 +56,12 @@ class VideoFile(Video):
             self._unit = decoder.stream.time_base
             is_gif = decoder.is_gif
         if is_gif:
-            # FFmpeg guesses a gif's rate from its first frames, and each may last as long as it likes.
+            # FFmpeg guesses a gif's rate from its first frames, although each frame has its own duration.
             self.fps = frame_rate(len(self) / (self.timeline().end * self._unit))
 
     @property
     def frame_index(self) -> FrameIndex:
-        """Where the frames are: from the cache, from the file's packets, or, if those are in doubt, from decoding."""
+        """The frame index: from the cache, from the file's packets, or, if those are unreliable, from decoding."""
         if self._index is None:
             cache = IndexCache(self.path, self._cache)
             self._index = cache.load()
@@ -90,7 +90,7 @@ class VideoFile(Video):
     def read(self, index: int) -> np.ndarray:
         frame = self._frame_at(index)
         if frame is None:
-            # The packets promised a frame that does not exist; decoding all tells what does.
+            # The packets announced a frame that does not exist; decode all to count the real ones.
             self._index = self._index_from_frames()
             frame = self._frame_at(index) if index < len(self._index) else None
         if frame is None:
@@ -130,7 +130,7 @@ class VideoFile(Video):
 
     def _to_rgb(self, frame) -> np.ndarray:
         height, width = self._coded_size
-        # A stream may change its size on the way; a video of ours has one.
+        # A stream may change its size; scale to that of the first frame.
         shape = {} if (frame.height, frame.width) == self._coded_size else {"height": height, "width": width}
         if any(component.is_alpha for component in frame.format.components):
             pixels = on_white(frame.to_ndarray(format="rgba", **shape))
@@ -167,7 +167,7 @@ class VideoFile(Video):
             return decoder.index(self._finish(decoder))
 
     def _finish(self, decoder: "Decoder") -> str:
-        """After the last frame: warn of damage, and remember what the frames really are. Returns what is missing."""
+        """After the last frame: warn of damage and index the frames that exist. Returns a note of the damage."""
         damage = decoder.damage or decoder.shortfall()
         if not damage:
             return ""
@@ -184,7 +184,7 @@ class VideoFile(Video):
 
 
 class Decoder:
-    """One pass through a file: its packets, its frames, and the damage met on the way."""
+    """One pass through a file: its packets, its frames, and the first damage found."""
 
     def __init__(self, path: Path):
         import av
@@ -197,7 +197,7 @@ class Decoder:
         """Presentation time and size of the keyframes so far."""
         self.last = 0
         self.stored = self.hidden = 0
-        """How many packets there were so far, and how many of them an edit list hides."""
+        """Number of packets so far, and how many of them an edit list hides."""
         self._error = av.error.FFmpegError
         self._entry: tuple[int, int] | None = None
         try:
@@ -208,13 +208,13 @@ class Decoder:
             self.stream = _video_stream(path, self.container)
             codec = self.stream.codec_context
             check_canvas(path, codec.width, codec.height)
-            # Frames may grow on the way; FFmpeg counts them with their padding.
+            # Frames may change size later; FFmpeg counts them with their padding.
             codec.options = {**codec.options, "max_pixels": str(2 * max_pixels() + PADDING)}
         except UserError:
             self.container.close()
             raise
         self.stream.thread_type = "AUTO"
-        # Worker processes share the cores already.
+        # Worker processes already share the cores.
         self.stream.thread_count = 0 if multiprocessing.parent_process() is None else 1
         self.is_gif = self.container.format.name == "gif"
         self.is_cut = self.is_gif and not gif.is_whole(path)
@@ -226,7 +226,7 @@ class Decoder:
         self.container.close()
 
     def packets(self) -> Iterator:
-        """The packets of the video, without those that the file has in part only."""
+        """The packets of the video, without truncated ones."""
         packets = self.container.demux(self.stream)
         while True:
             try:
@@ -264,11 +264,11 @@ class Decoder:
             previous = frame
 
     def seek(self, key: tuple[int, int]) -> bool:
-        """Continue at exactly this keyframe (its time and size), or with nothing if the container does not find it.
+        """Continue at exactly this keyframe (its time and size); yield nothing if the container does not find it.
 
         False if it can't seek there at all.
         """
-        # Some containers land between keyframes or behind the right one, or give other times after seeking.
+        # Some containers seek to a position between or behind keyframes, or report different times afterwards.
         self._entry = key
         try:
             self.container.seek(key[0], stream=self.stream, backward=True)
@@ -277,12 +277,12 @@ class Decoder:
         return True
 
     def index(self, damage: str = "") -> FrameIndex:
-        """The index of the frames of a whole pass."""
+        """The index of the frames after a full pass."""
         times = (None if time == NO_TIME else time for time in self.times)
         return index_of_frames(times, self.keys, self.last, damage)
 
     def shortfall(self) -> str | None:
-        """After a whole pass: how the file holds less than it says."""
+        """After a full pass: why the file has less than it claims; None if it is complete."""
         found = len(self.times)
         if self.is_gif:
             images, damage = gif.count_images(self.path)
@@ -297,11 +297,11 @@ class Decoder:
         return self.missing_end(self.times[0], self.times[-1] + self.last)
 
     def frames_read(self) -> str:
-        """After a whole pass: how many frames there were, of how many that the file claims to hold."""
+        """After a full pass: the number of frames, and how many the file claims."""
         found, about = len(self.times), ""
         if self.is_gif:
             images, damage = gif.count_images(self.path)
-            # Where a gif is cut, nobody knows how many were to follow.
+            # The number of missing frames of a truncated gif is unknown.
             claimed, about = (0 if self.is_cut else images), ("about " if damage else "")
         elif self.stream.frames:
             claimed = self.stream.frames
@@ -311,19 +311,19 @@ class Decoder:
         return f"{found} of {about}{claimed} frames" if claimed > found else f"{found} frames"
 
     def frames_to_show(self) -> float:
-        """How many frames there are at least by what the container says of its own: its count, cut by edit lists.
+        """The minimum number of frames by the container's metadata: its frame count, cut by edit lists.
 
-        Those leave out as many frames as their length says, and rarely most of a video.
+        Edit lists hide as many frames as their duration says, and rarely most of a video.
         """
         frames, lasting = self.stream.frames, self._frames_by_time()
-        # The rate is an average, so that frames of a shorter time can be told roughly.
+        # The rate is an average, so the number of frames in a shorter time is approximate.
         return frames if lasting >= frames else max(lasting - max(1, lasting / 20), frames / 2)
 
     def _frames_by_time(self) -> int:
         return round((_duration(self.container, self.stream) or 0) * _rate(self.stream))
 
     def missing_end(self, begin: int, end: int) -> str | None:
-        """How much shorter the time between two moments of the stream is than the file says."""
+        """A note if the time between two timestamps is shorter than the file claims, else None."""
         read = (end - begin) * self.stream.time_base
         expected = _duration(self.container, self.stream)
         # Durations are rounded, and count what precedes the first frame.
@@ -357,14 +357,14 @@ class Decoder:
         self.damage = self.damage or damage
 
     def _position(self, time: int | None = None) -> str:
-        """A time of the stream for people, or the number of frames before it."""
+        """A readable position in the stream: a time in seconds, or the number of frames before it."""
         if time is None or self.stream.time_base is None:
             return f"frame {len(self.times)}"
         return f"{float((time - (self.stream.start_time or 0)) * self.stream.time_base):.1f} s"
 
 
 class _Cursor:
-    """A decoder kept open for one frame after another, in any order."""
+    """An open decoder for random access to frames."""
 
     def __init__(self, path: Path, index: FrameIndex):
         self.index = index
@@ -376,7 +376,7 @@ class _Cursor:
         self._frame = None
 
     def frame(self, index: int):
-        """The frame of an index; None if the file has no such frame after all."""
+        """The frame at an index; None if the file turns out to lack it."""
         if index == self._position:
             return self._frame
         near = self._decoder is not None and self._position < index and self.index.key_before(index) <= self._position
@@ -412,7 +412,7 @@ class _Cursor:
         self._frames = self._decoder.frames()
 
     def _restart(self) -> None:
-        # Not every container can seek to its beginning, but each can be opened there.
+        # Reopen, since not every container can seek to its start.
         self.close()
         self._open()
         self._position = -1
@@ -424,7 +424,7 @@ class _Cursor:
 
 
 def _video_stream(path: Path, container):
-    """The stream of moving pictures; covers of music and thumbnails are not meant."""
+    """The video stream, ignoring cover art and thumbnails."""
     from av.stream import Disposition
 
     still = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -450,7 +450,7 @@ def _reason(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         begins_as_mp4 = file.read(8)[4:] == b"ftyp"
     if begins_as_mp4:
-        return "an mp4 without its table of contents: cut short, or not written to its end"
+        return "an mp4 without its index (moov atom): truncated, or not written to its end"
     return "not a video, or its beginning is damaged"
 
 
@@ -463,7 +463,7 @@ def _rate(stream) -> Fraction:
 
 
 def _duration(container, stream) -> Fraction | None:
-    """How long the file says that its video is, in seconds."""
+    """The duration of the video in seconds, as the file claims."""
     if stream.duration:
         return stream.duration * stream.time_base
     if container.duration and not container.streams.audio:

@@ -12,17 +12,17 @@ BEGIN_OF_IMAGE = re.compile(rb"\x21\xf9\x04.{4}\x00\x2c", re.DOTALL)
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a gif ends as it should; its decoder makes no difference between a whole and half a frame."""
+    """Whether a gif ends properly; its decoder does not distinguish a whole frame from half of one."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 64))
         return file.read().rstrip(b"\0").endswith(bytes([TRAILER]))
 
 
 def count_images(path: Path) -> tuple[int, str | None]:
-    """The number of pictures, and where the blocks are damaged: there a decoder stops, as if the file ended."""
+    """The number of pictures, and the position of damaged blocks, where a decoder stops as if the file ended."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         images, end = _walk(content)
-        # A wrong length can lead over pictures to an offset where the blocks go on as if nothing had happened.
+        # A damaged length can skip pictures and land on an offset where valid blocks continue.
         found = sum(1 for _ in BEGIN_OF_IMAGE.finditer(content))
         if end < len(content) and content[end] == TRAILER and found <= images:
             return images, None
@@ -31,7 +31,7 @@ def count_images(path: Path) -> tuple[int, str | None]:
 
 
 def _walk(content: mmap.mmap) -> tuple[int, int]:
-    """Follow the blocks: how many pictures there are, and where the block begins that is none of them."""
+    """Walk the blocks: return the number of pictures, and the offset of the first unknown block."""
     images, offset = 0, HEADER + _colours(content, 10)
     while offset < len(content):
         if content[offset] == EXTENSION:

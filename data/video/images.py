@@ -1,4 +1,4 @@
-"""Pictures as RGB arrays: reading whatever people have, writing whole files."""
+"""Pictures as RGB arrays: reads all common formats, writes whole files."""
 
 import os
 import re
@@ -20,11 +20,11 @@ from util.reading import reading
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 WRITTEN_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")
-"""What Pillow may take a picture for, whatever its name says; others are for programs that draw."""
+"""Formats that Pillow may open, whatever the suffix; the others belong to drawing programs."""
 UNREADABLE = "cannot be read as a picture"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PART = 1 << 16
-"""Bytes of a chunk that are read at once."""
+"""Bytes to read of a chunk at once."""
 ROWS = 256
 # Level 6, the default of most libraries, takes three times as long for a tenth less.
 PNG_COMPRESSION = 2
@@ -32,7 +32,7 @@ PNG_COMPRESSION = 2
 
 def natural_key(name: str | Path) -> tuple:
     """Sort names as people count: frame2 before frame10."""
-    # Text and numbers alternate, so text meets text and number meets number; the name itself decides between 1 and 01.
+    # Text and numbers alternate, so text compares to text and numbers to numbers; the name breaks ties of 1 and 01.
     parts = re.split(r"(\d+)", str(name))
     return [int(part) if part.isdecimal() else part.casefold() for part in parts], str(name)
 
@@ -46,7 +46,7 @@ def list_images(folder: Path | str) -> list[Path]:
 def folders_with(root: Path | str, wanted: Callable[[str], bool]) -> tuple[list[Path], list[Path]]:
     """The folders in and below one with files of wanted names in them, and those with nothing, in natural order.
 
-    What is hidden is not data. Links to folders are not followed; they are among those with nothing.
+    Skips hidden entries. Does not follow links to folders; they count as those with nothing.
     """
     full, empty = [], []
     for path, inner, files in os.walk(root):
@@ -78,28 +78,28 @@ def read_image(path: Path | str) -> np.ndarray:
 def read_image_and_text(path: Path | str) -> tuple[np.ndarray, dict[str, str]]:
     """Read a picture and the text fields it carries (PNG only): our frames remember their rate in them."""
     path = Path(path)
-    # Wrong or odd metadata is no concern of ours when the pixels are there.
+    # Ignore invalid metadata as long as the pixels can be read.
     with reading(path, UNREADABLE, "replace or remove it"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not is_there(path):
             raise UserError(f"{path}: no such picture")
         with path.open("rb") as file, open_picture(file, path) as picture:
             pixels = _to_rgb(picture)
-            # The text of a PNG may follow its pixels, so it is asked for last.
+            # The text of a PNG may follow its pixels, so read it last.
             return pixels, {key: str(value) for key, value in getattr(picture, "text", {}).items()}
 
 
 def open_picture(file: BinaryIO, path: Path) -> Image.Image:
-    """Open a picture of the formats that are read, if it is not too large; `path` is told in errors."""
+    """Open a picture of the formats that are read, if it is not too large; `path` is for errors."""
     head = file.read(32)
     if head.startswith(PNG_SIGNATURE):
         file.seek(len(PNG_SIGNATURE))
         _check_png(file)
     elif size := _webp_size(head):
-        check_canvas(path, *size)  # its reader makes room for the canvas when it opens the file
+        check_canvas(path, *size)  # its reader allocates the canvas when it opens the file
     file.seek(0)
-    # Without a list Pillow tries all formats that it knows; one of them starts Ghostscript. Pillow's own limit, which
-    # holds for the whole process, gives way to ours.
+    # Without a list Pillow tries all formats that it knows; one of them starts Ghostscript. Our limit replaces
+    # Pillow's, which is global to the process.
     Image.MAX_IMAGE_PIXELS = None
     try:
         picture = Image.open(file, formats=FORMATS)
@@ -186,13 +186,13 @@ def save_image(path: Path | str, frame: np.ndarray, *, quality: int = 95, text: 
     if suffix == ".png":
         options = {"compress_level": PNG_COMPRESSION, "pnginfo": _png_text(text or {})}
     elif suffix != ".bmp":
-        # Half the colour resolution shows at the edges of lips; it is worth a tenth of the size.
+        # Half the colour resolution is visible at the edges of lips, and saves only a tenth of the size.
         options = {"quality": quality, "subsampling": 0 if quality >= 95 else 2}
     Image.fromarray(checked_frame(frame)).save(path, **options)
 
 
 def checked_frame(frame: np.ndarray) -> np.ndarray:
-    """A frame as it must be to be written; a wrong shape or type is a mistake in the calling code."""
+    """A contiguous frame, ready to write; raises ValueError for a wrong shape or type, a bug of the caller."""
     frame = np.asarray(frame)
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise ValueError(f"a frame is (height, width, 3) uint8, not {frame.shape} {frame.dtype}")
@@ -207,7 +207,7 @@ def _png_text(text: dict[str, str]) -> PngImagePlugin.PngInfo:
 
 
 def side_by_side(frames: list[np.ndarray]) -> np.ndarray:
-    """Frames of one height in a row: a strip that `open_video` reads again, or a comparison to look at."""
+    """Frames of one height in a row: a strip that `open_video` reads again, or a visual comparison."""
     heights = {frame.shape[0] for frame in frames}
     if len(heights) != 1:
         raise ValueError(f"frames side by side have one height, not {sorted(heights)}")

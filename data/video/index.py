@@ -1,4 +1,4 @@
-"""Where the frames of a video file are, so that any of them is found without decoding the file."""
+"""The frame index of a video file, for random access without decoding the whole file."""
 
 import hashlib
 import os
@@ -16,37 +16,37 @@ from util.reading import reading
 VERSION = 2
 CACHE_FOLDER = ".grimace_cache"
 TRIED_KEYS = 3
-"""Keyframes that are tried before decoding begins with the file, where a container seeks wrongly."""
+"""Number of keyframes to try if a container seeks wrongly, before decoding from the start."""
 CACHED_FROM = 16 * 2**20
-"""Indexes of files from this size are kept beside them; a smaller file is read again sooner than it is looked up."""
+"""Minimum file size to cache an index beside the file; smaller files are faster to index again."""
 
 
 @dataclass(frozen=True)
 class FrameIndex:
-    """The times of all frames in the order they are shown, and where decoding can start."""
+    """The presentation times of all frames in order, and the keyframes at which decoding can start."""
 
     times: np.ndarray
     """(N,) presentation times in the stream's time base; 0, 1, 2... where the file has no usable ones."""
     keys: np.ndarray
-    """(K, 2) of the frames at which decoding can start: presentation time, and size in bytes to know it again."""
+    """(K, 2) of the frames at which decoding can start: presentation time, and size in bytes to recognise it."""
     last: int
-    """How long the last frame is shown, or 0 if the file does not say."""
+    """Duration of the last frame, or 0 if unknown."""
     seekable: bool
     """Whether times are unique and the file can be entered at a keyframe."""
     decoded: bool
     """Whether the frames were counted by decoding them, because the file's packets could not be trusted."""
     damage: str = ""
-    """What is missing of the video, so that it is told again where the index comes from the cache."""
+    """A note of missing frames, so that a cached index repeats the warning."""
 
     def __len__(self) -> int:
         return len(self.times)
 
     def starts(self, index: int) -> list[tuple[int, int]]:
-        """The keyframes to try for a frame, nearest first; nothing if decoding begins with the file."""
+        """The keyframes to try for a frame, nearest first; none if decoding starts at the beginning."""
         if not self.seekable:
             return []
         before = self.keys[self.keys[:, 0] <= self.times[index]]
-        # The very first keyframe needs no seeking: a file that was just opened is there for certain.
+        # The first keyframe needs no seek: a file that was just opened is there.
         return [(time, size) for time, size in before[:0:-1][:TRIED_KEYS].tolist()]
 
     def key_before(self, index: int) -> int:
@@ -58,7 +58,7 @@ class FrameIndex:
 
 
 def index_of_packets(times: Iterable[int], keys: Sequence[tuple[int, int]], last: int) -> FrameIndex | None:
-    """The index of a sound file from what its packets say; None if they contradict themselves."""
+    """The index of an intact file from its packets; None if they contradict themselves."""
     times = np.sort(np.asarray(times, dtype=np.int64))
     if len(times) == 0 or np.any(np.diff(times) <= 0):
         return None
@@ -80,7 +80,7 @@ def _sorted_keys(keys: Sequence[tuple[int, int]]) -> np.ndarray:
 
 
 class IndexCache:
-    """Where one video's index is on disk; what does not fit the file's present size and time is not used."""
+    """The index of one video on disk; ignored if it does not match the file's current size and time."""
 
     def __init__(self, video: Path, folder: Path | None):
         video = video.resolve()
@@ -95,7 +95,7 @@ class IndexCache:
         )
 
     def load(self) -> FrameIndex | None:
-        """The index kept earlier, if there is one and it is this file's."""
+        """The cached index, if there is one and it matches the file."""
         try:
             stored = read_npz(self.path, "no index of frames")
             with reading(self.path, "no index of frames"):
@@ -113,13 +113,13 @@ class IndexCache:
             return None
 
     def save(self, index: FrameIndex) -> None:
-        """Keep an index if finding it again would take long, or if a folder for it was named."""
+        """Save an index if rebuilding would take long, or if a cache folder is given."""
         if not (self.always or self.large):
             return
         try:
             with replacing(self.path) as temporary:
                 np.savez(temporary, fingerprint=self.fingerprint, **asdict(index))
         except OSError:
-            # Data on a read-only disk is ordinary; a named folder that cannot be written is the user's to know of.
+            # A read-only disk is no error for data; a cache folder that the user named is.
             if self.always:
                 raise

@@ -28,7 +28,7 @@ def max_pixels() -> int:
 
 
 def check_canvas(path: Path | str, width: Any, height: Any) -> None:
-    """Refuse a picture or video of more pixels than the limit, by what its header claims."""
+    """Raise UserError for a picture or video whose header claims more pixels than the limit."""
     if width * height > max_pixels():
         raise UserError(
             f"{path}: claims {width} x {height} pixels, more than the limit of {max_pixels():,}; if it is meant, "

@@ -15,7 +15,7 @@ from util.errors import UserError
 from util.files import is_hidden_below, is_there
 
 PARTS = ("train", "test")
-"""The parts of a dataset of clips: folders in its own, without which its folder holds the clips of both."""
+"""The splits of a dataset of clips, as subfolders; without them its folder holds the clips of both."""
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
 
@@ -50,7 +50,7 @@ def open_video(
 
 
 def open_steady(path: Path | str, fps: Fraction | float | None = None, cache: Path | None = None) -> Video:
-    """Open a video for output at its own rate: one that varies is brought to its average, so that sound stays in step.
+    """Open a video for output at its own rate: a variable rate is resampled to its average, so that sound stays in sync.
 
     Videos are written at a constant rate; frame by frame, one of variable rate (most phones') would drift.
     """
@@ -79,7 +79,7 @@ def _visible(folder: Path) -> Iterator[Path]:
 
 
 def parts_of(root: Path) -> list[Path]:
-    """The parts that a dataset has; to animate, test/ is enough."""
+    """The splits that a dataset has; animation needs test/ only."""
     return [root / part for part in PARTS if (root / part).is_dir()]
 
 
@@ -93,7 +93,7 @@ def thin(count: int, wanted: int) -> list[int]:
 
 
 def frames_at(video: Video, indices: Sequence[int]) -> Iterator[np.ndarray]:
-    """Frames at rising indices in one pass; a video with a damaged end gives those before it (and a warning)."""
+    """Frames at increasing indices in one pass; a video with a damaged end yields those before it and warns."""
     wanted = iter(indices)
     index = next(wanted, None)
     for position, frame in enumerate(video):

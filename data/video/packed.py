@@ -114,7 +114,7 @@ class PackedClip(Video):
     def read(self, index: int) -> np.ndarray:
         record = self._pack.record(index)
         with reading(f"{self.path}: frame {index}", "cannot be decoded", REMEDY):
-            # OpenCV makes room for whatever a record claims.
+            # OpenCV allocates whatever size a record claims.
             if claimed_size(record) != self.size:
                 raise ValueError(f"it claims the size {claimed_size(record)} in a clip of {self.size}")
             frame = cv2.imdecode(np.frombuffer(record, np.uint8), cv2.IMREAD_COLOR_RGB)
@@ -123,7 +123,7 @@ class PackedClip(Video):
         return frame
 
     def verify(self) -> None:
-        """Read the whole file and compare it with its check sums; a UserError names what is damaged."""
+        """Read the whole file and compare it with its checksums; a UserError names what is damaged."""
         self._pack.verify()
 
     def __getstate__(self) -> dict:

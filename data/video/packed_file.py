@@ -1,11 +1,11 @@
 """The packed file: records found by one read each, arrays used in place, checksums over all of it.
 
-Layout of a file, numbers little-endian (docs/data_video.md says it for other programs):
+Layout of a file, numbers little-endian (docs/data_video.md specifies it for other programs):
 
     header   64 bytes: magic, version, number of records, offset and length of the description, checksums
     data     records (a clip's frames as JPEG or PNG files), then arrays as raw numbers, each at a multiple of 64
     table    (number of records + 1) offsets as uint64, then one CRC-32 per record as uint32
-    text     JSON: where the arrays are, and what the maker has to say
+    text     JSON: where the arrays are, and the writer's own fields
 
 The header is at a fixed offset and leads to the table and the text, which one read fetches.
 """
@@ -56,7 +56,7 @@ def _finish(file: BinaryIO, offsets: list[int], sums: list[int], text: dict) -> 
     """Write the table and the text, then the header that leads to them."""
     table_offset = _align(file)
     table = np.asarray(offsets, "<u8").tobytes() + np.asarray(sums, "<u4").tobytes()
-    # A name of a file that is no UTF-8 becomes an escape that JSON has, too.
+    # File names that are not UTF-8 become escapes that JSON can hold.
     encoded = json.dumps(text, ensure_ascii=False, sort_keys=True).encode(errors="backslashreplace")
     file.write(table + encoded)
     fields = (len(sums), table_offset, len(table), len(encoded), file.tell(), zlib.crc32(table + encoded))
@@ -76,13 +76,13 @@ def _write_array(file: BinaryIO, name: str, array: np.ndarray) -> dict:
 
 
 def _align(file: BinaryIO) -> int:
-    """Fill up to where an array may begin, so that it can be used in place."""
+    """Pad to the alignment of arrays, so that they can be used in place."""
     file.write(bytes(-file.tell() % ALIGNMENT))
     return file.tell()
 
 
 class PackedFile:
-    """An opened packed file: its table and text, its arrays in place."""
+    """An open packed file: its table and text in memory, its arrays memory-mapped."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -125,7 +125,7 @@ class PackedFile:
         return content
 
     def damaged(self, reason: str) -> UserError:
-        return UserError(f"{self.path}: damaged or no packed file ({reason}); {REMEDY}")
+        return UserError(f"{self.path}: damaged or not a packed file ({reason}); {REMEDY}")
 
     def record(self, index: int) -> bytes:
         """One record, by one read."""
@@ -137,7 +137,7 @@ class PackedFile:
 
     @cached_property
     def arrays(self) -> Mapping[str, np.ndarray]:
-        """The arrays, in place: what is not touched is not read."""
+        """The arrays, memory-mapped: only accessed parts are read."""
         try:
             described = self.text["arrays"]
             if not described:
@@ -163,7 +163,7 @@ class PackedFile:
         return self.arrays[name]
 
     def __del__(self) -> None:
-        # os may be gone already when the interpreter ends.
+        # At interpreter exit the module os may be gone already.
         if os is not None and hasattr(self, "_file"):
             os.close(self._file)
 

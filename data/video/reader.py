@@ -1,4 +1,4 @@
-"""What every video offers, and the videos that are made of pictures."""
+"""The interface of all videos, and the videos made of pictures."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,9 @@ from data.video.images import list_images, read_image, read_image_and_text
 from util.errors import UserError
 
 DEFAULT_RATE = Fraction(25)
-"""Frames per second of what does not say: folders of frames and strips."""
+"""Frames per second of videos without a rate: folders of frames and strips."""
 RATE_TEXT = "fps"
-"""Name of the text field in which the PNG frames that we write remember their rate."""
+"""Name of the text field that stores the rate in PNG frames that we write."""
 
 
 def frame_rate(value: Fraction | float | str) -> Fraction:
@@ -23,11 +23,11 @@ def frame_rate(value: Fraction | float | str) -> Fraction:
     try:
         rate = Fraction(value)
     except (ValueError, ZeroDivisionError, OverflowError):
-        raise UserError(f"'{value}' is no frame rate; give a number or a fraction, such as 25 or 30000/1001") from None
+        raise UserError(f"'{value}' is not a frame rate; give a number or a fraction, such as 25 or 30000/1001") from None
     if not 0 < rate <= 1000:
-        raise UserError(f"{value} frames per second cannot be; give a rate above 0 and up to 1000")
+        raise UserError(f"{value} frames per second is not possible; give a rate above 0 and up to 1000")
     for usual in (Fraction(round(rate)), Fraction(round(rate * 1001 / 1000) * 1000, 1001)):
-        # Rates that containers average over their rounded times lie this close to the true one.
+        # Rates averaged over a container's rounded times lie this close to the true one.
         if abs(usual - rate) <= rate / 50_000:
             return usual
     return rate.limit_denominator(1001) or rate
@@ -48,7 +48,7 @@ class Timeline:
         return bool(np.abs(self.times - even).max() > 0.5 * self.end / len(self.times))
 
     def frames_at(self, fps: Fraction) -> np.ndarray:
-        """For each frame of a video of constant rate, the frame of this one to show.
+        """For each frame of a video at a constant rate, the index of the frame to show.
 
         It is the one on display in the middle of the new frame's time, which drifts neither way and does not tremble
         where the old and the new rate are nearly the same.
@@ -60,7 +60,7 @@ class Timeline:
 
 
 class Video(Sequence):
-    """Frames (H, W, 3) uint8 RGB, read when asked for: in order by iterating, any one by index.
+    """Frames (H, W, 3) uint8 RGB, read on demand: in order by iteration, any one by index.
 
     A video can be pickled and used in the worker processes of a loader; each process opens the file for itself.
     """
@@ -76,7 +76,7 @@ class Video(Sequence):
 
     @abstractmethod
     def read(self, index: int) -> np.ndarray:
-        """The frame of an index that is in range."""
+        """The frame at a valid index."""
 
     def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
         if isinstance(index, slice):
@@ -95,7 +95,7 @@ class Video(Sequence):
 
     @property
     def is_variable(self) -> bool:
-        """Whether frames last differently long: then `fps` is an average or nominal, and `open_steady` keeps time."""
+        """Whether frame durations differ: then `fps` is an average or nominal, and `open_steady` keeps sync."""
         return False
 
     @property
@@ -105,7 +105,7 @@ class Video(Sequence):
         return timeline.end * timeline.unit
 
     def close(self) -> None:
-        """Let go of the file; the video can still be used and opens it again."""
+        """Close the file; the video stays usable and reopens it."""
 
     def __enter__(self) -> "Video":
         return self
@@ -119,7 +119,7 @@ class Video(Sequence):
 
 
 class Resampled(Video):
-    """A video at another, constant rate: frames are repeated and left out so that time runs as before."""
+    """A video resampled to a constant rate: frames are repeated or dropped, the duration stays."""
 
     def __init__(self, source: Video, fps: Fraction):
         self.source, self.fps = source, fps
@@ -146,7 +146,7 @@ class Resampled(Video):
 
 
 def told_rate(path: Path, value: str) -> Fraction:
-    """The rate that a file says it has."""
+    """The frame rate that a file stores."""
     try:
         return frame_rate(value)
     except UserError as error:

@@ -20,7 +20,7 @@ class SheetWriter:
         self._frames: list[np.ndarray] = []
 
     def write(self, frame: np.ndarray) -> None:
-        """Add a frame; it gets the next caption, where there are any."""
+        """Add a frame; it gets the next caption, if any."""
         frame = checked_frame(frame)
         if self.captions:
             frame = captioned(frame, self.captions[len(self._frames)])

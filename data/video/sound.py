@@ -15,7 +15,7 @@ AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000
 
 
 class Sound:
-    """Copies or encodes the sound of `source` into an output, up to the time that the frames have reached.
+    """Copies or encodes the sound of `source` into an output, up to the time of the last frame.
 
     `start` is in seconds after the source's first frame, or after its first sound if it has no frames.
     """
@@ -34,12 +34,12 @@ class Sound:
         stream.thread_type = "AUTO"
         self._zero = _first_frame(self.input, stream) + start
         if start > 0:
-            # A second early: what matters is cut off exactly afterwards. Where that fails, all before is read.
+            # A second early; the exact cut follows. If the seek fails, read from the start.
             with suppress(self._error):
                 self.input.seek(int(max(0, self._zero - 1) / stream.time_base), stream=stream)
         if stream.codec_context.codec.canonical_name in copied:
             self.stream = output.add_stream_from_template(stream)
-            # Decoders of such sound need the packet before the first one; only mp4 can keep it without playing it.
+            # Decoders of such sound need the packet before the first one; only mp4 can store it without playing it.
             self._pieces = self._copies(stream, early="mp4" in output.format.name or "mov" in output.format.name)
         else:
             self.stream = output.add_stream(codec, rate=_sample_rate(codec, stream.rate))
@@ -65,7 +65,7 @@ class Sound:
             self._waiting = None
 
     def finish(self) -> None:
-        """Write what the encoder still holds; called after the last `advance`."""
+        """Flush the encoder; call after the last `advance`."""
         if self.input is not None and self.stream.codec_context.is_encoder and self.stream.codec_context.is_open:
             self.output.mux(self.stream.encode(None))
 
@@ -99,7 +99,7 @@ class Sound:
             yield frame.pts * frame.time_base, self.stream.encode(frame)
 
     def _resampled(self, stream) -> Iterator:
-        """The sound from the start on, in the encoder's form; a gap at the beginning or on the way becomes silence."""
+        """The sound from `start` on, in the encoder's format; gaps become silence."""
         import av
 
         context = self.stream.codec_context

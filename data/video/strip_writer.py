@@ -18,9 +18,9 @@ COMPRESSION = 4
 
 
 class StripWriter(WholeOrNothing):
-    """Collects frames of one size in a temporary file and makes of them one PNG, row by row, when it is closed.
+    """Collects frames of one size in a temporary file and writes them as one PNG, row by row, on close.
 
-    Every row of the picture has a piece of every frame, so that none can be written before the last frame is there.
+    Every row of the picture has a part of every frame, so none can be written before the last frame.
     """
 
     def __init__(self, path: Path | str):
@@ -45,14 +45,14 @@ class StripWriter(WholeOrNothing):
             self.write(frame)
 
     def close(self) -> None:
-        """Write the picture; without a frame there is none."""
+        """Write the picture, if there is any frame."""
         if self.count:
             with replacing(self.path) as temporary, temporary.open("wb") as file:
                 self._write_png(file)
         self._frames.close()
 
     def abort(self) -> None:
-        """Give up; nothing of the picture remains."""
+        """Discard the picture."""
         self._frames.close()
 
     def _write_png(self, file: BinaryIO) -> None:
@@ -65,7 +65,7 @@ class StripWriter(WholeOrNothing):
         packer = zlib.compressobj(COMPRESSION)
         for number in range(height):
             pixels = frames[:, number].reshape(-1, 3)
-            # Filter type 1: a pixel less the one to its left.
+            # Filter type 1 (Sub): a pixel minus the one to its left.
             filtered = np.diff(pixels, axis=0, prepend=np.zeros((1, 3), np.uint8))
             _write_chunk(file, b"IDAT", packer.compress(b"\x01" + filtered.tobytes()))
         _write_chunk(file, b"IDAT", packer.flush())

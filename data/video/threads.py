@@ -14,7 +14,7 @@ _END = object()
 class BackgroundWriter(WholeOrNothing):
     """Writes frames in a thread of its own, up to `depth` behind; wraps a VideoWriter and is used like one.
 
-    An error of the writing is raised by the next `write`, or by `close`. The frames must not be changed once given.
+    The next `write`, or `close`, raises an error of the thread. Do not modify a frame after passing it.
     """
 
     def __init__(self, writer: VideoWriter, depth: int = 8):
@@ -38,13 +38,13 @@ class BackgroundWriter(WholeOrNothing):
         self.writer.close()
 
     def abort(self) -> None:
-        """Give up; nothing of the video remains."""
+        """Discard the video."""
         self._error = self._error or InterruptedError("writing was given up")
         self._stop()
         self.writer.abort()
 
     def _work(self) -> None:
-        # After an error frames are still taken, so that whoever writes is not left waiting for room.
+        # After an error keep consuming frames, so that the producer does not block.
         while (frame := self._waiting.get()) is not _END:
             if self._error is None:
                 try:

@@ -1,4 +1,4 @@
-"""Writing videos as their frames come: files, gifs or folders of PNG frames; with the sound of another file."""
+"""Writes videos frame by frame: files, gifs or folders of PNG frames; with the sound of another file."""
 
 import re
 import warnings
@@ -17,10 +17,10 @@ from util.errors import UserError
 from util.files import WholeOrNothing, replacing, replacing_folder
 
 COMMENT = "AI-generated video, made with Grimace"
-"""What every video says about itself, so that nobody takes it for a recording."""
+"""Metadata comment of every video, so that nobody mistakes it for a recording."""
 FRAME_NAME = "{:06d}.png"
 BT709 = 1
-"""The number by which FFmpeg calls this colour space, its primaries and its transfer."""
+"""FFmpeg's code of this colour space, its primaries and its transfer."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def unsuffixed(path: Path) -> str:
 
 
 class VideoWriter(WholeOrNothing):
-    """Write a video frame by frame; it appears under its name when it is whole, and not at all after an error.
+    """Write a video frame by frame; it appears under its name once complete, and never after an error.
 
     The suffix decides the format; no suffix means a folder of PNG frames, and with `as_folder` one that stands for no
     format, too. `quality` goes from 0 to 100 and matters to
@@ -114,7 +114,7 @@ class VideoWriter(WholeOrNothing):
         self.count += 1
 
     def close(self) -> None:
-        """Finish the video and give it its name."""
+        """Finish the video and move it to its path."""
         if self._closed:
             return
         self._closed = True
@@ -124,7 +124,7 @@ class VideoWriter(WholeOrNothing):
             self._guarded(self._sink.finish)
 
     def abort(self) -> None:
-        """Give up; nothing of the video remains."""
+        """Discard the video."""
         self._closed = True
         if self._stack is not None:
             given_up = InterruptedError("writing was given up")
@@ -159,7 +159,7 @@ class _FileSink:
         self.padding = (height % 2, width % 2) if self.form.even_size else (0, 0)
         self.stream.height, self.stream.width = height + self.padding[0], width + self.padding[1]
         self.stream.pix_fmt = "yuv420p"
-        # Without these, players guess the colours by the size of the picture.
+        # Without these tags, players guess the colour space by the picture's size.
         context = self.stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = BT709
         context.color_range = 1
@@ -225,7 +225,7 @@ class _GifSink:
 
         time = round(self.count * 100 / self.fps)
         self.count += 1
-        # Browsers slow frames of less than two hundredths of a second down to ten.
+        # Browsers slow frames shorter than 0.02 s down to 0.1 s.
         if time - self.shown_at < 2:
             return
         self.shown_at = time
@@ -259,7 +259,7 @@ class _GifSink:
 
 
 def _add_gif_comment(path: Path, comment: str) -> None:
-    """Put a comment extension (GIF89a, section 24) before the end of a gif, for FFmpeg writes none."""
+    """Put a comment extension (GIF89a, section 24) before the end of a gif, since FFmpeg writes none."""
     text = comment.encode()
     blocks = b"".join(bytes([len(text[i : i + 255])]) + text[i : i + 255] for i in range(0, len(text), 255))
     with path.open("rb+") as file:
@@ -271,7 +271,7 @@ def _add_gif_comment(path: Path, comment: str) -> None:
 
 
 class _FolderSink:
-    """A folder of PNG frames, lossless, which remember their rate."""
+    """A folder of lossless PNG frames, which store their rate."""
 
     def __init__(self, path: Path, fps: Fraction, comment: str):
         self.path, self.count = path, 0
