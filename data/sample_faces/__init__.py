@@ -1,4 +1,4 @@
-"""Drawn people: a renderer of faces that knows the truth about its pictures. numpy and OpenCV are all it needs.
+"""Drawn people: a face renderer with ground truth for its pictures. It needs numpy and OpenCV only.
 
     from data.sample_faces import render
     picture = render(identity=3, aus={"AU12": 4.0}, rotation=(20, 0, 0), gaze=(-5, 0), size=128)
@@ -6,7 +6,7 @@
     picture.landmarks   # (68, 2) float32, iBUG order
     picture.mask        # (128, 128) bool, the face
 
-See docs/sample.md for the dataset made with it and for what each truth means.
+See docs/sample.md for the dataset made with it and for the meaning of each kind of ground truth.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ def render(
 def tiny_clip(
     identity: int = 0, frames: int = 8, size: int = 64, kind: int = 1, seed: int = 0
 ) -> tuple[np.ndarray, Truth]:
-    """A short clip in memory, for tests: frames (N, H, W, 3) uint8 and the truth about them."""
+    """A short clip in memory, for tests: frames (N, H, W, 3) uint8 and their ground truth."""
     rng = np.random.default_rng([seed, identity, kind])
     return render_clip(seed, identity, perform(rng, frames, FPS, kind), size, FPS)
 

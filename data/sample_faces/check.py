@@ -1,4 +1,4 @@
-"""Measure whether drawn people are good enough to learn from: found by a detector, true, distinct, repeatable."""
+"""Measure whether drawn people are good enough for training: detectable, accurate, distinct, reproducible."""
 
 import importlib.util
 import tempfile
@@ -22,7 +22,7 @@ MOST_YAW = 30.0
 
 @dataclass(frozen=True)
 class Bars:
-    """What a variety must reach."""
+    """The thresholds that a variety must reach."""
 
     found: float  # share of the frames with exactly one face for dlib
     error: float  # median distance of dlib's points, in distances of the eyes' outer corners
@@ -30,7 +30,7 @@ class Bars:
 
 
 BARS = {"plain": Bars(0.95, 0.08, 0.9), "rich": Bars(0.75, 0.08, 0.5)}
-"""A rich set has hands before faces, poor phones and other hair, so that dlib finds and knows fewer of them."""
+"""A rich set has hands in front of faces, poor phone cameras and other hair, so dlib detects and recognises fewer."""
 CHANGED = 8  # 8-bit steps that count as a change of the picture
 
 
@@ -59,7 +59,7 @@ def dlib_models() -> tuple:
 
 @dataclass
 class Seen:
-    """What dlib made of one frame."""
+    """dlib's results for one frame."""
 
     identity: int
     clip: int
@@ -83,7 +83,7 @@ def look(frame: np.ndarray, points: np.ndarray, models: tuple, identity: int, cl
 
 
 def look_at(clips: list[tuple[Path, Path]]) -> list[Seen]:
-    """Look at some frames of every clip that are not turned too far."""
+    """Measure some frames of every clip, except strongly turned heads."""
     from tqdm import tqdm
 
     from data.video import open_video
@@ -170,7 +170,7 @@ def units_local(who: Person) -> Result:
 
 
 def drawing_time(who: Person, truth: Truth) -> float:
-    """Processor seconds a frame takes: the least of a dozen, as all take about the same and others may be at work."""
+    """CPU seconds per frame: the minimum of a dozen, since other programs may slow some down."""
     cv2.setNumThreads(1)
     spent = []
     for k in range(12):

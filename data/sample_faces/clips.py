@@ -1,4 +1,4 @@
-"""Clips of drawn people on disk: an mp4 with sound and an npz with the truth about every frame."""
+"""Clips of drawn people on disk: an mp4 with sound and an npz with the ground truth of every frame."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,13 +26,13 @@ VARIETIES = ("plain", "rich")
 
 @lru_cache(maxsize=2)
 def person(seed: int, number: int, variety: str = "plain") -> Person:
-    """A person of the set drawn from `seed`, kept at hand for the next clip."""
+    """A person of the set drawn from `seed`, cached for the next clip."""
     return RichPerson(seed, number) if variety == "rich" else Person(draw_identity(seed, number))
 
 
 @dataclass
 class Truth:
-    """Everything true of one clip; what each array holds is told in docs/sample.md."""
+    """The ground truth of one clip; docs/sample.md describes each array."""
 
     seed: int
     identity: int
@@ -68,7 +68,7 @@ class Truth:
 
     @classmethod
     def load(cls, path: Path | str) -> "Truth":
-        """Read what `save` wrote."""
+        """Load a file of `save`."""
         what, remedy = "not the truth of a sample clip", "render it again"
         read = read_npz(path, what, remedy=remedy)
         with reading(path, what, remedy):
@@ -82,7 +82,7 @@ class Truth:
 
 
 def render_clip(seed: int, number: int, performance: Performance, size: int, fps: float) -> tuple[np.ndarray, Truth]:
-    """Draw every frame: (N, H, W, 3) and the truth; the performance decides the variety."""
+    """Draw every frame: (N, H, W, 3) and the ground truth; the performance decides the variety."""
     variety = "rich" if isinstance(performance, RichPerformance) else "plain"
     who = person(seed, number, variety)
     pictures = [who.draw(performance.state(k), size) for k in range(len(performance))]

@@ -36,7 +36,7 @@ def au_vector(aus: Mapping[str, float] | Sequence[float] | None) -> np.ndarray:
 
 
 class _Rest:
-    """What the fields of displacement are functions of: positions at rest, and which lip a row belongs to."""
+    """The variables of the displacement fields: positions at rest, and the lip that a row belongs to."""
 
     def __init__(self, rest: np.ndarray, rows: Rows, m: Measures):
         # The rows inside the mouth move with the edge of their lip.
@@ -147,10 +147,10 @@ def _jaw_weight(f: _Rest, rest: np.ndarray, rows: Rows) -> np.ndarray:
 
 
 class Expressions:
-    """All a face can do: `shape(aus)` gives the positions of the grid."""
+    """All expressions of a face: `shape(aus)` gives the positions of the grid."""
 
     widest = STRONGEST
-    """The level of AU26 from which on the jaw opens no further."""
+    """The level of AU26 above which the jaw opens no further."""
 
     def __init__(self, rest: np.ndarray, rows: Rows, m: Measures):
         self.rest, self.rows, self.lids = rest, rows, Lids(rest, rows, m)
@@ -174,7 +174,7 @@ class Expressions:
         return 1 - opening, wide, 2.3 * level["AU07"] + 1.7 * level["AU06"]
 
     def jaw_rotation(self, aus: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        """A function (points, weights) -> points turned about the hinge of the jaw as AU26 says."""
+        """A function (points, weights) -> points rotated about the jaw's hinge by AU26."""
         angle = JAW_ANGLE * float(np.clip(aus[AU_NAMES.index("AU26")], 0, self.widest)) / STRONGEST
 
         def turn(points: np.ndarray, weight: np.ndarray) -> np.ndarray:

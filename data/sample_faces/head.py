@@ -19,7 +19,7 @@ EYE_ROWS, MOUTH_ROWS = 4, 8  # rows that coincide outside the openings
 
 @dataclass
 class Measures:
-    """Where the features of one face are."""
+    """Positions of the features of one face."""
 
     eye_x: float
     eye_half: float
@@ -102,7 +102,7 @@ class Rows:
 
 
 def make_rows(m: Measures) -> Rows:
-    """Denser where the face has more to show."""
+    """Denser where the face has more detail."""
     angle = np.radians(np.linspace(90, 18, 12))
     dome = -25 - 86 * np.sin(angle) ** 0.8
     upper = [np.arange(dome[-1] + 3, -31, 3.0), np.arange(-30, -11, 1.9), np.arange(-10.5, -1, 1.3)]
@@ -188,7 +188,7 @@ def _nose(who: Identity, m: Measures, x: np.ndarray, y: np.ndarray) -> np.ndarra
 
 
 def _features(who: Identity, m: Measures, p: np.ndarray) -> np.ndarray:
-    """What the front of the face adds to z, except eyelids and lips."""
+    """Relief of the front of the face along z, without eyelids and lips."""
     x, y = p[..., 0], p[..., 1]
     ax = np.abs(x)
     brow, mouth, chin = m.brow_y, m.mouth_y, m.chin_y
@@ -304,7 +304,7 @@ class Lids:
         m, q = self.m, q.copy()
         first = self.eye - self.rows.start
         ax, y = np.abs(q[..., 0]), q[..., 1]
-        line = y[first] - m.lid_line(ax[first])  # what expressions did to the line of the eye
+        line = y[first] - m.lid_line(ax[first])  # displacement of the line of the eye by expressions
         up, down = self.edges(ax, closure, wide, lower)
         up, down = up - m.lid_line(ax), down - m.lid_line(ax)
         side = bump(ax, 0 * ax, m.eye_x, 0, m.eye_half + 12, 1) > 0

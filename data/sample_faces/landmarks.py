@@ -18,7 +18,7 @@ def _bilinear(grid: np.ndarray, position: np.ndarray) -> np.ndarray:
 
 
 class Landmarks:
-    """Places of the 68 points on the grid of one person.
+    """Positions of the 68 points on the grid of one person.
 
     `fixed` are the same points of the skin in every frame. `annotated` differ only along the outline (0-16): when a
     side of the jaw turns away, its points slide to the visible edge of the face, as in the pictures that detectors
@@ -133,7 +133,7 @@ class Landmarks:
         return points
 
     def visible(self, points: np.ndarray, depth: np.ndarray, scale: int) -> np.ndarray:
-        """Whether nothing lies before a fixed point: (68,) bool. `depth` is the z-buffer."""
+        """Whether a fixed point is unoccluded: (68,) bool. `depth` is the z-buffer."""
         x, y = (np.floor(points[:, k] * scale).astype(int) for k in (0, 1))
         inside = (x >= 0) & (y >= 0) & (x < depth.shape[1]) & (y < depth.shape[0])
         seen = depth[y.clip(0, depth.shape[0] - 1), x.clip(0, depth.shape[1] - 1)]

@@ -33,7 +33,7 @@ BONE = (
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
-    """Write an RGB picture whole or not at all; the suffix decides the format."""
+    """Write an RGB picture whole or not at all; the suffix selects the format."""
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 4]
     done, data = cv2.imencode(path.suffix, np.ascontiguousarray(image[..., ::-1]), options)
     if not done:
@@ -63,11 +63,11 @@ def face_square(box: np.ndarray, widen: float = 1.35) -> tuple[np.ndarray, float
 def cut_square(
     image: np.ndarray, centre: np.ndarray, side: float, size: int, moved: np.ndarray | None = None
 ) -> np.ndarray:
-    """A square of a picture, resized; beyond the edge the edge is repeated.
+    """A square of a picture, resized; beyond the picture its edge is repeated.
 
     `moved` (2, 3) tells where in this picture the square's pixels are, instead of where they are in another one.
     """
-    finer = max(1, round(side / size))  # strong reduction happens in two steps, so that nothing flickers
+    finer = max(1, round(side / size))  # downsample strongly in two steps, against flicker
     zoom, half = finer * size / side, (finer * size - 1) / 2
     matrix = np.array([[zoom, 0, half - zoom * centre[0]], [0, zoom, half - zoom * centre[1]]])
     if moved is not None:
@@ -155,10 +155,10 @@ def short_clips(root: Path, split: str, name: str, frames: np.ndarray, truth: Tr
 
 
 def similarity(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The turn, scale and shift (2, 3) that takes a face's points of bone to those of others, x and y in pixels."""
+    """The similarity (2, 3) that maps a face's rigid points to those of others, x and y in pixels."""
     here, there = (some[list(BONE), :2].astype(np.float64) for some in (points, others))
     middle, target = here.mean(0), there.mean(0)
-    # As complex numbers a turn and a scale are one factor.
+    # With complex numbers, rotation and scale are one factor.
     arms, ends = (here - middle) @ (1, 1j), (there - target) @ (1, 1j)
     factor = np.vdot(arms, ends) / np.vdot(arms, arms)
     linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])

@@ -1,4 +1,4 @@
-"""Light: soft lamps as spherical harmonics, with the shadows a head casts on itself worked out once."""
+"""Light: soft lamps as spherical harmonics, with precomputed self-shadows of the head."""
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Lamps:
 
 
 def receivers(normals: np.ndarray) -> np.ndarray:
-    """What unshadowed surfaces make of light: (N, 9), to be multiplied with coefficients."""
+    """Transfer (N, 9) of unshadowed surfaces, to multiply with the light's coefficients."""
     return (harmonics(normals) * (_COSINE / np.pi)).astype(np.float32)
 
 
@@ -61,7 +61,7 @@ def _sphere(count: int) -> np.ndarray:
 def transfer(
     vertices: np.ndarray, normals: np.ndarray, occluder: np.ndarray, mesh: Mesh, size: int = 144
 ) -> np.ndarray:
-    """How light from everywhere reaches each vertex past the occluder, as harmonics: (V, 9)."""
+    """Radiance transfer to each vertex past the occluder, as spherical harmonics: (V, 9)."""
     out = np.zeros((len(vertices), 9))
     for direction in _sphere(DIRECTIONS):
         cosine = normals @ direction

@@ -11,25 +11,25 @@ from util.files import replacing
 from util.reading import reading
 
 PAIRS = 24
-"""Pairs of a clip that are kept."""
+"""Number of pairs to keep per clip."""
 
 
 @dataclass
 class MotionTruth:
-    """Where the surfaces of one frame are in another one, for some ordered pairs of a clip's frames."""
+    """Optical flow with visibility for some ordered pairs of a clip's frames."""
 
     pairs: np.ndarray  # (P, 2) numbers of the first and the second frame
     flow: np.ndarray  # (P, h, w, 2) float16: shares of the picture's side, to the right and down
     seen: np.ndarray  # (P, h, w) bool: whether the surface is visible in the second frame
 
     def save(self, path: Path) -> None:
-        """Write it; not compressed, so that one item is read fast."""
+        """Write it uncompressed, so that one item can be read fast."""
         with replacing(path) as temporary:
             np.savez(temporary, pairs=self.pairs, flow=self.flow, seen=np.packbits(self.seen, axis=-1))
 
     @classmethod
     def load(cls, path: Path | str) -> "MotionTruth":
-        """Read what `save` wrote."""
+        """Load a file of `save`."""
         what, remedy = "not the dense motion of a sample clip", "draw the set again with --layouts motion"
         pairs, flow, seen = read_npz(path, what, "pairs", "flow", "seen", remedy=remedy).values()
         with reading(path, what, remedy):

@@ -1,4 +1,4 @@
-"""What a drawn person does in a clip: talking, blinking, looking about, turning the head, showing feelings."""
+"""The motion of a drawn person in a clip: talking, blinking, gaze, head turns, emotions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,11 +68,11 @@ class Performance:
 
     @classmethod
     def of(cls, read: Mapping[str, np.ndarray]) -> "Performance":
-        """A performance from the arrays of a truth."""
+        """A performance from the arrays of the ground truth."""
         return cls(*(read[name] for name in ("aus", "rotation", "translation", "gaze")))
 
     def more(self) -> dict[str, np.ndarray]:
-        """What the truth keeps beside aus, rotation, translation and gaze."""
+        """Arrays of the ground truth beside aus, rotation, translation and gaze."""
         return {}
 
     def state(self, index: int) -> State:
@@ -88,7 +88,7 @@ def smooth(values: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def wander(rng: np.random.Generator, n: int, spread: float, rest: tuple, move: tuple, start: float) -> np.ndarray:
-    """Move to a new value with an eased motion, stay, and so on: head turns and looks."""
+    """Random moves with easing and pauses between, for head pose and gaze."""
     out, t, now = np.full(n, start), int(rng.uniform(0.0, 0.5) * FINE), start
     while t < n:
         aim = float(np.clip(rng.normal(0, spread), -2 * spread, 2 * spread))
@@ -100,7 +100,7 @@ def wander(rng: np.random.Generator, n: int, spread: float, rest: tuple, move: t
 
 
 def tremor(rng: np.random.Generator, n: int, size: float) -> np.ndarray:
-    """Nobody holds quite still."""
+    """Small involuntary movements."""
     t = np.arange(n) / FINE
     waves = [np.sin(2 * np.pi * f * t + rng.uniform(0, 6.3)) / f for f in rng.uniform(0.25, 1.6, 5)]
     return size * np.sum(waves, 0) / 3
@@ -119,7 +119,7 @@ def _blinks(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def _add(aus: np.ndarray, units: dict[str, float], envelope: np.ndarray) -> None:
-    """Add units with an envelope; where two want the same unit the stronger wins."""
+    """Add units with an envelope; of overlapping values the stronger wins."""
     for name, level in units.items():
         k = AU_NAMES.index(name)
         aus[:, k] = np.maximum(aus[:, k], level * envelope)

@@ -1,4 +1,4 @@
-"""A person ready to be drawn: all grids in one atlas, posed, lit and rasterised, with the truth about the picture."""
+"""A drawable person: all grids in one atlas, posed, lit and rasterised, with the ground truth of the picture."""
 
 from dataclasses import dataclass, field
 
@@ -36,7 +36,7 @@ class State:
 
 @dataclass
 class Picture:
-    """A frame and the truth about it. Points are pixels, x right and y down, (0, 0) the centre of the first pixel."""
+    """A frame and its ground truth. Points are pixels, x right and y down, (0, 0) the centre of the first pixel."""
 
     image: np.ndarray  # (H, W, 3) uint8 RGB
     mask: np.ndarray  # (H, W) bool: the face, from hairline to chin, without what hides it
@@ -78,10 +78,10 @@ def _unit(v: np.ndarray) -> np.ndarray:
 
 
 class Person:
-    """Everything about one identity that does not change from frame to frame, and the drawing of frames."""
+    """The constant parts of one identity, and the renderer of its frames."""
 
     moment = State
-    """What describes a moment; without arguments, the face at rest."""
+    """The state class of a moment; its defaults are the face at rest."""
 
     def __init__(self, who: Identity):
         self.who = who
@@ -144,7 +144,7 @@ class Person:
         self.inside_mouth = np.concatenate([np.arange(s.start, s.stop) for s in (self.slices[name] for name in names)])
 
     def _paint_atlas(self) -> np.ndarray:
-        """Put the textures and the coordinates of the vertices in place; return the alpha image."""
+        """Fill in the textures and the coordinates of the vertices; return the alpha image."""
         height, width = self.atlas_shape
         self.texture = np.zeros((height * TEXELS, width * TEXELS, 3), np.float32)
         alpha = np.ones(self.texture.shape[:2], np.float32)
@@ -260,7 +260,7 @@ class Person:
         return self.posed(*self._unposed(state), state)
 
     def posed(self, points: np.ndarray, normals: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """What the head's turn makes of positions and normals."""
+        """Rotate positions and normals with the head."""
         matrix = rotation_matrix(*state.rotation)
         moved = (points - PIVOT) @ matrix.T + PIVOT + state.translation
         points = points + self.follows[:, None] * (moved - points)
@@ -326,11 +326,11 @@ class Person:
         return self._backdrops[height, width]
 
     def screen(self, points: np.ndarray, state: State, size: int) -> np.ndarray:
-        """Where the camera of this moment sees points in a square picture, as `project` returns it."""
+        """Project points with the camera of this moment into a square picture, as `project` does."""
         return self.project(points, size, size)
 
     def surroundings(self, state: State, fine: int) -> np.ndarray:
-        """A new canvas of fine x fine samples with what is behind the person, in linear light."""
+        """A new canvas of fine x fine samples with the background, in linear light."""
         return self.backdrop(fine, fine).copy()
 
     def expose(self, canvas: np.ndarray, state: State) -> np.ndarray:
@@ -342,11 +342,11 @@ class Person:
         return self.lamps
 
     def motion_behind(self, first: State, second: State, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """What `motion` says of the background: it does not move, and all of it is there."""
+        """The background's part of `motion`: it does not move, and all of it is visible."""
         return np.zeros((size, size, 2), np.float32), np.ones((size, size), bool)
 
     def draw(self, state: State, size: int) -> Picture:
-        """Draw a square picture and say what is true about it."""
+        """Draw a square picture with its ground truth."""
         points, normals = self.pose(state)
         screen = self.screen(points, state, size)
         fine = size * SUPERSAMPLING
@@ -380,7 +380,7 @@ class Person:
         )
 
     def motion(self, first: State, second: State, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where each pixel of the first moment goes: flow (H, W, 2) in pixels, and whether it is seen in the second.
+        """Where each pixel of the first moment goes: flow (H, W, 2) in pixels, and whether it is visible in the second.
 
         A pixel's position plus its flow is its position in the second picture. The background does
         not move; it is seen where nothing covers it.
@@ -388,7 +388,7 @@ class Person:
         return self.motion_between(self.view(first, size), self.view(second, size))
 
     def view(self, state: State, size: int) -> "View":
-        """What `motion_between` needs to know of a moment."""
+        """The inputs of `motion_between` for one moment."""
         points, normals = self.pose(state)
         screen = self.screen(points, state, size)
         return View(state, size, screen, normals[:, 2], rasterise(screen, self.mesh, size, size))
@@ -416,7 +416,7 @@ class Person:
 
 @dataclass
 class View:
-    """Where the surfaces are in one picture."""
+    """The surfaces visible in one picture."""
 
     state: State
     size: int
@@ -432,7 +432,7 @@ class View:
 
 
 def _uncovered(flow: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Where pixels that move by `flow` (H, W, 2) meet nothing in a z-buffer (H, W), as the background does."""
+    """Whether pixels that move by `flow` (H, W, 2) meet only background in a z-buffer (H, W)."""
     height, width = depth.shape
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     x, y = np.rint(x + flow[..., 0]).astype(int), np.rint(y + flow[..., 1]).astype(int)

@@ -28,13 +28,13 @@ class Mesh:
     alpha_scale: int = 1
 
     def __post_init__(self):
-        # Kept apart by corner, which is how every frame reads them.
+        # Stored per corner, as every frame reads them.
         self.corners = [np.ascontiguousarray(self.triangles[:, k], np.int32) for k in range(3)]
 
 
 @dataclass
 class Samples:
-    """What the rasteriser found: one entry per covered sample."""
+    """The rasteriser's output: one entry per covered sample."""
 
     index: np.ndarray  # (N,) flat positions in the picture
     column: np.ndarray  # (N,) float32 atlas coordinates
@@ -114,7 +114,7 @@ def _spans(facing: _Facing, height: int, width: int) -> tuple[np.ndarray, ...]:
     is_upper = centre < np.repeat(y[1], count)
     slope = np.where(is_upper, np.repeat(upper_slope, count), np.repeat(lower_slope, count))
     other = slope * centre + np.where(is_upper, np.repeat(upper_base, count), np.repeat(lower_base, count))
-    # A hair's breadth of overlap leaves no cracks between neighbours.
+    # A tiny overlap avoids cracks between neighbours.
     first = np.maximum(np.ceil(np.minimum(one, other) - np.float32(0.502)), 0).astype(np.int32)
     last = np.minimum(np.floor(np.maximum(one, other) - np.float32(0.498)), width - 1).astype(np.int32)
     some = np.flatnonzero(last >= first)

@@ -50,7 +50,7 @@ def open_video(
 
 
 def open_steady(path: Path | str, fps: Fraction | float | None = None, cache: Path | None = None) -> Video:
-    """Open a video for output at its own rate: a variable rate is resampled to its average, so that sound stays in sync.
+    """Open a video for output at its own rate: a variable rate becomes its average, so that sound stays in sync.
 
     Videos are written at a constant rate; frame by frame, one of variable rate (most phones') would drift.
     """

@@ -23,7 +23,7 @@ def frame_rate(value: Fraction | float | str) -> Fraction:
     try:
         rate = Fraction(value)
     except (ValueError, ZeroDivisionError, OverflowError):
-        raise UserError(f"'{value}' is not a frame rate; give a number or a fraction, such as 25 or 30000/1001") from None
+        raise UserError(f"'{value}' is not a frame rate; give a number or a fraction like 25 or 30000/1001") from None
     if not 0 < rate <= 1000:
         raise UserError(f"{value} frames per second is not possible; give a rate above 0 and up to 1000")
     for usual in (Fraction(round(rate)), Fraction(round(rate * 1001 / 1000) * 1000, 1001)):

@@ -1,4 +1,4 @@
-"""What a person of a rich set does: larger turns, uneven and extreme expressions, while the camera moves."""
+"""The motion of a person of a rich set: larger turns, uneven and extreme expressions, while the camera moves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ from data.sample_faces.person import State
 WIDEST = 9.0
 """How far AU26 goes in a rich set: a mouth wide open."""
 AWAY = 1e4
-"""Where the hand is when it is not there."""
+"""Position of a hidden hand."""
 TRACKS = {"left": len(AU_NAMES), "camera": 4, "body": 3, "hair": 3, "hand": 4, "light": 3, "tongue": 2}
-"""The columns of what a rich performance adds."""
+"""The columns that a rich performance adds."""
 UNITS = {name: k for k, name in enumerate(AU_NAMES)}
 
 
@@ -36,7 +36,7 @@ class RichState(State):
 
 @dataclass
 class RichPerformance(Performance):
-    """A clip's motion; what each track holds is told at RichState."""
+    """A clip's motion; RichState describes each track."""
 
     tracks: dict[str, np.ndarray] = field(default_factory=dict)
     clip: int = 0
@@ -85,7 +85,7 @@ def perform_rich(rng: np.random.Generator, frames: int, fps: float, clip: int, m
 
 
 def _bounded(values: np.ndarray, most: np.ndarray) -> np.ndarray:
-    """Values that come close to their bounds slow down."""
+    """Soft clipping to bounds."""
     return most * np.tanh(values / most)
 
 

@@ -40,7 +40,7 @@ class RichPerson(Person):
         self.hand = np.concatenate([self._numbers(name) for name in names if name.startswith(HAND)])
         hanging = [self._numbers(name) for name in names if name == "long hair"]
         self.hanging = np.concatenate(hanging) if hanging else np.zeros(0, int)
-        # At rest the hand is nowhere: nothing throws a shadow on it.
+        # At rest the hand is out of the scene, so nothing casts a shadow on it.
         self.transfer[self.hand] = self.receivers[self.hand]
 
     def _draw_scene(self, clip: int) -> Scene:
@@ -107,7 +107,7 @@ class RichPerson(Person):
         return seen
 
     def surroundings(self, state: RichState, fine: int) -> np.ndarray:
-        # Painted once a pixel: where the person's edge is not, more samples would not be seen.
+        # One sample per pixel: more would only matter at the person's edge.
         painted = paint_layers(self.scene(state.clip).layers, state.camera, fine // SUPERSAMPLING)
         return cv2.resize(painted, (fine, fine), interpolation=cv2.INTER_NEAREST)
 
@@ -125,5 +125,5 @@ class RichPerson(Person):
 
 @lru_cache(maxsize=2)
 def rich_person(seed: int, number: int) -> RichPerson:
-    """A person of the rich set drawn from `seed`, kept at hand for the next clip."""
+    """A person of the rich set drawn from `seed`, cached for the next clip."""
     return RichPerson(seed, number)

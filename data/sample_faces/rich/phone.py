@@ -1,4 +1,4 @@
-"""What a phone makes of a picture: exposure, colours, blur, noise, sharpening, few pixels, compression."""
+"""A phone camera's effects: exposure, colours, blur, noise, sharpening, low resolution, compression."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What surrounds a person in one clip of a rich set: background, lamps, framing, the phone."""
+"""The scene of one clip of a rich set: background, lamps, framing, the phone."""
 
 from dataclasses import dataclass, field
 
@@ -57,7 +57,7 @@ class Layer:
 
 @dataclass
 class Scene:
-    """Everything about a clip that stays."""
+    """The constant parts of a clip."""
 
     layers: list[Layer]
     lamps: ManyLamps
@@ -75,7 +75,7 @@ class Scene:
 
 
 def draw_scene(seed: int, number: int, clip: int) -> Scene:
-    """Draw what surrounds one clip of a person."""
+    """Draw the random scene of one clip of a person."""
     rng = np.random.default_rng([seed, number, clip, 41])
     layers = [Layer(draw_far(rng), float(rng.uniform(0.75, 1.0)))]
     if rng.uniform() < 0.45:
