@@ -17,7 +17,7 @@ import torch
 from data import find_dataset
 from data.loading.bad_samples import BadSamples
 from data.loading.overfit import FirstSamples
-from data.loading.sampler import lost_workers_told, training_batches
+from data.loading.sampler import explain_lost_workers, training_batches
 from data.video.limits import limit_pixels
 from engine.checkpoints.load import load_networks
 from engine.checkpoints.save import Checkpoints
@@ -126,7 +126,7 @@ def _train(opt: Options, run: Run, trainer: Trainer, dataset: Any) -> int:
         log.warning("step %d is reached already: nothing is left to do; more --epochs or --steps go on", steps)
 
     # 3. The loop: the engine's, with reporting, validating and saving after each step.
-    with closing(batches), StopRequest() as stop, lost_workers_told(opt.nThreads):
+    with closing(batches), StopRequest() as stop, explain_lost_workers(opt.nThreads):
         _fit(opt, run, trainer, steps, batches, stop)
 
     # 4. How it ended.

@@ -162,10 +162,10 @@ class FramesDataset(Dataset):
         rows = [(row["source"], row["driving"]) for _, row in read_rows(table, "--pairs_list", ("source", "driving"))]
         pairs = listed_pairs(rows, self.names, self.opt.num_pairs)
         if len(pairs) < min(len(rows), self.opt.num_pairs):
-            told = f"--pairs_list {table}: of {len(rows)} pairs {len(pairs)} are of clips that are in {self.folder}"
+            problem = f"--pairs_list {table}: of {len(rows)} pairs {len(pairs)} are of clips that are in {self.folder}"
             if not pairs:
-                raise UserError(f"{told}; they are called like {', '.join(self.names[:2])}")
-            log.warning("%s", told)
+                raise UserError(f"{problem}; they are called like {', '.join(self.names[:2])}")
+            log.warning("%s", problem)
         return pairs
 
     def make_clip(self, name: str, driving: str, source: str) -> Clip:

@@ -74,15 +74,15 @@ class PriorFramesDataset(FramesDataset):
             raise UserError(f"--{moving[0]} would move the face away from its points; leave it out with frames_prior")
 
     def _check_points(self) -> None:
-        """A folder of points is there, and has those of every clip to train on: better told now than after an hour.
+        """Check now that the folder of points has those of every training clip, rather than fail after an hour.
 
-        Of test clips not all may be animated; one without points stops no other.
+        Test clips are not checked: not all may be animated, and one without points does not stop the others.
         """
         folder = self.folder_of_points
         for name in self.names if folder and self.training else ():
-            folder.find(*self._called(name))
+            folder.find(*self._file_names(name))
 
-    def _called(self, name: str) -> tuple[str, ...]:
+    def _file_names(self, name: str) -> tuple[str, ...]:
         """Possible names of a clip's points, first that of kpmaker.py: folders keep their whole name."""
         return (name, plain(name)) if (self.folder / name).is_dir() else (plain(name),)
 
@@ -104,7 +104,7 @@ class PriorFramesDataset(FramesDataset):
         if name not in self.found:
             with self.open(name) as video:
                 if self.folder_of_points:
-                    points = self.folder_of_points.read(*self._called(name))
+                    points = self.folder_of_points.read(*self._file_names(name))
                 else:
                     points = self._found(islice(video, SEARCHED), self.detector.clip(name), name, "leave it out")
                 self.found[name] = scaled(points, video.size, self.load_size or video.size)

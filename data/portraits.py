@@ -15,11 +15,11 @@ from util.values import at_least, count, list_of, number, positive, text, word_o
 class PortraitsDataset(FramesDataset):
     """Clips as in the mode `frames`.
 
-    Items of pairs from outside hold `image` (3, S, S) at --input_size, of sources and driving frames; where they are
-    needed `openness` (3,), how far left eye, right eye and lips are open. Sources with several faces stack both, and
-    items say by `face` which one they move. With a source video each item has `source_image` and `source_openness`,
-    and the source `source_video`; a single driving picture is told by `driving_picture`. Of motion templates items
-    have `motion`, and of edits `edit` (util.portrait_edits).
+    Sources and driving items of the user's pairs hold `image` (3, S, S) at --input_size and, if needed, `openness`
+    (3,), how far left eye, right eye and lips are open. Sources with several faces stack both, and `face` in an item
+    is the index of the face that it moves. With a source video each item has `source_image` and `source_openness`, and
+    the source has `source_video`; `driving_picture` marks a single driving picture. Items of motion templates have
+    `motion`, those of edits `edit` (util.portrait_edits).
     """
 
     @staticmethod

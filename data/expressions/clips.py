@@ -126,10 +126,10 @@ class ExpressionClips:
         for index, path in enumerate(pictures):
             picture, other = read_image(path), int(others[index])
             whole = Crop(np.array([[0, 0, picture.shape[1], picture.shape[0]]], float), picture.shape[:2])
-            name = path.stem if self._says_what() else f"{path.stem}_{pictures[other].stem}"
+            name = path.stem if self._names_expression() else f"{path.stem}_{pictures[other].stem}"
             yield Subject(path, picture, [whole], aus[index], name, aus[other])
 
-    def _says_what(self) -> bool:
+    def _names_expression(self) -> bool:
         return self.wanted is not None or bool(self.sweeps) or self.driving is not None or self.opt.au_grid
 
     def _clips_of(self, subject: Subject) -> Iterator[Clip]:

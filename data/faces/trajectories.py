@@ -199,8 +199,10 @@ class Follower:
         return bool(self._people) and not any(person.unseen for person in self._people)
 
     def _plan(self, index):
-        """When to search next: rarely while all is well; at growing intervals while a face is missing, which shrink
-        again slowly, so that a face which is lost at every turn does not cost a search each time."""
+        """Schedule the next search: rarely while all faces are tracked, at growing intervals while one is missing.
+
+        Intervals shrink again slowly, so that a face that is lost often does not cost a search each time.
+        """
         self._end([person for person in self._people if person.unseen > self._patience])
         if self._all_seen():
             self._pause = max(1, self._pause // 2)

@@ -80,7 +80,7 @@ def requests(
     request = Request(
         tuple(map(Path, opt.source_image or ())), Path(opt.driving_video), best_frame=opt.best_frame, recorded=recorded
     )
-    (name,) = tell_apart([request.paths])
+    (name,) = unique_names([request.paths])
     output = Path(opt.output) if opt.output else folder / with_format(name, opt.format, is_still(request))
     if opt.output:
         _refuse_suffix(output)
@@ -136,7 +136,7 @@ def read_pairs(
     settled = _settled(found, folder, suffixes)
     _refuse_bad_outputs(settled, problems)
     problems.refuse()
-    _tell_absent(path, settled)
+    _warn_missing(path, settled)
     return list(settled.values())
 
 
@@ -156,7 +156,7 @@ def _listed_output(text: str, folder: Path, allow_outside: bool) -> Path | None:
 def _settled(found: dict[int, Request], folder: Path, suffixes: dict[int, str]) -> dict[int, Request]:
     """The requests with names and outputs: from the table, plus a missing suffix, else from the names of the files."""
     unnamed = [line for line, request in found.items() if request.output is None]
-    names = dict(zip(unnamed, tell_apart([found[line].paths for line in unnamed]), strict=True))
+    names = dict(zip(unnamed, unique_names([found[line].paths for line in unnamed]), strict=True))
     settled = {}
     for line, request in found.items():
         if request.output is None:
@@ -169,7 +169,7 @@ def _settled(found: dict[int, Request], folder: Path, suffixes: dict[int, str]) 
     return settled
 
 
-def tell_apart(results: Sequence[tuple[Path, ...]]) -> list[str]:
+def unique_names(results: Sequence[tuple[Path, ...]]) -> list[str]:
     """A name for each result, built from its files: driving-source.
 
     Files are called without suffix, or, where results would have one name, with it, then with the folders above that
@@ -177,7 +177,7 @@ def tell_apart(results: Sequence[tuple[Path, ...]]) -> list[str]:
     """
     detail = [[0] * len(files) for files in results]
     while True:
-        names = ["-".join(map(_called, files, own)) for files, own in zip(results, detail, strict=True)]
+        names = ["-".join(map(_part_of_name, files, own)) for files, own in zip(results, detail, strict=True)]
         alike = defaultdict(list)
         for index, name in enumerate(names):
             alike[name].append(index)
@@ -199,7 +199,7 @@ def _differing_parts(group: list[tuple[Path, ...]]) -> list[int]:
     return [part for part in range(len(group[0])) if len({files[part].resolve() for files in group}) > 1]
 
 
-def _called(path: Path, detail: int) -> str:
+def _part_of_name(path: Path, detail: int) -> str:
     """A file's part of a result's name; more detail adds its suffix, then a folder above instead of it, and so on."""
     count, suffix = divmod(detail, 2)
     folders = _folders_above(path)
@@ -244,13 +244,13 @@ def _refuse_bad_outputs(found: dict[int, Request], problems: Problems) -> None:
                          "of its own in the column output")  # fmt: skip
 
 
-def _tell_absent(path: Path, found: dict[int, Request]) -> None:
+def _warn_missing(path: Path, found: dict[int, Request]) -> None:
     """Warn at the start of missing files; their results fail, the others are made."""
     absent = {line: [file for file in request.paths if not is_there(file)] for line, request in found.items()}
-    told = [f"line {line}: {', '.join(map(str, files))}" for line, files in absent.items() if files]
-    if told:
-        rest = f" and {len(told) - 10} lines more" if len(told) > 10 else ""
-        log.warning("--pairs %s: there is no such file: %s%s", path, "; ".join(told[:10]), rest)
+    missing = [f"line {line}: {', '.join(map(str, files))}" for line, files in absent.items() if files]
+    if missing:
+        rest = f" and {len(missing) - 10} lines more" if len(missing) > 10 else ""
+        log.warning("--pairs %s: there is no such file: %s%s", path, "; ".join(missing[:10]), rest)
 
 
 def _beside(table: Path, name: str) -> Path:

@@ -189,10 +189,10 @@ def endless_batches(
         num_workers=workers,
         collate_fn=_Collate(collate),
         pin_memory=pin_memory,
-        worker_init_fn=_begin_worker,
+        worker_init_fn=_init_worker,
         persistent_workers=workers > 0,
     )
-    gc.collect()  # for the workers: see _begin_worker
+    gc.collect()  # for the workers: see _init_worker
     batches = iter(loader)
     if workers:
         atexit.register(_end_workers_of, weakref.ref(batches))
@@ -209,17 +209,17 @@ def endless_batches(
 
 
 @contextmanager
-def lost_workers_told(workers: int) -> Iterator[None]:
+def explain_lost_workers(workers: int) -> Iterator[None]:
     """Turn PyTorch's error about a killed worker, which can surface anywhere in the main thread, into one line."""
     try:
         yield
     except RuntimeError as error:
         if not re.match(r"DataLoader worker \(pid", str(error)):
             raise
-        raise RunError(_told_of_lost_worker(str(error), workers)) from error
+        raise RunError(_lost_worker_message(str(error), workers)) from error
 
 
-def _told_of_lost_worker(message: str, workers: int) -> str:
+def _lost_worker_message(message: str, workers: int) -> str:
     goes_on = "--continue_train goes on from the last checkpoint"
     if "Bus error" in message:
         return (
@@ -248,7 +248,7 @@ def _end_workers(loading: Any) -> None:
     """End a loader's workers, even those that no longer get its messages.
 
     That happens if the loader is garbage collected together with its queues, and to workers that wait for a lock of a
-    killed one. Workers ignore SIGTERM (_begin_worker), so the program would wait for them forever.
+    killed one. Workers ignore SIGTERM (_init_worker), so the program would wait for them forever.
     """
     loading._shutdown_workers()
     for worker in loading._workers:
@@ -270,7 +270,7 @@ class _Collate:
         return batch | {BAD: [problem for _, problems in loaded for problem in problems]}
 
 
-def _begin_worker(worker: int) -> None:
+def _init_worker(worker: int) -> None:
     """Ignore signals meant for the parent, and never collect objects inherited from it.
 
     Ctrl-C reaches the whole process group; only the parent acts on it, after the current step. A decoder of the parent,

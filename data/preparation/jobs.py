@@ -2,7 +2,7 @@
 
 Work is spread over joblib's process pool (loky) or a Dask cluster. Both are driven through the executor interface they
 share and not through `joblib.Parallel`, because with Parallel one killed worker ends the whole run (and with its Dask
-backend waits for ever), while here only the item that killed it is lost.
+backend waits forever), while here only the item that killed it is lost.
 """
 
 import argparse
@@ -127,9 +127,8 @@ def run(
     `work` makes its output whole or not at all (util.files.replacing, replacing_folder), so a killed run is resumed by
     starting it again. It returns None, or a warning to show, and raises UserError with the reason if nothing usable
     came of the item; other exceptions count as failures too and are reported with file and line. `failures` becomes a
-    csv of item and reason (removed when there are none). What killed processes left unfinished beside each item's
-    `output` (one path, or several) is removed, of earlier runs and of this one. `args` holds the options of
-    `add_options`.
+    csv of item and reason (removed if none failed). Temporary files that killed processes of this or earlier runs left
+    beside each item's `output` (one path, or several) are removed. `args` holds the options of `add_options`.
     """
     part, parts = args.shard
     mine = list(items)[part - 1 :: parts]
@@ -206,8 +205,8 @@ def attempt(work: Callable[[Any], str | None], item: Any, strict: bool = False) 
                 return None, line
             frame = traceback.extract_tb(error.__traceback__)[-1]
             return None, f"{type(error).__name__}: {error} ({Path(frame.filename).name}, line {frame.lineno})"
-    told = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
-    return "; ".join(dict.fromkeys(filter(None, [note, *told]))) or None, None
+    messages = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    return "; ".join(dict.fromkeys(filter(None, [note, *messages]))) or None, None
 
 
 @dataclass

@@ -115,7 +115,7 @@ def found_and_true(seen: list[Seen], bars: Bars) -> list[Result]:
 def told_apart(seen: list[Seen], bars: Bars) -> Result:
     """Nearest other clip by dlib's face recogniser: is it the same person? And how far are the two kinds of pairs?"""
     known = [one for one in seen if one.descriptor is not None]
-    title, bar = "identities told apart (dlib's recogniser, nearest other clip)", f">= {bars.apart:.0%}"
+    title, bar = "identities repeats apart (dlib's recogniser, nearest other clip)", f">= {bars.apart:.0%}"
     if len({one.identity for one in known}) < 2 or len({one.clip for one in known}) < 3:
         return Result(title, True, "not measured: it takes two people and two clips of each", bar)
     vectors = np.array([one.descriptor for one in known])
@@ -194,8 +194,8 @@ def repeatable(clips: list[tuple[Path, Path]], frames_in_all: int) -> list[Resul
             write_film(copy, frames, Fraction(truth.fps), None)
         same &= one.read_bytes() == two.read_bytes()
     title = "drawn again: the same truth; encoded twice: the same bytes"
-    told = Result(title, same, "equal" if same else "different", "equal")
-    return [told, speed(truth, frames_in_all)]
+    repeats = Result(title, same, "equal" if same else "different", "equal")
+    return [repeats, speed(truth, frames_in_all)]
 
 
 def speed(truth: Truth, frames_in_all: int) -> Result:

@@ -174,9 +174,9 @@ def distance_maps(
 ) -> None:
     """For each curve of each frame a third of the city-block distance of every pixel to it, in bytes (F, 14, S, S).
 
-    All pixels of a curve lie in a box; outside it, a distance is that of the nearest pixel of the box plus the way
-    there. So only boxes are searched, widened to whole rows, with three more rows above and below: all rows beyond are
-    copies of those three, one third more for each three rows of way.
+    All pixels of a curve lie in a box. Outside it the distance is that of the box's nearest pixel plus the distance to
+    that pixel. So only boxes are transformed, then widened to whole rows and by three rows above and below; all rows
+    beyond copy those three, plus one third for each three rows.
     """
     count, side = out.shape[1:3]
     number = frames * count + curves

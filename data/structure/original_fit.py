@@ -1,7 +1,7 @@
 """The pixels of face curves as the original draws them, with the noise of its fit.
 
-The original finds each parabola by Levenberg-Marquardt, from ones. What it finds is off by about 1e-8. Where the exact
-value is a whole number, truncation then may give the pixel before it: 4 to 8 % of the pixels of curves move by one.
+The original fits each parabola by Levenberg-Marquardt, starting from ones, with an error of about 1e-8. Where the exact
+value is a whole number, truncation may then yield the pixel before it: 4 to 8 % of the curves' pixels move by one.
 """
 
 from functools import lru_cache
@@ -57,9 +57,9 @@ def _drawn(along: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _fit(along: np.ndarray, across: np.ndarray) -> list[float] | None:
-    """The parameters as scipy.optimize.curve_fit finds them, without what it does around MINPACK's routine.
+    """The parameters of scipy.optimize.curve_fit, without its overhead around MINPACK's routine.
 
-    Two points have a line, three a parabola; None where the routine gives up.
+    Two points define a line, three a parabola; None if the routine fails.
     """
     from scipy.optimize import leastsq
 

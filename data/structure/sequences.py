@@ -124,10 +124,10 @@ def _tell(problems: list[str], root: Path, nothing_left: bool) -> None:
     if not problems:
         return
     more = f"; and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
-    told = f"{'; '.join(problems[:MOST_NAMED])}{more}. script/obtain_face_kp.py --root {root} finds key points"
+    summary = f"{'; '.join(problems[:MOST_NAMED])}{more}. script/obtain_face_kp.py --root {root} finds key points"
     if nothing_left:
-        raise UserError(f"nothing has both a picture and key points: {told}")
-    log.warning("left out: %s", told)
+        raise UserError(f"nothing has both a picture and key points: {summary}")
+    log.warning("left out: %s", summary)
 
 
 def of_trainable_length(found: list[Sequence], *, total: int, chunk: int, least: int, alike: bool) -> list[Sequence]:

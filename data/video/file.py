@@ -232,12 +232,12 @@ class Decoder:
             try:
                 packet = next(packets, None)
             except self._error as error:
-                self._hurt(f"cannot be read beyond {self._position()} ({error.strerror})")
+                self._record_damage(f"cannot be read beyond {self._position()} ({error.strerror})")
                 return
             if packet is None or packet.size == 0:
                 return
             if packet.is_corrupt:
-                self._hurt(f"damaged at {self._position(packet.pts)}")
+                self._record_damage(f"damaged at {self._position(packet.pts)}")
                 continue
             if packet.is_keyframe and packet.pts is not None:
                 key = packet.pts, packet.size
@@ -257,7 +257,7 @@ class Decoder:
         if not self.is_cut:
             yield from map(self._count, frames)
             return
-        self._hurt("ends too early")
+        self._record_damage("ends too early")
         previous = next(frames, None)
         for frame in frames:
             yield self._count(previous)
@@ -340,11 +340,11 @@ class Decoder:
         try:
             frames = self.stream.decode(packet)
         except self._error as error:
-            self._hurt(f"damaged at {self._position(packet and packet.pts)} ({error.strerror})")
+            self._record_damage(f"damaged at {self._position(packet and packet.pts)} ({error.strerror})")
             return
         for frame in frames:
             if frame.is_corrupt:
-                self._hurt(f"damaged at {self._position(frame.pts)}")
+                self._record_damage(f"damaged at {self._position(frame.pts)}")
             else:
                 yield frame
 
@@ -353,7 +353,7 @@ class Decoder:
         self.last = frame.duration or 0
         return frame
 
-    def _hurt(self, damage: str) -> None:
+    def _record_damage(self, damage: str) -> None:
         self.damage = self.damage or damage
 
     def _position(self, time: int | None = None) -> str:

@@ -60,10 +60,9 @@ def unsuffixed(path: Path) -> str:
 class VideoWriter(WholeOrNothing):
     """Write a video frame by frame; it appears under its name once complete, and never after an error.
 
-    The suffix decides the format; no suffix means a folder of PNG frames, and with `as_folder` one that stands for no
-    format, too. `quality` goes from 0 to 100 and matters to
-    lossy formats with a choice (not to gif and PNG). `audio` is a file whose sound goes with the frames: the video's
-    first frame is the moment `audio_start` seconds after that file's own first frame.
+    The suffix selects the format; no suffix means a folder of PNG frames, as does an unknown suffix with `as_folder`.
+    `quality`, from 0 to 100, applies to lossy formats except gif. `audio` is a file whose sound accompanies the
+    frames: the video's first frame is `audio_start` seconds after that file's own first frame.
     """
 
     def __init__(

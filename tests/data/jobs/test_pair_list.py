@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.jobs.pair_list import read_pairs, tell_apart
+from data.jobs.pair_list import read_pairs, unique_names
 from util.errors import UserError
 
 
@@ -91,7 +91,7 @@ def test_the_format_gives_the_suffix_where_there_is_none(tmp_path, format, names
 def test_what_results_are_called_after(tmp_path, monkeypatch, files, names):
     (tmp_path / "p").mkdir()
     monkeypatch.chdir(tmp_path / "p")
-    assert tell_apart([tuple(map(Path, each)) for each in files]) == names
+    assert unique_names([tuple(map(Path, each)) for each in files]) == names
 
 
 def test_files_that_are_not_there_are_told_at_the_start(tmp_path, caplog):

@@ -16,7 +16,13 @@ from paths import ROOT
 from toys import ToyData
 
 from data.loading.bad_samples import BadSamples
-from data.loading.sampler import EndlessSampler, SeededSamples, endless_batches, lost_workers_told, training_batches
+from data.loading.sampler import (
+    EndlessSampler,
+    SeededSamples,
+    endless_batches,
+    explain_lost_workers,
+    training_batches,
+)
 from util.errors import RunError, UserError
 
 
@@ -206,10 +212,10 @@ def test_debug_raises_what_no_reader_expects(tmp_path):
     ],
 )
 def test_a_lost_worker_is_told_in_one_line(said, words):
-    with pytest.raises(RunError, match=words) as caught, lost_workers_told(4):
+    with pytest.raises(RunError, match=words) as caught, explain_lost_workers(4):
         raise RuntimeError(said)
     assert "\n" not in str(caught.value) and "--continue_train" in str(caught.value)
-    with pytest.raises(RuntimeError, match="another"), lost_workers_told(4):
+    with pytest.raises(RuntimeError, match="another"), explain_lost_workers(4):
         raise RuntimeError("another")
 
 
