@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,17 @@ from data.jobs.pair_list import Request
 from data.jobs.pairs import Requested
 from data.video.limits import limit_pixels
 from engine.animator import Animator, to_bytes
-from engine.checkpoints.load import Loaded, load_set
+from engine.checkpoints.load import Loaded, load_networks, load_set
 from engine.distributed import Processes
 from engine.networks import compile_networks, list_networks, to_device
+from engine.trainer import Trainer
+from engine.validation import Validation, undisturbed
 from metrics.evaluation.measuring import Measurement
 from metrics.evaluation.rendered import ClipSums
 from models import Family, find_family
 from options import Options, owner_of_weights, parse, run_folder, takes_own_weights
 from options.resolve import OWN_WEIGHTS
+from options.validating import validating
 from util.errors import UserError
 
 __all__ = ["Encoded", "Model", "Reconstructed", "UserError", "load", "train"]
@@ -267,6 +271,26 @@ def load_family(opt: Options) -> tuple[Family, Loaded]:
     if opt.verbose:
         list_networks(family.networks())
     return family, loaded
+
+
+def build_family(opt: Options) -> Family:
+    """The family of the options, ready to train, with the weights of --init_from."""
+    family = find_family(opt.model).for_training(opt)
+    if opt.init_from:
+        path = load_networks(family, opt.init_from, needed=family.needed, owner=owner_of_weights)
+        log.info("starting with the weights of %s", path)
+    return family
+
+
+def build_validation(opt: Options, trainer: Trainer, steps: int) -> Validation | None:
+    """What validates on the way to the last step, if anything does."""
+    device, step = trainer.processes.device, trainer.clock.step
+    with undisturbed(device):
+        what = validating(opt, partial(parse, training=False), trainer.family.networks(), step, steps, device)
+    return what and Validation(
+        what, trainer.processes, share=opt.validate_share / 100, frames=opt.validate_frames, precision=opt.precision,
+        channels_last=opt.channels_last,
+    )  # fmt: skip
 
 
 def build_animator(opt: Options, family: Family, processes: Processes) -> Animator:

@@ -6,25 +6,22 @@ wait_briefly()
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import torch
 
 from data import find_dataset
 from data.loading.bad_samples import BadSamples
 from data.loading.overfit import FirstSamples
 from data.loading.sampler import explain_lost_workers, training_batches
 from data.video.limits import limit_pixels
-from engine.checkpoints.load import load_networks
 from engine.checkpoints.save import Checkpoints
 from engine.checkpoints.saver import Saver
 from engine.clock import Clock
 from engine.command import run_on_devices
 from engine.distributed import Processes, machine
+from engine.loop import Loop
 from engine.monitor import Monitor
 from engine.networks import compile_networks, list_networks, to_device
 from engine.profiling import StepProfiler
@@ -32,11 +29,11 @@ from engine.run import Run, Start
 from engine.signals import StopRequest
 from engine.sinks import RunInfo, Sink, Visdom, open_sinks
 from engine.trainer import Trainer, seed_everything
-from engine.validation import Validation, undisturbed
+from grimace import build_family, build_validation
 from models import find_family
 from options import Options, options_as_yaml, owner_of_weights, parse, run_folder
-from options.validating import validating
-from util.errors import UserError, run_main
+from options.resolve import dry_options
+from util.errors import run_main
 
 log = logging.getLogger(__name__)
 
@@ -53,27 +50,21 @@ def main() -> int:
 
 def dry_run(opt: Options, processes: Processes) -> int:
     """Do everything once that a run does, in a folder that is then removed."""
-    if opt.continue_train:
-        raise UserError("--dry_run works in a folder of its own: leave --continue_train out")
-    once = dict.fromkeys(("save_every", "print_every", "pictures_every"), 1) | {"save_every_epochs": 0}
-    quiet = {"visdom": False, "tensorboard": False, "sink": []}
     with TemporaryDirectory(prefix="grimace_dry_run_") as folder:
-        status = train(Options(**vars(opt) | once | quiet | {"checkpoints_dir": folder}), processes)
+        status = train(dry_options(opt, folder), processes)
     if not status:
-        log.info("the dry run went well: a step, a report, a validation and a checkpoint; nothing was kept")
+        log.info("the dry run went well: a step, a report and a checkpoint; nothing was kept")
     return status
 
 
 def train(opt: Options, processes: Processes, family: Any = None, dataset: Any = None) -> int:
     """Train until the end or until asked to stop; the exit status. A caller may have built family and dataset."""
     checkpoints = Checkpoints(run_folder(opt), keep=opt.keep, options=vars(opt))
-    where = Start(opt.continue_train, opt.continue_from, opt.init_from, opt.which)
-    run = Run(checkpoints, find_family(opt.model).layout, where, processes)
+    start = Start(opt.continue_train, opt.continue_from, opt.init_from, opt.which)
+    run = Run(checkpoints, find_family(opt.model).layout, start, processes)
     seed_everything(opt.seed)
 
     # 1. Data, networks, optimizers.
-    if opt.detect_anomaly:
-        torch.autograd.set_detect_anomaly(True)
     dataset = dataset or find_dataset(opt.dataset_mode)(opt, training=True)
     if opt.overfit:
         dataset = FirstSamples(dataset, opt.overfit, opt.batch_size)
@@ -95,15 +86,6 @@ def train(opt: Options, processes: Processes, family: Any = None, dataset: Any =
     # Later commands on the run mean its newest checkpoint.
     with run.opened(trainer, options_as_yaml(Options(**vars(opt) | {"which": "latest"}))):
         return _train(opt, run, trainer, dataset)
-
-
-def build_family(opt: Options) -> Any:
-    """The family of the options, ready to train, with the weights of --init_from."""
-    family = find_family(opt.model).for_training(opt)
-    if opt.init_from:
-        path = load_networks(family, opt.init_from, needed=family.needed, owner=owner_of_weights)
-        log.info("starting with the weights of %s", path)
-    return family
 
 
 def _train(opt: Options, run: Run, trainer: Trainer, dataset: Any) -> int:
@@ -138,19 +120,8 @@ def _train(opt: Options, run: Run, trainer: Trainer, dataset: Any) -> int:
     return stop.status
 
 
-def _validation(opt: Options, trainer: Trainer, steps: int) -> Validation | None:
-    """What validates on the way to the last step, if anything does."""
-    device, step = trainer.processes.device, trainer.clock.step
-    with undisturbed(device):
-        what = validating(opt, partial(parse, training=False), trainer.family.networks(), step, steps, device)
-    return what and Validation(
-        what, trainer.processes, share=opt.validate_share / 100, frames=opt.validate_frames, precision=opt.precision,
-        channels_last=opt.channels_last,
-    )  # fmt: skip
-
-
-def _fit(opt: Options, run: Run, trainer: Trainer, steps: int, batches: Iterator, stop: StopRequest) -> None:
-    validation = _validation(opt, trainer, steps)
+def _fit(opt: Options, run: Run, trainer: Trainer, steps: int, batches: Any, stop: StopRequest) -> None:
+    validation = build_validation(opt, trainer, steps)
     saver = Saver(
         run.checkpoints, every=opt.save_every, every_epochs=opt.save_every_epochs, batch_size=opt.batch_size,
         best_by=opt.best_by, higher_is_better=validation is not None and validation.what.higher_is_better,
@@ -161,25 +132,9 @@ def _fit(opt: Options, run: Run, trainer: Trainer, steps: int, batches: Iterator
         is_main=run.processes.is_main, processes=run.processes, trainer=trainer,
     )  # fmt: skip
     profiler = StepProfiler(run.folder / "profile", opt.profile, run.processes.device) if opt.profile else None
-
-    def after_step(losses: dict, visuals: dict) -> bool:
-        monitor.record(trainer.clock, losses, visuals)
-        if profiler:
-            profiler.step()
-        if validation and validation.is_due(trainer.clock):
-            found = validation.run(trainer)
-            monitor.validated(trainer.clock, found)
-            saver.consider(trainer, found.values)
-        stopping = run.processes.any(stop.signal is not None)
-        if stopping or trainer.clock.step >= steps or saver.is_due(trainer.clock):
-            saver.save(trainer, monitor)
-        return stopping
-
-    with closing(monitor), profiler or nullcontext():
-        trainer.fit(
-            monitor.timed(batches), steps=steps, accumulate=opt.accumulate, samples_per_step=opt.batch_size,
-            after_step=after_step,
-        )  # fmt: skip
+    Loop(trainer, monitor, saver, validation=validation, profiler=profiler, detect_anomaly=opt.detect_anomaly).run(
+        batches, stop, steps=steps, accumulate=opt.accumulate, batch_size=opt.batch_size
+    )
 
 
 def _sinks(opt: Options, run: Run, trainer: Trainer) -> list[Sink]:

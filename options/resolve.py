@@ -343,3 +343,12 @@ def _default_name(values: dict[str, Any]) -> str:
         return Path(values["config"]).name.split(".")[0]
     module = values["model"].partition(":")[0]  # of a family outside the checkout: my_paper.family:MyPaper
     return find_family(values["model"]).run_name or module.removesuffix(".family").rpartition(".")[2]
+
+
+def dry_options(opt: Options, folder: str) -> Options:
+    """The options of a run that does everything once, in a folder of its own, and tells nobody."""
+    if opt.continue_train:
+        raise UserError("--dry_run works in a folder of its own: leave --continue_train out")
+    once = dict.fromkeys(("save_every", "print_every", "pictures_every"), 1) | {"save_every_epochs": 0}
+    quiet = {"visdom": False, "tensorboard": False, "sink": [], "checkpoints_dir": folder}
+    return Options(**vars(opt) | once | quiet)

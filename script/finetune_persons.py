@@ -18,8 +18,9 @@ from data.video.images import natural_key
 from engine.console import configure_logging
 from engine.distributed import choose_devices, start
 from engine.finite import NotFinite
+from grimace import build_family
 from options import Options, parse, run_folder
-from train import build_family, train
+from train import train
 from util.errors import UserError, run_main
 from util.printable import printable
 from util.values import WHOLE, shard

@@ -24,8 +24,8 @@ from engine.clock import Clock
 from engine.console import configure_logging
 from engine.distributed import Processes, choose_devices
 from engine.trainer import Trainer, move, seed_everything
+from grimace import build_family
 from options import parse
-from train import build_family
 from util.errors import run_main
 from util.grid import labelled_grid
 from util.values import at_least, count
