@@ -638,7 +638,7 @@ def test_files_that_are_no_videos(tmp_path, name):
 def test_an_unfinished_mp4_says_so(tmp_path):
     content = encode(tmp_path / "a.mp4", "libx264", {}).read_bytes()
     (tmp_path / "a.mp4").write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match="cut short"):
+    with pytest.raises(UserError, match="truncated"):
         open_video(tmp_path / "a.mp4")
 
 
