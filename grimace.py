@@ -49,6 +49,7 @@ from metrics.evaluation.measuring import Measurement
 from metrics.evaluation.rendered import ClipSums
 from models import Family, find_family
 from options import Options, owner_of_weights, parse, run_folder, takes_own_weights
+from options.pairs import pair_settings
 from options.resolve import OWN_WEIGHTS
 from options.validating import validating
 from util.errors import UserError
@@ -147,12 +148,12 @@ class Model:
     def encode(self, source: Picture | Sequence[Picture], **options: Any) -> Encoded:
         """A source for many drivings; `options` hold for all of them."""
         opt = self._with(options)
-        item, finish = Requested(self._dataset(opt), opt).source(_pictures(source))
+        item, finish = Requested(self._dataset(opt), pair_settings(opt)).source(_pictures(source))
         return Encoded(item, self._animator.encode(item), opt, finish)
 
     def step(self, source: Encoded, frame: np.ndarray) -> np.ndarray | None:
         """What one more driving frame (H, W, 3) uint8 makes, for live use; None where later ones are needed first."""
-        clip = Requested(self._dataset(source.options), source.options).driven(
+        clip = Requested(self._dataset(source.options), pair_settings(source.options)).driven(
             source.item, [frame], source.finish, Fraction(25)
         )
         (item,) = clip.driving
@@ -191,10 +192,10 @@ class Model:
         if isinstance(source, Encoded):
             if options:
                 raise UserError(f"{', '.join(options)}: options of an encoded source are those of encode()")
-            wanted = Requested(self._dataset(source.options), source.options)
+            wanted = Requested(self._dataset(source.options), pair_settings(source.options))
             return source.options, wanted.driven(source.item, driving, source.finish, _rate(fps)), source.state
         opt = self._with(options)
-        wanted = Requested(self._dataset(opt), opt)
+        wanted = Requested(self._dataset(opt), pair_settings(opt))
         if isinstance(driving, Path):
             request = Request(_pictures(source), driving, best_frame=opt.best_frame, name=driving.stem)
             return opt, wanted.clip(request), None
@@ -265,7 +266,7 @@ def load_family(opt: Options) -> tuple[Family, Loaded]:
     if takes_own_weights(opt):
         log.info("with the model that ships with Grimace, learned from drawn people (weights/README.md); --name takes "
                  "a run of yours")  # fmt: skip
-    family = find_family(opt.model)(opt).eval()
+    family = find_family(opt.model)(opt, training=False).eval()
     path = Path(opt.checkpoint or run_folder(opt))
     loaded = load_set(family, path, opt.which, owner=owner_of_weights, averaged=opt.averaged)
     if opt.verbose:

@@ -17,7 +17,6 @@ from typing import Any
 from data import find_dataset
 from data.base import Clip, Dataset
 from data.jobs.outputs import Outputs
-from data.jobs.pair_list import requests
 from data.jobs.pairs import jobs_of
 from data.video import noting_damage
 from data.video.limits import limit_pixels
@@ -34,6 +33,7 @@ from grimace import build_animator, load_family
 from metrics.evaluation.rendered import Rendered
 from options import Options, parse
 from options.measuring import measuring_plan
+from options.pairs import pair_settings, requests
 from options.results import as_the_original, check_results_folder, result_options, results_folder
 from util.errors import run_main
 from util.version import commit, version_line
@@ -56,7 +56,7 @@ def test(opt: Options, processes: Processes) -> int:
     """Make all videos that the options ask for; the exit status."""
     # 1. What to make, and where it goes: checked before anything slow is loaded.
     mode, folder = find_dataset(opt.dataset_mode), results_folder(opt)
-    wanted = [] if mode.makes_alone(opt) else requests(opt, mode.needs_source, folder, mode.is_still)
+    wanted = [] if mode.makes_alone(opt) else requests(opt, mode.needs_source, folder, mode.is_still, mode.of_pairs)
     alone = bool(wanted) and not opt.pairs
     check_results_folder(opt, folder)
     dataset = mode(opt, training=False)
@@ -79,7 +79,7 @@ def test(opt: Options, processes: Processes) -> int:
     # 4. Make them, and show what came of it.
     if processes.is_main and not opt.output:
         Commands(folder).add(_command(opt, family, loaded) | made_with)
-    jobs = shared_out(jobs_of(wanted, dataset, opt, folder), processes, opt.shard, opt.max_clips)
+    jobs = shared_out(jobs_of(wanted, dataset, pair_settings(opt), folder), processes, opt.shard, opt.max_clips)
     with measuring or nullcontext():
         render_all(jobs, renderer, processes, alone=alone)
     processes.wait()  # until every process has kept what it measured

@@ -11,13 +11,16 @@ from torch import Tensor
 
 from data.base import Dataset, Job
 from data.expressions.annotations import read_annotations
-from data.expressions.clips import ExpressionClips, condition
+from data.expressions.clips import ExpressionClips, ExpressionSettings, condition
+from data.expressions.faces import FaceFinder
 from data.expressions.options import add_expression_options, add_face_option
 from data.faces.crop import resize
+from data.faces.landmarks import detector_settings
 from data.video.images import IMAGE_SUFFIXES, list_images, read_image
 from util.errors import UserError
 from util.expressions import STRONGEST, units_for
 from util.reading import read_text
+from util.settings import settings_of
 from util.values import list_of, share, text
 
 
@@ -27,6 +30,8 @@ class ActionUnitsDataset(Dataset):
     A training item holds `image` (3, S, S), its units `aus` and wanted ones, `desired`, both (C,) and divided by 5:
     those of another picture with a little noise. Sources hold `image`; driving items `aus` and what to show (`view`).
     """
+
+    of_pairs = ()  # pictures of --input_path are cut and pasted back in ways of their own
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
@@ -106,8 +111,17 @@ class ActionUnitsDataset(Dataset):
 
     def jobs(self) -> Iterator[Job]:
         """The pictures of --input_path, or else the test split, with the expressions that the options describe."""
-        for clip in ExpressionClips(self.opt, self.units, self._image).clips(self.pictures, self.aus):
+        for clip in self.expression_clips().clips(self.pictures, self.aus):
             yield Job(clip.name, lambda clip=clip: clip, clip.output)
+
+    def expression_clips(self) -> ExpressionClips:
+        """What makes the clips."""
+        opt = self.opt
+        faces = FaceFinder(
+            opt.image_size, detector_settings(opt),
+            face_crop=opt.face_crop, all_faces=opt.all_faces, whole=opt.whole_picture,
+        )  # fmt: skip
+        return ExpressionClips(settings_of(ExpressionSettings, opt), self.units, faces, self._image)
 
     def pictures_of(self, outside: bool) -> frozenset[str]:
         return frozenset({"source"})

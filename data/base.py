@@ -83,6 +83,10 @@ class Dataset(torch.utils.data.Dataset):
     """`Clip.cut_off` of results from the user's own pictures and videos."""
     several_sources: bool = False
     """Whether a source may be several pictures of a person."""
+    of_pairs: tuple[str, ...] = ("crop_image", "crop_video", "paste_back", "find_best_frame", "best_frame")
+    """The options of pairs that mean nothing for the test split, and are refused there."""
+    retarget: bool = False
+    """With `needs_landmarks`: whether those of a driving face get the proportions of the source's."""
     needs_landmarks: bool = False
     """Whether source_item and driving_items also take the landmarks (68, 2) of their frames' faces, in these frames'
     pixels: source_item(frames, points) and driving_items(frames, source, points, neutral)."""

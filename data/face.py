@@ -72,6 +72,7 @@ class FaceDataset(Dataset):
 
     def __init__(self, opt: Any, training: bool):
         self.opt, self.training, self.side = opt, training, opt.load_size
+        self.retarget = not training and opt.retarget
         self.phase = opt.phase or ("train" if training else "test")
         self.cache = _cache_folder(opt, self.phase)
         self.cut_off = None if training or not opt.original_levels else 255
@@ -158,7 +159,7 @@ class FaceDataset(Dataset):
         self, source: np.ndarray, driving: np.ndarray, neutral: int | None
     ) -> Callable[[np.ndarray], np.ndarray]:
         """Retargets driving points to the source's face; proportions compare only between similar poses."""
-        if not self.opt.retarget:
+        if not self.retarget:
             return np.asarray
         if neutral is None:
             neutral = nearest_pose(source, list(driving[:NEUTRAL_AMONG]))[0]

@@ -4,11 +4,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from data.base import Clip, Job
-from data.faces.portrait_clips import PortraitClips
+from data.faces.landmarks import detector_settings, track_settings
+from data.faces.portrait_clips import PortraitClips, PortraitSettings
 from data.faces.portrait_crop import DRIVING, SOURCE
+from data.faces.portrait_driving import DrivingSettings
+from data.faces.portrait_source import Cropping
 from data.frames import FramesDataset
 from data.video.images import is_image
 from util.portrait_edits import EDITS
+from util.settings import settings_of
 from util.values import at_least, count, list_of, number, positive, text, word_or
 
 
@@ -43,10 +47,17 @@ class PortraitsDataset(FramesDataset):
         return frozenset({"source"}) if self.makes_alone(self.opt) else super().pictures_of(outside)
 
     def jobs(self) -> Iterable[Job]:
-        return PortraitClips(self.opt).edits() if self.makes_alone(self.opt) else super().jobs()
+        return self.portrait_clips().edits() if self.makes_alone(self.opt) else super().jobs()
 
     def clip_of(self, request: Any) -> Clip:
-        return PortraitClips(self.opt).clip(request)
+        return self.portrait_clips().clip(request)
+
+    def portrait_clips(self) -> PortraitClips:
+        """What makes the clips."""
+        settings, cropping, driving = (
+            settings_of(kind, self.opt) for kind in (PortraitSettings, Cropping, DrivingSettings)
+        )
+        return PortraitClips(settings, cropping, driving, detector_settings(self.opt), track_settings(self.opt))
 
 
 def _add_crops(parser: Any) -> None:

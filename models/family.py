@@ -119,14 +119,17 @@ class Family(nn.Module):
         """Whether a nested YAML file of the original project, given as its sections, is one of this family's."""
         return False
 
-    def __init__(self, opt: Any):
-        """Build the networks that inference needs, from named arguments."""
+    def __init__(self, opt: Any, training: bool):
+        """Build the networks that inference needs, from named arguments; `training`: opt has the options of train.py.
+
+        What only training needs, such as discriminators, follows in `prepare_training`.
+        """
         super().__init__()
 
     @classmethod
     def for_training(cls, opt: Any) -> "Family":
         """A family with all that training needs. Weights to begin with must hold what inference needs of it."""
-        family = cls(opt)
+        family = cls(opt, training=True)
         family.needed = frozenset(family.networks())
         family.prepare_training(opt)
         return family.train()

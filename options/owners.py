@@ -20,4 +20,4 @@ def owner_of_weights(family: Family, content: Any) -> str | None:
 def _of_default_size(name: str) -> Family:
     """A family as it is without options, of shapes alone."""
     with torch.device("meta"):
-        return find_family(name)(parse([f"--model={name}"], training=True))
+        return find_family(name)(parse([f"--model={name}"], training=True), training=True)

@@ -96,7 +96,8 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     opt = Options(parser.shape_results, **values)
     opt.note_defaults(defaults)
     _check_name(opt)
-    _check_inputs(opt)
+    if not training:
+        _check_inputs(opt)
     if opt.debug:
         _stay_in_one_process(opt)
     if opt.print_config:
@@ -327,10 +328,11 @@ def _check_name(opt: Options) -> None:
 
 def _check_inputs(opt: Options) -> None:
     """Refuse pictures and numbers of frames that would not be looked at."""
-    best = getattr(opt, "best_frame", None)
-    if best is not None and opt.find_best_frame:
-        raise UserError(f"--best_frame {best}: --find_best_frame looks for another one; leave one of the two out")
-    sources = getattr(opt, "source_image", None) or []
+    if opt.best_frame is not None and opt.find_best_frame:
+        raise UserError(
+            f"--best_frame {opt.best_frame}: --find_best_frame looks for another one; leave one of the two out"
+        )
+    sources = opt.source_image or []
     if len(sources) > 1 and not find_dataset(opt.dataset_mode).several_sources:
         raise UserError(
             f"--source_image {' '.join(sources)}: {opt.model} with --dataset_mode {opt.dataset_mode} animates one "

@@ -87,7 +87,7 @@ class Validating:
 
     def build(self) -> Family:
         """The family as test.py builds it."""
-        return find_family(self.testing.model)(self.testing)
+        return find_family(self.testing.model)(self.testing, training=False)
 
     def measure(self, job: Job, clip: Any) -> ClipSums:
         """Begin to measure a clip."""

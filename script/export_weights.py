@@ -27,7 +27,7 @@ def main() -> int:
     """Export what the command line names."""
     args = read_arguments()
     opt = parse([f"--checkpoint={args.run}", "--dataset_mode=frames"], training=False)
-    family = find_family(opt.model)(opt)
+    family = find_family(opt.model)(opt, training=False)
     loaded = load_set(family, args.run, args.which)
     if "{entry}" in loaded.layout.pattern:
         raise UserError(f"{args.run}: weights of {opt.model} are several files; this script exports families of one")

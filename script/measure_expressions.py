@@ -87,7 +87,7 @@ def main() -> int:
     if opt is None:
         return 0
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
-    family = find_family(opt.model)(opt).eval()
+    family = find_family(opt.model)(opt, training=False).eval()
     path = load_networks(family, opt.checkpoint or run_folder(opt), opt.which)
     animator = Animator(family, torch.device("cpu"), channels_last=False)
     measure = Measure(build_detector())

@@ -22,8 +22,8 @@ class Averaged(Joint):
 
     averaged = {"generator": DECAY}
 
-    def __init__(self, opt):
-        super().__init__(opt)
+    def __init__(self, opt, training):
+        super().__init__(opt, training)
         self.updates = []
         names = ("gen", "coder", "dis")
         self.schedules = Schedules(Schedule("cosine", warm_up=2), {"gen": "cosine", "coder": "linear"}, names)

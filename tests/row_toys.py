@@ -28,8 +28,8 @@ class Rowed(ToyFamily):
     layout = Layout("{which}_net_{entry}.pth", {"critic": "D"})
     places = 4
 
-    def __init__(self, opt):
-        super().__init__(opt)
+    def __init__(self, opt, training):
+        super().__init__(opt, training)
         del self.generator
 
     def prepare_training(self, opt):

@@ -130,6 +130,77 @@ def test_families_share_through_parts_alone():
                 assert package[1] in BUILDS_ON.get(parts[1], ()), f"{named(path)} imports {name}"
 
 
+KNOWS_OPTIONS = (
+    "train.py",
+    "test.py",
+    "grimace.py",
+    "script/",
+    "options/",
+    "models/*/family.py",  # a family reads what it declares
+    "models/family.py",
+    "models/parts/keypoint_family.py",  # the base class of fomm, mraa and tps
+    "models/parts/second_stage.py",  # and of their second stages
+    "data/*.py",  # a dataset mode reads what it declares
+    "data/talking/driven.py",  # the base class of talking_head and person
+)
+"""Where resolved options may be known; everything below takes named arguments, or settings (util.settings)."""
+READS_OPTIONS = {"detector_settings", "track_settings", "settings_of"}
+"""What turns options into named settings; families and datasets may give all of theirs to nothing else below."""
+
+
+def knows_options(path: Path) -> bool:
+    name = named(path)
+    return any(name.startswith(place) if place.endswith("/") else fits(name, place) for place in KNOWS_OPTIONS)
+
+
+def fits(name: str, pattern: str) -> bool:
+    return len(Path(name).parts) == len(Path(pattern).parts) and Path(name).match(pattern)
+
+
+def mentions(node: ast.AST) -> bool:
+    """Whether it is a variable, an argument or an attribute that is called opt."""
+    called = getattr(node, "id", None) or getattr(node, "arg", None) or getattr(node, "attr", None)
+    return called == "opt" and isinstance(node, (ast.Name, ast.arg, ast.Attribute, ast.keyword))
+
+
+def lines_with_options(module: ast.Module) -> list[int]:
+    return sorted({node.lineno for node in ast.walk(module) if mentions(node)})
+
+
+def given_all_options(module: ast.Module) -> set[str]:
+    """The functions and classes to which a module gives all options in one argument."""
+    calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
+    given = [node for node in calls if any(mentions(each) for each in [*node.args, *(k.value for k in node.keywords)])]
+    return {node.func.id for node in given if isinstance(node.func, ast.Name)}
+
+
+@pytest.mark.parametrize("path", [path for path in sources(*MAY_IMPORT) if not knows_options(path)], ids=named)
+def test_options_stop_at_families_and_datasets(path):
+    found = lines_with_options(tree(path))
+    assert not found, f"{named(path)}:{found[0]} reads options; give it named arguments"
+
+
+@pytest.mark.parametrize("path", [path for path in sources("models", "data") if knows_options(path)], ids=named)
+def test_families_and_datasets_give_no_part_all_options(path):
+    module = tree(path)
+    imports = [node for node in ast.walk(module) if isinstance(node, ast.ImportFrom)]
+    below = {alias.asname or alias.name for node in imports for alias in node.names if not from_families(node.module)}
+    given = given_all_options(module) & below - READS_OPTIONS
+    assert not given, f"{named(path)} gives {given} all options; name the arguments"
+
+
+def from_families(module: str) -> bool:
+    """Whether a module may know options itself."""
+    return knows_options(ROOT / f"{module.replace('.', '/')}.py")
+
+
+def test_a_part_that_reads_options_is_found():
+    module = ast.parse("from data.faces.crop import cut\ndef f(opt):\n    self.opt = opt\n    return cut(self.opt)\n")
+    assert lines_with_options(module) == [2, 3, 4] and given_all_options(module) == {"cut"}
+    assert knows_options(ROOT / "data/frames.py") and knows_options(ROOT / "models/fomm/family.py")
+    assert not knows_options(ROOT / "data/faces/crop.py") and not knows_options(ROOT / "models/fomm/networks.py")
+
+
 BUILDS_ON = {name: find_family(name).begins_with for name in family_names()} | {"fomm_prior": ("fomm",)}
 """Second stages and relatives that hold only what differs from another family."""
 

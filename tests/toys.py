@@ -27,8 +27,8 @@ class ToyFamily(Family):
         parser.add_argument("--spoil_at", type=integer, default=-1, help="step at which a loss becomes NaN")
         parser.set_defaults(dataset_mode="tests.toys:ToyData", visdom=False, tensorboard=False)
 
-    def __init__(self, opt):
-        super().__init__(opt)
+    def __init__(self, opt, training):
+        super().__init__(opt, training)
         self.width, self.spoil_at = opt.width, getattr(opt, "spoil_at", -1)
         self.generator = network(opt.width, opt.width)
 
@@ -62,8 +62,8 @@ class Joint(ToyFamily):
         optimizers={"gen": "optimizer_generator", "coder": "optimizer_coder", "dis": "optimizer_discriminator"},
     )
 
-    def __init__(self, opt):
-        super().__init__(opt)
+    def __init__(self, opt, training):
+        super().__init__(opt, training)
         self.coder = network(opt.width, opt.width)
 
     def optimizers(self):
@@ -208,8 +208,8 @@ class Repeater(Family):
 
     layout = Layout("{which}-checkpoint.pth.tar", {"generator": "generator"})
 
-    def __init__(self, opt):
-        super().__init__(opt)
+    def __init__(self, opt, training):
+        super().__init__(opt, training)
         self.generator = nn.Conv2d(3, 3, 1)
         nn.init.zeros_(self.generator.weight)
         nn.init.zeros_(self.generator.bias)

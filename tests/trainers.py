@@ -12,7 +12,7 @@ from engine.trainer import Trainer, seed_everything
 
 def build(toy, **options):
     seed_everything(1)
-    family = toy(SimpleNamespace(width=6, **options))
+    family = toy(SimpleNamespace(width=6, **options), training=True)
     family.prepare_training(SimpleNamespace())
     return family.double()
 

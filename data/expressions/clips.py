@@ -87,16 +87,55 @@ class Frames:
         return condition(expression if self.back is None else self.back)
 
 
-class ExpressionClips:
-    """The clips that the options describe, picture by picture."""
+@dataclass(frozen=True)
+class ExpressionSettings:
+    """What to make of pictures: the options of these names."""
 
-    def __init__(self, opt: Any, units: Sequence[Unit], to_image: Callable[[np.ndarray], Tensor]):
-        self.opt, self.units, self.to_image = opt, units, to_image
-        self.faces = FaceFinder(opt)
-        self.folder = Path(opt.results_dir)
-        self.wanted = wanted_expression(opt, units)
-        self.sweeps = parse_sweeps(opt.sweep, units)
-        driving = read_driving(opt, units) if opt.driving_aus else None
+    input_path: str | None
+    expression: str
+    au: str
+    intensity: float
+    own_aus: str
+    start: str
+    interpolate: int
+    easing: str
+    sweep: str
+    driving_aus: str
+    min_confidence: float
+    panel: bool
+    original_levels: bool
+    maps: bool
+    au_grid: bool
+    au_levels: Sequence[float]
+    paste_back: bool
+    mode: str
+    seed: int
+    fps: float | None
+    results_dir: str
+    output: str | None
+    format: str
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Frames per second, where they are named."""
+        return None if self.fps is None else Fraction(self.fps).limit_denominator(1001)
+
+
+class ExpressionClips:
+    """The clips that the settings describe, picture by picture."""
+
+    def __init__(
+        self,
+        settings: ExpressionSettings,
+        units: Sequence[Unit],
+        faces: FaceFinder,
+        to_image: Callable[[np.ndarray], Tensor],
+    ):
+        self.settings, self.units, self.faces, self.to_image = settings, units, faces, to_image
+        self.folder = Path(settings.results_dir)
+        self.wanted = wanted_expression(settings, units)
+        self.sweeps = parse_sweeps(settings.sweep, units)
+        driving = read_driving(settings, units) if settings.driving_aus else None
         # A picture's table is a target expression, a video's table drives each frame.
         self.driving = None if driving is None or driving.is_still else driving
         if driving is not None and driving.is_still:
@@ -104,12 +143,12 @@ class ExpressionClips:
 
     def clips(self, pictures: Sequence[Path], aus: np.ndarray) -> Iterator[Clip]:
         """Clips of --input_path, or else of the given test pictures with their intensities."""
-        given = self.opt.input_path
+        given = self.settings.input_path
         for subject in self._outside(Path(given)) if given else self._split(pictures, aus):
             yield from self._clips_of(subject)
 
     def _outside(self, given: Path) -> Iterator[Subject]:
-        own = OwnExpressions(self.opt, self.units)
+        own = OwnExpressions(self.settings.own_aus, self.units)
         for path in input_pictures(given):
             try:
                 picture = read_image(path)
@@ -122,7 +161,7 @@ class ExpressionClips:
             yield subject
 
     def _split(self, pictures: Sequence[Path], aus: np.ndarray) -> Iterator[Subject]:
-        others = np.random.default_rng(self.opt.seed).permutation(len(pictures))
+        others = np.random.default_rng(self.settings.seed).permutation(len(pictures))
         for index, path in enumerate(pictures):
             picture, other = read_image(path), int(others[index])
             whole = Crop(np.array([[0, 0, picture.shape[1], picture.shape[0]]], float), picture.shape[:2])
@@ -130,68 +169,68 @@ class ExpressionClips:
             yield Subject(path, picture, [whole], aus[index], name, aus[other])
 
     def _names_expression(self) -> bool:
-        return self.wanted is not None or bool(self.sweeps) or self.driving is not None or self.opt.au_grid
+        return self.wanted is not None or bool(self.sweeps) or self.driving is not None or self.settings.au_grid
 
     def _clips_of(self, subject: Subject) -> Iterator[Clip]:
-        if self.opt.mode == "reconstruction":
+        if self.settings.mode == "reconstruction":
             yield self._reconstruction(subject)
             return
-        if self.opt.au_grid:
+        if self.settings.au_grid:
             yield self._grid(subject)
-        if self.opt.au_grid and self.wanted is None and not self.sweeps and self.driving is None:
+        if self.settings.au_grid and self.wanted is None and not self.sweeps and self.driving is None:
             return
         movement = self._movement(subject)
         yield self._main(subject, movement)
         for face in range(len(subject.crops)):
-            if movement.is_still and self.opt.panel:
+            if movement.is_still and self.settings.panel:
                 yield self._panel(subject, movement, face)
-            for view in MAPS if self.opt.maps else ():
+            for view in MAPS if self.settings.maps else ():
                 name = f"{subject.name}{_number(face)}_{view}"
                 yield self._clip(name, subject, Frames(movement.expressions, (view,), (face,)), movement.fps)
 
     def _start(self, subject: Subject) -> np.ndarray:
-        known = subject.own is not None and self.opt.start == "own"
+        known = subject.own is not None and self.settings.start == "own"
         return subject.own if known else np.zeros(len(self.units), np.float32)
 
     def _movement(self, subject: Subject) -> Movement:
-        fps = FPS if self.opt.fps is None else Fraction(self.opt.fps).limit_denominator(1001)
+        fps = self.settings.rate or FPS
         if self.driving is not None:
             return self.driving
         start, target = self._start(subject), self.wanted
         if self.sweeps:
             base = start if target is None else target
             return Movement([frame for sweep in self.sweeps for frame in sweep.over(base)], fps)
-        frames = self.opt.interpolate
+        frames = self.settings.interpolate
         if target is None:
             target = parse_expression("smile", self.units) if subject.target is None else subject.target
             frames = frames or (0 if subject.target is None else SPLIT_FRAMES)
-        return Movement(passage(start, target, frames, self.opt.easing) if frames else [target], fps)
+        return Movement(passage(start, target, frames, self.settings.easing) if frames else [target], fps)
 
     def _main(self, subject: Subject, movement: Movement) -> Clip:
         faces = range(len(subject.crops))
-        finish = PutBack(subject.picture, subject.crops) if self.opt.paste_back else None
-        frames = Frames(movement.expressions, faces=faces if self.opt.paste_back else (0,))
+        finish = PutBack(subject.picture, subject.crops) if self.settings.paste_back else None
+        frames = Frames(movement.expressions, faces=faces if self.settings.paste_back else (0,))
         clip = self._clip(subject.name, subject, frames, movement.fps, finish)
-        if self.opt.output and not Path(self.opt.input_path or "").is_dir():
-            clip.output = Path(self.opt.output)
+        if self.settings.output and not Path(self.settings.input_path or "").is_dir():
+            clip.output = Path(self.settings.output)
         return clip
 
     def _panel(self, subject: Subject, movement: Movement, face: int) -> Clip:
         frames = Frames(movement.expressions, VIEWS, (face,), back=subject.own)
         name = f"{subject.path.name}_out{_number(face)}"
         clip = self._clip(name, subject, frames, FPS, None, {"columns": len(VIEWS)}, still=True)
-        clip.cut_off = ORIGINAL_WHITE if self.opt.original_levels else None
+        clip.cut_off = ORIGINAL_WHITE if self.settings.original_levels else None
         return clip
 
     def _grid(self, subject: Subject) -> Clip:
         expressions, captions = [], []
         for index, unit in enumerate(self.units):
-            for level in self.opt.au_levels:
+            for level in self.settings.au_levels:
                 expression = np.array(self._start(subject), np.float32)
                 expression[index] = level
                 expressions.append(expression)
                 captions.append(f"{unit.column}={level:g}")
-        sheet = {"columns": len(self.opt.au_levels), "captions": captions, "border": 2}
+        sheet = {"columns": len(self.settings.au_levels), "captions": captions, "border": 2}
         return self._clip(f"{subject.name}_au_grid", subject, Frames(expressions), FPS, None, sheet, still=True)
 
     def _reconstruction(self, subject: Subject) -> Clip:
@@ -211,7 +250,7 @@ class ExpressionClips:
     ) -> Clip:
         images = [self.to_image(self.faces.cut(subject.picture, crop)) for crop in subject.crops]
         still = still or (isinstance(frames, Frames) and len(frames.expressions) == 1)
-        suffix = ".png" if still else "" if self.opt.format == "png" else f".{self.opt.format}"
+        suffix = ".png" if still else "" if self.settings.format == "png" else f".{self.settings.format}"
         return Clip(
             name, {"image": torch.stack(images)}, frames, fps, length=len(frames),
             output=self.folder / f"{printable(name)}{suffix}", finish=finish, sheet=sheet or {},
@@ -221,15 +260,15 @@ class ExpressionClips:
 class OwnExpressions:
     """The intensities that the user's pictures show, from --own_aus."""
 
-    def __init__(self, opt: Any, units: Sequence[Unit]):
+    def __init__(self, own_aus: str, units: Sequence[Unit]):
         self.units, self.reader, self.annotations = units, None, None
-        path = Path(opt.own_aus)
-        self.tables = path if opt.own_aus and (path.is_dir() or path.suffix.lower() == ".csv") else None
-        if opt.own_aus == "pyfeat":
+        path = Path(own_aus)
+        self.tables = path if own_aus and (path.is_dir() or path.suffix.lower() == ".csv") else None
+        if own_aus == "pyfeat":
             from data.expressions.pyfeat import UnitReader
 
             self.reader = UnitReader(units)
-        elif opt.own_aus and self.tables is None:
+        elif own_aus and self.tables is None:
             self.annotations = read_annotations(path, units)
 
     def of(self, path: Path, picture: np.ndarray) -> np.ndarray | None:
@@ -263,33 +302,35 @@ def input_pictures(path: Path) -> list[Path]:
     return [path]
 
 
-def wanted_expression(opt: Any, units: Sequence[Unit]) -> np.ndarray | None:
+def wanted_expression(settings: ExpressionSettings, units: Sequence[Unit]) -> np.ndarray | None:
     """The intensities that --expression and --au name, times --intensity; None if they name none."""
-    if not opt.expression and not opt.au:
+    if not settings.expression and not settings.au:
         return None
-    vector = parse_expression(opt.expression, units)
-    for index, value in parse_units(opt.au, units).items():
+    vector = parse_expression(settings.expression, units)
+    for index, value in parse_units(settings.au, units).items():
         vector[index] = value
-    return vector * np.float32(opt.intensity)
+    return vector * np.float32(settings.intensity)
 
 
-def read_driving(opt: Any, units: Sequence[Unit]) -> Movement:
+def read_driving(settings: ExpressionSettings, units: Sequence[Unit]) -> Movement:
     """The expressions in an OpenFace table: one of a picture, or those of a video.
 
     Frames without a face are interpolated.
     """
-    table = read_table(opt.driving_aus, units)
+    table = read_table(settings.driving_aus, units)
     if not table.is_sequence:
-        return Movement([(opt.intensity * table.intensities[choose_face(table)[0]]).astype(np.float32)])
+        return Movement([(settings.intensity * table.intensities[choose_face(table)[0]]).astype(np.float32)])
     rows = choose_person(table)
-    frames, good = table.frame[rows], table.good(opt.min_confidence)[rows]
+    frames, good = table.frame[rows], table.good(settings.min_confidence)[rows]
     if not good.any():
-        raise UserError(f"--driving_aus {opt.driving_aus}: no frame with a face of confidence {opt.min_confidence}")
+        raise UserError(
+            f"--driving_aus {settings.driving_aus}: no frame with a face of confidence {settings.min_confidence}"
+        )
     every = np.arange(frames[0], frames[-1] + 1)
     values = table.intensities[rows][good]
     curves = [np.interp(every, frames[good], values[:, index]) for index in range(len(units))]
-    fps = table.fps() if opt.fps is None else Fraction(opt.fps).limit_denominator(1001)
-    return Movement(list((opt.intensity * np.stack(curves, 1)).astype(np.float32)), fps)
+    moving = (settings.intensity * np.stack(curves, 1)).astype(np.float32)
+    return Movement(list(moving), settings.rate or table.fps())
 
 
 def _number(face: int) -> str:

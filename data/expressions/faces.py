@@ -1,7 +1,7 @@
 """Finds the faces of a picture and pastes their results back."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,36 +11,40 @@ import numpy as np
 
 from data.faces.crop import UNIT_WIDEN, Crop, paste, points_box
 from data.faces.detector import Detector
-from data.faces.landmarks import build_detector, detector_settings
+from data.faces.landmarks import build_detector
 
 
 class FaceFinder:
-    """Finds the crops of pictures, as the options say."""
+    """Finds what to cut out of pictures: the largest face or all of them, as a square around landmarks or as a box."""
 
-    def __init__(self, opt: Any):
-        self.opt = opt
+    def __init__(
+        self, side: int, detector: Mapping[str, Any], *, face_crop: str, all_faces: bool = False, whole: bool = False
+    ):
+        """`side` of the networks' pictures; `detector` as build_detector takes it; `whole`: pictures are faces."""
+        self.side, self.settings = side, detector
+        self.face_crop, self.all_faces, self.whole = face_crop, all_faces, whole
 
     @cached_property
     def detector(self) -> Detector:
         """The face detector, built at its first use."""
-        return build_detector(**detector_settings(self.opt))
+        return build_detector(**self.settings)
 
     def crops(self, picture: np.ndarray, path: Path) -> list[Crop]:
         """One crop per face, the largest first; the whole picture if no face is found or it is a cut face already."""
         size = picture.shape[:2]
         whole = Crop(np.array([[0, 0, size[1], size[0]]], np.float64), size, video=str(path))
-        if self.opt.whole_picture or size == (self.opt.image_size, self.opt.image_size):
+        if self.whole or size == (self.side, self.side):
             return [whole]
-        boxes = self._squares(picture) if self.opt.face_crop == "square" else self._boxes(picture)
+        boxes = self._squares(picture) if self.face_crop == "square" else self._boxes(picture)
         if not boxes:
             warnings.warn(f"{path}: no face is found; the whole picture is taken for one", stacklevel=3)
             return [whole]
-        kept = boxes if self.opt.all_faces else boxes[:1]
+        kept = boxes if self.all_faces else boxes[:1]
         return [Crop(np.round(box)[None], size, video=str(path)) for box in kept]
 
     def cut(self, picture: np.ndarray, crop: Crop) -> np.ndarray:
         """A face at the size of the networks."""
-        return cut_face(picture, crop, self.opt.image_size, bilinear=self.opt.face_crop == "box")
+        return cut_face(picture, crop, self.side, bilinear=self.face_crop == "box")
 
     def _squares(self, picture: np.ndarray) -> list[np.ndarray]:
         (faces,) = self.detector.detect([picture])

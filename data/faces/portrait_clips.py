@@ -13,8 +13,8 @@ import torch
 
 from data.base import Clip, Job, Kept
 from data.faces.detector import Detector
-from data.faces.landmarks import build_detector, detector_settings, track, track_settings
-from data.faces.portrait_driving import Driving, open_driving
+from data.faces.landmarks import build_detector, track
+from data.faces.portrait_driving import Driving, DrivingSettings, open_driving
 from data.faces.portrait_source import Cropping, PortraitPicture, PortraitVideo
 from data.video.images import is_image
 from data.video.opening import open_steady, open_video
@@ -74,34 +74,68 @@ class Pairing:
         return item | next(self.source.frames()) if self.source.is_video else item
 
 
-class PortraitClips:
-    """Makes the clips, by the options."""
+@dataclass(frozen=True)
+class PortraitSettings:
+    """What is made of pairs, or of edits of pictures: the options of these names.
 
-    def __init__(self, opt: Any):
-        self.opt, self.cropping = opt, Cropping(opt)
-        wanted = {getattr(opt, f"{part}_retargeting", None) for part in ("eye", "lip")} - {None}
+    How far eyes and lips are open is asked by options of the family; without them, nobody wants to know.
+    """
+
+    find_best_frame: bool
+    audio: str
+    save_template: str
+    edit: str
+    edit_sweep: str
+    edit_grid: bool
+    source_image: Sequence[str] | None
+    fps: float | None
+    output: str | None
+    results_dir: str | None
+    name: str
+    format: str
+    eye_retargeting: str | float | None = None
+    lip_retargeting: str | float | None = None
+    normalize_lip: bool = False
+    source_video_eye_retargeting: bool = False
+
+
+class PortraitClips:
+    """Makes the clips, by the settings."""
+
+    def __init__(
+        self,
+        settings: PortraitSettings,
+        cropping: Cropping,
+        driving: DrivingSettings,
+        detector: Mapping[str, Any],
+        tracking: Mapping[str, Any],
+    ):
+        """`detector` as build_detector takes it, `tracking` as track takes it."""
+        self.settings, self.cropping, self.driving = settings, cropping, driving
+        self.detector_settings, self.tracking = detector, tracking
+        wanted = {settings.eye_retargeting, settings.lip_retargeting} - {None}
         # Templates store the openness too, if a face is found, for later retargeting.
-        self.needs_driving = True if "driving" in wanted else None if opt.save_template else False
-        flags = ("normalize_lip", "source_video_eye_retargeting")
-        self.needs_source = bool(wanted) or any(getattr(opt, flag, False) for flag in flags) or opt.find_best_frame
-        if opt.on_missing == "skip":
+        self.needs_driving = True if "driving" in wanted else None if settings.save_template else False
+        normalized = settings.normalize_lip or settings.source_video_eye_retargeting
+        self.needs_source = bool(wanted) or normalized or settings.find_best_frame
+        if tracking["on_missing"] == "skip":
             raise UserError("--on_missing skip: every frame becomes one of the result; take interpolate, hold or error")
 
     @cached_property
     def detector(self) -> Detector:
         """The face detector, built at its first use."""
-        return build_detector(**detector_settings(self.opt))
+        return build_detector(**self.detector_settings)
 
     def points(self, path: Path, rate: Fraction | None = None, option: str = "--source_image") -> np.ndarray:
         """Landmarks (N, 68, 2) of the face tracked through a video, or of a picture's face."""
-        if self.opt.landmarks == "file" and rate is not None:
+        if self.detector_settings["name"] == "file" and rate is not None:
             raise UserError(
                 f"--landmarks file: they belong to the frames of {path} as they are, which here get another rate; "
                 "leave --fps out, or bring the video to the wanted rate before its landmarks are found"
             )
         log.info("looking for the face in %s", path)
         with open_steady(path, rate) as video:
-            found = track(video, self.detector, name=path.name, fps=video.fps, **track_settings(self.opt))
+            found = track(video, self.detector, name=path.name, fps=video.fps, **self.tracking)
         if not found.present.any():
             raise UserError(f"{option} {path}: no face in any of its {len(found)} frames")
         log.log(logging.INFO if found.report()["found"] == len(found) else logging.WARNING, "%s", found.summary())
@@ -110,15 +144,15 @@ class PortraitClips:
     def source(self, path: Path, needs_points: bool | None = None) -> Source:
         """A picture, or a video all of whose frames are animated unless --source_frame names one."""
         needs_points = self.needs_source if needs_points is None else needs_points
-        if not path.exists() or is_image(path) or self.opt.source_frame is not None:
+        if not path.exists() or is_image(path) or self.cropping.source_frame is not None:
             return PortraitPicture(path, self.cropping, lambda: self.detector, needs_points)
-        return PortraitVideo(path, self.cropping, partial(self.points, rate=self.opt.fps), needs_points)
+        return PortraitVideo(path, self.cropping, partial(self.points, rate=self.settings.fps), needs_points)
 
     def clip(self, request: Any) -> Clip:
         """The clip of a pair (data.jobs.pairs.Request)."""
         source = self.source(request.sources[0])
         rate = source.fps if source.is_video and _rate(request.driving) != source.fps else None
-        driving = open_driving(request.driving, self.opt, self.cropping.size, self.points, rate, self.needs_driving)
+        driving = open_driving(request.driving, self.driving, self.points, rate, self.needs_driving)
         pairing, item = Pairing(driving, source), source.item()
         if driving.is_picture:
             item["driving_picture"] = torch.ones(1)
@@ -129,12 +163,12 @@ class PortraitClips:
         best = self._best_frame(request, source, driving)
         if best is not None:
             clip.first = pairing.first(best)
-        if self.opt.save_template:
-            clip.kept = Kept(driving.items, partial(write_template, self.opt.save_template, fps=driving.fps))
+        if self.settings.save_template:
+            clip.kept = Kept(driving.items, partial(write_template, self.settings.save_template, fps=driving.fps))
         return clip
 
     def _best_frame(self, request: Any, source: Source, driving: Driving) -> int | None:
-        if request.best_frame is None and not self.opt.find_best_frame:
+        if request.best_frame is None and not self.settings.find_best_frame:
             return None
         if request.best_frame is not None:
             if request.best_frame >= driving.length:
@@ -145,47 +179,49 @@ class PortraitClips:
 
     def _audio(self, request: Any, driving: Driving) -> Path | None:
         """The file whose sound the result gets: the one that --audio prefers, else the other."""
-        if self.opt.audio == "none":
+        if self.settings.audio == "none":
             return None
         sound = {"driving": request.driving if driving.has_sound else None, "source": _with_sound(request.sources[0])}
-        other = "source" if self.opt.audio == "driving" else "driving"
-        return sound[self.opt.audio] or sound[other]
+        other = "source" if self.settings.audio == "driving" else "driving"
+        return sound[self.settings.audio] or sound[other]
 
     # --- edits --------------------------------------------------------------------------------------------------------
 
     def edits(self) -> list[Job]:
         """The clips of --edit, --edit_sweep and --edit_grid for each source picture."""
-        opt, planned = self.opt, []
-        base = read_edits(opt.edit)
-        for path in map(Path, opt.source_image or ()):
-            if opt.edit_sweep:
-                rows = [base | each for each in read_sweep(opt.edit_sweep)]
-                planned.append(self._planned(path, "sweep", f".{opt.format}" if opt.format != "png" else "", rows))
-            if opt.edit_grid:
+        settings, planned = self.settings, []
+        base = read_edits(settings.edit)
+        for path in map(Path, settings.source_image or ()):
+            if settings.edit_sweep:
+                rows = [base | each for each in read_sweep(settings.edit_sweep)]
+                planned.append(
+                    self._planned(path, "sweep", f".{settings.format}" if settings.format != "png" else "", rows)
+                )
+            if settings.edit_grid:
                 rows, sheet = grid_of(base)
                 planned.append(self._planned(path, "grid", ".png", rows, sheet))
-            if base and not opt.edit_sweep:
+            if base and not settings.edit_sweep:
                 planned.append(self._planned(path, "edit", ".png", [base]))
         if not planned:
             raise UserError("--edit, --edit_sweep, --edit_grid: need a picture: give it with --source_image")
-        if opt.output and len(planned) > 1:
+        if settings.output and len(planned) > 1:
             raise UserError("--output names one result; the edits make several: --results_dir names their folder")
         return planned
 
     def _planned(self, path: Path, kind: str, suffix: str, rows: Sequence[Mapping[str, float]], sheet=None):
-        folder = Path(self.opt.results_dir or Path("eval_results") / self.opt.name)
-        output = Path(self.opt.output) if self.opt.output else folder / f"{path.stem}_{kind}{suffix}"
+        folder = Path(self.settings.results_dir or Path("eval_results") / self.settings.name)
+        output = Path(self.settings.output) if self.settings.output else folder / f"{path.stem}_{kind}{suffix}"
         return Job(output.stem, partial(self._edited, path, output, rows, sheet), output)
 
     def _edited(self, path: Path, output: Path, rows: Sequence[Mapping[str, float]], sheet: dict | None) -> Clip:
-        if not is_image(path) and self.opt.source_frame is None:
+        if not is_image(path) and self.cropping.source_frame is None:
             raise UserError(f"--edit: {path} is not a picture; --source_frame N takes one of its frames")
         asks = any({"eyes", "lips"} & set(row) for row in rows)
         source = self.source(path, asks)
         faces = range(source.count) if sheet is None else [0]
         items = [{"edit": edit_arrays(row), "face": face} for row in rows for face in faces]
         return Clip(
-            output.stem, source.item(), items, Fraction(self.opt.fps or FPS), length=len(items),
+            output.stem, source.item(), items, Fraction(self.settings.fps or FPS), length=len(items),
             finish=source.finish() if sheet is None else None, sheet=sheet or {},
         )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """LivePortrait's driving input: a video, a picture, or a motion template."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -44,14 +45,25 @@ class DrivingTemplate:
         raise UserError(f"{self.path}: a motion template has no pictures to look for faces in")
 
 
+@dataclass(frozen=True)
+class DrivingSettings:
+    """How driving videos are read and cut: the options of these names."""
+
+    fps: float | None
+    crop_image: bool | None
+    crop_video: bool | None
+    driving_crop_scale: float
+    driving_crop_shift: Sequence[float]
+    input_size: int = 256
+
+
 class DrivingFrames:
     """A video or a picture, read again at each iteration."""
 
     def __init__(
         self,
         path: Path,
-        opt: Any,
-        size: int,
+        settings: DrivingSettings,
         find: Callable[..., np.ndarray],
         fps: Fraction | None,
         needs_openness: bool | None,
@@ -60,11 +72,12 @@ class DrivingFrames:
 
         `needs_openness`: whether items tell how far eyes and lips are open; None: where a face is found.
         """
-        self.path, self.opt, self.size, self._find, self.needs_openness = path, opt, size, find, needs_openness
+        self.path, self.settings, self.size = path, settings, settings.input_size
+        self._find, self.needs_openness = find, needs_openness
         if not path.exists():
             raise UserError(f"--driving_video {path}: there is no such file")
         self.is_picture = path.is_file() and is_image(path)
-        self.rate = None if self.is_picture else opt.fps or fps
+        self.rate = None if self.is_picture else settings.fps or fps
         with open_steady(path, self.rate) as video:
             self.fps, self.length, self.frame_size = Fraction(video.fps), len(video), video.size
             self.has_sound = video.has_audio
@@ -90,10 +103,12 @@ class DrivingFrames:
     @cached_property
     def square(self) -> Square | None:
         """One square for all frames, if requested or if frames are not square."""
-        wanted = self.opt.crop_video
+        wanted = self.settings.crop_video
         if wanted is None:
-            wanted = self.frame_size[0] != self.frame_size[1] and self.opt.crop_image is not False
-        return common_square(self.points, self.opt.driving_crop_scale, self.opt.driving_crop_shift) if wanted else None
+            wanted = self.frame_size[0] != self.frame_size[1] and self.settings.crop_image is not False
+        if not wanted:
+            return None
+        return common_square(self.points, self.settings.driving_crop_scale, self.settings.driving_crop_shift)
 
     def items(self) -> Iterator[dict[str, Any]]:
         """The driving items, frame by frame."""
@@ -118,6 +133,6 @@ class DrivingFrames:
 Driving = DrivingFrames | DrivingTemplate
 
 
-def open_driving(path: Path, *settings: Any) -> Driving:
-    """A template, if the file is called so, else frames; `settings` as DrivingFrames takes them."""
-    return DrivingTemplate(path) if is_template(path) else DrivingFrames(path, *settings)
+def open_driving(path: Path, *how: Any) -> Driving:
+    """A template by its name, else frames; `how` as DrivingFrames takes it."""
+    return DrivingTemplate(path) if is_template(path) else DrivingFrames(path, *how)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -53,17 +54,40 @@ def chosen_faces(faces: Sequence[Face], which: str, name: str) -> list[Face]:
     return [in_order[number - 1]]
 
 
+@dataclass(frozen=True)
 class Cropping:
     """Crop settings from the options."""
 
-    def __init__(self, opt: Any):
-        self.opt, self.size = opt, opt.input_size if hasattr(opt, "input_size") else 256
-        self.crops = opt.crop_image is not False
-        self.pastes = self.crops and opt.paste_back is not False
+    crop_image: bool | None
+    paste_back: bool | None
+    crop_scale: float
+    crop_shift: Sequence[float]
+    crop_turn: bool
+    source_max_dim: int
+    source_division: int
+    source_frame: int | None
+    face: str
+    fps: float | None
+    input_size: int = 256
+
+    @property
+    def size(self) -> int:
+        """The side of what the networks see."""
+        return self.input_size
+
+    @property
+    def crops(self) -> bool:
+        """Whether faces are cut out."""
+        return self.crop_image is not False
+
+    @property
+    def pastes(self) -> bool:
+        """Whether results are put back."""
+        return self.crops and self.paste_back is not False
 
     def square(self, points: np.ndarray) -> Square:
         """The square around a face of a source."""
-        return square_of(points, self.opt.crop_scale, self.opt.crop_shift, self.opt.crop_turn)
+        return square_of(points, self.crop_scale, self.crop_shift, self.crop_turn)
 
     def small(self, picture: np.ndarray, square: Square | None) -> np.ndarray:
         """A source at the networks' input size: its square, sampled at twice that size and averaged."""
@@ -78,7 +102,7 @@ class Cropping:
 
     def limited(self, picture: np.ndarray) -> np.ndarray:
         """A source picture, downsampled to the size limit."""
-        return limited(picture, self.opt.source_max_dim, self.opt.source_division)
+        return limited(picture, self.source_max_dim, self.source_division)
 
 
 class PortraitPicture:
@@ -91,12 +115,12 @@ class PortraitPicture:
         if not path.exists():
             raise UserError(f"--source_image {path}: there is no such file")
         self.path, self.cropping, self._detector = path, cropping, detector
-        self.frame = cropping.opt.source_frame or 0
+        self.frame = cropping.source_frame or 0
         self.picture = cropping.limited(self._read())
         self.squares: list[Square | None] = [None]
         self.faces: list[Face] = []
         if cropping.crops or needs_points:
-            self.faces = chosen_faces(self._found(), cropping.opt.face, str(path))
+            self.faces = chosen_faces(self._found(), cropping.face, str(path))
         if cropping.crops:
             self.squares = [cropping.square(face.points) for face in self.faces]
 
@@ -159,13 +183,13 @@ class PortraitVideo:
 
     def __init__(self, path: Path, cropping: Cropping, points: Callable[[Path], np.ndarray], needs_points: bool):
         """`points`: finds the landmarks (N, P, 2) of the face in all frames of a video."""
-        if cropping.opt.face != "largest":
-            raise UserError(f"--face {cropping.opt.face}: a source video shows the one that --several follows")
+        if cropping.face != "largest":
+            raise UserError(f"--face {cropping.face}: a source video shows the one that --several follows")
         self.path, self.cropping = path, cropping
         self._found = points
         self.needs_points = needs_points or cropping.crops
         self._waiting: deque[tuple[np.ndarray, Square]] = deque()
-        with open_steady(path, cropping.opt.fps) as video:
+        with open_steady(path, cropping.fps) as video:
             self.fps, self.length = Fraction(video.fps), len(video)
 
     @cached_property
@@ -186,7 +210,7 @@ class PortraitVideo:
     def frames(self) -> Iterator[dict[str, Any]]:
         """The entries of each source frame for items; keeps whole frames until results are pasted in."""
         self._waiting.clear()
-        with open_steady(self.path, self.cropping.opt.fps) as video:
+        with open_steady(self.path, self.cropping.fps) as video:
             for index, frame in enumerate(video):
                 yield self._item(frame, index)
 

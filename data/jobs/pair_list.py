@@ -1,4 +1,4 @@
-"""The pairs that a command animates, with the names and paths of their results."""
+"""Pairs to animate, one or a table of them: what their results are called, and where these go."""
 
 import logging
 import os
@@ -18,9 +18,6 @@ from util.printable import printable
 from util.values import at_least
 
 log = logging.getLogger(__name__)
-
-OF_PAIRS = ("crop_image", "crop_video", "paste_back", "find_best_frame", "best_frame")
-"""Options that apply to pairs only."""
 
 
 @dataclass(frozen=True)
@@ -55,47 +52,6 @@ class Request:
 def is_never_still(request: Request) -> bool:
     """Default of `is_still`: results are videos."""
     return False
-
-
-def requests(
-    opt: Any, needs_source: bool = True, folder: Path = Path(), is_still: Callable[[Request], bool] = is_never_still
-) -> list[Request]:
-    """The pairs that the options name, whose results go into `folder`; empty if the test split is animated.
-
-    `is_still` tells pairs whose result is a picture, as the dataset mode does.
-    """
-    named = [f"--{name}" for name in ("source_image", "driving_video", "output") if getattr(opt, name)]
-    if opt.pairs:
-        if named:
-            raise UserError(f"--pairs: the table says what is animated and where it goes; leave out {', '.join(named)}")
-        return read_pairs(Path(opt.pairs), folder, opt.format, opt.best_frame, opt.allow_outside, is_still)
-    alone = bool(opt.source_image) != bool(opt.driving_video)
-    if alone and (needs_source or opt.source_image):
-        given, missing = ("source_image", "driving_video") if opt.source_image else ("driving_video", "source_image")
-        raise UserError(f"--{given} is given, --{missing} is not: a pair takes both")
-    if not opt.driving_video:
-        _refuse_options_of_pairs(opt)
-        return []
-    recorded = {"source": printable(", ".join(opt.source_image or ())), "driving": printable(opt.driving_video)}
-    request = Request(
-        tuple(map(Path, opt.source_image or ())), Path(opt.driving_video), best_frame=opt.best_frame, recorded=recorded
-    )
-    (name,) = unique_names([request.paths])
-    output = Path(opt.output) if opt.output else folder / with_format(name, opt.format, is_still(request))
-    if opt.output:
-        _refuse_suffix(output)
-    _refuse_inputs(output, _inputs([request]))
-    return [replace(request, output=output, name=name)]
-
-
-def _refuse_options_of_pairs(opt: Any) -> None:
-    """Test clips are cropped already and start at their first frame, so these options do not apply."""
-    if hasattr(opt, "input_path"):  # that mode crops and pastes back in its own way
-        return
-    given = [f"--{name}" for name in OF_PAIRS if getattr(opt, name) not in (None, False)]
-    if given:
-        raise UserError(f"{', '.join(given)}: for pairs (--source_image and --driving_video, or --pairs) alone; clips "
-                        "of the test split are taken as they are")  # fmt: skip
 
 
 def with_format(name: str, format: str, still: bool = False) -> str:
@@ -149,7 +105,7 @@ def _listed_output(text: str, folder: Path, allow_outside: bool) -> Path | None:
         raise UserError(f"output {text} is no name of a file")
     if not allow_outside and leads_outside(output, folder):
         raise UserError(f"output {text} leads out of the results folder {folder}; --allow_outside permits that")
-    _refuse_suffix(output)
+    refuse_suffix(output)
     return folder / output
 
 
@@ -214,13 +170,18 @@ def _most_detail(path: Path) -> int:
     return 2 * len(_folders_above(path)) + 1
 
 
-def _refuse_suffix(output: Path) -> None:
+def refuse_suffix(output: Path) -> None:
     """Fail before any frame is made."""
     if output.suffix and not has_format(output) and output.suffix.lower() not in WRITTEN_SUFFIXES:
         raise UserError(f"output {output}: {NOT_WRITTEN}")
 
 
-def _refuse_inputs(output: Path, inputs: set[Path]) -> None:
+def refuse_inputs(output: Path, wanted: Iterable[Request]) -> None:
+    """A result does not take the place of what it, or another one, is made of."""
+    _refuse_among(output, _inputs(wanted))
+
+
+def _refuse_among(output: Path, inputs: set[Path]) -> None:
     if output.resolve() in inputs:
         raise UserError(f"output {output} is, or holds, what results are made of; give the result another name")
 
@@ -237,7 +198,7 @@ def _refuse_bad_outputs(found: dict[int, Request], problems: Problems) -> None:
     inputs = _inputs(found.values())
     for line, request in found.items():
         with problems.of(line):
-            _refuse_inputs(request.output, inputs)
+            _refuse_among(request.output, inputs)
         first = lines.setdefault(request.output.resolve(), line)
         if first != line:
             problems.add(line, f"the result is called {request.output.name}, as that of line {first}; give each a name "

@@ -1,8 +1,8 @@
 """Pairs of a source and a driving video, read, cut and resized into clips."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from PIL import Image
 
 from data.base import Clip, Dataset, Job
 from data.faces.crop import Crop, crop_picture, largest_face, paste, points_box, square_around
-from data.faces.landmarks import Detector, Face, Track, build_detector, detector_settings, track, track_settings
+from data.faces.landmarks import Detector, Face, Track, build_detector, track
 from data.jobs.pair_list import Request, with_format
 from data.video import IMAGE_SUFFIXES, open_steady, open_video, read_image
 from data.video.reader import Resampled
@@ -28,21 +28,45 @@ DEFAULT_SIZE = (256, 256)
 """Height and width of the user's pictures if the dataset mode has no size."""
 
 
-def jobs_of(wanted: Sequence[Request], dataset: Dataset, opt: Any, folder: Path) -> Iterable[Job]:
-    """The pairs that the command names, else the dataset's jobs, each with the path of its result."""
+@dataclass(frozen=True)
+class PairSettings:
+    """How pairs are cut, followed and heard: the options of these names."""
+
+    crop_image: bool
+    crop_image_padding: Sequence[float]
+    crop_video: bool
+    paste_back: bool
+    source_frame: int
+    fps: float | None
+    audio: str
+    find_best_frame: bool
+    best_frame: int | None
+    output: str | None
+    """Where the result of a single pair goes."""
+    format: str
+    detector: Mapping[str, Any]
+    """What `build_detector` takes."""
+    tracking: Mapping[str, Any]
+    """What `track` takes."""
+
+
+def jobs_of(wanted: Sequence[Request], dataset: Dataset, settings: PairSettings, folder: Path) -> Iterable[Job]:
+    """The pairs that the command names, else what the dataset has to animate; each knows where its result goes."""
     if wanted:
-        requested = Requested(dataset, opt)
-        return [Job(one.name, partial(requested.clip, one), one.output, one.made_of, one.recorded) for one in wanted]
+        requested = Requested(dataset, settings)
+        return [
+            Job(each.name, partial(requested.clip, each), each.output, each.made_of, each.recorded) for each in wanted
+        ]
     jobs = dataset.jobs()
-    with_outputs = (replace(job, output=job.output or _output(job.name, opt, folder)) for job in jobs)
-    return with_outputs if isinstance(jobs, Iterator) else list(with_outputs)
+    placed = (replace(job, output=job.output or _output(job.name, settings, folder)) for job in jobs)
+    return placed if isinstance(jobs, Iterator) else list(placed)
 
 
-def _output(name: str, opt: Any, folder: Path) -> Path:
-    if opt.output:
+def _output(name: str, settings: PairSettings, folder: Path) -> Path:
+    if settings.output:
         raise UserError("--output names the result of one pair (--source_image, --driving_video); where there are "
                         "several, --results_dir names their folder")  # fmt: skip
-    return folder / with_format(printable(name), opt.format)
+    return folder / with_format(printable(name), settings.format)
 
 
 class Requested:
@@ -51,10 +75,10 @@ class Requested:
     Faces are detected in whole pictures and frames, at their original proportions and resolution.
     """
 
-    def __init__(self, dataset: Dataset, opt: Any):
-        self.dataset, self.opt = dataset, opt
+    def __init__(self, dataset: Dataset, settings: PairSettings):
+        self.dataset, self.settings = dataset, settings
         self.size = dataset.picture_size() or DEFAULT_SIZE
-        if dataset.needs_landmarks and opt.on_missing == "skip":
+        if dataset.needs_landmarks and settings.tracking["on_missing"] == "skip":
             raise UserError(
                 "--on_missing skip: every driving frame becomes one of the result; take interpolate, hold or error"
             )
@@ -62,14 +86,14 @@ class Requested:
     @cached_property
     def detector(self) -> Detector:
         """The face detector, built at its first use."""
-        return build_detector(**detector_settings(self.opt))
+        return build_detector(**self.settings.detector)
 
     def clip(self, request: Request) -> Clip:
         """Everything to make one video; the driving video is read as it is consumed."""
         if (own := self.dataset.clip_of(request)) is not None:
             return own
         sources = [_SourcePicture(self, one) for one in request.sources]
-        if self.opt.paste_back and not sources:
+        if self.settings.paste_back and not sources:
             raise UserError("--paste_back: needs the picture to paste into; give it with --source_image")
         source = self.dataset.source_item([one.cut() for one in sources], *self._landmarks(sources))
         driving = _DrivingVideo(self, request.driving, source)
@@ -82,7 +106,7 @@ class Requested:
             driving.neutral = best
         elif best is not None:
             clip.first = driving.item(best)
-        if self.opt.paste_back:
+        if self.settings.paste_back:
             clip.finish = sources[0].paste
         return clip
 
@@ -90,19 +114,19 @@ class Requested:
         """The item of a source that several videos drive, and what finishes its frames (`Clip.finish`)."""
         sources = [_SourcePicture(self, one) for one in pictures]
         item = self.dataset.source_item([one.cut() for one in sources], *self._landmarks(sources))
-        return item, sources[0].paste if self.opt.paste_back else None
+        return item, sources[0].paste if self.settings.paste_back else None
 
     def driven(
         self, source: dict[str, Any], driving: Path | Iterable[np.ndarray], finish: Callable | None, fps: Fraction
     ) -> Clip:
         """The clip of such a source and a video, or frames (H, W, 3) uint8 as they come, of which none is held."""
-        if self.opt.best_frame is not None or self.opt.find_best_frame:
+        if self.settings.best_frame is not None or self.settings.find_best_frame:
             raise UserError("--best_frame, --find_best_frame: need the paths of source and driving video")
         if isinstance(driving, Path):
             video = _DrivingVideo(self, driving, source)
-            audio = driving if self.opt.audio == "driving" and video.has_audio else None
+            audio = driving if self.settings.audio == "driving" and video.has_audio else None
             clip = Clip(driving.stem, source, video, video.fps, audio, len(video), self.dataset.cut_off)
-        elif self.dataset.needs_landmarks or self.opt.crop_video:
+        elif self.dataset.needs_landmarks or self.settings.crop_video:
             raise UserError("frames without a file: their faces are not looked for; give the path of the video, or "
                             "frames that show the face as the model wants it, without --crop_video")  # fmt: skip
         else:
@@ -117,9 +141,9 @@ class Requested:
 
     def _audio(self, request: Request, driving: "_DrivingVideo") -> Path | None:
         """The file whose sound the result gets, if it has any."""
-        if self.opt.audio == "driving":
+        if self.settings.audio == "driving":
             return request.driving if driving.has_audio else None
-        path = next(iter(request.sources), None) if self.opt.audio == "source" else None
+        path = next(iter(request.sources), None) if self.settings.audio == "source" else None
         if not isinstance(path, Path) or not path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES:
             return None
         with open_video(path) as video:
@@ -145,9 +169,9 @@ class Requested:
 
     def _best_frame(self, request: Request, sources: list["_SourcePicture"], driving: "_DrivingVideo") -> int | None:
         option = "--best_frame" if request.best_frame is not None else "--find_best_frame"
-        if request.best_frame is None and not self.opt.find_best_frame:
+        if request.best_frame is None and not self.settings.find_best_frame:
             return None
-        if self.dataset.needs_landmarks and not self.opt.retarget:
+        if self.dataset.needs_landmarks and not self.dataset.retarget:
             raise UserError(
                 f"{option}: driven by landmarks, it is the frame whose face is compared with the source's; it needs "
                 "--retarget"
@@ -187,7 +211,7 @@ class _SourcePicture:
         self.picture = read_image(path) if path.suffix.lower() in IMAGE_SUFFIXES else self._frame_of_video()
 
     def _frame_of_video(self) -> np.ndarray:
-        self.frame = self.owner.opt.source_frame
+        self.frame = self.owner.settings.source_frame
         with open_video(self.path) as video:
             if not 0 <= self.frame < len(video):
                 raise UserError(f"--source_frame {self.frame}: {self.path} has the frames 0 to {len(video) - 1}")
@@ -199,10 +223,10 @@ class _SourcePicture:
 
     @cached_property
     def crop(self) -> Crop | None:
-        opt = self.owner.opt
-        if not (opt.crop_image or opt.paste_back):
+        settings = self.owner.settings
+        if not (settings.crop_image or settings.paste_back):
             return None
-        return crop_picture(self.picture, self.faces, opt.crop_image_padding, name=str(self.path))
+        return crop_picture(self.picture, self.faces, settings.crop_image_padding, name=str(self.path))
 
     def paste(self, made: np.ndarray) -> np.ndarray:
         """The whole picture with the result pasted over the crop."""
@@ -235,7 +259,7 @@ class _DrivingVideo:
         """The frame whose landmarks are compared with the source's, if the command names one."""
         if not path.exists():
             raise UserError(f"--driving_video {path}: there is no such file")
-        self._video = open_steady(path, owner.opt.fps)
+        self._video = open_steady(path, owner.settings.fps)
         self.fps, self.length, self.frame_size = Fraction(self._video.fps), len(self._video), self._video.size
         self.has_audio = path.suffix.lower() not in IMAGE_SUFFIXES and path.is_file() and self._video.has_audio
 
@@ -263,14 +287,14 @@ class _DrivingVideo:
     @cached_property
     def track(self) -> Track:
         """The face's track through the whole frames; reads the video once, a few frames at a time."""
-        opt = self.owner.opt
-        if opt.landmarks == "file" and isinstance(self._video, Resampled):
+        settings = self.owner.settings
+        if settings.detector["name"] == "file" and isinstance(self._video, Resampled):
             raise UserError(
                 f"--landmarks file: they belong to the frames of {self.path} as they are; leave --fps out, or bring "
                 "the video to a constant rate before its landmarks are found"
             )
         log.info("looking for the face in %s (%d frames)", self.path, self.length)
-        found = track(self._video, self.owner.detector, name=str(self.path), fps=self.fps, **track_settings(opt))
+        found = track(self._video, self.owner.detector, name=str(self.path), fps=self.fps, **settings.tracking)
         if not found.present.any():
             raise UserError(f"--driving_video {self.path}: no face in any of its {len(found)} frames")
         report = found.report()
@@ -280,7 +304,7 @@ class _DrivingVideo:
     @cached_property
     def crop(self) -> Crop | None:
         """One square around all positions of the face with --crop_video, else None."""
-        if not self.owner.opt.crop_video:
+        if not self.owner.settings.crop_video:
             return None
         points = self.track.points[self.track.present]
         face_size = float(np.median([max(box[2:] - box[:2]) for box in map(points_box, points)]))

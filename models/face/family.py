@@ -63,8 +63,8 @@ class FaceAnimation(Family):
             parser.set_defaults(batch_size=2, print_every=100, pictures_every=100)
         parser.set_defaults(dataset_mode="face", dataroot="dataset/FaceForensics", nThreads=8 if training else 1)
 
-    def __init__(self, opt: Any):
-        super().__init__(opt)
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
         self.kernel_size = patch_sizes(opt.attn_layer, opt.kernel_size, opt.layers, max(OF_LAYER))
         self.generator = Generator(
             kernel_size=self.kernel_size,

@@ -20,10 +20,10 @@ from models.fomm.options import (
 from models.fomm.pictures import drawn_columns
 from models.fomm.start import start_with_source
 from models.parts.equivariance import Equivariance, NoEquivariance
-from models.parts.keypoint_family import KeyPointFamily, Step
+from models.parts.keypoint_family import KeyPointFamily, Step, generator_sizes, hourglass_sizes, transform_sizes
 from models.parts.keypoints import KeyPoints
 from models.parts.motion import Motion
-from models.parts.options import add_picture_options, generator_sizes, hourglass_sizes, transform_sizes
+from models.parts.options import add_picture_options
 from models.parts.pictures import Pictures, first_samples
 from models.parts.sizes import check_size, input_channels, multiple_of
 from util.errors import UserError
@@ -67,8 +67,8 @@ class FirstOrderMotion(KeyPointFamily):
     def recognises_weights(self, content: Any) -> bool:
         return self.holds_entries(content) and input_channels(content, "kp_detector") == 3
 
-    def __init__(self, opt: Any):
-        super().__init__(opt)
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
         self.kp_detector = self.detector(
             num_kp=opt.num_kp,
             num_channels=opt.num_channels,
@@ -92,10 +92,10 @@ class FirstOrderMotion(KeyPointFamily):
             (opt.num_down_blocks, 1),
         )
         self.relative_jacobian = opt.relative_jacobian
-        self.shows_moved_points = getattr(opt, "mode", "") == "animate"
+        self.shows_moved_points = not training and opt.mode == "animate"
 
     @staticmethod
-    def way_of(opt: Any) -> str:
+    def way_of(opt: Any, training: bool) -> str:
         return "relative" if opt.relative else "standard"
 
     def prepare_training(self, opt: Any) -> None:

@@ -132,8 +132,9 @@ def add_training_options(parser: Any) -> None:
     weights = {"generator_gan": 0, "discriminator_gan": 1, "equivariance_value": 10, "equivariance_jacobian": 10}
     for term, default in weights.items():
         losses.add_argument(
-            f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=default, help=f"weight of {term}"
-        )
+            f"--weight_{term}", f"{LOSSES}.{term}", type=not_negative, default=default, help=f"weight of {term}",
+            advanced=term == "discriminator_gan",
+        )  # fmt: skip
     losses.add_argument(
         "--weight_feature_matching", f"{LOSSES}.feature_matching", type=list_of(not_negative), default=[10] * 4,
         help="weight of feature matching, per block of the discriminator",

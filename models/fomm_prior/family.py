@@ -44,14 +44,14 @@ class FacialPrior(FirstOrderMotion):
     def recognises_weights(self, content: Any) -> bool:
         return self.holds_entries(content) and input_channels(content, "kp_detector") == 4
 
-    def __init__(self, opt: Any):
+    def __init__(self, opt: Any, training: bool):
         if opt.num_kp != NUM_KP or not opt.estimate_jacobian:
             raise UserError(
                 f"--num_kp {opt.num_kp}, --estimate_jacobian {opt.estimate_jacobian}: the facial prior has {NUM_KP} "
                 "points and moves by their jacobians alone"
             )
-        super().__init__(opt)
-        if opt.magnify != 1 and getattr(opt, "mode", "") == "reconstruction":
+        super().__init__(opt, training)
+        if opt.magnify != 1 and not training and opt.mode == "reconstruction":
             raise UserError(
                 f"--magnify {opt.magnify:g} --mode reconstruction: it is measured how near the results are to clips "
                 "whose movements are as they are; give --magnify 1, or --mode animate"

@@ -49,8 +49,8 @@ class Ganimation(Family):
         parser.add_alias("--load_epoch", "--which")
         parser.set_defaults(dataset_mode="aus")
 
-    def __init__(self, opt: Any):
-        super().__init__(opt)
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
         self.generator = Generator(units=opt.cond_nc, width=opt.ngf, blocks=opt.num_blocks)
         self.weights_layout = opt.weights_layout
         self.shape_attention = saturate if opt.do_saturate_mask else _as_it_is
@@ -177,5 +177,5 @@ def _decay(opt: Any) -> partial:
 
 def _warn_of_seconds(opt: Any) -> None:
     for old, new in IN_SECONDS.items():
-        if getattr(opt, old, None) is not None:
+        if vars(opt)[old] is not None:
             warnings.warn(f"--{old} has no effect: nothing here depends on the time; give {new} in steps", stacklevel=3)

@@ -1,6 +1,6 @@
 """LivePortrait: a source picture in a feature volume, moved by implicit key points, painted by a SPADE generator."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,16 @@ from models.live_portrait.options import (
 from models.live_portrait.pictures import Step, drawn_columns
 from models.live_portrait.released import RETARGETING_STEM, find_released
 from models.live_portrait.retargeting import Adjuster, Adjustments, Openness
+from models.live_portrait.smoothing import KalmanSmoother
 from models.live_portrait.transfer import Rules
 from models.parts.blocks import fold_norms
 from models.parts.cpu_convolutions import quicken
 from models.parts.equivariance import NoEquivariance
-from models.parts.options import build_perceptual, transform_sizes
+from models.parts.options import PerceptualSettings, build_perceptual
 from models.parts.pictures import Pictures, first_samples
 from models.parts.sizes import check_size
 from util.errors import UserError
+from util.settings import settings_of
 
 ANIMATORS = ("appearance_feature_extractor", "motion_extractor", "warping_module", "spade_generator")
 PERCEPTRONS = {"stitching": "stitching", "eye": "eye_retargeting", "lip": "lip_retargeting"}
@@ -70,8 +72,8 @@ class LivePortrait(Family):
     def recognises(sections: dict) -> bool:
         return "spade_generator_params" in (sections.get("model_params") or {})
 
-    def __init__(self, opt: Any):
-        super().__init__(opt)
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
         self.appearance_feature_extractor = AppearanceExtractor(
             opt.block_expansion,
             opt.num_down_blocks,
@@ -96,7 +98,7 @@ class LivePortrait(Family):
         self.spade_generator = _generator(opt)
         self.stitching = Stitching(opt.num_kp)
         self.eye, self.lip = eye_retargeting(opt.num_kp), lip_retargeting(opt.num_kp)
-        self.opt_of_motion = opt
+        self.rules, self.mover, self.smoother = _rules(opt), _mover(opt), _smoother(opt)
         self.adjuster = Adjuster(_adjustments(opt), self.stitching, self.eye, self.lip)
         self.input_size, self.multiple = opt.input_size, 2 ** (opt.num_down_blocks + opt.flow_num_blocks)
         self.retargeting_weights = opt.retargeting_weights
@@ -109,7 +111,7 @@ class LivePortrait(Family):
             self.motion_extractor.start_at_rest()
         self.discriminators = _cascade(opt) if opt.weight_gan else None
         self.adversarial = _adversarial(opt) if opt.weight_gan else NoAdversarial()
-        self.perceptual = build_perceptual(opt)
+        self.perceptual = build_perceptual(settings_of(PerceptualSettings, opt))
         self.equivariance = _equivariance(opt)
         self.priors = Priors(
             {name: getattr(opt, f"weight_{name}") for name in ("prior", "deformation", "headpose", "guide")},
@@ -228,25 +230,9 @@ class LivePortrait(Family):
         return self.spade_generator(self.warping_module(volume, kp_source, kp_driving))
 
     def _mover(self, driving_picture: bool, source_video: bool) -> Mover:
-        opt = self.opt_of_motion
-        rules = Rules(
-            relative=opt.relative and not opt.animals,
-            region=opt.animation_region,
-            per_frame=source_video,
-            picture=driving_picture,
-            picture_as_original="driving_picture" in opt.as_original,
-            whole_expression=opt.animals,
-            lip_points=tuple(opt.lip_points),
-            eye_points=tuple(opt.eye_points),
-        )
-        return Mover(
-            rules,
-            self.adjuster,
-            build_smoother(opt, source_video, driving_picture),
-            scaling=opt.driving_option,
-            bent_rotations="rotations" in opt.as_original,
-            animals=opt.animals,
-        )
+        rules = self.rules(per_frame=source_video, picture=driving_picture)
+        smoother = self.smoother(source_video=source_video, driving_picture=driving_picture)
+        return self.mover(rules, self.adjuster, smoother)
 
     def _frames(self, state: dict[str, Any], driving: dict[str, Any]) -> Frames:
         """Driving frames with the source of each."""
@@ -316,6 +302,32 @@ def _generator(opt: Any) -> SpadeGenerator:
     )
 
 
+def _rules(opt: Any) -> Callable[..., Rules]:
+    """The rules of transfer, less what hangs on the source and the driving video."""
+    return partial(
+        Rules,
+        relative=opt.relative and not opt.animals,
+        region=opt.animation_region,
+        picture_as_original="driving_picture" in opt.as_original,
+        whole_expression=opt.animals,
+        lip_points=tuple(opt.lip_points),
+        eye_points=tuple(opt.eye_points),
+    )
+
+
+def _mover(opt: Any) -> Callable[..., Mover]:
+    return partial(
+        Mover,
+        scaling=opt.driving_option,
+        bent_rotations="rotations" in opt.as_original,
+        animals=opt.animals,
+    )
+
+
+def _smoother(opt: Any) -> Callable[..., KalmanSmoother | None]:
+    return partial(build_smoother, opt.smooth_motion, opt.smooth_variance, opt.look_ahead)
+
+
 def _adjustments(opt: Any) -> Adjustments:
     return Adjustments(
         stitching=opt.stitching,
@@ -330,12 +342,17 @@ def _adjustments(opt: Any) -> Adjustments:
     )
 
 
+def _edits(opt: Any) -> bool:
+    """Whether eyes and lips may be edited: an option of the dataset mode `portraits` alone."""
+    return bool(vars(opt).get("edit"))
+
+
 def _uses_eyes(opt: Any) -> bool:
-    return opt.eye_retargeting is not None or opt.source_video_eye_retargeting or bool(getattr(opt, "edit", ""))
+    return opt.eye_retargeting is not None or opt.source_video_eye_retargeting or _edits(opt)
 
 
 def _uses_lips(opt: Any) -> bool:
-    return opt.lip_retargeting is not None or opt.normalize_lip or bool(getattr(opt, "edit", ""))
+    return opt.lip_retargeting is not None or opt.normalize_lip or _edits(opt)
 
 
 def _cascade(opt: Any) -> Cascade:
@@ -362,5 +379,7 @@ def _equivariance(opt: Any) -> Equivariance | NoEquivariance:
         return NoEquivariance()
     return Equivariance(
         opt.weight_equivariance,
-        **transform_sizes(opt),
+        sigma_affine=opt.sigma_affine,
+        sigma_tps=opt.sigma_tps,
+        points_tps=opt.points_tps,
     )

@@ -115,10 +115,13 @@ def add_animation_options(parser: Any, training: bool) -> None:
         help="file of stitching and retargeting, where it does not lie beside the others", advanced=True)  # fmt: skip
 
 
-def build_smoother(opt: Any, source_video: bool, driving_picture: bool) -> KalmanSmoother | None:
-    """The smoother that the options ask for; the original smooths source videos driven by videos."""
-    wanted = source_video and not driving_picture if opt.smooth_motion is None else opt.smooth_motion
-    return KalmanSmoother(opt.smooth_variance, look_ahead=opt.look_ahead) if wanted else None
+def build_smoother(
+    wanted: bool | None, variance: float, look_ahead: float | None, source_video: bool, driving_picture: bool
+) -> KalmanSmoother | None:
+    """The smoother that is `wanted`; where nothing is said, as the original: for source videos driven by videos."""
+    if wanted is None:
+        wanted = source_video and not driving_picture
+    return KalmanSmoother(variance, look_ahead=look_ahead) if wanted else None
 
 
 def add_training_options(parser: Any) -> None:

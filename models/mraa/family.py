@@ -28,9 +28,8 @@ from models.mraa.options import (
 from models.mraa.pictures import drawn_columns
 from models.mraa.regions import Regions
 from models.parts.equivariance import NoEquivariance
-from models.parts.keypoint_family import KeyPointFamily, Step
+from models.parts.keypoint_family import KeyPointFamily, Step, generator_sizes, hourglass_sizes, transform_sizes
 from models.parts.motion import Motion
-from models.parts.options import generator_sizes, hourglass_sizes, transform_sizes
 from models.parts.sizes import check_size, input_channels, multiple_of
 from util.errors import UserError
 
@@ -79,8 +78,8 @@ class ArticulatedAnimation(KeyPointFamily):
             and input_channels(content, "region_predictor") is not None
         )
 
-    def __init__(self, opt: Any):
-        super().__init__(opt)
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
         self.region_predictor = _region_predictor(opt)
         self.bg_predictor = BackgroundPredictor(
             kind=opt.bg_type, num_channels=opt.num_channels, **hourglass_sizes(opt, "bg_predictor")

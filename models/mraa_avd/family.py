@@ -11,10 +11,11 @@ from torch import Tensor
 from models.mraa.family import FIRST_STAGE, SECOND_STAGE, ArticulatedAnimation, build_avd
 from models.mraa.options import add_animation_options, add_drawing_options, add_network_options
 from models.mraa.regions import Regions
-from models.parts.avd import TRAIN, SecondStage, add_second_stage_options, draw_proportions, require_first_stage
+from models.parts.avd import draw_proportions
 from models.parts.keypoint_family import Step
 from models.parts.losses import mean_difference
 from models.parts.pictures import Pictures, first_samples
+from models.parts.second_stage import TRAIN, SecondStage, add_second_stage_options, require_first_stage
 from models.parts.sizes import check_size
 from util.values import not_negative
 

@@ -16,10 +16,11 @@ from models.parts.blocks import fold_norms
 from models.parts.equivariance import Transformed
 from models.parts.losses import Terms
 from models.parts.movement import movement_scale, unit_scale
-from models.parts.options import build_perceptual, build_schedules
+from models.parts.options import PerceptualSettings, ScheduleSettings, build_perceptual, build_schedules
 from models.parts.pictures import Pictures, Style, first_samples
 from models.parts.sizes import check_size
 from models.parts.truth import build_truth
+from util.settings import settings_of
 
 
 class Step(NamedTuple):
@@ -51,24 +52,29 @@ class KeyPointFamily(Family):
     second_stage = ""
     """The family that trains the AVD network, where there is one."""
 
-    def __init__(self, opt: Any):
-        super().__init__(opt)
-        self.way = self.way_of(opt)
-        # Training knows no --mode: there the AVD network is learned in a stage of its own.
-        self.needs_avd = self.way == "avd" and hasattr(opt, "mode")
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
+        self.way = self.way_of(opt, training)
+        # The AVD network is learned in a stage of its own.
+        self.needs_avd = self.way == "avd" and not training
         self.movement_scale = movement_scale if self.way == "relative" and opt.adapt_scale else unit_scale
         self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
         self.bg_predictor = self.avd_network = None
 
     @staticmethod
-    def way_of(opt: Any) -> str:
+    def way_of(opt: Any, training: bool) -> str:
         """How to animate: one of WAYS, or "reconstruction" where a clip of test.py drives itself."""
-        return "reconstruction" if getattr(opt, "mode", "") == "reconstruction" else opt.way
+        return "reconstruction" if not training and opt.mode == "reconstruction" else opt.way
 
     def prepare_training(self, opt: Any) -> None:
-        self.perceptual = build_perceptual(opt)
-        self.truth = build_truth(opt)
-        self.schedules = build_schedules(opt, self.layout.optimizers, "milestones")
+        self.perceptual = build_perceptual(settings_of(PerceptualSettings, opt))
+        self.truth = build_truth(
+            motion=opt.weight_truth_motion,
+            occlusion=opt.weight_truth_occlusion,
+            points=opt.weight_truth_points,
+            face=opt.weight_truth_face,
+        )
+        self.schedules = build_schedules(settings_of(ScheduleSettings, opt), self.layout.optimizers, "milestones")
 
     def rate(self, name: str, clock: Any) -> float:
         return self.schedules.rate(name, clock)
@@ -151,3 +157,24 @@ class KeyPointFamily(Family):
         if self.way != "reconstruction" or self.bg_predictor is None:
             return None
         return self.bg_predictor(source, driving)
+
+
+def hourglass_sizes(opt: Any, name: str) -> dict[str, int]:
+    """The values of `add_hourglass_options`, by the arguments of an hourglass."""
+    options = {"expansion": "block_expansion", "max_features": "max_features", "num_blocks": "num_blocks"}
+    return {argument: getattr(opt, f"{name}_{option}") for argument, option in options.items()}
+
+
+def generator_sizes(opt: Any) -> dict[str, int]:
+    """The values of `add_generator_options`, by the arguments of a generator."""
+    return {
+        "expansion": opt.generator_block_expansion,
+        "max_features": opt.generator_max_features,
+        "num_down_blocks": opt.num_down_blocks,
+        "num_bottleneck_blocks": opt.num_bottleneck_blocks,
+    }
+
+
+def transform_sizes(opt: Any) -> dict[str, Any]:
+    """The values of `add_transform_options`, by the arguments of a RandomTransform."""
+    return {"sigma_affine": opt.sigma_affine, "sigma_tps": opt.sigma_tps, "points_tps": opt.points_tps}

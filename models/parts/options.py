@@ -4,6 +4,7 @@ Dotted spellings are the keys of the same values in the originals' nested YAML f
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from models.parts.losses import NoTerms, PerceptualPyramid, Pixels
@@ -56,12 +57,6 @@ def add_hourglass_options(
         help=f"{network}: downsampling blocks{note}")  # fmt: skip
 
 
-def hourglass_sizes(opt: Any, name: str) -> dict[str, int]:
-    """The values of `add_hourglass_options`, by the arguments of an hourglass."""
-    options = {"expansion": "block_expansion", "max_features": "max_features", "num_blocks": "num_blocks"}
-    return {argument: getattr(opt, f"{name}_{option}") for argument, option in options.items()}
-
-
 def add_generator_options(add: Any, section: str) -> None:
     """Sizes of a generator; `add` is a parser's add_argument."""
     add("--generator_block_expansion", f"{section}.block_expansion", type=count, default=64,
@@ -72,16 +67,6 @@ def add_generator_options(add: Any, section: str) -> None:
         help="generator: downsampling blocks")  # fmt: skip
     add("--num_bottleneck_blocks", f"{section}.num_bottleneck_blocks", type=at_least(0), default=6,
         help="generator: residual blocks")  # fmt: skip
-
-
-def generator_sizes(opt: Any) -> dict[str, int]:
-    """The values of `add_generator_options`, by the arguments of a generator."""
-    return {
-        "expansion": opt.generator_block_expansion,
-        "max_features": opt.generator_max_features,
-        "num_down_blocks": opt.num_down_blocks,
-        "num_bottleneck_blocks": opt.num_bottleneck_blocks,
-    }
 
 
 WAYS = ("standard", "relative", "avd")
@@ -123,22 +108,29 @@ def add_schedule_options(parser: Any, word: str = "constant", milestones: Sequen
         "epochs, milestones at --epoch_milestones; or one per optimizer, OPTIMIZER=RULE,OPTIMIZER=RULE")  # fmt: skip
     add("--warm_up", type=at_least(0), default=0, help="steps over which the learning rates rise to their full value")
     add("--lr_end", type=share, default=0, help="linear, cosine: share of the learning rates at the end", advanced=True)
-    add(
-        "--lr_factor",
-        type=share,
-        default=0.1,
-        help="step, milestones: share of the learning rates after a drop",
-        advanced=True,
-    )
+    add("--lr_factor", type=share, default=0.1, help="step, milestones: share of the learning rates after a drop",
+        advanced=True)  # fmt: skip
     add("--lr_period", type=count, default=30, help="step: epochs between drops", advanced=True)
     add("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(at_least(0)), default=list(milestones),
         help="milestones: epochs at which the learning rates drop")  # fmt: skip
 
 
-def build_schedules(opt: Any, optimizers: Iterable[str], word: str = "constant") -> Schedules:
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """The options of `add_schedule_options`, by their names."""
+
+    lr_schedule: str | dict[str, str]
+    warm_up: int
+    lr_end: float
+    epoch_milestones: Sequence[int]
+    lr_period: int
+    lr_factor: float
+
+
+def build_schedules(how: ScheduleSettings, optimizers: Iterable[str], word: str = "constant") -> Schedules:
     """What `add_schedule_options` describes, for the optimizers of these names."""
-    shared = Schedule(word, opt.warm_up, opt.lr_end, opt.epoch_milestones, opt.lr_period, opt.lr_factor)
-    return Schedules(shared, opt.lr_schedule, optimizers)
+    shared = Schedule(word, how.warm_up, how.lr_end, how.epoch_milestones, how.lr_period, how.lr_factor)
+    return Schedules(shared, how.lr_schedule, optimizers)
 
 
 def add_transform_options(parser: Any) -> None:
@@ -152,11 +144,6 @@ def add_transform_options(parser: Any) -> None:
     )  # fmt: skip
     add("--points_tps", f"{section}.points_tps", type=at_least(2),
         help="equivariance transform: control points per side", advanced=True)  # fmt: skip
-
-
-def transform_sizes(opt: Any) -> dict[str, Any]:
-    """The values of `add_transform_options`, by the arguments of a RandomTransform."""
-    return {"sigma_affine": opt.sigma_affine, "sigma_tps": opt.sigma_tps, "points_tps": opt.points_tps}
 
 
 def add_perceptual_options(parser: Any) -> None:
@@ -174,10 +161,21 @@ def add_perceptual_options(parser: Any) -> None:
         help="with --no_perceptual: weight of the pixel loss")  # fmt: skip
 
 
-def build_perceptual(opt: Any) -> PerceptualPyramid | NoTerms:
+@dataclass(frozen=True)
+class PerceptualSettings:
+    """The options of `add_perceptual_options`, by their names."""
+
+    scales: Sequence[float]
+    weight_perceptual: Sequence[float]
+    vgg19: str | None
+    no_perceptual: bool
+    weight_pixels: float
+
+
+def build_perceptual(how: PerceptualSettings) -> PerceptualPyramid | NoTerms:
     """The loss that `add_perceptual_options` describes."""
-    if opt.no_perceptual:
-        return PerceptualPyramid(Pixels(), opt.scales, [opt.weight_pixels], name="pixels")
-    if not any(opt.weight_perceptual):
+    if how.no_perceptual:
+        return PerceptualPyramid(Pixels(), how.scales, [how.weight_pixels], name="pixels")
+    if not any(how.weight_perceptual):
         return NoTerms()
-    return PerceptualPyramid(vgg19(opt.vgg19), opt.scales, opt.weight_perceptual)
+    return PerceptualPyramid(vgg19(how.vgg19), how.scales, how.weight_perceptual)

@@ -38,10 +38,8 @@ def add_truth_options(parser: Any) -> None:
         help="the same: weight of the difference of the pixels of the face, in addition", advanced=True)  # fmt: skip
 
 
-def build_truth(opt: Any) -> "TruthLosses | NoTerms":
-    """The losses that `add_truth_options` describes."""
-    names = ("motion", "occlusion", "points", "face")
-    weights = {name: getattr(opt, f"weight_truth_{name}") for name in names}
+def build_truth(**weights: float) -> "TruthLosses | NoTerms":
+    """The losses that `add_truth_options` describes, by the weights of TruthLosses."""
     return TruthLosses(**weights) if any(weights.values()) else NoTerms()
 
 

@@ -59,8 +59,8 @@ class TalkingHead(Family):
         embedder = content["embedder"].values() if self.holds_entries(content) else ()
         return next((kernel.shape[1] == 6 for kernel in embedder if kernel.ndim == 4), False)
 
-    def __init__(self, opt: Any):
-        super().__init__(opt)
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
         self.embedder = build_embedder(opt)
         self.generator = build_generator(opt, personal=False)
         self.range = picture_range(opt)

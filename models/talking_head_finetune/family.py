@@ -45,10 +45,10 @@ class TalkingHeadFinetune(Family):
         parser.add_alias("--finetune_epoch", "--epochs")
         parser.set_defaults(dataset_mode="person", batch_size=2, epochs=150, pictures_every=0)
 
-    def __init__(self, opt: Any):
-        super().__init__(opt)
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
         # Before training begins these are networks of the first stage, to be loaded with its weights.
-        self.impersonal = bool(getattr(opt, "init_from", None))
+        self.impersonal = training and bool(opt.init_from)
         self.generator = build_generator(opt, personal=not self.impersonal)
         self.embedder = build_embedder(opt) if self.impersonal else None
         self.range = picture_range(opt)

@@ -12,11 +12,11 @@ from models.family import Layout
 from models.parts.blocks import fold_norms
 from models.parts.cpu_convolutions import quicken
 from models.parts.equivariance import NoEquivariance
-from models.parts.keypoint_family import KeyPointFamily, Step
+from models.parts.keypoint_family import KeyPointFamily, Step, hourglass_sizes, transform_sizes
 from models.parts.keypoints import KeyPoints
 from models.parts.losses import NoTerms
 from models.parts.movement import relative_points
-from models.parts.options import add_picture_options, add_way_options, hourglass_sizes, transform_sizes
+from models.parts.options import add_picture_options, add_way_options
 from models.parts.sizes import check_size, multiple_of
 from models.tps.dropout import MapDropout
 from models.tps.losses import BackgroundLoss, SplineEquivariance, WarpLoss
@@ -74,8 +74,8 @@ class ThinPlateSplineMotion(KeyPointFamily):
     def recognises_weights(self, content: Any) -> bool:
         return self.holds_entries(content, less=("avd_network",))
 
-    def __init__(self, opt: Any):
-        super().__init__(opt)
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
         self.kp_detector = KeyPointDetector(opt.num_tps, opt.num_channels, opt.encoder_width)
         self.dense_motion_network = _dense_motion(opt)
         self.inpainting_network = InpaintingNetwork(

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
-from models.parts.avd import SecondStage, add_second_stage_options, draw_proportions, require_first_stage
+from models.parts.avd import draw_proportions
 from models.parts.keypoint_family import Step
 from models.parts.keypoints import KeyPoints
 from models.parts.losses import mean_difference
 from models.parts.options import add_picture_options, add_way_options
 from models.parts.pictures import Pictures, first_samples
+from models.parts.second_stage import SecondStage, add_second_stage_options, require_first_stage
 from models.parts.sizes import check_size
 from models.tps.family import ThinPlateSplineMotion, build_avd, build_background
 from models.tps.options import add_network_options

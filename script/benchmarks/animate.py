@@ -232,7 +232,7 @@ def _family(config: str) -> Any:
 
     opt = _options(config)
     torch.manual_seed(0)
-    family, spread = find_family(opt.model)(opt), SPREAD.get(opt.model, 1.2)
+    family, spread = find_family(opt.model)(opt, training=False), SPREAD.get(opt.model, 1.2)
     for name, parameter in family.named_parameters():
         if parameter.ndim >= 4 and "jacobian" not in name:
             torch.nn.init.normal_(parameter, std=spread / parameter[0].numel() ** 0.5)

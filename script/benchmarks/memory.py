@@ -76,7 +76,7 @@ def save_random_weights(words: list[str], folder: Path) -> None:
     from options import parse
 
     opt = parse(words, training=False)
-    family = find_family(opt.model)(opt)
+    family = find_family(opt.model)(opt, training=False)
     content = {family.layout.entries[name]: network.state_dict() for name, network in family.networks().items()}
     torch.save(content, folder / family.layout.pattern.format(which="latest"))
 

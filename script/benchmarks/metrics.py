@@ -81,7 +81,7 @@ def time_of_reconstruction(config: str, frames) -> float:
     from options import parse
 
     opt = parse([f"--config={config}", "--mode=reconstruction", "--cpu"], training=False)
-    family = find_family(opt.model)(opt).eval()
+    family = find_family(opt.model)(opt, training=False).eval()
     family.prepare_inference()
     use_channels_last(family)
     animator = Animator(family, frames.device, batch_size=BATCH)

@@ -109,7 +109,7 @@ def animator_of(args: argparse.Namespace) -> tuple[Any, Any]:
     device = torch.device("cuda", args.gpu_id) if args.gpu_id >= 0 else torch.device("cpu")
     if device.type == "cpu":
         keep_freed_memory()
-    family = find_family(opt.model)(opt).eval()
+    family = find_family(opt.model)(opt, training=False).eval()
     family.prepare_inference()
     family.to(device, memory_format=torch.channels_last)
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)

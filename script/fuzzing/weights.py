@@ -36,8 +36,8 @@ class Small(Family):
 
     layout = Layout("{which}-checkpoint.pth.tar", {"generator": "generator", "critic": "discriminator"})
 
-    def __init__(self, opt: Any = None):
-        super().__init__(opt)
+    def __init__(self, opt: Any = None, training: bool = True):
+        super().__init__(opt, training)
         self.generator = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
         self.critic = nn.Linear(4, 1)
 

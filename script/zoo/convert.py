@@ -22,7 +22,7 @@ def convert(model: Model, path: Path, out: Path) -> list[Path]:
     One file with ENTRY.NAME, or, where the family keeps a file per network, a folder of them.
     """
     opt = options_of(model)
-    family = find_family(opt.model)(opt).eval()
+    family = find_family(opt.model)(opt, training=False).eval()
     loaded = load_set(family, path, "latest")
     states = {
         name: released_state(name, network.state_dict(), family.layout.rename)

@@ -56,7 +56,7 @@ def _networks(words: tuple[str, ...], name: str) -> tuple:
     opt = parse([*words, f"--name={name}", "--cpu"], training=False)
     assert opt is not None
     with torch.device("meta"):
-        networks = find_family(opt.model)(opt).networks()
+        networks = find_family(opt.model)(opt, training=False).networks()
     states = {network: one.state_dict() for network, one in networks.items()}
     return opt.model, *((network, key, value.shape) for network, one in states.items() for key, value in one.items())
 
@@ -70,7 +70,7 @@ def _why_not(model: Model, path: Path) -> str:
     """Why a file does not hold a model's networks; "" where it does."""
     opt = options_of(model)
     with torch.device("meta"):
-        family = find_family(opt.model)(opt)
+        family = find_family(opt.model)(opt, training=False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nothing is copied into tensors without content, and torch says so

@@ -79,7 +79,7 @@ def make_family(case: Case, *words: str, training: bool = False) -> Family:
     if training:
         words += ["--init_from=given"] if model == "mraa_avd" else [f"--vgg19={vgg19_file(case['reference'])}"]
     opt = parse(words, training)
-    family = find_family(model)(opt)
+    family = find_family(model)(opt, training)
     if training:
         family.prepare_training(opt)
     networks = family.networks()

@@ -98,7 +98,7 @@ def _as_word(value: Any) -> str:
 
 
 def generator(case: Case) -> Generator:
-    return weigh(FaceAnimation(options(case)).generator, case["weights"]["net_G"]).eval()
+    return weigh(FaceAnimation(options(case), training=False).generator, case["weights"]["net_G"]).eval()
 
 
 @cache
@@ -328,7 +328,7 @@ class At:
 
 @KINDS("training")
 def training(case: Case) -> Computed:
-    family = FaceAnimation(options(case))
+    family = FaceAnimation(options(case), training=True)
     family.prepare_training(options(case, vgg19=vgg19_file(**case["weights"]["vgg19"])))
     for name, network in NETWORKS.items():
         weigh(getattr(family, network), case["weights"][name])
@@ -528,7 +528,7 @@ def lr_schedule(case: Case) -> Computed:
     expected, got = [], []
     for row in case["rows"]:
         numbers = {name: row[name] for name in ("niter", "niter_decay", "iter_count")}
-        family = FaceAnimation(options({}, training=True))
+        family = FaceAnimation(options({}, training=True), training=True)
         family.prepare_training(options({}, no_perceptual=True, **numbers))
         factors = row["factor_per_epoch"]
         # The original's rate goes below zero.
@@ -546,7 +546,7 @@ def test_run(case: Case) -> Computed:
     for name, described in case["sequences"].items():
         write_sequence(root, "test", name, described)
     opt = options(case, training=False, dataroot=root)
-    dataset, family = FaceDataset(opt, training=False), FaceAnimation(opt).eval()
+    dataset, family = FaceDataset(opt, training=False), FaceAnimation(opt, training=False).eval()
     weigh(family.generator, case["weights"]["net_G"])
     animator, computed = Animator(family, torch.device("cpu"), batch_size=opt.animate_batch), {}
     for clip in dataset.clips():

@@ -102,7 +102,7 @@ def make_family(case: Case, training: bool, **options: Any) -> FirstOrderMotion:
         options["dense_motion_num_blocks"] = 0
     words = [f"--{key}={_as_word(value)}" for key, value in (changes | options).items() if value is not None]
     opt = parse([f"--config={config_file(base)}", *words], training=True)
-    family = find_family(opt.model)(opt)
+    family = find_family(opt.model)(opt, training=True)
     if training or "discriminator" in weights:
         family.prepare_training(opt)
     for network, spec in weights.items():

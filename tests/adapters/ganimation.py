@@ -73,7 +73,7 @@ def make_family(case: Case, *words: str) -> Ganimation:
     given = [f"--{key}={value}" for key, value in case.get("options", {}).items()]
     sizes = [f"--image_size={case['image_size']}", f"--cond_nc={case['cond_nc']}", f"--batch_size={batch}"]
     opt = parse(["--model=ganimation", *sizes, *given, *words], training=True)
-    family = Ganimation(opt)
+    family = Ganimation(opt, training=True)
     fill_weights(family.generator, case["seed_G"], case["gain_G"])
     if "seed_D" in case:
         family.prepare_training(opt)
@@ -319,7 +319,7 @@ def learning_rate(case: Case) -> Computed:
     for spec in case["outputs"]["schedules"]:
         words = [f"--{key}={spec[key]}" for key in ("nepochs_no_decay", "nepochs_decay")]
         opt = parse(["--model=ganimation", "--ngf=4", "--ndf=4", *words, f"--lr_G={spec['lr']}"], training=True)
-        family = Ganimation(opt)
+        family = Ganimation(opt, training=True)
         family.prepare_training(opt)
         start = family.optimizers()["generator"].param_groups[0]["lr"]
         epochs = range(len(spec["lr_used_in_epoch_1_to_last"]))

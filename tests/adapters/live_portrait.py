@@ -81,7 +81,7 @@ def make_family(case: Case, *words: str, training: bool = False) -> Family:
     sizes = settings(case.get("override", {}))
     words = ("--model=live_portrait", *(f"--{key}={value}" for key, value in sizes.items()), *words)
     opt = parse(list(words), training)
-    family = find_family(opt.model)(opt)
+    family = find_family(opt.model)(opt, training)
     if training:
         family.prepare_training(opt)
     for name, network in family.networks().items():

@@ -432,7 +432,7 @@ def meta_training(case: Case) -> Computed:
     given, weights = inputs_of(case), weights_of(case)
     count = len(given["step_0/x_t"])
     opt = make_opt(case, "talking_head", f"--batch_size={count}")
-    family = TalkingHead(opt)
+    family = TalkingHead(opt, training=True)
     family.prepare_training(opt)
     rows = weights["discriminator"].pop("embedding.weight")
     for name, network in family.networks().items():
@@ -489,7 +489,7 @@ def finetuning(case: Case) -> Computed:
         weights_of(case),
     )
     videos = len(weights["discriminator"].pop("embedding.weight"))
-    family = TalkingHeadFinetune(opt)
+    family = TalkingHeadFinetune(opt, training=True)
     family.prepare_training(opt)
     for name, network in family.networks().items():
         network.load_state_dict(weights[name])

@@ -69,7 +69,7 @@ def make_family(case: Case, *words: str, training: bool = False) -> Family:
     if training and config == "vox-256":
         words += (f"--vgg19={vgg19_file(case['reference'])}",)
     opt = parse(list(words), training)
-    family = find_family(opt.model)(opt)
+    family = find_family(opt.model)(opt, training)
     if training:
         family.prepare_training(opt)
     for name, network in family.networks().items():

@@ -95,7 +95,7 @@ def test_frames_are_those_of_the_networks(folder, sample):
         tensors = [torch.from_numpy(frame.copy()).permute(2, 0, 1).float() / 255 for frame in video]
     animate(folder, "--source_image=own.png", f"--driving_video={driving}", "--output=exact", "--format=png")
     opt = parse([f"--config={folder / 'result' / 'tiny' / 'options.yaml'}"], training=False)
-    family = find_family("fomm")(opt).eval()
+    family = find_family("fomm")(opt, training=False).eval()
     load_networks(family, folder / "result" / "tiny")
     animator = Animator(family, torch.device("cpu"))
     expected = animator.stream({"image": tensors[0]}, ({"image": tensor} for tensor in tensors))

@@ -58,7 +58,7 @@ def test_it_moves_a_drawn_face_as_the_driving_one_moves(tmp_path):
     from data.sample_faces import render
 
     opt = parse([f"--checkpoint={FOLDER}", "--name=own"], training=False)
-    family = find_family(opt.model)(opt).eval()
+    family = find_family(opt.model)(opt, training=False).eval()
     load_networks(family, FOLDER)
 
     def picture(yaw: float, identity: int) -> torch.Tensor:
@@ -76,7 +76,7 @@ def test_it_moves_a_drawn_face_as_the_driving_one_moves(tmp_path):
 
 def test_exported_weights_give_the_same_frames(tmp_path):
     opt = parse([f"--config={ROOT / 'configs' / 'tiny' / 'mraa.yaml'}"], training=False)
-    family = find_family("mraa")(opt).eval()
+    family = find_family("mraa")(opt, training=False).eval()
     folder, out = tmp_path / "run", tmp_path / "out"
     folder.mkdir()
     entries = {name: network.state_dict() for name, network in family.networks().items()}
@@ -86,7 +86,7 @@ def test_exported_weights_give_the_same_frames(tmp_path):
     assert "sha256" in run(tmp_path, *words, script="script/export_weights.py")
     again = parse([f"--checkpoint={out}"], training=False)
     assert again.crop_image and again.dataset_mode == "frames"
-    small = find_family("mraa")(again).eval()
+    small = find_family("mraa")(again, training=False).eval()
     load_networks(small, out)
     source, driving = torch.rand(1, 3, 64, 64), torch.rand(2, 3, 64, 64)
     frames = []

@@ -15,12 +15,12 @@ from data import find_dataset
 from data.faces.detector import Face
 from data.faces.portrait_crop import PasteBack, Square, border_mask, square_of
 from data.faces.portrait_source import PortraitPicture
-from data.jobs.pair_list import requests
 from data.jobs.pairs import Requested
 from data.video import VideoWriter, write_image
 from engine.animator import Animator, to_bytes
 from models import find_family
 from options import parse
+from options.pairs import pair_settings, requests
 from util.errors import UserError
 from util.motion_template import read_template, write_template
 
@@ -71,7 +71,7 @@ def family_of():
     """The small family with weights by formula, for some options."""
 
     def build(opt):
-        family = find_family("live_portrait")(opt)
+        family = find_family("live_portrait")(opt, training=False)
         for seed, network in enumerate(family.networks().values()):
             fill_weights(network, seed, 0.5)
         return family.eval()
@@ -86,7 +86,7 @@ def options(folder, *words):
 
 def clip_of(opt):
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
-    return Requested(dataset, opt).clip(requests(opt)[0])
+    return Requested(dataset, pair_settings(opt)).clip(requests(opt)[0])
 
 
 def result(family, clip, batch=4):

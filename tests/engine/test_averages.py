@@ -112,8 +112,8 @@ def test_an_overflow_of_fp16_updates_no_average():
 
 def test_running_statistics_are_averaged_and_other_buffers_copied():
     class Normed(Averaged):
-        def __init__(self, opt):
-            super().__init__(opt)
+        def __init__(self, opt, training):
+            super().__init__(opt, training)
             layer = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(6, 6))
             self.generator = torch.nn.Sequential(layer, torch.nn.BatchNorm1d(6))
 
@@ -145,8 +145,8 @@ def test_within_in_use_networks_work_with_their_average_and_then_go_on():
 
 def test_a_tensor_with_two_names_comes_back_after_in_use():
     class Tied(Averaged):
-        def __init__(self, opt):
-            super().__init__(opt)
+        def __init__(self, opt, training):
+            super().__init__(opt, training)
             self.generator = torch.nn.Sequential(torch.nn.Linear(6, 6), torch.nn.Linear(6, 6))
             self.generator[1].weight = self.generator[0].weight
 

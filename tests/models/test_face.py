@@ -41,7 +41,7 @@ SIDE = 64
 
 def family(*words: str) -> FaceAnimation:
     opt = parse([TINY, *words], training=True)
-    made = FaceAnimation(opt)
+    made = FaceAnimation(opt, training=True)
     made.prepare_training(opt)
     for parameter in made.generator.parameters():  # a gain of 0.02 hides what flows and attention do
         if parameter.ndim > 1:
@@ -158,7 +158,7 @@ def test_an_affine_flow_costs_nothing():
 def test_entries_and_shapes_are_those_of_the_released_weights():
     opt = parse(["--model=face", "--no_perceptual", "--init_type=none"], training=True)
     with torch.device("meta"):
-        model = FaceAnimation(opt)
+        model = FaceAnimation(opt, training=True)
         model.prepare_training(opt)
     for network, entry in model.layout.entries.items():
         own = {name: list(value.shape) for name, value in getattr(model, network).state_dict().items()}
@@ -202,7 +202,7 @@ def test_the_generator_alone_is_enough_to_animate(tmp_path):
     save(family(), tmp_path)
     for entry in ("D", "D_V"):
         (tmp_path / f"latest_net_{entry}.pth").unlink()
-    load_networks(FaceAnimation(parse([TINY], training=False)), tmp_path)
+    load_networks(FaceAnimation(parse([TINY], training=False), training=False), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def trained_on_one_batch(opt, folder):
     torch.set_num_threads(1)
     dataset = find_dataset(opt.dataset_mode)(opt, training=True)
     torch.manual_seed(0)
-    family = find_family(opt.model)(opt)
+    family = find_family(opt.model)(opt, training=True)
     family.prepare_training(opt)
     trainer = Trainer(family.train(), Processes(CPU), Clock(len(dataset)), folder=folder)
     keys = next(iter(EndlessSampler(len(dataset), 2)))
@@ -119,7 +119,7 @@ def test_the_source_is_encoded_once(trained, clip, monkeypatch):
 def test_saved_and_loaded_weights_make_the_same_frames(trained, clip, sample, tmp_path):
     opt, trainer, _, _ = trained
     Checkpoints(tmp_path).save(trainer)
-    other = find_family(opt.model)(options(opt.model, sample, training=False))
+    other = find_family(opt.model)(options(opt.model, sample, training=False), training=False)
     load_networks(other, tmp_path)
     with trainer.averages.in_use():  # which are loaded where a family keeps some
         assert torch.equal(frames(trainer.family, clip, 4), frames(other, clip, 4))
@@ -140,7 +140,7 @@ def files(sample, tmp_path_factory):
     """A file of weights of each of these families."""
     made = {}
     for name in SINGLE_FILE:
-        family = find_family(name)(options(name, sample, training=False))
+        family = find_family(name)(options(name, sample, training=False), training=False)
         content = {family.layout.entries[key]: network.state_dict() for key, network in family.networks().items()}
         made[name] = tmp_path_factory.mktemp(name) / "weights.pth"
         torch.save(content, made[name])
@@ -149,7 +149,7 @@ def files(sample, tmp_path_factory):
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(SINGLE_FILE, 2)))
 def test_a_checkpoint_of_another_family_is_refused_by_its_name(one, other, files, sample):
-    family = find_family(one)(options(one, sample, training=False))
+    family = find_family(one)(options(one, sample, training=False), training=False)
     with pytest.raises(UserError, match=f"checkpoint of the family {other}: --model {other} reads it"):
         load_networks(family, files[other], owner=owner_of_weights)
 
@@ -157,7 +157,7 @@ def test_a_checkpoint_of_another_family_is_refused_by_its_name(one, other, files
 def of_default_size(name):
     """A family as released, of shapes alone."""
     with torch.device("meta"):
-        return find_family(name)(parse([f"--model={name}"], training=True))
+        return find_family(name)(parse([f"--model={name}"], training=True), training=True)
 
 
 def toy():

@@ -30,7 +30,7 @@ def options(*words: str, config: str = TINY, training: bool = True):
 
 def family(*words: str, config: str = TINY) -> FirstOrderMotion:
     opt = options(*words, config=config)
-    made = FirstOrderMotion(opt)
+    made = FirstOrderMotion(opt, training=True)
     made.prepare_training(opt)
     return made
 
@@ -250,7 +250,7 @@ def test_animation_equals_the_networks_called_frame_by_frame():
 @pytest.mark.parametrize("mode", ["animate", "reconstruction"])
 def test_explained_frames_are_the_same_with_the_original_s_columns(mode):
     opt = parse([f"--config={ROOT / TINY}", f"--mode={mode}", "--draw_border"], training=False)
-    model = randomised(FirstOrderMotion(opt))
+    model = randomised(FirstOrderMotion(opt, training=False))
     source, driving = {"image": torch.rand(1, 3, SIZE, SIZE)}, {"image": torch.rand(3, 3, SIZE, SIZE)}
     with torch.inference_mode():
         state = model.encode_source(source)
@@ -370,7 +370,7 @@ def test_a_released_checkpoint_animates_with_two_networks_alone(tmp_path):
     content = {name: getattr(model, name).state_dict() for name in ("generator", "kp_detector", "discriminator")}
     path = tmp_path / "00000099-checkpoint.pth.tar"
     torch.save({**content, "optimizer_generator": {"state": {}, "param_groups": []}, "epoch": 99}, path)
-    loaded = FirstOrderMotion(opt).eval()
+    loaded = FirstOrderMotion(opt, training=True).eval()
     load_networks(loaded, path)
     source, driving = torch.rand(1, 3, SIZE, SIZE), torch.rand(3, 3, SIZE, SIZE)
     assert torch.equal(animated(loaded, source, driving, 3), animated(model, source, driving, 3))

@@ -49,7 +49,7 @@ JITTER = ("brightness", "contrast", "saturation", "hue")
 
 def family(*words: str, config: Path = TINY) -> FacialPrior:
     opt = parse([f"--config={config}", *words], training=True)
-    made = find_family(opt.model)(opt)
+    made = find_family(opt.model)(opt, training=True)
     made.prepare_training(opt)
     return made
 
@@ -135,11 +135,15 @@ def test_other_points_than_eighteen_are_refused():
 @pytest.mark.parametrize(("given", "meant"), [("fomm", "fomm_prior"), ("fomm_prior", "fomm")])
 def test_a_checkpoint_of_the_other_family_is_refused_by_its_name(tmp_path, given, meant):
     opt = parse([f"--config={ROOT / 'configs' / 'tiny' / given}.yaml"], training=False)
-    states = {name: network.state_dict() for name, network in find_family(given)(opt).networks().items()}
+    states = {
+        name: network.state_dict() for name, network in find_family(given)(opt, training=False).networks().items()
+    }
     torch.save(states, tmp_path / "00000099-checkpoint.pth.tar")
     opt = parse([f"--config={ROOT / 'configs' / 'tiny' / meant}.yaml"], training=False)
     with pytest.raises(UserError, match=f"checkpoint of the family {given}: --model {given} "):
-        load_networks(find_family(meant)(opt), tmp_path / "00000099-checkpoint.pth.tar", owner=owner_of_weights)
+        load_networks(
+            find_family(meant)(opt, training=False), tmp_path / "00000099-checkpoint.pth.tar", owner=owner_of_weights
+        )
 
 
 # --- given points -----------------------------------------------------------------------------------------------------
@@ -242,7 +246,7 @@ def test_a_movement_three_times_as_large_is_the_movement_done_three_times():
 def test_movements_that_are_measured_are_not_magnified():
     opt = parse([f"--config={TINY}", "--magnify=5", "--mode=reconstruction"], training=False)
     with pytest.raises(UserError, match="--magnify 5 --mode reconstruction: .*--magnify 1"):
-        find_family(opt.model)(opt)
+        find_family(opt.model)(opt, training=False)
 
 
 def test_magnify_reaches_the_generator():

@@ -84,7 +84,7 @@ def test_a_training_step(name, sample, monkeypatch):
 def test_animation(name, sample):
     opt = options(name, sample, training=False)
     clip = next(find_dataset(opt.dataset_mode)(opt, training=False).clips())
-    family = find_family(name)(opt).eval()
+    family = find_family(name)(opt, training=False).eval()
     source, driving = default_collate([clip.source]), default_collate(list(itertools.islice(clip.driving, 4)))
     first = None if clip.first is None else default_collate([clip.first])
     with cuda(), torch.no_grad():

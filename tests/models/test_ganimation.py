@@ -29,7 +29,7 @@ SMALL = ["--model=ganimation", "--image_size=64", "--cond_nc=11", "--ngf=4", "--
 
 def make(*words: str, training: bool = True) -> Ganimation:
     opt = parse([*SMALL, *(["--ndf=2"] if training else []), *words], training=training)
-    family = Ganimation(opt)
+    family = Ganimation(opt, training)
     if training:
         family.prepare_training(opt)
         # At the start the attention hardly depends on the picture: larger weights make mistakes visible.

@@ -33,7 +33,7 @@ CONFIG = ROOT / "configs" / "tiny" / "live_portrait.yaml"
 
 def build(*words, training=False):
     """The small family with weights by formula."""
-    family = find_family("live_portrait")(parse([f"--config={CONFIG}", *words], training))
+    family = find_family("live_portrait")(parse([f"--config={CONFIG}", *words], training), training)
     for seed, network in enumerate(family.networks().values()):
         fill_weights(network, seed)
     return family.eval()
@@ -44,7 +44,7 @@ def build(*words, training=False):
 
 def test_released_sizes_have_the_released_entries():
     with torch.device("meta"):
-        family = find_family("live_portrait")(parse(["--model=live_portrait"], False))
+        family = find_family("live_portrait")(parse(["--model=live_portrait"], False), training=False)
     for name, entries in MANIFEST["networks"].items():
         own = {key: list(value.shape) for key, value in getattr(family, name).state_dict().items()}
         assert own == entries, name
@@ -53,7 +53,10 @@ def test_released_sizes_have_the_released_entries():
 def test_released_configuration_builds_the_default_networks():
     with torch.device("meta"):
         words = [f"--config={ROOT / 'configs' / 'live_portrait' / 'released.yaml'}"]
-        families = [find_family("live_portrait")(parse(each, False)) for each in (words, ["--model=live_portrait"])]
+        families = [
+            find_family("live_portrait")(parse(each, False), training=False)
+            for each in (words, ["--model=live_portrait"])
+        ]
     one, other = ({key: value.shape for key, value in family.state_dict().items()} for family in families)
     assert one == other
 
@@ -88,7 +91,7 @@ def test_released_folders_load(tmp_path, kind):
     family = build()
     base = write_released(tmp_path, family, kind)
     for place in (tmp_path, base, base / f"motion_extractor.{kind}"):
-        other = find_family("live_portrait")(parse([f"--config={CONFIG}"], False))
+        other = find_family("live_portrait")(parse([f"--config={CONFIG}"], False), training=False)
         load_networks(other, place)
         assert same(family, other)
 
@@ -103,7 +106,7 @@ def test_animals_take_the_perceptrons_of_people(tmp_path):
         for name in ANIMATORS:
             torch.save(getattr(animals, name).state_dict(), place / f"{name}.pth")
     for place in ("liveportrait_animals", "liveportrait_animals/base_models_v1.1"):
-        other = find_family("live_portrait")(parse([f"--config={CONFIG}"], False))
+        other = find_family("live_portrait")(parse([f"--config={CONFIG}"], False), training=False)
         load_networks(other, tmp_path / place)
         assert same(animals, other)
 
@@ -286,7 +289,7 @@ def test_regions_and_guides_of_the_batch_are_used_and_missed_by_name():
         "--weight_headpose=1",
     ]
     opt = parse([f"--config={CONFIG}", *words, "--batch_size=2"], True)
-    family = find_family("live_portrait")(opt)
+    family = find_family("live_portrait")(opt, training=True)
     family.prepare_training(opt)
     batch = {name: torch.rand(2, 3, 64, 64) for name in ("source", "driving")}
     with pytest.raises(UserError, match="--gan_regions face needs face_box"):
@@ -306,7 +309,7 @@ def test_training_goes_on_from_released_weights(tmp_path, caplog):
     caplog.set_level("INFO")
     write_released(tmp_path, build(), "pth")
     opt = parse([f"--config={CONFIG}", "--batch_size=2"], True)
-    family = find_family("live_portrait")(opt)
+    family = find_family("live_portrait")(opt, training=True)
     family.prepare_training(opt)
     trainer = Trainer(family, Processes(torch.device("cpu")), Clock(20))
     continue_from(trainer, tmp_path, batch_size=2)

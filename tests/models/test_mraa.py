@@ -49,7 +49,7 @@ def options(*words: str, config: str = TINY, training: bool = True):
 
 def family(*words: str, config: str = TINY) -> ArticulatedAnimation:
     opt = options(*words, config=config)
-    made = find_family(opt.model)(opt)
+    made = find_family(opt.model)(opt, training=True)
     made.prepare_training(opt)
     return made.train()
 
@@ -58,7 +58,7 @@ def animator(*words: str, config: str = TINY) -> ArticulatedAnimation:
     """A family for animation whose regions move and turn, as after training."""
     torch.manual_seed(3)
     opt = options(*words, config=config, training=False)
-    model = find_family(opt.model)(opt)
+    model = find_family(opt.model)(opt, training=False)
     torch.nn.init.normal_(model.region_predictor.regions.weight, std=0.1)
     return model.eval()
 
@@ -173,7 +173,9 @@ def test_backgrounds_begin_without_movement(kind):
 
 def test_entries_and_shapes_are_those_of_the_released_weights():
     with torch.device("meta"):
-        model = find_family("mraa")(options("--mode=avd", config="configs/mraa/vox256.yaml", training=False))
+        model = find_family("mraa")(
+            options("--mode=avd", config="configs/mraa/vox256.yaml", training=False), training=False
+        )
     for network, entries in MANIFEST["networks"].items():
         own = {name: list(value.shape) for name, value in getattr(model, network).state_dict().items()}
         assert list(own.items()) == list(entries.items())
@@ -524,7 +526,7 @@ def test_released_files_load_with_and_without_their_optional_entries(tmp_path, n
     path = released(*networks, folder=tmp_path, words=words, **more)
     source, driving = torch.rand(1, 3, SIZE, SIZE), torch.rand(3, 3, SIZE, SIZE)
     for mode in WAYS[:3]:
-        loaded = find_family("mraa")(options(mode, *words, training=False)).eval()
+        loaded = find_family("mraa")(options(mode, *words, training=False), training=False).eval()
         load_networks(loaded, path)
         expected = animated(animator("--mode=avd", *words), source, driving, 3)
         assert (mode == "--mode=avd") == torch.equal(animated(loaded, source, driving, 3), expected)
@@ -532,10 +534,10 @@ def test_released_files_load_with_and_without_their_optional_entries(tmp_path, n
 
 def test_a_file_without_avd_network_is_no_random_one(tmp_path):
     path = released("generator", "region_predictor", folder=tmp_path)
-    loaded = find_family("mraa")(options("--mode=avd", training=False)).eval()
+    loaded = find_family("mraa")(options("--mode=avd", training=False), training=False).eval()
     with pytest.raises(UserError, match="holds no AVD network.*--model mraa_avd --init_from"):
         load_networks(loaded, path, owner=owner_of_weights)
-    load_networks(find_family("mraa")(options("--mode=relative", training=False)), path)
+    load_networks(find_family("mraa")(options("--mode=relative", training=False), training=False), path)
 
 
 def test_the_second_stage_begins_with_the_first_one_s_run_and_saves_all_networks(tmp_path):
@@ -549,7 +551,7 @@ def test_the_second_stage_begins_with_the_first_one_s_run_and_saves_all_networks
     content = torch.load(tmp_path / "second" / "latest-cpk-avd.pth")
     assert set(content) == {*ALL, "epoch_avd"}
     for name in ("mraa", "mraa_avd"):
-        loaded = find_family(name)(options("--mode=avd", training=False)).eval()
+        loaded = find_family(name)(options("--mode=avd", training=False), training=False).eval()
         load_networks(loaded, tmp_path / "second")
         assert torch.equal(loaded.avd_network.decoder[0].weight, model.avd_network.decoder[0].weight)
 

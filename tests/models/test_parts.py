@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.parts.avd import Disentangler, draw_proportions, late_milestones
+from models.parts.avd import Disentangler, draw_proportions
 from models.parts.blocks import AntiAliasDown, Hourglass, ImagePyramid, ResidualBlock, SameBlock, UpBlock, fold_norms
 from models.parts.detector import matrix_head
 from models.parts.equivariance import RandomTransform, identity_like, round_trip
@@ -15,6 +15,7 @@ from models.parts.keypoints import gaussian_maps, mean_matrices, mean_position, 
 from models.parts.losses import PerceptualPyramid
 from models.parts.motion import MotionNetwork, motions_around
 from models.parts.movement import movement_scale, relative_matrices, relative_points
+from models.parts.second_stage import late_milestones
 from models.parts.sizes import check_size, multiple_of
 from models.parts.vgg import Vgg19, caffe_vgg, vgg19
 from models.parts.warps import (

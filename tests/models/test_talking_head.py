@@ -20,7 +20,6 @@ from PIL import Image
 from data.base import to_tensor
 from data.faces.detector import Detector
 from data.faces.file_detector import face_of
-from data.jobs.pair_list import requests
 from data.jobs.pairs import Requested
 from data.person import PersonDataset
 from data.talking.drawing import draw_landmarks
@@ -39,6 +38,7 @@ from models.talking_head.layers import Flow, build_layers
 from models.talking_head.losses import Content, Objective, Pixels, joint_updates, separate_updates
 from models.talking_head.networks import BatchRows, Discriminator, Embedder, Generator, pair
 from options import parse, run_folder
+from options.pairs import pair_settings, requests
 from script import finetune_persons
 from script.finetune_persons import find_persons
 from util.errors import UserError
@@ -99,7 +99,7 @@ def test_entry_names_are_the_released_ones():
     opt = parse(["--model=talking_head", "--content=pixels"], training=True)
     personal = parse(["--model=talking_head_finetune", "--init_from=x", "--content=pixels"], training=True)
     with torch.device("meta"):
-        family = TalkingHead(opt)
+        family = TalkingHead(opt, training=True)
         family.prepare_training(opt)
         generator = Generator(personal.generator_layers, 512, 256, personal=True)
         discriminator = Discriminator(personal.discriminator_layers, 512, 256, rows=None)
@@ -112,7 +112,7 @@ def test_entry_names_are_the_released_ones():
 def tiny_family(*words, training=True):
     size = ["--batch_size=2"] if training else []
     opt = parse([f"--config={TINY / 'talking_head.yaml'}", *size, *words], training)
-    family = TalkingHead(opt)
+    family = TalkingHead(opt, training)
     if training:
         family.prepare_training(opt)
     return family
@@ -401,7 +401,7 @@ def test_a_driving_video_needs_faces_in_its_whole_frames_only(tmp_path):
     make_video(tmp_path / "data" / "test" / "p" / "v")
     make_video(tmp_path / "data" / "train" / "p" / "v")
     opt = parse([*words, f"--driving_video={video}", f"--dataroot={tmp_path / 'data'}"], training=False)
-    requested = Requested(TalkingHeadDataset(opt, training=False), opt)
+    requested = Requested(TalkingHeadDataset(opt, training=False), pair_settings(opt))
     requested.detector = SomeFaces()
     clip = requested.clip(*requests(opt))
     assert clip.source["points"].shape == (1, 68, 2) and clip.first is None
@@ -421,7 +421,7 @@ def test_pictures_from_outside_become_square_as_fit_says(tmp_path, fit, corner, 
     write_image(tmp_path / "me.png", picture)
     words = ["--model=talking_head", "--image_size=64", f"--fit={fit}", f"--source_image={tmp_path / 'me.png'}"]
     opt = parse([*words, f"--driving_video={tmp_path / 'drive'}", f"--dataroot={tmp_path / 'no'}"], training=False)
-    requested = Requested(TalkingHeadDataset(opt, training=False), opt)
+    requested = Requested(TalkingHeadDataset(opt, training=False), pair_settings(opt))
     requested.detector = SomeFaces()
     clip = requested.clip(*requests(opt))
     seen = clip.source["pictures"][0]

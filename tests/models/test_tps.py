@@ -41,14 +41,14 @@ SIZE = 32
 
 def family(*words: str, config: Path = TINY):
     opt = parse([f"--config={config}", *words], training=True)
-    made = find_family(opt.model)(opt)
+    made = find_family(opt.model)(opt, training=True)
     made.prepare_training(opt)
     return made.train()
 
 
 def at_rest(*words: str, config: Path = TINY):
     opt = parse([f"--config={config}", *words], training=False)
-    return find_family(opt.model)(opt).eval()
+    return find_family(opt.model)(opt, training=False).eval()
 
 
 def batch(count: int = 2) -> dict[str, torch.Tensor]:
@@ -459,7 +459,7 @@ def second_stage(path: Path, *words: str):
     opt = parse(
         [f"--config={ROOT / 'configs/tiny/tps_avd.yaml'}", "--bg", f"--init_from={path}", *words], training=True
     )
-    model = find_family(opt.model)(opt)
+    model = find_family(opt.model)(opt, training=True)
     needed = set(model.networks())
     model.prepare_training(opt)
     load_networks(model.train(), path, needed=needed)
@@ -613,7 +613,7 @@ def test_a_checkpoint_without_background_predictor_reconstructs_with_a_backgroun
 def test_a_file_of_this_family_is_known_by_its_networks(first_stage):
     other = SimpleNamespace(recognises_weights=lambda content: False)
     assert owner_of_weights(other, torch.load(first_stage)) == "tps"
-    fomm = find_family("fomm")(parse([f"--config={ROOT / 'configs/tiny/fomm.yaml'}"], training=False))
+    fomm = find_family("fomm")(parse([f"--config={ROOT / 'configs/tiny/fomm.yaml'}"], training=False), training=False)
     with pytest.raises(UserError, match="family tps: --model tps"):
         load_networks(fomm, first_stage, owner=owner_of_weights)
 

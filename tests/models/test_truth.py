@@ -122,7 +122,7 @@ def test_families_learn_with_truth(drawn, model):
     opt = options(model, *WEIGHTS, "--dataset_mode=drawn", f"--dataroot={drawn}", f"--load_size={SIZE}")
     items = find_dataset("drawn")(opt, training=True)
     batch = torch.utils.data.default_collate([items[k] for k in range(2)])
-    family = find_family(model)(opt)
+    family = find_family(model)(opt, training=True)
     family.prepare_training(opt)
     family.train()
     names, terms = next(family.training_step(batch, SimpleNamespace(epoch=0, step=0)))[:2]
@@ -135,14 +135,14 @@ def test_families_learn_with_truth(drawn, model):
 @pytest.mark.parametrize("model", FAMILIES)
 def test_truth_is_off_by_default(model):
     opt = options(model)
-    family = find_family(model)(opt)
+    family = find_family(model)(opt, training=True)
     family.prepare_training(opt)
     assert family.truth({}, None, None, [], ()) == {}
 
 
 def test_motion_first_paints_nothing():
     opt = options("mraa", "--motion_first=5")
-    family = find_family("mraa")(opt)
+    family = find_family("mraa")(opt, training=True)
     family.prepare_training(opt)
     assert family.step_networks(SimpleNamespace(step=4)) == family.generator.moved
     assert family.step_networks(SimpleNamespace(step=5)) == family.generator.from_source
@@ -152,7 +152,7 @@ def at_rest(model: str, *words: str) -> float:
     """How far a frame is from the source when nothing moves and the occlusion map finds all of it right."""
     torch.manual_seed(0)
     opt = options(model, "--start_with_source=yes", *words, training=True)
-    family = find_family(model)(opt)
+    family = find_family(model)(opt, training=True)
     family.prepare_training(opt)
     family.eval()
     network = family.generator
@@ -177,7 +177,7 @@ def test_composite_needs_an_occlusion_map():
 
 def test_gradients_are_clipped_together():
     opt = options("mraa", "--clip_gradients=0.5")
-    family = find_family("mraa")(opt)
+    family = find_family("mraa")(opt, training=True)
     family.prepare_training(opt)
     parameters = [p for network in family.networks().values() for p in network.parameters()]
     for parameter in parameters:

@@ -78,7 +78,7 @@ def new_trainer(model):
     config = f"--config={ROOT}/configs/tiny/{model}.yaml"
     opt = parse([config, f"--batch_size={BATCH}", "--epoch_milestones=2", *rates, *WORDS.get(model, [])], training=True)
     torch.manual_seed(0)
-    family = find_family(model)(opt)
+    family = find_family(model)(opt, training=True)
     family.prepare_training(opt)
     return Trainer(family.train(), Processes(CPU), Clock(EPOCH_SIZE)), vars(opt)
 
@@ -183,7 +183,7 @@ def test_the_epoch_of_a_checkpoint_is_the_one_of_its_last_step(step, epoch):
 def test_the_files_of_ganimation_are_the_originals(tmp_path):
     """Bare state dicts and Adam records under the epoch's number, from 1."""
     opt = parse([f"--config={ROOT}/configs/tiny/ganimation.yaml", f"--batch_size={BATCH}"], training=True)
-    family = find_family("ganimation")(opt)
+    family = find_family("ganimation")(opt, training=True)
     family.prepare_training(opt)
     trainer = Trainer(family.train(), Processes(CPU), Clock(EPOCH_SIZE))
     units = torch.rand(2, BATCH, opt.cond_nc)
@@ -192,7 +192,7 @@ def test_the_files_of_ganimation_are_the_originals(tmp_path):
         trainer.step([{"image": torch.rand(BATCH, 3, size, size), "aus": units[0], "desired": units[1]}])
         trainer.clock.advance(BATCH)
     Checkpoints(tmp_path, options=vars(opt)).save(trainer)
-    other = find_family("ganimation")(opt)
+    other = find_family("ganimation")(opt, training=True)
     other.prepare_training(opt)
     for letter, network, ours in (
         ("G", other.generator, trainer.optimizers["generator"]),
@@ -227,7 +227,7 @@ def test_parameters_stand_in_the_order_of_the_released_entries(config, networks,
     """By which an Adam's record numbers them."""
     opt = parse([f"--config={ROOT}/configs/{config}.yaml", *words], training=True)
     with torch.device("meta"):
-        family = find_family(opt.model)(opt)
+        family = find_family(opt.model)(opt, training=True)
         family.prepare_training(opt)
     for name, entries in networks.items():
         ours = [key for key, _ in getattr(family, name).named_parameters()]

@@ -66,7 +66,7 @@ def state_of(network, seed):
 def write(path, name, seed=0):
     """A released file of a tiny model, of formula weights."""
     opt = parse([f"--config={TINY / name}.yaml", "--cpu"], training=False)
-    family = find_family(name)(opt)
+    family = find_family(name)(opt, training=False)
     states = {family.layout.entries[one]: state_of(network, seed) for one, network in family.networks().items()}
     torch.save(states if "{entry}" not in family.layout.pattern else next(iter(states.values())), path)
     return states
@@ -145,7 +145,7 @@ def test_a_converted_file_alone_says_what_it_is(table, tmp_path, weights):
     assert (told["name"], told["family"], told["licence"]) == ("one", "fomm", "MIT")
     assert json.loads(told["sha256"]) == {"one.pth.tar": digest_of(tmp_path / "one.pth.tar")}
     opt = parse(["--checkpoint=alone.safetensors"], training=False)
-    family = find_family(opt.model)(opt)
+    family = find_family(opt.model)(opt, training=False)
     load_networks(family, "alone.safetensors")
     for name, network in family.networks().items():
         original = states[family.layout.entries[name]]
@@ -158,7 +158,7 @@ def test_a_file_per_network_becomes_a_folder_that_says_what_it_is(table, tmp_pat
     weights("convert", "30_net_gen.pth", "--out=alone", f"--table={table}")
     opt = parse(["--checkpoint=alone"], training=False)
     assert opt.model == "ganimation" and opt.cond_nc == 3
-    family = find_family(opt.model)(opt)
+    family = find_family(opt.model)(opt, training=False)
     load_networks(family, "alone")
     (network,) = family.networks().values()
     assert all(torch.equal(value, next(iter(states.values()))[key]) for key, value in network.state_dict().items())

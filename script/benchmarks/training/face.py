@@ -23,7 +23,7 @@ FRAMES = 6
 def family(args: argparse.Namespace, repeating: bool) -> FaceAnimation:
     """The family at its default size, with random weights everywhere."""
     opt = parse(["--model=face", "--no_perceptual", f"--n_frames_total={FRAMES}"], training=True)
-    made = FaceAnimation(opt)
+    made = FaceAnimation(opt, training=True)
     made.prepare_training(opt)
     weights = (made.generator.attn_layer, opt.lambda_content, opt.lambda_style, opt.lambda_correct)
     made.perceptual = (RepeatingPerceptual if repeating else Perceptual)(random_features(), *weights)

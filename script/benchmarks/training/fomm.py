@@ -33,7 +33,7 @@ CONFIG = "configs/fomm/vox-256.yaml"
 def family(args: argparse.Namespace, repeating: bool) -> FirstOrderMotion:
     """The family of a published configuration with random weights everywhere."""
     opt = parse([f"--config={args.config or CONFIG}", "--no_perceptual"], training=True)
-    made = FirstOrderMotion(opt)
+    made = FirstOrderMotion(opt, training=True)
     made.prepare_training(opt)
     made.perceptual = PerceptualPyramid(random_features(), opt.scales, opt.weight_perceptual)
     if repeating:

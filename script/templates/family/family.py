@@ -11,8 +11,9 @@ from models.my_paper.losses import Objective
 from models.my_paper.networks import Generator, MotionEncoder
 from models.my_paper.options import add_network_options, add_training_options
 from models.parts.decay import decay_groups
-from models.parts.options import build_perceptual, build_schedules
+from models.parts.options import PerceptualSettings, ScheduleSettings, build_perceptual, build_schedules
 from models.parts.sizes import check_size
+from util.settings import settings_of
 
 
 class MyPaper(Family):
@@ -37,14 +38,15 @@ class MyPaper(Family):
     def recognises_weights(self, content: Any) -> bool:
         return self.holds_entries(content)  # whatever the sizes are
 
-    def __init__(self, opt: Any):
-        super().__init__(opt)
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
         self.motion_encoder = MotionEncoder(width=opt.width, code=opt.code)
         self.generator = Generator(width=opt.width, code=opt.code, num_blocks=opt.num_blocks)
 
     def prepare_training(self, opt: Any) -> None:
-        self.objective = Objective(perceptual=build_perceptual(opt), weight_l1=opt.weight_l1)
-        self.schedules = build_schedules(opt, ("animator",))
+        perceptual = build_perceptual(settings_of(PerceptualSettings, opt))
+        self.objective = Objective(perceptual=perceptual, weight_l1=opt.weight_l1)
+        self.schedules = build_schedules(settings_of(ScheduleSettings, opt), ("animator",))
         self.learning_rate, self.weight_decay = opt.lr, opt.weight_decay
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from models.parts.options import add_perceptual_options, add_schedule_options
+from models.parts.options import NETWORKS, add_perceptual_options, add_schedule_options
 from util.values import count, not_negative
 
 
 def add_network_options(parser: Any) -> None:
     """Sizes of the networks that inference needs: training and animation know them."""
+    parser = parser.add_argument_group("networks", NETWORKS, example="--width 64", advanced=True)
     add = parser.add_argument
     add("--width", type=count, default=32, help="channels of the first layer")
     add("--code", type=count, default=64, help="numbers that say what a face does")
@@ -16,6 +17,7 @@ def add_network_options(parser: Any) -> None:
 
 def add_training_options(parser: Any) -> None:
     """Losses and rates: training alone knows them."""
+    parser = parser.add_argument_group("losses and rates", example="--no_perceptual --lr 1e-4")
     add = parser.add_argument
     add("--lr", type=not_negative, default=2e-4, help="learning rate")
     add("--weight_decay", type=not_negative, default=0.0, help="weight decay; biases and norms have none")

@@ -15,7 +15,7 @@ from reference import formula
 
 from data import find_dataset
 from data.expressions.annotations import read_annotations, write_annotations
-from data.expressions.clips import ExpressionClips, read_driving
+from data.expressions.clips import ExpressionSettings, read_driving
 from data.expressions.faces import FaceFinder, PutBack, square
 from data.expressions.openface import choose_face, choose_person, read_table
 from data.expressions.pyfeat import UnitReader
@@ -39,6 +39,7 @@ from util.expressions import (
     passage,
     units_for,
 )
+from util.settings import settings_of
 
 SAMPLE = REAL / "au_sample"
 NAMES = [unit.column for unit in UNITS]
@@ -399,7 +400,7 @@ def clips_of(tmp_path: Path, *words: str, boxes=((40, 30, 80, 70),)):
     write_image(path, picture(0, (120, 160)))
     opt = options(f"--input_path={path}", f"--output_dir={tmp_path}", *words)
     data = find_dataset("aus")(opt, training=False)
-    clips = ExpressionClips(opt, data.units, data._image)
+    clips = data.expression_clips()
     clips.faces.detector = Boxes(*boxes)
     return {clip.name: clip for clip in clips.clips([], np.zeros((0, 17)))}
 
@@ -486,7 +487,7 @@ def test_the_expression_of_another_picture_is_taken_over(tmp_path):
 def test_a_video_in_which_no_face_was_seen_cannot_drive(tmp_path):
     path = write_table(tmp_path / "a.csv", [{"success": 0}, {"confidence": 0.1}], SEQUENCE)
     with pytest.raises(UserError, match=r"no frame with a face of confidence 0\.75"):
-        read_driving(options(f"--driving_aus={path}"), UNITS)
+        read_driving(settings_of(ExpressionSettings, options(f"--driving_aus={path}")), UNITS)
 
 
 def test_all_faces_or_the_largest(tmp_path):
@@ -517,7 +518,7 @@ def test_a_damaged_picture_in_a_folder_does_not_stop_the_others(tmp_path):
 
 
 def test_cut_faces_are_not_searched(tmp_path):
-    finder = FaceFinder(options())
+    finder = FaceFinder(64, {}, face_crop="square")
     assert finder.crops(picture(), tmp_path)[0].box().tolist() == [0, 0, 64, 64]
     assert "detector" not in vars(finder)
 

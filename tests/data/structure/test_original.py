@@ -65,7 +65,7 @@ def test_a_test_run_writes_the_original_s_pictures(tmp_path):
     for name, described in case["sequences"].items():
         write_sequence(tmp_path / "data", "test", name, described)
     (tmp_path / "result" / "face").mkdir(parents=True)
-    family = FaceAnimation(options(case, training=False))
+    family = FaceAnimation(options(case, training=False), training=False)
     weigh(family.generator, case["weights"]["net_G"])
     torch.save(family.generator.state_dict(), tmp_path / "result" / "face" / "latest_net_G.pth")
     run(

@@ -388,7 +388,7 @@ def test_the_second_adversarial_stage_goes_on_at_the_epoch_and_the_rate_that_wer
     def stage(*words):
         words = [f"--config={ROOT}/configs/tiny/fomm.yaml", "--no_perceptual", "--epoch_milestones=60,90", *words]
         opt = parse(words, training=True)
-        family = find_family("fomm")(opt)
+        family = find_family("fomm")(opt, training=True)
         family.needed = frozenset(family.networks())
         family.prepare_training(opt)
         return Trainer(family, CPU, Clock(80))
@@ -427,7 +427,7 @@ def test_the_second_adversarial_stage_goes_on_at_the_epoch_and_the_rate_that_wer
 )
 def test_how_long_a_file_was_trained_in_the_stage_that_goes_on(model, content, length):
     opt = parse([f"--config={ROOT}/configs/tiny/{model}.yaml", "--init_from=x"], training=True)
-    assert find_family(model)(opt).trained_for(content) == length
+    assert find_family(model)(opt, training=True).trained_for(content) == length
 
 
 def test_every_optimizer_of_a_layout_is_one_of_its_family():
@@ -435,6 +435,6 @@ def test_every_optimizer_of_a_layout_is_one_of_its_family():
     for model in ("fomm", "fomm_prior", "mraa", "mraa_avd", "tps", "tps_avd", "talking_head", "ganimation"):
         opt = parse([f"--config={ROOT}/configs/tiny/{model}.yaml", "--init_from=x"], training=True)
         with torch.device("meta"):
-            family = find_family(model)(opt)
+            family = find_family(model)(opt, training=True)
             family.prepare_training(opt)
         assert set(family.optimizers()) <= set(family.layout.optimizers), model

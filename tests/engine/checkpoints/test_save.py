@@ -345,7 +345,7 @@ def test_options_travel_with_the_checkpoint(tmp_path):
 @pytest.mark.parametrize("name", ["fomm", "ganimation"])
 def test_weights_in_the_safetensors_format_load_as_those_of_torch(tmp_path, name):
     opt = parse([f"--config={ROOT / 'configs' / 'tiny' / f'{name}.yaml'}"], training=False)
-    family, other = (find_family(name)(opt) for _ in range(2))
+    family, other = (find_family(name)(opt, training=False) for _ in range(2))
     states = {family.layout.entries[key]: network.state_dict() for key, network in family.networks().items()}
     if "{entry}" in family.layout.pattern:
         for entry, state in states.items():

@@ -1,0 +1,97 @@
+"""What the second stages of the key-point families share: options, and the training of the AVD network alone."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from util.errors import UserError
+from util.schedules import milestones
+from util.values import at_least, list_of, not_negative, share
+
+TRAIN = "--train_avd_params"
+
+
+def add_second_stage_options(parser: Any, epoch_milestones: list[int]) -> None:
+    """How the AVD network is trained; the section of the first stage in a nested file says nothing here."""
+    parser.accept_unused("train_params.*")
+    parser = parser.add_argument_group("second stage", example="--lr 1e-3 --epoch_milestones 20,25")
+    shared = {"num_epochs": "epochs", "batch_size": "batch_size", "checkpoint_freq": "save_every_epochs"}
+    for key, name in (shared | {"num_repeats": "num_repeats", "dataloader_workers": "nThreads"}).items():
+        parser.add_alias(f"{TRAIN}.{key}", f"--{name}")
+    add = parser.add_argument
+    add("--lr", f"{TRAIN}.lr", type=not_negative, default=1e-3, help="learning rate of the AVD network")
+    add("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(at_least(0)), default=epoch_milestones,
+        help="epochs at which the learning rate drops to a tenth")  # fmt: skip
+    add("--random_scale", f"{TRAIN}.random_scale", type=share, default=0.25,
+        help="AVD training stretches the pose by up to this share, in width and in height")  # fmt: skip
+    add("--lambda_shift", f"{TRAIN}.lambda_shift", type=not_negative, default=1,
+        help="weight of the loss on points")  # fmt: skip
+    parser.add_switch(
+        "--late_milestones", default=True, help="drop the rate one epoch late, as the original does", advanced=True
+    )
+    parser.add_switch(
+        "--moving_statistics", default=True,
+        help="keep the detector in training mode, as the original does: batch statistics, moving running averages",
+        advanced=True,
+    )  # fmt: skip
+
+
+class SecondStage:
+    """Training of the AVD network alone: what the second stages share, mixed into a family with `avd_network`."""
+
+    resting: tuple[nn.Module, ...] = ()
+    """Networks of the first stage whose norms stay as they are."""
+
+    def prepare_second_stage(self, opt: Any, finder: nn.Module, *others: nn.Module) -> None:
+        """Keep what the training step needs; `finder` finds the points, `others` are at work in pictures alone."""
+        _require_batches(opt)
+        self.learning_rate, self.random_scale = opt.lr, opt.random_scale
+        self.epoch_milestones = opt.epoch_milestones
+        self.factor = late_milestones if opt.late_milestones else milestones
+        self.resting = others if opt.moving_statistics else (finder, *others)
+
+    def train(self, mode: bool = True) -> "SecondStage":
+        """Training mode for all but the networks that rest."""
+        super().train(mode)
+        for network in self.resting:
+            network.eval()
+        return self
+
+    def repose(self, source: Tensor, identity: Any, pose: Any) -> tuple[Any, Tensor, Any]:
+        """The points `identity` of a source picture in another pose, the picture that they make, and its motion.
+
+        The network has to be at rest for it.
+        """
+        self.avd_network.eval()
+        kp = self.avd_network(identity, pose)
+        self.avd_network.train()
+        return kp, *self.generate(self.encode(source), identity, kp)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """One Adam for the AVD network."""
+        return {"avd": torch.optim.Adam(self.avd_network.parameters(), self.learning_rate, betas=(0.5, 0.999))}
+
+    def rate(self, name: str, clock: Any) -> float:
+        """The schedule, which is a function of the epoch alone."""
+        return self.factor(clock.epoch, self.epoch_milestones)
+
+
+def require_first_stage(opt: Any, first_stage: str) -> None:
+    """Refuse to train an AVD network on nothing."""
+    if not (opt.init_from or opt.continue_train or opt.continue_from):
+        raise UserError(f"--init_from: an AVD network is trained on a model of {first_stage}; name its run or its file")
+
+
+def _require_batches(opt: Any) -> None:
+    """Refuse batches of one sample, from which the perceptrons' batch norms learn nothing."""
+    if opt.batch_size // opt.accumulate < 2:
+        raise UserError(
+            f"--batch_size {opt.batch_size} --accumulate {opt.accumulate}: the batch norms of the AVD network need two "
+            "samples in each micro-batch; take a larger --batch_size or a smaller --accumulate"
+        )
+
+
+def late_milestones(epoch: int, epochs: list[int]) -> float:
+    """The originals' factor on the rate: they look at the milestones one epoch late."""
+    return milestones(max(0, epoch - 1), epochs)
