@@ -197,7 +197,7 @@ class Family(nn.Module):
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         """Yield (optimizer name or names, {term: weighted loss}) once per update; return {name: image batch} to show.
 
-        A third item, {name: number}, is reported in place of the terms. Code after a `yield` runs once per
+        A third item, {name: number}, is reported instead of the terms. Code after a `yield` runs once per
         micro-batch, also where the update was left out (--on_nan skip, an overflow of fp16): what belongs to an update
         itself goes into `after_update`.
 

@@ -122,7 +122,7 @@ class FaceAnimation(Family):
         self._check_size(clip)
         draws = self.draws(clock.step)
         picture, structure = clip[:, 0], as_maps(coded[:, 0])
-        reference_places = previous_places = self.perceptual.places(picture)
+        reference_maps = previous_maps = self.perceptual.flow_maps(picture)
         previous = None
         for real, codes in zip(clip.split(self.chunk, 1), coded.split(self.chunk, 1), strict=True):
             real, structures = real.unbind(1), as_maps(codes).unbind(1)
@@ -133,7 +133,7 @@ class FaceAnimation(Family):
             detached = [frame.detach() for frame in fake]
             yield "D", self.adversarial.for_critics(self.critics(), detached, real, draw)
             draw = self.adversarial.draw(draws, len(real))
-            perceptual, previous_places = self.perceptual(made, real, reference_places, previous_places)
+            perceptual, previous_maps = self.perceptual(made, real, reference_maps, previous_maps)
             yield (
                 "G",
                 {

@@ -29,8 +29,8 @@ def flow_colours(flow: np.ndarray) -> np.ndarray:
     u, v = u / longest, v / longest
     radius = np.sqrt(u**2 + v**2)[..., None]
     colours = wheel()
-    place = (np.arctan2(-v, -u) / np.pi + 1) / 2 * (len(colours) - 1)
-    before = np.floor(place).astype(int)
-    share = (place - before)[..., None]
+    position = (np.arctan2(-v, -u) / np.pi + 1) / 2 * (len(colours) - 1)
+    before = np.floor(position).astype(int)
+    share = (position - before)[..., None]
     colour = (1 - share) * colours[before] + share * colours[(before + 1) % len(colours)]
     return np.where(radius <= 1, 1 - radius * (1 - colour), 0.75 * colour)

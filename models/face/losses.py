@@ -1,4 +1,8 @@
-"""The losses of edge-guided face animation. Sums over the frames of a chunk are the caller's; values are unweighted."""
+"""The losses of edge-guided face animation, unweighted and per frame unless stated otherwise.
+
+Names in comments are those of Ren et al., Deep Image Spatial Transformation for Person Image Generation, CVPR 2020
+(arXiv 2003.00696).
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,17 +25,17 @@ TAPS = {
 CONTENT = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE = ("relu2_2", "relu3_4", "relu4_4", "relu5_2")
 OF_LAYER = {1: "relu2_1", 2: "relu3_1", 3: "relu4_1"}
-"""The map that stands for an attention layer: it has the layer's size."""
+"""The VGG-19 map with the resolution of each attention layer."""
 EPSILON = 1e-8
 
 Maps = dict[str, Tensor]
-Places = dict[int, Tensor]
+FlowMaps = dict[int, Tensor]
 Draw = tuple[int, int]
 Critics = Mapping[str, nn.Module]
 
 
 class Features(nn.Module):
-    """VGG-19's maps by name, of pictures in [-1, 1] as they are: the original does without ImageNet's mean."""
+    """VGG-19's maps by name; input in [-1, 1] without ImageNet normalisation, as in the original."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -42,31 +46,31 @@ class Features(nn.Module):
 
 
 def content_loss(generated: Maps, real: Maps) -> Tensor:
-    """The mean difference of the maps, summed over the depths of the network."""
+    """Perceptual loss: mean absolute difference of the maps, summed over layers (Johnson et al. 2016)."""
     return sum(mean_difference(generated[name], real[name]) for name in CONTENT)
 
 
 def style_loss(generated: Maps, real: Maps) -> Tensor:
-    """The mean difference of the correlations of channels, summed over the depths of the network."""
+    """Style loss: mean absolute difference of the Gram matrices, summed over layers (Johnson et al. 2016)."""
     return sum(mean_difference(gram(generated[name]), gram(real[name])) for name in STYLE)
 
 
 def gram(maps: Tensor) -> Tensor:
-    """Correlations of channels: (B, C, C)."""
+    """Gram matrices F F^T / (C H W): (B, C, C)."""
     rows = at_least_single(maps).flatten(2)
     with torch.autocast(maps.device.type, enabled=False):
         return rows @ rows.mT / (rows.shape[1] * rows.shape[2])
 
 
-def places(maps: Maps, layers: Iterable[int]) -> Places:
-    """The maps of a picture by which flows of these layers are judged; they get no gradient."""
+def flow_maps(maps: Maps, layers: Iterable[int]) -> FlowMaps:
+    """The detached VGG-19 maps that the flows of these layers are compared on."""
     return {layer: at_least_single(maps[OF_LAYER[layer]].detach()) for layer in layers}
 
 
 class Correctness(nn.Module):
-    """Whether a flow leads to where the source looks like the target, compared with the best place there is.
+    """Sampling correctness loss L_c: how similar the sampled source is to the target, relative to the best position.
 
-    exp(-similarity / best) - exp(-1) is negative where a mixture of places fits better than any single one.
+    exp(-similarity / best) - exp(-1) is negative where a blend of positions fits better than any single one.
     """
 
     def __init__(self, positions_at_once: int = 1024):
@@ -75,19 +79,20 @@ class Correctness(nn.Module):
 
     @torch.no_grad()
     def best(self, target: Tensor, source: Tensor) -> Tensor:
-        """The similarity (B, h * w) of every target position to the place in the source that is most like it."""
+        """The cosine similarity (B, h * w) of every target position to the most similar source position, mu_max."""
         target, source = (_unit(maps.flatten(2)) for maps in (target, source))
         with torch.autocast(target.device.type, enabled=False):
             parts = target.split(self.positions_at_once, 2)
             return torch.cat([(part.mT @ source).amax(2) for part in parts], 1)
 
-    def forward(self, target: Places, source: Places, flows: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    def forward(self, target: FlowMaps, source: FlowMaps, flows: Mapping[int, Tensor]) -> dict[int, Tensor]:
         """The term of each layer; only the flows get gradients."""
         return {layer: self._term(target[layer], source[layer], flow) for layer, flow in flows.items()}
 
     def _term(self, target: Tensor, source: Tensor, flow: Tensor) -> Tensor:
         resampled = gaussian_resample(source, _of_size(flow, source))
         similarity = F.cosine_similarity(resampled, target, dim=1, eps=EPSILON).flatten(1)
+        # L_c = mean of exp(-mu / mu_max), shifted so that the best single positions give 0
         return torch.exp(-similarity / (self.best(target, source) + EPSILON)).mean() - math.exp(-1)
 
 
@@ -100,7 +105,7 @@ def _of_size(flow: Tensor, maps: Tensor) -> Tensor:
 
 
 class AffineResidual(nn.Module):
-    """How far the flow of each size x size window is from an affine one: the squared residual of the best fit."""
+    """Regularisation loss L_r: squared residual of the best affine fit to the flow of each size x size window."""
 
     def __init__(self, sizes: Iterable[int]):
         super().__init__()
@@ -112,7 +117,7 @@ class AffineResidual(nn.Module):
         filters = getattr(self, f"residual_{size}").to(flow.dtype)
         with torch.autocast(flow.device.type, enabled=False):
             residual = F.conv2d(flow.flatten(0, 1)[:, None], filters)
-        # x and y are two of the maps of the mean, but their terms are added.
+        # The mean runs over x and y as well, whose terms are summed: hence 2.
         return 2 * residual.square().sum(1).mean()
 
 
@@ -126,7 +131,7 @@ def residual_filters(size: int) -> Tensor:
 
 
 class LeastSquares:
-    """The adversarial game of lsgan: scores of 1 for true, 0 for false."""
+    """Least-squares GAN (Mao et al. 2017): target scores 1 for real, 0 for fake."""
 
     @staticmethod
     def true(score: Tensor) -> Tensor:
@@ -140,7 +145,7 @@ class LeastSquares:
 
 
 class Hinge:
-    """The adversarial game with margins: above 1 for true, below -1 for false."""
+    """Hinge GAN loss: margins of 1 for real and -1 for fake."""
 
     @staticmethod
     def true(score: Tensor) -> Tensor:
@@ -159,14 +164,14 @@ GAMES = {"lsgan": LeastSquares, "hinge": Hinge}
 
 
 class Adversarial:
-    """Two critics: of single frames, and of the differences of consecutive ones; each sees one draw of a chunk."""
+    """Two discriminators: of a random frame of the chunk, and of differences of consecutive frames."""
 
     def __init__(self, game: type[LeastSquares] | type[Hinge], frames: int, weight: float):
-        """`frames` are seen by the critic of differences."""
+        """`frames`: window length of the difference discriminator."""
         self.game, self.frames, self.weight = game, frames, weight
 
     def draw(self, random: Any, length: int) -> Draw:
-        """A frame for one critic, and where the other's frames begin."""
+        """A random frame index, and the start of a random window."""
         return random.randint(length), random.randint(length - self.frames + 1)
 
     def _shown(self, pictures: Sequence[Tensor], draw: Draw) -> tuple[Tensor, Tensor]:
@@ -175,7 +180,7 @@ class Adversarial:
         return pictures[frame], torch.cat([before - after for before, after in pairs], 1)
 
     def for_critics(self, critics: Critics, fake: Sequence[Tensor], real: Sequence[Tensor], draw: Draw) -> Terms:
-        """The terms of both critics; what is fake has no graph."""
+        """The terms of both discriminators; `fake` is detached."""
         terms = {}
         shown = zip(critics.items(), self._shown(real, draw), self._shown(fake, draw), strict=True)
         for (name, critic), true, false in shown:
@@ -183,15 +188,15 @@ class Adversarial:
         return terms
 
     def for_generator(self, critics: Critics, fake: Sequence[Tensor], draw: Draw) -> Terms:
-        """The terms of the one who wants to fool them."""
+        """The adversarial terms of the generator."""
         shown = zip(critics.items(), self._shown(fake, draw), strict=True)
         return {f"ad_{name}": self.weight * self.game.fool(critic(false)) for (name, critic), false in shown}
 
 
 class Perceptual(nn.Module):
-    """What a frozen network sees: likeness of the pictures, and whether the flows lead to what fits.
+    """Losses on VGG-19's maps: content, style and sampling correctness.
 
-    The network runs twice per frame: the generated frame is also the next one's source, without its graph.
+    VGG-19 runs twice per frame; the detached maps of a generated frame also serve as the next frame's source.
     """
 
     def __init__(self, features: Features, layers: Iterable[int], content: float, style: float, correctness: float):
@@ -201,39 +206,39 @@ class Perceptual(nn.Module):
         self.correctness = Correctness()
 
     @torch.no_grad()
-    def places(self, picture: Tensor) -> Places:
-        """What flows to this picture are judged by."""
-        return places(self.features(picture), self.layers)
+    def flow_maps(self, picture: Tensor) -> FlowMaps:
+        """The maps of a picture that flows are compared on."""
+        return flow_maps(self.features(picture), self.layers)
 
     def forward(
-        self, made: Sequence[Frame], real: Sequence[Tensor], reference: Places, previous: Places
-    ) -> tuple[Terms, Places]:
-        """The terms of a chunk, and the places of its last generated frame."""
+        self, made: Sequence[Frame], real: Sequence[Tensor], reference: FlowMaps, previous: FlowMaps
+    ) -> tuple[Terms, FlowMaps]:
+        """The terms of a chunk, and the flow maps of its last generated frame."""
         sums = dict.fromkeys(("correctness_p", "correctness_r", "content_gen", "style_gen"), 0.0)
         for frame, target in zip(made, real, strict=True):
             with torch.no_grad():
                 wanted = self.features(target)
-            seen, goal = self.features(frame.picture), places(wanted, self.layers)
+            seen, goal = self.features(frame.picture), flow_maps(wanted, self.layers)
             sums["content_gen"] += self.content * content_loss(seen, wanted)
             sums["style_gen"] += self.style * style_loss(seen, wanted)
             for name, source, flows in (("p", previous, frame.flows("p")), ("r", reference, frame.flows("r"))):
                 sums[f"correctness_{name}"] += self.weight * sum(self.correctness(goal, source, flows).values())
-            previous = places(seen, self.layers)
+            previous = flow_maps(seen, self.layers)
         return sums, previous
 
 
 class NoPerceptual(nn.Module):
-    """Training without the frozen network: no terms, nothing to carry."""
+    """Training without VGG-19: no terms."""
 
-    def places(self, picture: Tensor) -> Places:
+    def flow_maps(self, picture: Tensor) -> FlowMaps:
         return {}
 
-    def forward(self, *_: Any) -> tuple[Terms, Places]:
+    def forward(self, *_: Any) -> tuple[Terms, FlowMaps]:
         return {}, {}
 
 
 class Regularisation(nn.Module):
-    """The flows of each layer should be affine within the layer's patches."""
+    """L_r for all flows: they should be affine within the patches of their layer."""
 
     def __init__(self, kernel_size: Mapping[int, int], weight: float):
         super().__init__()

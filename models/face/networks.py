@@ -1,6 +1,7 @@
 """The networks of edge-guided face animation, with the entry names of the released weights.
 
-Pictures are in [-1, 1]. Layer L is the map of a 2^L-th of the picture's side.
+Pictures are in [-1, 1]. Layer L is the map at 1 / 2^L of the picture's side. Sections in comments are those of Ren et
+al., Deep Image Spatial Transformation for Person Image Generation, CVPR 2020 (arXiv 2003.00696).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,16 +15,16 @@ from torch.nn.utils import spectral_norm
 from models.face.sampling import attend, sample
 
 FLOW_DEPTH = 5
-"""How often the flow net halves the picture; sides are multiples of 2 to this power."""
+"""Downsampling steps of the flow net; picture sides are multiples of 2 to this power."""
 
 
 def activation() -> nn.Module:
-    """The one nonlinearity of all networks."""
+    """The activation of all networks."""
     return nn.LeakyReLU(0.1)
 
 
 def norm(width: int) -> nn.Module:
-    """Normalisation of each map of each sample, without running statistics."""
+    """Instance norm without running statistics."""
     return nn.InstanceNorm2d(width, affine=True)
 
 
@@ -112,7 +113,7 @@ def widths_of(width: int, max_width: int, depth: int) -> list[int]:
 
 
 class Guides(NamedTuple):
-    """Where a layer looks for the previous picture and for the reference, and how much it takes from there."""
+    """Flows w and occlusion masks m of a layer, for the previous picture and for the reference."""
 
     flow_previous: Tensor
     flow_reference: Tensor
@@ -121,7 +122,7 @@ class Guides(NamedTuple):
 
 
 class FlowNet(Encoder):
-    """For each attention layer the flow to both sources and a mask for each."""
+    """Global Flow Field Estimator (section 3.1): flow and mask to both sources for each attention layer."""
 
     def __init__(self, inputs: int, width: int, max_width: int, attn_layer: Iterable[int]):
         super().__init__(inputs, width, max_width, FLOW_DEPTH)
@@ -150,11 +151,11 @@ class FlowNet(Encoder):
 
 
 class LocalAttention(nn.Module):
-    """Gather a source along a flow: around each position by weights that the target chooses.
+    """Local attention of the Local Neural Texture Renderer (section 3.2): a weighted mean of the sampled source patch.
 
-    The weights come from a layer over both patches, the target's and the source's. This layer is a convolution, and
-    reading along a flow commutes with it: so it is applied to the whole maps, once per source, and its result is read
-    at one point per position instead of at size x size. `keys` of the source is that result.
+    The weights are k = softmax(M(source patch, target patch)). M begins with a convolution, which commutes with
+    sampling: apply it once per source to the whole map (`keys`) and sample the result at one point per position instead
+    of at size x size points.
     """
 
     def __init__(self, width: int, size: int, hidden: int = 128):
@@ -165,12 +166,12 @@ class LocalAttention(nn.Module):
         )
 
     def keys(self, source: Tensor) -> Tensor:
-        """The layer's source half (B, hidden, H + size - 1, W + size - 1): beyond its rim it would not change."""
+        """Source half of the first layer: (B, hidden, H + size - 1, W + size - 1); constant beyond its border."""
         weight = self.fully_connect_layer[0].weight[:, source.shape[1] :]
         return F.conv2d(F.pad(source, [self.size - 1] * 4, mode="replicate"), weight)
 
     def query(self, target: Tensor) -> Tensor:
-        """The layer's target half (B, hidden, h, w)."""
+        """Target half of the first layer: (B, hidden, h, w)."""
         conv = self.fully_connect_layer[0]
         before, after = self.size // 2, (self.size - 1) // 2
         padded = F.pad(target, [before, after, before, after], mode="replicate")
@@ -186,7 +187,7 @@ class LocalAttention(nn.Module):
 
 
 class Source(NamedTuple):
-    """A picture to take from, encoded: for each attention layer its features, and their keys."""
+    """An encoded source picture: features and attention keys of each attention layer."""
 
     picture: Tensor
     structure: Tensor
@@ -195,7 +196,7 @@ class Source(NamedTuple):
 
 
 class TargetNet(Encoder):
-    """Paint the picture of a structure map with what both sources have to give."""
+    """Generate the picture of a structure map from the features of both sources (section 3.2)."""
 
     def __init__(self, inputs: int, outputs: int, width: int, max_width: int, layers: int, kernel_size: dict[int, int]):
         super().__init__(inputs, width, max_width, layers)
@@ -215,7 +216,7 @@ class TargetNet(Encoder):
         return getattr(self, f"attn_{which}{self.depth - layer}")
 
     def keys(self, which: str, features: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """What the attention blocks compute of a source alone."""
+        """The part of the attention blocks that depends on the source alone."""
         return {layer: self.attention(which, layer).keys(features[layer]) for layer in self.attn_layer}
 
     def forward(self, structure: Tensor, previous: Source, reference: Source, guides: Mapping[int, Guides]) -> Tensor:
@@ -227,7 +228,7 @@ class TargetNet(Encoder):
         return self.outconv(out)
 
     def _blend(self, out: Tensor, layer: int, previous: Source, reference: Source, guides: Guides) -> Tensor:
-        """The sum of both blends, not their mean: that is how the released model was trained."""
+        """Blend by mask, (1 - m) f_t + m f_attn per source: summed, not averaged, as in the released model."""
         sources = (("p", previous, guides.flow_previous), ("r", reference, guides.flow_reference))
         found = [
             self.attention(which, layer)(source.features[layer], source.keys[layer], out, flow)
@@ -238,7 +239,7 @@ class TargetNet(Encoder):
 
 
 class _Step(nn.Module):
-    """The residual block under the name that it has in released files."""
+    """A residual block with the entry name of released files."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -249,7 +250,7 @@ class _Step(nn.Module):
 
 
 class Frame(NamedTuple):
-    """A generated picture, and for each attention layer, coarse first, where it comes from."""
+    """A generated picture, and the flows and masks of each attention layer, coarse first."""
 
     picture: Tensor
     guides: dict[int, Guides]
@@ -261,21 +262,21 @@ class Frame(NamedTuple):
 
 
 def as_painted(picture: Tensor, reference: Tensor) -> Tensor:
-    """The picture as the networks paint it."""
+    """The picture unchanged."""
     return picture
 
 
 def with_colours_of(picture: Tensor, reference: Tensor) -> Tensor:
-    """The picture with the mean and the deviation of each channel of the reference.
+    """The picture with the reference's mean and deviation of each channel.
 
-    The encoders normalise what they see, so that they can't know these numbers and must guess them for a new person.
+    The encoders normalise their input, which hides these statistics of a new person.
     """
     painted, wanted = (torch.std_mean(maps, (2, 3), keepdim=True) for maps in (picture, reference))
     return (picture - painted[1]) * (wanted[0] / (painted[0] + 1e-5)) + wanted[1]
 
 
 def with_pixels_of(picture: Tensor, reference: Tensor, guides: Guides) -> Tensor:
-    """The picture, and in its place the reference's own pixels along the flow as far as the mask lets them through."""
+    """Blend the picture with the reference's pixels, sampled along the flow, by the mask."""
     scale = picture.shape[-1] / guides.flow_reference.shape[-1]
     flow, mask = (
         F.interpolate(maps, picture.shape[-2:], mode="bilinear", align_corners=False)
@@ -285,7 +286,7 @@ def with_pixels_of(picture: Tensor, reference: Tensor, guides: Guides) -> Tensor
 
 
 class Generator(nn.Module):
-    """Paint one frame from its structure map, a reference picture and the previous frame."""
+    """Generate one frame from its structure map, a reference picture and the previous frame."""
 
     def __init__(
         self,
@@ -300,7 +301,7 @@ class Generator(nn.Module):
         match_colours: bool = False,
         copy_pixels: bool = False,
     ):
-        """`kernel_size` says for each attention layer how large its patches are."""
+        """`kernel_size`: patch size of each attention layer."""
         super().__init__()
         self.copy_pixels = copy_pixels
         self.finish = with_colours_of if match_colours else as_painted
@@ -314,7 +315,7 @@ class Generator(nn.Module):
         )
 
     def encode_reference(self, picture: Tensor, structure: Tensor) -> Source:
-        """Everything about the reference that does not depend on the frame."""
+        """The part of the computation that depends on the reference alone."""
         return self._encode("r", self.source_reference, picture, structure)
 
     def _encode(self, which: str, encoder: Encoder, picture: Tensor, structure: Tensor) -> Source:
@@ -334,7 +335,7 @@ class Generator(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Half the size, added to the average of the input at half the size."""
+    """Downsampling residual block; its shortcut averages the input."""
 
     def __init__(self, inputs: int, outputs: int, hidden: int, normalised: bool):
         super().__init__()
@@ -349,10 +350,10 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Judge patches of a picture, or of the differences of frames: (B, 1, H / 16, W / 16), without an activation."""
+    """Patch discriminator of a picture or of frame differences: logits (B, 1, H / 16, W / 16)."""
 
     def __init__(self, inputs: int, normalised: bool = True, width: int = 32, max_width: int = 128, blocks: int = 4):
-        """`normalised`: spectral norm in the blocks; the last convolution has it always."""
+        """`normalised`: spectral norm in the blocks; the last convolution always has it."""
         super().__init__()
         widths = widths_of(width, max_width, blocks)
         self.block0 = DiscriminatorBlock(inputs, widths[0], widths[0], normalised)
@@ -375,9 +376,9 @@ def _conv(normalised: bool, *arguments: int, **settings: int) -> nn.Module:
 
 
 def with_right_vectors(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """A state dict whose spectral norms may be of the oldest form: the normalised weight in place of `weight_v`.
+    """Convert spectral norms of the oldest form, which store the normalised weight instead of `weight_v`.
 
-    Also the entries that are left out because they follow from others.
+    Returns the state dict and the redundant entries that it drops.
     """
     stems = [name.removesuffix("_orig") for name in state if name.endswith("weight_orig")]
     derived = [stem for stem in stems if stem in state]
@@ -389,7 +390,7 @@ def with_right_vectors(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], 
 
 
 def initialise(network: nn.Module, kind: str, gain: float = 0.02) -> None:
-    """The weights at the start: `kind` for those of convolutions, zero for their biases."""
+    """Initialise convolutions: weights by `kind`, biases with zero."""
     fillers = {
         "orthogonal": lambda weight: nn.init.orthogonal_(weight, gain),
         "normal": lambda weight: nn.init.normal_(weight, 0.0, gain),

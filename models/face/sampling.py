@@ -90,7 +90,7 @@ def attend(source: Tensor, flow: Tensor, attention: Tensor) -> Tensor:
 
 
 def _spread(weight: Tensor, fraction: Tensor, dim: int) -> Tensor:
-    """Weights of n places, each `fraction` (B, h, w) beyond a pixel, as weights of n + 1 pixels along `dim`."""
+    """Weights of n positions, each `fraction` (B, h, w) beyond a pixel, as weights of n + 1 pixels along `dim`."""
     fraction, inner = fraction[:, None, None], [0, 0] * (4 - dim)
     return F.pad(weight * (1 - fraction), [*inner, 0, 1]) + F.pad(weight * fraction, [*inner, 1, 0])
 
@@ -103,6 +103,6 @@ def gaussian_resample(source: Tensor, flow: Tensor, taps: int = 4, sigma: float 
 
 def _gaussian_axis(position: Tensor, taps: int, sigma: float) -> Axis:
     whole, fraction = split(position)
-    places = torch.arange(taps, device=position.device)[:, None, None] - (taps // 2 - 1)
-    weight = torch.exp(-((places - fraction[:, None]) ** 2) / (2 * sigma**2))
-    return whole[:, None] + places, weight / weight.sum(1, keepdim=True)
+    offsets = torch.arange(taps, device=position.device)[:, None, None] - (taps // 2 - 1)
+    weight = torch.exp(-((offsets - fraction[:, None]) ** 2) / (2 * sigma**2))
+    return whole[:, None] + offsets, weight / weight.sum(1, keepdim=True)

@@ -9,12 +9,12 @@ DISTANCES = 14
 """Maps of the distance to one curve of the face each."""
 
 
-def structure_channels(said: int | None, no_dist_map: bool) -> int:
-    """The channels of structure maps: edges, distances, face parts. What the user said must agree."""
+def structure_channels(given: int | None, no_dist_map: bool) -> int:
+    """The channels of structure maps: edges, distances, face parts. The option must agree."""
     channels = 2 if no_dist_map else 2 + DISTANCES
-    if said not in (None, channels):
+    if given not in (None, channels):
         raise UserError(
-            f"--structure_nc {said}: there are {channels} channels {'with' if no_dist_map else 'without'} "
+            f"--structure_nc {given}: there are {channels} channels {'with' if no_dist_map else 'without'} "
             "--no_dist_map; leave the option out"
         )
     return channels

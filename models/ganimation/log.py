@@ -29,8 +29,8 @@ def report_line(
     """
     known = {**dict.fromkeys(ALWAYS_ZERO, 0.0), **numbers}
     values = "".join(f"{name}:{known[name]:.3f} " for name in COLUMNS if name in known)
-    place = f"epoch: {epoch + 1}, it: {step_in_epoch}/{steps_per_epoch}, t/smpl: {seconds:.3f}s"
-    return f"[{time:%d/%m/%Y %H:%M:%S}] (T, {place}) {values}"
+    progress = f"epoch: {epoch + 1}, it: {step_in_epoch}/{steps_per_epoch}, t/smpl: {seconds:.3f}s"
+    return f"[{time:%d/%m/%Y %H:%M:%S}] (T, {progress}) {values}"
 
 
 def reported_step(line: str) -> int | None:

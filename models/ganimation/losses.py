@@ -1,4 +1,8 @@
-"""The loss terms of GANimation, under the names of the original's log."""
+"""The loss terms of GANimation, with the names of the original's log.
+
+Loss names in comments are those of Pumarola et al., GANimation: Anatomically-aware Facial Animation from a Single
+Image, ECCV 2018 (arXiv 1807.09251), section "Learning the Model".
+"""
 
 from dataclasses import dataclass
 
@@ -9,12 +13,12 @@ from models.ganimation.networks import Composed
 from models.parts.losses import Terms, mean_difference
 
 Judged = tuple[Tensor, Tensor]
-"""What the discriminator says of pictures: critic map and action units."""
+"""The discriminator's outputs: critic map and action units."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """λ of the terms, with the original's values."""
+    """Weights λ of the terms, with the original's values."""
 
     critic: float = 1.0
     condition: float = 4000.0
@@ -25,11 +29,11 @@ class Weights:
 
 
 class Objective(nn.Module):
-    """The weighted terms of both sides of the game.
+    """The weighted loss terms of discriminator and generator.
 
     The original divides the mean condition error by the batch size once more, and sums the total variation over the
-    batch. Here both are means, with weights for a batch of `batch_size`: the whole one, so that micro-batches and
-    processes add up to what one big batch gives.
+    batch. Here both are means, with weights for the whole `batch_size`, so that micro-batches and processes add up to
+    one big batch.
     """
 
     def __init__(self, weights: Weights, batch_size: int):
@@ -39,7 +43,7 @@ class Objective(nn.Module):
         self.smoothness = weights.smoothness * batch_size
 
     def for_discriminator(self, judged_real: Judged, judged_fake: Judged, aus: Tensor) -> Terms:
-        """Tell real pictures from fakes, and read the units of the real ones."""
+        """Image adversarial loss (WGAN critic), and conditional expression loss on real pictures."""
         return {
             "d_real": -self.weights.critic * judged_real[0].float().mean(),
             "d_cond": self.condition * condition_error(judged_real[1], aus),
@@ -47,22 +51,25 @@ class Objective(nn.Module):
         }
 
     def penalty(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Terms:
-        """Slopes of the critic between real pictures and fakes are to have norm 1."""
+        """Gradient penalty of the image adversarial loss (WGAN-GP): (|grad D_I| - 1)^2 between real and fake."""
         norms = gradient_norms(discriminator, mix(real, fake, self.draw_alpha(real)))
         return {"d_gp": self.weights.penalty * (norms - 1).square().mean()}
 
     def draw_alpha(self, real: Tensor) -> Tensor:
-        """Where between real picture and fake the slope is measured: one number (B, 1, 1, 1) a picture."""
+        """Random interpolation weights between real and fake: (B, 1, 1, 1)."""
         return torch.rand(len(real), 1, 1, 1, dtype=real.dtype, device=real.device)
 
     def for_generator(
         self, judged_fake: Judged, desired: Tensor, real: Tensor, first: Composed, second: Composed
     ) -> Terms:
-        """Be taken for real with the desired units, find the way back, change little and smoothly."""
+        """Adversarial, conditional expression, identity (cycle) and attention losses of the generator."""
         return {
+            # image adversarial loss, then conditional expression loss
             "g_mskd_fake": -self.weights.critic * judged_fake[0].float().mean(),
             "g_mskd_cond": self.condition * condition_error(judged_fake[1], desired),
+            # identity loss |G(G(I, y_f), y_o) - I|_1
             "g_cyc": self.weights.cycle * mean_difference(second.image, real),
+            # attention loss: size of A and its total variation, as the original's code computes them
             "g_m1": self.weights.attention * first.attention.float().mean(),
             "g_m2": self.weights.attention * second.attention.float().mean(),
             "g_m1_s": self.smoothness * total_variation(first.attention),
@@ -76,7 +83,7 @@ def condition_error(aus: Tensor, target: Tensor) -> Tensor:
 
 
 def total_variation(attention: Tensor) -> Tensor:
-    """Absolute differences of neighbours in (B, 1, H, W), summed over the pixels, averaged over the pictures."""
+    """Total variation of maps (B, 1, H, W): absolute differences, summed over pixels, averaged over the batch."""
     attention = attention.float()
     down = (attention[..., 1:, :] - attention[..., :-1, :]).abs().sum()
     across = (attention[..., :, 1:] - attention[..., :, :-1]).abs().sum()
@@ -84,12 +91,12 @@ def total_variation(attention: Tensor) -> Tensor:
 
 
 def mix(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
-    """Pictures between real ones (alpha 1) and fakes (alpha 0)."""
+    """Interpolate between real (alpha 1) and fake (alpha 0)."""
     return alpha * real + (1 - alpha) * fake
 
 
 def gradient_norms(discriminator: nn.Module, pictures: Tensor) -> Tensor:
-    """Norm (B) of the slope of the critic's sum with respect to each picture, itself differentiable."""
+    """Norm (B) of the critic's gradient with respect to each picture, itself differentiable."""
     pictures = pictures.detach().requires_grad_()
     critic, _ = discriminator(pictures)
     (slope,) = torch.autograd.grad(critic.float().sum(), pictures, create_graph=True)

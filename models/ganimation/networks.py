@@ -10,11 +10,11 @@ from util.errors import UserError
 MULTIPLE = 4
 """Both sides of a picture are multiples of this: the generator halves them twice."""
 HALVINGS = 6
-"""How often the discriminator halves the picture."""
+"""Downsampling steps of the discriminator."""
 
 
 class Composed(NamedTuple):
-    """What one pass of the generator makes of a picture."""
+    """The outputs of one pass of the generator."""
 
     image: Tensor  # (B, 3, H, W), the picture with the new expression
     attention: Tensor  # (B, 1, H, W), 1 keeps the pixel, 0 takes the colour
@@ -66,7 +66,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Judge patches of a picture (critic) and read its action units (regression)."""
+    """Patch critic D_I and regression of action units D_y."""
 
     def __init__(self, image_size: int = 128, units: int = 17, width: int = 64, init: str = "paper", noise: float = 0):
         super().__init__()
@@ -89,7 +89,7 @@ class Discriminator(nn.Module):
 
 
 class Noise(nn.Module):
-    """Noise on all that a discriminator sees, real or not (Sønderby et al. 2017): nothing too small to see counts."""
+    """Instance noise on real and fake input of the discriminator (Sønderby et al. 2017)."""
 
     def __init__(self, deviation: float):
         super().__init__()
@@ -100,17 +100,18 @@ class Noise(nn.Module):
 
 
 def compose(image: Tensor, color: Tensor, attention: Tensor) -> Tensor:
-    """Keep the picture where the attention is 1, take the colour where it is 0."""
+    """Blend picture and colour by the attention mask."""
+    # Eq. 1 of the paper (arXiv 1807.09251, last version): I_f = (1 - A) C + A I_o
     return attention * image + (1 - attention) * color
 
 
 def saturate(attention: Tensor) -> Tensor:
-    """Attention pushed towards 0 and 1."""
+    """Push attention towards 0 and 1."""
     return (0.55 * torch.tanh(3 * (attention - 0.5)) + 0.5).clamp(0, 1)
 
 
 def initialise(module: nn.Module) -> None:
-    """Convolutions as the paper's authors start them; instance norms keep gain 1 and shift 0."""
+    """Initialise convolutions as the paper's authors do; instance norms keep gain 1 and shift 0."""
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
@@ -118,7 +119,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def initialise_by_width(module: nn.Module) -> None:
-    """Convolutions that keep the size of their signal (He et al. 2015), which 0.02 does in wide layers only."""
+    """Variance-preserving initialisation (He et al. 2015); a deviation of 0.02 suits wide layers only."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, 0.01)
         if module.bias is not None:
@@ -126,7 +127,7 @@ def initialise_by_width(module: nn.Module) -> None:
 
 
 INITIALISERS = {"paper": initialise, "width": initialise_by_width}
-"""How a discriminator can start."""
+"""Initialisations of the discriminator."""
 
 
 def _normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:

@@ -15,18 +15,18 @@ BIN_DEGREES, FIRST_BIN = 3.0, -97.5
 
 
 class Motion(NamedTuple):
-    """What the motion extractor says of a batch of pictures."""
+    """The motion extractor's outputs for a batch of pictures."""
 
     canonical: Tensor
-    """Canonical key points x_c (B, K, 3): who it is, not how they move."""
+    """Canonical key points x_c (B, K, 3): the identity, without motion."""
     rotation: Tensor
     """Head pose R (B, 3, 3), applied to points as rows."""
     expression: Tensor
     """Expression deltas (B, K, 3)."""
     translation: Tensor
-    """t (B, 3), of which z does not count."""
+    """Translation t (B, 3); z is ignored."""
     scale: Tensor
-    """s (B, 1)."""
+    """Scale s (B, 1)."""
 
     def points(self, canonical: Tensor | None = None) -> Tensor:
         """Key points (B, K, 3) in this motion, of these canonical points or the source's."""

@@ -1,4 +1,9 @@
-"""The losses of stage I beside the perceptual pyramid. The authors published no training: docs/live_portrait.md."""
+"""The losses of stage I beside the perceptual pyramid.
+
+The authors published no training code (docs/live_portrait.md). Equivariance, key point prior, head pose and deformation
+prior are those of face-vid2vid (Wang et al., One-Shot Free-View Neural Talking-Head Synthesis for Video Conferencing,
+CVPR 2021, arXiv 2011.15126).
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +24,7 @@ Batch = Mapping[str, Any]
 
 
 class Equivariance(RandomTransform):
-    """Points move with the picture: those of a transformed frame, transformed back, are those of the frame."""
+    """Equivariance loss of face-vid2vid: points of a transformed frame, transformed back, match the frame's."""
 
     def __init__(self, weight: float, **transform: Any):
         super().__init__(**transform)
@@ -35,21 +40,21 @@ class Equivariance(RandomTransform):
 
 
 def keypoint_prior(points: Tensor, distance: float, depth: float) -> Tensor:
-    """Points (B, K, 3) that are nearer to each other than sqrt(distance) cost, and a mean depth other than `depth`."""
+    """Key point prior of face-vid2vid: points (B, K, 3) at least sqrt(distance) apart, with mean depth `depth`."""
     squares = (points[:, :, None] - points[:, None]).square().sum(-1)
     apart = ~torch.eye(points.shape[1], dtype=torch.bool, device=points.device)
-    # Each pair counts twice; a point and itself, a constant without gradient, do not count.
+    # Each pair counts twice; the diagonal, a constant, is left out.
     near = ((distance - squares).clamp_min(0) * apart).sum((1, 2)).mean()
     return near + (points[..., 2].mean(1) - depth).abs().mean()
 
 
 def deformation_prior(expression: Tensor) -> Tensor:
-    """Mean size of the expression deltas."""
+    """Deformation prior of face-vid2vid: mean size of the expression deltas."""
     return expression.abs().mean()
 
 
 def wing(one: Tensor, other: Tensor, omega: float, epsilon: float) -> Tensor:
-    """The Wing loss: logarithmic for differences below omega, linear above."""
+    """Wing loss (Feng et al., CVPR 2018): omega ln(1 + |x| / epsilon) for |x| < omega, |x| - C above."""
     difference = (one - other).abs()
     shift = omega - omega * math.log(1 + omega / epsilon)
     return torch.where(difference < omega, omega * torch.log1p(difference / epsilon), difference - shift)
@@ -63,7 +68,7 @@ def guide(points: Sequence[Tensor], landmarks: Sequence[Tensor], omega: float, e
 
 
 class Priors(nn.Module):
-    """Terms that only look at motions: prior of points, deltas, head pose, guide."""
+    """Losses on motions alone: key point prior, deformation prior, head pose, guide."""
 
     def __init__(self, opt_weights: Mapping[str, float], *, distance: float, depth: float,
                  guided: Sequence[int], wing_shape: Sequence[float]):  # fmt: skip
@@ -92,7 +97,7 @@ class Priors(nn.Module):
 
 
 def headpose(angles: Tensor, wanted_angles: Tensor) -> Tensor:
-    """Sum over pitch, yaw and roll of the mean difference in degrees: (B, 3) each."""
+    """Head pose loss of face-vid2vid: mean absolute difference, summed over pitch, yaw, roll (B, 3) in degrees."""
     return (angles - wanted_angles).abs().mean(0).sum()
 
 
@@ -101,7 +106,7 @@ def _headpose(driving: Motion, batch: Batch) -> Tensor:
 
 
 def wanted(batch: Batch, key: str, option: str) -> Any:
-    """What a loss needs of a batch, or the error that names its option."""
+    """A batch entry that a loss needs; the error names the loss's option."""
     if key not in batch:
         raise UserError(f"{option} needs {key} in the training samples, which this --dataset_mode does not give")
     return batch[key]
@@ -117,12 +122,12 @@ class Cascade(nn.Module):
         )
 
     def forward(self, views: Mapping[str, Tensor]) -> dict[str, tuple[list[Tensor], Tensor]]:
-        """For each region the maps of the blocks and the judgement of every patch."""
+        """For each region the maps of the blocks and the score of every patch."""
         return {name: self.judges[name](view) for name, view in views.items()}
 
 
 class Adversarial(nn.Module):
-    """The game with the cascade: hinge or least squares, with feature matching."""
+    """GAN loss with the cascade: hinge or least squares, with feature matching."""
 
     on = True
 
@@ -132,7 +137,7 @@ class Adversarial(nn.Module):
         self.hinge, self.region_size = loss == "hinge", region_size
 
     def views(self, picture: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """What each discriminator sees; boxes (B, 4) are left, top, right, bottom in [-1, 1] of the picture."""
+        """The input of each discriminator; boxes (B, 4) are left, top, right, bottom in [-1, 1] of the picture."""
         return {
             name: picture if name == "whole" else cut_boxes(
                 picture, wanted(batch, f"{name}_box", f"--gan_regions {name}"), self.region_size
@@ -141,7 +146,7 @@ class Adversarial(nn.Module):
         }  # fmt: skip
 
     def for_generator(self, judge: nn.Module, generated: Tensor, real: Tensor, batch: Batch) -> Terms:
-        """Be judged real, with the maps of the real picture."""
+        """GAN and feature matching terms of the generator."""
         judged = judge(self.views(generated, batch))
         with torch.no_grad():
             judged_real = judge(self.views(real, batch))
@@ -153,7 +158,7 @@ class Adversarial(nn.Module):
         return terms
 
     def for_discriminator(self, judge: nn.Module, generated: Tensor, real: Tensor, batch: Batch) -> Terms:
-        """Tell the real picture from the generated one."""
+        """The GAN term of the discriminators."""
         fake, true = (judge(self.views(picture, batch)) for picture in (generated.detach(), real))
         pairs = [(at_least_single(true[name][1]), at_least_single(fake[name][1])) for name in self.regions]
         if self.hinge:

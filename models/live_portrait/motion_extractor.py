@@ -20,7 +20,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class ResponseNorm(nn.Module):
-    """Global response normalisation of maps (B, h, w, C): a channel counts by its share of all responses."""
+    """Global response normalisation (Woo et al. 2023, ConvNeXt V2) of maps (B, h, w, C)."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -91,9 +91,9 @@ class MotionExtractor(nn.Module):
         self.detector = Detector(depths, widths, num_kp)
 
     def start_at_rest(self) -> None:
-        """Let the untrained heads say: scale 1, points anywhere, no shift and hardly an expression.
+        """Initialise the heads to scale 1, random points, no shift and almost no expression.
 
-        A scale near 0, as weights begin otherwise, puts all points into one place and hides how they move.
+        The default initialisation has a scale near 0, which puts all points at one position and hides their motion.
         """
         with torch.no_grad():
             for name, spread in {"t": 0.01, "exp": 0.01, "scale": 0.01, "kp": 0.1}.items():

@@ -51,12 +51,12 @@ class AppearanceExtractor(nn.Module):
 
 
 class DenseMotion(NamedTuple):
-    """A three-dimensional flow and what covers what."""
+    """A three-dimensional flow and the occlusion map."""
 
     mask: Tensor
-    """Which of the K + 1 sparse motions a cell follows: (B, K + 1, D, h, w)."""
+    """Soft masks of the K + 1 sparse motions: (B, K + 1, D, h, w)."""
     deformation: Tensor
-    """Where each cell comes from: (B, D, h, w, 3)."""
+    """Sampling positions of the cells: (B, D, h, w, 3)."""
     occlusion_map: Tensor
     """(B, 1, h, w) in [0, 1]."""
 
@@ -83,7 +83,7 @@ class DenseMotionNetwork(nn.Module):
         self.occlusion = nn.Conv2d(features * volume_depth, 1, 7, padding=3)
 
     def compressed(self, volume: Tensor) -> Tensor:
-        """The few channels of a volume that the network sees of it."""
+        """Compress a volume to the few channels that the network reads."""
         return F.relu(self.norm(self.compress(volume)))
 
     def forward(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor) -> DenseMotion:
@@ -111,7 +111,7 @@ def sparse_motions(kp_source: Tensor, kp_driving: Tensor, size: tuple[int, int, 
 
 
 def motion_heatmaps(kp_source: Tensor, kp_driving: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Where the points are in the driving frame less where they are in the source, after a map of zeros for T_0."""
+    """Gaussian heatmaps, driving minus source, after a map of zeros for T_0."""
     driving, source = (volume_heatmaps(points, size, HEATMAP_VARIANCE) for points in (kp_driving, kp_source))
     return F.pad(driving - source, (0, 0, 0, 0, 0, 0, 1, 0))
 

@@ -1,6 +1,6 @@
 """The options of LivePortrait.
 
-The dotted spellings are the places of the same values in the nested YAML files of the original; defaults are those of
+The dotted spellings are the keys of the same values in the nested YAML files of the original; defaults are those of
 the released weights and of the original's command.
 """
 

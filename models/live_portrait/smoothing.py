@@ -1,4 +1,4 @@
-"""A Kalman smoother for series of numbers as a stream: a frame is smoothed as soon as enough later ones are known."""
+"""A streaming Rauch-Tung-Striebel (Kalman) smoother: it emits a frame once enough later frames are known."""
 
 import math
 from typing import NamedTuple

@@ -168,7 +168,7 @@ class ColumnWise(Quick):
         weight, bias = self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype)
         results, side, half = len(weight), weight.shape[-1], weight.shape[-1] // 2
         columns = weight.permute(3, 0, 1, 2).flatten(0, 1)[..., None]
-        # The sum is a convolution, too: of each result the k-th column k places along the row.
+        # The sum is a convolution, too: of each result the k-th column k positions along the row.
         own = torch.eye(results, dtype=x.dtype)[:, None, :, None, None]
         shifts = torch.eye(side, dtype=x.dtype)[None, :, None, None]
         sums = (own * shifts).flatten(1, 2)
@@ -242,9 +242,9 @@ class Winograd(LaidOut):
             self._points = (rows, columns), self._weights_at_points(rows, columns)
         results = x.new_empty(count, height // TILE, TILE, columns, TILE, features)
         padded = x.new_zeros(height + 2, width + 2, channels)
-        # Squares overlap by the two pixels that a kernel reaches beyond its place.
+        # Squares overlap by the two pixels that a kernel reaches beyond its centre.
         squares = padded.unfold(0, SIDE, TILE).unfold(1, SIDE, TILE).movedim(2, 4)
-        # All strips are made in the same places, which the caches then hold.
+        # All strips reuse the same buffers, which then stay in the caches.
         work = x.new_empty(2, rows * columns * SIDE**2 * max(channels, features))
         bias = 0.0 if self.bias is None else self.bias
         for frame, made in zip(x.permute(0, 2, 3, 1), results, strict=True):
@@ -322,15 +322,15 @@ class WinogradVolume(nn.Module):
             made[index - 2] = of.transpose(1, 2)
 
     def _weights_at_points(self, rows: int, columns: int) -> list[Tensor]:
-        """For each place that the last of three slices may have, the weights in the order of the places."""
+        """For each buffer slot that the newest of three slices may have, the weights in slot order."""
         _, of_kernel, _ = minimal_filtering(torch.float64)
         weight = self.conv.weight.double()
         more = [_filled(count) - count for count in weight.shape[:2]]
         weight = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, more[1], 0, more[0]))
         values = torch.einsum("ia,fcdab,jb->ijfdc", of_kernel, weight, of_kernel).to(self.conv.weight.dtype)
         size = (1, SIDE**2 * 3 * weight.shape[1], rows, columns)
-        # With the newest slice in place `last`, place p holds the slice of depth tap (p - last - 1) mod 3.
-        orders = ([(place - last - 1) % 3 for place in range(3)] for last in range(3))
+        # With the newest slice in slot `last`, slot p holds the slice of depth tap (p - last - 1) mod 3.
+        orders = ([(slot - last - 1) % 3 for slot in range(3)] for last in range(3))
         turned = (values[:, :, :, order].reshape(SIDE**2 * len(weight), -1, 1, 1) for order in orders)
         return [lay_out(one, size, groups=SIDE**2) for one in turned]
 
@@ -370,6 +370,6 @@ def _both_ways(matrix: Tensor, squares: Tensor, work: Tensor) -> Tensor:
     return both.view(count, to, to, channels)
 
 
-def _view(place: Tensor, *size: int) -> Tensor:
-    """The beginning of a place in memory as a tensor of some size."""
-    return place[: math.prod(size)].view(size)
+def _view(buffer: Tensor, *size: int) -> Tensor:
+    """The beginning of a buffer as a tensor of a given size."""
+    return buffer[: math.prod(size)].view(size)

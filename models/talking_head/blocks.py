@@ -15,7 +15,7 @@ def conv(in_channels: int, out_channels: int, kernel: int) -> nn.Conv2d:
 
 
 def adaptive_norm(x: Tensor, style: Tensor) -> Tensor:
-    """AdaIN: every map brought to mean mu and, by its unbiased deviation, to deviation sigma."""
+    """AdaIN (Huang and Belongie 2017): sigma (x - mean) / deviation + mu, with the unbiased deviation."""
     deviation, mean = torch.std_mean(x.float(), dim=(2, 3), keepdim=True)
     sigma, mu = style.float()[..., None, None].unbind(2)
     return (sigma * (x - mean) / (deviation + 1e-5) + mu).to(x.dtype)
@@ -83,7 +83,7 @@ class AdaptiveResidual(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """A: every position looks at all others; starts as the identity."""
+    """A: self-attention (Zhang et al. 2019, SAGAN), the identity at initialisation."""
 
     def __init__(self, channels: int):
         super().__init__()

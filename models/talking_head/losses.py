@@ -1,4 +1,8 @@
-"""The losses of talking heads, and the updates of a training step that meta-training and finetuning share."""
+"""The losses of talking heads, and the updates that meta-training and finetuning share.
+
+Names and sections in comments are those of Zakharov et al., Few-Shot Adversarial Learning of Realistic Neural Talking
+Head Models, ICCV 2019 (arXiv 1905.08233).
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -15,22 +19,22 @@ Numbers = dict[str, Tensor]
 
 
 def hinge(real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's loss: scores above 1 for real pictures, below -1 for generated ones."""
+    """L_DSC (section 3.2): max(0, 1 - D(real)) + max(0, 1 + D(generated))."""
     return (F.relu(1 - real) + F.relu(1 + fake)).mean()
 
 
 def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-    """How the discriminator's maps of two pictures differ, summed over its blocks."""
+    """L_FM: mean absolute difference of the discriminator's maps, summed over its residual blocks."""
     return sum(mean_difference(*maps) for maps in zip(real, fake, strict=True))
 
 
 def matching(rows: Tensor, embeddings: Tensor) -> Tensor:
-    """How far the embeddings of frames (B, T, dim) are from the discriminator's row of their video (B, dim)."""
+    """L_MCH: distance of embeddings (B, T, dim) from the discriminator's row W_i of their video (B, dim)."""
     return mean_difference(rows[:, None].expand_as(embeddings), embeddings)
 
 
 class Pixels(nn.Module):
-    """The picture itself at several scales, as "feature maps" that need no weights."""
+    """The picture at several scales, as feature maps without weights."""
 
     def __init__(self, scales: Sequence[float] = (1, 0.5, 0.25)):
         super().__init__()
@@ -41,7 +45,7 @@ class Pixels(nn.Module):
 
 
 class Content(nn.Module):
-    """How two pictures differ in the maps of frozen networks, for each network summed over its maps."""
+    """L_CNT: difference of the maps of frozen networks (VGG-19, VGGFace), summed over layers."""
 
     def __init__(self, networks: Mapping[str, nn.Module], weights: Mapping[str, float]):
         super().__init__()
@@ -49,7 +53,7 @@ class Content(nn.Module):
         self.weights = dict(weights)
 
     def distances(self, generated: Tensor, real: Tensor) -> Numbers:
-        """The distance by each network."""
+        """The distance for each network."""
         found = {}
         for name, network in self.networks.items():
             with torch.no_grad():
@@ -64,14 +68,14 @@ class Content(nn.Module):
 
 
 class Judged(NamedTuple):
-    """A real and a generated picture as the discriminator sees them."""
+    """The discriminator's outputs for a real and a generated picture."""
 
     real: Judgement
     fake: Judgement
 
 
 class Objective(nn.Module):
-    """What embedder and generator minimise: weighted terms, and the numbers of the original's log."""
+    """The loss of embedder and generator, L = L_CNT + L_ADV + L_MCH, and the numbers of the original's log."""
 
     def __init__(self, content: Content, feature_matching_weight: float, matching_weight: float = 0.0):
         super().__init__()
@@ -82,7 +86,7 @@ class Objective(nn.Module):
         self, target: Tensor, generated: Tensor, judged: Judged, embeddings: Tensor | None
     ) -> tuple[Numbers, Numbers]:
         distances = self.content.distances(generated, target)
-        numbers = {
+        numbers = {  # L_ADV = -D(generated) + L_FM
             "l_adv": -judged.fake.scores.mean(),
             "l_fm": feature_matching(judged.real.maps, judged.fake.maps),
         }
@@ -100,7 +104,7 @@ Judge = Callable[[Tensor], Judgement]
 def joint_updates(
     objective: Objective, judge: Judge, target: Tensor, generated: Tensor, embeddings: Tensor | None
 ) -> Iterator[tuple]:
-    """The original's order: all networks together on both losses, then the discriminator again."""
+    """The original code's order: one joint update on both losses, then the discriminator again."""
     judged = Judged(judge(target), judge(generated))
     terms, report = objective(target, generated, judged, embeddings)
     loss = hinge(judged.real.scores, judged.fake.scores)
@@ -111,7 +115,7 @@ def joint_updates(
 def separate_updates(
     objective: Objective, judge: Judge, target: Tensor, generated: Tensor, embeddings: Tensor | None
 ) -> Iterator[tuple]:
-    """The paper's order: each network on its own loss, and of the discriminator only the rows on the matching loss."""
+    """The paper's order (section 3.2): each network on its own loss; L_MCH trains only the discriminator's rows."""
     with torch.no_grad():
         real = judge(target)
     yield "animator", *objective(target, generated, Judged(real, judge(generated)), embeddings)

@@ -1,4 +1,8 @@
-"""The networks of talking heads: embedder, generator, discriminator."""
+"""The networks of talking heads: embedder, generator, discriminator.
+
+Sections are those of Zakharov et al., Few-Shot Adversarial Learning of Realistic Neural Talking Head Models, ICCV 2019
+(arXiv 1905.08233).
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,12 +24,12 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def pair(picture: Tensor, landmarks: Tensor) -> Tensor:
-    """What embedder and discriminator see: the picture, then the landmarks, along the channels."""
+    """The input of embedder and discriminator: picture and landmarks, concatenated along the channels."""
     return torch.cat([picture, landmarks], dim=1)
 
 
 class Embedder(nn.Module):
-    """E: a vector e (n, dim), never negative, that says who is in a picture whatever the pose."""
+    """E (section 3.1): a non-negative embedding e (n, dim) of the person, independent of the pose."""
 
     def __init__(self, entries: Body, dim: int, size: int, pooling: str = "max"):
         super().__init__()
@@ -42,7 +46,7 @@ class Embedder(nn.Module):
 
 
 class Generator(nn.Module):
-    """G: a picture from a landmark picture and a style, the (sigma, mu) of all AdaIN channels: (n or 1, J, 2).
+    """G (section 3.1): a picture from landmarks and a style, the (sigma, mu) of all AdaIN channels: (n or 1, J, 2).
 
     A `personal` generator holds the style of one person as a parameter instead of the projection from embeddings.
     """
@@ -75,11 +79,11 @@ class Generator(nn.Module):
             nn.init.normal_(self.P.weight, std=0.02)
 
     def style(self, embedding: Tensor) -> Tensor:
-        """The style (n, J, 2) that belongs to embeddings (n, dim)."""
+        """The style (n, J, 2) of embeddings (n, dim): the person-specific parameters P e."""
         return self.P(embedding).unflatten(1, (-1, 2))
 
     def personalise(self, embedding: Tensor) -> None:
-        """Hold the style of one person's embedding (1, dim) from now on."""
+        """Replace the projection by the style of one person's embedding (1, dim), for finetuning (section 3.3)."""
         self.adain = nn.Parameter(self.style(embedding).detach().clone())
         del self.P
 
@@ -91,9 +95,9 @@ class Generator(nn.Module):
 
 
 class BatchRows(nn.Embedding):
-    """The rows of the videos of one batch; the table of all videos is too large to be part of a network.
+    """The rows W_i of the videos of one batch; the table of all videos is too large for the network.
 
-    What a row belongs to changes with every batch, so that it is no part of the saved weights either.
+    They change with every batch, so they are not saved with the weights.
     """
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
@@ -104,7 +108,7 @@ class BatchRows(nn.Embedding):
 
 
 class Judgement(NamedTuple):
-    """What the discriminator says of pictures."""
+    """The outputs of the discriminator."""
 
     maps: list[Tensor]
     """The outputs of its residual blocks, for feature matching."""
@@ -115,7 +119,7 @@ class Judgement(NamedTuple):
 
 
 class Discriminator(nn.Module):
-    """D: is this picture real, does it fit the landmarks, is it the person of that video?
+    """D (section 3.1): realism score of picture, landmarks and the person of a video.
 
     `rows` maps video numbers to W_i; a personal discriminator (without) holds one person's w instead.
     """
@@ -134,7 +138,7 @@ class Discriminator(nn.Module):
             self.embedding = rows
 
     def personalise(self, embedding: Tensor) -> None:
-        """Judge one person, whose embedding (1, dim) stands for a row, from now on."""
+        """Replace the rows by w' = w0 + embedding (1, dim) of one person, for finetuning (section 3.3)."""
         self.w = nn.Parameter((self.w0 + embedding).detach().clone())
         del self.w0, self.embedding
 
@@ -146,6 +150,7 @@ class Discriminator(nn.Module):
                 maps.append(x)
         vector = F.relu(self.pool(x)).float()
         rows = None if video is None else self.embedding(video)
+        # D(x, y, i) = V(x, y)^T (W_i + w0) + b
         scores = (vector * (self.w if rows is None else rows + self.w0)).sum(1) + self.b
         return Judgement(maps, scores, rows)
 

@@ -9,5 +9,5 @@ DECIMALS = (2, 2)
 def step_line(epoch: int, step_in_epoch: int, step: int, numbers: Sequence[float]) -> str:
     """For example "0, 1, 1, 149.31, 131.12, 1.7554, 2.6081"."""
     decimals = [*DECIMALS, *(4,) * (len(numbers) - len(DECIMALS))]
-    words = [f"{number:.{places}f}" for number, places in zip(numbers, decimals, strict=True)]
+    words = [f"{number:.{digits}f}" for number, digits in zip(numbers, decimals, strict=True)]
     return ", ".join([str(epoch), str(step_in_epoch), str(step), *words])

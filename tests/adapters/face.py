@@ -35,7 +35,7 @@ from models.face.losses import (
     Correctness,
     Features,
     content_loss,
-    places,
+    flow_maps,
     style_loss,
 )
 from models.face.losses import TAPS as VGG_TAPS
@@ -297,7 +297,7 @@ def _with_sum(terms: dict[int, Tensor], flows: dict[int, Tensor]) -> Computed:
 @KINDS("correctness")
 def correctness(case: Case) -> Computed:
     network, given = features(**case["weights"]["vgg19"]), inputs_of(case)
-    target, source = (places(network(given[name]), OF_LAYER) for name in ("target", "source"))
+    target, source = (flow_maps(network(given[name]), OF_LAYER) for name in ("target", "source"))
     flows = _flows(given)
     return _with_sum(Correctness(positions_at_once=100)(target, source, flows), flows)
 

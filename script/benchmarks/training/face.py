@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.face.family import FaceAnimation
-from models.face.losses import TAPS, Features, Perceptual, Places, content_loss, places, style_loss
+from models.face.losses import TAPS, Features, FlowMaps, Perceptual, content_loss, flow_maps, style_loss
 from models.face.networks import Frame, Generator, LocalAttention, Source
 from models.parts.losses import Terms
 from models.parts.vgg import FrozenConv, Vgg19
@@ -98,19 +98,19 @@ class PatchAttention(LocalAttention):
 class RepeatingPerceptual(Perceptual):
     """Runs the frozen network on the target and the source of each comparison anew."""
 
-    def places(self, picture: Tensor) -> Any:
+    def flow_maps(self, picture: Tensor) -> Any:
         return picture
 
     def forward(
         self, made: Sequence[Frame], real: Sequence[Tensor], reference: Tensor, previous: Tensor
-    ) -> tuple[Terms, Places]:
+    ) -> tuple[Terms, FlowMaps]:
         sums = dict.fromkeys(("correctness_p", "correctness_r", "content_gen", "style_gen"), 0.0)
         for frame, target in zip(made, real, strict=True):
             seen, wanted = self.features(frame.picture), self.features(target)
             sums["content_gen"] += self.content * content_loss(seen, wanted)
             sums["style_gen"] += self.style * style_loss(seen, wanted)
             for name, source in (("p", previous), ("r", reference)):
-                goal, origin = (places(self.features(picture), self.layers) for picture in (target, source))
+                goal, origin = (flow_maps(self.features(picture), self.layers) for picture in (target, source))
                 terms = self.correctness(goal, origin, frame.flows(name))
                 sums[f"correctness_{name}"] += self.weight * sum(terms.values())
             previous = frame.picture.detach()
