@@ -123,7 +123,7 @@ class SetMetric(Metric):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """None: nothing can be said of one frame."""
+        """None: this metric has no value per frame."""
         return ()
 
     def gather(self, batch: Batch) -> None:

@@ -34,7 +34,7 @@ class Spotting(Metric):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """None: nothing is said of a frame."""
+        """None: this metric has no value per frame."""
         return ()
 
     def begin(self, video: Video) -> None:

@@ -40,7 +40,7 @@ class SsimGauss(_Ssim):
 
 
 class SsimWin7(_Ssim):
-    """What scikit-image computes where nothing else is said."""
+    """scikit-image with default arguments."""
 
     name = "ssim/win7"
     says = "scikit-image's default: uniform window 7, sample covariance, range 1"

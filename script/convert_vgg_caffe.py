@@ -95,13 +95,13 @@ def _unpack(path: Path, target: IO[bytes]) -> None:
 
 def convolutions(kind: str) -> dict[str, int]:
     """Caffe's names of the convolutions, conv1_1 and so on, and their numbers among convolutions, ReLUs and pools."""
-    names, block, place, number = {}, 1, 1, 0
+    names, block, index, number = {}, 1, 1, 0
     for width in CAFFE_WIDTHS[kind]:
         if width == "pool":
-            block, place, number = block + 1, 1, number + 1
+            block, index, number = block + 1, 1, number + 1
         else:
-            names[f"conv{block}_{place}"] = number
-            place, number = place + 1, number + 2
+            names[f"conv{block}_{index}"] = number
+            index, number = index + 1, number + 2
     return names
 
 

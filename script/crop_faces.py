@@ -1,4 +1,4 @@
-"""Cut the faces out of videos: one clip per face, with its place in the video, so that results can be pasted back."""
+"""Cut faces out of videos: one clip per face, with its position in the video, so that results can be pasted back."""
 
 import argparse
 import sys
@@ -127,7 +127,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def add_crop_options(parser: argparse.ArgumentParser) -> None:
-    """Declare how the place of a crop is chosen."""
+    """Declare how the position of a crop is chosen."""
     group = parser.add_argument_group("what is cut out")
     group.add_argument(
         "--method",

@@ -87,11 +87,11 @@ def find_persons(folder: Path) -> list[Path]:
 
 
 def options_of(person: Path, args: argparse.Namespace, rest: list[str]) -> Options:
-    """The options of one person's run, which is continued if it has begun."""
-    said = [*OURS, f"--source={person}", f"--name={args.name}/{printable(person.stem)}", *rest]
-    opt = parse([*said, f"--init_from={args.init_from}"], training=True)
-    begun = (run_folder(opt) / "latest_training.pth").is_file()
-    return parse([*said, "--continue_train"], training=True) if begun else opt
+    """The options of one person's run, continued if it has a checkpoint."""
+    arguments = [*OURS, f"--source={person}", f"--name={args.name}/{printable(person.stem)}", *rest]
+    opt = parse([*arguments, f"--init_from={args.init_from}"], training=True)
+    resumes = (run_folder(opt) / "latest_training.pth").is_file()
+    return parse([*arguments, "--continue_train"], training=True) if resumes else opt
 
 
 def runs_folder(args: argparse.Namespace, rest: list[str]) -> Path:

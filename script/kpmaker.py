@@ -142,8 +142,8 @@ def make_points(
 def with_points(frame, points):
     """A frame with its points drawn in."""
     height, width = frame.shape[:2]
-    places = points / (width, height) * 2 - 1
-    drawn = draw_points(frame[None] / 255, places[None], max(2, height // 80))[0]
+    positions = points / (width, height) * 2 - 1
+    drawn = draw_points(frame[None] / 255, positions[None], max(2, height // 80))[0]
     return (255 * drawn).round().astype("uint8")
 
 

@@ -240,7 +240,7 @@ def keep_settings(path: Path, settings: Settings, overwrite: bool) -> None:
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings with which a folder was begun."""
+    """The settings that a folder was started with."""
     what, remedy = "not the settings of a sample set", "remove it and draw the set again"
     with reading(path, what, remedy):
         values = read_json(path, what, remedy)

@@ -40,7 +40,7 @@ EPILOG = """examples:
 All options of test.py are understood beside these."""
 
 FACE_SIDE = 256
-"""Side at which landmarks are placed: small pictures are enlarged."""
+"""Picture side for landmark detection: small pictures are enlarged."""
 MARGIN = 0.25
 """Of the picture, repeated around it so that a face that fills it is found."""
 

@@ -138,7 +138,7 @@ def read(path: Path) -> str:
 
 
 def write_all(files: dict[Path, str], name: str, word: str = "my_paper") -> None:
-    """Write files under the new name in place of `word`; nothing where one of them is there already."""
+    """Write files with `word` replaced by the new name; refuse if one of them exists."""
     there = [str(path) for path in files if path.exists()]
     if there:
         raise UserError(f"{', '.join(there)}: there already; choose another name, or move it away")

@@ -102,14 +102,14 @@ def read_arguments() -> argparse.Namespace:
 
 def find_videos(root: Path, phase: str) -> list[Video]:
     """The videos of a phase: the folders of pictures in its own and below them, and those with nothing, which fail."""
-    place = root / f"{phase}_data"
-    folders = {*chain(*folders_with(place, is_visible_image))} - {place}
+    phase_root = root / f"{phase}_data"
+    folders = {*chain(*folders_with(phase_root, is_visible_image))} - {phase_root}
     both = sorted(folders & {parent for folder in folders for parent in folder.parents})
     if both:
         raise UserError(
             f"{both[0]}: holds pictures and folders of pictures; move the pictures into a folder of their own"
         )
-    return [_video(root, phase, folder.relative_to(place)) for folder in sorted(folders, key=natural_key)]
+    return [_video(root, phase, folder.relative_to(phase_root)) for folder in sorted(folders, key=natural_key)]
 
 
 def _video(root: Path, phase: str, inner: Path) -> Video:

@@ -26,7 +26,7 @@ EPILOG = """examples:
 
 The same command goes on where it was stopped (--run holds what it needs)."""
 HIDDEN = 0.4
-"""Weight of the place of a hidden point."""
+"""Loss weight of hidden points."""
 
 
 @dataclass
@@ -100,21 +100,21 @@ def draw_batch(faces: Faces, rng: np.random.Generator, size: int) -> tuple:
     from data.drawn import MIRRORED
     from data.faces.own_network import SIDE
 
-    crops, places, seen = [], [], []
+    crops, targets, seen = [], [], []
     for index in rng.integers(len(faces.frames), size=size):
         points = faces.points[index]
         square = square_around(points) * [1, 1, rng.uniform(0.82, 1.35)]
         square[:2] += rng.uniform(-0.1, 0.1, 2) * square[2]
         matrix = crop_matrix(square, SIDE, float(rng.normal(0, 12)))
-        crop, place = cut(faces.frames[index], matrix, SIDE), points @ matrix[:, :2].T + matrix[:, 2]
+        crop, target = cut(faces.frames[index], matrix, SIDE), points @ matrix[:, :2].T + matrix[:, 2]
         visible = faces.visible[index]
         if rng.uniform() < 0.5:
-            crop, place, visible = crop[:, ::-1], (place * [-1, 1] + [SIDE - 1, 0])[MIRRORED], visible[MIRRORED]
+            crop, target, visible = crop[:, ::-1], (target * [-1, 1] + [SIDE - 1, 0])[MIRRORED], visible[MIRRORED]
         light = np.exp(rng.normal(0, 0.15, 3)) * np.exp(rng.normal(0, 0.25))
         crops.append(np.clip(crop * light + rng.normal(0, 3, crop.shape), 0, 255).astype(np.float32) / 255)
-        places.append((place + 0.5) * (2 / SIDE) - 1)
+        targets.append((target + 0.5) * (2 / SIDE) - 1)
         seen.append(visible)
-    return np.stack(crops).transpose(0, 3, 1, 2), np.stack(places).astype(np.float32), np.stack(seen)
+    return np.stack(crops).transpose(0, 3, 1, 2), np.stack(targets).astype(np.float32), np.stack(seen)
 
 
 def fit(args: argparse.Namespace, faces: Faces):

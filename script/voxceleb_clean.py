@@ -129,11 +129,11 @@ def find_damage(path: Path, least: int) -> str | None:
 
 def read_verdicts(state: Path) -> Iterator[tuple[Path, dict]]:
     """Every video checked by this and earlier runs, and other shards, with its verdict."""
-    for place, folders, files in os.walk(state):
+    for folder, folders, files in os.walk(state):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if "videos.json" in files:
-            for name, verdict in sorted(load_record(Path(place) / "videos.json").items()):
-                yield Path(place).relative_to(state) / name, verdict
+            for name, verdict in sorted(load_record(Path(folder) / "videos.json").items()):
+                yield Path(folder).relative_to(state) / name, verdict
 
 
 def move(video: Path, destination: Path, root: Path) -> str:

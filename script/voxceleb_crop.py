@@ -138,7 +138,7 @@ def rows(path: Path, out: Path) -> Iterator[tuple[Row, Path]]:
         yield row, out / row.partition / f"{row.name}.mp4"
 
 
-def read_row(line: dict[str, str], place: str) -> Row:
+def read_row(line: dict[str, str], where: str) -> Row:
     """Read one line of the csv."""
     try:
         video, start, end = line["video_id"].strip(), int(line["start"]), int(line["end"])
@@ -148,15 +148,15 @@ def read_row(line: dict[str, str], place: str) -> Row:
         fps = Fraction(line["fps"].strip())
         partition = line["partition"].strip()
     except KeyError as error:
-        raise UserError(f"{place}: there is no column {error}; see --help for those needed") from error
+        raise UserError(f"{where}: there is no column {error}; see --help for those needed") from error
     except (ValueError, AttributeError, ZeroDivisionError) as error:
-        raise UserError(f"{place}: cannot be read: {error}") from error
+        raise UserError(f"{where}: cannot be read: {error}") from error
     if not (start < end and left < right and top < bottom and fps > 0):
-        raise UserError(f"{place}: the frames {start} to {end} or the box {line['bbox']} are empty")
+        raise UserError(f"{where}: the frames {start} to {end} or the box {line['bbox']} are empty")
     person = (line.get("person_id") or "").strip()
     odd = next((part for part in (partition, person, video) if part and part != Path(part).name), None)
     if odd is not None or not video:
-        raise UserError(f"{place}: {odd or 'nothing'!r} can't be part of the name of a file")
+        raise UserError(f"{where}: {odd or 'nothing'!r} can't be part of the name of a file")
     name = f"{person}#{video}" if person else video
     return Row(f"{name}#{start:06d}#{end:06d}", partition, video, start, end, fps, box)
 

@@ -13,7 +13,7 @@ SETTLED = 2.0
 
 
 def once_per_file(function: Callable[[Path], Result]) -> Callable[[Path], Result]:
-    """Remember what a function says of a file until the file's size or time changes."""
+    """Cache a function of a file until the file's size or time changes."""
 
     @lru_cache(maxsize=256)
     def known(path: Path, size: int, changed: int) -> Result:

@@ -1,4 +1,4 @@
-"""What ends a command without a traceback: what a user can put right, and what the machine lacks."""
+"""Errors that end a command without a traceback: bad input, and failures of the machine."""
 
 import errno
 import os
@@ -20,11 +20,11 @@ class UserError(Exception):
 
 
 class RunError(Exception):
-    """What ends a run although its input is good: the message says why and what to do; status 1, no traceback."""
+    """A failure despite good input: the message names the cause and the remedy; status 1, no traceback."""
 
 
 def outcome(error: BaseException) -> tuple[str | None, int]:
-    """The line that tells an error and the exit status of the command; no line for mistakes of the program."""
+    """The message and exit status for an error; no message for bugs, which show a traceback."""
     if isinstance(error, UserError):
         return str(error), 1 if full_disk(error) else 2
     if isinstance(error, RunError):
@@ -37,7 +37,7 @@ def outcome(error: BaseException) -> tuple[str | None, int]:
 
 
 def full_disk(error: BaseException | None) -> OSError | None:
-    """The system's error, where a full disk (or used up quota) is what an error comes from."""
+    """The OSError for a full disk (or quota) among the causes of an error."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             return error
@@ -46,9 +46,9 @@ def full_disk(error: BaseException | None) -> OSError | None:
 
 
 def _of_the_system(error: OSError) -> str:
-    """One line: which file, what the system says, and the remedy where there is one for all."""
-    said = " ".join((error.strerror or str(error) or type(error).__name__).split())
-    named = f"{error.filename}: {said}" if error.filename else said
+    """One line: the file, the system's message, and a general remedy if there is one."""
+    message = " ".join((error.strerror or str(error) or type(error).__name__).split())
+    named = f"{error.filename}: {message}" if error.filename else message
     if error.errno in DISK_FULL:
         return f"{named}; make room and start the command again: what is complete is kept"
     return named
@@ -66,7 +66,7 @@ def run_main(main: Callable[[], int | None]) -> None:
         print("interrupted", file=sys.stderr)
         status = 130
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); Python would complain once more when it flushes at the end.
+        # The reader of our output has exited (`| head`); Python would report it again in its final flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except Exception as error:

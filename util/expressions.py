@@ -112,7 +112,7 @@ def units_for(count: int, names: Sequence[str] = ()) -> tuple[Unit, ...]:
 
 
 def find_unit(name: str, units: Sequence[Unit] = UNITS) -> int:
-    """The place of a unit in the vector, by its number (12, AU12, AU12_r) or its name (lip corner puller)."""
+    """The index of a unit in the vector, by its number (12, AU12, AU12_r) or its name (lip corner puller)."""
     number = _number(name)
     words = _words(name)
     for index, unit in enumerate(units):
@@ -128,7 +128,7 @@ def find_unit(name: str, units: Sequence[Unit] = UNITS) -> int:
 
 
 def parse_units(text: str, units: Sequence[Unit] = UNITS) -> dict[int, float]:
-    """Places and intensities out of "12=3.5,AU6=2,lip corner puller=4"."""
+    """Indices and intensities from "12=3.5,AU6=2,lip corner puller=4"."""
     found = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = part.partition("=")
@@ -142,25 +142,25 @@ def parse_expression(text: str, units: Sequence[Unit] = UNITS) -> np.ndarray:
     Units that a model does not know are left out with a warning; a preset of which none is left is an error.
     """
     vector = np.zeros(len(units), np.float32)
-    places = {unit.number: index for index, unit in enumerate(units)}
+    index_of = {unit.number: index for index, unit in enumerate(units)}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, strength = part.partition("=")
         preset = find_preset(name)
         factor = _number_in(strength, part, "smile=0.5") if equals else 1.0
         _warn_of_unknown(
-            name, [number for number in preset.intensities if number not in places], len(preset.intensities)
+            name, [number for number in preset.intensities if number not in index_of], len(preset.intensities)
         )
-        for number in preset.intensities.keys() & places.keys():
-            vector[places[number]] = max(vector[places[number]], factor * preset.intensities[number])
+        for number in preset.intensities.keys() & index_of.keys():
+            vector[index_of[number]] = max(vector[index_of[number]], factor * preset.intensities[number])
     return vector.clip(0, STRONGEST)
 
 
 def _warn_of_unknown(name: str, numbers: Sequence[int], of: int) -> None:
-    said = f"--expression {name}: this model does not know " + ", ".join(f"AU{number:02d}" for number in numbers)
+    problem = f"--expression {name}: this model does not know " + ", ".join(f"AU{number:02d}" for number in numbers)
     if numbers and len(numbers) == of:
-        raise UserError(f"{said}, and so nothing of it; name units with --au")
+        raise UserError(f"{problem}; it has no other units; name units with --au")
     if numbers:
-        warnings.warn(f"{said}; the rest is used", stacklevel=4)
+        warnings.warn(f"{problem}; the rest is used", stacklevel=4)
 
 
 def find_preset(name: str) -> Preset:

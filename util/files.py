@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all, and what killed processes leave of them.
+"""Atomic writing of files and folders, and removal of the leftovers of killed processes.
 
 What is being written lies in a private folder beside its target, `.HOST.PROCESS.RANDOM.part`, under the target's own
 name. The system makes that folder for us alone and under a name that was free, so nobody can plant a link there for a
@@ -63,7 +63,7 @@ def is_hidden_below(path: Path, folder: Path) -> bool:
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path that takes the place of `path` when the block ends well, and is removed when not.
+    """Yield a temporary path that replaces `path` when the block succeeds and is removed when it fails.
 
     Both have the same name, because writers choose their format by it, and some write it into the file.
     """
@@ -77,7 +77,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path | str) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `path` when the block ends well, and is removed when not."""
+    """Yield an empty folder that replaces `path` when the block succeeds and is removed when it fails."""
     path = Path(path)
     with _temporary(path) as temporary:
         temporary.mkdir()
@@ -132,24 +132,24 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def set_aside(folder: Path, paths: Iterable[Path]) -> Path:
-    """Move files out of the way into a new folder below theirs, one after the other; that folder."""
+    """Move files into a new subfolder previous_N and return it."""
     names = (folder / f"previous_{number}" for number in itertools.count(1))
-    place = next(name for name in names if not name.exists())
-    place.mkdir()
+    moved_to = next(name for name in names if not name.exists())
+    moved_to.mkdir()
     for path in paths:
-        path.rename(place / path.name)
-    return place
+        path.rename(moved_to / path.name)
+    return moved_to
 
 
 class WholeOrNothing:
-    """A writer as context manager: it is closed where the block ends well, and gives up where it does not."""
+    """A writer as context manager: closed when the block succeeds, aborted when it fails."""
 
     def close(self) -> None:
         """Finish what is written."""
         raise NotImplementedError
 
     def abort(self) -> None:
-        """Give up; nothing remains."""
+        """Abort; remove everything written."""
         raise NotImplementedError
 
     def __enter__(self: Writer) -> Writer:
@@ -163,7 +163,7 @@ class WholeOrNothing:
 
 
 UNKNOWN = "0"
-"""In the place of a process's start where the system does not tell it: then its number alone has to do."""
+"""Start time of a process on systems that do not tell it; the number alone identifies it there."""
 
 _TEMPORARY = re.compile(r"\.(?P<host>[\w-]+)\.(?P<process>\d+)-(?P<start>\d+)\.\w{8}\.part")
 _EARLIER = re.compile(r"\..+\.(?P<process>\d{1,7})\.part(\.\w+)?")
@@ -173,8 +173,8 @@ _EARLIER = re.compile(r"\..+\.(?P<process>\d{1,7})\.part(\.\w+)?")
 def remove_leftovers(folder: Path | str) -> None:
     """Remove what killed processes were writing in a folder; all that is written through this module does so first.
 
-    What processes of this host that live are writing is kept, and what others are until it is AGE_LIMIT old: whether
-    they live can't be told from here.
+    Files of live processes of this host are kept, and those of other hosts until they are AGE_LIMIT old, since their
+    processes can't be checked from here.
     """
     try:
         with os.scandir(folder) as entries:

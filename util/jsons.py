@@ -9,7 +9,7 @@ from util.reading import AGAIN, read_text, reading
 
 
 def read_json(path: Path | str, what: str, remedy: str = AGAIN) -> Any:
-    """The content of a JSON file; an error says `what` it is not."""
+    """The content of a JSON file; `what` completes the error message."""
     text = read_text(path, what, remedy)
     with reading(path, what, remedy):
         return json.loads(text)

@@ -10,7 +10,7 @@ _END = object()
 
 
 def prefetch(items: Iterable[Item], depth: int = 8) -> Iterator[Item]:
-    """Iterate in a thread of its own, up to `depth` items ahead; its errors are raised here, in their place.
+    """Iterate in a thread of its own, up to `depth` items ahead; its errors are raised here, in order.
 
     Leaving the loop early (or closing the generator) ends the thread and closes the iterable.
     """

@@ -15,8 +15,7 @@ def tile(pictures: Sequence[np.ndarray], columns: int, border: int = 0, colour: 
     sheet = np.full(size, colour, pictures[0].dtype)
     for index, picture in enumerate(pictures):
         top, left = (
-            border + place * (side + border)
-            for place, side in zip(divmod(index, columns), (height, width), strict=True)
+            border + cell * (side + border) for cell, side in zip(divmod(index, columns), (height, width), strict=True)
         )
         sheet[top : top + height, left : left + width] = picture
     return sheet

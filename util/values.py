@@ -1,7 +1,7 @@
 """Typed option values: each accepts what stands on a command line and what a YAML file holds, and refuses the rest.
 
-Use them as `type=` of an option: `parser.add_argument("--attn_layer", type=list_of(integer), default=[2, 3])`. In the
-place of a value --help shows the converter's `metavar`, or else its name.
+Use them as `type=` of an option: `parser.add_argument("--attn_layer", type=list_of(integer), default=[2, 3])`. --help
+shows the converter's `metavar`, or else its name, for a value.
 """
 
 import math
@@ -17,7 +17,7 @@ Converter = Callable[[Any], Any]
 
 
 def shown_as(metavar: str) -> Callable[[Converter], Converter]:
-    """Name what stands in the place of a converter's values in --help."""
+    """Set the metavar that --help shows for a converter's values."""
 
     def name(convert: Converter) -> Converter:
         vars(convert)["metavar"] = metavar

@@ -60,7 +60,7 @@ def find_protocol(name: str) -> Protocol:
 def choose_protocol(
     name: str | None, metrics: Sequence[str] = (), size: int | None = None, *, has_truth: bool
 ) -> Protocol:
-    """The protocol of this name, with what a command says in its place; without a name, what the command says."""
+    """The named protocol with the command's overrides; without a name, the command's settings alone."""
     mode = "reconstruction" if has_truth else "animation"
     protocol = find_protocol(name) if name else Protocol("none", "as the command says", (), mode)
     if protocol.mode == "reconstruction" and not has_truth:

@@ -1,4 +1,4 @@
-"""Measuring results while they are made: frames before they are encoded, in the same pass."""
+"""Measure results while they are rendered, before frames are encoded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 RECORDS, STATES = "measured{}.jsonl", "measured{}.npz"
 TOKEN = "measured"
-"""The entry of a result's record that names what was measured of it."""
+"""The key in a result's record for the token of its measurement."""
 
 
 class Rendered:
@@ -78,7 +78,7 @@ class Rendered:
         return entry.get(TOKEN) in self._known
 
     def begin(self, job: Any, clip: Any) -> RenderedVideo:
-        """What measures the video of a job."""
+        """The measurement for a job's video."""
         return RenderedVideo(self, job.output, clip)
 
     def keep(self, record: Record) -> str:
@@ -193,8 +193,8 @@ class RenderedVideo(ResultMeasurement):
     """The measuring of one result of a folder."""
 
     def __init__(self, owner: Rendered, output: Path, clip: Any):
-        place = Path(os.path.relpath(output.parent.resolve(), owner.folder.resolve())) / unsuffixed(output)
-        super().__init__(owner.measurement, place.as_posix(), clip, owner.plan.size)
+        name = Path(os.path.relpath(output.parent.resolve(), owner.folder.resolve())) / unsuffixed(output)
+        super().__init__(owner.measurement, name.as_posix(), clip, owner.plan.size)
         self._owner = owner
 
     def facts(self) -> dict[str, str]:

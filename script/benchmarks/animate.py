@@ -237,7 +237,7 @@ def _family(config: str) -> Any:
         if parameter.ndim >= 4 and "jacobian" not in name:
             torch.nn.init.normal_(parameter, std=spread / parameter[0].numel() ** 0.5)
     if opt.model == "live_portrait":
-        family.motion_extractor.start_at_rest()  # otherwise all points are in one place
+        family.motion_extractor.start_at_rest()  # otherwise all points coincide
     _settle_spectral_norms(family)
     return family.eval()
 

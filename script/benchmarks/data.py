@@ -123,7 +123,7 @@ def measure_index(args: argparse.Namespace, folder: Path) -> tuple[str, bool]:
 
 
 def timed(rounds: dict[str, int], functions: dict[str, Callable[[], None]]) -> dict[str, float]:
-    """Median seconds of each function, taken in turns so that a busy moment meets all of them."""
+    """Median seconds of each function, interleaved so that machine load affects all alike."""
     taken: dict[str, list[float]] = {name: [] for name in rounds}
     for turn in range(max(rounds.values())):
         for name in (name for name, count in rounds.items() if turn < count):

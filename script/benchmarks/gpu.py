@@ -132,7 +132,7 @@ def section(folder: Path, gpu_id: int) -> str:
 
 
 def write_section(document: Path, text: str) -> None:
-    """Put text between the marks of a document, in the place of what was there."""
+    """Replace the text between the marks of a document."""
     before, _, rest = document.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     write_text(document, f"{before}{BEGIN}\n{text}{END}{after}")

@@ -86,13 +86,13 @@ def sampled_memory(words: list[str], every: float = 0.25) -> np.ndarray:
     command = [sys.executable, str(Path(__file__).parents[2] / "test.py"), *words]
     samples = []
     # A pipe would fill up with its progress and stop it.
-    with tempfile.TemporaryFile("w+") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
+    with tempfile.TemporaryFile("w+") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         while process.poll() is None:
             samples.append(resident(process.pid))
             time.sleep(every)
         if process.returncode:
-            said.seek(0)
-            raise RuntimeError(f"test.py failed: {said.read()[-1000:]}")
+            output.seek(0)
+            raise RuntimeError(f"test.py failed: {output.read()[-1000:]}")
     return np.array(samples)
 
 

@@ -76,8 +76,8 @@ def stepper(kind: str, count: int, args: argparse.Namespace, folder: Path):
     from models.family import RowTable
 
     device = torch.device(args.device)
-    places = args.batch_size if kind == "host" else count
-    table = torch.nn.Parameter(torch.zeros(places, WIDTH, device=device))
+    slots = args.batch_size if kind == "host" else count
+    table = torch.nn.Parameter(torch.zeros(slots, WIDTH, device=device))
     optimizer = torch.optim.Adam([table], 2e-4, betas=(0.0, 0.999))
     rows = StepRows(
         RowTable("rows", "rows", "row"), table, optimizer, Processes(device), count=count, folder=folder, seed=0

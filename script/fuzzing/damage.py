@@ -34,30 +34,30 @@ PICKLE_TOKENS = (
 
 
 def damaged(rng: np.random.Generator, content: bytes, others: Sequence[bytes], tokens: Sequence[bytes]) -> bytes:
-    """The content with some damages at random places; `others` are whole files of the kind to take parts from."""
+    """The content with some damages at random offsets; `others` are whole files of the kind to take parts from."""
     for _ in range(rng.choice(DAMAGES)):
         way = WAYS[rng.integers(len(WAYS))]
         content = way(rng, content, others[rng.integers(len(others))], tokens)
     return content
 
 
-def _place(rng: np.random.Generator, content: bytes) -> int:
+def _offset(rng: np.random.Generator, content: bytes) -> int:
     # A quarter of the damages meets the beginning, where headers are.
     end = min(len(content), LONGEST_RUN) if rng.random() < 0.25 else len(content)
     return int(rng.integers(end + 1))
 
 
 def _run(rng: np.random.Generator, content: bytes) -> tuple[int, int]:
-    start = _place(rng, content)
+    start = _offset(rng, content)
     return start, min(len(content), start + int(rng.integers(1, LONGEST_RUN)))
 
 
 def _flip(rng, content, other, tokens) -> bytes:
-    place = _place(rng, content)
+    offset = _offset(rng, content)
     return (
-        content[:place]
-        + bytes(byte ^ 1 << rng.integers(8) for byte in content[place : place + 1])
-        + content[place + 1 :]
+        content[:offset]
+        + bytes(byte ^ 1 << rng.integers(8) for byte in content[offset : offset + 1])
+        + content[offset + 1 :]
     )
 
 
@@ -68,9 +68,9 @@ def _noise(rng, content, other, tokens) -> bytes:
 
 def _number(rng, content, other, tokens) -> bytes:
     width, value = int(rng.choice(list(WIDTHS))), NUMBERS[rng.integers(len(NUMBERS))]
-    place = _place(rng, content)
+    offset = _offset(rng, content)
     number = struct.pack("<>"[rng.integers(2)] + WIDTHS[width], value % 256**width)
-    return content[:place] + number + content[place + width :]
+    return content[:offset] + number + content[offset + width :]
 
 
 def _decimal(rng, content, other, tokens) -> bytes:
@@ -83,7 +83,7 @@ def _decimal(rng, content, other, tokens) -> bytes:
 
 
 def _cut_off(rng, content, other, tokens) -> bytes:
-    return content[: _place(rng, content)]
+    return content[: _offset(rng, content)]
 
 
 def _cut_out(rng, content, other, tokens) -> bytes:
@@ -97,14 +97,14 @@ def _repeat(rng, content, other, tokens) -> bytes:
 
 
 def _insert(rng, content, other, tokens) -> bytes:
-    place = _place(rng, content)
-    return content[:place] + tokens[rng.integers(len(tokens))] + content[place:]
+    offset = _offset(rng, content)
+    return content[:offset] + tokens[rng.integers(len(tokens))] + content[offset:]
 
 
 def _splice(rng, content, other, tokens) -> bytes:
     start, end = _run(rng, other)
-    place = _place(rng, content)
-    return content[:place] + (other[start:] if rng.random() < 0.5 else other[start:end] + content[place:])
+    offset = _offset(rng, content)
+    return content[:offset] + (other[start:] if rng.random() < 0.5 else other[start:end] + content[offset:])
 
 
 def _swap(rng, content, other, tokens) -> bytes:
@@ -118,11 +118,11 @@ WAYS = (_flip, _noise, _number, _decimal, _cut_off, _cut_out, _repeat, _insert, 
 
 def in_png(rng: np.random.Generator, content: bytes, damage: Damage) -> bytes:
     """Damage a chunk of a PNG (or leave it out, or have it twice), and give it the checksum that it then needs."""
-    chunks, place = [], 8
-    while place + 12 <= len(content):
-        length = int.from_bytes(content[place : place + 4], "big")
-        chunks.append(content[place + 4 : place + 8 + length])
-        place += length + 12
+    chunks, offset = [], 8
+    while offset + 12 <= len(content):
+        length = int.from_bytes(content[offset : offset + 4], "big")
+        chunks.append(content[offset + 4 : offset + 8 + length])
+        offset += length + 12
     chosen = int(rng.integers(len(chunks)))
     kind, data = chunks[chosen][:4], chunks[chosen][4:]
     if kind == b"IDAT" and rng.random() < 0.5:  # the pixels below their compression
@@ -155,10 +155,10 @@ PACKED_HEADER = struct.Struct("<8sIIQQQQQI")
 def in_packed(rng: np.random.Generator, content: bytes, damage: Damage) -> bytes:
     """Damage the description, a record or an array of a packed file; its checksums match (docs/data_video.md)."""
     magic, version, flags, count, table, table_length, _, _, _ = PACKED_HEADER.unpack_from(content)
-    places = list(struct.unpack_from(f"<{count + 1}Q", content, table))
+    offsets = list(struct.unpack_from(f"<{count + 1}Q", content, table))
     body, text = bytearray(content[:table]), content[table + table_length :]
     described = json.loads(text)
-    spans = [*zip(places, places[1:], strict=False)]
+    spans = [*zip(offsets, offsets[1:], strict=False)]
     spans += [(one["place"], one["place"] + _size(one)) for one in described["arrays"].values()]
     if rng.random() < 0.3:
         text = damage(text)
@@ -168,8 +168,8 @@ def in_packed(rng: np.random.Generator, content: bytes, damage: Damage) -> bytes
         for one in described["arrays"].values():
             one["crc"] = zlib.crc32(body[one["place"] : one["place"] + _size(one)])
         text = json.dumps(described).encode()
-    sums = [zlib.crc32(body[start:end]) for start, end in zip(places, places[1:], strict=False)]
-    tail = struct.pack(f"<{count + 1}Q{count}I", *places, *sums) + text
+    sums = [zlib.crc32(body[start:end]) for start, end in zip(offsets, offsets[1:], strict=False)]
+    tail = struct.pack(f"<{count + 1}Q{count}I", *offsets, *sums) + text
     fields = [magic, version, flags, count, table, table_length, len(text), table + len(tail), zlib.crc32(tail)]
     if rng.random() < 0.1:
         fields[rng.integers(3, 8)] = int(rng.choice(np.array(NUMBERS, np.uint64)))

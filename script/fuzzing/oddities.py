@@ -1,4 +1,4 @@
-"""Files that are whole, but hold something odd: another type, shape or number in place of one of their values."""
+"""Files that are whole, but hold something odd: one of their values replaced by another type, shape or number."""
 
 import csv
 import io
@@ -50,7 +50,7 @@ def within(read: Callable[[bytes], Any], write: Callable[[Any], bytes]) -> Calla
 
 
 def odd(rng: np.random.Generator, value: Any) -> Any:
-    """The value with something odd at a random place in it."""
+    """The value with something odd at a random position."""
     if isinstance(value, dict) and value and rng.random() < 0.9:
         key = list(value)[rng.integers(len(value))]
         rest = {name: one for name, one in value.items() if name != key}
@@ -63,9 +63,9 @@ def odd(rng: np.random.Generator, value: Any) -> Any:
             else {**value, key: odd(rng, value[key])}
         )
     if isinstance(value, (list, tuple)) and value and rng.random() < 0.9:
-        place, way = int(rng.integers(len(value))), rng.random()
-        new = [] if way < 0.1 else [value[place]] * 2 if way < 0.2 else [odd(rng, value[place])]
-        return type(value)([*value[:place], *new, *value[place + 1 :]])
+        position, way = int(rng.integers(len(value))), rng.random()
+        new = [] if way < 0.1 else [value[position]] * 2 if way < 0.2 else [odd(rng, value[position])]
+        return type(value)([*value[:position], *new, *value[position + 1 :]])
     if isinstance(value, np.ndarray):
         return odd_array(rng, value)
     if isinstance(value, torch.Tensor):
@@ -127,9 +127,9 @@ def in_csv(rng: np.random.Generator, content: bytes, damage: Damage) -> bytes:
     """An odd cell, or a cell too many or too few."""
     rows = list(csv.reader(io.StringIO(content.decode())))
     row = rows[rng.integers(len(rows))]
-    place = int(rng.integers(len(row)))
+    position = int(rng.integers(len(row)))
     cell = CELLS[rng.integers(len(CELLS))]
-    row[place : place + 1] = ([cell], [cell], [cell], [], [cell, cell])[rng.integers(5)]
+    row[position : position + 1] = ([cell], [cell], [cell], [], [cell, cell])[rng.integers(5)]
     return _write_csv(rows)
 
 

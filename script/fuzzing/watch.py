@@ -29,7 +29,7 @@ READ, REFUSED, FAULT = "read", "refused", "fault"
 TO_MAKE = 120.0
 """Seconds to make the whole files and to import what reads them."""
 CASE, KEPT, TRACE = "case", "damaged{}", "trace.txt"
-"""Folder of the file that is read, and its copy that no reader changes; where a crash tells its place."""
+"""Folder of the file that is read, and its copy that no reader changes; where a crash writes its traceback."""
 Case = Callable[[Sequence[bytes], int], tuple[bytes, bool]]
 """Of whole files and a number, a damaged file, and whether checksums tell its damage."""
 ODD = ("Cc", "Cs")

@@ -1,4 +1,4 @@
-"""What plain steps of the key-point families do in the place of ours; `replaced` puts it there."""
+"""Plain replacements for our operations in the key-point families; `replaced` installs them."""
 
 from collections.abc import Mapping
 
@@ -31,7 +31,7 @@ def random_features(**how: object) -> Vgg19:
 
 
 def replaced(family: nn.Module, plain: Mapping[type, type]) -> None:
-    """Give the parts of a family that have a plain form that form, in place."""
+    """Replace the parts of a family by their plain forms, in place."""
     for module in list(family.modules()):
         module.__class__ = plain.get(type(module), type(module))
 

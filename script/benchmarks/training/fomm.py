@@ -74,4 +74,4 @@ class PlainAdversarial(Adversarial):
 
 
 PLAIN = {**PARTS, DenseMotionNetwork: PlainDenseMotion, Adversarial: PlainAdversarial}
-"""What the plain step does in the place of ours."""
+"""Plain replacements for our operations."""
