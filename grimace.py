@@ -227,7 +227,7 @@ class Model:
 
 
 class _Nowhere:
-    """In the place of a writer where nothing is written."""
+    """Stands in for a writer where nothing is written."""
 
     def __enter__(self) -> "_Nowhere":
         return self

@@ -57,9 +57,9 @@ def _moving(network: nn.Module) -> frozenset[str]:
     Other buffers are copied: the vectors of a spectral norm, for one, are of length 1, and their averages are not.
     """
     names = {name for name, value in network.named_parameters(remove_duplicate=False) if value.is_floating_point()}
-    for place, module in network.named_modules():
+    for prefix, module in network.named_modules():
         if isinstance(module, nn.modules.batchnorm._NormBase):
-            names |= {f"{place}.{name}".removeprefix(".") for name in ("running_mean", "running_var")}
+            names |= {f"{prefix}.{name}".removeprefix(".") for name in ("running_mean", "running_var")}
     return frozenset(names)
 
 

@@ -57,7 +57,7 @@ class Monitor:
         self.print_every, self.pictures_every, self.device, self.is_main = print_every, pictures_every, device, is_main
         self._processes, self._trainer = processes, trainer
         self.averages: dict[str, float] = {}
-        """Of the losses since the report before the last one."""
+        """Mean losses of the last report interval."""
         self.names: dict[str, None] = {}
         """Of all losses so far."""
         self._sums: dict[str, Tensor] = {}
@@ -95,7 +95,7 @@ class Monitor:
             self._show(clock.step, visuals)
 
     def report(self, clock: Clock) -> None:
-        """Tell all sinks the averages since the last report; the only place where the device is waited for."""
+        """Tell all sinks the averages since the last report; the only wait for the device."""
         if not self._sums:
             return
         self.averages, details = self._read()

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def fingerprint_of_weights(network: nn.Module) -> str:
-    """A number that networks with other weights do not have."""
+    """The CRC-32 of all weights and their names."""
     value = 0
     for name, tensor in network.state_dict().items():
         array = tensor.detach().cpu().contiguous().flatten().numpy()
@@ -59,8 +59,8 @@ class Records:
         self._root = folder.resolve()
         self._known = {entry["output"]: entry for entry in self.entries()}
 
-    def _place(self, path: Path) -> str:
-        """How a file is called here."""
+    def _relative(self, path: Path) -> str:
+        """A path as the file records it: relative to the folder."""
         return seen_from(self._root, path)
 
     def has(self, output: Path, made_of: Mapping[str, str], whole: bool = False) -> bool:
@@ -81,12 +81,12 @@ class Records:
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Note a result, whose `output` is a path."""
-        placed = {key: self._place(value) if isinstance(value, Path) else value for key, value in entry.items()}
-        append_line(self.path, {**placed, **self.made_with})
+        recorded = {key: self._relative(value) if isinstance(value, Path) else value for key, value in entry.items()}
+        append_line(self.path, {**recorded, **self.made_with})
 
     def known(self, output: Path) -> dict[str, Any]:
         """What was noted of a result before this command."""
-        return self._known.get(self._place(output), {})
+        return self._known.get(self._relative(output), {})
 
     def entries(self) -> list[dict[str, Any]]:
         """The last entry of every result that is there; damaged lines are counted in a warning."""
@@ -96,7 +96,7 @@ class Records:
         if damaged:
             log.warning("%s: %d of its lines cannot be read and are left out", self.path, damaged)
         entries = {entry["output"]: entry for entry in known}
-        return [entry for place, entry in entries.items() if is_there(self._root / place)]
+        return [entry for output, entry in entries.items() if is_there(self._root / output)]
 
     def of_this_command(self) -> list[dict[str, Any]]:
         """Those that were made with the same."""

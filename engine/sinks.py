@@ -43,7 +43,7 @@ class RunInfo:
 
 
 class Sink:
-    """One place to which the monitor reports; what it does not want to know it leaves out.
+    """Receives the monitor's reports, and ignores what it has no use for.
 
     One of your own is named with --sink module:Class, and gets a RunInfo when it is opened.
     """
@@ -146,8 +146,8 @@ class TextLog(Sink):
         waiting, self._waiting = self._waiting, []
         if waiting:
             with self.path.open("a") as file:
-                for place, names, averages in waiting:
-                    file.write(self.line(*place, dict(zip(names, averages.tolist(), strict=True))) + "\n")
+                for position, names, averages in waiting:
+                    file.write(self.line(*position, dict(zip(names, averages.tolist(), strict=True))) + "\n")
 
     def close(self) -> None:
         self.report({})

@@ -37,8 +37,8 @@ class RunningStep:
     @property
     def where(self) -> str:
         """Family and number of the yield, for messages."""
-        place = f", yield {self._number}" if self._number else ""
-        return f"training_step of {self.family.__name__} ({self.family.__module__}){place}"
+        position = f", yield {self._number}" if self._number else ""
+        return f"training_step of {self.family.__name__} ({self.family.__module__}){position}"
 
     def advance(self) -> Update | None:
         """The next update; None when the step has ended."""

@@ -70,7 +70,7 @@ class OptionGroup:
         the frames of one of them look like: commands that differ in these alone share a folder of results.
         `advanced` options are in --help_all alone; None: as the group says.
 
-        Aliases are other spellings: old ones, and dotted ones ("--train_params.lr_generator"), which are the places of
+        Aliases are other spellings: old ones, and dotted ones ("--train_params.lr_generator"), which name
         the same value in the nested YAML files of the original projects. One-dash aliases ("-ci") are shown in --help.
         """
         self._refuse_argparse_habits(name, settings)
@@ -221,7 +221,7 @@ class OptionParser:
             self.aliases[alias] = name
 
     def use_mode(self, word: str | None) -> None:
-        """Let the aliases count that belong to a mode (or to what a word for it stands for), and no others."""
+        """Activate the aliases of the chosen --mode, which may be named by one of its words."""
         used = self.words.get("mode", {}).get(word or "", {}).get("mode", word)
         for alias, (name, mode) in self.mode_aliases.items():
             if mode == used:

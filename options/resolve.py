@@ -212,8 +212,8 @@ def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> l
     start = str(starts[-1]) if starts else None
     if not start:
         return []
-    place = Path(start)
-    saved = (place if place.is_dir() else place.parent) / "options.yaml"
+    path = Path(start)
+    saved = (path if path.is_dir() else path.parent) / "options.yaml"
     if not saved.is_file():
         return []
     name, content = _family_name(first, files), read_yaml(saved)
@@ -240,15 +240,15 @@ def _refuse_foreign_start(name: str, own: str, folder: Path) -> None:
 def _saved_options(said: dict[str, Any], first: dict[str, Any]) -> Path | None:
     """The file that holds the options of the weights: options.yaml beside them, or the weights themselves."""
     name = said.get("name") or _default_name({"model": first["model"]} | said)
-    places = [Path(said.get("checkpoints_dir", first["checkpoints_dir"])) / name]
+    folders = [Path(said.get("checkpoints_dir", first["checkpoints_dir"])) / name]
     if said.get("checkpoint"):
         checkpoint = Path(said["checkpoint"])
         files = sorted(checkpoint.glob("*.safetensors")) if checkpoint.is_dir() else [checkpoint]
         told = next((file for file in files if options_in(file) is not None), None)
         if told is not None:
             return told
-        places.insert(0, checkpoint if checkpoint.is_dir() else checkpoint.parent)
-    return next((place / "options.yaml" for place in places if (place / "options.yaml").is_file()), None)
+        folders.insert(0, checkpoint if checkpoint.is_dir() else checkpoint.parent)
+    return next((folder / "options.yaml" for folder in folders if (folder / "options.yaml").is_file()), None)
 
 
 def _family_name(first: dict[str, Any], files: list[tuple[Path, dict]]) -> str:
