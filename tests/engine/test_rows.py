@@ -25,7 +25,7 @@ GAPS = ([3, 7, 1, 2], [3, 49, 0, 8], [5, 5, 3, 6], *([20 + i, 30 + i, 40, 41] fo
 
 def build(kind, folder, count=COUNT, places=4, names=None):
     seed_everything(1)
-    family = kind(SimpleNamespace(width=WIDTH))
+    family = kind(SimpleNamespace(width=WIDTH), training=True)
     family.count, family.places = count, places
     family.prepare_training(SimpleNamespace())
     return Trainer(family, Processes(CPU), Clock(count), folder=folder, item_names=names)

@@ -22,7 +22,7 @@ CONFIG = "configs/fomm_prior/mixed.yaml"
 def family(args: argparse.Namespace, repeating: bool) -> FacialPrior:
     """The family of the published configuration with random weights everywhere."""
     opt = parse([f"--config={args.config or CONFIG}", "--no_perceptual"], training=True)
-    made = FacialPrior(opt)
+    made = FacialPrior(opt, training=True)
     made.prepare_training(opt)
     made.perceptual = PerceptualPyramid(random_features(), opt.scales, opt.weight_perceptual)
     if repeating:

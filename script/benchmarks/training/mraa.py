@@ -34,7 +34,7 @@ CONFIG = "configs/mraa/vox256.yaml"
 def family(args: argparse.Namespace, repeating: bool) -> ArticulatedAnimation:
     """The family of a published configuration with random weights everywhere."""
     opt = parse([f"--config={args.config or CONFIG}", "--no_perceptual"], training=True)
-    made = ArticulatedAnimation(opt)
+    made = ArticulatedAnimation(opt, training=True)
     made.prepare_training(opt)
     made.perceptual = PerceptualPyramid(random_features(), opt.scales, opt.weight_perceptual)
     if repeating:

@@ -33,7 +33,7 @@ CONFIG = "configs/tps/vox-256.yaml"
 def family(args: argparse.Namespace, repeating: bool) -> ThinPlateSplineMotion:
     """The family of a published configuration with random weights everywhere."""
     opt = parse([f"--config={args.config or CONFIG}", "--no_perceptual"], training=True)
-    made = ThinPlateSplineMotion(opt)
+    made = ThinPlateSplineMotion(opt, training=True)
     made.prepare_training(opt)
     made.perceptual = PerceptualPyramid(random_features(), opt.scales, opt.weight_perceptual)
     if repeating:
