@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,25 +32,20 @@ wait_briefly()
 import numpy as np
 import torch
 
+from building import build_animator, load_family
 from data import find_dataset
 from data.base import Clip, Dataset
 from data.jobs.outputs import Outputs
 from data.jobs.pair_list import Request
 from data.jobs.pairs import Requested
 from data.video.limits import limit_pixels
-from engine.animator import Animator, to_bytes
-from engine.checkpoints.load import Loaded, load_networks, load_set
+from engine.animator import to_bytes
 from engine.distributed import Processes
-from engine.networks import compile_networks, list_networks, to_device
-from engine.trainer import Trainer
-from engine.validation import Validation, undisturbed
 from metrics.evaluation.measuring import Measurement
 from metrics.evaluation.rendered import ClipSums
-from models import Family, find_family
-from options import Options, owner_of_weights, parse, run_folder, takes_own_weights
+from options import Options, parse, run_folder
 from options.pairs import pair_settings
 from options.resolve import OWN_WEIGHTS
-from options.validating import validating
 from util.errors import UserError
 
 __all__ = ["Encoded", "Model", "Reconstructed", "UserError", "load", "train"]
@@ -259,51 +253,6 @@ class _Given(Dataset):
 
     def sample_name(self, index: int) -> str:
         return f"sample {index}"
-
-
-def load_family(opt: Options) -> tuple[Family, Loaded]:
-    """The family with the weights that the options name, and what is known of these."""
-    if takes_own_weights(opt):
-        log.info("with the model that ships with Grimace, learned from drawn people (weights/README.md); --name takes "
-                 "a run of yours")  # fmt: skip
-    family = find_family(opt.model)(opt, training=False).eval()
-    path = Path(opt.checkpoint or run_folder(opt))
-    loaded = load_set(family, path, opt.which, owner=owner_of_weights, averaged=opt.averaged)
-    if opt.verbose:
-        list_networks(family.networks())
-    return family, loaded
-
-
-def build_family(opt: Options) -> Family:
-    """The family of the options, ready to train, with the weights of --init_from."""
-    family = find_family(opt.model).for_training(opt)
-    if opt.init_from:
-        path = load_networks(family, opt.init_from, needed=family.needed, owner=owner_of_weights)
-        log.info("starting with the weights of %s", path)
-    return family
-
-
-def build_validation(opt: Options, trainer: Trainer, steps: int) -> Validation | None:
-    """What validates on the way to the last step, if anything does."""
-    device, step = trainer.processes.device, trainer.clock.step
-    with undisturbed(device):
-        what = validating(opt, partial(parse, training=False), trainer.family.networks(), step, steps, device)
-    return what and Validation(
-        what, trainer.processes, share=opt.validate_share / 100, frames=opt.validate_frames, precision=opt.precision,
-        channels_last=opt.channels_last,
-    )  # fmt: skip
-
-
-def build_animator(opt: Options, family: Family, processes: Processes) -> Animator:
-    """What animates with a loaded family, rebuilt for speed, on its device."""
-    family.prepare_inference()
-    to_device(family, processes, opt.channels_last)
-    if opt.compile:
-        compile_networks(family.networks())
-    return Animator(
-        family, processes.device,
-        batch_size=opt.animate_batch, precision=opt.precision, channels_last=opt.channels_last,
-    )  # fmt: skip
 
 
 def _words(options: Mapping[str, Any]) -> list[str]:

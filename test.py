@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from building import build_animator, load_family
 from data import find_dataset
 from data.base import Clip, Dataset
 from data.jobs.outputs import Outputs
@@ -29,7 +30,6 @@ from engine.records import Commands, Failures, Records, fingerprint_of_options, 
 from engine.rendering import Renderer, Results, render_all, shared_out
 from engine.results_page import write_page
 from engine.signals import unwind_at_sigterm
-from grimace import build_animator, load_family
 from metrics.evaluation.rendered import Rendered
 from options import Options, parse
 from options.measuring import measuring_plan

@@ -11,6 +11,7 @@ from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from building import build_family, build_validation
 from data import find_dataset
 from data.loading.bad_samples import BadSamples
 from data.loading.overfit import FirstSamples
@@ -29,7 +30,6 @@ from engine.run import Run, Start
 from engine.signals import StopRequest
 from engine.sinks import RunInfo, Sink, Visdom, open_sinks
 from engine.trainer import Trainer, seed_everything
-from grimace import build_family, build_validation
 from models import find_family
 from options import Options, options_as_yaml, owner_of_weights, parse, run_folder
 from options.resolve import dry_options

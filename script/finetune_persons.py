@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from building import build_family
 from data.preparation import jobs
 from data.preparation.items import existing_folder
 from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
@@ -18,7 +19,6 @@ from data.video.images import natural_key
 from engine.console import configure_logging
 from engine.distributed import choose_devices, start
 from engine.finite import NotFinite
-from grimace import build_family
 from options import Options, parse, run_folder
 from train import train
 from util.errors import UserError, run_main

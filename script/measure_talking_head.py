@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from building import build_family
 from data.base import Clip
 from data.talking_head import TalkingHeadDataset
 from data.video.images import write_image
@@ -24,7 +25,6 @@ from engine.clock import Clock
 from engine.console import configure_logging
 from engine.distributed import Processes, choose_devices
 from engine.trainer import Trainer, move, seed_everything
-from grimace import build_family
 from options import parse
 from util.errors import run_main
 from util.grid import labelled_grid

@@ -123,8 +123,8 @@ def _turn(args: argparse.Namespace) -> Callable[[], dict[str, float]]:
     from engine.memory import keep_freed_memory
     from engine.networks import use_channels_last
 
-    source, driving = _pictures(args)
-    family = _family(args.config)
+    source, driving = pictures_of(args)
+    family = random_family(args.config)
     if args.way == PLAIN:
         family = _as_published(family)
     else:
@@ -138,7 +138,7 @@ def _turn(args: argparse.Namespace) -> Callable[[], dict[str, float]]:
         if args.way == PLAIN:
             frames = _plain_loop(family, source, driving, once=args.model in ENCODED_ONCE)
         else:
-            frames = _animated(animator, source, driving)
+            frames = animated(animator, source, driving)
         seconds = time.perf_counter() - begin
         np.save(args.frames_to, frames.float().numpy())
         return {"seconds": seconds}
@@ -173,11 +173,11 @@ def _gpu_table(args: argparse.Namespace, device: Any) -> int:
 
     name = torch.cuda.get_device_name(device)
     peaks = next((peak for part, peak in PEAK_TFLOPS.items() if part in name), {})
-    source, driving = (pictures.to(device) for pictures in _pictures(args))
+    source, driving = (pictures.to(device) for pictures in pictures_of(args))
     print(f"{name}, {args.size} x {args.size}\n\n| mode | precision | batch | frames/s | GiB | share of peak |")
     print("| --- | --- | --- | --- | --- | --- |")
     for mode in ("eager", "compiled"):
-        family = _family(args.config).to(device)
+        family = random_family(args.config).to(device)
         family.prepare_inference()
         use_channels_last(family)
         if mode == "compiled":
@@ -224,7 +224,7 @@ def _gpu_seconds(work: Callable[[], Any], rounds: int = 20) -> float:
     return statistics.median(taken)
 
 
-def _family(config: str) -> Any:
+def random_family(config: str) -> Any:
     """The configuration's family with random weights that neither vanish nor explode."""
     import torch
 
@@ -259,7 +259,7 @@ def _options(config: str) -> Any:
     return parse([f"--config={config}", "--mode=standard"], training=False)
 
 
-def _pictures(args: argparse.Namespace) -> tuple[Any, Any]:
+def pictures_of(args: argparse.Namespace) -> tuple[Any, Any]:
     """A smooth source picture and driving frames."""
     import torch
 
@@ -289,7 +289,8 @@ def _plain_loop(family: Any, source: Any, driving: Any, once: bool) -> Any:
     return torch.cat(frames)
 
 
-def _animated(animator: Any, source: Any, driving: Any) -> Any:
+def animated(animator: Any, source: Any, driving: Any) -> Any:
+    """The frames (N, 3, H, W) that an animator makes of pictures."""
     import torch
 
     def items(pictures: Any) -> Iterator[dict[str, Any]]:

@@ -161,8 +161,8 @@ def _precision(gpu_id: int, count: int = 4) -> int:
     print("| family | precision | largest difference | mean difference |\n| --- | --- | --- | --- |")
     for model, config in CONFIGS.items():
         args = argparse.Namespace(size=256, frames=count)
-        source, driving = animate._pictures(args)
-        family = animate._family(config)
+        source, driving = animate.pictures_of(args)
+        family = animate.random_family(config)
         exact = _frames(family, torch.device("cpu"), "fp32", source, driving)
         family = family.to(_device(gpu_id))
         for precision in ("fp32", "tf32", "bf16"):
@@ -175,7 +175,7 @@ def _frames(family: Any, device: Any, precision: str, source: Any, driving: Any)
     from engine.animator import Animator
     from script.benchmarks import animate
 
-    return animate._animated(Animator(family, device, batch_size=len(driving), precision=precision), source, driving)\
+    return animate.animated(Animator(family, device, batch_size=len(driving), precision=precision), source, driving)\
         .float().cpu()  # fmt: skip
 
 

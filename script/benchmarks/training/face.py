@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.face.family import FaceAnimation
 from models.face.losses import TAPS, Features, FlowMaps, Perceptual, content_loss, flow_maps, style_loss
 from models.face.networks import Frame, Generator, LocalAttention, Source
 from models.parts.losses import Terms
-from models.parts.vgg import FrozenConv, Vgg19
 from options import parse
+from script.benchmarks.plain.parts import random_features, smooth_pictures
 
 FASTER, LEANER = 1.5, 0.3
 FRAMES = 6
@@ -25,8 +25,9 @@ def family(args: argparse.Namespace, repeating: bool) -> FaceAnimation:
     opt = parse(["--model=face", "--no_perceptual", f"--n_frames_total={FRAMES}"], training=True)
     made = FaceAnimation(opt, training=True)
     made.prepare_training(opt)
+    features = Features(random_features(taps=tuple(TAPS), normalised=False))
     weights = (made.generator.attn_layer, opt.lambda_content, opt.lambda_style, opt.lambda_correct)
-    made.perceptual = (RepeatingPerceptual if repeating else Perceptual)(random_features(), *weights)
+    made.perceptual = (RepeatingPerceptual if repeating else Perceptual)(features, *weights)
     if repeating:
         made.generator.__class__ = RepeatingGenerator
         for name, block in made.generator.target.named_children():
@@ -37,20 +38,9 @@ def family(args: argparse.Namespace, repeating: bool) -> FaceAnimation:
 
 def batch(args: argparse.Namespace) -> dict[str, Tensor]:
     """Random clips of one chunk."""
-    torch.manual_seed(1)
     shape = (args.batch_size, FRAMES)
-    frames = torch.rand(*shape, 3, args.size // 8, args.size // 8).flatten(0, 1)
-    frames = F.interpolate(frames, size=(args.size, args.size), mode="bilinear").unflatten(0, shape)
+    frames = smooth_pictures(args.size, args.batch_size * FRAMES).unflatten(0, shape)
     return {"frames": frames, "structures": torch.rand(*shape, 16, args.size, args.size)}
-
-
-def random_features() -> Features:
-    """VGG-19 with random weights that keep the size of what goes through."""
-    network = Vgg19(taps=tuple(TAPS), normalised=False)
-    for module in network.modules():
-        if isinstance(module, FrozenConv):
-            nn.init.kaiming_normal_(module.weight)
-    return Features(network)
 
 
 class RepeatingGenerator(Generator):

@@ -6,21 +6,19 @@ import argparse
 import torch
 from torch import Tensor, nn
 
-from models.fomm.family import FirstOrderMotion
+from models import Family
 from models.fomm.losses import Adversarial
 from models.fomm.networks import DenseMotionNetwork
 from models.parts.keypoints import KeyPoints
-from models.parts.losses import PerceptualPyramid, Terms, mean_difference
+from models.parts.losses import Terms, mean_difference
 from models.parts.motion import Motion
 from models.parts.warps import coordinate_grid
-from options import parse
-from script.benchmarks.plain.keypoints import (
+from script.benchmarks.plain.parts import (
     PARTS,
     PlainTrainer,
     combine_repeated,
     everywhere,
-    random_features,
-    replaced,
+    published,
     smooth_pictures,
 )
 
@@ -30,15 +28,9 @@ FASTER, LEANER = 1.3, 0.0
 CONFIG = "configs/fomm/vox-256.yaml"
 
 
-def family(args: argparse.Namespace, repeating: bool) -> FirstOrderMotion:
+def family(args: argparse.Namespace, repeating: bool) -> Family:
     """The family of a published configuration with random weights everywhere."""
-    opt = parse([f"--config={args.config or CONFIG}", "--no_perceptual"], training=True)
-    made = FirstOrderMotion(opt, training=True)
-    made.prepare_training(opt)
-    made.perceptual = PerceptualPyramid(random_features(), opt.scales, opt.weight_perceptual)
-    if repeating:
-        replaced(made, PLAIN)
-    return made
+    return published(args.config or CONFIG, PLAIN if repeating else None)
 
 
 def batch(args: argparse.Namespace) -> dict[str, Tensor]:

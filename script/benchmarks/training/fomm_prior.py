@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from data.micro.prior_points import default_points
-from models.fomm_prior.family import FacialPrior
+from models import Family
 from models.fomm_prior.networks import PriorDetector, prior_mask
-from models.parts.losses import PerceptualPyramid
-from options import parse
-from script.benchmarks.plain.keypoints import PlainTrainer, random_features, replaced
+from script.benchmarks.plain.parts import PlainTrainer, published
 from script.benchmarks.training import fomm
 
 __all__ = ["FASTER", "LEANER", "PlainTrainer", "batch", "family"]
@@ -19,15 +17,9 @@ FASTER, LEANER = 1.3, 0.0
 CONFIG = "configs/fomm_prior/mixed.yaml"
 
 
-def family(args: argparse.Namespace, repeating: bool) -> FacialPrior:
-    """The family of the published configuration with random weights everywhere."""
-    opt = parse([f"--config={args.config or CONFIG}", "--no_perceptual"], training=True)
-    made = FacialPrior(opt, training=True)
-    made.prepare_training(opt)
-    made.perceptual = PerceptualPyramid(random_features(), opt.scales, opt.weight_perceptual)
-    if repeating:
-        replaced(made, {**fomm.PLAIN, PriorDetector: PlainPriorDetector})
-    return made
+def family(args: argparse.Namespace, repeating: bool) -> Family:
+    """The family of a published configuration with random weights everywhere."""
+    return published(args.config or CONFIG, PLAIN if repeating else None)
 
 
 def batch(args: argparse.Namespace) -> dict[str, Tensor]:
@@ -44,3 +36,7 @@ class PlainPriorDetector(PriorDetector):
         height, width = whole.mask.shape[-2:]
         masks = [prior_mask(one[None] * (height / size[0]), (height, width)) for one in points]
         return whole._replace(mask=torch.cat(masks))
+
+
+PLAIN = {**fomm.PLAIN, PriorDetector: PlainPriorDetector}
+"""What the plain step does in the place of ours."""

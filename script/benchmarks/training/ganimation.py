@@ -12,7 +12,7 @@ from torch import Tensor
 from models.ganimation.family import Ganimation, attention_statistics, to_networks
 from models.parts.pictures import Pictures, first_samples
 from options import parse
-from script.benchmarks.plain.keypoints import PlainTrainer, smooth_pictures
+from script.benchmarks.plain.parts import PlainTrainer, smooth_pictures
 
 __all__ = ["FASTER", "LEANER", "PlainTrainer", "batch", "family"]
 

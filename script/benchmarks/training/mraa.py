@@ -7,21 +7,18 @@ import argparse
 import torch
 from torch import Tensor
 
-from models.mraa.family import ArticulatedAnimation
+from models import Family
 from models.mraa.networks import PixelwiseFlowPredictor, RegionPredictor
 from models.mraa.regions import Regions, covariance, sign_of_first
 from models.parts.keypoints import mean_position
-from models.parts.losses import PerceptualPyramid
 from models.parts.motion import Motion
 from models.parts.warps import coordinate_grid
-from options import parse
-from script.benchmarks.plain.keypoints import (
+from script.benchmarks.plain.parts import (
     PARTS,
     PlainTrainer,
     combine_repeated,
     everywhere,
-    random_features,
-    replaced,
+    published,
 )
 from script.benchmarks.training.fomm import batch
 
@@ -31,15 +28,9 @@ FASTER, LEANER = 1.3, 0.0
 CONFIG = "configs/mraa/vox256.yaml"
 
 
-def family(args: argparse.Namespace, repeating: bool) -> ArticulatedAnimation:
+def family(args: argparse.Namespace, repeating: bool) -> Family:
     """The family of a published configuration with random weights everywhere."""
-    opt = parse([f"--config={args.config or CONFIG}", "--no_perceptual"], training=True)
-    made = ArticulatedAnimation(opt, training=True)
-    made.prepare_training(opt)
-    made.perceptual = PerceptualPyramid(random_features(), opt.scales, opt.weight_perceptual)
-    if repeating:
-        replaced(made, {**PARTS, RegionPredictor: PlainRegions, PixelwiseFlowPredictor: PlainFlow})
-    return made
+    return published(args.config or CONFIG, PLAIN if repeating else None)
 
 
 class PlainRegions(RegionPredictor):
@@ -76,3 +67,7 @@ class PlainFlow(PixelwiseFlowPredictor):
 
     def combine(self, small_source: Tensor, heatmap: Tensor, motions: Tensor) -> Motion:
         return combine_repeated(self, small_source, heatmap, motions)
+
+
+PLAIN = {**PARTS, RegionPredictor: PlainRegions, PixelwiseFlowPredictor: PlainFlow}
+"""What the plain step does in the place of ours."""

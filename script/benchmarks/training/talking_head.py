@@ -9,7 +9,7 @@ from models.parts.losses import mean_difference
 from models.talking_head.family import TalkingHead
 from models.talking_head.losses import Content, Numbers
 from options import parse
-from script.benchmarks.plain.keypoints import PlainTrainer, random_features, replaced, smooth_pictures
+from script.benchmarks.plain.parts import PlainTrainer, random_features, replaced, smooth_pictures
 
 __all__ = ["FASTER", "LEANER", "PlainTrainer", "batch", "family"]
 

@@ -7,11 +7,10 @@ import argparse
 import torch
 from torch import Tensor
 
+from models import Family
 from models.parts.keypoints import KeyPoints
-from models.parts.losses import PerceptualPyramid
 from models.parts.warps import coordinate_grid
 from models.tps.dropout import Share, all_maps
-from models.tps.family import ThinPlateSplineMotion
 from models.tps.networks import (
     POINTS,
     DenseMotionNetwork,
@@ -20,8 +19,7 @@ from models.tps.networks import (
     mask_of,
 )
 from models.tps.splines import Splines, thin_plate
-from options import parse
-from script.benchmarks.plain.keypoints import PARTS, PlainTrainer, random_features, replaced, warp_repeated
+from script.benchmarks.plain.parts import PARTS, PlainTrainer, published, warp_repeated
 from script.benchmarks.training.fomm import batch
 
 __all__ = ["FASTER", "LEANER", "PlainTrainer", "batch", "family"]
@@ -30,15 +28,9 @@ FASTER, LEANER = 1.3, 0.0
 CONFIG = "configs/tps/vox-256.yaml"
 
 
-def family(args: argparse.Namespace, repeating: bool) -> ThinPlateSplineMotion:
+def family(args: argparse.Namespace, repeating: bool) -> Family:
     """The family of a published configuration with random weights everywhere."""
-    opt = parse([f"--config={args.config or CONFIG}", "--no_perceptual"], training=True)
-    made = ThinPlateSplineMotion(opt, training=True)
-    made.prepare_training(opt)
-    made.perceptual = PerceptualPyramid(random_features(), opt.scales, opt.weight_perceptual)
-    if repeating:
-        replaced(made, {**PARTS, DenseMotionNetwork: PlainDenseMotion, InpaintingNetwork: PlainInpainting})
-    return made
+    return published(args.config or CONFIG, PLAIN if repeating else None)
 
 
 class PlainDenseMotion(DenseMotionNetwork):
@@ -87,3 +79,7 @@ class PlainInpainting(InpaintingNetwork):
         with torch.enable_grad():
             maps = self.encode(driving)
             return [(map_ * mask_of(motion, index, map_.shape[-2:])).detach() for index, map_ in enumerate(maps)]
+
+
+PLAIN = {**PARTS, DenseMotionNetwork: PlainDenseMotion, InpaintingNetwork: PlainInpainting}
+"""What the plain step does in the place of ours."""

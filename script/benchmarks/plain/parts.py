@@ -1,4 +1,4 @@
-"""Plain replacements for our operations in the key-point families; `replaced` installs them."""
+"""What plain steps of the families do in the place of ours; `replaced` puts it there."""
 
 from collections.abc import Mapping
 
@@ -8,11 +8,13 @@ from torch import Tensor, nn
 
 from engine.trainer import Trainer
 from engine.updates import Update
+from models import Family, find_family
 from models.parts.blocks import AntiAliasDown, UpBlock
 from models.parts.losses import PerceptualPyramid, mean_difference
 from models.parts.motion import Motion, MotionNetwork
 from models.parts.vgg import FrozenConv, Vgg19
 from models.parts.warps import coordinate_grid, warp
+from options import parse
 
 
 def smooth_pictures(size: int, count: int) -> Tensor:
@@ -34,6 +36,16 @@ def replaced(family: nn.Module, plain: Mapping[type, type]) -> None:
     """Replace the parts of a family by their plain forms, in place."""
     for module in list(family.modules()):
         module.__class__ = plain.get(type(module), type(module))
+
+
+def published(config: str, plain: Mapping[type, type] | None) -> Family:
+    """A family of a published configuration, random weights everywhere, ready to train; with `plain` forms of parts."""
+    opt = parse([f"--config={config}", "--no_perceptual"], training=True)
+    made = find_family(opt.model)(opt, training=True)
+    made.prepare_training(opt)
+    made.perceptual = PerceptualPyramid(random_features(), opt.scales, opt.weight_perceptual)
+    replaced(made, plain or {})
+    return made
 
 
 class PlainTrainer(Trainer):
