@@ -17,7 +17,7 @@ def face(*arguments, training=True):
 
 
 def test_the_document_shows_the_table_of_the_errors():
-    section = (ROOT / "docs" / "originals.md").read_text().split("## What became of options")[1].split("\n## ")[0]
+    section = (ROOT / "docs" / "originals.md").read_text().split("## Replaced options")[1].split("\n## ")[0]
     lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
     assert [(tuple(re.findall(r"`([^`]+)`", names)), now) for names, now in lines] == list(GONE)
 
