@@ -25,17 +25,17 @@ def _classes() -> dict[str, type[Metric]]:
 
 
 def metric_names() -> list[str]:
-    """Every metric there is."""
+    """All metrics, by name."""
     return sorted(_classes())
 
 
 def variants(base: str) -> dict[str, type[Metric]]:
-    """The metrics that share a name before the slash: {"ssim/gauss": ..., "ssim/win7": ...}."""
+    """All metrics with the same base name (before the slash), e.g. {"ssim/gauss": ..., "ssim/win7": ...}."""
     return {name: kind for name, kind in sorted(_classes().items()) if name.split("/")[0] == base}
 
 
 def find_metric(name: str) -> type[Metric]:
-    """The class of a metric; a name that several papers use for different things is refused with the list of them."""
+    """The class of a metric; an ambiguous base name raises an error that lists the variants."""
     if name in _classes():
         return _classes()[name]
     if family := variants(name):
@@ -47,9 +47,10 @@ def find_metric(name: str) -> type[Metric]:
 
 
 def find_metrics(names: Sequence[str]) -> list[type[Metric]]:
-    """The classes of several metrics, each once, in the order given; "theval" stands for all theval/... that there are.
+    """The classes of several metrics without duplicates, in the given order.
 
-    Names are those of --metrics; a group of metrics that belong together (`Metric.group`) may be asked for as one.
+    `names` are those of --metrics. The name of a group (`Metric.group`) selects all of its metrics: "theval" means
+    every theval/... metric.
     """
     wanted = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""Average embedding distance, which three groups of papers compute in three ways."""
+"""Average embedding distance (AED) in the three definitions that papers use."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,21 +14,21 @@ class _Openface(Metric):
     kind = "embedding/openface"
 
     def weights(self) -> Mapping[str, Path]:
-        """The network."""
+        """The OpenFace network."""
         return {"network": self.tools.weights.path("openface", self.name)}
 
     def update(self, batch: Batch) -> Columns:
-        """Per frame; the network looks at every frame, with a face or without."""
+        """The distance per frame; the network embeds every frame, with or without a face."""
         return {self.name: self.distance(batch.result.find(self.kind), batch.truth.find(self.kind))}
 
     @staticmethod
     def distance(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Embeddings (N, D) to (N,)."""
+        """The distance (N,) between embeddings (N, D)."""
         raise NotImplementedError
 
 
 class AedSquared(_Openface):
-    """What pose-evaluation computes, although the papers call it a distance."""
+    """AED as pose-evaluation computes it: the squared distance."""
 
     name = "aed/openface-sq"
     says = "sum of the squared differences of OpenFace embeddings"
@@ -36,12 +36,12 @@ class AedSquared(_Openface):
 
     @staticmethod
     def distance(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Embeddings (N, D) to (N,)."""
+        """The distance (N,) between embeddings (N, D)."""
         return squared_distance(result, truth)
 
 
 class AedL1(_Openface):
-    """What the same file computed before."""
+    """AED as earlier versions of pose-evaluation computed it: the mean absolute difference."""
 
     name = "aed/openface-l1"
     says = "mean absolute difference of OpenFace embeddings"
@@ -49,17 +49,17 @@ class AedL1(_Openface):
 
     @staticmethod
     def distance(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Embeddings (N, D) to (N,)."""
+        """The distance (N,) between embeddings (N, D)."""
         return np.abs(result - truth).mean(-1)
 
 
 def squared_distance(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Embeddings (N, D) to (N,)."""
+    """The distance (N,) between embeddings (N, D)."""
     return ((result - truth) ** 2).sum(-1)
 
 
 class Aed3dmm(Metric):
-    """Papers print a sum or a mean, and seldom say which; both are given."""
+    """AED of expression coefficients. Papers report a sum or a mean, mostly without saying which, so both are given."""
 
     name = "aed/3dmm"
     says = "mean absolute difference of 64 expression coefficients (Deep3DFaceRecon), read from files; sum: .sum"
@@ -69,11 +69,11 @@ class Aed3dmm(Metric):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The mean and the sum."""
+        """The columns for mean and sum."""
         return self.name, f"{self.name}.sum"
 
     def update(self, batch: Batch) -> Columns:
-        """Per frame."""
+        """Mean and sum per frame."""
         result, truth = (one.find("coefficients")[:, :64] for one in (batch.result, batch.truth))
         each, there = np.abs(result - truth), found(truth)
         return {name: masked(column, there)

@@ -1,4 +1,4 @@
-"""Average keypoint distance: how far the landmarks of the result are from those of the truth."""
+"""Average keypoint distance (AKD): distance between the landmarks of result and truth."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,24 +10,25 @@ from metrics.parts.landmarks import REFERENCE_HEIGHT, SEARCH_EVERY, dlib_files, 
 
 
 class _Distance(Metric):
-    """Frames without a true face are not measured; those where only the result's face is not found count as missed."""
+    """Base of the variants. Frames without a true face are not measured; frames without a face in the result are
+    missed."""
 
     kind = ""
     unit = "px"
 
     def update(self, batch: Batch) -> Columns:
-        """Per frame, over the 68 points."""
+        """The distance per frame, over the 68 points."""
         result, truth = (scaled(one.find(self.kind), one.height) for one in (batch.result, batch.truth))
         return {self.name: masked(self.distance(result, truth), found(truth))}
 
     @staticmethod
     def distance(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Points (N, 68, 2) to (N,)."""
+        """The distance (N,) between points (N, 68, 2)."""
         return coordinate_distance(result, truth)
 
 
 class Akd(_Distance):
-    """As pose-evaluation's cmp_kp.py, except that a missing true face does not end it with an error."""
+    """AKD like cmp_kp.py of pose-evaluation, except that a missing true face is no error."""
 
     name = "akd"
     kind = "points/face-alignment"
@@ -37,12 +38,13 @@ class Akd(_Distance):
     libraries = ("face-alignment",)
 
     def weights(self) -> Mapping[str, Path]:
-        """2DFAN4 and SFD."""
+        """The detector: 2DFAN4 and SFD of face-alignment."""
         return dict(zip(("points", "boxes"), face_alignment_files(self.tools), strict=True))
 
 
 class AkdDlib(_Distance):
-    """For machines without the weights of face-alignment; not comparable with published numbers."""
+    """AKD with dlib's landmarks, for machines without face-alignment's weights; not comparable with published
+    numbers."""
 
     name = "akd/dlib"
     kind = "points/dlib"
@@ -53,31 +55,33 @@ class AkdDlib(_Distance):
     libraries = ("dlib-bin",)
 
     def weights(self) -> Mapping[str, Path]:
-        """The 68 points."""
+        """The detector of the 68 points."""
         return dlib_files()
 
 
 class AkdEuclidean(AkdDlib):
-    """What "average distance" would mean; 1.6 to 1.8 times `akd/dlib`."""
+    """Mean Euclidean distance of dlib's landmarks; 1.6 to 1.8 times `akd/dlib`."""
 
     name = "akd/euclidean"
     says = "mean Euclidean distance of dlib's 68 points"
 
     @staticmethod
     def distance(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Points (N, 68, 2) to (N,)."""
+        """The distance (N,) between points (N, 68, 2)."""
         return np.linalg.norm(result - truth, axis=-1).mean(-1)
 
 
 def coordinate_distance(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The mean over points and both coordinates: half of the length of a sideways shift, as in published numbers."""
+    """Mean absolute difference over points and both coordinates: half the length of a horizontal shift, as
+    published."""
     return np.abs(result - truth).mean((-2, -1))
 
 
 def body_distance(result: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AKD and missing keypoint rate of bodies, per frame: joints (N, J, 2), a negative coordinate is a joint not found.
+    """AKD and missing keypoint rate (MKR) of bodies, per frame. Joints are (N, J, 2); negative coordinates mark missing
+    ones.
 
-    AKD is over the joints found in both, MKR the share of the true joints that the result lacks.
+    AKD is over the joints found in both, MKR is the share of the true joints that the result lacks.
     """
     there = (truth >= 0).all(-1)
     both = there & (result >= 0).all(-1)

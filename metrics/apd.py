@@ -1,4 +1,4 @@
-"""Average pose distance of 3-D face models."""
+"""Average pose distance (APD) of 3D face models."""
 
 import numpy as np
 
@@ -7,7 +7,8 @@ from metrics.parts.landmarks import found
 
 
 class Apd3dmm(Metric):
-    """Whether the translation belongs to it is disputed; both are given. In degrees and without weights: `pose`."""
+    """APD from coefficient files, with and without translation, since papers differ. `pose` measures degrees without
+    files."""
 
     name = "apd/3dmm"
     says = "mean absolute difference of the three angles (Deep3DFaceRecon), read from files; with the translation: .all"
@@ -17,11 +18,11 @@ class Apd3dmm(Metric):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The angles, and all six."""
+        """The columns for the angles and for all six numbers."""
         return self.name, f"{self.name}.all"
 
     def update(self, batch: Batch) -> Columns:
-        """Per frame."""
+        """The distances per frame."""
         result, truth = (one.find("coefficients")[:, 64:] for one in (batch.result, batch.truth))
         each, there = np.abs(result - truth), found(truth)
         return {name: masked(column, there)

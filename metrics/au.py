@@ -1,4 +1,4 @@
-"""Facial expressions as intensities of action units: of OpenFace's tables, or as py-feat sees them."""
+"""Facial expressions as intensities of action units, from OpenFace's tables or py-feat."""
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from util.expressions import UNITS
 
 
 class ActionUnitError(Metric):
-    """Tables of the result and of the driving video must come from the same program."""
+    """Mean absolute difference of the intensities. Tables of result and driving video must come from the same
+    program."""
 
     name = "au"
     says = "mean absolute difference of 17 action units from the driving video's, 0 to 5; Pearson's r per unit (.r)"
@@ -21,15 +22,15 @@ class ActionUnitError(Metric):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The mean, then each unit."""
+        """The columns: the mean, then each unit."""
         return self.name, *(f"{self.name}.{unit.column}" for unit in UNITS)
 
     def begin(self, video: Video) -> None:
-        """Curves of another video."""
+        """Reset the curves for another video."""
         self._curves: list[tuple[np.ndarray, np.ndarray]] = []
 
     def update(self, batch: Batch) -> Columns:
-        """Per frame; not measured where the driving face was not found."""
+        """The difference per frame; frames without a driving face are not measured."""
         result, wanted = batch.result.find("aus"), self.wanted(batch)
         self._curves.append((result, wanted))
         each = np.abs(result - wanted)
@@ -37,11 +38,11 @@ class ActionUnitError(Metric):
         return {name: masked(column, found(wanted)) for name, column in zip(self.columns, values, strict=True)}
 
     def wanted(self, batch: Batch) -> np.ndarray:
-        """The units that the result should show (N, 17)."""
+        """The intensities (N, 17) that the result should show."""
         return batch.either("driving", "truth").find("aus")
 
     def finish(self) -> dict[str, float]:
-        """Pearson's correlation over the frames of the video, of each unit that moves in both, and their mean."""
+        """Pearson's correlation over the frames of a video, for each unit that moves in both, and their mean."""
         result, wanted = (np.concatenate(curves) for curves in zip(*self._curves, strict=True))
         both = found(result) & found(wanted)
         values = [correlation(result[both, index], wanted[both, index]) for index in range(len(UNITS))]
@@ -51,7 +52,7 @@ class ActionUnitError(Metric):
 
 
 class ActionUnitTruth(ActionUnitError):
-    """How well the result shows what the drawn person does, as another program reads it."""
+    """Difference between the detected intensities of the result and the true ones of the drawn person."""
 
     name = "au/truth"
     says = "mean absolute difference of 17 action units from the drawn person's own, 0 to 5; Pearson's r per unit (.r)"
@@ -59,18 +60,18 @@ class ActionUnitTruth(ActionUnitError):
     tables = ("drawn_truth",)
 
     def begin(self, video: Video) -> None:
-        """The truth is found by the name of the video."""
+        """Open the truth of the video with this name."""
         super().begin(video)
         self._video = video
 
     def wanted(self, batch: Batch) -> np.ndarray:
-        """The drawn person's units."""
+        """The drawn person's intensities."""
         last = batch.first + len(batch)
         return truth_of(self.tools, self._video, last, self.name).performance.aus[batch.first : last]
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Pearson's r; not a number where one of them rests."""
+    """Pearson's r; NaN if one of the curves is constant."""
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
     return float(np.corrcoef(one, other)[0, 1])

@@ -8,7 +8,8 @@ from metrics.parts.landmarks import dlib_files, found
 
 
 class CsimArcface(Metric):
-    """Say which network it is: its file's hash stands in the definition. Its weights are for research only."""
+    """Cosine similarity of ArcFace. The hash of the network's file is in the definition; its weights are for research
+    only."""
 
     name = "csim/arcface"
     says = "cosine of ArcFace embeddings of faces aligned to 112 x 112; to the truth, or without one to the source"
@@ -19,10 +20,10 @@ class CsimArcface(Metric):
     libraries = ("dlib-bin",)
 
     def weights(self) -> Mapping[str, Path]:
-        """The network and the points."""
+        """The network and the landmark detector."""
         return {"arcface": self.tools.weights.path("arcface", self.name), **dlib_files()}
 
     def update(self, batch: Batch) -> Columns:
-        """Per frame; not measured where the person it should be is not found."""
+        """The similarity per frame; frames without a face in the source or truth are not measured."""
         result, wanted = (one.find("embedding/arcface") for one in (batch.result, batch.either("truth", "source")))
         return {self.name: masked((result * wanted).sum(-1), found(wanted))}

@@ -15,11 +15,12 @@ log = logging.getLogger(__name__)
 
 
 class Frechet(SetMetric):
-    """A Frechet distance between features of the results and of the truth (of the driving videos without one)."""
+    """Base: Frechet distance between features of the results and of the truth (or, without a truth, the driving
+    videos)."""
 
     needs = ("truth|driving",)
     least = LENGTH
-    """Fewer features have no full covariance, and the distance is biased."""
+    """Minimum number of features for a covariance of full rank; with fewer the distance is biased."""
     of = "frames"
 
     def __init__(self, tools: Tools):
@@ -27,16 +28,16 @@ class Frechet(SetMetric):
         self._made, self._real = Moments(), Moments()
 
     def state(self) -> dict[str, np.ndarray]:
-        """Moments of both."""
+        """The moments of both sets."""
         return self._made.state("made_") | self._real.state("real_")
 
     def merge(self, state: Mapping[str, np.ndarray]) -> None:
-        """Add another process's moments."""
+        """Merge the moments of another process."""
         self._made.merge(state, "made_")
         self._real.merge(state, "real_")
 
     def total(self) -> tuple[float, int]:
-        """The distance; not a number where there are too few to tell."""
+        """The distance; NaN with too few features."""
         count = min(self._made.count, self._real.count)
         if count < 2 or (count < self.least and not self.tools.allow_few):
             log.warning("%s: %d %s are too few for an unbiased distance (%d); --force prints it all the same",
@@ -46,7 +47,8 @@ class Frechet(SetMetric):
 
 
 class Fid(Frechet):
-    """State how many frames it is of: values of different numbers of frames cannot be compared."""
+    """FID with torch-fidelity's Inception. State the number of frames: values of different numbers are not
+    comparable."""
 
     name = "fid"
     says = "Frechet distance of Inception's pool3 features, all frames of results and truth"
@@ -55,7 +57,7 @@ class Fid(Frechet):
     libraries = ("torch-fidelity",)
 
     def weights(self) -> Mapping[str, Path]:
-        """Inception."""
+        """The Inception network."""
         return inception_files(self.tools, self.name)
 
     def gather(self, batch: Batch) -> None:

@@ -16,7 +16,7 @@ CLIP, LENGTH = 16, 400
 
 
 class Fvd(Frechet):
-    """Papers seldom say which network, how many frames and how many videos; this one does, in its definition."""
+    """FVD with StyleGAN-V's I3D. The definition states network, frames and videos, which papers often leave out."""
 
     name = "fvd"
     says = f"Frechet distance of I3D's logits of all successive clips of {CLIP} frames"
@@ -32,15 +32,15 @@ class Fvd(Frechet):
         self._waiting: dict[int, torch.Tensor] = {}
 
     def weights(self) -> Mapping[str, Path]:
-        """I3D."""
+        """The I3D network."""
         return {"i3d": self.tools.weights.path("i3d", self.name)}
 
     def begin(self, video: Video) -> None:
-        """A clip never spans two videos."""
+        """Start a new clip: clips never span two videos."""
         self._waiting = {}
 
     def gather(self, batch: Batch) -> None:
-        """Add the features of each clip that is complete."""
+        """Add the features of each complete clip."""
         streams = (batch.result, batch.either("truth", "driving"))
         for side, (moments, stream) in enumerate(zip((self._made, self._real), streams, strict=True)):
             frames = torch.cat([self._waiting[side], stream.pixels]) if side in self._waiting else stream.pixels
@@ -50,9 +50,9 @@ class Fvd(Frechet):
             self._waiting[side] = frames.clone()
 
     def _features(self, frames: torch.Tensor) -> np.ndarray:
-        """(1, 400) of one clip (16, 3, H, W)."""
+        """The logits (1, 400) of one clip (16, 3, H, W)."""
         video = (frames * 255).movedim(0, 1)[None]
         with torch.no_grad():
-            # The file brings its own resizing to 224 and scaling to [-1, 1].
+            # The file itself resizes to 224 and scales to [-1, 1].
             logits = self._network(video, rescale=True, resize=True, return_features=True)
         return logits.double().cpu().numpy().reshape(1, -1)

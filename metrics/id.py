@@ -1,4 +1,4 @@
-"""Identity by dlib's face recogniser: how much the result looks like the person it should show."""
+"""Identity by dlib's face recogniser: similarity of the result's face to the expected person."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +10,12 @@ from metrics.parts.embeddings import dlib_recogniser_files
 from metrics.parts.landmarks import dlib_files, found
 
 DIFFERENT = 0.6
-"""dlib's own threshold: two descriptors farther apart are of different people."""
+"""dlib's own threshold: descriptors farther apart belong to different people."""
 
 
 class IdentityDlib(Metric):
-    """The distance, not the cosine: of real clips the cosine hardly separates people (the same .96 and above,
-    different ones up to .95), the distance does (.09 to .43 against .42 to 1.04)."""
+    """Distance of dlib's descriptors. Their cosine hardly separates people on real clips (the same: .96 and above,
+    others: up to .95); the distance does (.09 to .43 against .42 to 1.04)."""
 
     name = "id/dlib"
     says = "Euclidean distance of dlib's 128-d face descriptors; from the truth, or without one from the source"
@@ -25,15 +25,15 @@ class IdentityDlib(Metric):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The distance, and whether dlib would call it somebody else."""
+        """The columns: the distance, and whether dlib sees a different person."""
         return self.name, f"{self.name}.different"
 
     def weights(self) -> Mapping[str, Path]:
-        """Points and recogniser."""
+        """The landmark detector and the recogniser."""
         return {**dlib_files(), **dlib_recogniser_files()}
 
     def update(self, batch: Batch) -> Columns:
-        """Per frame; not measured where the person it should be is not found."""
+        """The distance per frame; frames without a face in the source or truth are not measured."""
         reference = batch.either("truth", "source")
         result, wanted = (one.find("embedding/dlib") for one in (batch.result, reference))
         distance = np.linalg.norm(result - wanted, axis=-1)

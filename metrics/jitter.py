@@ -1,4 +1,4 @@
-"""Trembling of the landmarks."""
+"""Jitter of the landmarks."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from metrics.parts.streams import Stream
 
 
 class Jitter(AkdDlib):
-    """A detector trembles too, so read it beside that of the driving video."""
+    """Length of the second difference of the landmarks. Detectors jitter too, so compare with the truth's value."""
 
     name = "jitter"
     says = "mean length of p[t+1] - 2 p[t] + p[t-1] over dlib's 68 points"
@@ -20,16 +20,16 @@ class Jitter(AkdDlib):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Of the result and of the truth (or the driving video)."""
+        """The columns of the result and of the truth (or the driving video)."""
         return self.name, f"{self.name}.truth"
 
     def begin(self, video: Video) -> None:
-        """Two frames before the first are not there."""
+        """Forget the previous frames of the last video."""
         self._before = {name: np.full((2, 68, 2), np.nan) for name in self.columns}
         self._seen = 0
 
     def update(self, batch: Batch) -> Columns:
-        """Per frame, with the two before it; not measured before there are three."""
+        """The jitter per frame, from the two frames before; the first two frames are not measured."""
         streams = zip(self.columns, (batch.result, batch.either("truth", "driving")), strict=True)
         values = {name: self._acceleration(name, stream) for name, stream in streams}
         measurable = np.arange(self._seen, self._seen + len(batch)) >= 2

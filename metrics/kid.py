@@ -16,22 +16,22 @@ SUBSETS, SUBSET = 100, 1000
 
 
 class Sample:
-    """At most `KEPT` feature vectors, chosen by a hash of video and frame: whatever the batches, the processes and
-    their order, the same ones are chosen."""
+    """At most `KEPT` feature vectors, selected by a hash of video and frame: the selection does not depend on batches,
+    processes, or their order."""
 
     def __init__(self):
         self.keys, self.features = np.zeros(0, np.uint64), np.zeros((0, 0), np.float32)
         self.seen = 0
 
     def add(self, video: str, first: int, features: np.ndarray) -> None:
-        """Offer the features of consecutive frames."""
+        """Add the features of consecutive frames as candidates."""
         names = (os.fsencode(f"{video}\0{first + index}") for index in range(len(features)))
         keys = [int.from_bytes(hashlib.sha256(name).digest()[:8], "little") for name in names]
         self.seen += len(features)
         self.take(np.array(keys, np.uint64), features.astype(np.float32))
 
     def take(self, keys: np.ndarray, features: np.ndarray) -> None:
-        """Keep those with the smallest keys."""
+        """Keep the candidates with the smallest keys."""
         if len(self.keys):
             keys, features = np.concatenate([self.keys, keys]), np.concatenate([self.features, features])
         chosen = np.argsort(keys, kind="stable")[:KEPT]
@@ -39,7 +39,7 @@ class Sample:
 
 
 class Kid(SetMetric):
-    """Unbiased, so it can be trusted of fewer frames than FID."""
+    """KID. It is unbiased, so fewer frames suffice than for FID."""
 
     name = "kid"
     says = f"squared MMD of Inception's pool3 features, cubic kernel, mean of {SUBSETS} subsets of up to {SUBSET}"
@@ -53,26 +53,26 @@ class Kid(SetMetric):
         self._made, self._real, self._name = Sample(), Sample(), ""
 
     def weights(self) -> Mapping[str, Path]:
-        """Inception."""
+        """The Inception network."""
         return inception_files(self.tools, self.name)
 
     def begin(self, video: Video) -> None:
-        """Frames are chosen by the name of their video."""
+        """Start a video, whose name selects frames."""
         self._name = video.name
 
     def gather(self, batch: Batch) -> None:
-        """Offer the features of the frames."""
+        """Add the features of the frames as candidates."""
         self._made.add(self._name, batch.first, batch.result.find("inception"))
         self._real.add(self._name, batch.first, batch.either("truth", "driving").find("inception"))
 
     def state(self) -> dict[str, np.ndarray]:
-        """The features chosen, and of how many."""
+        """The selected features, and the number of candidates."""
         return {f"{name}_{part}": np.asarray(getattr(sample, part))
                 for name, sample in (("made", self._made), ("real", self._real))
                 for part in ("keys", "features", "seen")}  # fmt: skip
 
     def merge(self, state: Mapping[str, np.ndarray]) -> None:
-        """Choose among both."""
+        """Merge the selections of two processes."""
         for name, sample in (("made", self._made), ("real", self._real)):
             if len(state[f"{name}_keys"]):
                 sample.take(state[f"{name}_keys"], state[f"{name}_features"])
@@ -91,7 +91,8 @@ class Kid(SetMetric):
 
 
 def squared_mmd(one: np.ndarray, other: np.ndarray) -> float:
-    """The unbiased estimate for the cubic kernel (Binkowski et al. 2018, eq. 4), of as many features (M, D) of each."""
+    """The unbiased estimate with the cubic kernel (Binkowski et al. 2018, eq. 4), from equally many features (M, D) of
+    each."""
     count = len(one)
     within_1, within_2, between = (cubic(a, b) for a, b in ((one, one), (other, other), (one, other)))
     within = sum(float(kernel.sum() - np.trace(kernel)) for kernel in (within_1, within_2)) / (count * (count - 1))

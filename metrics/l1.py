@@ -7,7 +7,8 @@ from metrics.metric import Batch, Columns, Metric
 
 
 class L1(Metric):
-    """First order motion model and its relatives average over all frames; LIA over each video first."""
+    """L1 as in the first order motion model and its relatives, which average over all frames; LIA averages each video
+    first."""
 
     name = "l1"
     says = "mean absolute difference, pixels in [0, 1]"
@@ -20,12 +21,12 @@ class L1(Metric):
 
 
 def l1(result: torch.Tensor, truth: torch.Tensor) -> np.ndarray:
-    """Per picture (N, ...)."""
+    """The difference per picture (N, ...)."""
     return (result - truth).abs().flatten(1).mean(1).double().cpu().numpy()
 
 
 class L1Gfla(Metric):
-    """GFLA's script prints it as mae."""
+    """Sum of differences over the sum of both pictures, which GFLA's script prints as mae."""
 
     name = "l1/gfla"
     says = "sum of the absolute differences relative to the sum of both frames"
@@ -37,7 +38,7 @@ class L1Gfla(Metric):
 
 
 def relative_l1(result: torch.Tensor, truth: torch.Tensor) -> np.ndarray:
-    """Per picture (N, ...)."""
+    """The ratio per picture (N, ...)."""
     difference, whole = ((one.flatten(1).double().sum(1)) for one in ((result - truth).abs(), result + truth))
     # Two black pictures are equal.
     return (difference / whole.clamp(min=1e-12)).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Landmarks of drawn people against the truth."""
+"""Landmarks of drawn people compared with the ground truth."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ from metrics.parts.landmarks import REFERENCE_HEIGHT
 
 
 class LandmarksTruth(AkdDlib):
-    """Unlike AKD it compares with where the points are, not with where a detector sees them in the true video; the
-    control row "truth" says how far the detector itself is off."""
+    """Unlike AKD it compares with the true positions, not with detections in the true video. The control row "truth"
+    gives the detector's own error."""
 
     name = "landmarks/truth"
     says = "mean Euclidean distance of dlib's points in the result from the drawn person's own landmarks"
@@ -18,15 +18,15 @@ class LandmarksTruth(AkdDlib):
     tables = ("drawn_truth",)
 
     def begin(self, video: Video) -> None:
-        """The truth is found by the name of the video."""
+        """Open the truth of the video with this name."""
         self._video = video
 
     def update(self, batch: Batch) -> Columns:
-        """Per frame, over the 68 points."""
+        """The distance per frame, over the 68 points."""
         truth = truth_of(self.tools, self._video, batch.first + len(batch), self.name)
         wanted = truth.landmarks[batch.first : batch.first + len(batch)]
         found = batch.result.find(self.kind)
-        # Pixels of frames of another size meet in the middles of pixels.
+        # Convert between frame sizes so that pixel centres match.
         found, wanted = (
             (points + 0.5) * (REFERENCE_HEIGHT / height)
             for points, height in ((found, batch.result.height), (wanted, truth.size))

@@ -11,7 +11,7 @@ from metrics.parts.tools import Tools
 
 
 class LpipsAlex(Metric):
-    """What "LPIPS" means where a paper says no more, more often than not."""
+    """LPIPS with AlexNet, which papers usually mean by "LPIPS"."""
 
     name = "lpips/alex"
     says = "LPIPS 0.1 with AlexNet"
@@ -25,17 +25,17 @@ class LpipsAlex(Metric):
         self._network = tools.share(self.name, lambda: Lpips(self.net, *self._files.values()).to(tools.device))
 
     def weights(self) -> Mapping[str, Path]:
-        """Trunk and heads."""
+        """Trunk and heads of the network."""
         return self._files
 
     def update(self, batch: Batch) -> Columns:
-        """Per frame."""
+        """The distance per frame."""
         pairs = [(batch.result.pixels[part], batch.truth.pixels[part]) for part in self.tools.at_once(len(batch))]
         return {self.name: torch.cat([self._network(*pair) for pair in pairs]).double().cpu().numpy()}
 
 
 class LpipsVgg(LpipsAlex):
-    """Other values than with AlexNet, in another order of methods at times."""
+    """LPIPS with VGG: other values than with AlexNet, and sometimes another ranking."""
 
     name = "lpips/vgg"
     says = "LPIPS 0.1 with VGG-16"

@@ -1,4 +1,4 @@
-"""What every metric provides: its definition as data, values per frame, results per video and in total."""
+"""Base class of metrics: definition as data, values per frame, results per video and in total."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from metrics.parts.tools import Tools
 
 Columns = dict[str, np.ndarray]
-"""Column -> a value per frame (N,). NaN: missed (the result shows no face). Masked: nothing to measure there."""
+"""Column -> a value per frame (N,). NaN: missed (the result shows no face). Masked: nothing to measure."""
 
 
 @dataclass(frozen=True)
 class Video:
-    """What is known of a result before its frames come."""
+    """Facts of a result that are known before its frames."""
 
     name: str
     fps: Fraction = Fraction(25)
     files: Mapping[str, Path] = field(default_factory=dict)
-    """Role (result, truth, driving, source) -> the file or folder its frames come from, where there is one."""
+    """Role (result, truth, driving, source) -> the file or folder of its frames, if there is one."""
 
 
 STILL, TRUE = "still", "true"
@@ -36,56 +36,56 @@ Motion: TypeAlias = "torch.Tensor | str | None"
 
 @dataclass
 class Batch:
-    """Consecutive frames of one video, as the streams that show them."""
+    """Consecutive frames of one video, as streams."""
 
     result: Stream
     truth: Stream | None = None
     driving: Stream | None = None
     source: Stream | None = None
     first: int = 0
-    """Number of the first frame."""
+    """Index of the first frame."""
     motion: Motion = None
-    """What made these frames: (N, h, w, 2) where in the source each pixel is from, x and y in [-1, 1] between the
-    middles of the outermost pixels. STILL and TRUE stand for the motion of the control rows."""
+    """The motion that produced these frames: (N, h, w, 2), the source position of each pixel; x and y in [-1, 1]
+    between the centres of the outermost pixels. STILL and TRUE mark the motion of control rows."""
 
     def __len__(self) -> int:
         return len(self.result)
 
     def either(self, one: str, other: str) -> Stream:
-        """The first of two videos that there is: `need` "truth|driving" says that one is."""
+        """The stream of the first available role: `need` "truth|driving" accepts either."""
         return getattr(self, other) if getattr(self, one) is None else getattr(self, one)
 
 
 class Metric:
-    """One named definition. An instance measures one video after the other; between videos it keeps nothing.
+    """One named definition. An instance measures one video after the other and keeps nothing between videos.
 
     To add a metric, write one file in metrics/ with one subclass per variant.
     """
 
     name: str = ""
     says: str = ""
-    """The definition in half a sentence."""
+    """Short definition for tables and --list."""
     used_by: str = "this project"
     unit: str = ""
     better: str = "lower"
     """"lower", "higher" or "like truth"."""
     needs: tuple[str, ...] = ("truth",)
-    """The videos it compares the result with."""
+    """The videos that the result is compared with."""
     tables: tuple[str, ...] = ()
-    """Options that name what it reads beside the frames (metrics.parts.tables.TABLES); it needs all of them."""
+    """Options that name the tables it reads (metrics.parts.tables.TABLES); it needs all of them."""
     in_time: bool = False
-    """Whether it compares successive frames, so that it needs every frame of a video."""
+    """Whether it compares successive frames, and so needs every frame of a video."""
     is_group: bool = False
-    """Whether all metrics of this base name belong together and may be asked for by it."""
+    """Whether the metrics of this base name form a group that can be requested by it."""
     settings: Mapping[str, Any] = {}
     """Constants of the definition."""
     libraries: tuple[str, ...] = ()
-    """Packages whose version changes the values."""
+    """Packages whose version affects the values."""
     ratios: Mapping[str, tuple[str, str]] = {}
     """Column of a ratio -> the columns whose means are divided, per video and in total."""
 
     def __init__(self, tools: Tools):
-        """Load what is needed through `tools`, which share it with other metrics and check weights."""
+        """Load networks and detectors through `tools`, which metrics share and which verifies weights."""
         self.tools = tools
 
     @property
@@ -94,11 +94,11 @@ class Metric:
         return (self.name,)
 
     def weights(self) -> Mapping[str, Path]:
-        """What is loaded from files: what for -> the file; their hashes become part of the definition."""
+        """Files that the metric loads, by purpose; their hashes become part of the definition."""
         return {}
 
     def begin(self, video: Video) -> None:
-        """A video begins; forget the last one."""
+        """Start a new video."""
 
     def update(self, batch: Batch) -> Columns:
         """The values of the next frames."""
@@ -109,15 +109,15 @@ class Metric:
         return {}
 
     def totals(self, videos: list[Mapping[str, float]]) -> dict[str, float]:
-        """Totals that are no means over frames or videos, from what `finish` returned for each video."""
+        """Totals that are no means over frames or videos, from the values that `finish` returned for each video."""
         return {}
 
 
 class SetMetric(Metric):
-    """A metric of all frames together, which has no value per frame. Its state has a fixed size and merges exactly."""
+    """A metric over all frames, without values per frame. Its state has a fixed size and merges exactly."""
 
     def update(self, batch: Batch) -> Columns:
-        """Take the next frames in; no columns."""
+        """Add the next frames; returns no columns."""
         self.gather(batch)
         return {}
 
@@ -131,18 +131,18 @@ class SetMetric(Metric):
         raise NotImplementedError
 
     def state(self) -> dict[str, np.ndarray]:
-        """What has been gathered so far, to be merged elsewhere."""
+        """The state, for merging in another process."""
         raise NotImplementedError
 
     def merge(self, state: Mapping[str, np.ndarray]) -> None:
-        """Add what another process has gathered: the order of merging does not change the result."""
+        """Merge a state of another process; the order does not affect the result."""
         raise NotImplementedError
 
     def total(self) -> tuple[float, int]:
-        """The value, and of how many frames or clips it is."""
+        """The value, and its number of frames or clips."""
         raise NotImplementedError
 
 
 def masked(values: np.ndarray, measurable: np.ndarray) -> np.ma.MaskedArray:
-    """Values of the frames in which there is something to measure."""
+    """Only the values of frames with something to measure."""
     return np.ma.MaskedArray(np.asarray(values, np.float64), mask=~np.asarray(measurable, bool))

@@ -1,4 +1,4 @@
-"""The dense motion that a model used, against that of drawn people."""
+"""The model's dense motion compared with that of drawn people."""
 
 import numpy as np
 import torch
@@ -11,8 +11,8 @@ from util.errors import UserError
 
 
 class MotionTruth(Metric):
-    """End-point error of where each pixel was taken from in the first frame; what is hidden there has no right answer
-    and stands apart. The control row "first frame repeated" is the length of the true motion."""
+    """End-point error of the source position of each pixel. Pixels hidden in the first frame have no true position and
+    are reported separately. The control row "first frame repeated" gives the length of the true motion."""
 
     name = "motion/truth"
     says = "end-point error of the model's motion, pixels that the first frame shows; in the face .face, hidden .hidden"
@@ -23,21 +23,21 @@ class MotionTruth(Metric):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What is seen in both frames, of that the face, and what is hidden in the first."""
+        """The columns: pixels visible in both frames, those of the face, and pixels hidden in the first frame."""
         return self.name, f"{self.name}.face", f"{self.name}.hidden"
 
     def begin(self, video: Video) -> None:
-        """The truth is found by the name of the video."""
+        """Open the truth of the video with this name."""
         self._video = video
 
     def update(self, batch: Batch) -> Columns:
-        """Per frame; each column over its pixels, and not measured where there are none."""
+        """The error per frame; a column without pixels is not measured."""
         count = len(batch)
         if batch.motion is None and batch.result.role == "result":
             raise UserError(f"{self.name}: what moved the frames of {self._video.name} is not known; name a folder of "
                             "NAME.npz with grid (N, h, w, 2) by --motion, or leave the metric out")  # fmt: skip
         if batch.motion is None or (isinstance(batch.motion, str) and batch.motion == TRUE):
-            # A driving video that is replayed, and the truth, were not moved by any model.
+            # No model moved a replayed driving video or the truth.
             empty = masked(np.zeros(count), np.zeros(count, bool))
             return dict.fromkeys(self.columns, empty)
         truth = truth_of(self.tools, self._video, batch.first + count, self.name)
@@ -47,7 +47,7 @@ class MotionTruth(Metric):
 
     @staticmethod
     def _moved(batch: Batch, index: int, size: int) -> np.ndarray:
-        """The model's flow (H, W, 2) from a frame back to the first one, in pixels of the truth."""
+        """The model's flow (H, W, 2) from a frame to the first one, in pixels of the truth."""
         if isinstance(batch.motion, str) and batch.motion == STILL:
             return np.zeros((size, size, 2), np.float32)
         return displacement(batch.motion[index], size)
@@ -61,7 +61,7 @@ class MotionTruth(Metric):
 
 
 def displacement(grid: torch.Tensor, size: int) -> np.ndarray:
-    """A sampling grid (h, w, 2) as a flow (size, size, 2) in pixels, 0 where every pixel stays."""
+    """Convert a sampling grid (h, w, 2) to a flow (size, size, 2) in pixels; 0 means no motion."""
     height, width = grid.shape[:2]
     rows, columns = (torch.linspace(-1, 1, steps, dtype=grid.dtype, device=grid.device) for steps in (height, width))
     resting = torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)], -1)

@@ -13,7 +13,7 @@ LEAST_SIDE = (2 * RADIUS + 1) * 2 ** (len(SHARES) - 1)
 
 
 class MsSsim(Metric):
-    """Sees blur and shifts less strictly than SSIM; needs frames of 176 pixels and more."""
+    """MS-SSIM. Less strict about blur and shifts than SSIM; needs frames of 176 pixels and more."""
 
     name = "ms_ssim"
     says = "Wang 2003: Gaussian window 11 at five scales, each half of the one before"
@@ -31,12 +31,12 @@ class MsSsim(Metric):
 
 
 def ms_ssim(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Of pictures (N, 3, H, W) in [0, 1], per picture: eq. 7, luminance at the coarsest scale only."""
+    """MS-SSIM per picture (N, 3, H, W) in [0, 1]: eq. 7, luminance at the coarsest scale only."""
     product = torch.ones((), dtype=one.dtype, device=one.device)
     for level, share in enumerate(SHARES):
         whole, structure = similarity(one, other, gaussian, 1.0)
         last = level == len(SHARES) - 1
-        # Contrary structure has no real power; it counts as none.
+        # A negative structure term has no real power and is set to 0.
         product = product * (whole if last else structure).clamp(min=0) ** share
         one, other = (F.avg_pool2d(picture, 2) for picture in (one, other))
     return product.mean(1)

@@ -1,4 +1,4 @@
-"""How well the result follows the pose of the head."""
+"""Difference between the head poses of result and driving video."""
 
 from metrics.akd import AkdDlib
 from metrics.metric import Batch, Columns, Video, masked
@@ -8,7 +8,7 @@ from metrics.parts.poses import POINTS, difference
 
 
 class Pose(AkdDlib):
-    """Also called APD, in degrees. Rotation only: where the face is in the frame is not part of it."""
+    """Also called APD, in degrees. Rotation only: the position in the frame is not included."""
 
     name = "pose"
     says = "mean absolute difference of yaw, pitch and roll from the driving video, by six of dlib's points"
@@ -22,7 +22,7 @@ class Pose(AkdDlib):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The mean of the three, then each."""
+        """The columns: the mean of the three angles, then each angle."""
         return self.name, *(f"{self.name}.{axis}" for axis in ("yaw", "pitch", "roll"))
 
     def update(self, batch: Batch) -> Columns:
@@ -34,7 +34,8 @@ class Pose(AkdDlib):
 
 
 class PoseTruth(Pose):
-    """Six points and a mean face are off by some degrees; the control row "truth" says how far."""
+    """Head pose of drawn people compared with the truth. Six points and a mean face err by some degrees; see the
+    control row "truth"."""
 
     name = "pose/truth"
     says = "mean absolute difference of the result's yaw, pitch and roll from the drawn person's own"
@@ -42,7 +43,7 @@ class PoseTruth(Pose):
     tables = ("drawn_truth",)
 
     def begin(self, video: Video) -> None:
-        """The truth is found by the name of the video."""
+        """Open the truth of the video with this name."""
         self._video = video
 
     def update(self, batch: Batch) -> Columns:

@@ -1,4 +1,4 @@
-"""Spotting expressions: do the intervals found in the results agree with those that people annotated?"""
+"""Spotting expressions: agreement of intervals spotted in the results with annotated ones."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ Interval = tuple[int, int]
 
 
 class Spotting(Metric):
-    """The intervals are another program's; each may answer for one annotation only."""
+    """Intervals come from another program's tables; each can match one annotation only."""
 
     name = "spotting"
     says = f"F1 of spotted intervals over all videos together, true where IoU >= {LEAST_IOU}; macro and micro apart"
@@ -38,7 +38,7 @@ class Spotting(Metric):
         return ()
 
     def begin(self, video: Video) -> None:
-        """The next video."""
+        """Start a video."""
         self._video = video.name
 
     def update(self, batch: Batch) -> Columns:
@@ -46,7 +46,7 @@ class Spotting(Metric):
         return {}
 
     def finish(self) -> dict[str, float]:
-        """Counts of this video, which only their sums over all videos turn into a score."""
+        """Counts of this video; only their sums over all videos give a score."""
         counts: dict[str, float] = {}
         for kind in KINDS:
             spotted, annotated = (table.get((self._video, kind), []) for table in (self._spotted, self._annotated))
@@ -55,7 +55,7 @@ class Spotting(Metric):
         return counts
 
     def totals(self, videos: list[Mapping[str, float]]) -> dict[str, float]:
-        """Precision, recall and F1: of both kinds together, then of each."""
+        """Precision, recall and F1 of both kinds together, then of each kind."""
         sums = {name: sum(one.get(name, 0) for one in videos) for kind in KINDS
                 for name in (f"_{kind}.true", f"_{kind}.spotted", f"_{kind}.annotated")}  # fmt: skip
         groups = {self.name: KINDS} | {f"{self.name}.{kind}": (kind,) for kind in KINDS}
@@ -64,7 +64,7 @@ class Spotting(Metric):
             true, spotted, annotated = (
                 sum(sums[f"_{kind}.{part}"] for kind in kinds) for part in ("true", "spotted", "annotated")
             )
-            # 2 P R / (P + R) without dividing by nothing.
+            # 2 P R / (P + R), without division by 0.
             found[name] = 2 * true / (spotted + annotated) if spotted + annotated else float("nan")
             found[f"{name}.precision"] = true / spotted if spotted else float("nan")
             found[f"{name}.recall"] = true / annotated if annotated else float("nan")
@@ -72,13 +72,13 @@ class Spotting(Metric):
 
 
 def overlap(one: Interval, other: Interval) -> float:
-    """Frames in both over frames in either."""
+    """Intersection over union of two intervals."""
     common = min(one[1], other[1]) - max(one[0], other[0]) + 1
     return max(0, common) / (one[1] - one[0] + other[1] - other[0] + 2 - max(0, common))
 
 
 def matches(spotted: list[Interval], annotated: list[Interval]) -> int:
-    """How many spotted intervals are true; the best pairs are taken first."""
+    """Number of true positives; pairs are matched in order of decreasing IoU."""
     pairs = sorted(((overlap(one, other), i, j) for i, one in enumerate(spotted) for j, other in enumerate(annotated)),
                    reverse=True)  # fmt: skip
     taken: tuple[set, set] = (set(), set())

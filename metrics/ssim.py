@@ -1,5 +1,5 @@
-"""Structural similarity, in the four definitions that the tables of this field mix: of one pair of pictures they gave
-0.934, 0.932, 0.950 and 0.778."""
+"""Structural similarity in the four definitions used in this field: one pair of pictures gives 0.934, 0.932, 0.950 and
+0.778 with them."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ class _Ssim(Metric):
     side = 11
 
     def update(self, batch: Batch) -> Columns:
-        """Per frame, averaged over windows and the channels red, green and blue."""
+        """SSIM per frame, averaged over windows and RGB channels."""
         result, truth = batch.result.pixels, batch.truth.pixels
         if min(result.shape[-2:]) < self.side:
             raise UserError(f"{self.name}: its window is {self.side} pixels wide, the frames are {result.shape[-1]}x"
@@ -22,12 +22,12 @@ class _Ssim(Metric):
         return self.measure(result, truth)
 
     def measure(self, result: torch.Tensor, truth: torch.Tensor) -> Columns:
-        """Of pictures (N, 3, H, W) in [0, 1]."""
+        """SSIM of pictures (N, 3, H, W) in [0, 1]."""
         raise NotImplementedError
 
 
 class SsimGauss(_Ssim):
-    """What its authors define."""
+    """SSIM as its authors define it."""
 
     name = "ssim/gauss"
     says = "Wang 2004: Gaussian window 11, sigma 1.5, range 1, channels averaged"
@@ -35,12 +35,12 @@ class SsimGauss(_Ssim):
     settings = {"window": "gaussian", "side": 11, "sigma": 1.5, "range": 1, "covariance": "population"}
 
     def measure(self, result: torch.Tensor, truth: torch.Tensor) -> Columns:
-        """Of pictures (N, 3, H, W) in [0, 1]."""
+        """SSIM of pictures (N, 3, H, W) in [0, 1]."""
         return {self.name: _mean(similarity(result, truth, gaussian, 1.0)[0])}
 
 
 class SsimWin7(_Ssim):
-    """scikit-image with default arguments."""
+    """SSIM with scikit-image's default arguments."""
 
     name = "ssim/win7"
     says = "scikit-image's default: uniform window 7, sample covariance, range 1"
@@ -49,12 +49,12 @@ class SsimWin7(_Ssim):
     side = 7
 
     def measure(self, result: torch.Tensor, truth: torch.Tensor) -> Columns:
-        """Of pictures (N, 3, H, W) in [0, 1]."""
+        """SSIM of pictures (N, 3, H, W) in [0, 1]."""
         return {self.name: _mean(similarity(result, truth, uniform(7), 1.0, 49)[0])}
 
 
 class SsimGfla(_Ssim):
-    """GFLA's script prints two; both are needed to compare with its tables."""
+    """The two SSIM values of GFLA's script; comparison with its tables needs both."""
 
     name = "ssim/gfla"
     says = "uniform window 51, range 1; beside it Gaussian with the range of each result (.256)"
@@ -64,20 +64,21 @@ class SsimGfla(_Ssim):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Its `ssim` and its `ssim_256`."""
+        """The columns for its `ssim` and `ssim_256`."""
         return self.name, f"{self.name}.256"
 
     def measure(self, result: torch.Tensor, truth: torch.Tensor) -> Columns:
-        """Of pictures (N, 3, H, W) in [0, 1]."""
+        """SSIM of pictures (N, 3, H, W) in [0, 1]."""
         wide = similarity(result, truth, uniform(51), 1.0, 51**2)[0]
         spans = result.flatten(1).amax(1) - result.flatten(1).amin(1)
-        # A picture of one colour has no range; any small one gives the limit.
+        # A constant picture has no range; any small one gives the limit.
         narrow = similarity(result, truth, gaussian, spans.clamp(min=1e-6))[0]
         return {self.columns[0]: _mean(wide), self.columns[1]: _mean(narrow)}
 
 
 class SsimMcnet(_Ssim):
-    """Much lower than the others: around 0 the luminance term tells grey from nearly the same grey."""
+    """SSIM of MCNet's script. Much lower than the others: around 0 the luminance term is sensitive to small
+    differences."""
 
     name = "ssim/mcnet"
     says = "uniform window 7 on pictures in [-1, 1], of which scikit-image takes the range 2"
@@ -86,7 +87,7 @@ class SsimMcnet(_Ssim):
     side = 7
 
     def measure(self, result: torch.Tensor, truth: torch.Tensor) -> Columns:
-        """Of pictures (N, 3, H, W) in [0, 1]."""
+        """SSIM of pictures (N, 3, H, W) in [0, 1]."""
         return {self.name: _mean(similarity(2 * result - 1, 2 * truth - 1, uniform(7), 2.0, 49)[0])}
 
 

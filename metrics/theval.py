@@ -1,7 +1,8 @@
-"""The eight scores of THEval (Quignon et al., CVPR 2026 Findings), by dlib's points where it takes MediaPipe's.
+"""The eight scores of THEval (Quignon et al., CVPR 2026 Findings), with dlib's landmarks instead of MediaPipe's.
 
 Each score of a method is 1 - |method - truth| / |truth| of its mean over videos. A program that replays the driving
-video scores 1 in all of them: read the control rows first. With dlib's points the values are those of no leaderboard.
+video scores 1 everywhere: read the control rows first. With dlib's landmarks the values are not comparable with a
+leaderboard.
 """
 
 from collections.abc import Mapping
@@ -25,12 +26,12 @@ EYES, BROWS = (range(36, 42), range(42, 48)), (range(17, 22), range(22, 27))
 LONGEST = 500
 SILENT_SECONDS = 0.3
 SILENT_SHARE = 0.1
-"""A frame is silent below this share of the video's loud frames (their 95th percentile)."""
+"""A frame is silent below this fraction of the video's loud frames (their 95th percentile)."""
 LANDMARKS = f"dlib 68, HOG followed, searched every {SEARCH_EVERY}"
 
 
 class _Score(Metric):
-    """Keeps a few numbers per frame, of which a video's value is made in the end."""
+    """Base: stores a few numbers per frame, from which `value` computes a video's value."""
 
     is_group = True
     better = "like truth"
@@ -46,11 +47,11 @@ class _Score(Metric):
         return ()
 
     def weights(self) -> Mapping[str, Path]:
-        """The points."""
+        """The landmark detector."""
         return dlib_files()
 
     def begin(self, video: Video) -> None:
-        """The next video."""
+        """Start a video."""
         self._video = video
         self._rows: dict[str, list[np.ndarray]] = {"": [], ".truth": []}
         self._files = {"": video.files.get("result"), ".truth": video.files.get("truth", video.files.get("driving"))}
@@ -62,19 +63,19 @@ class _Score(Metric):
         return {}
 
     def rows(self, stream: Stream) -> np.ndarray:
-        """What a video's value is made of: numbers (N, ...) per frame, NaN where there is no face."""
+        """The numbers (N, ...) per frame for a video's value, NaN without a face."""
         raise NotImplementedError
 
     def value(self, rows: np.ndarray, key: str) -> float:
-        """A video's value; not a number where it has none."""
+        """A video's value, or NaN."""
         raise NotImplementedError
 
     def finish(self) -> dict[str, float]:
-        """Of the result and of the truth."""
+        """The values of result and truth."""
         return {f"{self.name}{key}": self.value(np.concatenate(rows), key) for key, rows in self._rows.items()}
 
     def totals(self, videos: list[Mapping[str, float]]) -> dict[str, float]:
-        """The score, from the means over the videos that have a value."""
+        """The score, from the means over the videos with a value."""
         pairs = np.array([[one[self.name], one[f"{self.name}.truth"]] for one in videos])
         method, truth = (float(np.mean(column[np.isfinite(column)])) if np.isfinite(column).any() else np.nan
                          for column in pairs.T)  # fmt: skip
@@ -82,7 +83,7 @@ class _Score(Metric):
 
 
 class LipDynamics(_Score):
-    """How much the shape of the lips changes."""
+    """Variation of the lip shape."""
 
     name = "theval/lip_dynamics"
     says = f"variance over the first {LONGEST} frames of all distances between lip points, per distance of the eyes"
@@ -94,20 +95,20 @@ class LipDynamics(_Score):
         return lengths / _outer_eyes(points)[:, None]
 
     def value(self, rows: np.ndarray, key: str) -> float:
-        """Their mean variance."""
+        """Mean variance of the distances."""
         rows = rows[:LONGEST]
         return _mean(rows[found(rows)].var(0)) if found(rows).any() else float("nan")
 
 
 class HeadDynamics(_Score):
-    """How much the head turns and moves."""
+    """Motion of the head."""
 
     name = "theval/head_dynamics"
     says = "sqrt(mean deviation of the angles x mean variance of their steps + mean variance of the face's position)"
     settings = {"landmarks": LANDMARKS, "instead of": "FaceXFormer and RetinaFace", "pose": "solvePnP of six points"}
 
     def rows(self, stream: Stream) -> np.ndarray:
-        """Three angles and the middle of the face, in pixels of the frame."""
+        """Three angles and the centre of the face, in pixels of the frame."""
         points = stream.find("points/dlib")
         return np.concatenate([stream.find("pose"), (points.min(1) + points.max(1)) / 2], axis=1)
 
@@ -121,19 +122,19 @@ class HeadDynamics(_Score):
 
 
 class EyebrowDynamics(_Score):
-    """How much the eyebrows move."""
+    """Motion of the eyebrows."""
 
     name = "theval/eyebrow_dynamics"
     says = "mean change between frames of the distance of brow and eye, per distance of the eyes"
 
     def rows(self, stream: Stream) -> np.ndarray:
-        """The distance on either side."""
+        """Distance between brow and eye on either side."""
         points = stream.find("points/dlib")
         eyes, brows = (np.stack([points[:, list(side)].mean(1) for side in sides], 1) for sides in (EYES, BROWS))
         return np.linalg.norm(brows - eyes, axis=-1) / np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=-1)[:, None]
 
     def value(self, rows: np.ndarray, key: str) -> float:
-        """Over frames with a face; where one is missing its neighbours meet."""
+        """Variation over frames with a face, treated as consecutive."""
         rows = rows[found(rows)]
         return _mean(np.abs(np.diff(rows, axis=0))) if len(rows) > 1 else float("nan")
 
@@ -145,13 +146,13 @@ class _WithSound(_Score):
     }  # fmt: skip
 
     def rows(self, stream: Stream) -> np.ndarray:
-        """How far the mouth is open."""
+        """Opening of the mouth."""
         points = stream.find("points/dlib")
         opening = np.abs(points[:, UPPER, 1] - points[:, LOWER, 1]).mean(1)
         return opening / _outer_eyes(points)
 
     def sound(self, key: str, count: int) -> np.ndarray | None:
-        """Loudness of each frame: the result's own sound, or else that of the truth."""
+        """Loudness of each frame: of the result's own sound, or else the truth's."""
         for path in (self._files[key], self._files[".truth"]):
             if path is not None and (loud := loudness(path, self._video.fps, count)) is not None:
                 return loud
@@ -159,13 +160,13 @@ class _WithSound(_Score):
 
 
 class SilentLipStability(_WithSound):
-    """How still the lips are while nobody speaks."""
+    """Stillness of the lips during silence."""
 
     name = "theval/silent_lip_stability"
     says = "median deviation of the mouth's opening from its mean, in silences of 0.3 s and more"
 
     def value(self, rows: np.ndarray, key: str) -> float:
-        """Not a number of a video without sound or silence."""
+        """NaN for a video without sound or silence."""
         loud = self.sound(key, len(rows))
         if loud is None:
             return float("nan")
@@ -174,13 +175,13 @@ class SilentLipStability(_WithSound):
 
 
 class LipSync(_WithSound):
-    """How well the opening of the mouth goes with the loudness."""
+    """Correlation between mouth opening and loudness."""
 
     name = "theval/lip_sync"
     says = "mean difference of the mouth's opening and the loudness, each brought to 0..1, while somebody speaks"
 
     def value(self, rows: np.ndarray, key: str) -> float:
-        """Not a number of a video in which hardly anybody speaks."""
+        """NaN for a video with too little speech."""
         loud = self.sound(key, len(rows))
         if loud is None:
             return float("nan")
@@ -192,7 +193,7 @@ class LipSync(_WithSound):
 
 
 class _Quality(_Score):
-    """A network's opinion of pictures; the network is a TorchScript file that the user names."""
+    """Score of a picture-quality network; the network is a TorchScript file named by the user."""
 
     settings = {"network": "TorchScript of (N, 3, H, W) in [0, 1] to a score each"}
     libraries = ()
@@ -203,7 +204,7 @@ class _Quality(_Score):
         self._network = tools.share(self.name, lambda: read_script(self.weights()["network"], tools.device))
 
     def weights(self) -> Mapping[str, Path]:
-        """The network."""
+        """Load the network."""
         return {"network": self.tools.weights.path(self.file, self.name)}
 
     def rows(self, stream: Stream) -> np.ndarray:
@@ -215,7 +216,7 @@ class _Quality(_Score):
         return np.array(scores)
 
     def pictures(self, stream: Stream) -> list[torch.Tensor | None]:
-        """What the network is shown of each frame."""
+        """The input of the network for each frame."""
         return list(stream.pixels)
 
     def value(self, rows: np.ndarray, key: str) -> float:
@@ -224,7 +225,7 @@ class _Quality(_Score):
 
 
 class GlobalAesthetics(_Quality):
-    """Of whole frames."""
+    """Quality of whole frames."""
 
     name = "theval/global_aesthetics"
     says = "mean TOPIQ-IAA of the frames"
@@ -232,7 +233,7 @@ class GlobalAesthetics(_Quality):
 
 
 class FaceQuality(_Quality):
-    """Of whole frames, as THEval's script has it."""
+    """Quality of whole frames, with THEval's face network, as in its script."""
 
     name = "theval/face_quality"
     says = "mean TOPIQ-NR-face of the frames"
@@ -240,14 +241,14 @@ class FaceQuality(_Quality):
 
 
 class MouthQuality(_Quality):
-    """Of the mouth with ten pixels around it."""
+    """Quality of the mouth with a margin of ten pixels."""
 
     name = "theval/mouth_quality"
     says = "mean MUSIQ of the mouth with 10 pixels around it"
     file = "theval_mouth"
 
     def pictures(self, stream: Stream) -> list[torch.Tensor | None]:
-        """The mouths."""
+        """The crops of the mouth."""
         mouths = []
         for frame, points in zip(stream.pixels, stream.find("points/dlib")[:, 48:], strict=True):
             if not np.isfinite(points).all():
@@ -260,12 +261,12 @@ class MouthQuality(_Quality):
 
 
 def silent(loud: np.ndarray) -> np.ndarray:
-    """In which frames nobody speaks."""
+    """Mask of silent frames."""
     return loud < SILENT_SHARE * np.percentile(loud, 95) + 1e-6
 
 
 def silences(loud: np.ndarray, fps: float) -> np.ndarray:
-    """The frames of silences that last."""
+    """Mask of silent frames in sufficiently long silences."""
     quiet = silent(loud)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet.astype(np.int8), [0]])))
     for first, last in zip(edges[::2], edges[1::2], strict=True):

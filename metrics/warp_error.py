@@ -1,4 +1,4 @@
-"""Flicker: how far a frame is from the one before, moved along with the true video."""
+"""Temporal consistency (flicker): difference of each frame from the previous one, warped by the true video's flow."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from metrics.parts.streams import Stream
 
 
 class WarpError(Metric):
-    """Blur lowers it, so read it beside the truth's own."""
+    """Blur lowers the value, so compare it with the truth's own."""
 
     name = "warp_error"
     says = "L1 of each frame and the next one, warped by the flow of the true video (Lai 2018)"
@@ -22,15 +22,15 @@ class WarpError(Metric):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Of the result and of the truth."""
+        """The columns of result and truth."""
         return self.name, f"{self.name}.truth"
 
     def begin(self, video: Video) -> None:
-        """There is no frame before the first."""
+        """Forget the previous frame of the last video."""
         self._before: dict[str, np.ndarray | None] = dict.fromkeys(self.columns)
 
     def update(self, batch: Batch) -> Columns:
-        """Per frame, over the pixels whose way is known; the first frame has none."""
+        """The error per frame over pixels with a reliable flow; the first frame has none."""
         truth = batch.either("truth", "driving")
         flows = truth.find("flow")
         return {name: self._errors(name, stream, flows)

@@ -1,1 +1,1 @@
-"""Measuring with several metrics at once: videos, controls, totals, files of results, pairs of folders, protocols."""
+"""Measuring with several metrics at once: videos, control rows, totals, result files, pairs of folders, protocols."""

@@ -1,4 +1,4 @@
-"""Runs side by side: which is better, by how much, and whether that could be luck."""
+"""Compare runs: which one is better, by how much, and whether the difference is significant."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEEDED = ("total", "videos", "definitions", "protocol")
 
 @dataclass(frozen=True)
 class Run:
-    """What was measured of one run."""
+    """The measured values of one run."""
 
     label: str
     folder: Path
@@ -32,7 +32,7 @@ class Run:
 
     @cached_property
     def frames(self) -> dict[str, dict[str, list[float | None]]]:
-        """Video -> column -> its values per frame, of metrics.csv; none where the file is not there."""
+        """Video -> column -> values per frame, from metrics.csv; empty without that file."""
         path = self.folder / CSV
         found: dict[str, dict[str, list[float | None]]] = {}
         for line, row in read_dicts(path)[1] if path.is_file() else ():
@@ -43,13 +43,13 @@ class Run:
         return found
 
     def values(self, column: str) -> dict[str, float]:
-        """Video -> value, where it has one."""
+        """Video -> value, for the videos that have one."""
         found = {name: values.get(column) for name, values in self.content["videos"].items()}
         return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def read_run(given: str) -> Run:
-    """A folder with metrics.json, such a file itself, or the name of a run in eval_results/."""
+    """Read a run: a folder with metrics.json, such a file, or a name in eval_results/."""
     path = Path(given)
     choices = [path, path / JSON, RUNS / given / JSON]
     found = next((choice for choice in choices if choice.is_file()), None)
@@ -62,7 +62,7 @@ def read_run(given: str) -> Run:
 
 
 def read_runs(given: Sequence[str], labels: Sequence[str] | None = None) -> list[Run]:
-    """Several runs with labels that differ; what they measured must have the same definitions."""
+    """Read several runs, with distinct labels; their metrics must have the same definitions."""
     runs = [read_run(one) for one in given]
     if labels and len(labels) != len(runs):
         raise UserError(f"--labels: {len(labels)} names for {len(runs)} runs")
@@ -78,7 +78,7 @@ def read_runs(given: Sequence[str], labels: Sequence[str] | None = None) -> list
 
 
 def _check_alike(one: Run, other: Run) -> None:
-    """Numbers of different definitions, sizes or weights must not stand in one row."""
+    """Refuse to compare numbers with different definitions, sizes or weights."""
     for name in set(one.content["definitions"]) & set(other.content["definitions"]):
         mine, theirs = one.content["definitions"][name], other.content["definitions"][name]
         differing = [key for key in ("settings", "weights") if mine[key] != theirs[key]]
@@ -91,7 +91,7 @@ def _check_alike(one: Run, other: Run) -> None:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one run to the first, over the videos of both."""
+    """The difference of one run from the first, over their common videos."""
 
     mean: float
     low: float
@@ -100,7 +100,7 @@ class Difference:
 
     @property
     def is_luck(self) -> bool:
-        """Whether no difference at all is inside the interval."""
+        """Whether the interval excludes 0."""
         return self.low <= 0 <= self.high
 
     def __str__(self) -> str:
@@ -108,7 +108,7 @@ class Difference:
 
 
 def difference(first: Run, other: Run, column: str) -> Difference | None:
-    """The paired bootstrap over videos; None with fewer than two videos in common."""
+    """The paired bootstrap over videos; None with fewer than two common videos."""
     mine, theirs = first.values(column), other.values(column)
     common = sorted(set(mine) & set(theirs))
     if len(common) < 2:
@@ -121,7 +121,7 @@ def difference(first: Run, other: Run, column: str) -> Difference | None:
 
 
 def columns(runs: Sequence[Run]) -> list[str]:
-    """What all runs measured, in the order of the first."""
+    """The columns that all runs have, in the order of the first run."""
     shared = [name for name in runs[0].content["total"] if all(name in run.content["total"] for run in runs)]
     if not shared:
         raise UserError("the runs have no metric in common; measure the same ones")
@@ -129,12 +129,12 @@ def columns(runs: Sequence[Run]) -> list[str]:
 
 
 def better(runs: Sequence[Run], column: str) -> str:
-    """ "lower", "higher", "like truth", or nothing for a column beside the main one."""
+    """ "lower", "higher" or "like truth"; empty for a secondary column."""
     return runs[0].content["definitions"].get(column, {}).get("better", "")
 
 
 def best(runs: Sequence[Run], column: str, weighting: str) -> int | None:
-    """The number of the best run, where a direction is known and two differ."""
+    """The best value among the runs, if the column has a direction and at least two values differ."""
     direction = better(runs, column)
     values = [total_of(run, column, weighting) for run in runs]
     if not direction or any(not isinstance(value, float | int) for value in values) or len(set(values)) == 1:
@@ -148,14 +148,14 @@ def best(runs: Sequence[Run], column: str, weighting: str) -> int | None:
 
 
 def total_of(run: Run, column: str, weighting: str) -> Any:
-    """A total in one weighting, or in the only one that it has."""
+    """A total with the given averaging, or with the only one it has."""
     total = run.content["total"].get(column, {})
     value = total.get(weighting)
     return value if value is not None else total.get("videos" if weighting == "frames" else "frames")
 
 
 def comparison(runs: Sequence[Run], weighting: str = "videos") -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the table: values with the best in bold, then differences to the first run."""
+    """Head and rows of the table: values with the best in bold, then differences from the first run."""
     others = [run.label for run in runs[1:]]
     head = ["metric", *(run.label for run in runs), *(f"{label} - {runs[0].label}" for label in others)]
     rows = []

@@ -1,4 +1,4 @@
-"""A page with the videos of several runs in step, one row per video, and the table of their numbers."""
+"""A page that plays the videos of several runs in sync, one row per video, with the table of their numbers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ document.getElementById("size").oninput = event => document.body.style.setProper
 
 
 def write_page(path: Path, runs: Sequence[Run], weighting: str) -> int:
-    """Write the page; the number of videos on it."""
+    """Write the page; returns the number of videos on it."""
     names = [name for name in runs[0].content["videos"] if all(name in run.content["videos"] for run in runs)]
     shared = columns(runs)[:8]
     sections = "\n".join(_section(path, runs, name, shared) for name in names)
@@ -92,7 +92,7 @@ def _table(runs: Sequence[Run], weighting: str) -> str:
 
 
 def _section(path: Path, runs: Sequence[Run], name: str, shared: Sequence[str]) -> str:
-    """The videos of one name, played together; its order is that of the last run's values."""
+    """The videos of one name, played in sync, with the last run's values for sorting."""
     values = [runs[-1].content["videos"][name].get(column) for column in shared]
     data = "".join(f' data-c{index}="{value}"' for index, value in enumerate(values) if value is not None)
     first = runs[0].content.get("files", {}).get(name, {})
@@ -110,7 +110,7 @@ def _section(path: Path, runs: Sequence[Run], name: str, shared: Sequence[str]) 
 
 
 def _plots(runs: Sequence[Run], name: str, shared: Sequence[str]) -> str:
-    """What was measured of each frame of a video, the runs in one plot per metric."""
+    """Plots of the values per frame of a video: one plot per metric with all runs."""
     curves = {column: {run.label: run.frames.get(name, {}).get(column, []) for run in runs} for column in shared}
     plots = "".join(plot(column, of_runs) for column, of_runs in curves.items())
     shown = f"<summary>frames: {legend([run.label for run in runs])}</summary><div>{plots}</div>"

@@ -1,4 +1,4 @@
-"""Measuring videos with several metrics in one pass, and with them the control rows that every table needs."""
+"""Measure videos with several metrics in one pass, together with the control rows of every table."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from util.errors import UserError
 
 RESULT, REPEATED, REPLAYED, TRUTH = "result", "first frame repeated", "driving video replayed", "truth"
 ROWS = (RESULT, REPEATED, REPLAYED, TRUTH)
-"""What is measured: the result, and programs that everyone can write. A result that is no better than a picture that
-stands still, or no worse than the truth itself, says more about the metric than about the model."""
+"""The rows of a table: the result, and baselines. They show how a metric rates a still picture and the truth itself."""
 ROLES = ("truth", "driving", "source")
 
 
@@ -35,7 +34,7 @@ class Measurement:
     """
 
     def __init__(self, names: Sequence[str], roles: Iterable[str], tools: Tools | None = None, controls: bool = True):
-        """`roles` are the videos there will be beside the result: truth, driving, source."""
+        """`roles` are the videos available besides the result: truth, driving, source."""
         self.tools = tools or Tools()
         self.roles = frozenset(roles)
         self.kinds = find_metrics(names)
@@ -47,11 +46,11 @@ class Measurement:
 
     @property
     def metrics(self) -> list[Metric]:
-        """The metrics of the result."""
+        """The metrics of the result row."""
         return self.rows[RESULT]
 
     def rehearse(self) -> None:
-        """Load all weights and packages now, so that what is missing is told before hours of work."""
+        """Load all weights and packages now, so that missing ones are reported before hours of work."""
         names = [kind.name for kind in self.kinds if not kind.tables]
         if not names:
             return
@@ -68,23 +67,23 @@ class Measurement:
         measured.finish()
 
     def states(self) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-        """Row -> metric -> state of the metrics of all frames together, for merging with other processes'."""
+        """Row -> metric -> state of the metrics over all frames, for merging with other processes'."""
         return {row: {one.name: one.state() for one in sets(metrics)} for row, metrics in self.rows.items()}
 
     def merge(self, states: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> None:
-        """Add what another process has gathered."""
+        """Merge the states of another process."""
         for row, metrics in self.rows.items():
             for metric in sets(metrics):
                 metric.merge(states[row][metric.name])
 
 
 def sets(metrics: Iterable[Metric]) -> list[SetMetric]:
-    """Those of them that have no value per frame."""
+    """The metrics without values per frame."""
     return [metric for metric in metrics if isinstance(metric, SetMetric)]
 
 
 def check_needs(kind: type[Metric], roles: frozenset[str]) -> None:
-    """An error where a metric needs a video that there is not."""
+    """Raise an error for a metric that needs a missing video."""
     for need in kind.needs:
         if not roles & set(need.split("|")):
             raise UserError(
@@ -95,7 +94,7 @@ def check_needs(kind: type[Metric], roles: frozenset[str]) -> None:
 
 
 def check_tables(kind: type[Metric], tools: Tools) -> None:
-    """An error where a metric needs tables that are not named, or not there."""
+    """Raise an error for a metric whose tables are not given or do not exist."""
     missing = [option for option in kind.tables if option not in tools.tables]
     if missing:
         told = "; ".join(f"--{option}: {TABLES[option]}" for option in missing)
@@ -108,14 +107,14 @@ def check_tables(kind: type[Metric], tools: Tools) -> None:
 
 
 def _is_row(row: str, roles: frozenset[str]) -> bool:
-    """Whether a control can be measured, and is not the same as another one."""
+    """Whether a control row can be measured and differs from the others."""
     if row == REPEATED:
         return bool(roles & {"source", "truth"})
     return "truth" in roles if row == TRUTH else "driving" in roles
 
 
 class VideoMeasurement:
-    """The measuring of one video and of its controls."""
+    """Measures one video and its control rows."""
 
     def __init__(self, owner: Measurement, video: Video, source: torch.Tensor | None):
         self.owner, self.video, self.frames = owner, video, 0
@@ -127,10 +126,10 @@ class VideoMeasurement:
         self._source = (
             None if source is None else Still(tools, checked(source, f"{video.name}: source", tools), "source", video)
         )
-        # Against a truth the control has the truth's size, which the source picture may not have.
+        # With a truth the control row has the truth's size, which may differ from the source picture's.
         self._first: Still | None = None if "truth" in owner.roles else self._source
         self._columns: dict[str, dict[str, list]] = {row: {} for row in owner.rows}
-        # Metrics of all frames get those of this video when it is complete: one that fails on the way leaves no trace.
+        # Metrics over all frames get those of this video when it is complete, so that a failed video leaves no trace.
         self._metrics = {
             row: [type(metric)(tools) if isinstance(metric, SetMetric) else metric for metric in metrics]
             for row, metrics in owner.rows.items()
@@ -143,9 +142,9 @@ class VideoMeasurement:
         self, result: torch.Tensor, truth: torch.Tensor | None = None, driving: torch.Tensor | None = None,
         motion: torch.Tensor | None = None,
     ) -> None:  # fmt: skip
-        """The next frames (N, 3, H, W) in [0, 1] of the result and of the videos that it is compared with.
+        """Measure the next frames (N, 3, H, W) in [0, 1] of the result and of the videos it is compared with.
 
-        `motion` (N, h, w, 2) is what `Batch.motion` says, where the model tells it.
+        `motion` (N, h, w, 2): see `Batch.motion`, if the model provides it.
         """
         given = {RESULT: result, "truth": truth, "driving": driving}
         if driving is not None and driving is truth:
@@ -174,7 +173,7 @@ class VideoMeasurement:
             )
 
     def _batch(self, row: str, count: int, motion: torch.Tensor | None) -> Batch:
-        """The streams as a row sees them: a control takes the result's place."""
+        """The streams of a row: a control replaces the result."""
         streams = self._streams
         if self._first is None and "truth" in streams:
             self._first = Still(self.owner.tools, streams["truth"].pixels[:1].clone(), "truth", self.video)
@@ -205,7 +204,7 @@ class VideoMeasurement:
 
 
 def checked(frames: torch.Tensor, what: str, tools: Tools, first: int = 0) -> torch.Tensor:
-    """Frames as they are measured: float on the device; an error where they are no pictures in [0, 1]."""
+    """Frames as floats on the device; an error if they are not pictures in [0, 1]."""
     if frames.ndim != 4 or frames.shape[1] != 3:
         raise UserError(f"{what}: frames (N, 3, H, W) are measured, these are {tuple(frames.shape)}")
     frames = frames.to(tools.device, torch.float32)
@@ -219,7 +218,7 @@ def checked(frames: torch.Tensor, what: str, tools: Tools, first: int = 0) -> to
 
 
 def summary(values: np.ma.MaskedArray) -> dict[str, float]:
-    """Sum over the frames measured, how many they are, and how many were missed."""
+    """Sum over the measured frames, their number, and the number of missed ones."""
     present = values.compressed()
     seen = present[~np.isnan(present)]
     return {"sum": math.fsum(seen), "n": len(seen), "missed": int(np.isnan(present).sum())}

@@ -1,4 +1,4 @@
-"""Which result belongs to which truth, driving video and source: by name, in folders that any program has written."""
+"""Match results with truth, driving video and source by name, in folders written by any program."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from util.resizing import resize
 
 SUFFIXES = (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".clip")
 LOSSLESS = "png"
-"""Folder beside results in which test.py --strips keeps their frames without loss: named on its own, never a clip."""
+"""Subfolder in which test.py --strips keeps lossless frames; it is read when named explicitly and is no clip itself."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One result and what it is compared with; paths by role: result, truth, driving, source."""
+    """A result and its counterparts; paths by role: result, truth, driving, source."""
 
     name: str
     files: Mapping[str, Path]
 
 
 def find_clips(folder: Path, option: str) -> dict[str, Path]:
-    """Name -> video file, strip, packed clip or folder of frames directly in a folder; a single file is one clip."""
+    """Name -> video file, strip, packed clip or folder of frames in a folder (not nested); a single file is one
+    clip."""
     folder = Path(folder)
     if not folder.exists():
         raise UserError(f"{option} {folder}: there is no such folder")
@@ -54,7 +55,7 @@ def find_clips(folder: Path, option: str) -> dict[str, Path]:
 
 
 def pairs(folders: Mapping[str, Path | None]) -> list[Pair]:
-    """Pair the results with the files of the same name in the other folders; an error lists those that lack one."""
+    """Match results with files of the same name in the other folders; an error lists results without a counterpart."""
     results = find_clips(folders["result"], "--generated")
     others = {
         role: find_clips(folder, f"--{'real' if role == 'truth' else role}")
@@ -80,7 +81,8 @@ COLUMNS = {"generated": "result", "real": "truth", "driving": "driving", "source
 
 
 def listed_pairs(path: Path, folders: Mapping[str, Path | None]) -> list[Pair]:
-    """The pairs of a csv whose columns generated, real, driving, source name files in the folders of these options."""
+    """The pairs of a csv with the columns generated, real, driving, source: names of files in the folders of these
+    options."""
     _, rows = read_dicts(path, f"--pairs {path}")
     roles = {column: role for column, role in COLUMNS.items() if folders.get(role) is not None}
     found, missing = [], []
@@ -98,17 +100,17 @@ def listed_pairs(path: Path, folders: Mapping[str, Path | None]) -> list[Pair]:
 
 
 def _counterpart(name: str, clips: Mapping[str, Path]) -> Path | None:
-    """The clip of the same name; the originals of the first-order family add ".mp4" to it once more."""
+    """The clip with the same name; the first-order projects append ".mp4" to it once more."""
     if name in clips:
         return clips[name]
     return next((clips[short] for suffix in VIDEO_SUFFIXES if (short := name.removesuffix(suffix)) in clips), None)
 
 
 class OpenPair:
-    """The frames of a pair, in batches of tensors."""
+    """Reads the frames of a pair in batches of tensors."""
 
     def __init__(self, pair: Pair, size: int | None, fps: Fraction | None = None):
-        """`size`: bring the centre square of all frames to this size first."""
+        """`size`: crop all frames to their centre square and resize it first."""
         self.pair, self.size = pair, size
         files = {role: path for role, path in pair.files.items() if role != "source"}
         self.videos: dict[str, Video] = {role: open_video(path, fps) for role, path in files.items()}
@@ -119,7 +121,7 @@ class OpenPair:
 
     @property
     def described(self) -> Measured:
-        """What a metric is told before the frames."""
+        """The facts of a video that metrics get before its frames."""
         return Measured(self.pair.name, Fraction(self.videos["result"].fps), dict(self.pair.files))
 
     def _check_lengths(self) -> None:
@@ -132,14 +134,14 @@ class OpenPair:
             )
 
     def source(self) -> torch.Tensor | None:
-        """The source picture (1, 3, H, W): the first frame of what is named so."""
+        """The source picture (1, 3, H, W): the first frame of the source file."""
         if "source" not in self.pair.files:
             return None
         with open_video(self.pair.files["source"]) as video:
             return self._tensor([video[0]])
 
     def batches(self, count: int) -> Iterator[dict[str, torch.Tensor]]:
-        """Role -> the next frames (N, 3, H, W) in [0, 1], no more than `count`."""
+        """Role -> the next frames (N, 3, H, W) in [0, 1], at most `count`."""
         waiting: dict[str, list[np.ndarray]] = {role: [] for role in self.videos}
         for frames in zip(*self.videos.values(), strict=True):
             for role, frame in zip(self.videos, frames, strict=True):
@@ -156,13 +158,13 @@ class OpenPair:
         return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous().float().div_(255)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for video in self.videos.values():
             video.close()
 
 
 def squared(frame: np.ndarray, size: int) -> np.ndarray:
-    """The centre square of a frame (bytes, or floats in [0, 1]) at a size."""
+    """The centre square of a frame (bytes, or floats in [0, 1]), resized."""
     height, width = frame.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

@@ -1,4 +1,4 @@
-"""Videos that a browser plays, of whatever was measured."""
+"""Copies of measured videos that a browser can play."""
 
 import os
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def _files(run: Run, folder: Path) -> dict[str, dict[str, str]]:
 
 
 def _playable(run: Run, file: str, copy: Path) -> str:
-    """A path relative to the run's folder."""
+    """The path of a file in the run's folder."""
     path = run.folder / file
     if path.suffix.lower() in PLAYED or not path.exists():
         return file

@@ -1,4 +1,4 @@
-"""Protocols: which metrics, on which pairs, in which size and weighting, and who published numbers in that way."""
+"""Protocols: metrics, pairs, size and averaging of published tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,37 +18,37 @@ WEIGHTINGS = ("frames", "videos")
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a table came about."""
+    """The definition of a protocol."""
 
     name: str
     says: str
     metrics: tuple[str, ...]
     mode: str = "reconstruction"
     weighting: str = "frames"
-    """Over what the main column averages: all frames, or the means of the videos."""
+    """What the main column averages over: all frames, or the means of the videos."""
     size: int | None = None
-    """Side to which frames are brought; None: as they are."""
+    """Size of the frames; None: unchanged."""
     source: str = ""
-    """Publication or program that defines it."""
+    """Publication or program that defines the protocol."""
     steps: tuple[str, ...] = ()
-    """What to do before measuring, as commands."""
+    """Commands to run before measuring."""
     caveats: tuple[str, ...] = ()
-    """Where results may differ from the published ones."""
+    """Possible differences from published results."""
     published: Mapping[str, Any] = field(default_factory=dict)
-    """{"source": where it is printed, "rows": {method: {metric: value}}}."""
+    """{"source": publication, "rows": {method: {metric: value}}}."""
 
     def facts(self) -> dict[str, Any]:
-        """For metrics.json."""
+        """The protocol as data, for metrics.json."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "steps"}
 
 
 def protocol_names() -> list[str]:
-    """Every protocol there is."""
+    """All protocols, by name."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def find_protocol(name: str) -> Protocol:
-    """A protocol by name, or by the path of its YAML."""
+    """A protocol by name, or by the path of its YAML file."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
         nearest = get_close_matches(name, protocol_names(), 1)
@@ -60,7 +60,7 @@ def find_protocol(name: str) -> Protocol:
 def choose_protocol(
     name: str | None, metrics: Sequence[str] = (), size: int | None = None, *, has_truth: bool
 ) -> Protocol:
-    """The named protocol with the command's overrides; without a name, the command's settings alone."""
+    """The named protocol with the command's overrides; without a name, the command's settings only."""
     mode = "reconstruction" if has_truth else "animation"
     protocol = find_protocol(name) if name else Protocol("none", "as the command says", (), mode)
     if protocol.mode == "reconstruction" and not has_truth:
@@ -71,7 +71,7 @@ def choose_protocol(
 
 
 def read_protocol(path: Path) -> Protocol:
-    """Read and check a YAML file."""
+    """Read and validate a YAML file."""
     content = read_yaml_file(path)
     known = {name for name in Protocol.__dataclass_fields__ if name != "name"}
     if not isinstance(content, dict) or set(content) - known or not {"says", "metrics"} <= set(content):

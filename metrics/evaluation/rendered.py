@@ -32,21 +32,21 @@ log = logging.getLogger(__name__)
 
 RECORDS, STATES = "measured{}.jsonl", "measured{}.npz"
 TOKEN = "measured"
-"""The key in a result's record for the token of its measurement."""
+"""Key of the measurement's token in a result's record."""
 
 
 class Rendered:
-    """What is measured of the results of a folder, by one of the processes and shards that make them.
+    """Measures the results of a folder, in one of the processes and shards that make them.
 
-    Each keeps its measurements in files of its own: a line of measured*.jsonl per video, under a token that the
-    result's record names too, and the states of metrics of all frames (fid, kid, fvd) in measured*.npz. A result counts
-    as measured if both are there; else it is made again, because what is written has been through an encoder.
+    Each process has its own files: a line per video in measured*.jsonl, with a token that the result's record also
+    holds, and the states of metrics over all frames (fid, kid, fvd) in measured*.npz. A result counts as measured if
+    both exist. Otherwise it is made again, because encoding has changed the frames of an existing file.
     """
 
     def __init__(
         self, plan: Plan, protocol: Protocol, folder: Path, *, part: str = "", entries: Iterable[Mapping[str, Any]] = ()
     ):
-        """`part` tells this process's files from others'; `entries` are the records of the results that count."""
+        """`part` distinguishes this process's files; `entries` are the records of valid results."""
         self.plan, self.protocol, self.folder = plan, protocol, folder
         self.measurement = plan.measurement()
         self.measurement.rehearse()
@@ -64,7 +64,7 @@ class Rendered:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        """Keep the states of metrics of all frames, whatever ended the work."""
+        """Save the states of metrics over all frames, also after an error."""
         if self._needs_states and self._tokens:
             with replacing(self._states) as temporary:
                 np.savez(temporary, tokens=json.dumps([self._key, *sorted(self._tokens)]), **self._flat_states())
@@ -74,15 +74,15 @@ class Rendered:
         return bool(sets(self.measurement.metrics))
 
     def knows(self, entry: Mapping[str, Any]) -> bool:
-        """Whether a result was measured in this way."""
+        """Whether a result was measured this way."""
         return entry.get(TOKEN) in self._known
 
     def begin(self, job: Any, clip: Any) -> RenderedVideo:
-        """The measurement for a job's video."""
+        """The measurement of a job's video."""
         return RenderedVideo(self, job.output, clip)
 
     def keep(self, record: Record) -> str:
-        """Keep what was measured of a video; its token."""
+        """Save the measured record of a video; returns its token."""
         token = uuid.uuid4().hex
         append_line(self._records, {"key": self._key, "token": token, "record": record})
         if self._needs_states:
@@ -92,7 +92,7 @@ class Rendered:
     def write(
         self, entries: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[str, str]], command: Sequence[str]
     ) -> Numbers | None:
-        """Write metrics.csv and metrics.json of all results that are measured, whoever did it."""
+        """Write metrics.csv and metrics.json of all measured results, from all processes."""
         tokens = {entry[TOKEN]: entry for entry in entries if TOKEN in entry}
         found = {token: record for token, record in self._kept() if token in tokens}
         whole = Measurement(self.plan.metrics, self.plan.roles, self.measurement.tools, self.plan.controls)
@@ -115,14 +115,14 @@ class Rendered:
         return Numbers(content)
 
     def _kept(self) -> Iterator[tuple[str, Record]]:
-        """Token and record of all that was measured in this way, by all parts."""
+        """Token and record of every measured result, from all processes."""
         for path in sorted(self.folder.glob(RECORDS.format("*"))):
             for _, entry in read_lines(path)[0]:
                 if entry.get("key") == self._key and isinstance(entry.get("record"), dict):
                     yield entry.get("token", ""), entry["record"]
 
     def _valid_states(self, known: Iterable[str]) -> Iterator[tuple[Path, tuple[set[str], Mapping[str, np.ndarray]]]]:
-        """The states of which every video still counts: what is summed up cannot be taken apart."""
+        """The states whose videos are all still valid; sums cannot be split."""
         known = set(known)
         for path in sorted(self.folder.glob(STATES.format("*"))):
             what = "not the state of metrics that test.py keeps"
@@ -151,34 +151,34 @@ class Rendered:
 
 
 def _files(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Role -> file in the folder of results, of a result's record: the truth is that of the page."""
+    """Role -> file in the results folder, from a result's record; the truth is the copy for the page."""
     return {role: entry[key] for role, key in (("result", "output"), ("truth", "truth")) if key in entry}
 
 
 class ResultMeasurement:
-    """Measures one result with the driving items that it was made of, the truth among them or not."""
+    """Measures one result together with the driving items it was made of, which may include the truth."""
 
     def __init__(self, measurement: Measurement, name: str, clip: Any, size: int | None = None):
-        """`size`: bring the centre square of all frames to this size first."""
+        """`size`: crop all frames to their centre square and resize it first."""
         self._size, roles = size, measurement.roles
         self._role = next((role for role in ("truth", "driving") if role in roles), None)
-        # The result's sound is that of its clip; metrics that hear it look for it in these files.
+        # The result has the sound of its clip; metrics of sound read these files.
         files = {role: clip.audio for role in ("result", self._role) if role and clip.audio}
         source = self._sized(first_picture(clip.source)) if "source" in roles else None
         self._measured = VideoMeasurement(measurement, Video(name, clip.fps, files), source)
 
     def add(self, made: Tensor, items: Sequence[Mapping[str, Any]]) -> None:
-        """The next results (N, 3, H, W) with their driving items."""
+        """Measure the next results (N, 3, H, W) with their driving items."""
         shown = {}
         if self._role:
             if "image" not in items[0]:
                 raise UserError("--metrics: the driving items hold no frames to compare the result with")
             shown[self._role] = self._sized(torch.stack([item["image"] for item in items]))
-        # What is written is cut off at black and white, too.
+        # Written frames are clamped to black and white, too.
         self._measured.add(self._sized(made.float().clamp(0, 1)), **shown)
 
     def finish(self) -> Record:
-        """What was measured, when the result is complete."""
+        """The record of a complete result."""
         self._measured.finish()
         return self._measured.record
 
@@ -190,7 +190,7 @@ class ResultMeasurement:
 
 
 class RenderedVideo(ResultMeasurement):
-    """The measuring of one result of a folder."""
+    """Measures one result of a folder."""
 
     def __init__(self, owner: Rendered, output: Path, clip: Any):
         name = Path(os.path.relpath(output.parent.resolve(), owner.folder.resolve())) / unsuffixed(output)
@@ -198,21 +198,21 @@ class RenderedVideo(ResultMeasurement):
         self._owner = owner
 
     def facts(self) -> dict[str, str]:
-        """For the result's record, when it is complete."""
+        """The entries for the result's record, when it is complete."""
         return {TOKEN: self._owner.keep(self.finish())}
 
 
 class ClipSums(ResultMeasurement):
-    """The measuring of a clip of which only sums are wanted."""
+    """Measures a clip for sums only."""
 
     def sums(self) -> dict[str, tuple[float, int]]:
-        """Metric -> the sum over the frames measured, and how many they are."""
+        """Metric -> sum over the measured frames, and their number."""
         found, _ = self.finish()["rows"][RESULT]
         return {name: (one["sum"], int(one["n"])) for name, one in found.items()}
 
 
 def first_picture(source: Mapping[str, Any]) -> Tensor:
-    """The picture (1, 3, H, W) of a source, the first of several."""
+    """The picture (1, 3, H, W) of a source; the first one of several."""
     picture = next((source[key] for key in ("image", "pictures") if key in source), None)
     if picture is None:
         raise UserError("--metrics: the source holds no picture to compare the result with")
@@ -220,13 +220,13 @@ def first_picture(source: Mapping[str, Any]) -> Tensor:
 
 
 class Numbers:
-    """What was measured, as a command tells it."""
+    """Log the measured values."""
 
     def __init__(self, content: Mapping[str, Any]):
         self.content = content
 
     def table(self, kind: str) -> str:
-        """The totals beside the controls."""
+        """The table of totals with the controls."""
         return table(self.content, kind, self.content["protocol"]["weighting"])
 
     def line(self) -> str:

@@ -1,4 +1,4 @@
-"""What was measured, as files: metrics.csv (a row per frame), metrics.json (totals, videos, definitions), a table."""
+"""Files of measured values: metrics.csv (a row per frame), metrics.json (totals, videos, definitions), and a table."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from metrics.parts.weights import sha256
 from util.files import replacing, write_text
 
 Record = Mapping[str, Any]
-"""What `VideoMeasurement.record` holds of one video."""
+"""The values of one video in `VideoMeasurement.record`."""
 Totals = dict[str, dict[str, float | int | None]]
 """Column -> {"frames": mean over frames, "videos": mean over videos, "n": frames, "missed": share}."""
 CSV, JSON = "metrics.csv", "metrics.json"
 
 
 def totals(records: Sequence[Record], metrics: Sequence[Metric], row: str = RESULT) -> Totals:
-    """Totals of one row, in both weightings; the order of the records does not change them."""
+    """Totals of one row with both averages, independent of the order of the records."""
     found: Totals = {}
     for metric in metrics:
         for column in metric.columns:
@@ -51,7 +51,7 @@ def _mean(summaries: Sequence[Mapping[str, float]]) -> dict[str, float | int | N
 
 
 def _own_totals(records: Sequence[Record], metric: Metric, row: str) -> Totals:
-    """Of values that are no means over frames: over the videos that have them, or as the metric says."""
+    """Totals of values that are no means over frames: over the videos that have them, or as the metric defines."""
     own = [record["rows"][row][1].get(metric.name, {}) for record in records if row in record["rows"]]
     found: Totals = {}
     for name in sorted({name for values in own for name in values if not name.startswith("_")}):
@@ -75,7 +75,7 @@ def of_video(record: Record, metrics: Sequence[Metric], row: str = RESULT) -> di
 
 
 def definition(metric: Metric) -> dict[str, Any]:
-    """The definition of a metric as data: everything on which its values depend."""
+    """The definition of a metric as data: everything that its values depend on."""
     return {
         "name": metric.name,
         "says": metric.says,
@@ -122,14 +122,14 @@ def report(
 
 
 def to_json(content: Any) -> str:
-    """As JSON that every program reads: infinite values become "inf", values that are no numbers null."""
+    """JSON that every program can read: infinite values become "inf", NaN becomes null."""
     text = json.dumps(_plain(content), ensure_ascii=False, indent=1)
-    # A name of a file that is no UTF-8 becomes an escape that JSON has, too.
+    # A file name that is not UTF-8 is escaped, which JSON requires.
     return text.encode(errors="backslashreplace").decode()
 
 
 def to_line(content: Any) -> str:
-    """As one line of JSON, for other programs."""
+    """One line of JSON, for other programs."""
     return json.dumps(_plain(content))
 
 
@@ -156,10 +156,10 @@ def write(folder: Path, content: Mapping[str, Any], records: Iterable[Record], c
 
 
 def _cell(value: float | None) -> str:
-    """Empty where there was nothing to measure, nan where the result's face was missed."""
+    """Empty: nothing to measure; nan: the result's face was missed."""
     return "" if value is None else repr(value)
 
 
 def columns_of(metrics: Iterable[Metric]) -> list[str]:
-    """The columns of metrics.csv beside video and frame."""
+    """The columns of metrics.csv after video and frame."""
     return [column for metric in metrics for column in metric.columns]

@@ -1,4 +1,4 @@
-"""Measuring many pairs: resumed where it was interrupted, shared out over processes, every failure told by name."""
+"""Measure many pairs: resumable, distributed over processes, with every failure reported by name."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from util.jsons import append_line, read_lines
 from util.reading import reading
 
 KEPT = "metrics_videos.jsonl"
-"""A line per measured video, from which an interrupted run goes on."""
+"""File with a line per measured video, from which an interrupted run resumes."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure and how; plain values that travel to other processes."""
+    """What to measure and how, as plain values that can be sent to other processes."""
 
     metrics: tuple[str, ...]
     roles: tuple[str, ...]
@@ -53,7 +53,7 @@ class Plan:
 
 
 def how_measured(plan: Plan, measurement: Measurement) -> str:
-    """Differs wherever values could: of other definitions, weights, videos, sizes, tables."""
+    """Fingerprint of everything that affects values: definitions, weights, videos, sizes, tables."""
     facts = [definition(metric) for metric in measurement.metrics]
     how = [facts, sorted(plan.roles), plan.controls, plan.size, str(plan.fps), _tables(plan.tables)]
     return json.dumps(how, sort_keys=True, default=str)
@@ -72,7 +72,7 @@ def measure(pair: Pair, measurement: Measurement, plan: Plan) -> Record:
 
 
 def motion_of(pair: Pair, plan: Plan, first: int) -> torch.Tensor | None:
-    """The dense motion of the next frames, where files of it are named."""
+    """The dense motion of the next frames, if files of it are given."""
     if "motion" not in plan.tables:
         return None
     path = Path(plan.tables["motion"]) / f"{pair.name}.npz"
@@ -91,21 +91,21 @@ def _grids(path: Path) -> np.ndarray:
 
 
 class Kept:
-    """The records of earlier runs into the same folder; those of changed files or definitions do not count."""
+    """The records of earlier runs in the same folder, except those of changed files or definitions."""
 
     def __init__(self, folder: Path, plan: Plan, measurement: Measurement):
         self.path = folder / KEPT
         self._how = how_measured(plan, measurement)
-        # A state of all frames together is not kept: those videos are measured again.
+        # The state over all frames is not saved, so these videos are measured again.
         self._usable = not sets(measurement.metrics)
 
     def key(self, pair: Pair) -> str:
-        """Changes whenever the result of measuring could."""
+        """Fingerprint that changes when a measured value could change."""
         files = [(role, str(path), *_version(path)) for role, path in sorted(pair.files.items())]
         return hashlib.sha256(json.dumps([self._how, files]).encode()).hexdigest()
 
     def load(self, wanted: Sequence[Pair]) -> dict[str, Record]:
-        """Video -> its record, where it is there; forget the others, and a last line that was cut off."""
+        """Video -> record, for the wanted videos; drops the others, and a truncated last line."""
         keys = {pair.name: self.key(pair) for pair in wanted}
         known = {}
         for _, entry in read_lines(self.path)[0] if self._usable else ():
@@ -120,7 +120,7 @@ class Kept:
         return known
 
     def add(self, pair: Pair, record: Record) -> None:
-        """Keep a record."""
+        """Save a record."""
         append_line(self.path, {"key": self.key(pair), "record": record})
 
 
@@ -129,7 +129,7 @@ def _tables(tables: Mapping[str, Path]) -> list:
 
 
 def _version(path: Path) -> tuple[int, int]:
-    """Size and time of a file, or number of a folder's files and the time of the newest."""
+    """Size and time of a file; for a folder the number of files and the time of the newest."""
     if path.is_file():
         return path.stat().st_size, path.stat().st_mtime_ns
     files = [one.stat().st_mtime_ns for one in path.iterdir()]
@@ -137,11 +137,11 @@ def _version(path: Path) -> tuple[int, int]:
 
 
 Outcome = tuple[Pair, Record | None, str]
-"""A pair with its record, or with the reason why it has none."""
+"""A pair with its record, or with the reason of its failure."""
 
 
 def measure_all(wanted: Sequence[Pair], plan: Plan, measurement: Measurement, workers: int = 1) -> Iterator[Outcome]:
-    """Measure pairs in this process or in several; `measurement` has the state of all of them in the end."""
+    """Measure pairs in this process or in several; `measurement` ends with the merged state."""
     if workers <= 1 or len(wanted) < 2:
         for pair in wanted:
             yield pair, *attempt(lambda pair=pair: measure(pair, measurement, plan))
@@ -161,7 +161,7 @@ def measure_all(wanted: Sequence[Pair], plan: Plan, measurement: Measurement, wo
 
 
 def attempt(work: Callable[[], Record]) -> tuple[Record | None, str]:
-    """The record, or the reason of a failure; one that no user can put right comes with its traceback."""
+    """The record, or the reason of a failure; unexpected errors include their traceback."""
     try:
         return work(), ""
     except (UserError, OSError) as error:
@@ -171,7 +171,7 @@ def attempt(work: Callable[[], Record]) -> tuple[Record | None, str]:
 
 
 def _work(share: Sequence[Pair], plan: Plan, queue: Any) -> None:
-    """A worker process: measure its share, then hand over the states of metrics of all frames."""
+    """A worker process: measure its share, then send the states of metrics over all frames."""
     torch.set_num_threads(1)
     measurement = plan.measurement()
     for index, pair in enumerate(share):
@@ -180,7 +180,7 @@ def _work(share: Sequence[Pair], plan: Plan, queue: Any) -> None:
 
 
 def _collected(queue: Any, processes: Sequence, shares: Sequence[list[Pair]], measurement: Measurement):
-    """What the workers send, until each has sent its states."""
+    """The messages of the workers, until each has sent its states."""
     by_first = {share[0].name: share for share in shares}
     open_shares = {share[0].name: process for share, process in zip(shares, processes, strict=True)}
     sent = dict.fromkeys(open_shares, 0)
@@ -209,7 +209,7 @@ def _check_alive(open_shares: Mapping[str, Any], shares: Mapping[str, list[Pair]
 
 
 class Pace:
-    """How fast it goes."""
+    """Measures the speed."""
 
     def __init__(self):
         self._began, self.frames = time.monotonic(), 0

@@ -1,4 +1,4 @@
-"""Tables of totals for people and papers: plain text, Markdown, LaTeX, csv."""
+"""Tables of totals: plain text, Markdown, LaTeX, csv."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ LATEX_BETTER = {"lower": r"$\downarrow$", "higher": r"$\uparrow$", "like truth":
 def table(content: Mapping[str, Any], kind: str = "text", weighting: str = "frames") -> str:
     """The totals of a metrics.json: a row per metric, a column for the result and for each control.
 
-    The result stands in both weightings; `weighting` chooses the one of the controls and published numbers.
+    The result is shown with both averages; `weighting` selects the average of controls and published numbers.
     """
     rows = {f"result ({kind_of})": _values(content["total"], kind_of) for kind_of in ("frames", "videos")}
     rows |= {name: _values(total, weighting) for name, total in content["controls"].items()}
@@ -34,18 +34,18 @@ def table(content: Mapping[str, Any], kind: str = "text", weighting: str = "fram
 
 
 def _values(total: Mapping[str, Mapping[str, Any]], weighting: str) -> dict[str, Any]:
-    """What has only one weighting (a whole set, a video's own value) is shown in it."""
+    """The given average of a total, or the only one that it has (a value of a whole set or video)."""
     other = {"frames": "videos", "videos": "frames"}[weighting]
     return {name: one[weighting] if one[weighting] is not None else one[other] for name, one in total.items()}
 
 
 def shown(value: float | str | None) -> str:
-    """Four significant digits; a dash where nothing could be measured."""
+    """Four significant digits; a dash if there was nothing to measure."""
     return "–" if value is None else value if isinstance(value, str) else f"{value:.4g}"
 
 
 def format_rows(head: Sequence[str], body: Sequence[Sequence[str]], kind: str) -> str:
-    """Cells as a table of one of the kinds."""
+    """Format cells as a table of this kind."""
     if kind == "csv":
         return "\n".join(",".join(_quoted(cell) for cell in row) for row in (head, *body))
     if kind == "latex":
@@ -62,7 +62,7 @@ def format_rows(head: Sequence[str], body: Sequence[Sequence[str]], kind: str) -
 
 
 def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """Names to the left, numbers to the right."""
+    """Align names left, numbers right."""
     return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
 
 

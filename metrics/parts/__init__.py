@@ -1,1 +1,1 @@
-"""What several metrics share: streams of frames and what is found in them, weights, windows, Frechet distances."""
+"""Shared parts of metrics: streams of frames with detections, weights, windows, Frechet distances."""

@@ -1,4 +1,4 @@
-"""The truth about drawn people: landmarks, pose, action units and dense motion of every frame."""
+"""Ground truth of drawn people: landmarks, pose, action units and dense motion of every frame."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPTION = "drawn_truth"
 
 
 def truth_of(tools: Tools, video: Video, last: int, metric: str) -> Truth:
-    """The truth of the clip with the name of this video, which has at least `last` frames."""
+    """The truth of the clip with this video's name; an error if it has fewer than `last` frames."""
     truth = _load(table_file(tools, OPTION, video, ".npz", metric))
     if last > len(truth):
         raise UserError(f"{video.name}: --{OPTION} tells of {len(truth)} frames, the video has at least {last}")

@@ -1,4 +1,4 @@
-"""Embeddings that say who a face is: (N, D) per frame of a stream, NaN where no face is found."""
+"""Identity embeddings (N, D) per frame of a stream, NaN without a face."""
 
 import math
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from util.weights_file import read_weights
 
 RECOGNISER = "dlib_face_recognition_resnet_model_v1.dat"
 CHIP = 150
-"""Side of the aligned face that dlib's recogniser sees; smaller faces are enlarged before points are rounded."""
+"""Side of the aligned face for dlib's recogniser; smaller faces are upsampled before points are rounded."""
 
 ARCFACE_SIDE, ARCFACE_LENGTH = 112, 512
 ARCFACE_TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
-"""Where eyes, nose and corners of the mouth are in the pictures that ArcFace networks were trained with."""
+"""Positions of eyes, nose and corners of the mouth in the training pictures of ArcFace networks."""
 
 
 class DlibEmbedding:
@@ -38,7 +38,7 @@ class DlibEmbedding:
         import dlib
 
         low, high = points.min(0), points.max(0)
-        # dlib takes whole pixels only: on a face of 40 px, rounding would move its eyes by a noticeable part.
+        # dlib rounds to whole pixels: on a face of 40 pixels this would shift the eyes noticeably.
         scale = max(1, math.ceil(CHIP / max(float(np.ptp(points, axis=0).max()), 8)))
         if scale > 1:
             frame = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
@@ -51,7 +51,7 @@ class DlibEmbedding:
 def _of_found_faces(
     stream: Stream, length: int, describe: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """What `describe` says of each frame (H, W, 3) uint8 and its 68 points, where there is a face."""
+    """The results of `describe` for each frame (H, W, 3) uint8 with its 68 points, NaN without a face."""
     points = stream.find("points/dlib")
     embeddings = np.full((len(points), length), np.nan)
     for index in np.flatnonzero(found(points)):
@@ -66,7 +66,7 @@ def _recogniser():
 
 
 def dlib_recogniser_files() -> dict[str, Path]:
-    """The weights of dlib's recogniser, which lie in face-recognition-models."""
+    """The weights of dlib's recogniser, from face-recognition-models."""
     from data.faces.dlib_detector import find_model
 
     try:
@@ -78,7 +78,7 @@ def dlib_recogniser_files() -> dict[str, Path]:
 
 
 class OpenFace:
-    """OpenFace's 128-d vector of the whole frame, as pose-evaluation takes it: not aligned, face or no face."""
+    """OpenFace's 128-d embedding of the whole frame, without alignment or detection, as in pose-evaluation."""
 
     def __init__(self, tools: Tools):
         self._tools = tools
@@ -105,7 +105,7 @@ def _openface(tools: Tools):
 
 
 class ArcFace:
-    """Unit vectors of ArcFace networks, of a face aligned to 112 x 112 by eyes, nose and corners of the mouth."""
+    """Unit vectors of ArcFace networks, for faces aligned to 112 x 112 by eyes, nose and corners of the mouth."""
 
     def __init__(self, tools: Tools):
         self._network = tools.share("arcface", lambda: _arcface(tools.weights.path("arcface", "csim/arcface")))
@@ -131,8 +131,8 @@ def five_points(points: np.ndarray) -> np.ndarray:
 
 
 def alignment(points: np.ndarray) -> np.ndarray:
-    """The turn, scale and shift (2, 3) that takes five points nearest to ArcFace's template (least squares)."""
-    # As complex numbers a turn and a scale are one factor.
+    """The similarity transform (2, 3) that fits five points to ArcFace's template (least squares)."""
+    # In complex numbers rotation and scale are one factor.
     here, there = points @ np.array([1, 1j]), np.array(ARCFACE_TEMPLATE) @ np.array([1, 1j])
     middle, target = here.mean(), there.mean()
     factor = np.vdot(here - middle, there - target) / np.vdot(here - middle, here - middle)
@@ -141,7 +141,7 @@ def alignment(points: np.ndarray) -> np.ndarray:
 
 
 def _arcface(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of pictures (1, 3, 112, 112), by the suffix of the file: ONNX, or else TorchScript."""
+    """The network as a function of pictures (1, 3, 112, 112): ONNX by the suffix of the file, else TorchScript."""
     import torch
 
     if path.suffix.lower() == ".onnx":
@@ -162,7 +162,7 @@ def _onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
         raise UserError(f"--arcface {path}: reading ONNX needs: pip install onnxruntime ({error})") from error
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has a class of its own for each fault of a file
+    except Exception as error:  # onnxruntime has a separate error class for each kind of fault.
         raise UserError(f"--arcface {path}: not an ONNX network ({str(error).splitlines()[0]})") from None
     name = session.get_inputs()[0].name
     return lambda picture: np.asarray(session.run(None, {name: picture})[0][0], np.float64)

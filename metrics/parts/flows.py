@@ -1,4 +1,4 @@
-"""Optical flow of a video, and where it can be relied on."""
+"""Optical flow of a video with a validity mask."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from metrics.parts.streams import Stream
 from metrics.parts.tools import Tools
 
 AGREEMENT = 1.0
-"""Forward and backward flow may disagree by so many pixels."""
+"""Maximum forward-backward difference in pixels."""
 
 
 class Flow:
-    """(N, H, W, 2): where each pixel of the frame before is in this frame; NaN where that is not known.
+    """(N, H, W, 2): the position in this frame of each pixel of the previous frame; NaN where the flow is unreliable.
 
-    DIS (Kroeger et al. 2016), medium preset; a pixel is known where the flow back returns to it. The first frame has
-    no frame before it.
+    DIS (Kroeger et al. 2016), medium preset; a flow is reliable if the backward flow returns to the pixel. The first
+    frame has no previous frame.
     """
 
     def __init__(self, tools: Tools):
@@ -42,13 +42,13 @@ class Flow:
 
 
 def positions(flow: np.ndarray) -> np.ndarray:
-    """Where each pixel goes: (H, W, 2) x, y."""
+    """The target position (H, W, 2) of each pixel, as x, y."""
     rows, columns = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
     return flow + np.stack([columns, rows], -1)
 
 
 def warped(frame: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """The frame (H, W, C) as seen from the frame before."""
+    """The frame (H, W, C) warped to the previous frame."""
     import cv2
 
     there = np.nan_to_num(positions(flow))

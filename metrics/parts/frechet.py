@@ -1,4 +1,4 @@
-"""Frechet distances of sets of features, gathered in a fixed amount of memory so that merging is exact."""
+"""Frechet distance between sets of features, accumulated in constant memory so that merging is exact."""
 
 from collections.abc import Mapping
 
@@ -7,8 +7,8 @@ import numpy as np
 from util.errors import UserError
 
 STEP = 2.0**-13
-"""Features are rounded to this before they are summed. Sums of such numbers are exact in double precision, so neither
-batches nor processes nor their order change a result; a distance changes by less than 1e-5."""
+"""Features are rounded to this step before they are summed. Such sums are exact in double precision, so results do not
+depend on batches, processes or order; a distance changes by less than 1e-5."""
 EXACT = 2.0**53 * STEP**2
 """Largest sum of products that is still exact."""
 
@@ -20,7 +20,7 @@ class Moments:
         self.count, self.sums, self.products = 0, np.zeros(0), np.zeros((0, 0))
 
     def add(self, features: np.ndarray) -> None:
-        """Take in features (N, D)."""
+        """Add features (N, D)."""
         rounded = np.round(np.asarray(features, np.float64) / STEP) * STEP
         self._take(len(rounded), rounded.sum(0), rounded.T @ rounded)
 
@@ -32,16 +32,16 @@ class Moments:
         self.products += products
 
     def merge(self, state: Mapping[str, np.ndarray], prefix: str) -> None:
-        """Add what `state` returned elsewhere."""
+        """Merge a `state` of another process."""
         if int(state[f"{prefix}count"]):
             self._take(*(state[f"{prefix}{name}"] for name in ("count", "sums", "products")))
 
     def state(self, prefix: str) -> dict[str, np.ndarray]:
-        """As arrays."""
+        """The state as arrays."""
         return {f"{prefix}count": np.array(self.count), f"{prefix}sums": self.sums, f"{prefix}products": self.products}
 
     def mean_and_covariance(self) -> tuple[np.ndarray, np.ndarray]:
-        """The estimates, of the covariance the unbiased one."""
+        """Estimates of mean and (unbiased) covariance."""
         if np.abs(self.products).max(initial=0) > EXACT:
             raise UserError(f"{self.count} features are too many or too large to be summed exactly; measure fewer")
         mean = self.sums / self.count
@@ -51,7 +51,7 @@ class Moments:
 def frechet_distance(one: Moments, other: Moments) -> float:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Heusel et al. 2017, eq. 6)."""
     (mean_1, covariance_1), (mean_2, covariance_2) = one.mean_and_covariance(), other.mean_and_covariance()
-    # tr (C1 C2)^(1/2) by the symmetric R C2 R, R = C1^(1/2): real and stable also where a covariance has no full rank.
+    # tr (C1 C2)^(1/2) by the symmetric R C2 R with R = C1^(1/2): real, and stable for rank-deficient covariances.
     values, vectors = np.linalg.eigh(covariance_1)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     middle = np.linalg.eigvalsh(root @ covariance_2 @ root)

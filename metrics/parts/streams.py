@@ -1,4 +1,4 @@
-"""One of the videos that are compared, batch by batch, and what is found in its frames, each thing once."""
+"""Frames of one of the compared videos, batch by batch, with shared detections."""
 
 from functools import cached_property
 from typing import Any
@@ -11,19 +11,19 @@ from metrics.parts.tools import Finder, Tools
 
 
 class Stream:
-    """The present frames of one video. What metrics look for in them (landmarks, embeddings) is found once for all."""
+    """The current frames of one video. Detections (landmarks, embeddings) are computed once for all metrics."""
 
     def __init__(self, tools: Tools, role: str = "result", video: Video | None = None):
-        """`role` (result, truth, driving, source) and `video` tell finders that read tables which one to open."""
+        """`role` (result, truth, driving, source) and `video` select the tables that finders read."""
         self._tools, self.role, self.video = tools, role, video or Video("")
         self.first = 0
-        """Number of the first of the present frames."""
+        """Index of the first of the current frames."""
         self._finders: dict[str, Finder] = {}
         self._found: dict[str, Any] = {}
         self.pixels = torch.empty(0, 3, 0, 0)
 
     def show(self, pixels: torch.Tensor, first: int = 0) -> "Stream":
-        """The next frames (N, 3, H, W) in [0, 1], on the device where they are measured."""
+        """Set the next frames (N, 3, H, W) in [0, 1], on the device of the measurement."""
         self.pixels, self.first, self._found = pixels, first, {}
         self.__dict__.pop("bytes", None)
         return self
@@ -33,7 +33,7 @@ class Stream:
 
     @property
     def height(self) -> int:
-        """Rows of a frame."""
+        """Height of a frame."""
         return self.pixels.shape[-2]
 
     @cached_property
@@ -43,9 +43,9 @@ class Stream:
         return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).cpu().numpy())
 
     def find(self, kind: str) -> Any:
-        """What a finder of this kind sees in the present frames: an array with a row per frame, NaN where nothing is.
+        """The detections of this kind in the current frames: an array with a row per frame, NaN without a detection.
 
-        A finder may remember where a face was, so every batch is shown to it: ask for a kind in each batch or in none.
+        Finders may track faces and need every batch: request a kind in each batch or in none.
         """
         if kind not in self._found:
             if kind not in self._finders:
@@ -58,21 +58,21 @@ class Stream:
 
 
 class Still(Stream):
-    """One picture, shown as many times as the other videos have frames; things are found in it once."""
+    """One picture, repeated for as many frames as the other videos have; detections run once."""
 
     def __init__(self, tools: Tools, picture: torch.Tensor, role: str = "source", video: Video | None = None):
-        """`picture` is (1, 3, H, W), the first frame of what has the role."""
+        """`picture` is (1, 3, H, W), the first frame of the role's file."""
         super().__init__(tools, role, video)
         self._one = Stream(tools, role, video).show(picture)
         self._count = 1
 
     def repeat(self, count: int) -> "Still":
-        """Show it `count` times."""
+        """Repeat the picture `count` times."""
         self.show(self._one.pixels.expand(count, -1, -1, -1))
         self._count = count
         return self
 
     def find(self, kind: str) -> Any:
-        """What is in the picture, a row per frame."""
+        """The picture's detections, a row per frame."""
         found = self._one.find(kind)
         return np.broadcast_to(found[:1], (self._count, *found.shape[1:]))

@@ -1,4 +1,4 @@
-"""What other programs found in videos, read from tables: a row per frame of a stream, NaN where there is none."""
+"""Detections of other programs, read from tables: a row per frame of a stream, NaN without a detection."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -22,22 +22,22 @@ TABLES = {
     "annotated": "csv of annotated intervals",
     "drawn_truth": "truth/ of a drawn dataset, for landmarks/truth, pose/truth, au/truth and motion/truth",
 }
-"""Option -> what it names."""
+"""Option -> its description."""
 LEAST_CONFIDENCE = 0.8
-"""OpenFace's rows below it are not relied on: its own advice is 0.75 to 0.8."""
+"""OpenFace's rows with a lower confidence are ignored; its authors recommend 0.75 to 0.8."""
 COEFFICIENTS = {"expression": 64, "pose": 6}
-"""Arrays of a coefficient file: expression (N, 64), pose (N, 6) with three angles first, then the translation."""
+"""Arrays of a coefficient file: expression (N, 64), pose (N, 6): three angles, then the translation."""
 
 
 def table_option(kind: str, role: str) -> str:
-    """The option that names the tables of a stream; what drives a reconstruction is its truth."""
+    """The option that names the tables of a stream; in a reconstruction the driving video is the truth."""
     if kind == "aus":
         return "result_aus" if role == "result" else "driving_aus"
     return "result_coefficients" if role == "result" else "truth_coefficients"
 
 
 def table_file(tools: Tools, option: str, video: Video, suffix: str, metric: str) -> Path:
-    """The table of a video, by name."""
+    """The table of a video, found by name."""
     if option not in tools.tables:
         raise UserError(f"{metric}: tables are needed; name their folder (NAME{suffix} per video) with --{option}")
     folder = Path(tools.tables[option])
@@ -48,7 +48,7 @@ def table_file(tools: Tools, option: str, video: Video, suffix: str, metric: str
 
 
 class ActionUnits:
-    """Intensities (N, 17) from 0 to 5: of OpenFace's tables where they are named, else as py-feat sees them."""
+    """Intensities (N, 17) from 0 to 5: from OpenFace's tables if given, otherwise from py-feat."""
 
     def __init__(self, tools: Tools):
         self._tools = tools
@@ -68,14 +68,14 @@ class ActionUnits:
         for index, frame in enumerate(stream.bytes):
             try:
                 units[index] = reader.read(frame)
-            except UserError:  # it finds no face in this frame, which is then missed
+            except UserError:  # py-feat finds no face in this frame, which is then missed
                 continue
         return units
 
 
 @lru_cache(maxsize=8)
 def openface_rows(path: Path) -> np.ndarray:
-    """A row per frame, counted from OpenFace's frame 1; NaN where it failed or was not sure."""
+    """A row per frame, starting at OpenFace's frame 1; NaN where OpenFace failed or was not confident."""
     from data.expressions.openface import choose_person, read_table
 
     table = read_table(path)
@@ -89,7 +89,7 @@ def openface_rows(path: Path) -> np.ndarray:
 
 
 class Coefficients:
-    """Coefficients (N, 70) of a 3-D face model that another program fitted: 64 of expression, 6 of pose."""
+    """Coefficients (N, 70) of a 3D face model, fitted by another program: 64 of expression, 6 of pose."""
 
     def __init__(self, tools: Tools):
         self._tools = tools
@@ -102,7 +102,7 @@ class Coefficients:
 
 @lru_cache(maxsize=8)
 def coefficient_rows(path: Path) -> np.ndarray:
-    """(N, 70) of one video."""
+    """The coefficients (N, 70) of one video."""
     what = f"needs the arrays {', '.join(COEFFICIENTS)}"
     with reading(path, what):
         parts = [np.asarray(part, np.float64) for part in read_npz(path, what, *COEFFICIENTS).values()]
@@ -113,7 +113,7 @@ def coefficient_rows(path: Path) -> np.ndarray:
 
 
 def rows_of(rows: np.ndarray, stream: Stream, what: str) -> np.ndarray:
-    """The rows of the present frames."""
+    """The rows of the current frames."""
     last = stream.first + len(stream)
     if last > len(rows):
         raise UserError(f"{stream.video.name}: {what} has {len(rows)} rows, the video at least {last} frames")

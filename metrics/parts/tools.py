@@ -1,4 +1,4 @@
-"""Models that look at frames, loaded once and shared by all metrics and videos."""
+"""Networks and detectors that analyse frames, loaded once and shared by all metrics and videos."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from metrics.parts.streams import Stream
 
 Finder = Callable[["Stream"], np.ndarray]
-"""Looks at the present frames of one stream, batch after batch of one video."""
+"""Analyses the current frames of one stream, batch after batch of one video."""
 
 KINDS = {
     "points/dlib": "metrics.parts.landmarks:DlibPoints",
@@ -31,20 +31,20 @@ KINDS = {
     "inception": "metrics.parts.inception:Inception",
     "flow": "metrics.parts.flows:Flow",
 }
-"""Kind of what is found -> class with a constructor (tools): one instance per stream."""
+"""Kind of detection -> class whose constructor takes the tools: one instance per stream."""
 
 
 @dataclass
 class Tools:
-    """How and with what to measure."""
+    """Settings and shared models of a measurement."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     weights: Weights = field(default_factory=Weights)
     tables: Mapping[str, Path] = field(default_factory=dict)
-    """Folders of tables and coefficients, by the name of their option: result_aus, driving_aus, ..."""
+    """Folders of tables and coefficients, by option name: result_aus, driving_aus, ..."""
     batch_size: int = 16
     allow_few: bool = False
-    """Whether metrics of all frames together are printed of fewer frames than they need."""
+    """Whether to report metrics over all frames for fewer frames than they need."""
     _shared: dict[Any, Any] = field(default_factory=dict)
 
     def finder(self, kind: str) -> Finder:
@@ -53,11 +53,11 @@ class Tools:
         return getattr(importlib.import_module(module), name)(self)
 
     def share(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What `make` returns, made once."""
+        """The result of `make`, which is called once per key."""
         if key not in self._shared:
             self._shared[key] = make()
         return self._shared[key]
 
     def at_once(self, count: int) -> list[slice]:
-        """Slices of no more than `batch_size` of so many frames."""
+        """Slices of at most `batch_size` that cover this many frames."""
         return [slice(start, start + self.batch_size) for start in range(0, count, self.batch_size)]

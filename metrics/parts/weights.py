@@ -1,4 +1,4 @@
-"""Files of weights: named by an option, or found in one folder by their published name and hash; never downloaded."""
+"""Weights files: named by an option, or found in one folder by published name and hash; never downloaded."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ FOLDER = Path("weights")
 
 @dataclass(frozen=True)
 class Published:
-    """A file of weights that somebody published."""
+    """A published weights file."""
 
     option: str
     file: str
     sha256: str
-    """The first digits of its hash; empty where they are not known."""
+    """The first digits of its hash; empty if unknown."""
     where: str
     instead: str
-    """What can be measured without it."""
+    """The metrics that work without it."""
 
 
 FILES = {
@@ -62,11 +62,11 @@ FILES = {
         "i3d", "i3d_torchscript.pt", "", "the repository https://github.com/universome/stylegan-v", "warp_error, jitter"
     ),
 }  # fmt: skip
-"""Key -> file. The option of a command names another file."""
+"""Key -> file. An option of the command names another file."""
 
 
 def weight_options() -> dict[str, str]:
-    """Option (without dashes) -> the files that it names."""
+    """Option (without dashes) -> the files it names."""
     names: dict[str, list[str]] = {}
     for published in FILES.values():
         names.setdefault(published.option, []).append(published.file)
@@ -75,14 +75,14 @@ def weight_options() -> dict[str, str]:
 
 @dataclass
 class Weights:
-    """Where the weights of a run of measurements are."""
+    """Paths of the weights of a measurement."""
 
     folder: Path = FOLDER
     given: Mapping[str, Path] = field(default_factory=dict)
-    """Option (without dashes) -> file that the user named."""
+    """Option (without dashes) -> file named by the user."""
 
     def path(self, key: str, metric: str) -> Path:
-        """The file of this key for this metric; an error that says where to get it."""
+        """The file for a metric, by key; an error says where to get a missing one."""
         wanted = FILES[key]
         if wanted.option in self.given:
             path = Path(self.given[wanted.option])
@@ -111,7 +111,7 @@ def sha256(path: Path) -> str:
 
 
 def _digest(file) -> str:
-    """For Python 3.10, which has no file_digest."""
+    """hashlib.file_digest for Python 3.10."""
     digest = hashlib.sha256()
     while block := file.read(1 << 20):
         digest.update(block)
@@ -119,7 +119,8 @@ def _digest(file) -> str:
 
 
 def read_script(path: Path, device: torch.device) -> torch.nn.Module:
-    """A network in TorchScript. It runs what its file holds, so it is only read where the user named or put it."""
+    """Load a TorchScript network. It runs code from its file, so only files that the user named or placed are
+    loaded."""
     with reading(path, "cannot be read as TorchScript", FETCH_AGAIN):
         if damaged := damaged_entry(path):
             raise ValueError(f"{damaged} does not match its checksum")

@@ -1,6 +1,6 @@
-"""Structural similarity (Wang et al. 2004, eq. 13) of pictures on any device, in uniform or Gaussian windows.
+"""Structural similarity (Wang et al. 2004, eq. 13) on any device, with uniform or Gaussian windows.
 
-Windows lie wholly inside the picture, as scikit-image's do; torchmetrics pads instead and differs in the 4th digit.
+Windows lie inside the picture, as in scikit-image; torchmetrics pads instead and differs in the 4th digit.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,14 @@ SIGMA, RADIUS = 1.5, 5
 """Wang's window: 11 x 11, standard deviation 1.5."""
 
 Window = Callable[[torch.Tensor], torch.Tensor]
-"""Weighted means around each pixel, (N, C, H, W) to (N, C, H - 2r, W - 2r)."""
+"""Weighted local means, (N, C, H, W) to (N, C, H - 2r, W - 2r)."""
 
 
 def uniform(side: int) -> Window:
-    """Every pixel of the window counts the same."""
+    """A uniform window."""
 
     def mean(picture: torch.Tensor) -> torch.Tensor:
-        # Differences of running sums take as long for 51 pixels as for 7; in double precision they lose nothing.
+        # Differences of cumulative sums cost the same for 51 pixels as for 7, and are exact in double precision.
         for axis in (2, 3):
             sums = picture.double().cumsum(axis)
             sums = torch.cat([torch.zeros_like(sums.narrow(axis, 0, 1)), sums], axis)
@@ -31,11 +31,11 @@ def uniform(side: int) -> Window:
 
 
 def gaussian(picture: torch.Tensor) -> torch.Tensor:
-    """Wang's window."""
+    """A Gaussian window."""
     steps = torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (steps / SIGMA) ** 2)
     weights = (weights / weights.sum()).tolist()
-    # Eleven shifted copies are added up: on a CPU eight times as fast as a convolution of single channels.
+    # Summing eleven shifted copies is eight times as fast on a CPU as a depthwise convolution.
     for axis in (2, 3):
         count = picture.shape[axis] - 2 * RADIUS
         mean = picture.narrow(axis, 0, count) * weights[0]
@@ -48,14 +48,14 @@ def gaussian(picture: torch.Tensor) -> torch.Tensor:
 def similarity(
     one: torch.Tensor, other: torch.Tensor, window: Window, data_range: torch.Tensor | float, sample: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """SSIM and its contrast and structure part, per picture and channel (N, C).
+    """SSIM and its contrast-structure term, per picture and channel (N, C).
 
-    `data_range` is a number or one per picture; `sample`: the window's number of pixels where covariances are those of
-    a sample (n / (n - 1)).
+    `data_range` is a number or one per picture. `sample`: number of pixels of the window, for covariances of a sample
+    (n / (n - 1)).
     """
     span = torch.as_tensor(data_range, dtype=one.dtype, device=one.device).reshape(-1, 1, 1, 1)
     c1, c2 = (K1 * span) ** 2, (K2 * span) ** 2
-    # Variances do not change with the origin; near it the difference of two squares loses fewer digits.
+    # Variances do not depend on the origin; near it the difference of squares loses fewer digits.
     centre = one.mean((1, 2, 3), keepdim=True)
     x, y = one - centre, other - centre
     mean_x, mean_y = window(x), window(y)
