@@ -1,4 +1,4 @@
-"""Animating one source by a stream of driving frames."""
+"""Animates one source with a stream of driving frames."""
 
 import itertools
 from collections import deque
@@ -16,7 +16,7 @@ from engine.trainer import move
 
 
 class Animator:
-    """Encodes a source once and turns driving frames into pictures, batch by batch; holds two batches at most."""
+    """Encodes a source once and turns driving frames into pictures, batch by batch; holds at most two batches."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Animator:
     def stream(
         self, source: dict[str, Any], driving: Iterable[dict[str, Any]], first: dict[str, Any] | None = None
     ) -> Iterator[np.ndarray]:
-        """Lazily, one (H, W, 3) uint8 frame per driving item."""
+        """Yield one (H, W, 3) uint8 frame per driving item, lazily."""
         for _, frames in self.batches(source, driving, first):
             yield from to_bytes(frames).cpu().numpy()
 
@@ -41,33 +41,33 @@ class Animator:
         self, source: dict[str, Any], driving: Iterable[dict[str, Any]], first: dict[str, Any] | None = None,
         state: dict[str, Any] | None = None,
     ) -> Iterator[tuple[list[dict[str, Any]], Tensor]]:  # fmt: skip
-        """Driving items and what they make of the source: pictures (N, 3, H, W) in [0, 1], on the device.
+        """Yield driving items and their result pictures (N, 3, H, W) in [0, 1], on the device.
 
-        `first` is shown to the family before all others, without a result: movement is then relative to it. `state`:
-        what `encode` made of the source, where several videos drive it.
+        The family gets `first` before all others, without a result; relative motion refers to it. `state`: the result
+        of `encode`, if several videos drive one source.
         """
         state = self.encode(source) if state is None else state
         for items, frames, *_ in self._passes(state, self.family.animate, driving, first):
             yield items, frames
 
     def encode(self, source: dict[str, Any]) -> dict[str, Any]:
-        """What depends on the source alone."""
+        """The state that depends on the source only."""
         return self._run(self.family.encode_source, self._batch([source]))
 
     def advance(self, state: dict[str, Any], item: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-        """What one driving item makes (none, where the family waits for later ones), and the next state."""
+        """The picture for one driving item (none if the family waits for later ones), and the next state."""
         frames, state, *_ = self._run(self.family.animate, state, self._batch([item]))
         return frames, state
 
     def explained(
         self, source: dict[str, Any], driving: Iterable[dict[str, Any]], first: dict[str, Any] | None = None
     ) -> Iterator[tuple[list[dict[str, Any]], Tensor, dict[str, Tensor]]]:
-        """The same as `batches`, and pictures of how the frames came about: {column: (N, C, h, w)}."""
+        """Like `batches`, plus visualisations of intermediate results: {column: (N, C, h, w)}."""
         batch = self._batch([source])
         yield from self._passes(self.encode(source), partial(self.family.explain, batch), driving, first)
 
     def measured(self, driving: Iterable[dict[str, Any]]) -> Iterator[dict[str, np.ndarray]]:
-        """The motion of driving items as arrays by name, batch by batch."""
+        """The motion of driving items as named arrays, batch by batch."""
         items = iter(driving)
         while batch := list(itertools.islice(items, self.batch_size)):
             found = self._run(self.family.measure, self._batch(batch))
@@ -76,7 +76,7 @@ class Animator:
     def _passes(
         self, state: dict[str, Any], animate: Callable, driving: Iterable[dict[str, Any]], first: dict[str, Any] | None
     ) -> Iterator[tuple]:
-        """Driving items and what `animate` returns for them beside the state."""
+        """Yield driving items and the results of `animate` without the state."""
         if first is not None:
             state = self._run(self.family.begin_with, state, self._batch([first]))
         items = iter(driving)
@@ -99,7 +99,7 @@ class Animator:
 
 
 def to_host(frames: Tensor) -> Callable[[], np.ndarray]:
-    """Begin to copy what a device has made; the function waits for this copy, not for what is asked of it later."""
+    """Start copying results from the device; the returned function waits for this copy only."""
     if frames.device.type != "cuda":
         return frames.cpu().numpy
     copy = torch.empty_like(frames, device="cpu", pin_memory=True)

@@ -1,4 +1,4 @@
-"""Moving averages of networks (EMA): most generators animate better with them than with their last weights."""
+"""Moving averages of weights (EMA): most generators animate better with them than with their last weights."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,13 +12,13 @@ from util.errors import UserError
 
 
 def warmed_up(decay: float, updates: int) -> float:
-    """The decay of the next update: small at first, so that an average soon forgets the random weights at the start."""
+    """The decay of the next update: small at first, so that the random initial weights lose their influence quickly."""
     return min(decay, (1 + updates) / (10 + updates))
 
 
 @dataclass
 class Average:
-    """The moving average of one network, laid out as its state dict."""
+    """The moving average of one network, with the keys of its state dict."""
 
     network: nn.Module
     decay: float
@@ -27,14 +27,14 @@ class Average:
     _moving: frozenset[str] = frozenset()
 
     def restart(self) -> None:
-        """Begin with the network's present weights."""
+        """Start from the network's current weights."""
         self.updates = 0
         self.values = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self._moving = _moving(self.network)
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the network's present weights."""
+        """Update with the network's current weights."""
         live = self.network.state_dict(keep_vars=True)
         names = [name for name in live if name in self._moving]
         weight = 1 - warmed_up(self.decay, self.updates)
@@ -44,17 +44,18 @@ class Average:
         self.updates += 1
 
     def swap(self) -> None:
-        """Exchange the network's weights with their average, without a copy."""
+        """Swap the network's weights with their average, in place."""
         live = self.network.state_dict(keep_vars=True)
-        shared = {id(value): name for name, value in live.items()}  # a tensor with two names is exchanged once
+        shared = {id(value): name for name, value in live.items()}  # swap a tensor with two names once
         for name in shared.values():
             live[name].data, self.values[name] = self.values[name], live[name].data
 
 
 def _moving(network: nn.Module) -> frozenset[str]:
-    """What is averaged: parameters, and the running statistics of batch norms, which go with them.
+    """The averaged tensors: parameters, and the running statistics of batch norms.
 
-    Other buffers are copied: the vectors of a spectral norm, for one, are of length 1, and their averages are not.
+    Other buffers are copied: vectors of a spectral norm, for example, have length 1, which their averages would not
+    have.
     """
     names = {name for name, value in network.named_parameters(remove_duplicate=False) if value.is_floating_point()}
     for prefix, module in network.named_modules():
@@ -64,13 +65,13 @@ def _moving(network: nn.Module) -> frozenset[str]:
 
 
 class Averages:
-    """The averages that a family declares (`averaged`), updated when the optimizers of their networks have worked.
+    """The averages that a family declares (`averaged`), updated after each update of their networks.
 
-    Every process keeps them: weights are the same everywhere, so nothing is exchanged.
+    Every process keeps them: weights are equal everywhere, so nothing is communicated.
     """
 
     def __init__(self, family: Any, parameters: Mapping[str, Iterable[Tensor]]):
-        """`parameters`: what each optimizer trains."""
+        """`parameters`: those of each optimizer."""
         _check(family)
         networks = family.networks()
         self.of = {name: Average(networks[name], decay) for name, decay in family.averaged.items()}
@@ -81,19 +82,19 @@ class Averages:
         self.restart()
 
     def restart(self) -> None:
-        """Begin with the present weights."""
+        """Start from the current weights."""
         for average in self.of.values():
             average.restart()
 
     def update(self, names: Iterable[str]) -> None:
-        """Called after each update that happened, with the names of its optimizers."""
+        """Called after each successful update, with the names of its optimizers."""
         for network, average in self.of.items():
             if not self._optimizers[network].isdisjoint(names):
                 average.update()
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Within it, networks that have an average work with that."""
+        """Within this context, networks with an average use it."""
         for average in self.of.values():
             average.swap()
         try:
@@ -109,7 +110,7 @@ def _share(trained: Iterable[Tensor], network: nn.Module) -> bool:
 
 
 def _check(family: Any) -> None:
-    """Refuse averages of what is no network, with decays that are none."""
+    """Refuse averages of anything but networks, and invalid decays."""
     name, networks = f"{type(family).__name__} ({type(family).__module__}): averaged", family.networks()
     for network, decay in family.averaged.items():
         if network not in networks:

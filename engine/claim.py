@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""A lock that one process at a time holds on a folder."""
 
 import errno
 import importlib
@@ -16,16 +16,16 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder (made if need be) during a block, or until this process ends in any way.
+    """Lock a folder (created if necessary) during a block, or until this process ends in any way.
 
-    The lock is of a kind that processes which this one starts do not inherit: those that outlive it do not hold it.
+    Child processes do not inherit this kind of lock, so those that outlive the process do not hold it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
         try:
             fcntl = importlib.import_module("fcntl")
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (ImportError, OSError) as error:  # not every system has them, nor every file system
+        except (ImportError, OSError) as error:  # not every system or file system has them
             if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EAGAIN):
                 file.seek(0)
                 raise UserError(

@@ -1,4 +1,4 @@
-"""What a command does around its work: processes, messages, errors, exit status."""
+"""Common frame of all commands: processes, messages, errors, exit status."""
 
 import logging
 import sys
@@ -24,10 +24,10 @@ def run_on_devices(
     patience: timedelta = timedelta(minutes=30),
     debug: bool = False,
 ) -> int:
-    """Do the work of a command on each of its devices; the exit status.
+    """Run `work` on each device of a command; returns the exit status.
 
-    With several devices the script starts itself once for each, under torchrun. `patience`: how long one process waits
-    for the others. `debug`: errors are raised for a debugger, and anomalies of gradients are looked for.
+    With several devices the script starts itself once for each, under torchrun. `patience`: how long a process waits
+    for the others. `debug`: raise errors for a debugger, and detect anomalies of gradients.
     """
     configure_logging()
     devices = choose_devices(gpu_ids)

@@ -1,4 +1,4 @@
-"""Messages on the console that do not break the progress bar."""
+"""Console messages that do not break the progress bar."""
 
 import logging
 import sys
@@ -13,7 +13,7 @@ class _BesideTheBar(logging.Handler):
 
 
 class _Words(logging.Formatter):
-    """Plain sentences; what is more than information says so first."""
+    """Plain messages; warnings and errors start with their level."""
 
     def __init__(self, prefix: str):
         super().__init__()
@@ -25,7 +25,7 @@ class _Words(logging.Formatter):
 
 
 def configure_logging(rank: int | None = None) -> None:
-    """Show messages of the project on the console; with several processes, only problems of the other ranks."""
+    """Show the project's messages on the console; with several processes, only warnings and errors of other ranks."""
     handler = _BesideTheBar()
     handler.setFormatter(_Words("" if rank is None else f"rank {rank}: "))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""Processes: starting one per GPU, what they share, and how they end."""
+"""Processes: start one per GPU, communicate, and end them."""
 
 import logging
 import os
@@ -18,14 +18,14 @@ from util.errors import UserError
 log = logging.getLogger(__name__)
 
 _PLACE = {"LOCAL_RANK": 0, "RANK": 0, "WORLD_SIZE": 1}
-"""What torchrun tells each process in its environment, and what holds without it."""
+"""The environment variables of torchrun, and their defaults without it."""
 
 UNHURRIED = timedelta(days=365)
-"""Patience of processes that share work of very different lengths; one that dies ends the others in any case."""
+"""Timeout for processes that share work of very different lengths; a process that dies ends the others anyway."""
 
 
 class Processes:
-    """This process among all: its device, its rank, and the few collective operations that training needs."""
+    """This process within the group: its device, its rank, and the collective operations that training needs."""
 
     def __init__(self, device: torch.device, rank: int = 0, world: int = 1, patience: timedelta | None = None):
         self.device, self.rank, self.world = device, rank, world
@@ -35,11 +35,11 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files and talks to people."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors by their average over all processes, in one exchange per number type."""
+        """Replace tensors by their average over all processes, with one all-reduce per dtype."""
         if self.world == 1:
             return
         for kind in {tensor.dtype for tensor in tensors}:
@@ -51,7 +51,7 @@ class Processes:
                 tensor.copy_(part.view_as(tensor))
 
     def any(self, value: bool) -> bool:
-        """Whether any process says yes. Goes over the CPU: the devices are not waited for."""
+        """Whether the flag is set in any process. Uses the CPU, so that the devices are not synchronised."""
         if self.world == 1:
             return value
         flag = torch.tensor(float(value))
@@ -59,7 +59,7 @@ class Processes:
         return bool(flag > 0)
 
     def gather(self, value: Tensor) -> Tensor:
-        """The values of all processes in the order of their ranks; equally many of each, and on the CPU."""
+        """Gather the values of all processes in order of rank; equally many from each, on the CPU."""
         if self.world == 1:
             return value
         parts = [torch.empty_like(value) for _ in range(self.world)]
@@ -67,19 +67,19 @@ class Processes:
         return torch.cat(parts)
 
     def share(self, tensors: Sequence[Tensor]) -> None:
-        """Give all processes the main one's values."""
+        """Broadcast values of the main process."""
         if self.world > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait for all processes."""
         if self.world > 1:
             dist.barrier(group=self._control)
 
 
 def choose_devices(gpu_ids: Sequence[int]) -> list[int]:
-    """One entry per process to start: the number of its GPU, or -1 for the CPU ("-1,-1" are two on the CPU)."""
+    """One entry per process to start: the index of its GPU, or -1 for the CPU ("-1,-1": two on the CPU)."""
     wanted = [gpu for gpu in gpu_ids if gpu >= 0]
     if wanted and not torch.cuda.is_available():
         log.warning("no CUDA device here: using the CPU (--gpu_id=-1 says so without this warning)")
@@ -103,7 +103,7 @@ def launch(script: str, arguments: Sequence[str], count: int) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes speak for themselves
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes print their own messages
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -126,9 +126,9 @@ def launch(script: str, arguments: Sequence[str], count: int) -> int:
 
 
 def start(gpus: Sequence[int], patience: timedelta = timedelta(minutes=30)) -> Processes:
-    """Join the group of processes, if there is one, and take this process's device.
+    """Join the process group, if there is one, and select this process's device.
 
-    `patience`: how long one waits for the others before it takes them for stuck.
+    `patience`: the timeout of collective operations.
     """
     local, rank, world = (int(os.environ.get(name, default)) for name, default in _PLACE.items())
     on_gpu = gpus[0] >= 0
@@ -144,12 +144,13 @@ LOST = "another process has ended; its own message says why"
 
 
 def is_lost_peer(error: Exception) -> bool:
-    """Whether an error of communication says no more than that another process is gone."""
+    """Whether a communication error only means that another process has ended."""
     return isinstance(error, RuntimeError) and "by peer" in str(error)
 
 
 def finish(processes: Processes, status: int) -> int:
-    """End a worker process at once: the interpreter's clean-up aborts now and then under gloo. Alone: the status."""
+    """End a worker process at once, because the interpreter's clean-up sometimes aborts under gloo. Single process:
+    return the status."""
     if processes.world == 1:
         return status
     logging.shutdown()
@@ -159,7 +160,7 @@ def finish(processes: Processes, status: int) -> int:
 
 
 def machine(processes: Processes) -> str:
-    """For the log: what this runs on."""
+    """Description of the devices, for the log."""
     on_gpu = processes.device.type == "cuda"
     device = torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads"
     return f"{processes.world} x {device}, torch {torch.__version__}"

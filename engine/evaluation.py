@@ -1,4 +1,4 @@
-"""Mean absolute differences of reconstructions to the real frames."""
+"""Mean absolute differences between reconstructions and real frames."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ log = logging.getLogger(__name__)
 
 
 class Reconstruction:
-    """The L1 of one video: of its results, and of repeating its first frame."""
+    """L1 of one video: of its results, and of its first frame repeated."""
 
     def __init__(self, job: Any = None, clip: Any = None):
-        """For any job and clip: what is compared comes with the frames."""
+        """Start measuring any job and clip: the real frames are part of the driving items."""
         self.first: Tensor | None = None
         self.frames, self.result, self.repeated, self.copied = 0, 0.0, 0.0, 0.0
 
     def add(self, made: Tensor, items: Sequence[Mapping[str, Any]]) -> None:
-        """Measure results (N, 3, H, W) against the frames of their driving items."""
+        """Compare results (N, 3, H, W) with the frames of their driving items."""
         if "image" not in items[0]:
             raise UserError("--mode reconstruction: this dataset mode's items hold no real frames to compare with")
         real = torch.stack([item["image"] for item in items]).to(made.device)
@@ -38,7 +38,7 @@ class Reconstruction:
 
 
 def summary_of_losses(known: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The means over all frames of all videos, logged and returned; empty where nothing was measured."""
+    """Log and return the means over all frames of all videos; empty if nothing was measured."""
     known = [entry for entry in known if "l1" in entry]
     if not known:
         return {}

@@ -1,4 +1,4 @@
-"""Noticing a loss that is not finite, without waiting for the device."""
+"""Detect a loss that is not finite, without synchronising the device."""
 
 import torch
 from torch import Tensor
@@ -7,18 +7,18 @@ from util.errors import RunError
 
 
 class NotFinite(RunError):
-    """A loss became infinite or not a number."""
+    """A loss is infinite or NaN."""
 
 
 class LossWatch:
-    """Looks at the losses of each update when the next one comes: by then a GPU has them ready."""
+    """Checks the losses of each update when the next one comes, since a GPU has computed them by then."""
 
     def __init__(self, device: torch.device):
         self._on_gpu = device.type == "cuda"
         self._pending: tuple[list[str], Tensor, torch.cuda.Event | None, int] | None = None
 
     def look(self, terms: dict[str, Tensor], step: int) -> None:
-        """Start looking at the terms of one update; raises NotFinite for an earlier one (on the CPU for this one)."""
+        """Start checking the terms of one update; raises NotFinite for an earlier one (on the CPU for this one)."""
         self.check()
         values = torch.stack([value.float() for value in terms.values()])
         if self._on_gpu:
@@ -32,7 +32,7 @@ class LossWatch:
             self.check()
 
     def check(self) -> None:
-        """Raise NotFinite if what was looked at last is not finite. Called before every saving."""
+        """Raise NotFinite if the last checked losses are not finite. Called before every save."""
         if self._pending is None:
             return
         (names, values, event, step), self._pending = self._pending, None

@@ -1,4 +1,4 @@
-"""What goes on around the steps of training: reports, pictures, validation, checkpoints, and when to stop."""
+"""The loop around training steps: reports, pictures, validation, checkpoints, and when to stop."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, nullcontext
@@ -21,12 +21,12 @@ class Loop:
         self, trainer: Trainer, monitor: Monitor, saver: Saver, *, validation: Validation | None = None,
         profiler: StepProfiler | None = None, detect_anomaly: bool = False,
     ):  # fmt: skip
-        """`detect_anomaly`: an error that names the operation whose gradient is not a number; slow."""
+        """`detect_anomaly`: name the operation that produces a NaN gradient; slow."""
         self.trainer, self.monitor, self.saver = trainer, monitor, saver
         self.validation, self.profiler, self.detect_anomaly = validation, profiler, detect_anomaly
 
     def run(self, batches: Iterator, stop: StopRequest, *, steps: int, accumulate: int, batch_size: int) -> None:
-        """Take steps, each of `accumulate` batches and of `batch_size` samples over all processes."""
+        """Run steps, each on `accumulate` batches with `batch_size` samples over all processes."""
 
         def after_step(losses: dict[str, Any], visuals: Mapping[str, Any]) -> bool:
             return self._after_step(losses, visuals, stop, steps)
@@ -39,7 +39,7 @@ class Loop:
             )  # fmt: skip
 
     def _after_step(self, losses: dict[str, Any], visuals: Mapping[str, Any], stop: StopRequest, steps: int) -> bool:
-        """Report, validate and save what is due; whether to stop."""
+        """Report, validate and save when due; returns whether to stop."""
         trainer, clock = self.trainer, self.trainer.clock
         self.monitor.record(clock, losses, visuals)
         if self.profiler:

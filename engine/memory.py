@@ -1,4 +1,4 @@
-"""How the C library deals with memory that networks free and ask for again."""
+"""Settings of the C library for memory that networks free and allocate again."""
 
 import ctypes
 import resource
@@ -9,9 +9,9 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Keep freed memory for the next step, which will ask for as much: new pages cost a sixth of a step on the CPU.
+    """Keep freed memory for the next step, which allocates as much again: new pages cost a sixth of a step on the CPU.
 
-    Only glibc can be told; elsewhere nothing happens. The process holds about a tenth more for it.
+    Works with glibc only and does nothing elsewhere. The process then holds about a tenth more memory.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
@@ -20,6 +20,6 @@ def keep_freed_memory() -> None:
 
 
 def host_memory_gib() -> float:
-    """The most memory that this process has held so far."""
+    """Peak memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, else KiB
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, KiB elsewhere

@@ -1,4 +1,4 @@
-"""What people see of a training run: progress, averages of the losses, pictures."""
+"""Reports of a training run: progress, averages of the losses, pictures."""
 
 import logging
 import sys
@@ -23,13 +23,13 @@ from util.grid import labelled_grid
 log = logging.getLogger(__name__)
 
 MOST_VALUES = 2**18
-"""Values of a histogram that are brought from the device."""
+"""Maximum number of histogram values copied from the device."""
 ROWS = 4
-"""Samples that are shown where the pictures don't say how many (`rows`)."""
+"""Number of samples to show if the pictures do not specify it (`rows`)."""
 
 
 class Reporting(Protocol):
-    """What the monitor asks of a trainer."""
+    """The monitor's view of a trainer."""
 
     notes: Notes
 
@@ -37,7 +37,8 @@ class Reporting(Protocol):
 
 
 class Monitor:
-    """Averages losses on the device and reports them every few steps; a sink that breaks is dropped, not fatal."""
+    """Averages losses on the device and reports them every few steps; a sink that fails is dropped and does not end
+    training."""
 
     def __init__(
         self,
@@ -52,14 +53,14 @@ class Monitor:
         processes: Processes | None = None,
         trainer: Reporting | None = None,
     ):
-        """`trainer` tells what else there is to report; with `processes`, averages are those of all of them."""
+        """`trainer` provides further details; with `processes`, averages are over all of them."""
         self.sinks = list(sinks) if is_main else []
         self.print_every, self.pictures_every, self.device, self.is_main = print_every, pictures_every, device, is_main
         self._processes, self._trainer = processes, trainer
         self.averages: dict[str, float] = {}
         """Mean losses of the last report interval."""
         self.names: dict[str, None] = {}
-        """Of all losses so far."""
+        """Means of all losses so far."""
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
         self._since = _Speed(clock)
@@ -70,7 +71,7 @@ class Monitor:
         )  # fmt: skip
 
     def timed(self, batches: Iterator[dict]) -> Iterator[dict]:
-        """The same batches; the time spent waiting for them is measured."""
+        """Yield the same batches; measures the time spent waiting for them."""
         while True:
             begin = time.monotonic()
             try:
@@ -81,7 +82,7 @@ class Monitor:
             yield batch
 
     def record(self, clock: Clock, losses: Mapping[str, Tensor], visuals: Mapping[str, Tensor]) -> None:
-        """Take note of a step that has been done."""
+        """Record a finished step."""
         logged = self._trainer.notes.numbers() if self._trainer else {}
         for name, value in (*losses.items(), *logged.items()):
             self._sums[name] = self._sums.get(name, 0) + value.detach()
@@ -95,7 +96,7 @@ class Monitor:
             self._show(clock.step, visuals)
 
     def report(self, clock: Clock) -> None:
-        """Tell all sinks the averages since the last report; the only wait for the device."""
+        """Send the averages since the last report to all sinks; the only synchronisation with the device."""
         if not self._sums:
             return
         self.averages, details = self._read()
@@ -111,7 +112,7 @@ class Monitor:
         self._tell("report", entry)
 
     def _read(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-        """The averages since the last report, and the rates and norms of now, in one transfer from the device."""
+        """The averages since the last report and the current rates and norms, in one transfer from the device."""
         names = list(self._sums)
         averages = torch.stack([(self._sums[name] / self._counts[name]).double() for name in names])
         if self._processes and self._same_everywhere(names):
@@ -126,7 +127,7 @@ class Monitor:
         return dict(zip(names, numbers, strict=False)), read
 
     def _same_everywhere(self, names: list[str]) -> bool:
-        """Whether all processes have numbers of the same names; else each reports its own."""
+        """Whether all processes have numbers of the same names; otherwise each reports its own."""
         assert self._processes is not None
         sums = self._processes.gather(torch.tensor([crc32("\n".join(names).encode())]))
         return bool((sums == sums[0]).all())
@@ -139,7 +140,7 @@ class Monitor:
         return {name: values.float().cpu().numpy() for name, values in thinned.items()}
 
     def validated(self, clock: Clock, found: Validated) -> None:
-        """Tell all sinks what a validation found; its time is none of the steps'."""
+        """Send the values of a validation to all sinks; its time does not count as training."""
         self._since.leave_out(found.seconds)
         entry = {"step": clock.step, "epoch": round(clock.exact_epoch, 4), "values": found.values}
         self._tell("validated", entry)
@@ -147,7 +148,7 @@ class Monitor:
             self._tell("show_validation", clock.step, labelled_grid(found.pictures, rows=2))
 
     def close(self) -> None:
-        """Training has ended."""
+        """Close everything at the end of training."""
         self._bar.close()
         self._tell("close")
 
@@ -169,14 +170,14 @@ class Monitor:
 
 
 class _Speed:
-    """Samples per second and the share of time spent waiting for data, since the last measurement."""
+    """Samples per second and the fraction of time spent waiting for data, since the last measurement."""
 
     def __init__(self, clock: Clock):
         self.waited = 0.0
         self._samples, self._time = clock.samples, time.monotonic()
 
     def leave_out(self, seconds: float) -> None:
-        """These are not to count."""
+        """Exclude these seconds."""
         self._time += seconds
 
     def measure(self, clock: Clock) -> dict[str, float]:
@@ -191,7 +192,7 @@ class _Speed:
 
 
 def _sentence(entry: dict[str, Any]) -> str:
-    """The end of the progress line."""
+    """End of the progress line."""
     losses = " ".join(f"{name}={value:.4g}" for name, value in (entry["losses"] | entry["logged"]).items())
     memory = f", {entry['gpu_memory_gib']} GiB" if "gpu_memory_gib" in entry else ""
     waiting = f"{100 * entry['waiting_for_data']:.0f} % waiting for data"

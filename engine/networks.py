@@ -42,9 +42,9 @@ def list_networks(networks: Mapping[str, nn.Module]) -> None:
 
 
 def refuse_unsaved(family: HasNetworks, parameters: Mapping[str, Iterable[torch.Tensor]]) -> None:
-    """Refuse a family that trains parameters outside all checkpoints: resuming would make them random again.
+    """Refuse a family that trains parameters outside all checkpoints: resuming would reset them to random values.
 
-    `parameters`: those that each optimizer trains.
+    `parameters`: those of each optimizer.
     """
     name, entries = f"{type(family).__name__} ({type(family).__module__})", family.layout.entries
     absent = [entry for entry in entries if not isinstance(getattr(family, entry, 0), nn.Module | None)]

@@ -1,4 +1,4 @@
-"""What a family logs in a training step beside its losses: numbers, histograms, pictures."""
+"""Values that a family logs in a training step besides its losses: numbers, histograms, pictures."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,24 +10,24 @@ from engine.updates import StepError
 
 KINDS = ("number", "histogram", "pictures")
 RESERVED = frozenset({"step", "epoch", "samples_per_second", "waiting_for_data", "gpu_memory_gib", "memory_gib"})
-"""What a line of log.jsonl holds under these names is not of the family."""
+"""Names in a line of log.jsonl that are reserved."""
 
 
 class Notes:
-    """What was logged in the present step. All of it stays on the device; reading it is left to the reports."""
+    """The values logged in the current step. They stay on the device; reports read them."""
 
     def __init__(self, device: torch.device):
         self.device = device
         self.begin()
 
     def begin(self) -> None:
-        """A new step begins."""
+        """Start a new step."""
         self._numbers: dict[str, list[Tensor]] = {}
         self.histograms: dict[str, Tensor] = {}
         self.pictures: dict[str, Tensor] = {}
 
     def add(self, name: str, value: Any, kind: str | None = None) -> None:
-        """Take a value. Without a kind: a number, where it is one; a batch (N, 1 or 3, H, W) is pictures; else a
+        """Add a value. Default kind: a number if it is one, pictures for a batch (N, 1 or 3, H, W), otherwise a
         histogram."""
         if name in RESERVED:
             raise StepError(f"log({name!r}, ...): the log has this name for something else; take another one")
@@ -46,17 +46,17 @@ class Notes:
             )
 
     def refuse_terms(self, losses: Iterable[str]) -> None:
-        """Refuse names that terms of the step have, with which they would be mixed."""
+        """Refuse names of the step's loss terms."""
         if taken := [name for name in losses if name in self._numbers]:
             raise StepError(f"log({taken[0]!r}, ...): a term of the training step has this name; take another one")
 
     def numbers(self) -> dict[str, Tensor]:
-        """The means of the numbers: of all micro-batches, and of a name that was logged more than once."""
+        """Means of the numbers over micro-batches and repeated names."""
         return {name: torch.stack(values).mean() for name, values in self._numbers.items()}
 
 
 def in_full(value: Tensor) -> Tensor:
-    """A number in single precision, or in double where it is."""
+    """A number in single precision, or in double if it already is."""
     return value.to(torch.promote_types(value.dtype, torch.float32))
 
 

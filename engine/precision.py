@@ -5,7 +5,7 @@ from torch.amp import GradScaler
 
 
 class Precision:
-    """What --precision means: a context for forward passes and, for fp16, a scaler of the losses."""
+    """Implements --precision: an autocast context for forward passes and, for fp16, a gradient scaler."""
 
     def __init__(self, name: str, device: torch.device):
         self.name, self.device = name, device
@@ -17,16 +17,16 @@ class Precision:
             torch.backends.cudnn.allow_tf32 = allowed
 
     def autocast(self) -> torch.autocast:
-        """The context in which networks run."""
+        """The autocast context of forward passes."""
         return torch.autocast(self.device.type, dtype=self.type, enabled=self.type is not None)
 
     def step(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Let an optimizer work; whether it did: fp16 leaves an update out whose gradients overflowed."""
+        """Step an optimizer; returns whether it was updated: fp16 skips updates whose gradients overflowed."""
         if not self.scaler.is_enabled():
             optimizer.step()
             return True
         worked: list[bool] = []
-        # Fused optimizers are called in any case, and look at `found_inf` themselves.
+        # Fused optimizers are called in any case, and check `found_inf` themselves.
         hook = optimizer.register_step_post_hook(
             lambda stepped, *_: worked.append(not bool(getattr(stepped, "found_inf", False)))
         )

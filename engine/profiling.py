@@ -1,4 +1,4 @@
-"""Profiling some steps of training: where their time goes."""
+"""Profile some training steps."""
 
 import logging
 from pathlib import Path
@@ -13,11 +13,11 @@ log = logging.getLogger(__name__)
 
 ROWS = 10
 WARM_UP = 3
-"""Steps before the profile: the first ones allocate, choose algorithms and compile."""
+"""Warm-up steps before the profile: the first ones allocate, choose algorithms and compile."""
 
 
 class StepProfiler:
-    """Writes a trace of some steps, and a table of the operations that cost the most; then training goes on."""
+    """Writes a trace of some steps and a table of the most expensive operations; training continues."""
 
     def __init__(self, folder: Path, steps: int, device: torch.device):
         self.folder, self._on_gpu, self._written = folder, device.type == "cuda", False
@@ -30,7 +30,7 @@ class StepProfiler:
         return self
 
     def step(self) -> None:
-        """A step of training is done."""
+        """Called after each training step."""
         if not self._written:
             self._profile.step()
 

@@ -1,4 +1,4 @@
-"""What a folder of results holds and how it came about: results.jsonl, failures.csv."""
+"""Records of a results folder: results.jsonl, failures.csv and commands.jsonl."""
 
 import itertools
 import json
@@ -32,26 +32,26 @@ def fingerprint_of_weights(network: nn.Module) -> str:
 
 
 def fingerprint_of_options(options: Mapping[str, Any]) -> str:
-    """A number that other options do not have."""
+    """Fingerprint of options."""
     return f"{zlib.crc32(json.dumps(options, sort_keys=True, default=str).encode()):08x}"
 
 
 def seen_from(root: Path, path: Path) -> str:
-    """How a file is called in a folder without links: its name stays, although it may be a link itself."""
+    """The file's path in a folder with resolved links; the file itself may be a link and keeps its name."""
     return os.path.relpath(path.parent.resolve() / path.name, root)
 
 
 def part_of(shard: Sequence[int], rank: int = 0, world: int = 1) -> str:
-    """How files are called that only one part of shared work writes; nothing where it is not shared."""
+    """Suffix of files that one shard of shared work writes; empty without shards."""
     return ("" if list(shard) == WHOLE else "_{}_of_{}".format(*shard)) + (f"_{rank}" if world > 1 else "")
 
 
 class Records:
-    """The results of a folder, a line of JSON each; the last line of a result counts.
+    """The results of a folder, a line of JSON each; the last line of a result is valid.
 
-    `made_with` is what all results of this command have in common, by name: what was made with something else is not
-    taken for a result of this command, and not replaced unasked. Results are named by their places as seen from the
-    folder, so that it may be moved, and called by any of its names.
+    `made_with` has the common inputs of this command's results. A result with other inputs does not count as existing
+    and is not overwritten without --overwrite. Paths are relative to the folder, so that it can be moved and reached
+    through links.
     """
 
     def __init__(self, folder: Path, made_with: Mapping[str, str]):
@@ -60,13 +60,13 @@ class Records:
         self._known = {entry["output"]: entry for entry in self.entries()}
 
     def _relative(self, path: Path) -> str:
-        """A path as the file records it: relative to the folder."""
+        """A path as recorded: relative to the folder."""
         return seen_from(self._root, path)
 
     def has(self, output: Path, made_of: Mapping[str, str], whole: bool = False) -> bool:
-        """Whether this very result is there already; an error where another one has its name.
+        """Whether this result exists already; an error if a different one has its name.
 
-        With `whole` (--strict_video) one that was made of damaged videos does not count.
+        With `whole` (--strict_video) a result of damaged videos does not count.
         """
         if is_too_long(output.name) or not output.exists():
             return False
@@ -80,16 +80,16 @@ class Records:
         return not (whole and "damaged" in known)
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Note a result, whose `output` is a path."""
+        """Record a result; `output` is a path."""
         recorded = {key: self._relative(value) if isinstance(value, Path) else value for key, value in entry.items()}
         append_line(self.path, {**recorded, **self.made_with})
 
     def known(self, output: Path) -> dict[str, Any]:
-        """What was noted of a result before this command."""
+        """The record of a result from before this command."""
         return self._known.get(self._relative(output), {})
 
     def entries(self) -> list[dict[str, Any]]:
-        """The last entry of every result that is there; damaged lines are counted in a warning."""
+        """The last entry of every existing result; damaged lines are counted in a warning."""
         lines, damaged = read_lines(self.path)
         known = [entry for _, entry in lines if isinstance(entry.get("output"), str) and "\0" not in entry["output"]]
         damaged += len(lines) - len(known)
@@ -99,23 +99,23 @@ class Records:
         return [entry for output, entry in entries.items() if is_there(self._root / output)]
 
     def of_this_command(self) -> list[dict[str, Any]]:
-        """Those that were made with the same."""
+        """The entries with the same inputs."""
         return [entry for entry in self.entries() if self.made_with.items() <= entry.items()]
 
 
 class Commands:
-    """commands.jsonl: the commands that made the results of a folder; `weights` and `options` tell whose is whose."""
+    """commands.jsonl: the commands that made a folder's results; `weights` and `options` link results to them."""
 
     def __init__(self, folder: Path):
         self.path = folder / "commands.jsonl"
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Note a command; of those that make the same with the same, the last one counts."""
+        """Record a command; it replaces an earlier one with the same inputs."""
         kept = [known for known in self.entries() if maker_of(known) != maker_of(entry)]
         write_text(self.path, "".join(json.dumps(one, default=str) + "\n" for one in [*kept, entry]))
 
     def entries(self) -> list[dict[str, Any]]:
-        """What is known of the commands, in their order."""
+        """The recorded commands, in order."""
         lines, damaged = read_lines(self.path)
         if damaged:
             log.warning("%s: %d of its lines cannot be read and are left out", self.path, damaged)
@@ -123,15 +123,15 @@ class Commands:
 
 
 def maker_of(entry: Mapping[str, Any]) -> tuple[Any, Any]:
-    """What a result has in common with the command that made it."""
+    """The fields that link a result to its command."""
     return entry.get("weights"), entry.get("options")
 
 
 class Failures:
-    """failures.csv: what could not be made and why; each part of shared work has a file of its own."""
+    """failures.csv: failed items with reasons; each shard writes its own file."""
 
     COLUMNS = ("name", "line", "source", "driving", "output", "reason")
-    """What a result is called, the line of --pairs and what that names (where it was one), where it was to go, why."""
+    """Name of the result, line of --pairs and its entries (if given), output, reason."""
 
     def __init__(self, folder: Path, shard: Sequence[int], rank: int, world: int):
         part = part_of(shard)
@@ -140,12 +140,12 @@ class Failures:
         self.found: list[dict[str, str]] = []
 
     def forget(self) -> None:
-        """Remove the files of earlier runs of this part of the work."""
+        """Remove the files of earlier runs of this shard."""
         for path in itertools.chain.from_iterable(map(self.path.parent.glob, self._patterns)):
             path.unlink(missing_ok=True)
 
     def add(self, entry: Mapping[str, Any], reason: str) -> None:
-        """Note the failure of a result, of which the entry says what is known; `output` is a path."""
+        """Record a failure; `entry` has the known facts, `output` is a path."""
         root = self.path.parent.resolve()
         shown = {key: seen_from(root, value) if isinstance(value, Path) else value for key, value in entry.items()}
         row = {**shown, "reason": reason}
@@ -153,12 +153,12 @@ class Failures:
 
     @classmethod
     def of_folder(cls, folder: Path) -> list[dict[str, str]]:
-        """What could not be made, by the files of all parts of the work."""
+        """The failures from the files of all shards."""
         rows: list[dict[str, str]] = []
         for path in sorted(folder.glob("failures*.csv")):
             try:
                 found = [row for _, row in read_dicts(path)[1]]
-            except UserError as error:  # of an earlier run: the page can do without
+            except UserError as error:  # from an earlier run: optional for the page
                 log.warning("%s", error)
                 continue
             rows += [{column: row.get(column, "") for column in cls.COLUMNS} for row in found]
@@ -168,7 +168,7 @@ class Failures:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Write the file, if there is something to say, whatever ended the work."""
+        """Write the file if there are failures, also after an error."""
         if self.found:
             told = "; ".join(f"{row['name']}: {row['reason']}" for row in self.found[:3])
             log.error("%d failed, see %s: %s", len(self.found), self.path, told)

@@ -1,4 +1,4 @@
-"""Makes videos, one after the other: skips what is there, notes what fails, and knows nothing about faces."""
+"""Makes videos one after the other: skips existing ones and records failures, independent of what they show."""
 
 import logging
 import traceback
@@ -26,20 +26,20 @@ log = logging.getLogger(__name__)
 
 
 class Measurer(Protocol):
-    """Looks at the frames of one result before they are encoded."""
+    """Measures the frames of one result before they are encoded."""
 
     def add(self, made: Tensor, items: list[dict[str, Any]]) -> None:
-        """The next results (N, 3, H, W) with their driving items."""
+        """Measure the next results (N, 3, H, W) with their driving items."""
 
     def facts(self) -> dict[str, Any]:
-        """What the result's record should know, when it is complete."""
+        """Entries for the result's record, when it is complete."""
 
 
 class Results:
-    """The results of a command: what is there, what was made, what failed.
+    """The results of a command: existing, made and failed ones.
 
-    `one`: a single result that --output names: it needs no records, and its errors end the command. `is_measured`
-    says of a result's record whether all is known that this command wants to know of it.
+    `one`: a single result named by --output; it has no records, and its errors end the command. `is_measured`: whether
+    a result's record has all measurements that this command asks for.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Results:
         self.speed, self.skipped, self.unmeasured = Stopwatch(), 0, 0
 
     def refuse_others(self, jobs: Iterable[Any]) -> None:
-        """An error where results that were made otherwise have the names of these, before anything is mixed."""
+        """Raise an error before work starts if results of other weights or options have these names."""
         if isinstance(jobs, Sized) and not self.overwrite and not self.one:
             for job in jobs:
                 self.records.has(job.output, job.made_of)
 
     def has(self, job: Any) -> bool:
-        """Whether the result of a job is there already."""
+        """Whether the result of a job exists already."""
         if self.overwrite:
             return False
         if not self.one:
@@ -74,7 +74,7 @@ class Results:
 
     @contextmanager
     def noting_failure(self, job: Any, stop: bool) -> Iterator[None]:
-        """An error of one video is noted and does not stop the others, unless `stop` says so."""
+        """Record the error of a video and continue with the others, unless `stop` is set."""
         try:
             yield
         except Exception as error:
@@ -86,12 +86,12 @@ class Results:
             self.failures.add(job.entry, line or str(error) or type(error).__name__)
 
     def add(self, job: Any, facts: dict[str, Any]) -> None:
-        """Note a result that is made."""
+        """Record a finished result."""
         if not self.one:
             self.records.add(job.entry | facts | job.made_of)
 
     def summarise(self) -> int:
-        """Say what was there, how fast it went and what failed; the exit status."""
+        """Log existing results, speed and failures; returns the exit status."""
         if self.skipped and not self.one:
             log.info("%d were there already; --overwrite makes them again", self.skipped)
         if self.unmeasured:
@@ -105,9 +105,9 @@ class Results:
 class Renderer:
     """Makes the video of a job.
 
-    `open_outputs(clip, path)` opens what is written; `noting_damage()` yields the list of what is damaged in videos
-    that are read meanwhile. `measure` holds what begins to measure a result, by its job and clip; `explain`: frames are
-    pictures of how they came about.
+    `open_outputs(clip, path)` opens the files to write. `noting_damage()` yields the list of damage found in videos
+    read in the block. `measure` starts the measurement of a result, given its job and clip. `explain`: frames are
+    visualisations of intermediate results.
     """
 
     def __init__(
@@ -120,7 +120,8 @@ class Renderer:
         self.measure, self.explain = measure, explain
 
     def make(self, job: Any, alone: bool) -> None:
-        """Make one video, unless it is there; `alone`: the only one, which has the progress bar and stops at errors."""
+        """Make one video unless it exists; `alone`: the only one, with a progress bar and errors that end the
+        command."""
         if self.results.has(job):
             return
         with self.results.noting_failure(job, stop=alone):
@@ -143,7 +144,7 @@ class Renderer:
                 outputs.write(batch, pictures(), truncated)
                 frames += len(batch)
                 self.results.speed.add(len(batch))
-            # Before the video gets its name: one without a record would not be known again.
+            # Before the video gets its name: a video without a record would not be recognised later.
             facts = {"frames": frames, "fps": str(clip.fps)} | outputs.facts
             for measurer in measurers:
                 facts |= measurer.facts()
@@ -152,7 +153,7 @@ class Renderer:
             clip.kept.write(self.animator.measured(clip.kept.items()))
 
     def _passes(self, clip: Any, items: Iterable[dict]) -> Iterator[tuple]:
-        """For each pass the driving items, the results, and what waits for the pictures to write."""
+        """For each pass: the driving items, the results, and the pictures to write."""
         if self.explain:
             for batch, made, columns in self.animator.explained(clip.source, items, clip.first):
                 arrays = [column.movedim(1, -1).float().cpu().numpy() for column in columns.values()]
@@ -163,7 +164,7 @@ class Renderer:
 
 
 def render_all(jobs: Iterable[Any], renderer: Renderer, processes: Processes, *, alone: bool) -> None:
-    """Make the videos of all jobs. `alone`: there is one, which shows its own progress."""
+    """Make the videos of all jobs. `alone`: a single job with its own progress bar."""
     results = renderer.results
     results.refuse_others(jobs)
     if processes.is_main and not alone:
@@ -177,7 +178,7 @@ def render_all(jobs: Iterable[Any], renderer: Renderer, processes: Processes, *,
 
 
 def shared_out(jobs: Iterable[Any], processes: Processes, shard: tuple[int, int], most: int | None) -> Iterable[Any]:
-    """This process's part of the jobs, of --shard i/N and of the processes within it; a list where they are known."""
+    """This process's share of the jobs, by --shard i/N and the processes within it; a list if their number is known."""
     part, parts = shard
     first, step = part - 1 + parts * processes.rank, parts * processes.world
     mine = islice(jobs, first, most or None, step)

@@ -1,4 +1,4 @@
-"""The page of a folder of results: gathers what records, failures, commands and metrics tell, and writes it."""
+"""Collects records, failures, commands and metrics of a results folder and writes its page."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 PAGE, CURVES = "index.html", ".page/curves"
 METRICS, FRAME_METRICS = "metrics.json", "metrics.csv"
 SHOWN = ("line", "source", "driving", "frames", "fps", "l1", "l1_of_repeating", "damaged")
-"""What the page says of a result, of all that the records hold."""
+"""Fields of a result's record that the page shows."""
 LOWER_IS_BETTER = {"l1": "lower"}
 
 
 def write_page(folder: Path) -> int:
-    """Write the page of all results that are in a folder, whatever command made them; how many there are.
+    """Write the page of all results in a folder, whatever command made them; returns their number.
 
-    The metrics are those that script/evaluate.py left there.
+    The metrics are those that script/evaluate.py wrote there.
     """
     commands = Commands(folder).entries()
     last = commands[-1] if commands else {}
@@ -55,7 +55,7 @@ def write_page(folder: Path) -> int:
 
 
 def _facts(records: Records, last: Mapping[str, Any]) -> dict[str, str]:
-    """What is true of all results; losses are those of the last command alone."""
+    """Facts of all results; L1 is that of the last command only."""
     known = records.entries()
     facts = {"videos": str(len(known))} | ({"model": str(last["model"])} if "model" in last else {})
     if damaged := sum("damaged" in entry for entry in known):
@@ -64,7 +64,7 @@ def _facts(records: Records, last: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Measured:
-    """What a folder's metrics.json tells (test.py --metrics, script/evaluate.py); nothing where it is absent."""
+    """The content of a folder's metrics.json (test.py --metrics, script/evaluate.py); empty without that file."""
 
     def __init__(self, content: Mapping[str, Any]):
         self._videos: dict[str, dict[str, Any]] = {
@@ -75,14 +75,14 @@ class Measured:
         self._names: dict[str, str] = {name: name for name in self._videos} | names
         definitions = content.get("definitions", {})
         self.better: dict[str, str] = {name: one["better"] for name, one in definitions.items()}
-        """Metric -> "lower", "higher" or "like truth"; columns that a metric has beside its own tell nothing."""
+        """Metric -> "lower", "higher" or "like truth"; secondary columns have no direction."""
         self.order: str | None = next((name for name in content.get("total", {}) if name in definitions), None)
-        """The metric whose worst results stand first."""
+        """The metric by which results are sorted, worst first."""
         self.totals = _totals(content, self.better)
-        """Metric -> its total in the protocol's weighting, and the control that a model must beat."""
+        """Metric -> its total with the protocol's averaging, and the control row that a model must beat."""
 
     def name_of(self, output: str) -> str | None:
-        """What the metrics call a result."""
+        """The name of a result in the metrics."""
         path = Path(output)
         return self._names.get(output) or self._names.get(path.with_suffix("").as_posix())
 
@@ -92,7 +92,7 @@ class Measured:
 
     @classmethod
     def of_folder(cls, folder: Path) -> Measured:
-        """Read the file, if it is there."""
+        """Read the file, if it exists."""
         path = folder / METRICS
         if not path.is_file():
             return cls({})
@@ -100,7 +100,7 @@ class Measured:
         try:
             with reading(path, what):
                 return cls(read_json(path, what))
-        except UserError as error:  # the page can do without
+        except UserError as error:  # optional for the page
             log.warning("%s", error)
             return cls({})
 
@@ -117,7 +117,7 @@ def _totals(content: Mapping[str, Any], wanted: Container[str]) -> dict[str, str
 
 
 def _total(total: Mapping[str, Any], weighting: str) -> str:
-    """A total in a weighting, or in the one that it has."""
+    """A total with the given averaging, or with the only one it has."""
     found = [value for key in (weighting, "frames", "videos") if (value := total.get(key)) is not None]
     return f"{found[0]:.4g}" if found and isinstance(found[0], float) else str(found[0]) if found else "none"
 
@@ -150,20 +150,20 @@ def _is_there(folder: Path, entry: Mapping[str, Any], key: str) -> bool:
 def _rate(text: Any) -> float | None:
     try:
         return float(Fraction(text))
-    except (TypeError, ValueError, ZeroDivisionError):  # an older record, or a damaged one: the browser guesses
+    except (TypeError, ValueError, ZeroDivisionError):  # an older or damaged record: the browser guesses
         return None
 
 
 def _made(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page says of a command."""
+    """The page's description of a command."""
     shown = ("command", "date", "checkpoint", "weights", "trained", "options", "version", "commit")
     return {key: entry[key] for key in shown if entry.get(key)} | {"differing": entry.get("differing") or {}}
 
 
 def _write_curves(folder: Path, wanted: Container[str | None]) -> dict[str, str]:
-    """Write the metrics of each frame where the page finds them; measured name -> file.
+    """Write the metrics per frame for the page; returns measured name -> file.
 
-    They are scripts, because a browser lets a page on disk load no data; one each, because most are never looked at.
+    They are scripts, because browsers do not let a local page load data; one file each, because most are never opened.
     """
     path = folder / FRAME_METRICS
     if not path.is_file():
@@ -176,14 +176,14 @@ def _write_curves(folder: Path, wanted: Container[str | None]) -> dict[str, str]
                     file = f"{len(written)}.js"
                     (temporary / file).write_text(f"showCurves({json.dumps(columns)});\n", encoding="utf-8")
                     written[name] = f"{CURVES}/{file}"
-    except UserError as error:  # the page can do without
+    except UserError as error:  # optional for the page
         log.warning("%s", error)
         return {}
     return written
 
 
 def _frame_metrics(path: Path) -> Iterator[tuple[str, dict[str, list[float | None]]]]:
-    """The videos of metrics.csv, whose rows lie together, each with a value per frame and metric."""
+    """The videos of metrics.csv, each with values per frame and metric; rows of a video are consecutive."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         names = next(rows)[2:]
@@ -197,6 +197,6 @@ def _frame_metrics(path: Path) -> Iterator[tuple[str, dict[str, list[float | Non
 
 
 def _number(cell: str) -> float | None:
-    """A cell to five digits; None where nothing was measured, or the face was missed."""
+    """A cell with five digits; None if nothing was measured or the face was missed."""
     value = float(cell) if cell else math.nan
     return float(f"{value:.5g}") if math.isfinite(value) else None

@@ -1,7 +1,7 @@
-"""Tables with one row per training item: kept on the host, a few rows at a time on the device.
+"""Tables with one row per training item: stored on the host, a few rows at a time on the device.
 
-Adam without first moment does not change a row without gradient and only decays its second moment. So a step that
-decays the moments of its rows up to now trains them exactly as a step on the whole table would.
+Adam without first moment does not change a row without gradient and only decays its second moment. So decaying the
+moments of the used rows up to the current step trains them exactly like updates of the whole table.
 """
 
 import logging
@@ -62,7 +62,7 @@ class HostTable:
         self._written = np.zeros(count, bool)
 
     def read(self, rows: np.ndarray, now: int) -> dict[str, np.ndarray]:
-        """Values and moments of some rows as they are after `now` updates of the whole table."""
+        """Values and moments of some rows, decayed to `now` updates of the whole table."""
         found = {name: array[rows] for name, array in self._arrays.items()}
         for index in np.flatnonzero(~self._written[rows]):
             found["value"][index] = self._start(int(rows[index]), found["value"].shape[1])
@@ -72,7 +72,7 @@ class HostTable:
         return found
 
     def write(self, rows: np.ndarray, arrays: dict[str, np.ndarray], now: int) -> None:
-        """Store rows as they are after `now` updates."""
+        """Store rows as of `now` updates."""
         for name, array in arrays.items():
             self._arrays[name][rows] = array
         self._updates[rows] = now

@@ -1,4 +1,4 @@
-"""The folder of a training run: whether it may begin there, where it goes on, who else works in it."""
+"""The folder of a training run: whether training may start there, where it resumes, and its lock."""
 
 import logging
 from collections.abc import Iterator
@@ -26,19 +26,19 @@ OPTIONS_FILE = "options.yaml"
 
 @dataclass(frozen=True)
 class Start:
-    """Where training begins. Without any of these: at step 0, with random weights."""
+    """Where training starts. Without any of these: at step 0, with random weights."""
 
     resume: bool = False
-    """--continue_train: where the run of this folder stopped."""
+    """--continue_train: resume the run in this folder."""
     checkpoint: str | None = None
-    """--checkpoint: where another run stopped, or the authors' training."""
+    """--checkpoint: resume from another run, or from the authors' training."""
     weights: str | None = None
-    """--init_from: at step 0, with the weights of another run."""
+    """--init_from: start at step 0 with the weights of another run."""
     which: str = "latest"
-    """--which: the checkpoint that is meant."""
+    """--which: the checkpoint to use."""
 
     def check(self) -> None:
-        """Refuse what contradicts itself."""
+        """Refuse contradictory options."""
         if self.weights and (self.resume or self.checkpoint):
             raise UserError(
                 "--continue_train and --checkpoint continue, --init_from begins at step 0: give one of them"
@@ -53,7 +53,7 @@ class Run:
     """One run: its folder, its checkpoints, and where it starts."""
 
     def __init__(self, checkpoints: Checkpoints, layout: Any, start: Start, processes: Processes):
-        """Refuses to start over, to resume nothing, and a folder that cannot be written to."""
+        """Refuses to overwrite a run, to resume nothing, and to use a folder without write permission."""
         self.checkpoints, self.layout, self.start, self.processes = checkpoints, layout, start, processes
         self.folder = checkpoints.folder
         start.check()
@@ -68,7 +68,7 @@ class Run:
             refuse_unwritable(self.folder, "checkpoints_dir")
 
     def restore(self, trainer: Any, *, batch_size: int, owner: Owner) -> None:
-        """Go on where the run in the folder stopped, else where the file of --checkpoint did."""
+        """Resume the run in the folder, or else the file of --checkpoint."""
         start = self.start
         if start.resume and self.checkpoints.resume(trainer, start.which, owner):
             return
@@ -82,8 +82,8 @@ class Run:
 
     @contextmanager
     def opened(self, trainer: Any, options: str) -> Iterator[None]:
-        """Hold the folder for this run alone while it trains; the main process makes it ready to be written to."""
-        self.processes.wait()  # until every process has read what it needs of the folder
+        """Lock the folder for this run while it trains; the main process prepares it for writing."""
+        self.processes.wait()  # until every process has read what it needs from the folder
         if not self.processes.is_main:
             self.processes.wait()
             yield
@@ -94,7 +94,7 @@ class Run:
             yield
 
     def show(self, moment: str, family: Any, dataset: Any) -> None:
-        """Write the pictures that a family has of this moment as MOMENT.png."""
+        """Write the family's pictures of a milestone (e.g. "before") as MOMENT.png."""
         if not self.processes.is_main:
             return
         family.eval()
@@ -106,11 +106,11 @@ class Run:
             write_picture(self.folder / f"{moment}.png", labelled_grid(arrays, rows=8))
 
     def _holds_a_run(self) -> bool:
-        """Whether training left something in the folder, or weights of the family lie there."""
+        """Whether the folder holds output of training or weights of the family."""
         return (self.folder / LOG_FILE).exists() or holds_weights(self.folder, self.layout)
 
     def _refuse_to_forget_weights(self) -> None:
-        """A run that began with given weights and saved nothing can't be resumed without them."""
+        """Refuse to resume a run that started from given weights and has not saved anything yet."""
         saved = self.folder / OPTIONS_FILE
         weights = saved.is_file() and read_yaml_file(saved).get("init_from")
         if weights:

@@ -1,4 +1,4 @@
-"""Ending a run at a good moment when asked to."""
+"""Handle requests to stop a run."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 class StopRequest:
-    """Notes SIGTERM and Ctrl-C, so that training can finish the update and save; a second one ends at once."""
+    """Records SIGTERM and Ctrl-C so that training finishes the update and saves; a second signal ends at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -41,5 +41,5 @@ class StopRequest:
 
 
 def unwind_at_sigterm() -> None:
-    """Let SIGTERM end the program as an exception does, so that no half-written file stays behind."""
+    """Let SIGTERM end the program through an exception, so that partial files are removed."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

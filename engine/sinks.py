@@ -1,4 +1,4 @@
-"""Where a training run's numbers and pictures go: log file, picture folder, TensorBoard, visdom."""
+"""Destinations of a run's numbers and pictures: log file, picture folder, TensorBoard, visdom."""
 
 import json
 import logging
@@ -33,44 +33,44 @@ LOG_FILE = "log.jsonl"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a sink is told of the run."""
+    """The facts of a run that sinks get."""
 
     folder: Path
     name: str
     step: int
-    """Where it goes on; 0 at the start."""
+    """The step at which it resumes; 0 for a new run."""
     options: Mapping[str, Any]
 
 
 class Sink:
-    """Receives the monitor's reports, and ignores what it has no use for.
+    """Base class: receives the monitor's reports; methods do nothing by default.
 
-    One of your own is named with --sink module:Class, and gets a RunInfo when it is opened.
+    Your own class is selected with --sink module:Class and constructed with a RunInfo.
     """
 
     def step(self, clock: Clock, losses: Mapping[str, Tensor]) -> None:
-        """A step has been done; the losses are on the device, and reading them would wait for it."""
+        """A step is finished; the losses are on the device, and reading them synchronises."""
 
     def report(self, entry: dict[str, Any]) -> None:
-        """What the monitor knows at a step, by name: the numbers `step`, `epoch`, `samples_per_second`,
-        `waiting_for_data`, `memory_gib`, perhaps `gpu_memory_gib`; and dictionaries: the average `losses`, what the
-        family `logged`, the learning rates `lr`, the norms `gradient`, and the values of `histograms` (arrays)."""
+        """A report by name: the numbers `step`, `epoch`, `samples_per_second`, `waiting_for_data`, `memory_gib` and
+        with a GPU `gpu_memory_gib`; and dictionaries: average `losses`, values `logged` by the family, learning rates
+        `lr`, gradient norms `gradient`, and the arrays of `histograms`."""
 
     def show(self, step: int, picture: np.ndarray) -> None:
         """A picture (H, W, 3) of a step."""
 
     def validated(self, entry: dict[str, Any]) -> None:
-        """What a validation at `step` and `epoch` found: `values` by name, e.g. val/l1."""
+        """Results of a validation at `step` and `epoch`: `values` by name, e.g. val/l1."""
 
     def show_validation(self, step: int, picture: np.ndarray) -> None:
-        """A picture (H, W, 3) of validated clips: truth over result."""
+        """A picture (H, W, 3) of validation clips: truth above result."""
 
     def close(self) -> None:
-        """Training has ended."""
+        """Close at the end of training."""
 
 
 def numbers_of(entry: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a report under the names that curves have."""
+    """The numbers of a report under the names of their curves."""
     single = {
         "speed/samples_per_second": "samples_per_second", "speed/waiting_for_data": "waiting_for_data",
         "memory/gib": "memory_gib", "memory/gpu_gib": "gpu_memory_gib", "epoch": "epoch",
@@ -81,7 +81,7 @@ def numbers_of(entry: Mapping[str, Any]) -> dict[str, float]:
 
 
 class LogFile(Sink):
-    """log.jsonl: one line of JSON per report. What a resumed run does again replaces what was logged of it."""
+    """log.jsonl: one line of JSON per report. A resumed run replaces the lines of repeated steps."""
 
     def __init__(self, path: Path, step: int):
         self.path = path
@@ -112,10 +112,10 @@ def _summary(values: np.ndarray) -> dict[str, float]:
 
 
 class TextLog(Sink):
-    """log.txt as a family's original writes it: a line for every epoch or every step.
+    """log.txt in the format of a family's original, with a line per epoch or step.
 
-    `line` makes it of the epoch, the step in it, the step of the run (all from 0) and the average losses. What a
-    resumed run does again replaces what was written of it.
+    `line` formats the epoch, the step within it, the step of the run (all from 0) and the average losses. A resumed run
+    replaces the lines of repeated steps.
     """
 
     def __init__(self, path: Path, per_epoch: bool, line: Callable[..., str], clock: Clock):
@@ -124,7 +124,8 @@ class TextLog(Sink):
         self._sums: dict[str, Tensor] = {}
         self._count = 0
         self._waiting: list[tuple[tuple[int, int, int], list[str], Tensor]] = []
-        """Lines to write when the device is waited for anyway: at the next report, and so before every checkpoint."""
+        """Pending lines, written when the device is synchronised anyway: at the next report, and before every
+        checkpoint."""
         if path.is_file():
             whole = path.read_text(encoding="utf-8", errors="replace").splitlines()
             kept = whole[: clock.epoch if per_epoch else clock.step]
@@ -154,9 +155,9 @@ class TextLog(Sink):
 
 
 class ReportLog(Sink):
-    """A log as a family's original writes it, with a line per report; each start of the run begins with a headline.
+    """A log in the format of a family's original, with a line per report and a heading at each start.
 
-    `line` makes the line, `step_of` reads its step: what a resumed run does again replaces what was written of it.
+    `line` formats a line, `step_of` reads its step. A resumed run replaces the lines of repeated steps.
     """
 
     def __init__(self, path: Path, line: Callable[..., str], step_of: Callable[[str], int | None], clock: Clock):
@@ -164,7 +165,7 @@ class ReportLog(Sink):
         self._step, self._samples, self._last = clock.step, clock.samples, (0, 0)
         self._epoch_size = clock.epoch_size
         written = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        whole = written[: written.rfind("\n") + 1].splitlines()  # the last one may have been cut off by a kill
+        whole = written[: written.rfind("\n") + 1].splitlines()  # the last one may be truncated by a kill
         kept = [line for line in whole if (step_of(line) or 0) <= clock.step]
         headline = f"================ Training Loss ({datetime.now():%c}) ================"
         write_text(path, "".join(f"{line}\n" for line in [*kept, headline]))
@@ -241,21 +242,21 @@ class TensorBoard(Sink):
 
 
 class Visdom(Sink):
-    """Loss curves, the pictures of the last shown step and the options as text, in an environment named as the run.
+    """Loss curves, the last pictures and the options as text, in an environment with the run's name.
 
-    A thread of its own talks to the server, so that one that hangs never holds up training. When the server is gone
-    there is one warning; when it is back, it gets the whole curves again.
+    A separate thread talks to the server, so that a hanging server never blocks training. If the server is lost there
+    is one warning; when it is back, it gets the complete curves.
     """
 
     RETRY = 5.0
-    """Seconds between attempts to reach a server that is gone."""
+    """Seconds between attempts to reach a lost server."""
 
     def __init__(self, server: str, port: int, environment: str, text: str, folder: Path):
         self.server, self.port, self.environment, self.text = server, port, environment, text
         self.folder = folder
         self.history: dict[str, list[tuple[float, float]]] = {}
         self.pictures: dict[str, tuple[int, np.ndarray]] = {}
-        """Window -> the last picture shown there, and its step."""
+        """Window -> its last picture and step."""
         self.own_server: Popen[bytes] | None = None
         self._client: Any = None
         self._lost = False
@@ -307,7 +308,7 @@ class Visdom(Sink):
     def _put(self, item: tuple[str, Any]) -> None:
         try:
             self._queue.put_nowait(item)
-        except queue.Full:  # the server is slow; what is shown may have gaps, the log file has none
+        except queue.Full:  # the server is slow; the page may have gaps, the log file has none
             log.debug("visdom is slow: skipped one report")
 
     def _talk(self) -> None:
@@ -319,7 +320,7 @@ class Visdom(Sink):
             self._remember(kind, content)
             try:
                 self._send(kind, content)
-            except Exception as error:  # whatever a server does, training goes on
+            except Exception as error:  # whatever a server does, training continues
                 self._client = None
                 if not self._lost:
                     log.warning("visdom at %s:%d is gone (%s); trying now and then", self.server, self.port, error)
@@ -376,22 +377,22 @@ class Visdom(Sink):
 
 
 WINDOWS = {"show": "pictures", "show_validation": "validation"}
-"""What is shown -> visdom's window."""
+"""Shown name -> visdom's window."""
 
 
 def _curves(kind: str, content: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a report, or of a validation."""
+    """The numbers of a report or validation."""
     return content["values"] if kind == "validated" else numbers_of(content)
 
 
 def _visdom_client(server: str, port: int, environment: str) -> Any:
-    """A client that gives up on a server that hangs, and takes an error page for an error."""
+    """A client with a timeout for hanging servers that treats an error page as an error."""
     import visdom
 
-    logging.getLogger("visdom").setLevel(logging.CRITICAL)  # it logs what is no problem here, e.g. one-way traffic
+    logging.getLogger("visdom").setLevel(logging.CRITICAL)  # it logs harmless events, e.g. one-way traffic
 
     class Client(visdom.Visdom):
-        session: Any  # which visdom's own annotations leave out
+        session: Any  # missing in visdom's own annotations
 
         def _handle_post(self, url: str, data: Any = None) -> str:
             answer = self.session.post(url, data=data or {}, timeout=10)
@@ -414,7 +415,7 @@ def open_sinks(
     visdom: Callable[[], Sink] | None,
     others: Iterable[str] = (),
 ) -> list[Sink]:
-    """Everything that a run reports to; a visdom or TensorBoard that does not open costs a warning."""
+    """All sinks of a run; a visdom or TensorBoard that cannot be opened causes a warning."""
     folder = run.folder
     sinks: list[Sink] = [LogFile(folder / LOG_FILE, clock.step), PictureFolder(folder / "pictures")]
     if family.log_lines:

@@ -1,17 +1,17 @@
-"""How fast frames are made."""
+"""Measures frames per second."""
 
 import time
 
 
 class Stopwatch:
-    """Frames per second since the first frame was asked for."""
+    """Frames per second since the first frame was requested."""
 
     def __init__(self) -> None:
         self.frames = 0
         self._begin = time.monotonic()
 
     def add(self, frames: int) -> None:
-        """Count frames that are done."""
+        """Count finished frames."""
         self.frames += frames
 
     @property

@@ -1,4 +1,4 @@
-"""Services that keep the curves of many runs: Weights & Biases and trackio, which speak the same language."""
+"""Experiment trackers with the same interface: Weights & Biases and trackio."""
 
 import importlib
 from typing import Any
@@ -12,7 +12,7 @@ from util.version import VERSION
 
 
 class Tracker(Sink):
-    """Numbers, histograms and pictures of a run in the project "grimace" of a service."""
+    """Sends numbers, histograms and pictures of a run to the project "grimace" of a service."""
 
     module = ""
 
@@ -24,7 +24,7 @@ class Tracker(Sink):
         self.run = self.begin(run)
 
     def begin(self, run: RunInfo) -> Any:
-        """Open the run with the service, or go on with it."""
+        """Start the run at the service, or resume it."""
         raise NotImplementedError
 
     def report(self, entry: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ class Tracker(Sink):
         self.log({"validation": self.service.Image(picture)}, step)
 
     def log(self, values: dict[str, Any], step: int) -> None:
-        """Hand values of a step over."""
+        """Send values of a step."""
         self.run.log(values, step=step)
 
     def close(self) -> None:
@@ -65,12 +65,12 @@ class WandB(Tracker):
         return begun
 
     def log(self, values: dict[str, Any], step: int) -> None:
-        # Its own count of steps only rises; what a resumed run does again is drawn over what was there by this one.
+        # The service's own step counter only rises; repeated steps of a resumed run are drawn over by this one.
         self.run.log(values | {"step": step})
 
 
 class Trackio(Tracker):
-    """trackio, whose page is on this machine: `trackio show --project grimace`."""
+    """trackio, whose page runs on this machine: `trackio show --project grimace`."""
 
     module = "trackio"
 

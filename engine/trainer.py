@@ -1,4 +1,4 @@
-"""The one training loop: it drives a family's training step and performs the updates that the step asks for."""
+"""The training loop: drives a family's training step and performs the updates that the step yields."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ from engine.updates import Reach, RunningStep, StepError, Update
 
 
 class Trainable(HasNetworks, Protocol):
-    """What the trainer needs of a family (models.Family is one)."""
+    """The trainer's view of a family (models.Family implements it)."""
 
     averaged: Mapping[str, float]
     log_to: Callable[..., None] | None
@@ -39,11 +39,11 @@ class Trainable(HasNetworks, Protocol):
 
 
 class Trainer:
-    """Runs training steps of a family: backward, averaging over processes, updates, learning rates.
+    """Runs training steps of a family: backward pass, averaging over processes, updates, learning rates.
 
     A training step is a generator; each `yield names, terms` is one update of the named optimizers by the sum of the
-    terms (`yield names, terms, report` reports other numbers than the terms). With several micro-batches their steps
-    advance side by side, so that accumulation equals one big batch.
+    terms (`yield names, terms, report` logs other numbers than the terms). The steps of several micro-batches advance
+    in lockstep, so accumulation equals one large batch.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Trainer:
         seed: int = 0, folder: Path = Path(), item_names: Sequence[str] | None = None,
         clip_norm: float | None = None, norms_every: int = 0,
     ):  # fmt: skip
-        """`folder` is where tables of rows have their files while training runs; `item_names` whose they are.
+        """`folder` holds the files of row tables during training; `item_names` identify the rows.
 
-        `clip_norm`: the largest norm that the gradients of an optimizer may have. `norms_every`: steps between the
-        norms of gradients that `details` tells; 0: none.
+        `clip_norm`: maximum gradient norm of an optimizer. `norms_every`: steps between the gradient norms in
+        `details`; 0: none.
         """
         self.family, self.processes, self.clock, self.seed = family, processes, clock, seed
         self.precision = Precision(precision, processes.device)
@@ -107,7 +107,7 @@ class Trainer:
         self.watch.check()
 
     def step(self, micro_batches: Sequence[dict]) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-        """One training step on this process's micro-batches: the losses (on the device) and what to show."""
+        """One training step on this process's micro-batches: returns the losses (on the device) and visuals."""
         seed_everything(self.seed, self.clock.step, self.processes.rank)
         self.notes.begin()
         if self.clock.exact_epoch >= self.freeze_norms:
@@ -134,7 +134,8 @@ class Trainer:
     def _backward(
         self, running: list[RunningStep]
     ) -> tuple[tuple[str, ...] | None, dict[str, Tensor], Mapping[str, Any]]:
-        """Advance every micro-batch to its next update: its optimizers, the average report; at the end the visuals."""
+        """Advance every micro-batch to its next update; returns its optimizers and the average report, at the end the
+        visuals."""
         updates: list[Update | None] = []
         total: dict[str, Tensor] = {}
         for step in running:
@@ -167,7 +168,7 @@ class Trainer:
             self.precision.scaler.scale(loss).backward(inputs=parameters)
 
     def _may_update(self, terms: dict[str, Tensor]) -> bool:
-        """Whether to go on with this update; only skipping needs to know it now and so waits for the device."""
+        """Whether to perform this update; only skipping must know it now and so synchronises."""
         if not self.skip_not_finite:
             self.watch.look(terms, self.clock.step)
             return True
@@ -198,7 +199,7 @@ class Trainer:
         self._clear(names)
 
     def _clip(self, names: tuple[str, ...]) -> None:
-        """Measure the gradients of each optimizer where that is wanted, and shorten those that are too long."""
+        """Measure the gradient norms if wanted, and clip those that are too large."""
         measured = self.norms_every and (self.clock.step + 1) % self.norms_every == 0
         for name in names if measured or self.clip_norm else ():
             gradients = [parameter.grad for parameter in self._parameters[name] if parameter.grad is not None]
@@ -207,12 +208,12 @@ class Trainer:
                 torch.nn.utils.clip_grads_with_norm_(self._parameters[name], self.clip_norm, norm)
 
     def details(self) -> dict[str, dict[str, Any]]:
-        """For reports: the learning rates, and the norms of gradients of this step, before they are clipped."""
+        """For reports: the learning rates, and this step's gradient norms before clipping."""
         norms, self._norms = self._norms, {}
         return {"lr": {name: it.param_groups[0]["lr"] for name, it in self.optimizers.items()}, "gradient": norms}
 
     def _note_start_rates(self) -> None:
-        """Keep the starting rates where PyTorch's schedulers look for them: those of the original's programs do."""
+        """Store the initial rates where PyTorch's schedulers, which the originals use, look for them."""
         for name, optimizer in self.optimizers.items():
             for group, start in zip(optimizer.param_groups, self._start_rates[name], strict=True):
                 group["initial_lr"] = start
@@ -227,7 +228,7 @@ class Trainer:
             self.optimizers[name].zero_grad(set_to_none=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything beside the weights that the next step depends on. Random states follow from seed and step."""
+        """Everything besides the weights that the next step depends on. Random states follow from seed and step."""
         return {
             "clock": {"step": self.clock.step, "samples": self.clock.samples, "epoch_size": self.clock.epoch_size},
             "seed": self.seed,
@@ -238,7 +239,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state_dict."""
+        """Restore a state_dict."""
         self.clock.step, self.clock.samples = state["clock"]["step"], state["clock"]["samples"]
         if state["scaler"]:
             self.precision.scaler.load_state_dict(state["scaler"])
@@ -250,7 +251,7 @@ class Trainer:
 
 
 def seed_everything(*numbers: int) -> None:
-    """Seed all generators with a mixture of some numbers, e.g. the run's seed and the step."""
+    """Seed all generators with a mixture of numbers, e.g. the run's seed and the step."""
     words = np.random.SeedSequence([number & 0xFFFFFFFF for number in numbers]).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(words[1])

@@ -1,4 +1,4 @@
-"""The updates that a training step asks for, checked so that a mistake names the family, its line and the term."""
+"""The updates that a training step yields, checked so that an error names the family, its line and the term."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -12,11 +12,11 @@ FORM = 'an update is yielded as the name of its optimizer and its terms, e.g. yi
 
 
 class StepError(Exception):
-    """A mistake in the training step of a family: the message tells where it is and how it is put right."""
+    """An error in a family's training step: the message says where it is and how to fix it."""
 
 
 class Update(NamedTuple):
-    """One update: the optimizers that work, the losses whose sum they lower, and the numbers to report."""
+    """One update: its optimizers, the losses to minimise the sum of, and the numbers to report."""
 
     names: tuple[str, ...]
     terms: Mapping[str, Tensor]
@@ -24,7 +24,7 @@ class Update(NamedTuple):
 
 
 class RunningStep:
-    """The training step of one micro-batch, which goes from update to update."""
+    """The training step of one micro-batch, which advances from update to update."""
 
     def __init__(self, family: Any, batch: dict, clock: Any, optimizers: Iterable[str]):
         self.family, self.optimizers = type(family), list(optimizers)
@@ -36,12 +36,12 @@ class RunningStep:
 
     @property
     def where(self) -> str:
-        """Family and number of the yield, for messages."""
+        """Family and index of the yield, for messages."""
         position = f", yield {self._number}" if self._number else ""
         return f"training_step of {self.family.__name__} ({self.family.__module__}){position}"
 
     def advance(self) -> Update | None:
-        """The next update; None when the step has ended."""
+        """The next update; None at the end of the step."""
         self._number += 1
         try:
             yielded = next(self._generator)
@@ -59,8 +59,8 @@ class RunningStep:
             self.blame(error)
 
     def blame(self, error: Exception) -> NoReturn:
-        """Raise an error in the family's `yield`, so that the traceback shows which of its lines is meant."""
-        with suppress(StopIteration):  # a family that swallows what is raised there
+        """Raise an error at the family's `yield`, so that the traceback shows the line."""
+        with suppress(StopIteration):  # a family that swallows the error raised there
             self._generator.throw(error)
         raise error
 
@@ -99,7 +99,7 @@ class RunningStep:
 
 
 def _kind(value: Any) -> str:
-    """What a value is, for messages."""
+    """Description of a value, for messages."""
     if isinstance(value, Tensor):
         return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
     if isinstance(value, (tuple, list)):
@@ -108,19 +108,19 @@ def _kind(value: Any) -> str:
 
 
 class Reach:
-    """Looks in the first updates of every optimizer whether their losses reach what it trains.
+    """Checks in the first updates of every optimizer that each loss reaches its parameters.
 
-    A loss that is detached, or of other networks, would train nothing, and nobody would be told.
+    A loss that is detached or belongs to other networks would silently train nothing.
     """
 
     def __init__(self, family: Any, parameters: Mapping[str, Iterable[Tensor]], updates: int = 3):
-        """`parameters`: what each optimizer trains; `updates`: how many of each are looked at."""
+        """`parameters`: those of each optimizer; `updates`: number of checked updates per optimizer."""
         self._left = dict.fromkeys(parameters, updates)
         self._parameters = parameters
         self._family = family
 
     def check(self, update: Update, where: str) -> None:
-        """Called between backward and update, while what no loss has reached has no gradient."""
+        """Called between backward and update, while parameters that no loss reaches have no gradient."""
         for name in [name for name in update.names if self._left[name]]:
             self._left[name] -= 1
             parameters = list(self._parameters[name])

@@ -1,4 +1,4 @@
-"""Validation while training: a few test clips, reconstructed in evaluation mode. The run itself does not notice."""
+"""Validation during training: reconstructs a few test clips in evaluation mode without affecting the run."""
 
 import logging
 import random
@@ -22,23 +22,23 @@ from util.values import VALIDATED
 log = logging.getLogger(__name__)
 
 AT_ONCE = 4
-"""Frames in a batch: validation must fit beside training."""
+"""Batch size: validation must fit into memory beside training."""
 GAIN = f"{VALIDATED}percent_below_repeating"
-"""How far the mean absolute difference lies below that of the first frame repeated; of what only copies it is 0."""
+"""Reduction of L1 relative to repeating the first frame; 0 for a model that only copies."""
 
 
 class ClipMeasurer(Protocol):
     """Measures the reconstruction of one clip."""
 
     def add(self, made: Tensor, items: Sequence[Mapping[str, Any]]) -> None:
-        """The next results (N, 3, H, W) with their driving items."""
+        """Measure the next results (N, 3, H, W) with their driving items."""
 
     def sums(self) -> dict[str, tuple[float, int]]:
-        """Metric -> the sum over the frames measured, and how many they are."""
+        """Metric -> sum over the measured frames, and their number."""
 
 
 class Validatable(Protocol):
-    """What is validated."""
+    """The clips, metrics and family of a validation."""
 
     jobs: Sequence[Any]
     every: int
@@ -46,31 +46,31 @@ class Validatable(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """Of what is measured."""
+        """Names of the metrics."""
 
     def build(self) -> Any:
-        """The family as for inference."""
+        """The family for inference."""
 
     def measure(self, job: Any, clip: Any) -> ClipMeasurer:
-        """Begin to measure a clip."""
+        """Start measuring a clip."""
 
 
 @dataclass
 class Validated:
-    """What a validation found; the same in every process."""
+    """Results of a validation; equal in every process."""
 
     values: dict[str, float]
     pictures: dict[str, np.ndarray]
-    """Clip -> truth over result (2, 3, H, W) in [0, 1], always of the same frame."""
+    """Clip -> truth above result (2, 3, H, W) in [0, 1], always of the same frame."""
     seconds: float = 0.0
 
 
 class Validation:
-    """Reconstructs the same few clips every so many steps, shared out over the processes.
+    """Reconstructs the same few clips at intervals, distributed over the processes.
 
-    The weights of training are copied into a family built for inference, so nothing of the family that trains is
-    touched. Of each clip `frames` frames, spread evenly, are kept in memory; 0: all are read anew each time.
-    Validations are left out where they would take more than `share` of the time.
+    The weights of training are copied into a family built for inference, so the training family stays untouched. Of
+    each clip `frames` evenly spread frames are kept in memory; 0: all frames, read each time. Validations that would
+    exceed `share` of the time are skipped.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class Validation:
         self._kept: dict[str, tuple[Any, list[dict[str, Any]]]] = {}
 
     def is_due(self, clock: Clock) -> bool:
-        """Whether to validate after the last step; the main process decides it for all."""
+        """Whether to validate after the last step; the main process decides for all."""
         if self.is_off or clock.step % self.what.every:
             return False
         return not self.processes.any(self.processes.is_main and not self.budget.allows())
 
     def run(self, trainer: Any) -> Validated:
-        """Validate the weights that the trainer has now, averaged ones where it averages."""
+        """Validate the trainer's current weights, or their averages."""
         begin = time.monotonic()
         with undisturbed(self.processes.device):
             with trainer.averages.in_use():
@@ -103,14 +103,14 @@ class Validation:
         return found
 
     def _animator(self, family: Any) -> Animator | None:
-        """What animates with the weights of now; None, and never again, if in some process it can't be built."""
+        """The animator with the current weights; None, and never again, if a process cannot build it."""
         animator = None
         try:
             animator = Animator(
                 self._twin(family), self.processes.device, batch_size=AT_ONCE, precision=self.precision,
                 channels_last=self.channels_last,
             )  # fmt: skip
-        except Exception as error:  # training is worth more than its validation
+        except Exception as error:  # training matters more than its validation
             log.warning("validation: the networks cannot be prepared: %s: %s", type(error).__name__, error)
         self.is_off = self.processes.any(animator is None)
         return None if self.is_off else animator
@@ -133,7 +133,7 @@ class Validation:
             try:
                 sums, pictures[index] = self._clip(job, animator)
                 numbers[index] = torch.tensor(sums, dtype=torch.float64)
-            except Exception as error:  # whatever is wrong with a test clip, it must not end days of training
+            except Exception as error:  # a faulty test clip must not end days of training
                 log.warning("validation: %s: %s: %s", job.name, type(error).__name__, error)
         total = self.processes.gather(numbers[None]).sum((0, 1))
         means = {name: float(value / count) for name, (value, count) in zip(self.names, total, strict=False) if count}
@@ -147,7 +147,7 @@ class Validation:
         return Validated(values, {self.jobs[index].name: picture for index, picture in shown.items()})
 
     def _clip(self, job: Any, animator: Animator) -> tuple[list[tuple[float, int]], Tensor]:
-        """Sums and counts of a clip (metrics, then differences: result, first frame, copying), and what to show."""
+        """Sums and counts of a clip (metrics, then differences: result, first frame, copying), and its picture."""
         clip, items = self._opened(job)
         measurer, losses, shown = self.what.measure(job, clip), Reconstruction(job, clip), _Shown()
         for batch, made in animator.batches(clip.source, items, clip.first):
@@ -168,7 +168,7 @@ class Validation:
         return self._kept[job.name]
 
     def _gathered(self, pictures: Mapping[int, Tensor]) -> dict[int, np.ndarray]:
-        """The pictures of all processes: each sends its own in an array of all, as bytes."""
+        """The pictures of all processes: each sends its own in one array of bytes."""
         sizes = torch.tensor([picture.shape[-2:] for picture in pictures.values()] or [(0, 0)])
         height, width = self.processes.gather(sizes.amax(0)[None]).amax(0).tolist()
         sent = torch.zeros(len(self.jobs), 2, 3, height, width, dtype=torch.uint8)
@@ -192,7 +192,7 @@ class Validation:
 
 
 class _Shown:
-    """Of the frames of a clip the one that differs most from the first: what moved is seen best there."""
+    """The frame that differs most from the first, which shows motion best."""
 
     def __init__(self) -> None:
         self.first: Tensor | None = None
@@ -210,7 +210,7 @@ class _Shown:
 
 
 def spread(driving: Iterable[dict[str, Any]], length: int | None, frames: int) -> list[dict[str, Any]]:
-    """So many driving items, spread evenly from the first to the last; the first ones where the length is not known."""
+    """This many driving items, spread evenly; the first ones if the length is unknown."""
     if length is None or length <= frames:
         chosen = set(range(frames))
     else:
@@ -226,7 +226,7 @@ def spread(driving: Iterable[dict[str, Any]], length: int | None, frames: int) -
 
 @contextmanager
 def undisturbed(device: torch.device) -> Iterator[None]:
-    """Whatever happens within, the random generators of Python, numpy and torch go on as if nothing had."""
+    """Restores the random generators of Python, numpy and torch after the block."""
     cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
@@ -240,7 +240,7 @@ def undisturbed(device: torch.device) -> Iterator[None]:
 
 
 class _Budget:
-    """Keeps validation to a share of the time since the start; the first one is always done."""
+    """Limits validation to a share of the time since the start; the first one always runs."""
 
     def __init__(self, share: float):
         self._share, self._begun = share, time.monotonic()
@@ -258,10 +258,10 @@ class _Budget:
 
 @dataclass
 class Stagnation:
-    """Notices a run whose results are no better than the first frame repeated, or are that frame, for long."""
+    """Detects a run whose results are, for a long time, no better than the first frame repeated, or equal to it."""
 
     made: float = 0.0
-    """Sum of absolute differences of the results to the truth,"""
+    """Sums of absolute differences: of the results to the truth,"""
     repeated: float = 0.0
     """of the first frame to the truth,"""
     copied: float = 0.0
@@ -270,10 +270,10 @@ class Stagnation:
     _told: dict[str, int] = field(default_factory=dict)
 
     LEAST = 200
-    """Steps before anything is said; again each time that this has lasted twice as long."""
+    """Steps before the first warning; doubled after each warning."""
 
     def look(self, step: int) -> str:
-        """A warning, if it is time for one."""
+        """A warning, if one is due."""
         if not self.repeated:
             return ""  # nothing moved, or nothing could be measured
         identity = self.copied < 0.05 * self.repeated

@@ -1,7 +1,7 @@
-"""A visdom server on this machine alone: `python -m engine.visdom_server --port 8096 --env_path result/NAME/visdom`.
+"""A visdom server on this machine only: `python -m engine.visdom_server --port 8096 --env_path result/NAME/visdom`.
 
-visdom's own command fetches its page's scripts first and fails without a network; here the server starts at once and
-the scripts are fetched beside it.
+visdom's own command first downloads its page's scripts and fails without a network. Here the server starts at once and
+downloads the scripts in the background.
 """
 
 import argparse
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 
 def is_listening(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether something accepts connections there."""
+    """Whether a server accepts connections on this port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((host, port)) == 0
 
 
 def start_in_background(port: int, env_path: Path, patience: float = 30) -> subprocess.Popen | None:
-    """Start a server that ends with this process; None if it does not listen before patience ends."""
+    """Start a server that ends with this process; None if it does not listen within the timeout."""
     env_path.mkdir(parents=True, exist_ok=True)
     with (env_path / "server.log").open("w") as output:
         server = subprocess.Popen(
@@ -51,7 +51,7 @@ def start_in_background(port: int, env_path: Path, patience: float = 30) -> subp
 
 
 def page_problem(port: int) -> str | None:
-    """Why a browser can't open the page of the server on this machine, or None."""
+    """Why a browser cannot open the server's page, or None."""
     try:
         with urlopen(f"http://127.0.0.1:{port}/", timeout=5):
             return None
@@ -64,7 +64,7 @@ def page_problem(port: int) -> str | None:
 
 
 def missing_files() -> list[str]:
-    """The files that visdom's page names and that are not there; its server fetches them, which takes a network."""
+    """Missing files of visdom's page; its server downloads them, which needs a network."""
     spec = importlib.util.find_spec("visdom")
     if spec is None or not spec.submodule_search_locations:
         return []
@@ -74,12 +74,12 @@ def missing_files() -> list[str]:
     except OSError as error:
         return [str(error)]
     names = re.findall(r"""static_url\(["']([^"'?#]+)""", page)
-    # What begins with .. is the user's own style, which may be absent.
+    # Names that begin with .. are the user's own style, which is optional.
     return [name for name in dict.fromkeys(names) if not name.startswith("..") and not (static / name).is_file()]
 
 
 def main() -> None:
-    """Serve until ended, or until the parent process is gone."""
+    """Serve until ended, or until the parent process has exited."""
     parser = argparse.ArgumentParser(description="Run a visdom server on 127.0.0.1.")
     parser.add_argument("--port", type=int, default=8096, help="port to listen on [8096]")
     parser.add_argument("--env_path", type=Path, required=True, help="folder where environments are kept")
@@ -99,7 +99,7 @@ def _fetch_scripts() -> None:
 
     try:
         download_scripts()
-    except Exception as error:  # the page is a convenience; data are recorded without it
+    except Exception as error:  # the page is optional; data are recorded without it
         log.warning("visdom's page may stay blank: its scripts could not be fetched (%s)", error)
 
 
