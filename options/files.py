@@ -1,4 +1,4 @@
-"""Reading YAML option files: flat ones of ours, nested ones of the first-order projects."""
+"""Read YAML option files: our flat ones, and the nested ones of the first-order projects."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from util.yaml_file import parse_yaml, read_yaml_file
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
-    """The mapping that a YAML file holds, or a safetensors file beside its tensors."""
+    """The mapping in a YAML file, or in the metadata of a safetensors file."""
     path = Path(path)
     if not path.is_file():
         near = ", ".join(sorted(str(other) for other in path.parent.glob("*.y*ml"))[:8]) if path.parent.is_dir() else ""
@@ -34,7 +34,7 @@ def is_nested(content: dict[str, Any]) -> bool:
 
 
 def leaves(content: dict[str, Any], is_name: Callable[[str], bool], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values; a mapping is opened unless its own key is the name of an option."""
+    """Dotted keys and values; a mapping is flattened unless its own key is the name of an option."""
     for key, value in content.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict) and not is_name(name):

@@ -1,4 +1,4 @@
-"""What --help and --help_all print: how to begin, what people set, where to read on."""
+"""The texts of --help and --help_all: first steps, common options, further reading."""
 
 from argparse import SUPPRESS
 from pathlib import Path
@@ -26,14 +26,14 @@ EXAMPLES = {
         ("--name first_try --mode reconstruction", "measure it on the test clips"),
     ),
 }
-"""Of train.py (True) and test.py: options, and what they are for."""
+"""Of train.py (True) and test.py (False): option groups and their purpose."""
 SUBJECTS = {True: "docs/training.md", False: "docs/animating.md, docs/evaluation.md"}
 DEFAULT = "fomm"
-"""The family of the examples where none is named."""
+"""The family in examples if none is given."""
 
 
 def add_help_options(parser: OptionParser) -> None:
-    """Declare what prints a text and stops; the values of all other options don't matter then."""
+    """Declare options that print a text and exit, whatever the other options are."""
     told = {
         ("-h", "--help"): "show what people set and stop; with --model X the options of a family, too",
         ("--help_all",): "show all options and stop",
@@ -47,7 +47,7 @@ def add_help_options(parser: OptionParser) -> None:
 
 def help_text(parser: OptionParser, training: bool, everything: bool) -> str:
     """The text of --help, or with `everything` of --help_all."""
-    # A family from elsewhere ("module:Class") has no file in configs/tiny.
+    # A family outside the checkout ("module:Class") has no file in configs/tiny.
     family = parser.family if parser.family in family_names() else DEFAULT
     introduction, epilog = _introduction(parser, family, training), _epilog(parser, training, everything)
     return parser.format_help(introduction, epilog, family, everything)
@@ -83,7 +83,7 @@ def _epilog(parser: OptionParser, training: bool, everything: bool) -> str:
 
 
 def _page_of(family: str | None) -> str:
-    """The page of a family, or of the one whose second stage it is."""
+    """The page of a family, or of the family that it is the second stage of."""
     names = [family, *find_family(family).begins_with] if family else []
     pages = [f"docs/{name}.md" for name in names if (DOCS / f"{name}.md").is_file()]
     return pages[0] if pages else "docs/families.md"

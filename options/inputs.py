@@ -1,4 +1,4 @@
-"""The options of test.py that say what to animate, how pictures are cut, and what is written."""
+"""The options of test.py for inputs, crops and outputs."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ KINDS = ("mp4", "gif", "webm", "png")
 
 
 def result_format(value: Any) -> str:
-    """Read mp4, or .mp4 as the originals write it."""
+    """Accept mp4, or .mp4 as in the original projects."""
     return one_of(*KINDS)(str(value).removeprefix("."))
 
 
 def add_input_options(parser: OptionParser) -> None:
-    """Declare what every family understands when it animates."""
+    """Declare the animation options of all families."""
     _add_inputs(parser)
     _add_crops(parser)
     _add_outputs(parser)
@@ -52,7 +52,7 @@ def _add_inputs(parser: OptionParser) -> None:
 
 
 def _add_choices(group: OptionGroup) -> None:
-    """Which frames of the videos count, and which of the videos are made."""
+    """Declare which frames are used and which videos are made."""
     group.add_argument("--fps", type=positive, help="frames per second to which the driving video is brought first")
     group.add_switch(
         "--strict_video", help="a video that can be read in part only is an error, in place of a warning and a note",

@@ -1,4 +1,4 @@
-"""The options that say what is measured of results, and with which files."""
+"""The options for metrics and their weights."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -17,7 +17,7 @@ TRUTH = "drawn_truth"
 
 
 def add_measuring_options(parser: OptionParser) -> None:
-    """Declare what test.py measures while it makes results."""
+    """Declare the metric options of test.py."""
     group = parser.group(
         "measuring", "Frames are measured before they are encoded; docs/evaluation.md has all definitions.",
         example="--metrics l1,psnr,jitter --mode reconstruction",
@@ -47,12 +47,12 @@ def add_measuring_options(parser: OptionParser) -> None:
         advanced=True,
     )
     add_weight_options(group)
-    # Tables of results can't be there before the results: those metrics are left to script/evaluate.py.
+    # Tables of results cannot exist before the results; script/evaluate.py measures those metrics.
     group.add_argument(f"--{TRUTH}", type=text, help=TABLES[TRUTH], shapes_result=False, advanced=True)
 
 
 def add_weight_options(group: OptionGroup) -> None:
-    """Declare where the weights of metrics are."""
+    """Declare the paths of the metrics' weights."""
     group.add_argument(
         "--metric_weights",
         type=text,
@@ -66,7 +66,7 @@ def add_weight_options(group: OptionGroup) -> None:
 
 
 def measuring_plan(opt: Any, pictures: Collection[str], device: Any) -> tuple[Plan, Protocol] | None:
-    """What --metrics and --protocol ask for, of results whose items hold pictures of these: "source", "driving"."""
+    """The metrics of --metrics and --protocol, for results whose items hold these pictures: "source", "driving"."""
     if not (opt.metrics or opt.protocol):
         return None
     if opt.output:
@@ -83,6 +83,6 @@ def measuring_plan(opt: Any, pictures: Collection[str], device: Any) -> tuple[Pl
 
 
 def metric_weights(opt: Any) -> Weights:
-    """Where the weights of metrics are."""
+    """The paths of the metrics' weights."""
     given = {name: Path(getattr(opt, name)) for name in weight_options() if getattr(opt, name)}
     return Weights(Path(opt.metric_weights), given)

@@ -1,4 +1,4 @@
-"""Options and commands of the original projects that are gone or have another name: errors name what is there now.
+"""Options and commands of the original projects that were removed or renamed; errors name the replacement.
 
 `docs/originals.md` shows the same rows; a test compares them.
 """
@@ -34,11 +34,11 @@ GONE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("save_optim_state",), "nothing: optimizers are always saved, in `latest_training.pth`"),
     (("vgg19_layers", "vggface_layers"), "`--content_maps`"),
 )
-"""Names (or name=value, where one value is gone), and what is there now."""
+"""Names (or name=value, if only one value was removed), and the replacement."""
 
 
 def what_became_of(spelling: str) -> str:
-    """What is there instead of an option (or name=value) of the originals, as a sentence; empty for all others."""
+    """The replacement of an original's option (or name=value) as a sentence; empty for all others."""
     for names, now in GONE:
         if spelling in names:
             return f" It is an option of an original project; here: {now.replace('`', '')}."

@@ -1,4 +1,4 @@
-"""To which family a file of weights belongs, and which families read each other's runs."""
+"""The family of a weights file, and the families that read each other's runs."""
 
 from functools import cache
 from typing import Any
@@ -10,7 +10,7 @@ from options.resolve import parse
 
 
 def owner_of_weights(family: Family, content: Any) -> str | None:
-    """The family, other than this one, to which the content of a file of weights belongs."""
+    """The family, other than this one, that the content of a weights file belongs to."""
     if family.recognises_weights(content):
         return None
     return next((name for name in family_names() if _of_default_size(name).recognises_weights(content)), None)
@@ -18,6 +18,6 @@ def owner_of_weights(family: Family, content: Any) -> str | None:
 
 @cache
 def _of_default_size(name: str) -> Family:
-    """A family as it is without options, of shapes alone."""
+    """A family with default options on the meta device: shapes only."""
     with torch.device("meta"):
         return find_family(name)(parse([f"--model={name}"], training=True), training=True)

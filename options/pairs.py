@@ -1,4 +1,4 @@
-"""The pairs that a command of test.py names, and how they are cut, followed and heard."""
+"""The pairs that a test.py command names, and how they are cropped, tracked and timed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ from util.settings import settings_of
 
 
 def pair_settings(opt: Any) -> PairSettings:
-    """How the options want pairs to be cut, followed and heard."""
+    """The settings of crops, tracking and sound from the options."""
     return settings_of(PairSettings, opt, detector=detector_settings(opt), tracking=track_settings(opt))
 
 
@@ -33,10 +33,10 @@ def requests(
     is_still: Callable[[Request], bool] = is_never_still,
     of_pairs: Sequence[str] = (),
 ) -> list[Request]:
-    """The pairs that the options name, whose results go into `folder`; empty where the test split is meant.
+    """The pairs named by the options, with results in `folder`; empty for the test split.
 
-    `is_still` tells pairs whose result is a picture, as the dataset mode does; `of_pairs` are the options that mean
-    nothing for its test split.
+    `is_still`: whether a pair gives a picture, decided by the dataset mode; `of_pairs`: options that do not apply to
+    its test split.
     """
     named = [f"--{name}" for name in ("source_image", "driving_video", "output") if getattr(opt, name)]
     if opt.pairs:
@@ -68,7 +68,7 @@ def _single_pair(opt: Any, folder: Path, is_still: Callable[[Request], bool]) ->
 
 
 def _refuse_options_of_pairs(opt: Any, of_pairs: Sequence[str]) -> None:
-    """Test splits are cut already, and their movements begin where they begin."""
+    """Test splits are cropped already, and their motion starts at the first frame."""
     given = [f"--{name}" for name in of_pairs if getattr(opt, name) not in (None, False)]
     if given:
         raise UserError(f"{', '.join(given)}: for pairs (--source_image and --driving_video, or --pairs) alone; clips "

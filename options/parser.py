@@ -1,4 +1,4 @@
-"""One parser for the command line and for YAML files, to which groups, families and datasets contribute."""
+"""One parser for the command line and YAML files; groups, families and datasets declare their options in it."""
 
 import argparse
 from collections.abc import Iterable
@@ -18,15 +18,15 @@ PLAIN_TYPES = {int: integer, float: number, str: text, Path: text, None: text}
 class Options(argparse.Namespace):
     """The resolved options, one attribute each."""
 
-    __slots__ = ("_defaults", "shape_results")  # no attributes like the options: vars(opt) are these alone
+    __slots__ = ("_defaults", "shape_results")  # no attributes like the options: vars(opt) has only these
 
     def __init__(self, shape_results: Iterable[str] = (), **values: Any):
         super().__init__(**values)
         self.shape_results = frozenset(shape_results)
-        """The names of those on which the frames of a result depend, as each option's declaration says."""
+        """The names of the options that affect the frames of a result, by their declarations."""
 
     def note_defaults(self, defaults: dict[str, Any]) -> None:
-        """Keep what the options were without any file or argument."""
+        """Store the defaults, before any file or argument."""
         self._defaults = defaults
 
     def differing(self) -> dict[str, Any]:
@@ -36,14 +36,14 @@ class Options(argparse.Namespace):
 
 
 class _Argparse(argparse.ArgumentParser):
-    """argparse, which raises instead of ending the program."""
+    """argparse that raises errors instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message.removeprefix("argument "))
 
 
 class OptionGroup:
-    """What a family or a dataset declares its options on, and one titled part of --help."""
+    """Collects the options of a family or dataset, or of one titled group of --help."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class OptionGroup:
         self._advanced = advanced
         self.title, self.description, self.example = title, description, example
         self.names: list[str] = []
-        """The options that are declared here."""
+        """The names of the options declared here."""
 
     def add_argument(
         self, name: str, *aliases: str, help: str, default: Any = None, shapes_result: bool = True,
@@ -66,19 +66,19 @@ class OptionGroup:
     ) -> None:  # fmt: skip
         """Declare an option. `type` is a converter of util.values (or int, float, str).
 
-        `shapes_result=False` is for options that say where and how to work, or which results to make, but not what
-        the frames of one of them look like: commands that differ in these alone share a folder of results.
-        `advanced` options are in --help_all alone; None: as the group says.
+        `shapes_result=False` marks options that set where and how to work, or which results to make, but not their
+        frames: commands that differ only in these share a results folder. `advanced` options appear in --help_all only;
+        None: as in the group.
 
-        Aliases are other spellings: old ones, and dotted ones ("--train_params.lr_generator"), which name
-        the same value in the nested YAML files of the original projects. One-dash aliases ("-ci") are shown in --help.
+        Aliases are other spellings: old ones, and dotted ones ("--train_params.lr_generator") for the same value in the
+        original projects' nested YAML files. --help shows one-dash aliases ("-ci").
         """
         self._refuse_argparse_habits(name, settings)
         for spelling in (name, *aliases):
             self._owner.claim(spelling, self._title)
         kind, choices = settings.pop("type", None), settings.pop("choices", None)
         converter = one_of(*choices) if choices else PLAIN_TYPES.get(kind, kind)
-        help = help.replace(" (default: %(default)s)", "")  # shown for all options by format_help
+        help = help.replace(" (default: %(default)s)", "")  # format_help shows it for all options
         short = [alias for alias in aliases if not alias.startswith("--")]
         long = [alias[2:] for alias in aliases if alias.startswith("--")]
         settings.setdefault("metavar", getattr(converter, "metavar", converter.__name__.upper()))
@@ -104,7 +104,7 @@ class OptionGroup:
         self._owner.negations |= {f"no_{name[2:]}": name[2:], f"no-{name[2:]}": name[2:]}
 
     def introduce(self, hidden: set[str], family: str) -> None:
-        """Begin the group's part of --help with what it is and an example, unless all of its options are hidden."""
+        """Start the group's section of --help with its purpose and an example, unless all of its options are hidden."""
         lines = [self.description, self.example and f"e.g. {self.example.format(family=family)}"]
         shown = set(self.names) - hidden
         self._group.description = "\n".join(filter(None, lines)) if shown else None
@@ -119,49 +119,49 @@ class OptionGroup:
             )
 
     def add_words(self, name: str, **words: dict[str, Any]) -> None:
-        """Values that an option may have, and what each stands for, e.g. add_words("--mode", standard={"x": 1}).
+        """Declare named values of an option, e.g. add_words("--mode", standard={"x": 1}).
 
-        Families and datasets can add words to an option of all; a word without one of them is an error that lists all.
+        Families and datasets can add words to a shared option; an unknown word is an error that lists all.
         """
         self._owner.words.setdefault(name[2:], {}).update(words)
 
     def add_argument_group(
         self, title: str, description: str | None = None, *, example: str = "", advanced: bool = False
     ) -> "OptionGroup":
-        """A titled part of this one's options; the same one where the title is known already.
+        """A titled group; an existing one if the title is known.
 
-        `example` is one line of options to copy, with {family} for the family's name. Options that do not say whether
-        they are `advanced` are what the part says.
+        `example` is one line of options to copy, with {family} for the family's name. `advanced` applies to options
+        that do not set it.
         """
         return self._owner.group(f"{self.title}: {title}", description, example=example, advanced=advanced)
 
     def add_alias(self, alias: str, name: str, mode: str | None = None) -> None:
-        """Another spelling of a shared option, e.g. add_alias("--data_dir", "--dataroot").
+        """Declare another spelling of a shared option, e.g. add_alias("--data_dir", "--dataroot").
 
-        One that belongs to a `mode` of test.py means nothing in the others.
+        With `mode` it is only valid in that mode of test.py.
         """
         if not mode:
             self._owner.claim(alias, self._title)
         self._owner.add_alias(alias[2:], name[2:], mode)
 
     def accept_unused(self, *names: str) -> None:
-        """Dotted keys of nested YAML files that are read without effect; a trailing * covers what begins so.
+        """Declare dotted keys of nested YAML files that are read without effect; a trailing * matches any ending.
 
-        This goes before their meaning in general, e.g. for the section of a training stage that is not this one.
+        This takes precedence over their general meaning, e.g. for the section of another training stage.
         """
         self._owner.unused.extend(names)
 
     def set_defaults(self, **defaults: Any) -> None:
-        """Other defaults for options that may be declared elsewhere."""
+        """Set other defaults for options that may be declared elsewhere."""
         self._owner.overrides.update(defaults)
 
     def set_advanced(self, *names: str) -> None:
-        """Leave options that may be declared elsewhere, e.g. what means little here, to --help_all."""
+        """Move options that may be declared elsewhere to --help_all."""
         self._owner.advanced.update(names)
 
 
 class OptionParser:
-    """argparse, with aliases, yes/no switches, layers of defaults, and YAML values checked like typed ones."""
+    """argparse with aliases, yes/no switches, layers of defaults, and validation of YAML values."""
 
     def __init__(self, command: str):
         self.parser = _Argparse(
@@ -189,16 +189,16 @@ class OptionParser:
     def group(
         self, title: str, description: str | None = None, *, example: str = "", advanced: bool = False
     ) -> OptionGroup:
-        """A titled part of --help; the one that is there where the title is known already."""
+        """A titled group of --help; an existing one if the title is known."""
         if title not in self.groups:
             self.groups[title] = OptionGroup(self, title, description, example, advanced)
         return self.groups[title]
 
     add_argument_group = group
-    """As argparse calls it: option groups that scripts declare too (data.landmarks) can be declared here."""
+    """argparse's method, so that shared declarations (data.landmarks) work with this parser, too."""
 
     def claim(self, spelling: str, title: str) -> None:
-        """Note which part of the options declares a spelling, and refuse one that is taken."""
+        """Record which part of the options declares a spelling; an error if it is taken."""
         name = spelling.replace("-", "_")
         if name in self.claims:
             raise UserError(
@@ -208,7 +208,7 @@ class OptionParser:
         self.claims[name] = title
 
     def register(self, action: argparse.Action, aliases: Iterable[str], default: Any) -> None:
-        """Remember an option that a group has declared."""
+        """Register an option of a group."""
         self.actions[action.dest] = action
         self.declared[action.dest] = default
         for alias in aliases:
@@ -221,7 +221,7 @@ class OptionParser:
             self.aliases[alias] = name
 
     def use_mode(self, word: str | None) -> None:
-        """Activate the aliases of the chosen --mode, which may be named by one of its words."""
+        """Activate the aliases of the chosen --mode (or of the mode that its word stands for)."""
         used = self.words.get("mode", {}).get(word or "", {}).get("mode", word)
         for alias, (name, mode) in self.mode_aliases.items():
             if mode == used:
@@ -230,38 +230,38 @@ class OptionParser:
                 self.unused.append(alias)
 
     def canonical(self, name: str) -> str | None:
-        """The option that a spelling means, or None."""
+        """The option of a spelling, or None."""
         if name in self.actions:
             return name
         return self.aliases.get(name)
 
     def is_unused(self, key: str) -> bool:
-        """Whether a dotted key of a nested file is known to have no effect."""
+        """Whether a dotted key of a nested file has no effect."""
         return any(key == name or (name.endswith("*") and key.startswith(name[:-1])) for name in self.unused)
 
     def is_section(self, key: str) -> bool:
-        """Whether a dotted key is where others begin."""
+        """Whether other known keys start with this dotted key."""
         return any(name.startswith(f"{key}.") for name in (*self.aliases, *self.unused))
 
     def spellings(self) -> list[str]:
-        """Every name that is understood."""
+        """All accepted names."""
         return [*self.actions, *self.aliases, *self.negations]
 
     def default(self, name: str) -> Any:
-        """The default of an option after family and dataset had their say."""
+        """The default of an option after family and dataset have set theirs."""
         return self.overrides.get(name, self.declared[name])
 
     def defaults(self, other: "OptionParser") -> dict[str, Any]:
-        """All defaults. What set_defaults names must be an option of this command or of the other one."""
+        """All defaults. set_defaults may only name options of train.py or test.py."""
         unknown = set(self.overrides) - set(self.actions) - set(other.actions)
         if unknown:
             raise KeyError(f"set_defaults for options that nobody declares: {sorted(unknown)}")
         return {name: self.default(name) for name in self.actions}
 
     def parse(self, arguments: list[str], strict: bool = True, other: "OptionParser | None" = None) -> dict[str, Any]:
-        """What the command line says and nothing else; unknown names are errors unless it is a first look.
+        """The values on the command line only; unknown names are errors unless in a first pass.
 
-        The error tells whether the `other` command has the option.
+        The error says if the `other` command has the option.
         """
         if strict:
             self._refuse_gone_values(arguments)
@@ -271,7 +271,7 @@ class OptionParser:
         return vars(known)
 
     def convert(self, name: str, value: Any, where: str) -> Any:
-        """A value from a YAML file, checked as if it stood on the command line."""
+        """Validate a value from a YAML file like one from the command line."""
         action = self.actions[name]
         read = cast(Converter, action.type)
         if value is None:
@@ -286,14 +286,14 @@ class OptionParser:
             raise UserError(f"{where}: {error}") from None
 
     def _nothing(self, name: str, where: str) -> Any:
-        """What null stands for: an option that can be without a value is without one."""
+        """The value of null: None for options that accept it."""
         declared = self.declared[name]
         if declared is None or declared is False or declared in ("", []):
             return declared
         raise UserError(f"{where}: has no value; give it one, or leave it out: it is {self.default(name)} then")
 
     def expand(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The values of one file or command line, with words replaced by what they stand for."""
+        """The values of one file or command line, with words replaced by their values."""
         expanded = {}
         for name, value in values.items():
             if name not in self.words:
@@ -307,16 +307,16 @@ class OptionParser:
         return expanded
 
     def suggest(self, name: str) -> str:
-        """ " Did you mean ...?" for a misspelt name, what became of an original's option, or an empty text."""
+        """ " Did you mean ...?" for a misspelt name, the replacement of an original's option, or an empty string."""
         if gone := what_became_of(name):
             return gone
         nearest = get_close_matches(name, [s for s in self.spellings() if ("." in s) == ("." in name)], 1, 0.6)
         return f" Did you mean {nearest[0]}?" if nearest else ""
 
     def format_help(self, introduction: str, epilog: str, family: str, everything: bool = True) -> str:
-        """The help text with the defaults that hold for this family and dataset; advanced options with `everything`.
+        """The help text with the defaults of this family and dataset; with `everything` also advanced options.
 
-        `family` is the one of the examples.
+        `family` is the name in examples.
         """
         self.parser.description, self.parser.epilog = introduction, epilog
         hidden = set() if everything else self.advanced
@@ -334,7 +334,7 @@ class OptionParser:
         return self.parser.format_help()
 
     def hidden_options(self) -> dict[str, int]:
-        """How many options of each group --help leaves to --help_all."""
+        """The number of options per group that only --help_all shows."""
         counts = {title: len(self.advanced.intersection(group.names)) for title, group in self.groups.items()}
         return {title: number for title, number in counts.items() if number}
 

@@ -1,4 +1,4 @@
-"""From a command line to resolved options: which family, which dataset, which values."""
+"""Resolve a command line to options: the family, the dataset mode, the values."""
 
 from pathlib import Path
 from typing import Any
@@ -34,15 +34,15 @@ NOT_INHERITED = {
     "profile",
     "verbose",
 }
-"""Options of a training run that say nothing about the model: later commands on the run do not take them over."""
+"""Options of a training run that are not part of the model; later commands on the run do not inherit them."""
 
 LENGTHS = ("epochs", "steps")
-"""The options that say how long training is."""
+"""The options for the length of training."""
 
 ZOO = Path(__file__).resolve().parents[1] / "configs" / "zoo.yaml"
 """The table of released models, which script/weights.py imports as runs."""
 OWN_WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "own"
-"""The model that ships with Grimace; what there is to know about it is in weights/README.md."""
+"""The model that ships with Grimace, described in weights/README.md."""
 
 
 def run_folder(opt: Options) -> Path:
@@ -66,13 +66,13 @@ def original_config(opt: Options) -> bool:
 
 
 def parse(arguments: list[str], training: bool) -> Options | None:
-    """Resolve a command line; None when --help, --version or --print_config has said everything already."""
+    """Resolve a command line; None if --help, --version or --print_config has printed its text."""
     if "--version" in arguments:
         print(version_line())
         return None
     first = _first_look(arguments, training)
     if not training and _takes_own(first):
-        # It learned from cut out faces.
+        # It was trained on cropped faces.
         arguments = [f"--checkpoint={OWN_WEIGHTS}", "--name=own", "--crop_image", "--crop_video", *arguments]
         first = _first_look(arguments, training)
     files = _option_files(first, training)
@@ -107,7 +107,7 @@ def parse(arguments: list[str], training: bool) -> Options | None:
 
 
 def _takes_own(first: dict[str, Any]) -> bool:
-    """Whether pictures are to be animated and no model is named: then the one that ships with Grimace does it."""
+    """Whether to use the model that ships: pictures are given, and no model."""
     said = first["explicit"].keys()
     asked = {"source_image", "pairs"} & said and not {
         "help",
@@ -123,12 +123,12 @@ def _takes_own(first: dict[str, Any]) -> bool:
 
 
 def takes_own_weights(opt: Options) -> bool:
-    """Whether a command animates with the model that ships with Grimace."""
+    """Whether a command uses the model that ships."""
     return bool(opt.checkpoint) and Path(opt.checkpoint).resolve() == OWN_WEIGHTS
 
 
 def _with_layer(below: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
-    """Values with a layer over them. What a layer says about the length of training replaces all that is below it.
+    """Merge a layer over values. A layer that sets the length of training replaces all lower settings of it.
 
     Otherwise the `epochs` of a file would end the run before the --steps of the command line.
     """
@@ -138,7 +138,7 @@ def _with_layer(below: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_absent_run(first: dict[str, Any]) -> None:
-    """A run that is not there can't say which family it is of, by whose options all others would be judged."""
+    """Refuse a missing run: its family would be unknown, and all options would be checked against another one's."""
     said = first["explicit"]
     if "name" not in said or {"model", "config", "checkpoint"} & said.keys():
         return
@@ -157,7 +157,7 @@ def _first_look(arguments: list[str], training: bool) -> dict[str, Any]:
 
 
 def _option_files(first: dict[str, Any], training: bool) -> list[tuple[Path, dict]]:
-    """The run's own saved options where a command builds on a run, then the file of --config."""
+    """The saved options of the run that a command uses, then the file of --config."""
     said = first["explicit"]
     files = [(Path(said["config"]), read_yaml(said["config"]))] if said.get("config") else []
     if said.get("continue_train") or not training:
@@ -169,9 +169,9 @@ def _option_files(first: dict[str, Any], training: bool) -> list[tuple[Path, dic
 
 
 def _for_family(name: str | None, content: dict[str, Any], path: Path, continued: bool) -> dict[str, Any]:
-    """The options of a run for the family that is asked for: the run's own, or a relative that reads its weights.
+    """The options of a run for the requested family: the run's own, or a relative that reads its weights.
 
-    What only the run's family knows says nothing to a relative. A run is continued by its own family alone.
+    A relative ignores options that only the run's family knows. Only the run's own family can resume it.
     """
     own = content.get("model") or name
     if name is None or own is None or name == own:
@@ -192,7 +192,7 @@ def _for_family(name: str | None, content: dict[str, Any], path: Path, continued
 
 
 def _declared(name: str) -> set[str]:
-    """The options that a family declares for any command."""
+    """The names of the options that a family declares for any command."""
     parsers = OptionParser(""), OptionParser("")
     for parser, training in zip(parsers, (True, False), strict=True):
         find_family(name).add_options(parser.group(""), training)
@@ -200,13 +200,13 @@ def _declared(name: str) -> set[str]:
 
 
 def family_options(opt: Options) -> dict[str, Any]:
-    """The options that the family declares, of which its networks are built."""
+    """The names of the options from which the family's networks are built."""
     declared = _declared(opt.model)
     return {name: value for name, value in vars(opt).items() if name in declared}
 
 
 def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> list[tuple[Path, dict]]:
-    """Where training begins with weights of a run: its options of the networks, as the family's tests know them."""
+    """The network options of the run that training starts from, as declared by this family."""
     said = [*(content for _, content in files), first["explicit"]]
     starts = [content[name] for content in said for name in ("init_from", "continue_from") if content.get(name)]
     start = str(starts[-1]) if starts else None
@@ -224,12 +224,12 @@ def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> l
 
 
 def _are_stages(one: str, other: str) -> bool:
-    """Whether one of two families is a second stage of the other one, whose networks its files hold, too."""
+    """Whether one of two families is a second stage of the other, whose networks its files contain."""
     return one in find_family(other).begins_with or other in find_family(one).begins_with
 
 
 def _refuse_foreign_start(name: str, own: str, folder: Path) -> None:
-    """Refuse to begin with a run of a family whose weights this one does not begin with."""
+    """Refuse to start from a run of a family that this one does not accept."""
     if name != own and not _are_stages(name, own):
         raise UserError(
             f"{folder}: this is a run of the family {own}, and {name} has other networks: give --model {own}, or "
@@ -238,7 +238,7 @@ def _refuse_foreign_start(name: str, own: str, folder: Path) -> None:
 
 
 def _saved_options(said: dict[str, Any], first: dict[str, Any]) -> Path | None:
-    """The file that holds the options of the weights: options.yaml beside them, or the weights themselves."""
+    """The file with the options of the weights: options.yaml beside them, or the weights themselves."""
     name = said.get("name") or _default_name({"model": first["model"]} | said)
     folders = [Path(said.get("checkpoints_dir", first["checkpoints_dir"])) / name]
     if said.get("checkpoint"):
@@ -252,12 +252,12 @@ def _saved_options(said: dict[str, Any], first: dict[str, Any]) -> Path | None:
 
 
 def _family_name(first: dict[str, Any], files: list[tuple[Path, dict]]) -> str:
-    """The family that is named, else the default."""
+    """The given family, or the default."""
     return _named_family(first, files) or first["model"]
 
 
 def _named_family(first: dict[str, Any], files: list[tuple[Path, dict]]) -> str | None:
-    """What --model says, else the last of the files that says it."""
+    """The --model of the command line, or of the last file that sets it."""
     if "model" in first["explicit"]:
         return first["explicit"]["model"]
     for path, content in reversed(files):
@@ -289,20 +289,20 @@ def _build_parser(first: dict[str, Any], files: list[tuple[Path, dict]], trainin
 
 
 def _said(name: str, first: dict[str, Any], files: list[tuple[Path, dict]]) -> str | None:
-    """What the command line says of an option, else the last of the files that says it."""
+    """An option's value on the command line, or in the last file that sets it."""
     said = [str(content[name]) for _, content in files if content.get(name)]
     return first["explicit"].get(name) or (said[-1] if said else None)
 
 
 def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionParser) -> dict[str, Any]:
-    """The values of a YAML file under their options' names; what only the other command knows is left to it."""
+    """The values of a YAML file under their option names; options of the other command are ignored."""
     values = {}
     for key, value in leaves(content, lambda name: bool(parser.canonical(name) or other.canonical(name))):
         name = parser.canonical(key)
         if parser.is_unused(key) or other.is_unused(key) or (name is None and other.canonical(key)):
             continue
         if value is None and (parser.is_section(key) or other.is_section(key)):
-            continue  # nothing is set in it
+            continue  # an empty file
         if name is None:
             hint = parser.suggest(key) or other.suggest(key)
             raise UserError(f"--config {path}: {key}: there is no such option.{hint}")
@@ -311,14 +311,14 @@ def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionPar
 
 
 def _stay_in_one_process(opt: Options) -> None:
-    """A debugger sees what happens in its own process alone."""
+    """A debugger only sees its own process."""
     if len(opt.gpu_id) > 1 and not opt.cpu:
         raise UserError(f"--debug works in one process: name one device, e.g. --gpu_id={opt.gpu_id[0]}")
     opt.nThreads = 0
 
 
 def _check_name(opt: Options) -> None:
-    """Refuse a run whose folder, and that of its results, would lie somewhere else than people look for it."""
+    """Refuse a name that would put the run's folder, or its results, outside the expected folders."""
     if not opt.allow_outside and leads_outside(Path(opt.name), Path(opt.checkpoints_dir)):
         raise UserError(
             f"--name {opt.name}: leads out of the folder of runs, --checkpoints_dir {opt.checkpoints_dir}; "
@@ -327,7 +327,7 @@ def _check_name(opt: Options) -> None:
 
 
 def _check_inputs(opt: Options) -> None:
-    """Refuse pictures and numbers of frames that would not be looked at."""
+    """Refuse pictures and numbers of frames that would be ignored."""
     if opt.best_frame is not None and opt.find_best_frame:
         raise UserError(
             f"--best_frame {opt.best_frame}: --find_best_frame looks for another one; leave one of the two out"
@@ -348,7 +348,7 @@ def _default_name(values: dict[str, Any]) -> str:
 
 
 def dry_options(opt: Options, folder: str) -> Options:
-    """The options of a run that does everything once, in a folder of its own, and tells nobody."""
+    """The options of a dry run: everything once, in a temporary folder, without sinks."""
     if opt.continue_train:
         raise UserError("--dry_run works in a folder of its own: leave --continue_train out")
     once = dict.fromkeys(("save_every", "print_every", "pictures_every"), 1) | {"save_every_epochs": 0}

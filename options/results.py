@@ -1,4 +1,4 @@
-"""Where results go, and the options that shape them."""
+"""Where results are written, and the options that shape them."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from util.files import refuse_long_name, refuse_unwritable
 
 
 def result_options(opt: Options) -> dict[str, Any]:
-    """The options on which the frames of a result depend, by `shapes_result` of their declarations."""
+    """The options that affect the frames of a result, by `shapes_result` of their declarations."""
     return {name: value for name, value in vars(opt).items() if name in opt.shape_results}
 
 
 def results_folder(opt: Options) -> Path:
-    """--results_dir; where the original or its YAML is known to do so, beside the weights; else eval_results/NAME."""
+    """--results_dir; beside the weights if the original (or its YAML) does so; otherwise eval_results/NAME."""
     if opt.results_dir:
         return Path(opt.results_dir)
     if original_config(opt) or find_family(opt.model).results_beside_weights:
@@ -27,7 +27,7 @@ def results_folder(opt: Options) -> Path:
 
 
 def check_results_folder(opt: Options, folder: Path) -> None:
-    """Better told now than after hours that nothing can be written there."""
+    """Report a missing write permission now, not after hours of work."""
     if opt.output:
         refuse_long_name(Path(opt.output))
     option, folder = ("output", Path(opt.output).parent) if opt.output else ("results_dir", folder)
@@ -36,9 +36,9 @@ def check_results_folder(opt: Options, folder: Path) -> None:
 
 
 def as_the_original(opt: Options, family: Any, pairs: bool) -> tuple[bool, bool]:
-    """Whether to write strips, and pictures of how each frame came about (--strips, --visualize).
+    """Whether to write strips and visualisations (--strips, --visualize).
 
-    The nested YAML files of the originals stand for their commands, which write both where these options say nothing.
+    The originals' nested YAML files stand for their commands, which write both by default.
     """
     as_original = original_config(opt) and not pairs
     strips = as_original if opt.strips is None else opt.strips

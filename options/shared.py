@@ -1,4 +1,4 @@
-"""The options that every run has, in groups."""
+"""The options of every run, in groups."""
 
 from data.video.limits import OPTION_HELP
 from options.inputs import add_input_options
@@ -11,7 +11,7 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 
 def add_shared_options(parser: OptionParser, training: bool) -> None:
-    """Declare the shared groups: run, devices and data; then those of training or of testing."""
+    """Declare the shared groups: run, devices and data; then those of training or testing."""
     _add_run(parser, training)
     _add_devices(parser)
     _add_data(parser)
@@ -196,7 +196,7 @@ def _add_testing(parser: OptionParser) -> None:
     )  # fmt: skip
     group.add_switch(
         "--averaged", help="animate with the moving averages of the weights, where training kept some", default=True,
-        shapes_result=False, advanced=True,  # the fingerprint of the weights tells
+        shapes_result=False, advanced=True,  # the fingerprint of the weights covers it
     )  # fmt: skip
     group.add_argument("--animate_batch", type=count, default=8, help="driving frames per pass", shapes_result=False)
     add_input_options(parser)

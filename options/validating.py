@@ -1,4 +1,4 @@
-"""What train.py validates, and the options that say so."""
+"""Options of validation in train.py, and the validation that they describe."""
 
 import logging
 from collections.abc import Callable, Collection, Sequence
@@ -23,11 +23,11 @@ from util.values import VALIDATED, at_least, count, list_of, text, within
 log = logging.getLogger(__name__)
 
 EVERY = 500
-"""Steps between validations, where nothing else is said."""
+"""Default number of steps between validations."""
 
 
 def add_validation_options(parser: OptionParser) -> None:
-    """Declare how train.py validates."""
+    """Declare the validation options of train.py."""
     group = parser.group(
         "validation while training", "Test clips, reconstructed from their first frames every so many steps.",
         example="--validate_every 200",
@@ -58,7 +58,7 @@ def add_validation_options(parser: OptionParser) -> None:
 
 
 def validation_metrics(opt: Any, device: Any) -> Measurement:
-    """What --validate_metrics names, loaded; each needs a value per frame and nothing but frames."""
+    """The metrics of --validate_metrics, loaded; each must have values per frame and need nothing but frames."""
     kinds = find_metrics(opt.validate_metrics)
     for kind in kinds:
         if issubclass(kind, SetMetric) or kind.tables:
@@ -75,27 +75,27 @@ def validation_metrics(opt: Any, device: Any) -> Measurement:
 
 @dataclass(frozen=True)
 class Validating:
-    """What is validated."""
+    """The clips, metrics and family of a validation."""
 
     jobs: Sequence[Job]
     testing: Options
-    """The options by which test.py would reconstruct."""
+    """The options with which test.py would reconstruct."""
     measurement: Measurement
     every: int
     higher_is_better: bool = False
-    """Of the value that chooses the best checkpoint."""
+    """Direction of the value that selects the best checkpoint."""
 
     def build(self) -> Family:
         """The family as test.py builds it."""
         return find_family(self.testing.model)(self.testing, training=False)
 
     def measure(self, job: Job, clip: Any) -> ClipSums:
-        """Begin to measure a clip."""
+        """Start measuring a clip."""
         return ClipSums(self.measurement, job.name, clip)
 
     @property
     def names(self) -> list[str]:
-        """What is measured."""
+        """Names of the metrics."""
         return [column for metric in self.measurement.metrics for column in metric.columns]
 
 
@@ -103,9 +103,9 @@ def validating(
     opt: Options, parse: Callable[[list[str]], Options | None], trained: Collection[str], step: int, steps: int,
     device: Any,
 ) -> Validating | None:  # fmt: skip
-    """What to validate between two steps; None without a test split, where nobody asked for validation.
+    """The validation during training; None without a test split, unless it was requested explicitly.
 
-    `parse` resolves the command line of test.py, whose options validation works by; `trained` names the networks.
+    `parse` resolves the command line of test.py, whose options validation uses; `trained` names the networks.
     """
     unless_said = 1 if opt.dry_run else EVERY
     every = unless_said if opt.validate_every is None else opt.validate_every
@@ -129,7 +129,7 @@ def _validating(
     outside = ["--allow_outside"] if opt.allow_outside else []
     call = [f"--name={opt.name}", f"--checkpoints_dir={opt.checkpoints_dir}", "--mode=reconstruction", *outside]
     testing = parse(call)
-    assert testing is not None  # neither help nor a version was asked for
+    assert testing is not None  # neither help nor version was requested
     dataset = find_dataset(testing.dataset_mode)(testing, training=False)
     if "driving" not in dataset.pictures_of(outside=False):
         raise UserError(f"--dataset_mode {opt.dataset_mode}: its items hold no frames to compare results with")
@@ -144,7 +144,7 @@ def _validating(
 
 
 def is_higher_better(name: str, measurement: Measurement) -> bool:
-    """Whether more is better of a metric; an error where neither more nor less is."""
+    """Whether higher values of a metric are better; an error if it has no direction."""
     directions = {one.name: one.better for one in measurement.metrics if one.better != "like truth"}
     if name not in directions:
         known = ", ".join(f"{VALIDATED}{one}" for one in directions)
@@ -153,7 +153,7 @@ def is_higher_better(name: str, measurement: Measurement) -> bool:
 
 
 def evenly(jobs: Any, number: int) -> list[Job]:
-    """So many jobs spread over a list; the first ones of what is no list."""
+    """This many evenly spread jobs of a list; the first ones of another iterable."""
     if not isinstance(jobs, list):
         return list(islice(jobs, number))
     chosen = sorted({round(index * (len(jobs) - 1) / max(number - 1, 1)) for index in range(number)})

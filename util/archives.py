@@ -1,4 +1,4 @@
-"""Opening zip archives (npz, weights, xlsx) whose contents are not larger than what they claim to be for."""
+"""Open zip archives (npz, weights, xlsx) within size limits."""
 
 import math
 import zipfile
@@ -10,12 +10,12 @@ import numpy as np
 from util.reading import AGAIN, reading
 
 MOST_UNPACKED = 2**30
-"""Bytes to which any archive may unpack; larger ones only up to MOST_TIMES their own size."""
+"""Bytes to which any archive may unpack; larger ones may unpack to at most MOST_TIMES their own size."""
 MOST_TIMES = 4
 LONGEST_HEADER = 2000
-"""Letters; that of a plain array has about a hundred, and longer ones are slow to interpret."""
+"""Characters; a plain array's header has about a hundred, and longer ones are slow to parse."""
 KINDS = "biufUS"
-"""The numpy kinds of arrays that are read: numbers and texts."""
+"""The numpy kinds of arrays that are read: numbers and strings."""
 NPY_HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -23,7 +23,7 @@ NPY_HEADERS = {
 
 
 def open_zip(path: Path | str) -> zipfile.ZipFile:
-    """A zip archive, refused before anything of it is unpacked if its contents claim to be too large."""
+    """Open a zip archive; refuse it before unpacking if it claims to be too large."""
     path = Path(path)
     archive = zipfile.ZipFile(path)
     entries = archive.infolist()
@@ -34,7 +34,7 @@ def open_zip(path: Path | str) -> zipfile.ZipFile:
             f"{size / 2**20:.1f} MiB that unpack to {total / 2**20:,.0f} MiB, more than {MOST_UNPACKED >> 20} MiB and "
             f"than {MOST_TIMES} times the file; save it without compression if that is meant"
         )
-    elif not entries:  # a damaged end of the file can say so
+    elif not entries:  # raised for a damaged end of the file
         problem = "it holds nothing"
     elif any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
         problem = "it is compressed in another way than numpy and torch do"
@@ -45,13 +45,13 @@ def open_zip(path: Path | str) -> zipfile.ZipFile:
 
 
 def first_damaged(archive: zipfile.ZipFile) -> str | None:
-    """The first entry that does not match its checksum; None if all do, or where the archive keeps no checksums."""
-    # torch.serialization.set_crc32_options(False) has zeros written for all.
+    """The first entry that does not match its checksum; None if all match or the archive has no checksums."""
+    # With torch.serialization.set_crc32_options(False) all checksums are zero.
     return archive.testzip() if any(entry.CRC for entry in archive.infolist()) else None
 
 
 class Arrays:
-    """The arrays of an opened npz by name, each read when asked for: plain numbers and texts, never objects."""
+    """The arrays of an open npz by name, each read on demand: plain numbers and strings, never objects."""
 
     def __init__(self, archive: zipfile.ZipFile):
         self._archive = archive
@@ -63,12 +63,12 @@ class Arrays:
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.files:
             raise KeyError(name)
-        content = self._archive.read(f"{name}.npy")  # the whole entry, or else its check sum is not compared
+        content = self._archive.read(f"{name}.npy")  # the whole entry, since zipfile compares the checksum at its end
         return _array(content, name)
 
 
 def _array(content: bytes, name: str) -> np.ndarray:
-    """The array of a .npy file, whose header must claim exactly what follows it."""
+    """The array of a .npy file; the header must match the size of the data exactly."""
     file = BytesIO(content)
     version = np.lib.format.read_magic(file)
     if version not in NPY_HEADERS:
@@ -84,7 +84,7 @@ def _array(content: bytes, name: str) -> np.ndarray:
 
 
 def read_npz(path: Path | str, what: str, *names: str, remedy: str = AGAIN) -> dict[str, np.ndarray]:
-    """Arrays of an npz file by name: those named, or all; an error says `what` the file is not."""
+    """Arrays of an npz file by name: the given ones, or all; `what` describes the file in errors."""
     with reading(path, what, remedy), open_zip(path) as archive:
         arrays = Arrays(archive)
         return {name: arrays[name] for name in names or arrays.files}

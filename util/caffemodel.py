@@ -1,6 +1,6 @@
-"""Reading the weights in a .caffemodel, which is a protobuf message, without Caffe.
+"""Read the weights of a .caffemodel, a protobuf message, without Caffe.
 
-Only the fields that hold weights are defined here; the rest of Caffe's messages is skipped as unknown.
+Only the fields that hold weights are declared; the rest of Caffe's messages is skipped as unknown.
 """
 
 import mmap
@@ -14,24 +14,25 @@ import numpy as np
 from util.errors import UserError
 
 NEW_LAYER, OLD_LAYER = 100, 2
-"""The fields of Caffe's NetParameter that hold layers: LayerParameter, and V1LayerParameter in files before 2015."""
+"""The fields of Caffe's NetParameter that hold layers: LayerParameter, and V1LayerParameter in files from before
+2015."""
 SCALAR = {"string": 9, "bytes": 12, "int32": 5, "int64": 3, "float": 2, "double": 1}
 FIELDS = {
-    # Packed numbers look like bytes on the wire: taken as bytes, 100 million of them need no object each.
+    # Packed numbers are encoded like bytes; read as bytes, 100 million of them need no Python object each.
     "Blob": "int32 num=1 channels=2 height=3 width=4; bytes* data=5 double_data=8; Shape shape=7",
     "Unpacked": "float* data=5; double* double_data=8",
     "Shape": "int64* dim=1",
     "NewLayer": "string name=1; Blob* blobs=7",
     "OldLayer": "string name=4; Blob* blobs=6",
 }
-"""Our messages: types, and names with their field numbers; * marks repeated ones."""
+"""Our messages: types, and names with their field numbers; * marks repeated fields."""
 
 
 def read_caffemodel(path: Path, called: Path | None = None) -> dict[str, list[np.ndarray]]:
-    """The arrays of every layer that has any, by the layer's name; views of the file's bytes are copied layer by layer.
+    """The arrays of every layer with weights, by layer name; they view the file's bytes and are copied layer by layer.
 
-    Leading dimensions of 1, which old files give to biases and matrices, are dropped. `called` is the file's name for
-    errors, e.g. of the archive that it was in.
+    Leading dimensions of 1, which old files give to biases and matrices, are dropped. `called` names the file in
+    errors, e.g. the archive that contains it.
     """
     layers, called = {}, called or path
     with path.open("rb") as file:
@@ -49,7 +50,7 @@ def read_caffemodel(path: Path, called: Path | None = None) -> dict[str, list[np
 
 
 def _fields(content: mmap.mmap, path: Path) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of each field of a message that has a length; the others are passed over."""
+    """Number, start and end of each field with a length; others are skipped."""
     position, size = 0, len(content)
     while position < size:
         try:

@@ -1,4 +1,4 @@
-"""The cells of csv files, whoever wrote them."""
+"""Read cells of csv files from any program."""
 
 import csv
 from io import StringIO
@@ -8,13 +8,13 @@ from util.errors import UserError
 from util.reading import reading
 
 ENCODING = "utf-8-sig"
-"""With or without the mark that some programs put first."""
+"""UTF-8, with or without a byte order mark."""
 
 
 def read_cells(path: Path | str, called: str = "") -> list[tuple[int, list[str]]]:
-    """The lines of a csv file that are not blank, each with its number and its cells without blanks around them.
+    """The non-blank lines of a csv file: line number and stripped cells.
 
-    `called` is how errors call the file, e.g. "--pairs FILE".
+    `called` names the file in errors, e.g. "--pairs FILE".
     """
     path, called = Path(path), called or str(path)
     if not path.is_file():
@@ -35,9 +35,9 @@ def read_cells(path: Path | str, called: str = "") -> list[tuple[int, list[str]]
 
 
 def read_dicts(path: Path | str, called: str = "") -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The names of the columns in a csv file's first line, and of each other one its number and cells by these names.
+    """The column names in a csv file's first line; for each other line its number and its cells by column.
 
-    What a line lacks is an empty text.
+    Missing cells are empty strings.
     """
     (_, header), *lines = read_cells(path, called)
     rows = [(number, dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))) for number, cells in lines]

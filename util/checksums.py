@@ -1,4 +1,4 @@
-"""Checksums of files, counted once as long as a file stays as it is."""
+"""Checksums of files, cached until a file changes."""
 
 import time
 import zlib
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 SETTLED = 2.0
-"""Seconds after its last change from which a file is known by size and time; clocks of file systems are coarse."""
+"""Seconds after its last change before a file is identified by size and time; file system clocks are coarse."""
 
 
 def once_per_file(function: Callable[[Path], Result]) -> Callable[[Path], Result]:

@@ -1,4 +1,4 @@
-"""Tables that people read and write: csv files with a line of column names on top."""
+"""Tables that people read and write: csv files with column names in the first line."""
 
 import csv
 from argparse import ArgumentTypeError
@@ -13,31 +13,31 @@ from util.files import replacing
 from util.printable import printable
 
 MOST_TOLD = 50
-"""Lines of a table about which an error message goes into detail."""
+"""Number of lines that an error message describes in detail."""
 
 
 class Problems:
-    """What is wrong with the lines of a table, collected so that all of it is told at once."""
+    """Collects the errors in the lines of a table, to report all of them at once."""
 
     def __init__(self, table: str):
-        """`table` is how the message calls it, e.g. "--pairs FILE"."""
+        """`table` names the file in the message, e.g. "--pairs FILE"."""
         self.table = table
         self.found: dict[int, list[str]] = {}
 
     def add(self, line: int, reason: str) -> None:
-        """Note what is wrong with a line."""
+        """Add an error in a line."""
         self.found.setdefault(line, []).append(reason)
 
     @contextmanager
     def of(self, line: int, prefix: str = "") -> Iterator[None]:
-        """Note what the block refuses as a problem of the line, and go on after it."""
+        """Turn a UserError raised in the block into an error of the line, and continue."""
         try:
             yield
         except (UserError, ArgumentTypeError) as error:
             self.add(line, f"{prefix}{error}")
 
     def refuse(self) -> None:
-        """An error with everything that was noted, in the order of the lines; nothing where all is well."""
+        """Raise one error with all collected ones, in order of the lines; does nothing without errors."""
         told = [f"line {line}: {reason}" for line, reasons in sorted(self.found.items()) for reason in reasons]
         if len(told) == 1:
             raise UserError(f"{self.table}, {told[0]}")
@@ -50,9 +50,9 @@ class Problems:
 def read_rows(
     path: Path, option: str, needed: tuple[str, ...], problems: Problems | None = None
 ) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a table that an option names, each with the number of its line; blanks around cells do not count.
+    """The rows of a table named by an option, each with its line number; cells are stripped.
 
-    Rows that lack something are left out and noted in `problems`, where the caller looks for more before it refuses.
+    Incomplete rows are skipped and added to `problems`, which the caller raises after its own checks.
     """
     own = problems or Problems(f"{option} {path}")
     rows = []
@@ -68,7 +68,7 @@ def read_rows(
 
 
 def _read(path: Path, option: str, needed: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """The lines that are not blank, of a table with the needed columns."""
+    """The non-blank lines of a table that has the required columns."""
     header, rows = read_dicts(path, f"{option} {path}")
     missing = [name for name in needed if name not in header]
     if missing:
@@ -83,7 +83,7 @@ def _read(path: Path, option: str, needed: tuple[str, ...]) -> list[tuple[int, d
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a table whole or not at all; what a row lacks stays empty, names of files that are no UTF-8 are escaped."""
+    """Write a table whole or not at all; missing cells are empty, file names that are not UTF-8 are escaped."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)

@@ -1,4 +1,4 @@
-"""Facial expressions as intensities of action units (0 to 5): names, presets, sweeps and passages between them."""
+"""Facial expressions as intensities of action units (0 to 5): names, presets, sweeps and transitions."""
 
 import re
 import warnings
@@ -55,12 +55,12 @@ ELEVEN = (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26)
 VIEWS = (
     "input", "composed", "attention", "color", "second color", "second attention", "second composed",
 )  # fmt: skip
-"""What can be shown of the two passes of a model, in the order of the panel picture."""
+"""The outputs of the two passes of a model, in the order of the panel picture."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A named expression. Which units take part is from the source; how strongly is ours, a clear expression."""
+    """A named expression. Its units are from the source; the intensities are ours, for a clear expression."""
 
     intensities: dict[int, float]
     source: str
@@ -90,11 +90,11 @@ EASINGS = {
     "in": lambda t: t * t,
     "out": lambda t: t * (2 - t),
 }
-"""Name -> how far a passage has come (0 to 1) at a time from 0 to 1."""
+"""Name -> easing function: progress (0 to 1) at a time from 0 to 1."""
 
 
 def units_for(count: int, names: Sequence[str] = ()) -> tuple[Unit, ...]:
-    """The units of a condition vector of this length; `names` are needed where the length does not tell."""
+    """The units of a condition vector of this length; `names` are required if the length is ambiguous."""
     by_number = {unit.number: unit for unit in UNITS}
     if names:
         if len(names) != count:
@@ -137,9 +137,9 @@ def parse_units(text: str, units: Sequence[Unit] = UNITS) -> dict[int, float]:
 
 
 def parse_expression(text: str, units: Sequence[Unit] = UNITS) -> np.ndarray:
-    """The vector of presets such as "smile", "smile=0.5" (half as strong) or "smile,blink" (the stronger unit wins).
+    """The vector of presets such as "smile", "smile=0.5" (half as strong) or "smile,blink" (maximum per unit).
 
-    Units that a model does not know are left out with a warning; a preset of which none is left is an error.
+    Units that a model lacks are dropped with a warning; a preset without any known unit is an error.
     """
     vector = np.zeros(len(units), np.float32)
     index_of = {unit.number: index for index, unit in enumerate(units)}
@@ -164,7 +164,7 @@ def _warn_of_unknown(name: str, numbers: Sequence[int], of: int) -> None:
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of a name, or what there is instead."""
+    """The preset of a name; the error lists all presets."""
     words = _words(name)
     if words not in PRESETS:
         near = get_close_matches(words, PRESETS, 1)
@@ -175,7 +175,7 @@ def find_preset(name: str) -> Preset:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One unit from an intensity to another, in so many frames; both ends are frames."""
+    """A change of one unit from an intensity to another over a number of frames, both ends included."""
 
     index: int
     start: float
@@ -193,7 +193,8 @@ class Sweep:
 
 
 def parse_sweeps(text: str, units: Sequence[Unit] = UNITS) -> list[Sweep]:
-    """The sweeps of "AU12=0:5:30" (from 0 to 5 in 30 frames), several divided by commas and done in a row."""
+    """The sweeps of "AU12=0:5:30" (from 0 to 5 in 30 frames); several are separated by commas and run one after the
+    other."""
     sweeps = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, values = part.partition("=")
@@ -206,18 +207,18 @@ def parse_sweeps(text: str, units: Sequence[Unit] = UNITS) -> list[Sweep]:
 
 
 def passage(start: np.ndarray, target: np.ndarray, frames: int, easing: str = "smooth") -> list[np.ndarray]:
-    """From one expression to another: the first frame is `start`, the last `target`."""
+    """A transition between expressions: the first frame is `start`, the last `target`."""
     times = np.linspace(0, 1, frames) if frames > 1 else np.ones(1)
     return [mixture(start, target, EASINGS[easing](float(time))) for time in times]
 
 
 def mixture(start: np.ndarray, target: np.ndarray, share: float) -> np.ndarray:
-    """(1 - share) of one expression and share of another; a share beyond 1 exaggerates."""
+    """Linear interpolation: (1 - share) of one expression and share of another; a share above 1 exaggerates."""
     return ((1 - share) * np.asarray(start) + share * np.asarray(target)).astype(np.float32)
 
 
 def describe(expression: np.ndarray, units: Sequence[Unit] = UNITS) -> str:
-    """The active units for people, e.g. "AU06 2.5, AU12 3.5"."""
+    """The active units as text, e.g. "AU06 2.5, AU12 3.5"."""
     active = [f"{unit.column} {value:.1f}" for unit, value in zip(units, expression, strict=True) if value > 0.05]
     return ", ".join(active) or "neutral"
 

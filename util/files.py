@@ -1,8 +1,8 @@
 """Atomic writing of files and folders, and removal of the leftovers of killed processes.
 
-What is being written lies in a private folder beside its target, `.HOST.PROCESS.RANDOM.part`, under the target's own
-name. The system makes that folder for us alone and under a name that was free, so nobody can plant a link there for a
-writer to follow. Its name tells whether whoever made it still lives; docs/reliability.md says it for users.
+While a target is written, its data are in a private folder beside it, `.HOST.PROCESS.RANDOM.part`, under the target's
+own name. The system creates that folder for us only, under an unused name, so nobody can plant a link there. Its name
+tells whether its process is alive; docs/reliability.md describes this for users.
 """
 
 import errno
@@ -26,19 +26,19 @@ from util.printable import printable
 Writer = TypeVar("Writer", bound="WholeOrNothing")
 
 LONGEST_NAME = 230
-"""In bytes: most file systems have room for 255, of which the names of files beside a result need some."""
+"""Maximum length of a name in bytes: most file systems allow 255, and files beside a result need some of them."""
 
 AGE_LIMIT = 7 * 24 * 3600
-"""Seconds without a change after which what a process of another host was writing counts as left behind."""
+"""Seconds without a change after which the temporary files of another host's process count as leftovers."""
 
 
 def is_too_long(name: str) -> bool:
-    """Whether a file system may have no room for the name of a file."""
+    """Whether the name of a file may be too long for a file system."""
     return len(os.fsencode(name)) > LONGEST_NAME
 
 
 def is_there(path: Path) -> bool:
-    """Whether something is there; under a name that is too long for the system nothing is."""
+    """Whether a path exists; False for a name that is too long for the system."""
     try:
         return path.exists()
     except OSError as error:
@@ -48,7 +48,7 @@ def is_there(path: Path) -> bool:
 
 
 def refuse_long_name(output: Path) -> None:
-    """An error where a file system may have no room for the name of a result."""
+    """Refuse the name of a result that is too long for some file systems."""
     if is_too_long(output.name):
         raise UserError(
             f"{output.name}: too long for the name of a file; name the result by --output, or in the column output of "
@@ -57,7 +57,7 @@ def refuse_long_name(output: Path) -> None:
 
 
 def is_hidden_below(path: Path, folder: Path) -> bool:
-    """Whether a path lies in something hidden below a folder, or is hidden itself: then it is no data."""
+    """Whether a path is hidden, or inside something hidden below a folder; hidden files are no data."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
@@ -85,7 +85,7 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
         try:
             temporary.rename(path)
         except OSError:
-            # An older folder is in the way, perhaps of this moment: a worker of a killed run ends its item.
+            # An older folder exists, perhaps since a moment ago: a worker of a killed run can finish its item.
             if path.is_symlink() or not path.is_dir():
                 raise
             path.rename(temporary.with_name(f"{path.name}.replaced"))
@@ -96,7 +96,7 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
 def _temporary(path: Path) -> Iterator[Path]:
     """A free path named like `path` in a private folder beside it, which is removed afterwards.
 
-    An error of the system that names no file (a full disk), or the temporary one, names `path`.
+    A system error without a file name (a full disk), or with the temporary one, is raised with `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers_once(path.parent.resolve())
@@ -116,7 +116,7 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def refuse_unwritable(folder: Path, option: str) -> None:
-    """Raise a UserError that names the option where nothing can be written into a folder, before work begins."""
+    """Raise a UserError that names the option if a folder is not writable, before work begins."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
@@ -126,7 +126,7 @@ def refuse_unwritable(folder: Path, option: str) -> None:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a small text file whole or not at all; names of files that are no UTF-8 are escaped."""
+    """Write a small text file whole or not at all; file names that are not UTF-8 are escaped."""
     with replacing(path) as temporary:
         temporary.write_text(printable(text), encoding="utf-8")
 
@@ -163,24 +163,24 @@ class WholeOrNothing:
 
 
 UNKNOWN = "0"
-"""Start time of a process on systems that do not tell it; the number alone identifies it there."""
+"""Start time of a process on systems that do not provide it; there the number alone identifies a process."""
 
 _TEMPORARY = re.compile(r"\.(?P<host>[\w-]+)\.(?P<process>\d+)-(?P<start>\d+)\.\w{8}\.part")
 _EARLIER = re.compile(r"\..+\.(?P<process>\d{1,7})\.part(\.\w+)?")
-"""The temporary files and folders of Grimace before they told their host."""
+"""Names of Grimace's temporary files and folders from before they contained the host."""
 
 
 def remove_leftovers(folder: Path | str) -> None:
-    """Remove what killed processes were writing in a folder; all that is written through this module does so first.
+    """Remove leftovers of killed processes from a folder; every write through this module does so first.
 
     Files of live processes of this host are kept, and those of other hosts until they are AGE_LIMIT old, since their
-    processes can't be checked from here.
+    processes cannot be checked from here.
     """
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if ".part" in entry.name]
     except OSError:
-        return  # nothing is there, or nothing that we may see; whoever writes there is told
+        return  # missing or not readable; the caller gets the error when it writes
     for path in map(Path(folder).joinpath, names):
         try:
             if not _is_left_behind(path):
@@ -190,12 +190,12 @@ def remove_leftovers(folder: Path | str) -> None:
             else:
                 path.unlink()
         except OSError:
-            continue  # another process removes it at this moment, or it is another user's: no reason not to go on
+            continue  # another process removes it right now, or it belongs to another user: continue
 
 
 @lru_cache(maxsize=4096)
 def _remove_leftovers_once(folder: Path) -> None:
-    """Once in a process, before it writes there first: large folders take time to list."""
+    """Once per process, before its first write into the folder: listing large folders takes time."""
     remove_leftovers(folder)
 
 
@@ -211,13 +211,13 @@ def _is_left_behind(path: Path) -> bool:
 
 
 def _last_change(path: Path) -> float:
-    """When something was written last to a file, or in a folder."""
+    """Time of the last change of a file, or of a folder's content."""
     return max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
 
 
 @cache
 def _host() -> str:
-    """Where the number of a process means the same process: a running system, and in it a container.
+    """Identifier of the system in which process numbers are unique: a boot, and within it a container.
 
     Containers may have equal names, and each has a process 1.
     """
@@ -232,7 +232,7 @@ def _host() -> str:
 
 
 def _start_of(process: int) -> str | None:
-    """When a process started, in the system's count, to tell it from a later one of its number; None if none runs."""
+    """The start time of a process, to distinguish it from a later one with its number; None if none runs."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -240,13 +240,13 @@ def _start_of(process: int) -> str | None:
     except PermissionError:  # another user's
         pass
     try:
-        # The name of the program, in parentheses, may hold anything; state and start are the 3rd and 22nd field.
+        # The program's name, in parentheses, may contain anything; state and start are the 3rd and 22nd field.
         fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:  # not Linux, or not for us to see
+    except OSError:  # not Linux, or not readable for us
         return UNKNOWN
     return None if fields[0] in "ZX" else fields[19]
 
 
 def folders_in(folder: Path) -> str:
-    """The names of the folders in a folder, for errors: what there is to choose from."""
+    """The names of a folder's subfolders, for errors that list the choices."""
     return ", ".join(sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())) or "none"

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def hull_area(points: np.ndarray) -> float:
-    """The area of the convex hull of points (N, 2); 0 where they lie in one line."""
+    """The area of the convex hull of points (N, 2); 0 if they are collinear."""
     ordered = np.unique(np.asarray(points, np.float64), axis=0)
     if len(ordered) < 3:
         return 0.0
@@ -14,7 +14,7 @@ def hull_area(points: np.ndarray) -> float:
 
 
 def hull_volume(points: np.ndarray) -> float:
-    """The volume of the convex hull of points (N, 3); 0 where they lie in one plane."""
+    """The volume of the convex hull of points (N, 3); 0 if they are coplanar."""
     from scipy.spatial import ConvexHull, QhullError
 
     try:
@@ -24,7 +24,7 @@ def hull_volume(points: np.ndarray) -> float:
 
 
 def _lower_chain(ordered: np.ndarray) -> list[np.ndarray]:
-    """The points from the first to the last at which the boundary turns left only."""
+    """The part of the boundary from the first to the last point that turns left only."""
     chain: list[np.ndarray] = []
     for point in ordered:
         while len(chain) > 1 and not _turns_left(chain[-2], chain[-1], point):
@@ -38,9 +38,9 @@ def _turns_left(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
 
 
 def nearest_pose(source: np.ndarray, candidates: list[np.ndarray | None]) -> tuple[int, list[float | None]]:
-    """Which set of landmarks is most like the source's in pose and expression, wherever and however large; and scores.
+    """The index of the landmarks most similar to the source's up to position and size, and all scores.
 
-    A set that is None, or lies in one line, has no score. Where none has one, the first is taken.
+    Sets that are None or collinear have no score. Without any score the index is 0.
     """
     wanted = _centred(source)
     scores: list[float | None] = []

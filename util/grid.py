@@ -1,4 +1,4 @@
-"""Pictures of a training step side by side, for people to look at."""
+"""Pictures of a training step in one labelled grid."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from util.resizing import to_bytes
 
 
 def as_picture(picture: np.ndarray) -> np.ndarray:
-    """A map (C, H, W) or (H, W) with values in [0, 1] as a picture (H, W, 3) of bytes."""
+    """Convert a map (C, H, W) or (H, W) with values in [0, 1] to a picture (H, W, 3) of bytes."""
     picture = np.nan_to_num(np.asarray(picture, np.float32))
     if picture.ndim == 2:
         picture = picture[None]
@@ -21,7 +21,7 @@ def as_picture(picture: np.ndarray) -> np.ndarray:
 def labelled_grid(columns: Mapping[str, np.ndarray], *, rows: int = 4, least_height: int = 96) -> np.ndarray:
     """One picture (H, W, 3) uint8: a column per name, a row per sample, the names on top.
 
-    Values are batches (N, C, H, W) in [0, 1]; small pictures are enlarged without smoothing, all to the same height.
+    Values are batches (N, C, H, W) in [0, 1]; small pictures are upsampled without smoothing, all to the same height.
     """
     height = max(least_height, *(batch.shape[-2] for batch in columns.values()))
     strips = []

@@ -1,4 +1,4 @@
-"""JSON files that a killed process, a full disk or somebody else may have left."""
+"""Read JSON files that may be damaged by a killed process or a full disk, or come from elsewhere."""
 
 import json
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ def read_json(path: Path | str, what: str, remedy: str = AGAIN) -> Any:
 
 
 def read_report(path: Path) -> Any:
-    """What a script reported of one item, beside its results."""
+    """The report that a script wrote for one item."""
     return read_json(path, "not a report of this script", "remove it: what it is about is done again")
 
 
 def read_lines(path: Path) -> tuple[list[tuple[bytes, dict[str, Any]]], int]:
-    """The lines of a file with one JSON object a line, each also as it is; and how many are damaged and left out.
+    """The objects of a file with one JSON object per line, each also as text, and the number of damaged lines.
 
-    A file that is not there has none.
+    A missing file has none.
     """
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
     read = [(line, entry) for line in lines if line.strip() and (entry := _entry(line)) is not None]
@@ -31,11 +31,11 @@ def read_lines(path: Path) -> tuple[list[tuple[bytes, dict[str, Any]]], int]:
 
 
 def append_line(path: Path, entry: Mapping[str, Any]) -> None:
-    """Add a JSON object as a line to a file, whose folder is made if need be."""
+    """Append a JSON object as a line to a file; creates the folder if necessary."""
     line = json.dumps(entry) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
-        # A line that was torn when its writer was killed must not tear this one.
+        # Start a new line after one that was truncated by a kill.
         if file.tell() and file.seek(-1, 2) and file.read(1) != b"\n":
             line = f"\n{line}"
         file.write(line.encode())

@@ -1,4 +1,4 @@
-"""The mini language in which the bodies of networks are written, for example "D 64 9 2, I, BA 64 3"."""
+"""The mini language for the layers of networks, for example "D 64 9 2, I, BA 64 3"."""
 
 from argparse import ArgumentTypeError
 from typing import Any
@@ -16,7 +16,7 @@ NUMBERS = {
     "I": (),
     "A": (),
 }
-"""What the numbers of each layer mean. A number after A is the original's way of writing; it has no effect."""
+"""The parameters of each layer. The original writes a number after A, which has no effect."""
 
 
 def body(value: Any) -> Body:

@@ -1,4 +1,5 @@
-"""Motion templates: what a driving video does, as numbers, in a file; the original's pickles are read as data alone."""
+"""Motion templates: the motion of a driving video as numbers in a file; the original's pickles are read as data
+only."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +19,14 @@ SUFFIXES = (".npz", ".pkl")
 FORMAT = "motion template 1"
 NUM_KP = 21
 SHAPES = {"scale": (1,), "R": (3, 3), "exp": (NUM_KP, 3), "t": (3,)}
-"""What a template holds for each frame; kp (canonical points) and openness (eyes, lips) may be missing."""
+"""The arrays per frame; kp (canonical points) and openness (eyes, lips) are optional."""
 OPTIONAL = {"kp": (NUM_KP, 3), "openness": (3,)}
 WHAT = "refused: not a motion template of numbers alone"
 
 
 @dataclass(frozen=True)
 class MotionTemplate:
-    """Arrays with a row per frame, by the names of SHAPES and OPTIONAL, and the rate of the frames."""
+    """Arrays with a row per frame, by the names of SHAPES and OPTIONAL, and the frame rate."""
 
     arrays: Mapping[str, np.ndarray]
     fps: Fraction
@@ -35,7 +36,7 @@ class MotionTemplate:
 
 
 def read_template(path: Path | str) -> MotionTemplate:
-    """A template of ours (.npz) or of the original (.pkl)."""
+    """Read a template of ours (.npz) or of the original (.pkl)."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"--driving_video {path}: there is no such file")
@@ -56,7 +57,7 @@ def _read_pickle(path: Path) -> MotionTemplate:
     content = read_pickle(path, "a motion template: arrays by frame")
     with reading(path, WHAT, "make it again with the original"):
         frames, fps = list(content["motion"]), Fraction(content.get("output_fps", 25)).limit_denominator(1001)
-        # The names of the first versions.
+        # Names in the original's first versions.
         frames = [{**frame, "R": frame["R"] if "R" in frame else frame["R_d"]} for frame in frames]
         names = [*SHAPES, *(["kp"] if all("kp" in frame for frame in frames) else [])]
         arrays = {name: np.stack([np.asarray(frame[name], np.float32) for frame in frames]) for name in names}
@@ -69,7 +70,7 @@ def _read_pickle(path: Path) -> MotionTemplate:
 
 
 def _checked(path: Path, arrays: dict[str, np.ndarray], fps: Fraction) -> MotionTemplate:
-    """The template, if its arrays fit together and are numbers."""
+    """Validate the arrays: their shapes must match, and all values must be finite."""
     missing = [name for name in SHAPES if name not in arrays]
     if missing:
         raise UserError(f"{path}: a motion template without {', '.join(missing)}; write it again with --save_template")
@@ -86,7 +87,7 @@ def _checked(path: Path, arrays: dict[str, np.ndarray], fps: Fraction) -> Motion
 
 
 def write_template(path: Path | str, pieces: Iterable[Mapping[str, np.ndarray]], fps: Fraction) -> None:
-    """Write what consecutive pieces of a driving video do."""
+    """Write the motion of consecutive chunks of a driving video."""
     parts: dict[str, list[np.ndarray]] = {}
     for piece in pieces:
         for name in (*SHAPES, *OPTIONAL):
@@ -104,7 +105,7 @@ def is_template(path: Path | str) -> bool:
 
 
 def items_of(template: MotionTemplate, indices: Sequence[int]) -> Iterable[dict[str, Any]]:
-    """What animation reads of a template's frames."""
+    """The driving items of a template's frames."""
     for index in indices:
         row = {name: array[index] for name, array in template.arrays.items()}
         openness = {"openness": row.pop("openness")} if "openness" in row else {}

@@ -1,7 +1,7 @@
-"""A page to look at results: one HTML file beside the videos, which fetches nothing from elsewhere.
+"""The page of results: one HTML file beside the videos, without external requests.
 
-`page.css` and `page.js` beside this module go into it whole. What the page knows of the results is JSON within it; the
-script draws those that are visible, so that thousands open at once.
+It includes `page.css` and `page.js` from this folder. The facts about results are JSON in the page; the script renders
+only visible results, so that thousands open at once.
 """
 
 import json
@@ -17,53 +17,53 @@ from urllib.parse import quote
 from util.printable import printable
 
 DAMAGED = "damaged"
-"""The fact of a result that tells what could not be read of the videos that it is made of."""
+"""The fact of a result with the damage of its videos."""
 PLAYED = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 IMAGES = (".png", ".jpg", ".gif")
 DEFAULT_SIZE = [256, 256]
-"""Width and height of results of which neither is known."""
+"""Width and height of results without a known size."""
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A result; files are named relative to the page."""
+    """A result; file names are relative to the page."""
 
     file: str
     facts: Mapping[str, Any]
     files: Mapping[str, str] = field(default_factory=dict)
-    """Of `poster`, `truth`, `shown_source`, `beside` those that are there."""
+    """The existing ones of `poster`, `truth`, `shown_source`, `beside`."""
     size: Sequence[int] | None = None
-    """Width and height of its frames."""
+    """Width and height of the frames."""
     rate: float | None = None
     frames: int | None = None
     is_folder: bool = False
     """Whether it is a folder of frames 000000.png, 000001.png ..."""
     curves: str | None = None
-    """The script that hands the metrics of its frames to `showCurves`."""
+    """The script that passes the metrics of its frames to `showCurves`."""
     made: int | None = None
-    """The number of the command that made it."""
+    """The index of the command that made it."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """All that a page tells."""
+    """The content of a page."""
 
     title: str
     facts: Mapping[str, str]
-    """Of all results together."""
+    """Facts of all results."""
     figures: Sequence[Figure]
     failures: Sequence[Mapping[str, str]] = ()
-    """What each is, by column."""
+    """The failures, by column."""
     commands: Sequence[Mapping[str, Any]] = ()
-    """What is known of the commands that made the results; `differing`: options by name."""
+    """The commands that made the results; `differing`: options by name."""
     better: Mapping[str, str] = field(default_factory=dict)
-    """Fact -> "lower", "higher" or "like truth", for those that tell good from bad."""
+    """Fact -> "lower", "higher" or "like truth", if it has a direction."""
     order: str | None = None
-    """The fact by which the results are sorted at first, the worst on top."""
+    """The fact by which results are sorted initially, worst first."""
 
     def html(self) -> str:
-        """The whole file."""
+        """The HTML of the page."""
         content = {
             "results": [_result(figure) for figure in self.figures],
             "better": dict(self.better),
@@ -86,12 +86,12 @@ def _asset(name: str) -> str:
 
 
 def _json(content: Any) -> str:
-    """As JSON that may stand within a script: nothing in it ends the script, or begins a comment."""
+    """JSON that is safe inside a script element: nothing in it ends the script or starts a comment."""
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _result(figure: Figure) -> dict[str, Any]:
-    """What the script knows of a result."""
+    """The page's data about a result."""
     width, height = figure.size or DEFAULT_SIZE
     told = {
         "name": printable(Path(figure.file).name),
@@ -109,7 +109,7 @@ def _result(figure: Figure) -> dict[str, Any]:
 
 
 def _kind(figure: Figure) -> str:
-    """How a browser shows it: a video, frames, an image; or a link where it can't."""
+    """How a browser shows it: a video, frames, an image, or a link otherwise."""
     if figure.is_folder:
         return "frames"
     ending = Path(figure.file).suffix.lower()
@@ -117,7 +117,7 @@ def _kind(figure: Figure) -> str:
 
 
 def _value(value: Any) -> Any:
-    """Numbers stay numbers, by which results are sorted; those that JSON lacks become text."""
+    """Keep numbers, which results are sorted by; convert values that JSON lacks to text."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else str(value)
     return value if isinstance(value, int) else printable(value)
@@ -132,7 +132,7 @@ def _text(text: object) -> str:
 
 
 def _failed(failures: Sequence[Mapping[str, str]]) -> str:
-    """A table of what failed, without the columns that are empty in all of its rows."""
+    """A table of failures, without columns that are empty in all rows."""
     if not failures:
         return ""
     columns = [name for name in failures[0] if any(row.get(name) for row in failures)]
@@ -145,7 +145,7 @@ def _failed(failures: Sequence[Mapping[str, str]]) -> str:
 
 
 def _commands(commands: Sequence[Mapping[str, Any]]) -> str:
-    """What made the results, one part per command."""
+    """How the results were made, a section per command."""
     return "\n".join(_command(number, one, len(commands)) for number, one in enumerate(commands))
 
 

@@ -1,12 +1,12 @@
-"""Where a path leads."""
+"""Checks of paths."""
 
 from pathlib import Path
 
 
 def leads_outside(path: Path, folder: Path) -> bool:
-    """Whether a path, seen from a folder, is none of a file in it or below it.
+    """Whether a path, relative to a folder, leads outside of it.
 
-    Links that somebody put into the folder are theirs to follow, as long as the path does not climb back out of them.
+    Links inside the folder may be followed as long as the path does not climb back out of them.
     """
     if not path.is_absolute() and ".." not in path.parts:
         return False

@@ -1,4 +1,4 @@
-"""Small plots for pages: inline SVG, nothing fetched from elsewhere."""
+"""Small plots for pages: inline SVG without external requests."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,12 +7,12 @@ from html import escape
 from util.printable import printable
 
 WIDTH, HEIGHT, MOST = 240, 40, 240
-"""Of a plot, and how many points a curve has at most."""
+"""Size of a plot, and maximum number of points per curve."""
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
 
 
 def plot(name: str, curves: Mapping[str, Sequence[float | None]]) -> str:
-    """Curves of values per frame on one scale, with its range; gaps where there are none. Nothing of no values."""
+    """Curves of values per frame with a common scale and its range; NaN leaves gaps. Empty without values."""
     known = [value for values in curves.values() for run in _runs(values) for _, value in run]
     if not known:
         return ""
@@ -32,14 +32,14 @@ def plot(name: str, curves: Mapping[str, Sequence[float | None]]) -> str:
 
 
 def legend(labels: Sequence[str]) -> str:
-    """Which colour stands for what."""
+    """The legend of the curves."""
     shown = (f'<b style="color:{COLOURS[index % len(COLOURS)]}">— {escape(printable(label))}</b>'
              for index, label in enumerate(labels))  # fmt: skip
     return " ".join(shown)
 
 
 def _runs(values: Sequence[float | None]) -> Iterator[list[tuple[int, float]]]:
-    """The stretches of (frame, value) without a gap."""
+    """The segments of (frame, value) without gaps."""
     run: list[tuple[int, float]] = []
     for frame, value in enumerate(values):
         if value is not None and math.isfinite(value):
@@ -52,7 +52,7 @@ def _runs(values: Sequence[float | None]) -> Iterator[list[tuple[int, float]]]:
 
 
 def _line(run: list[tuple[int, float]], frames: int, low: float, high: float) -> str:
-    """Of a long one the least and the greatest of each stretch, so that no peak is lost."""
+    """Reduce a long curve to the minimum and maximum of each interval, so that peaks are kept."""
     step = math.ceil(frames / (MOST / 2))
     if step > 2:
         parts = [run[start : start + step] for start in range(0, len(run), step)]
@@ -60,5 +60,5 @@ def _line(run: list[tuple[int, float]], frames: int, low: float, high: float) ->
                for point in sorted({min(part, key=lambda one: one[1]), max(part, key=lambda one: one[1])})]  # fmt: skip
     across, up = WIDTH / max(frames - 1, 1), (HEIGHT - 4) / (high - low) if high > low else 0.0
     points = " ".join(f"{frame * across:.1f},{HEIGHT - 2 - (value - low) * up:.1f}" for frame, value in run)
-    # One point alone has no length: its round ends make it a dot.
+    # A single point has no length: round line caps make it a dot.
     return f'<polyline points="{points}{f" {points}" if len(run) == 1 else ""}"/>'

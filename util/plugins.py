@@ -9,7 +9,7 @@ from util.errors import UserError
 
 
 def find_class(spec: str, option: str) -> Any:
-    """The class that `option` names as "module:Class"; modules are looked for in the current folder, too."""
+    """The class that `option` names as "module:Class"; also searches the current folder for modules."""
     module_name, _, class_name = spec.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:

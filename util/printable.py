@@ -1,13 +1,13 @@
-"""Text that any program can read, made of file names that need not be UTF-8."""
+"""Printable text from file names that may not be UTF-8."""
 
 import re
 
 UNDECODABLE = re.compile("[\ud800-\udfff]")
-"""What stands in a Python string for a byte that is no UTF-8 (PEP 383), or for half a character of UTF-16."""
+"""Python's representation of a byte that is not UTF-8 (PEP 383), or of half a UTF-16 character."""
 
 
 def printable(text: object) -> str:
-    """The text with bytes that are no UTF-8 written as \\xff, so that it can be written to a file and shown."""
+    """The text with bytes that are not UTF-8 escaped as \\xff, so that it can be written and printed."""
     return UNDECODABLE.sub(_escape, str(text))
 
 
@@ -17,9 +17,9 @@ def _escape(match: re.Match) -> str:
 
 
 STEERING = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]|\n(?!  )")
-"""What moves a terminal's cursor, clears it, or turns the direction of text; a list goes on with a line set in."""
+"""Characters that move or clear a terminal, or change the direction of text; line breaks only before indented lines."""
 
 
 def harmless(text: str) -> str:
-    """A message that may quote a damaged file, so that it stays in its lines and steers no terminal."""
+    """Clean a message that may quote a damaged file: it keeps its lines and cannot control a terminal."""
     return STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), printable(text))

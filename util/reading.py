@@ -1,4 +1,4 @@
-"""Reading files that others made: whatever their damage makes a reader raise becomes one error with the file's name."""
+"""Read foreign files: any error that damaged content causes in a reader becomes one UserError with the file's name."""
 
 import csv
 import lzma
@@ -18,18 +18,18 @@ RAISED_BY_DAMAGE = (
     AssertionError, RuntimeError, SyntaxError, BufferError, StopIteration, struct.error, zlib.error, lzma.LZMAError,
     zipfile.BadZipFile, csv.Error, pickle.UnpicklingError, tokenize.TokenError,
 )  # fmt: skip
-"""What readers of the standard library, numpy, Pillow and torch raise for damaged or hostile content.
+"""Exceptions that readers of the standard library, numpy, Pillow and torch raise for damaged or hostile content.
 
-Among ValueError are errors of encodings and of JSON, among RuntimeError what is nested too deeply or not implemented.
+ValueError includes errors of encodings and JSON, RuntimeError deep nesting and unsupported features.
 """
 AGAIN = "make it again, or copy it again"
 
 
 @contextmanager
 def reading(path: Path | str, what: str, remedy: str = AGAIN, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Raise what the block raises because of a file's content as a UserError: path, what it is not, why, remedy.
+    """Turn errors that a file's content causes in the block into a UserError: path, description, reason, remedy.
 
-    Only reading and interpreting the file belongs into the block. `also`: errors of a library that reads it.
+    Only code that reads and parses the file belongs into the block. `also`: errors of a library that reads it.
     """
     raised_by_damage: tuple[type[Exception], ...] = (*RAISED_BY_DAMAGE, *also)
     try:
@@ -41,7 +41,7 @@ def reading(path: Path | str, what: str, remedy: str = AGAIN, also: tuple[type[E
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, in one short line."""
+    """The message of an error, in one short line."""
     if isinstance(error, MemoryError):
         return "it asks for more memory than there is"
     if isinstance(error, RecursionError):
@@ -51,12 +51,12 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = [line.strip() for line in str(error).strip().splitlines()]
-    if len(lines) > 1 and lines[0].endswith(":"):  # torch tells on the second line which entries do not fit
+    if len(lines) > 1 and lines[0].endswith(":"):  # torch lists the mismatching entries on the second line
         lines[0] += f" {lines[1]}"
     return lines[0][:200] if lines else type(error).__name__
 
 
 def read_text(path: Path | str, what: str, remedy: str = AGAIN) -> str:
-    """A text file in UTF-8, with or without the mark that some programs put first."""
+    """A UTF-8 text file, with or without a byte order mark."""
     with reading(path, what, remedy):
         return Path(path).read_text(encoding="utf-8-sig")

@@ -1,4 +1,4 @@
-"""Resizing with anti-aliasing as scikit-image defines it, several times faster, and pictures to bytes and back."""
+"""Anti-aliased resizing as defined by scikit-image, several times faster; conversion of pictures to bytes and back."""
 
 from functools import lru_cache
 
@@ -6,13 +6,13 @@ import numpy as np
 
 
 def resize(picture: np.ndarray, size: tuple[int, int], *, nearest: bool = False, zeros: bool = False) -> np.ndarray:
-    """A picture (H, W, C), bytes or floats in [0, 1], at another size (height, width) as floats.
+    """Resize a picture (H, W, C), bytes or floats in [0, 1], to (height, width), as floats.
 
-    Along an axis that shrinks by f it is blurred by a Gaussian of deviation (f - 1) / 2; then samples are taken
-    bilinearly between pixel centres, or `nearest`. Outside the picture is its mirror image, or `zeros`.
+    Along an axis that shrinks by f it is blurred by a Gaussian with sigma (f - 1) / 2; then samples are taken
+    bilinearly between pixel centres, or `nearest`. The border is mirrored, or `zeros`.
     """
     picture = to_floats(picture)
-    # Both steps are linear and separable: one matrix per axis does them together.
+    # Both steps are linear and separable: one matrix per axis does both.
     rows = axis_weights(picture.shape[0], size[0], nearest, zeros)
     columns = axis_weights(picture.shape[1], size[1], nearest, zeros)
     out = np.tensordot(rows, picture, (1, 0))
@@ -50,7 +50,7 @@ def _blur(size: int, sigma: float, zeros: bool) -> np.ndarray:
 
 
 def _scatter(matrix: np.ndarray, columns: np.ndarray, weights: np.ndarray, zeros: bool) -> None:
-    """Add each row's weight in its column; columns outside are dropped, or mirrored about the edge pixel."""
+    """Add each row's weight in its column; columns outside are dropped, or mirrored at the border."""
     size = matrix.shape[1]
     rows = np.arange(len(matrix))
     if zeros:
@@ -63,11 +63,11 @@ def _scatter(matrix: np.ndarray, columns: np.ndarray, weights: np.ndarray, zeros
 
 
 def to_floats(picture: np.ndarray) -> np.ndarray:
-    """Bytes as floats in [0, 1]; floats as they are."""
+    """Convert bytes to floats in [0, 1]; floats are unchanged."""
     return picture.astype(np.float32) / np.float32(255) if picture.dtype == np.uint8 else picture.astype(np.float32)
 
 
 def to_bytes(picture: np.ndarray, *, truncate: bool = False) -> np.ndarray:
-    """Floats in [0, 1] as bytes: rounded to the nearest, or truncated as the original's lossless strips are."""
+    """Convert floats in [0, 1] to bytes: rounded, or truncated like the originals' lossless strips."""
     scaled = 255 * np.clip(picture, 0, 1)
     return (scaled if truncate else np.rint(scaled)).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""Learning-rate rules: pure functions of where training is, so that resuming cannot change them.
+"""Learning rate schedules: pure functions of the training progress, so that resuming does not change them.
 
-Each is a factor on the rate at the start; rules combine by multiplication: `warm_up(step, 1000) * cosine(step, 1000,
-steps - 1000)` rises for 1000 steps and falls over the others.
+Each returns a factor on the initial rate. Schedules are combined by multiplication: `warm_up(step, 1000) * cosine(step,
+1000, steps - 1000)` rises for 1000 steps and decays over the rest.
 """
 
 import math
@@ -18,27 +18,27 @@ def milestones(epoch: int, epochs: Sequence[int], factor: float = 0.1) -> float:
 
 
 def linear_decay(position: float, start: float, length: float, end: float = 0.0) -> float:
-    """1 until `start`, then a straight line to `end` over `length`."""
+    """1 until `start`, then linear to `end` over `length`."""
     return end + (1 - end) * (1 - _done(position, start, length))
 
 
 def cosine(position: float, start: float, length: float, end: float = 0.0) -> float:
-    """1 until `start`, then half a wave of the cosine to `end` over `length`."""
+    """1 until `start`, then half a cosine wave to `end` over `length`."""
     return end + (1 - end) * (1 + math.cos(math.pi * _done(position, start, length))) / 2
 
 
 def every(epoch: int, period: int, factor: float = 0.1) -> float:
-    """`factor` once more after each `period` epochs."""
+    """Multiplied by `factor` after every `period` epochs."""
     return factor ** (epoch // period)
 
 
 def warm_up(step: int, length: int) -> float:
-    """A straight line to 1 over the first `length` steps, 1/length in the first of them."""
+    """Linear warm-up to 1 over `length` steps, starting at 1/length."""
     return min(1.0, (step + 1) / length) if length else 1.0
 
 
 def _done(position: float, start: float, length: float) -> float:
-    """The share of a piece of training that is done."""
+    """The completed fraction of an interval."""
     if position < start:
         return 0.0
     return min(1.0, (position - start) / length) if length > 0 else 1.0
@@ -46,26 +46,26 @@ def _done(position: float, start: float, length: float) -> float:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The factor on a learning rate that a word of --lr_schedule means, after a warm-up."""
+    """The schedule of a word of --lr_schedule, after a warm-up."""
 
     word: str = "constant"
     warm_up: int = 0
-    """Steps."""
+    """Length of the warm-up, in steps."""
     end: float = 0.0
-    """What `linear` and `cosine` end with."""
+    """Final factor of `linear` and `cosine`."""
     milestones: Sequence[int] = ()
-    """Epochs."""
+    """Epochs of the drops of `milestones`."""
     period: int = 1
     """Epochs between the drops of `step`."""
     factor: float = 0.1
-    """What a drop leaves."""
+    """Factor of a drop."""
 
     def __call__(self, clock: Any) -> float:
-        """The factor now, by the clock of the engine."""
+        """The current factor, by the engine's clock."""
         return warm_up(clock.step, self.warm_up) * RULES[self.word](self, clock)
 
     def rest(self, clock: Any) -> int:
-        """The steps after the warm-up; what is planned is the length of the run as it now is."""
+        """The steps after the warm-up, by the current planned length of the run."""
         if clock.planned_steps is None:
             raise UserError(f"--lr_schedule {self.word}: follows the length of training, which is not known here")
         return clock.planned_steps - self.warm_up
@@ -82,10 +82,10 @@ RULES: dict[str, Callable[[Schedule, Any], float]] = {
 
 
 class Schedules:
-    """A schedule for each optimizer of a family, by --lr_schedule WORD or OPTIMIZER=WORD,OPTIMIZER=WORD."""
+    """A schedule per optimizer, from --lr_schedule WORD or OPTIMIZER=WORD,OPTIMIZER=WORD."""
 
     def __init__(self, shared: Schedule, words: str | Mapping[str, str], optimizers: Iterable[str]):
-        """`shared` has the word of optimizers that the option does not name."""
+        """`shared` is the word of optimizers that the option does not name."""
         names = list(optimizers)
         asked = dict.fromkeys(names, words) if isinstance(words, str) else words
         if unknown := [name for name in asked if name not in names]:

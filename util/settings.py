@@ -1,4 +1,4 @@
-"""Named settings out of resolved options, for what lies below families and datasets."""
+"""Named settings from resolved options, for code below families and datasets."""
 
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
@@ -7,9 +7,9 @@ Kind = TypeVar("Kind")
 
 
 def settings_of(kind: type[Kind], options: Any, **others: Any) -> Kind:
-    """A dataclass whose fields have the names of options; `others` are those that no option is called like.
+    """Fill a dataclass whose fields are named like options; `others` are the fields that are no options.
 
-    A field with a default may be an option that the family or the dataset mode at work does not have.
+    A field with a default may be an option that the current family or dataset mode lacks.
     """
     known = vars(options)
     wanted = [each for each in fields(kind) if each.name not in others]  # type: ignore[arg-type]

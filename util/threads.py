@@ -1,4 +1,4 @@
-"""Reading ahead in a thread while something else works."""
+"""Prefetch in a thread."""
 
 import queue
 import threading
@@ -10,7 +10,7 @@ _END = object()
 
 
 def prefetch(items: Iterable[Item], depth: int = 8) -> Iterator[Item]:
-    """Iterate in a thread of its own, up to `depth` items ahead; its errors are raised here, in order.
+    """Iterate in a separate thread, up to `depth` items ahead; its errors are raised here, in order.
 
     Leaving the loop early (or closing the generator) ends the thread and closes the iterable.
     """
@@ -32,7 +32,7 @@ def prefetch(items: Iterable[Item], depth: int = 8) -> Iterator[Item]:
 
 
 def one_behind(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items, each after the next one was asked for: a device works on that while this one is looked at."""
+    """The same items, each yielded after the next one was requested, so that a device computes ahead."""
     iterator = iter(items)
     for before in iterator:
         for item in iterator:
@@ -42,14 +42,14 @@ def one_behind(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def _feed(items: Iterable, waiting: queue.Queue, stopped: threading.Event) -> None:
-    """Put the items in the queue, then the end or the error they ended with."""
+    """Put the items into the queue, then the end or the error."""
     iterator, error = None, None
     try:
         iterator = iter(items)
         for item in iterator:
             if not _put(waiting, stopped, (item, None)):
                 break
-    except BaseException as raised:  # raised again where the items are used
+    except BaseException as raised:  # raised again in the consumer
         error = raised
     finally:
         close = getattr(iterator, "close", None)  # generators have it, other iterators may
@@ -59,7 +59,7 @@ def _feed(items: Iterable, waiting: queue.Queue, stopped: threading.Event) -> No
 
 
 def _put(waiting: queue.Queue, stopped: threading.Event, entry: tuple) -> bool:
-    """Wait for room; False if nobody wants the entry any more."""
+    """Wait for space; False if the consumer has stopped."""
     while not stopped.is_set():
         try:
             waiting.put(entry, timeout=0.1)

@@ -1,4 +1,4 @@
-"""Pictures in rows and columns."""
+"""Arrange pictures in rows and columns."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def tile(pictures: Sequence[np.ndarray], columns: int, border: int = 0, colour: int = 127) -> np.ndarray:
-    """Pictures (H, W, 3) of one size, row by row, with borders around and between them; gaps have their colour."""
+    """Pictures (H, W, 3) of one size, row by row, with borders around and between them in the colour of gaps."""
     height, width = pictures[0].shape[:2]
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)

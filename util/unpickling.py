@@ -1,7 +1,7 @@
-"""The one reader of pickles: dictionaries, lists, texts, numbers and plain numeric arrays; never code.
+"""The only reader of pickles: dictionaries, lists, strings, numbers and plain numeric arrays; never code.
 
-Python's own unpickler calls what a file names. This one knows few names, each stands for a function or class of this
-module, and each of these checks what it is given: numpy's own would believe a dtype with objects in it and crash.
+Python's own unpickler calls whatever a file names. This one knows few names, each mapped to a function or class of this
+module that validates its arguments: numpy's own would accept a dtype with objects in it and crash.
 """
 
 import math
@@ -19,16 +19,16 @@ from util.errors import UserError
 from util.reading import AGAIN, reading
 
 MOST_BYTES = 2**30
-"""Longer files are refused unread."""
+"""Larger files are refused unread."""
 MOST_STEPS = 30_000_000
-"""Instructions of one file; each makes an object of up to a hundred bytes. A million arrays take 22 million."""
+"""Maximum number of instructions; each creates an object of up to a hundred bytes. A million arrays need 22 million."""
 LONGEST_DTYPE = 10
 KINDS = "biuf"
-"""The numpy kinds of what is read: booleans, integers, floats."""
+"""The numpy kinds of arrays: booleans, integers, floats."""
 
 
 class Dtype:
-    """Stands for numpy.dtype: the type of plain numbers, in a byte order."""
+    """Replaces numpy.dtype: the type of plain numbers, with a byte order."""
 
     def __init__(self, text: str = "", align: Any = False, copy: Any = False):
         text = text.decode("ascii") if isinstance(text, bytes) else text
@@ -43,7 +43,7 @@ class Dtype:
 
 
 class Array(np.ndarray):
-    """Stands for numpy.ndarray: filled only from as many bytes as its shape and type need."""
+    """Replaces numpy.ndarray: filled only from exactly as many bytes as its shape and type need."""
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, is_fortran, content = state
@@ -53,11 +53,11 @@ class Array(np.ndarray):
 
 
 class ArrayClass:
-    """Stands for the name numpy.ndarray, which pickles hand over and never call."""
+    """Replaces the name numpy.ndarray, which pickles pass on but never call."""
 
 
 def plain_dtype(text: str, kinds: str = KINDS) -> np.dtype:
-    """The dtype of a short text, if it is that of plain numbers, or of other kinds without fields."""
+    """The dtype of a short string, for plain numbers and other kinds without fields."""
     dtype = np.dtype(text) if isinstance(text, str) and len(text) <= LONGEST_DTYPE else None
     if dtype is None or dtype.kind not in kinds:
         raise ValueError(f"the dtype {text!r:.20} is not one of plain numbers")
@@ -65,9 +65,9 @@ def plain_dtype(text: str, kinds: str = KINDS) -> np.dtype:
 
 
 def _filled(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    """An array of bytes, if they are as many as its shape and type need."""
+    """An array from bytes, whose number must match shape and type."""
     if isinstance(content, str):
-        content = content.encode("latin1")  # what Python 2 wrote
+        content = content.encode("latin1")  # written by Python 2
     if not isinstance(dtype, Dtype) or not isinstance(content, (bytes, bytearray)):
         raise ValueError("an array of something other than plain numbers")
     shape = (shape,) if isinstance(shape, int) else shape
@@ -79,7 +79,7 @@ def _filled(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
 
 
 def _reconstruct(kind: Any, shape: Any, code: Any) -> Array:
-    """What numpy's pickles begin an array with; it is filled afterwards."""
+    """The start of numpy's pickles of an array, which is filled later."""
     return Array(0)
 
 
@@ -92,14 +92,14 @@ def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any = "C") -> np.n
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    """What Python 3 writes for bytes in old protocols; no other codec than latin1 occurs there."""
+    """Python 3's encoding of bytes in old protocols; only latin1 occurs there."""
     if encoding not in ("latin1", "latin-1") or not isinstance(text, str):
         raise ValueError(f"bytes in the codec {encoding!r}")
     return text.encode("latin1")
 
 
 def _no_bytes() -> bytes:
-    """What Python 3 writes for b"" in old protocols."""
+    """Python 3's encoding of b"" in old protocols."""
     return b""
 
 
@@ -119,7 +119,7 @@ NAMES: dict[tuple[str, str], Any] = {
     ("__builtin__", "bytes"): _no_bytes,
     ("builtins", "bytes"): _no_bytes,
 }
-"""Module and name in a pickle -> what stands for it, whichever Python and numpy wrote it."""
+"""Module and name in a pickle -> its replacement, for all versions of Python and numpy."""
 _CALLED = {id(value) for value in NAMES.values() if value is not ArrayClass}
 
 
@@ -129,15 +129,15 @@ _LEFT_OUT = b"".join(
         pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.EMPTY_SET, pickle.FROZENSET, pickle.ADDITEMS,
     )
 )  # fmt: skip
-"""Instructions that build objects of other classes, use buffers beside the file, or make sets."""
+"""Instructions that build objects of other classes, use out-of-band buffers, or make sets."""
 LARGEST_KEY = 2**32
-"""Larger numbers in the memo can be chosen so that a dictionary of them takes for ever."""
+"""Larger memo indices can be chosen to collide in a dictionary, whose lookups then take forever."""
 
 
 class _Unpickler(pickle._Unpickler):
-    """Python's unpickler in Python, whose memo is a dictionary: C's grows to the largest number that a file names."""
+    """Python's unpickler in Python, whose memo is a dictionary: C's grows to the largest index that a file names."""
 
-    if TYPE_CHECKING:  # what Python's class has, too
+    if TYPE_CHECKING:  # as in Python's class
         memo: dict[int, Any]
 
         def load_reduce(self) -> None: ...
@@ -156,7 +156,7 @@ class _Unpickler(pickle._Unpickler):
         self._holds = holds
 
     def load(self) -> Any:
-        """Follow the instructions of the file, up to a number of them."""
+        """Execute the file's instructions, up to a maximum number."""
         self.read, self.readline = self._file.read, self._file.readline
         self.metastack: list[list[Any]] = []
         self.stack: list[Any] = []
@@ -187,7 +187,7 @@ class _Unpickler(pickle._Unpickler):
         raise _Refused(f"refused: it refers to something outside of the file ({pid!r})")
 
     def _load_frame(self) -> None:
-        self.read(8)  # frames only tell how much to read at once
+        self.read(8)  # frames only set how much to read at once
 
     def _load_reduce(self) -> None:
         function, arguments = self.stack[-2:]
@@ -248,14 +248,14 @@ def _memo_key(line: bytes) -> int:
 
 
 def _check_keys(keys: Iterable[Any]) -> None:
-    """Only texts are keys: their hashes can't be foreseen."""
+    """Only strings are keys: their hashes are unpredictable."""
     odd = next((key for key in keys if not isinstance(key, (str, bytes))), None)
     if odd is not None:
         raise pickle.UnpicklingError(f"the key {str(odd)[:40]!r} is no text")
 
 
 def read_pickle(path: Path | str, holds: str, remedy: str = AGAIN) -> Any:
-    """The plain data in a pickle of Python 2 or 3; `holds` says what such a file holds, for errors."""
+    """The plain data in a pickle of Python 2 or 3; `holds` describes the expected content in errors."""
     path = Path(path)
     with reading(path, f"cannot be read as a pickle of {holds}", remedy):
         if path.stat().st_size > MOST_BYTES:

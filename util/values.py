@@ -1,7 +1,7 @@
-"""Typed option values: each accepts what stands on a command line and what a YAML file holds, and refuses the rest.
+"""Typed option values: each converter accepts values of the command line and of YAML, and rejects invalid ones.
 
 Use them as `type=` of an option: `parser.add_argument("--attn_layer", type=list_of(integer), default=[2, 3])`. --help
-shows the converter's `metavar`, or else its name, for a value.
+shows the converter's `metavar`, or else its name.
 """
 
 import math
@@ -11,13 +11,13 @@ from difflib import get_close_matches
 from typing import Any
 
 VALIDATED = "val/"
-"""Begins the names of what validation measures, in curves and for --best_by."""
+"""Prefix of validation values, in curves and for --best_by."""
 
 Converter = Callable[[Any], Any]
 
 
 def shown_as(metavar: str) -> Callable[[Converter], Converter]:
-    """Set the metavar that --help shows for a converter's values."""
+    """Set the metavar that --help shows for a converter."""
 
     def name(convert: Converter) -> Converter:
         vars(convert)["metavar"] = metavar
@@ -27,7 +27,7 @@ def shown_as(metavar: str) -> Callable[[Converter], Converter]:
 
 
 def integer(value: Any) -> int:
-    """2, "2", 2.0 or "1e6"."""
+    """An integer: 2, "2", 2.0 or "1e6"."""
     try:
         if isinstance(value, str):
             value = int(value) if value.strip().lstrip("+-").isdigit() else float(value)
@@ -39,7 +39,7 @@ def integer(value: Any) -> int:
 
 
 def number(value: Any) -> float:
-    """2, 2.5, "2.5" or "1e-4", but neither nan nor inf."""
+    """A finite number: 2, 2.5, "2.5" or "1e-4"."""
     try:
         if isinstance(value, bool) or not math.isfinite(float(value)):
             raise ValueError
@@ -49,7 +49,7 @@ def number(value: Any) -> float:
 
 
 def only(item: Converter, holds: Callable[[Any], bool], wanted: str, metavar: str) -> Converter:
-    """What `item` makes of a value, where that `holds`; else the error says what is `wanted`."""
+    """Convert with `item` and require the condition `holds`; the error describes the `wanted` value."""
 
     @shown_as(metavar)
     def convert(value: Any) -> Any:
@@ -62,12 +62,12 @@ def only(item: Converter, holds: Callable[[Any], bool], wanted: str, metavar: st
 
 
 def at_least(least: int) -> Converter:
-    """Whole numbers from `least` on."""
+    """An integer of at least `least`."""
     return only(integer, lambda value: value >= least, f"a whole number of at least {least}", f"INTEGER>={least}")
 
 
 def within(low: float, high: float, item: Converter = number) -> Converter:
-    """Numbers from `low` to `high`, both included; whole ones where `item` is `integer`."""
+    """A number from `low` to `high`, both included; an integer if `item` is `integer`."""
     wanted = f"a {'whole ' if item is integer else ''}number from {low} to {high}"
     return only(item, lambda value: low <= value <= high, wanted, f"{low}..{high}")
 
@@ -78,12 +78,12 @@ not_negative = only(number, lambda value: value >= 0, "a number of at least 0", 
 share = within(0, 1)
 adam_decay = only(number, lambda value: 0 <= value < 1, "a number from 0 to below 1", "0<=NUMBER<1")
 seed = within(0, 2**32 - 1, integer)
-"""What the generators of numpy take."""
+"""A seed that numpy's generators accept."""
 
 
 @shown_as("i/N")
 def shard(value: Any) -> list[int]:
-    """ "i/N", the i-th of N parts of some work, from 1/N to N/N; or these numbers."""
+    """ "i/N", the i-th of N parts of some work, from 1/N to N/N; or these two numbers."""
     try:
         part, parts = map(integer, value.split("/") if isinstance(value, str) else value)
     except (TypeError, ValueError, ArgumentTypeError):
@@ -94,11 +94,11 @@ def shard(value: Any) -> list[int]:
 
 
 WHOLE = [1, 1]
-"""All of the work."""
+"""The part that is all of the work."""
 
 
 def text(value: Any) -> str:
-    """A word or a sentence; a number in a YAML file is taken as it is written there."""
+    """A string; a number in a YAML file is used as written there."""
     if isinstance(value, (list, dict, bool)):
         raise ArgumentTypeError(f"{value!r} is not a text; put it in quotes")
     return str(value)
@@ -117,11 +117,11 @@ def boolean(value: Any) -> bool:
 
 
 def one_of(*choices: str) -> Converter:
-    """One word out of a few."""
+    """One of a few words."""
 
     @shown_as("|".join(choices))
     def convert(value: Any) -> str:
-        if isinstance(value, bool):  # YAML reads yes, no, on and off as booleans
+        if isinstance(value, bool):  # YAML parses yes, no, on and off as booleans
             value = next((word for word in choices if word in (("yes", "on") if value else ("no", "off"))), value)
         if value not in choices:
             nearest = get_close_matches(str(value), choices, 1)
@@ -133,7 +133,7 @@ def one_of(*choices: str) -> Converter:
 
 
 def word_or(item: Converter, **words: Any) -> Converter:
-    """One of a few words, each for a value, or else what `item` reads; booleans are the words yes and no."""
+    """One of a few words, each with a value, or a value of `item`; booleans are the words yes and no."""
     spelled = {"true": "yes", "on": "yes", "false": "no", "off": "no"}
 
     @shown_as("|".join([*words, getattr(item, "metavar", item.__name__.upper())]))
@@ -146,10 +146,9 @@ def word_or(item: Converter, **words: Any) -> Converter:
 
 
 def list_of(item: Converter, form: str = "", empty: bool = True) -> Converter:
-    """ "2,3" or [2, 3]; a single value is a list of one, an empty text an `empty` list where that may be.
+    """A list such as "2,3" or [2, 3]; a single value is a list of one, an empty string an `empty` list if allowed.
 
-    `form` says how many values there are else and what they mean, with those that may be missing in brackets:
-    "height,width,[channels]".
+    `form` describes the number and meaning of the values, optional ones in brackets: "height,width,[channels]".
     """
     names = form.split(",")
     least, most = sum("[" not in name for name in names), len(names) if form else math.inf
@@ -169,7 +168,7 @@ def list_of(item: Converter, form: str = "", empty: bool = True) -> Converter:
 
 
 def pairs_of(key: Converter, item: Converter) -> Converter:
-    """ "2=5,3=3" or {2: 5, 3: 3}."""
+    """A mapping such as "2=5,3=3" or {2: 5, 3: 3}."""
 
     @shown_as("KEY=VALUE,...")
     def convert(value: Any) -> dict:

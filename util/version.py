@@ -1,4 +1,4 @@
-"""The version of Grimace, and of what it runs on."""
+"""The version of Grimace, and of its environment."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ VERSION = "0.2.0"
 
 
 def version_line() -> str:
-    """What `--version` prints: the first line of a useful report."""
+    """The output of `--version`: the first line of a useful bug report."""
     try:
         torch = metadata.version("torch")
     except metadata.PackageNotFoundError:
@@ -19,9 +19,9 @@ def version_line() -> str:
 
 
 def commit() -> str:
-    """The commit of this checkout, with "-dirty" where files differ from it; "" where git does not tell."""
+    """The commit of this checkout, with "-dirty" if files differ from it; "" without git."""
     root = Path(__file__).resolve().parents[1]
-    if not (root / ".git").exists():  # else git would tell the commit of a folder around it
+    if not (root / ".git").exists():  # otherwise git would use a repository around the folder
         return ""
     call = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     try:

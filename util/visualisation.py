@@ -1,4 +1,4 @@
-"""Pictures of what a motion model does: key points, warps, masks, side by side."""
+"""Visualisations of motion models: key points, warps, masks, side by side."""
 
 from collections.abc import Sequence
 
@@ -12,18 +12,18 @@ COLORMAPS = {
         ((1, 0, 0.16), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1), (1, 0, 0.75)),
     ),
 }
-"""Name -> positions in [0, 1] and the colours there; between them colours change linearly, in 256 steps."""
+"""Name -> positions in [0, 1] and their colours; interpolated linearly in 256 steps."""
 
 
 def colours(count: int, colormap: str = "gist_rainbow") -> np.ndarray:
-    """The colours of `count` things (count, 3), at i / count of the colour map."""
+    """The colours (count, 3) at i / count of the colour map."""
     positions, anchors = COLORMAPS[colormap]
     table = np.stack([np.interp(np.linspace(0, 1, 256), positions, channel) for channel in np.transpose(anchors)], 1)
     return table[np.arange(count) * 256 // max(1, count)].astype(np.float32)
 
 
 def draw_points(pictures: np.ndarray, points: np.ndarray, radius: int, colormap: str = "gist_rainbow") -> np.ndarray:
-    """Pictures (B, H, W, 3) with a filled disc at every point (B, K, 2) in [-1, 1], one colour per point."""
+    """Draw a filled disc at every point (B, K, 2) in [-1, 1] into pictures (B, H, W, 3), one colour per point."""
     pictures = pictures.copy()
     height, width = pictures.shape[1:3]
     rows, columns = np.mgrid[:height, :width]
@@ -34,13 +34,13 @@ def draw_points(pictures: np.ndarray, points: np.ndarray, radius: int, colormap:
 
 
 def enlarge(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Maps (B, h, w, C) at another size by repeating pixels."""
+    """Resize maps (B, h, w, C) by repeating pixels."""
     rows, columns = (np.arange(new) * old // new for new, old in zip(size, maps.shape[1:3], strict=True))
     return maps[:, rows][:, :, columns]
 
 
 def mask_columns(masks: np.ndarray, deformed: np.ndarray, size: tuple[int, int], colormap: str) -> list[np.ndarray]:
-    """For each motion its deformed source and its mask in the colour of its point, and last all masks in one."""
+    """For each motion its warped source and its mask in the colour of its point, finally all masks together."""
     masks = masks[..., None]
     tints = np.concatenate([np.ones((1, 3), np.float32), colours(masks.shape[1] - 1, colormap)])
     columns = []
@@ -50,7 +50,7 @@ def mask_columns(masks: np.ndarray, deformed: np.ndarray, size: tuple[int, int],
 
 
 def rows_of(columns: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """One picture (H, W, 3) in bytes per sample: its pictures side by side, all at the size of the largest.
+    """One picture (H, W, 3) in bytes per sample: its columns side by side, all at the size of the largest.
 
     The columns are batches (B, h, w, 1 or 3).
     """

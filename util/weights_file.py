@@ -1,4 +1,4 @@
-"""Reading files of weights that others wrote: recognised, never executed."""
+"""Read weights files from others: validated, never executed."""
 
 import pickle
 import re
@@ -23,14 +23,14 @@ HARMLESS: list[Any] = [
     Array,
     *((value, ".".join(name)) for name, value in NAMES.items() if name[0].startswith("numpy")),
 ]
-"""What weights files may hold beside tensors: numpy's numbers and arrays (learning rates, epochs)."""
+"""Types that weights files may hold besides tensors: numpy's numbers and arrays (learning rates, epochs)."""
 
 
 def read_weights(path: Path | str, lazily: bool = False) -> Any:
     """The content of a file written by torch.save in any version since 0.4: tensors and plain values, never code.
 
-    Its checksums are compared, once as long as it stays as it is. With `lazily` tensors stay in the file until they are
-    used, and their checksums are not compared.
+    Its checksums are compared, once until it changes. With `lazily` tensors stay in the file until they are used, and
+    their checksums are not compared.
     """
     path = Path(path)
     with reading(path, "damaged or incomplete", FETCH_AGAIN):
@@ -56,7 +56,7 @@ def read_weights(path: Path | str, lazily: bool = False) -> Any:
 
 @once_per_file
 def damaged_entry(path: Path) -> str | None:
-    """The first entry of a zip archive that does not match its checksum; torch compares none."""
+    """The first entry of a zip archive that does not match its checksum; torch does not compare them."""
     with open_zip(path) as archive:
         return first_damaged(archive)
 
@@ -66,7 +66,7 @@ def _damaged_table(path: Path) -> str | None:
     with open_zip(path) as archive:
         for entry in archive.infolist():
             if entry.filename.endswith("data.pkl") and entry.CRC:
-                archive.read(entry)  # raises
+                archive.read(entry)  # raises for a mismatch
     return None
 
 
@@ -84,7 +84,7 @@ def _tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def _oddity(tensor: Tensor) -> str | None:
-    """Why a tensor is no plain weights, if so."""
+    """Why a tensor is not plain weights, or None."""
     if tensor.is_meta:
         return "has a shape and no numbers"
     if tensor.layout is not torch.strided:
@@ -93,14 +93,14 @@ def _oddity(tensor: Tensor) -> str | None:
         return "is quantised"
     if tensor.is_complex():
         return "holds complex numbers"
-    # By strides of 0, a few bytes stand for more numbers than there is memory.
+    # With strides of 0, a few bytes claim more numbers than fit into memory.
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         return f"claims {tensor.numel()} numbers, more than the file holds for it"
     return None
 
 
 def refuse_unusable(state: Any, where: Path | str) -> None:
-    """Refuse a state dict that holds anything but finite tensors, by the name of the entry."""
+    """Refuse a state dict with anything but finite tensors, by the name of the entry."""
     if not isinstance(state, Mapping):
         raise UserError(f"{where}: holds a {type(state).__name__}, not a state dict")
     for name, value in state.items():
@@ -114,12 +114,12 @@ def refuse_unusable(state: Any, where: Path | str) -> None:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    values = tensor.float() if tensor.element_size() == 1 else tensor  # types of eight bits know no isfinite
+    values = tensor.float() if tensor.element_size() == 1 else tensor  # 8-bit types have no isfinite
     return bool(torch.isfinite(values).all())
 
 
 def _recognise(path: Path) -> str | None:
-    """What is wrong with a file by its first bytes, or None."""
+    """The kind of a wrong file by its first bytes, or None."""
     if path.is_dir():
         return "is a folder, not a file of weights"
     if not path.is_file():
@@ -153,8 +153,8 @@ def _is_torch_zip(path: Path) -> bool:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file is in the safetensors format, by its name or its first bytes: tensors behind a table in JSON."""
-    if path.suffix == ".safetensors":  # torch would take it for that as well
+    """Whether a file is in the safetensors format, by its name or first bytes: a JSON table, then tensors."""
+    if path.suffix == ".safetensors":  # torch would accept it, too
         return True
     with path.open("rb") as file:
         head = file.read(9)
@@ -171,11 +171,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 OPTIONS_ENTRY = "grimace_options"
-"""The entry of a safetensors file's metadata that holds the options of its networks, as YAML."""
+"""Key of a safetensors file's metadata with the options of its networks, as YAML."""
 
 
 def options_in(path: Path) -> str | None:
-    """The options that a safetensors file holds beside its tensors; None where there are none."""
+    """The options in a safetensors file's metadata; None if there are none."""
     from safetensors import SafetensorError, safe_open
 
     if path.suffix != ".safetensors" or not path.is_file():
@@ -185,7 +185,7 @@ def options_in(path: Path) -> str | None:
 
 
 def nested(content: Mapping[str, Any], entries: Iterable[str]) -> dict[str, Any]:
-    """The flat names of a safetensors file, ENTRY.NAME, as one state dict for each entry; other names as they are."""
+    """Group the flat names of a safetensors file, ENTRY.NAME, into a state dict per entry; other names are kept."""
     found: dict[str, Any] = {}
     for name, value in content.items():
         entry = next((entry for entry in entries if name.startswith(f"{entry}.")), None)
@@ -197,7 +197,7 @@ def nested(content: Mapping[str, Any], entries: Iterable[str]) -> dict[str, Any]
 
 
 def _explain(message: str) -> str:
-    """Words for what torch's restricted unpickler refused."""
+    """Description of what torch's restricted unpickler refused."""
     named = re.search(r"GLOBAL ([\w.]+)|(?:Unsupported global|unsupported GLOBAL):? (?:GLOBAL )?([\w.]+)", message)
     name = next((group for group in named.groups() if group), None) if named else None
     if name:

@@ -1,4 +1,4 @@
-"""Reading YAML: plain values, within limits that no file of options comes near."""
+"""Read YAML with plain values, within limits that option files never reach."""
 
 import re
 from pathlib import Path
@@ -9,23 +9,23 @@ import yaml
 from util.reading import read_text, reading
 
 DEEPEST = 40
-"""Lists and mappings in each other."""
+"""Maximum nesting of lists and mappings."""
 MOST_NODES = 100_000
-"""Values, those counted again that aliases repeat."""
+"""Maximum number of values, including those repeated by aliases."""
 WHAT, REMEDY = "not readable as YAML", "correct it"
 MERGE = "tag:yaml.org,2002:merge"
 if TYPE_CHECKING:
     from yaml import SafeLoader as _Parser
 else:
-    # libyaml's, which PyYAML nearly always comes with, is ten times faster.
+    # libyaml, which PyYAML nearly always includes, is ten times faster.
     _Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Parser):
-    """Safe YAML in which 1e-4 is a number (YAML 1.1 wants 1.0e-4) and a key that stands twice is an error."""
+    """Safe YAML in which 1e-4 is a number (YAML 1.1 requires 1.0e-4) and a duplicate key is an error."""
 
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
-        """Add the check of the keys."""
+        """Add the check for duplicate keys."""
         seen = set()
         for key, _ in node.value:
             if key.tag == MERGE:
@@ -45,22 +45,22 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml_file(path: Path | str, called: str = "") -> Any:
-    """What a YAML file holds; `called` is how errors call the file, e.g. "--config FILE"."""
+    """The content of a YAML file; `called` names the file in errors, e.g. "--config FILE"."""
     return parse_yaml(read_text(path, WHAT, REMEDY), called or str(path))
 
 
 def parse_yaml(text: str, called: str) -> Any:
-    """What a text of YAML holds; `called` is how errors call it."""
+    """The content of a YAML text; `called` names it in errors."""
     with reading(called, WHAT, REMEDY):
         try:
             _check_limits(text)
             return yaml.load(text, Loader=_Loader)
         except yaml.YAMLError as error:
-            raise ValueError(" ".join(str(error).split())) from error  # several lines, the last of which says where
+            raise ValueError(" ".join(str(error).split())) from error  # several lines; the last has the position
 
 
 def _check_limits(text: str) -> None:
-    """Refuse what nests too deeply, or stands for too many values, before anything is built of it."""
+    """Refuse too deep nesting and too many values before anything is built."""
     open_nodes: list[tuple[str | None, int]] = []  # anchor, number of values before it
     sizes: dict[str | None, int] = {}
     count = 0
