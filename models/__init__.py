@@ -13,7 +13,7 @@ __all__ = ["Family", "Layout", "family_names", "find_family", "recognise_family"
 
 
 def family_names() -> list[str]:
-    """Every family there is: each folder of models/ with a module `family`."""
+    """The names of all families: each folder of models/ with a module `family`."""
     return sorted(
         module.name
         for module in pkgutil.iter_modules(__path__)
@@ -22,7 +22,7 @@ def family_names() -> list[str]:
 
 
 def find_family(name: str) -> type[Family]:
-    """The class of the family `name`: defined in models/<name>/family.py, or anywhere as "module:Class"."""
+    """The class of the family `name`: defined in models/<name>/family.py, or elsewhere as "module:Class"."""
     if ":" in name:
         return _checked(find_class(name, "--model"), name)
     if name not in family_names():
@@ -49,10 +49,10 @@ def _checked(found: type, name: str) -> type[Family]:
 
 
 def recognise_family(sections: dict) -> str | None:
-    """The family to which a nested YAML file of one of the original projects belongs, by its sections."""
+    """The family that recognises a nested YAML file of an original project, by its sections."""
     found = {name: find_family(name) for name in family_names()}
     found = {name: family for name, family in found.items() if family.recognises(sections)}
-    # A relative recognises some files of the family that it builds on; the most special one is meant.
+    # A relative also recognises some files of the family that it builds on; the most derived class wins.
     special = (name for name, family in found.items() if not any(_extends(other, family) for other in found.values()))
     return next(special, None)
 

@@ -1,4 +1,4 @@
-"""What every family of models provides: networks, a training step, an animation."""
+"""Base class of model families: networks, a training step, animation."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -18,45 +18,45 @@ from util.errors import UserError
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the released weights keep which network.
+    """Names of the networks in released weights files.
 
-    `pattern` with {entry} means one file per network, e.g. "{which}_net_{entry}.pth"; without it, one file that holds
-    a dictionary with one entry per network, e.g. "{which}-checkpoint.pth.tar".
+    `pattern` with {entry} means one file per network, e.g. "{which}_net_{entry}.pth"; without it, one file that holds a
+    dictionary with one entry per network, e.g. "{which}-checkpoint.pth.tar".
     """
 
     pattern: str
     entries: dict[str, str]
-    """Our network (an attribute of the family) -> its name in the files."""
+    """Network (an attribute of the family) -> its name in the files."""
     rename: dict[str, str] = field(default_factory=dict)
-    """Our key prefix, beginning with the network's attribute -> the released prefix (without the network)."""
+    """Our key prefix, starting with the network's attribute -> the released prefix (without the network)."""
     optimizers: dict[str, str] = field(default_factory=dict)
-    """Our optimizer -> its entry in released training checkpoints, for those that hold optimizers."""
+    """Optimizer -> its entry in released training checkpoints, if they contain optimizers."""
     optimizer_pattern: str = ""
-    """Where optimizers have files of their own beside the weights, how those are called."""
+    """Pattern of separate optimizer files beside the weights, if the layout has them."""
     epoch: str = "epoch"
-    """The entry of released training checkpoints that holds the index, from 0, of the last finished epoch."""
+    """Entry of released training checkpoints with the zero-based index of the last finished epoch."""
     numbered_by: str = "step"
-    """What the numbers in file names count: "step", or "epoch", 1 for what the first pass over the data gives."""
+    """Unit of the numbers in file names: "step", or "epoch", counted from 1."""
     others: tuple["Layout", ...] = ()
-    """The layouts of other implementations whose files are read too."""
+    """Layouts of other implementations whose files are read too."""
 
 
 @dataclass(frozen=True)
 class RowTable:
     """A table with one row per training item that is too large for the device.
 
-    Only the rows of one step are there, in a parameter; the engine brings them in and takes them back.
+    A parameter holds only the rows of one step; the engine copies them in and back.
     """
 
     parameter: str
     """Name of that parameter, (items in a step, width)."""
     optimizer: str
-    """The optimizer, an Adam, that trains it."""
+    """The optimizer, an Adam, of the parameter."""
     key: str
-    """What holds the numbers of the items in a batch; a training step finds their rows in the parameter there."""
+    """Key of a batch with the item numbers; in a training step it holds their rows in the parameter instead."""
     low: float = 0.0
     high: float = 1.0
-    """A row starts with even random numbers between these two."""
+    """Range of the uniform distribution that initialises a row."""
 
 
 @dataclass(frozen=True)
@@ -64,71 +64,71 @@ class ReportFormat:
     """An original's log with a line per report of the losses, for tools that read it."""
 
     name: str
-    """What its file is called."""
+    """Name of its file."""
     line: Callable[..., str]
-    """The line of a report: epoch, step_in_epoch (both from 0), steps_per_epoch, step (steps done), seconds (per
-    sample), time (now), numbers (the average losses)."""
+    """The line of a report: epoch, step_in_epoch (both from 0), steps_per_epoch, step (finished steps), seconds (per
+    sample), time (now), numbers (average losses)."""
     step_of: Callable[[str], int | None]
-    """The step that a line is of; None for other lines, e.g. headlines."""
+    """The step of a line; None for other lines, e.g. headings."""
 
 
 class Family(nn.Module):
-    """A set of networks, how they are trained, how they animate a face."""
+    """A set of networks with their training and animation."""
 
     layout: Layout
     begins_with: tuple[str, ...] = ()
-    """For a second stage of training: the families whose weights it may begin with (--init_from), beside its own."""
+    """Second stages: the families whose weights it may start from (--init_from), besides its own."""
     not_compiled: tuple[str, ...] = ()
-    """Networks that --compile leaves alone, e.g. a critic with a gradient penalty (double backward)."""
+    """Networks that --compile skips, e.g. a critic with a gradient penalty (double backward)."""
     optional: tuple[str, ...] = ()
-    """Networks that a file of weights may lack; they are then as they are built."""
+    """Networks that a weights file may lack; they keep their initial weights."""
     needed: frozenset[str] | None = None
-    """The networks that weights must hold to begin or to continue with: those of inference, less the optional ones.
+    """The networks that weights must contain to start from or to resume: those of inference without the optional ones.
 
-    Who prepares the training sets it before; None: all that there are.
+    Set before `prepare_training`; None: all present networks.
     """
     run_name: str = ""
-    """The run that commands mean which name none; default: the family's name."""
+    """The default run of commands without --name; default: the family's name."""
     results_beside_weights: bool = False
-    """Whether test.py writes into the folder of the weights where no other is named, as the original does."""
+    """Whether test.py writes into the folder of the weights by default, as the original does."""
     explained_modes: tuple[str, ...] = ()
-    """The modes of test.py in which the original's results are pictures of how each frame came about (`explain`)."""
+    """The modes of test.py in which the original writes visualisations of intermediate results (`explain`)."""
     report_format: ReportFormat | None = None
-    """The original's log with a line per report, where it has one."""
+    """The original's log with a line per report, if it has one."""
     log_lines: str = ""
-    """What has a line in log.txt, for tools that read the original's: "epoch", "step"; "": there is no such file."""
+    """Unit of a line in log.txt, for tools that read the original's: "epoch" or "step"; "": no such file."""
     log_to: Callable[..., None] | None = None
-    """Where `log` goes; the engine sets it in training."""
+    """Receives the values of `log`; the engine sets it in training."""
     averaged: Mapping[str, float] = MappingProxyType({})
-    """Networks of which a moving average is kept (EMA), and its decay, e.g. {"generator": 0.999}.
+    """Networks with a moving average (EMA), and its decay, e.g. {"generator": 0.999}.
 
-    The engine updates it after each update of the network, saves it beside the weights, and animates with it. The
-    decay after n updates is at most (1 + n) / (10 + n). Set it in `prepare_training` where an option decides.
+    The engine updates the average after each update of the network, saves it beside the weights, and animates with it.
+    The decay after n updates is at most (1 + n) / (10 + n). Set it in `prepare_training` if an option controls it.
     """
     planned_epochs: int | None = None
-    """How long training is, by the family's schedule, where neither --epochs nor --steps says it."""
+    """Length of training in epochs by the family's schedule, without --epochs and --steps."""
     planned_steps: int | None = None
     """The same in steps."""
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
-        """Declare the family's options; `parser.set_defaults` for shared ones (dataset_mode, batch_size)."""
+        """Declare the family's options; use `parser.set_defaults` for shared ones (dataset_mode, batch_size)."""
 
     @staticmethod
     def recognises(sections: dict) -> bool:
-        """Whether a nested YAML file of the original project, given as its sections, is one of this family's."""
+        """Whether a nested YAML file of the original project, given as its sections, belongs to this family."""
         return False
 
     def __init__(self, opt: Any, training: bool):
-        """Build the networks that inference needs, from named arguments; `training`: opt has the options of train.py.
+        """Build the networks of inference from named arguments; `training`: opt has the options of train.py.
 
-        What only training needs, such as discriminators, follows in `prepare_training`.
+        Networks that only training needs, such as discriminators, follow in `prepare_training`.
         """
         super().__init__()
 
     @classmethod
     def for_training(cls, opt: Any) -> "Family":
-        """A family with all that training needs. Weights to begin with must hold what inference needs of it."""
+        """Build a family ready for training. Weights to start from must contain its networks of inference."""
         family = cls(opt, training=True)
         family.needed = frozenset(family.networks())
         family.prepare_training(opt)
@@ -138,18 +138,20 @@ class Family(nn.Module):
         """Add discriminators and losses."""
 
     def convert_state(self, network: str, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
-        """A state dict from a file under our entry names, and the names of the entries that are dropped."""
+        """A state dict from a file under our entry names, and the names of dropped entries."""
         return state, []
 
     def milestone(self, moment: str, dataset: Any) -> dict[str, Tensor]:
-        """Called when the weights of --init_from are "loaded", "before" the first step and "after" the last one.
+        """Called with "loaded" after the weights of --init_from are loaded, "before" the first step and "after" the
+        last one.
 
-        Returns the pictures {title: (N, C, H, W)} to write as MOMENT.png; {}: none.
+        Returns pictures {title: (N, C, H, W)} to write as MOMENT.png; {}: none.
         """
         return {}
 
     def number_of_steps(self, epochs: float | None, steps: int | None, samples: int, batch_size: int) -> int:
-        """How long training is, by --epochs or --steps, whichever ends first, else by the family's own schedule."""
+        """Length of training in steps, by --epochs or --steps, whichever is shorter, or by the family's own
+        schedule."""
         if not (epochs or steps):
             epochs, steps = self.planned_epochs, self.planned_steps
         limits = [steps, epochs and math.ceil(epochs * samples / batch_size)]
@@ -158,36 +160,37 @@ class Family(nn.Module):
         return min(limit for limit in limits if limit)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimizers by name, with the rates at the start."""
+        """The optimizers by name, with their initial learning rates."""
         raise NotImplementedError
 
     def released_entries(self, content: Any, path: Path) -> Any:
-        """The layout's entries out of a file of another form, e.g. of an older implementation; others as they are."""
+        """The layout's entries from a file of another form, e.g. of an older implementation; other content is
+        unchanged."""
         return content
 
     def released_states(self, path: Path) -> Mapping[str, Mapping[str, Tensor]] | None:
-        """State dicts by network from a file or folder that no layout describes; None if it is not of that kind."""
+        """State dicts by network from a file or folder that no layout describes; None if it is of another kind."""
         return None
 
     def trained_for(self, content: Mapping[str, Any]) -> dict[str, int]:
-        """How long a file's weights were trained: {"epochs": N} or {"steps": N}; {} where its entries don't tell."""
+        """How long a file's weights were trained: {"epochs": N} or {"steps": N}; {} if the file does not say."""
         return {"epochs": int(content[self.layout.epoch]) + 1} if self.layout.epoch in content else {}
 
     @classmethod
     def exported(cls, content: dict[str, Any], training: Mapping[str, Any]) -> Any:
-        """A checkpoint of ours as the original's programs train on from it, out of our file and our training state.
+        """A checkpoint from which the original's programs resume, made of our weights file and training state.
 
-        By default one file that holds the optimizers under their released names, too.
+        By default one file that also holds the optimizers, under their released names.
         """
         names = cls.layout.optimizers
         return content | {names[name]: state for name, state in training["optimizers"].items() if name in names}
 
     def rate(self, name: str, clock: Any) -> float:
-        """Factor on the starting learning rate of optimizer `name`: a pure function of the clock (util.schedules)."""
+        """Factor on the initial learning rate of optimizer `name`: a pure function of the clock (util.schedules)."""
         return 1.0
 
     def log_line(self, epoch: int, step_in_epoch: int, step: int, numbers: Mapping[str, float]) -> str:
-        """The line of log.txt, as the original writes it, of average losses; all counts are from 0."""
+        """The line of log.txt in the original's format, with average losses; all counts are from 0."""
         return epoch_line(epoch, numbers)
 
     def row_tables(self) -> dict[str, RowTable]:
@@ -197,77 +200,77 @@ class Family(nn.Module):
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         """Yield (optimizer name or names, {term: weighted loss}) once per update; return {name: image batch} to show.
 
-        A third item, {name: number}, is reported instead of the terms. Code after a `yield` runs once per
-        micro-batch, also where the update was left out (--on_nan skip, an overflow of fp16): what belongs to an update
-        itself goes into `after_update`.
+        An optional third item, {name: number}, is reported instead of the terms. Code after a `yield` runs once per
+        micro-batch, even if the update was skipped (--on_nan skip, an overflow of fp16): code that belongs to an update
+        goes into `after_update`.
 
-        What a network computed does not outlive its update: detach it or compute it again.
+        Outputs of a network are valid for one update: detach them or compute them again.
         """
         raise NotImplementedError
 
     def before_update(self, names: tuple[str, ...]) -> None:
-        """Called when the gradients are averaged and unscaled; clip them here if the paper does."""
+        """Called after gradients are averaged and unscaled; clip them here if the paper does."""
 
     def after_update(self, names: tuple[str, ...]) -> None:
-        """Called once for each update that happened, without gradients, with the names of the optimizers that worked.
+        """Called once per performed update, without gradients, with the names of the updated optimizers.
 
-        It is not called for an update that was left out (--on_nan skip, an overflow of fp16).
+        Skipped updates (--on_nan skip, an overflow of fp16) do not call it.
         """
 
     def log(self, name: str, value: Any, kind: str | None = None) -> None:
-        """Show a value of a training step beside its losses: a number, a batch of pictures, or a histogram.
+        """Log a value of a training step besides its losses: a number, a batch of pictures, or a histogram.
 
-        It may be a tensor on the device: nothing waits for it. Numbers are averaged as losses are; of pictures and
-        histograms, those of the step that is reported are shown. `kind`: "number", "pictures" or "histogram", where
-        the shape does not say it. Outside training nothing happens.
+        It may be a tensor on the device, which is not synchronised. Numbers are averaged like losses; pictures and
+        histograms are those of the reported step. `kind`: "number", "pictures" or "histogram", if the shape is
+        ambiguous. Outside training it does nothing.
         """
         if self.log_to is not None:
             self.log_to(name, value, kind)
 
     def prepare_inference(self) -> None:
-        """Rebuild the loaded networks for speed; no training or saving after it.
+        """Rebuild the loaded networks for speed; no training or saving afterwards.
 
-        A family whose batch norms can be folded into its convolutions does so first.
+        A family with batch norms that can be folded into its convolutions does so first.
         """
         fold_spectral_norms(self)
         quicken(self)
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
-        """Everything that does not depend on the driving frames; `source` is a batch of one."""
+        """Compute everything that does not depend on the driving frames; `source` is a batch of one."""
         raise NotImplementedError
 
     def begin_with(self, state: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
-        """The state after a driving frame that is shown before all others, without a result of its own."""
+        """The state after a driving frame that comes before all others and has no result."""
         return self.animate(state, first)[1]
 
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         """Consecutive driving frames (a batch) to frames (N, 3, H, W) in [0, 1], and the next state.
 
-        No memory in self; the frames are the same however the driving video is cut into batches. Where a frame depends
-        on later driving frames there are fewer, or none; what is held back is in the state, and comes next time or by
-        `finish`.
+        Keeps no memory in self; results do not depend on how the driving video is cut into batches. A family whose
+        frames depend on later driving frames returns fewer frames, or none; the state holds the pending ones for the
+        next call or for `finish`.
         """
         raise NotImplementedError
 
     def finish(self, state: dict[str, Any], most: int) -> tuple[Tensor, dict[str, Any]]:
-        """At most so many of the frames that `animate` held back, when there are no later driving frames."""
+        """Return at most this many pending frames, when there are no more driving frames."""
         raise NotImplementedError
 
     def measure(self, driving: dict[str, Any]) -> dict[str, Tensor]:
-        """The motion of driving frames (a batch) as numbers, for a motion template."""
+        """The motion of driving frames (a batch) as arrays, for a motion template."""
         raise UserError("--save_template: this family has no motion templates; leave the option out")
 
     def explain(
         self, source: dict[str, Any], state: dict[str, Any], driving: dict[str, Any]
     ) -> tuple[Tensor, dict[str, Any], dict[str, Tensor]]:
-        """What `animate` returns, and pictures of how the frames came about: {column: (N, C, h, w)}."""
+        """The results of `animate`, and visualisations of intermediate results: {column: (N, C, h, w)}."""
         raise UserError("--visualize: this family has no pictures of how its frames come about; leave the option out")
 
     def recognises_weights(self, content: Any) -> bool:
-        """Whether the content of a file of weights is one of this family's; asked about files that fit no other one.
+        """Whether the content of a weights file belongs to this family; asked about files that fit no other family.
 
-        By default one that holds exactly the networks of the layout, with the shapes that they have here. A family
-        whose shapes hang on options says by what else its files are known.
+        By default a file with exactly the networks of the layout, in the shapes that they have here. A family whose
+        shapes depend on options overrides it.
         """
         networks = self.networks()
         if "{entry}" in self.layout.pattern:
@@ -279,7 +282,7 @@ class Family(nn.Module):
         )
 
     def holds_entries(self, content: Any, less: tuple[str, ...] = ()) -> bool:
-        """Whether a file holds the networks of inference, `less` those it may lack, and none that the layout lacks."""
+        """Whether a file has the networks of inference, except `less`, and none that the layout lacks."""
         if not isinstance(content, Mapping):
             return False
         found = {entry for entry, state in content.items() if _shapes(state) is not None}
@@ -287,7 +290,7 @@ class Family(nn.Module):
         return needed <= found <= set(self.layout.entries.values())
 
     def networks(self) -> dict[str, nn.Module]:
-        """The networks that exist now, in the layout's order."""
+        """The present networks, in the layout's order."""
         return {
             name: getattr(self, name)
             for name in self.layout.entries
@@ -296,9 +299,9 @@ class Family(nn.Module):
 
 
 def _shapes(state: Any) -> list[tuple[int, ...]] | None:
-    """The shapes of a state dict in order of size; None for what is no state dict.
+    """The sorted shapes of a state dict; None if it is not a state dict.
 
-    Names are left out: the layout may rename them, and old files lack the counters of batch norms.
+    Names are ignored: the layout may rename them, and old files lack the counters of batch norms.
     """
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         return None

@@ -1,4 +1,4 @@
-"""Flows as colours: the hue says where to, the saturation how far (the wheel of the Middlebury benchmark)."""
+"""Flows as colours: the hue is the direction, the saturation the length (colour wheel of the Middlebury benchmark)."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ RAMPS = (
     (15, RED, GREEN, "rises"), (6, GREEN, RED, "falls"), (4, GREEN, BLUE, "rises"),
     (11, BLUE, GREEN, "falls"), (13, BLUE, RED, "rises"), (6, RED, BLUE, "falls"),
 )  # fmt: skip
-"""Around the wheel: how many colours, which channel is full, which one changes and how."""
+"""Segments of the wheel: number of colours, constant channel, changing channel and its direction."""
 
 
 def wheel() -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a training step of edge-guided face animation shows: one sample's frames, a row each."""
+"""The pictures of a training step of edge-guided face animation: one sample's frames, a row each."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ class Shown(NamedTuple):
 
 
 def training_pictures(shown: Shown) -> dict[str, Tensor]:
-    """The columns of the grid: inputs, result, and for each layer where it comes from; a row per frame."""
+    """The columns of the grid: inputs, result, and the flows and masks of each layer; a row per frame."""
     frames = len(shown.real)
     columns = {
         "P_reference": to_unit(shown.reference).expand(frames, -1, -1, -1),
@@ -36,13 +36,13 @@ def training_pictures(shown: Shown) -> dict[str, Tensor]:
         for letter, flow in (("p", guides.flow_previous), ("r", guides.flow_reference)):
             columns[f"flow_{letter}{layer}"] = coloured(flow)
         for letter, mask in (("p", guides.mask_previous), ("r", guides.mask_reference)):
-            # The original shows the mask as if it reached from -1 to 1.
+            # The original displays the mask as if its range were [-1, 1].
             columns[f"mask_{letter}{layer}"] = to_unit(mask)
     return columns
 
 
 def to_unit(pictures: Tensor) -> Tensor:
-    """Pictures in [-1, 1] as pictures in [0, 1]."""
+    """Convert pictures from [-1, 1] to [0, 1]."""
     return (pictures.float() + 1) / 2
 
 

@@ -1,7 +1,7 @@
-"""Reading maps along a flow: every operation here is a weighted sum of neighbouring pixels.
+"""Sampling along a flow: every operation here is a weighted sum of neighbouring pixels.
 
-A flow (B, 2, h, w) holds x, then y, in pixels of the map that is read; position p reads at p + flow. Outside the map
-its border is repeated.
+A flow (B, 2, h, w) holds x, then y, in pixels of the sampled map; position p samples at p + flow. Outside the map its
+border is repeated.
 """
 
 import torch
@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Axis = tuple[Tensor, Tensor]
-"""Along one axis, for every position: the pixels that are read (B, taps, h, w), and their weights."""
+"""For one axis and every position: the pixels that are read (B, taps, h, w), and their weights."""
 
 
 def absolute(flow: Tensor) -> tuple[Tensor, Tensor]:
     """The columns and rows (B, h, w) that a flow points to, in single precision at least."""
-    # A half precision column number is off by up to a quarter of a pixel.
+    # A column index in half precision has an error of up to a quarter of a pixel.
     flow = flow.to(torch.promote_types(flow.dtype, torch.float32))
     height, width = flow.shape[-2:]
     columns = torch.arange(width, dtype=flow.dtype, device=flow.device)
@@ -23,13 +23,13 @@ def absolute(flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def split(position: Tensor) -> tuple[Tensor, Tensor]:
-    """The pixel before a position, and the fraction beyond it, through which its gradient runs."""
+    """The pixel before a position, and the fraction beyond it, which carries the gradient."""
     whole = position.detach().floor()
     return whole.long(), position - whole
 
 
 def weighted_sum(source: Tensor, columns: Axis, rows: Axis) -> Tensor:
-    """For each position the sum over columns x rows of weights and pixels of `source` (B, C, H, W): (B, C, h, w)."""
+    """For each position the weighted sum over columns x rows of pixels of `source` (B, C, H, W): (B, C, h, w)."""
     (x, weight_x), (y, weight_y) = columns, rows
     return gather(source, x, y, (weight_y[:, :, None] * weight_x[:, None]).flatten(1, 2))
 
@@ -40,7 +40,7 @@ def gather(source: Tensor, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     first = torch.arange(batch, device=x.device)[:, None, None, None, None] * (height * width)
     index = first + y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None]
     pixels = source.to(weight.dtype).permute(0, 2, 3, 1).reshape(-1, channels)
-    # Bags of weighted rows: the taps are added up as they are read, and no map of all taps ever exists.
+    # Embedding bags add up weighted rows while they read them, so a map of all taps is never built.
     summed = F.embedding_bag(
         index.flatten(1, 2).movedim(1, 3).flatten(0, 2),
         pixels,
@@ -57,7 +57,7 @@ def bilinear_axis(position: Tensor) -> Axis:
 
 
 def sample(source: Tensor, flow: Tensor, offset: int = 0) -> Tensor:
-    """`source` (B, C, H, W) read bilinearly along a flow, whose position 0 is the pixel `offset`."""
+    """Sample `source` (B, C, H, W) bilinearly along a flow; `offset` is the pixel of flow position 0."""
     columns, rows = absolute(flow)
     return weighted_sum(source, bilinear_axis(columns + offset), bilinear_axis(rows + offset))
 
@@ -65,7 +65,7 @@ def sample(source: Tensor, flow: Tensor, offset: int = 0) -> Tensor:
 def extract(source: Tensor, flow: Tensor, size: int) -> Tensor:
     """Patches of size x size pixels around the positions of a flow, side by side: (B, C, size * h, size * w).
 
-    The networks get by without these maps; they define what `attend` computes.
+    The networks do not need these maps; they define what `attend` computes.
     """
     inside = torch.arange(size, device=flow.device) - size // 2
     columns, rows = absolute(flow)
@@ -77,8 +77,8 @@ def extract(source: Tensor, flow: Tensor, size: int) -> Tensor:
 def attend(source: Tensor, flow: Tensor, attention: Tensor) -> Tensor:
     """The mean over patches of `source` weighted by `attention` (B, size * size, h, w), row major: (B, C, h, w).
 
-    All pixels of a patch lie at the same fraction between the source's pixels: bilinear interpolation and attention
-    together are one weighted sum over the (size + 1)^2 pixels around the position.
+    All pixels of a patch have the same subpixel fraction, so bilinear interpolation and attention together are one
+    weighted sum over the (size + 1)^2 pixels around the position.
     """
     size = round(attention.shape[1] ** 0.5)
     (x, right), (y, below) = (split(axis) for axis in absolute(flow))
@@ -90,13 +90,14 @@ def attend(source: Tensor, flow: Tensor, attention: Tensor) -> Tensor:
 
 
 def _spread(weight: Tensor, fraction: Tensor, dim: int) -> Tensor:
-    """Weights of n positions, each `fraction` (B, h, w) beyond a pixel, as weights of n + 1 pixels along `dim`."""
+    """Convert weights of n positions, each `fraction` (B, h, w) beyond a pixel, to weights of n + 1 pixels along
+    `dim`."""
     fraction, inner = fraction[:, None, None], [0, 0] * (4 - dim)
     return F.pad(weight * (1 - fraction), [*inner, 0, 1]) + F.pad(weight * fraction, [*inner, 1, 0])
 
 
 def gaussian_resample(source: Tensor, flow: Tensor, taps: int = 4, sigma: float = 2.0) -> Tensor:
-    """`source` read along a flow by Gaussian weights of the taps x taps pixels around each position."""
+    """Sample `source` along a flow with Gaussian weights of the taps x taps pixels around each position."""
     columns, rows = (_gaussian_axis(position, taps, sigma) for position in absolute(flow))
     return weighted_sum(source, columns, rows)
 

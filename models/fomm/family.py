@@ -30,7 +30,7 @@ from util.errors import UserError
 
 
 class FirstOrderMotion(KeyPointFamily):
-    """Animate a picture by the movement of key points that are learned without labels.
+    """Animate a picture with the motion of key points that are learned without labels.
 
     Training batches hold `source` and `driving` (B, 3, H, W), two frames of one clip; animation reads `image`.
     """
@@ -46,7 +46,7 @@ class FirstOrderMotion(KeyPointFamily):
     )
 
     detector = KeyPointDetector
-    """The network that finds key points; a relative has its own."""
+    """The class of the key point detector; relatives override it."""
 
     explained_modes = ("animate", "reconstruction")
 
@@ -115,7 +115,7 @@ class FirstOrderMotion(KeyPointFamily):
         self.adversarial = _adversarial(opt)
         self.equivariance = _equivariance(opt)
         self.rates = {name: getattr(opt, f"lr_{name}") for name in ("generator", "kp_detector", "discriminator")}
-        # With rate 0 the detector stays as it is; only its running statistics move.
+        # With a rate of 0 the detector's weights stay; only its running statistics change.
         self.animators = ("generator", "kp_detector") if opt.lr_kp_detector else ("generator",)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -152,7 +152,7 @@ class FirstOrderMotion(KeyPointFamily):
         self, encoded: Encoded, kp_source: KeyPoints, kp: KeyPoints, background: Tensor | None = None
     ) -> tuple[Tensor, Motion | None]:
         prediction, motion = self.generator(encoded, kp_source, kp)
-        # Without a dense motion network every frame is the source again.
+        # Without a dense motion network every frame equals the source.
         return prediction.expand(len(kp.value), -1, -1, -1), motion
 
     def relative_kp(

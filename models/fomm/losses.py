@@ -25,7 +25,7 @@ class Adversarial(nn.Module):
         self.feature_matching = list(feature_matching)
 
     def for_generator(self, discriminator: nn.Module, generated: Tensor, real: Tensor, kp: KeyPoints) -> Terms:
-        """Be judged real, with the maps of the real frame in every block."""
+        """LSGAN loss of the generator, and feature matching in every block."""
         kp = kp.detach()
         judged = discriminator(self.pyramid(generated), kp)
         with torch.no_grad():
@@ -45,9 +45,9 @@ class Adversarial(nn.Module):
         return terms
 
     def for_discriminator(self, discriminator: nn.Module, generated: Tensor, real: Tensor, kp: KeyPoints) -> Terms:
-        """1 for the real frame, 0 for the generated one."""
+        """LSGAN loss of the discriminator: 1 for the real frame, 0 for the generated one."""
         kp = kp.detach()
-        # The generated frame first: spectral norm refines its estimate with every picture, in this order.
+        # The generated frame first: spectral norm updates its estimate with every picture, in this order.
         judged = discriminator(self.pyramid(generated.detach()), kp)
         judged_real = discriminator(self.pyramid(real), kp)
         # (1 - D(real))^2 + D(generated)^2

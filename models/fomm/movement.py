@@ -1,4 +1,4 @@
-"""Which key points animate where movements are relative: the source's, moved since the first driving frame."""
+"""Key points for relative motion: the source's, moved since the first driving frame."""
 
 from models.parts.keypoints import KeyPoints
 from models.parts.movement import relative_matrices, relative_points
@@ -7,10 +7,10 @@ from models.parts.movement import relative_matrices, relative_points
 def relative_key_points(
     source: KeyPoints, driving: KeyPoints, initial: KeyPoints, *, scale: float = 1.0, jacobian: bool = True
 ) -> KeyPoints:
-    """The source's points moved as the driving ones have moved since the first frame, and turned if `jacobian`.
+    """The source's points plus the motion of the driving points since the first frame; with `jacobian` also theirs.
 
-    Without `jacobian` they turn as the driving points are turned. These are eq. 14 and 15 of the paper (section 3.4):
-    it changes the motion, we change the points, from which the generator computes the same motion.
+    Without `jacobian` the driving frame's jacobians are used. Eq. 14 and 15 of the paper (section 3.4): the paper
+    changes the motion, this function the points, from which the generator computes the same motion.
     """
     value = relative_points(source.value, driving.value, initial.value, scale)
     if not jacobian or driving.jacobian is None:

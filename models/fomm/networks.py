@@ -20,7 +20,7 @@ from util.errors import UserError
 
 
 class KeyPointDetector(HeatmapDetector):
-    """Find key points and, unless the model is of order zero, the jacobian at each (section 3.1)."""
+    """Detect key points and, unless the motion is zero-order, the jacobian at each (section 3.1)."""
 
     def __init__(
         self,
@@ -31,24 +31,24 @@ class KeyPointDetector(HeatmapDetector):
         pad: int = 0,
         **sizes: Any,
     ):
-        """`sizes` and what else HeatmapDetector takes."""
+        """`sizes`: further arguments of HeatmapDetector."""
         maps = 1 if single_jacobian_map else num_kp
         super().__init__(
             "kp", num_kp, scale_factor=scale_factor, pad=pad, num_matrices=maps * estimate_jacobian, **sizes
         )
 
     def forward(self, frame: Tensor) -> KeyPoints:
-        # The temperature multiplies what half precision would lose of the logits by ten.
+        # The temperature would multiply the rounding of half-precision logits by ten.
         with torch.autocast(frame.device.type, enabled=False):
             heat, jacobian = self.heatmaps(self.down(at_least_single(frame)))
             return KeyPoints(mean_position(heat), jacobian)
 
 
 class DenseMotionNetwork(MotionNetwork):
-    """Combine the motions around the key points to one motion for every pixel (section 3.1)."""
+    """Combine the motions around the key points into one motion per pixel (section 3.1)."""
 
     def __init__(self, num_kp: int, kp_variance: float = 0.01, **sizes: Any):
-        """`sizes` and what else MotionNetwork wants to know."""
+        """`sizes`: further arguments of MotionNetwork."""
         super().__init__(num_motions=num_kp + 1, **sizes)
         self.kp_variance = kp_variance
 
@@ -68,14 +68,15 @@ class DenseMotionNetwork(MotionNetwork):
         return torch.cat([identity, motions], dim=1)
 
     def forward(self, small_source: Tensor, kp_source: KeyPoints, kp_driving: KeyPoints) -> Motion:
-        """`small_source` is the source picture after `down`; one source may serve a batch of driving points."""
+        """`small_source` is the source picture after `down`; one source may be paired with a batch of driving
+        points."""
         size = small_source.shape[-2:]
         motions = self.sparse_motions(kp_source, kp_driving, size)
         return self.combine(small_source, self.heatmaps(kp_source, kp_driving, size), motions)
 
 
 class Encoded(NamedTuple):
-    """All that the generator computes from the source picture alone."""
+    """Everything that the generator computes from the source picture alone."""
 
     source: Tensor
     features: Tensor
@@ -88,7 +89,7 @@ class Generator(WarpingGenerator):
     def __init__(self, *, dense_motion_network: DenseMotionNetwork | None, composite: bool = False, **sizes: Any):
         """Without a dense motion network nothing is warped: an auto-encoder.
 
-        `composite`: copy the warped pixels of the source where the occlusion map shows them.
+        `composite`: copy the warped pixels of the source where the occlusion map is 1.
         """
         super().__init__(**sizes, dense_motion_network=dense_motion_network, exact_resize=composite)
         if composite and getattr(dense_motion_network, "occlusion", None) is None:
@@ -96,7 +97,7 @@ class Generator(WarpingGenerator):
         self.composite = composite
 
     def encode(self, source: Tensor) -> Encoded:
-        """What does not depend on the driving frame."""
+        """The part that does not depend on the driving frame."""
         motion_network = self.dense_motion_network
         small_source = None if motion_network is None else motion_network.down(source)
         return Encoded(source, self.encoder_maps(source)[-1], small_source)
@@ -124,13 +125,13 @@ class Generator(WarpingGenerator):
     def forward(
         self, source: Tensor | Encoded, kp_source: KeyPoints, kp_driving: KeyPoints
     ) -> tuple[Tensor, Motion | None]:
-        """The prediction and the motion that led to it, for a source picture or one that is encoded already."""
+        """The prediction and its motion, for a source picture or an encoded one."""
         encoded = source if isinstance(source, Encoded) else self.encode(source)
         motion = self.motion(encoded, kp_source, kp_driving)
         return self.decode(encoded, motion), motion
 
     def deformed(self, source: Tensor, motion: Motion) -> Tensor:
-        """The source picture itself under the motion, to look at."""
+        """The warped source picture itself, for visualisation."""
         return self.warped(source, motion.deformation)
 
     def _move(self, features: Tensor, motion: Motion) -> Tensor:
@@ -153,7 +154,7 @@ class Discriminator(nn.Module):
         kp_variance: float = 0.01,
     ):
         super().__init__()
-        # A dot would end the name of a module.
+        # Module names must not contain a dot.
         self.discs = nn.ModuleDict(
             {
                 scale.replace(".", "-"): ScaleDiscriminator(
@@ -164,6 +165,6 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, pyramid: dict[str, Tensor], kp: KeyPoints) -> dict[str, tuple[list[Tensor], Tensor]]:
-        """For each scale the maps of the blocks and the prediction (B, 1, h, w)."""
+        """For each scale the features of the blocks and the prediction (B, 1, h, w)."""
         scales = {name.replace("-", "."): disc for name, disc in self.discs.items()}
         return {scale: disc(pyramid[scale], kp) for scale, disc in scales.items()}

@@ -74,7 +74,7 @@ def _add_generator_options(parser: Any, generator: str) -> None:
 
 
 def add_animation_options(parser: Any, training: bool) -> None:
-    """How the driving points move the source's."""
+    """How driving points move the source's points."""
     parser = parser.add_argument_group("animation", example="--no_relative", advanced=training)
     parser.add_words(
         "--mode",

@@ -1,4 +1,4 @@
-"""What the first order motion model shows of a training step and of an animation: points, warps, masks."""
+"""Visualisations of the first order motion model in training and animation: points, warps, masks."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from models.parts.pictures import Style, finished_columns, motion_columns, point
 
 
 def drawn_columns(generator: Generator, step: Step, style: Style, masks: bool = False) -> dict[str, Tensor]:
-    """The columns of the original's results, and with `masks` those of its training pictures."""
+    """The columns of the original's results, with `masks` those of its training pictures."""
     columns, motion = point_columns(step, style), step.motion
     if motion is not None:
         columns["deformed"] = generator.deformed(step.source, motion)

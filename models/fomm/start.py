@@ -1,4 +1,4 @@
-"""A start for small models that are trained for minutes: the untrained generator repeats the source picture."""
+"""Initialisation of small models that are trained for minutes: the untrained generator outputs the source picture."""
 
 import torch
 
@@ -6,19 +6,19 @@ from models.fomm.networks import Generator
 from util.errors import UserError
 
 TRUST = 3.0
-"""Logit of the occlusion maps at the start: the warped source counts for 0.95."""
+"""Initial logit of the occlusion maps: a weight of 0.95 for the warped source."""
 SHARE = 0.1
-"""Of the random weights, so much stays."""
+"""Scale of the random weights that remain."""
 SPREAD = 0.5
-"""Distance of the points at which the features of a colour begin, in standard deviations of the colour."""
+"""Distance between the thresholds of a colour's features, in standard deviations of the colour."""
 
 
 @torch.no_grad()
 def start_with_source(generator: Generator) -> None:
-    """Make features of each colour and its negative at every pixel, and the picture from their differences.
+    """Initialise features as each colour and its negative at every pixel, and the picture as their differences.
 
-    A feature is cut at 0, so several that begin at different values leave the last layer a curve to learn, which the
-    sigmoid behind it needs.
+    ReLU cuts a feature at 0, so several features with different thresholds let the last layer learn a curve, which the
+    final sigmoid requires.
     """
     first, channels = generator.first, generator.final.out_channels
     curves = first.conv.out_channels // (2 * channels)

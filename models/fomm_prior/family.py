@@ -19,10 +19,10 @@ NUM_KP = 18
 
 
 class FacialPrior(FirstOrderMotion):
-    """Animate a face by how its surroundings turn and stretch at 18 points that a landmark detector has found.
+    """Animate a face with the jacobians at 18 given landmarks.
 
-    Training batches also hold `keypoint` (B, 18, 2), x and y in pixels, which are the points of both frames; items of
-    animation hold those of their video, one set for all of it.
+    Training batches also hold `keypoint` (B, 18, 2), x and y in pixels, the points of both frames; items of animation
+    hold those of their video, one set for the whole video.
     """
 
     detector = PriorDetector
@@ -69,7 +69,7 @@ class FacialPrior(FirstOrderMotion):
 
     def drive(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
         if "prior" not in state:
-            # All frames of a video have the same points: what follows from them is computed once.
+            # All frames of a video have the same points: everything derived from them is computed once.
             state = {**state, "prior": self._prior(driving["keypoint"][:1], driving["image"])}
         return super().drive(state, {**driving, "prior": state["prior"]})
 

@@ -1,4 +1,5 @@
-"""What facial prior has beside the networks of the first order motion model: a detector that is told the points."""
+"""The detector of facial prior, whose key points are given; other networks are those of the first order motion
+model."""
 
 from typing import Any, NamedTuple
 
@@ -11,36 +12,36 @@ from models.parts.keypoints import KeyPoints
 from models.parts.losses import at_least_single
 
 SIGMA = 0.75
-"""How fast the mask falls off around a point."""
+"""Decay of the mask around a point."""
 
 
 class Prior(NamedTuple):
-    """What is known of the pictures of a clip before they are seen."""
+    """The prior of a clip, known before its frames."""
 
     value: Tensor
     """The key points, (B, K, 2) as x, y in [-1, 1]."""
     mask: Tensor
-    """Where they are, on the detector's map: (B, 1, h, w)."""
+    """Their mask on the detector's map: (B, 1, h, w)."""
 
 
 class PriorDetector(KeyPointDetector):
-    """The key points are given; find the jacobian at each."""
+    """Predict the jacobian at each given key point."""
 
     def __init__(self, *, num_channels: int, scale_factor: float = 1, **sizes: Any):
         super().__init__(num_channels=num_channels + 1, **sizes)
-        # The mask is a further channel after the picture is made smaller.
+        # The mask is an additional channel of the downsampled picture.
         self.down = downsampling(num_channels, scale_factor)
         self.scale_factor = scale_factor
 
     def prior(self, points: Tensor, size: tuple[int, int]) -> Prior:
-        """What follows from points (B, K, 2), in pixels of pictures of a size (height, width), whatever they show."""
+        """The prior of points (B, K, 2), in pixels of pictures of a size (height, width)."""
         height, width = size
         value = 2 * points / points.new_tensor([width, height]) - 1
         small = round(height * self.scale_factor), round(width * self.scale_factor)
         return Prior(value, prior_mask(points * (small[0] / height), small))
 
     def forward(self, frame: Tensor, prior: Prior) -> KeyPoints:
-        # As without a prior: the temperature multiplies what half precision would lose of the logits by ten.
+        # As in fomm: the temperature would multiply the rounding of half-precision logits by ten.
         with torch.autocast(frame.device.type, enabled=False):
             small = self.down(at_least_single(frame))
             mask = prior.mask.expand(len(small), -1, -1, -1)
@@ -56,7 +57,7 @@ def prior_mask(points: Tensor, size: tuple[int, int], sigma: float = SIGMA) -> T
     its mean.
     """
     height, width = size
-    # The original numbers the pixels from 1, so that the mask lies a pixel above and left of the points.
+    # The original numbers pixels from 1, so the mask lies one pixel above and left of the points.
     rows = torch.arange(1, height + 1, dtype=points.dtype, device=points.device)
     columns = torch.arange(1, width + 1, dtype=points.dtype, device=points.device)
     down, across = (rows - points[..., 1:]).abs(), (columns - points[..., :1]).abs()

@@ -1,4 +1,4 @@
-"""loss_log2.txt as GANimation's original writes it."""
+"""loss_log2.txt in the format of GANimation's original."""
 
 import re
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def report_line(
 ) -> str:
     """For example "[30/11/2026 05:01:37] (T, epoch: 1, it: 99/5200, t/smpl: 0.351s) g_fake:0.000 ... d_gp:0.413 ".
 
-    Terms of the generator are left out of a report without a step of the generator in it.
+    A report without a step of the generator has none of its terms.
     """
     known = {**dict.fromkeys(ALWAYS_ZERO, 0.0), **numbers}
     values = "".join(f"{name}:{known[name]:.3f} " for name in COLUMNS if name in known)
@@ -34,6 +34,6 @@ def report_line(
 
 
 def reported_step(line: str) -> int | None:
-    """The step that a line is of; None for other lines, e.g. headlines."""
+    """The step of a line; None for other lines, e.g. headings."""
     found = re.match(r"\[.*\] \(T, epoch: (\d{1,18}), it: (\d{1,18})/(\d{1,18}), t/smpl: [\d.]+s\) ", line)
     return (int(found[1]) - 1) * int(found[3]) + int(found[2]) + 1 if found else None

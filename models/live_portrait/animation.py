@@ -1,4 +1,4 @@
-"""From motions to the key points that move the source: relative or not, smoothed, adjusted; frame by frame."""
+"""From motions to the key points that drive the source: relative motion, smoothing, adjustments; frame by frame."""
 
 from typing import Any, NamedTuple
 
@@ -12,21 +12,21 @@ from models.live_portrait.transfer import Driven, Rules, region_points, transfer
 from util.geometry import hull_volume
 
 SCALE_BOUNDS = (0.25, 4.0)
-"""How much smaller or larger than the driving ones the movements of a source may be made."""
+"""Bounds of the factor on a source's movements."""
 FLAT = 1e-9
-"""The hull of points with a smaller volume is flat and measures nothing."""
+"""Hulls with a smaller volume are degenerate and not measured."""
 
 
 class Frames(NamedTuple):
-    """Consecutive driving frames and the source of each: tensors with a row per frame."""
+    """Consecutive driving frames with the source of each: tensors with a row per frame."""
 
     source: Motion
     driving: Motion
     picture: Tensor
-    """What the source's picture is found by: a number (N,), or the picture itself (N, 3, H, W)."""
+    """Reference to the source picture: an index (N,), or the picture itself (N, 3, H, W)."""
     source_openness: Tensor | None = None
     openness: Tensor | None = None
-    """Of the driving frames; (N, 3), as that of the sources."""
+    """Openness of the driving frames (N, 3), like that of the sources."""
 
     def rows(self, index: slice) -> "Frames":
         """Some of the frames."""
@@ -35,14 +35,14 @@ class Frames(NamedTuple):
 
 
 def joined(one: Frames, other: Frames) -> Frames:
-    """Frames after one another."""
+    """Concatenate frames."""
     motions = (Motion(*map(torch.cat, zip(a, b, strict=True))) for a, b in zip(one[:2], other[:2], strict=True))
     others = (None if a is None else torch.cat([a, b]) for a, b in zip(one[2:], other[2:], strict=True))
     return Frames(*motions, *others)
 
 
 class Points(NamedTuple):
-    """Frames whose points are found."""
+    """Frames with their driven points."""
 
     frames: Frames
     source: Tensor
@@ -50,7 +50,7 @@ class Points(NamedTuple):
 
 
 class Mover:
-    """Turns motions of driving frames into points; all that it remembers is in the state that it returns."""
+    """Turns motions of driving frames into points; all memory is in the returned state."""
 
     def __init__(
         self,
@@ -62,12 +62,13 @@ class Mover:
         bent_rotations: bool = False,
         animals: bool = False,
     ):
-        """`bent_rotations`: leave smoothed rotations as they are, as the original; `animals`: as its other program."""
+        """`bent_rotations`: keep smoothed rotations unprojected, as the original; `animals`: follow its program for
+        animals."""
         self.rules, self.adjuster, self.smoother = rules, adjuster, smoother
         self.scaling, self.bent_rotations, self.animals = scaling, bent_rotations, animals
 
     def begin(self, state: dict[str, Any], frames: Frames) -> dict[str, Any]:
-        """Remember where relative motion begins, the first of these frames; nothing if that is known."""
+        """Set the reference of relative motion to the first of these frames, unless it is set."""
         if "initial" in state:
             return state
         initial = frames.driving.rows(slice(0, 1))
@@ -87,7 +88,7 @@ class Mover:
         return self._released(state, held, waiting, smooth)
 
     def finish(self, state: dict[str, Any], most: int) -> tuple[dict[str, Any], Points | None]:
-        """The points of at most so many frames that still wait, when there will be no later ones."""
+        """The points of at most this many pending frames, when no more frames come."""
         waiting, smooth = self.smoother.finish(state["waiting"], most)
         return self._released(state, state["held"], waiting, smooth)
 
@@ -101,7 +102,7 @@ class Mover:
         return state, self._points(state, frames, self._from_series(smooth.to(own.scale.dtype), own))
 
     def _from_series(self, series: Tensor, own: Driven) -> Driven:
-        """Smoothed numbers as motions; shift and scale of a source video are its own."""
+        """Convert smoothed numbers to motions; a source video keeps its own shift and scale."""
         rotation, expression, translation, scale = series.split([9, series.shape[1] - 13, 3, 1], dim=1)
         rotation = rotation.unflatten(1, (3, 3))
         if not self.bent_rotations:
@@ -124,9 +125,9 @@ class Mover:
         return Points(frames, kp_source, self.adjuster(kp_source, kp, source, driving, state["usual"]))
 
     def _ratio(self, frames: Frames, initial: Motion) -> float:
-        """How much larger the source's movements are than the driving ones.
+        """Ratio of the source's movements to the driving ones.
 
-        People of the original's programs: 1, since its two sets of points are the same in relative motion.
+        1 for people in the original's programs, whose two point sets are equal in relative motion.
         """
         source = frames.source.rows(slice(0, 1))
         if self.animals and self.scaling == "expression-friendly":
@@ -137,13 +138,13 @@ class Mover:
 
 
 def _points_at(source: Motion, initial: Motion) -> Tensor:
-    """The source's points in the pose and with the expression of the first driving frame."""
+    """The source's points with pose and expression of the first driving frame."""
     still = initial._replace(scale=source.scale)
     return still.points(source.canonical)
 
 
 def hull_ratio(source: Tensor, driving: Tensor) -> float:
-    """Square root of the ratio of the volumes of two convex hulls (1, K, 3), within bounds; 1 for a flat one."""
+    """Square root of the ratio of the volumes of two convex hulls (1, K, 3), clamped; 1 for a degenerate one."""
     volumes = [hull_volume(points[0].detach().double().cpu().numpy()) for points in (source, driving)]
     if min(volumes) < FLAT:
         return 1.0
@@ -151,12 +152,12 @@ def hull_ratio(source: Tensor, driving: Tensor) -> float:
 
 
 def _as_series(driven: Driven) -> Tensor:
-    """Motions (N, ...) as numbers (N, C) to smooth."""
+    """Motions (N, ...) as numbers (N, C) for smoothing."""
     return torch.cat([part.flatten(1) for part in driven], dim=1)
 
 
 def edited_points(source: Motion, edit: dict[str, Tensor]) -> Tensor:
-    """Points (N, K, 3) of a source (N rows) under edits of pose, expression and size; depth counts here."""
+    """A source's points (N, K, 3) with edits of pose, expression and size; depth is kept here."""
     angles = (own + more for own, more in zip(angles_of(source.rotation), edit["angles"].split(1, 1), strict=True))
     expression = source.expression + edit["expression"]
     scale = source.scale * edit["zoom"]
@@ -164,13 +165,14 @@ def edited_points(source: Motion, edit: dict[str, Tensor]) -> Tensor:
 
 
 def edited_openness(adjuster: Adjuster, kp_source: Tensor, source: Openness | None, edit: dict[str, Tensor]) -> Tensor:
-    """The offsets (N, K, 3) that give eyes and lips the openness of edits; NaN, or what is there, changes nothing."""
+    """The offsets (N, K, 3) that give eyes and lips the openness of edits; NaN, or the present openness, changes
+    nothing."""
     total = torch.zeros_like(kp_source)
     if source is None:
         return total
     for name, offsets in (("eyes", adjuster.opened), ("lips", adjuster.parted)):
         aim, own = edit[name], getattr(source, name)
-        # The original compares what its sliders show, which has two digits.
+        # The original compares the values of its sliders, which have two digits.
         differs = (aim.nan_to_num() != own.mean(1, keepdim=True).mul(100).round().div(100)) & ~aim.isnan()
         total = total + offsets(kp_source, source, aim.nan_to_num()) * differs[..., None]
     return total

@@ -1,4 +1,5 @@
-"""LivePortrait: a source picture in a feature volume, moved by implicit key points, painted by a SPADE generator."""
+"""LivePortrait: encodes a source picture as a feature volume, warps it by implicit key points, renders it with
+SPADE."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -45,14 +46,14 @@ from util.settings import settings_of
 
 ANIMATORS = ("appearance_feature_extractor", "motion_extractor", "warping_module", "spade_generator")
 PERCEPTRONS = {"stitching": "stitching", "eye": "eye_retargeting", "lip": "lip_retargeting"}
-"""The networks of retargeting, and what asks for them."""
+"""The retargeting networks, and the option that needs each."""
 
 
 class LivePortrait(Family):
-    """Animate a portrait by another face's pose and expression.
+    """Animate a portrait with another face's pose and expression.
 
-    Training batches hold `source` and `driving` (B, 3, H, W), two frames of one clip at the size of the result. To
-    animate, `image` is at that size or at --input_size; data.portraits tells what else items may hold.
+    Training batches hold `source` and `driving` (B, 3, H, W), two frames of one clip at the size of the result. For
+    animation `image` has that size or --input_size; data.portraits describes optional entries of items.
     """
 
     layout = Layout(
@@ -102,7 +103,7 @@ class LivePortrait(Family):
         self.adjuster = Adjuster(_adjustments(opt), self.stitching, self.eye, self.lip)
         self.input_size, self.multiple = opt.input_size, 2 ** (opt.num_down_blocks + opt.flow_num_blocks)
         self.retargeting_weights = opt.retargeting_weights
-        # What no option uses may be absent from the weights.
+        # Weights may lack networks that no option uses.
         used = {"stitching": opt.stitching, "eye": _uses_eyes(opt), "lip": _uses_lips(opt)}
         self.optional = tuple(name for name in PERCEPTRONS if not used[name])
 
@@ -137,7 +138,7 @@ class LivePortrait(Family):
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         source, driving = (self.seen(batch[name]) for name in ("source", "driving"))
         of_source, of_driving = self.motion_extractor(source), self.motion_extractor(driving)
-        # A driving frame has the canonical points of the source: it differs from it by motion alone.
+        # The driving frame uses the source's canonical points, so that it differs from the source by motion only.
         kp_source, kp_driving = of_source.points(), of_driving.points(of_source.canonical)
         prediction = self.generate(self.appearance_feature_extractor(source), kp_source, kp_driving)
         target = resized(batch["driving"], prediction.shape[-1])
@@ -207,7 +208,7 @@ class LivePortrait(Family):
         return self._painted(state, points), state
 
     def measure(self, driving: dict[str, Any]) -> dict[str, Tensor]:
-        """What a motion template keeps of driving frames."""
+        """The arrays of a motion template for driving frames."""
         motion = self._driving_motion(driving)
         found = {
             "scale": motion.scale,
@@ -220,13 +221,13 @@ class LivePortrait(Family):
         return found | ({"openness": driving["openness"]} if "openness" in driving else {})
 
     def seen(self, picture: Tensor) -> Tensor:
-        """A picture at the size at which the networks see it."""
+        """A picture at the input size of the networks."""
         small = resized(picture, self.input_size)
         check_size(small, self.multiple)
         return small
 
     def generate(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
-        """The picture (N, 3, H, W) of a volume whose points are moved."""
+        """The picture (N, 3, H, W) of a volume with moved points."""
         return self.spade_generator(self.warping_module(volume, kp_source, kp_driving))
 
     def _mover(self, driving_picture: bool, source_video: bool) -> Mover:
@@ -241,7 +242,7 @@ class LivePortrait(Family):
             picture = self.seen(driving["source_image"])
             source, openness = self.motion_extractor(picture), driving.get("source_openness")
         else:
-            # Of several faces of a picture, items say which one they move.
+            # With several faces in a picture, items name the face.
             picture = driving.get("face", torch.zeros(len(motion.scale), dtype=torch.long, device=motion.scale.device))
             source = state["motion"].rows(picture)
             openness = None if state["openness"] is None else state["openness"][picture]
@@ -256,7 +257,7 @@ class LivePortrait(Family):
         return Motion(given.get("kp"), given["R"], given["exp"], given["t"], given["scale"])
 
     def _painted(self, state: dict[str, Any], points: Points | None) -> Tensor:
-        """The frames of points; none while motions wait to be smoothed."""
+        """The frames of points; none while motions are pending in the smoother."""
         if points is None:
             return next(self.parameters()).new_zeros(0, 3, 1, 1)
         picture = points.frames.picture
@@ -276,7 +277,7 @@ class LivePortrait(Family):
         return self._moved(state, face, kp_source, kp)
 
     def _moved(self, state: dict[str, Any], face: Tensor, kp_source: Tensor, kp: Tensor) -> Tensor:
-        """Pictures of the source's faces, of each frame the one that it names, with moved points."""
+        """Render the source's faces, for each frame the one that it names, with moved points."""
         encoded = state["encoded"]
         if len(encoded[0]) > 1:
             encoded = tuple(part[face] for part in encoded)
@@ -284,7 +285,7 @@ class LivePortrait(Family):
 
 
 def resized(picture: Tensor, side: int) -> Tensor:
-    """A square picture with this side: the mean over areas where it shrinks."""
+    """Resize square pictures to this side, by area averaging when it shrinks."""
     if picture.shape[-1] == side:
         return picture
     return F.interpolate(picture, size=(side, side), mode="area" if picture.shape[-1] > side else "bilinear")
@@ -303,7 +304,7 @@ def _generator(opt: Any) -> SpadeGenerator:
 
 
 def _rules(opt: Any) -> Callable[..., Rules]:
-    """The rules of transfer, less what hangs on the source and the driving video."""
+    """The rules of motion transfer, except those that depend on the source and the driving video."""
     return partial(
         Rules,
         relative=opt.relative and not opt.animals,
@@ -343,7 +344,7 @@ def _adjustments(opt: Any) -> Adjustments:
 
 
 def _edits(opt: Any) -> bool:
-    """Whether eyes and lips may be edited: an option of the dataset mode `portraits` alone."""
+    """Whether eyes and lips may be edited, an option of the dataset mode `portraits` only."""
     return bool(vars(opt).get("edit"))
 
 

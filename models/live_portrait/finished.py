@@ -1,7 +1,7 @@
-"""LivePortrait's two large networks rebuilt for speed, when they are trained: the same pictures up to rounding.
+"""Faster forms of LivePortrait's two large networks for inference; results equal to rounding.
 
-SPADE sees one label at three sizes, the larger ones by repetition. What it makes of them is therefore the same for many
-pixels and is computed once for each kind of pixel, for all norms of a size in one convolution.
+SPADE gets one label at three sizes, the larger ones by repetition. Its modulation is therefore equal for many pixels
+and computed once per kind of pixel, for all norms of a size in one convolution.
 """
 
 import torch
@@ -16,13 +16,13 @@ from models.parts.cpu_convolutions import FourierVolume, WinogradVolume, finishe
 
 
 def finish_generator(generator: SpadeGenerator) -> nn.Module:
-    """The generator in its quick form; it shares the weights, which are no more to be trained."""
+    """The generator in its fast form; it shares the weights, which must not be trained any more."""
     fold_spectral_norms(generator)
     return FinishedGenerator(generator)
 
 
 def finish_warping(module: WarpingModule) -> WarpingModule:
-    """The warping module with its norms folded and quick convolutions of volumes, in place."""
+    """Fold the norms of the warping module and use fast convolutions of volumes, in place."""
     module.third.conv = fuse_conv_bn_eval(module.third.conv, module.third.norm)
     module.third.norm = nn.Identity()
     network: DenseMotionNetwork = module.dense_motion_network
@@ -44,9 +44,9 @@ def _fold(block: VolumeBlock | VolumeDown | VolumeUp | VolumeDecoder) -> None:
 
 
 class DoublingBlock(nn.Module):
-    """Twice the height and width by repetition, convolution and ReLU, with 4 of 9 products.
+    """Upsample height and width by repetition, convolve, ReLU, with 4 of 9 multiplications.
 
-    A pixel of the doubled volume sees two rows and two columns of the small one, which ones depends on its parity.
+    A pixel of the upsampled volume depends on two rows and two columns of the small one, selected by its parity.
     """
 
     def __init__(self, block: VolumeUp):
@@ -72,10 +72,10 @@ class DoublingBlock(nn.Module):
 
 
 def phase_taps(factor: int) -> Tensor:
-    """How the taps of a kernel of 3 fall on the pixels of a line that is enlarged by repetition: (phases, 3, 3).
+    """How the taps of a kernel of 3 map to the pixels of a line upsampled by repetition: (phases, 3, 3).
 
-    Entry (p, i, a): whether a pixel of phase p meets with tap a the pixel before it (i = 0), its own, or the next.
-    There are three phases, at most: the first of a pixel's repetitions, those inside, the last.
+    Entry (p, i, a): whether tap a of a pixel of phase p reads the previous source pixel (i = 0), its own, or the next.
+    There are at most three phases: the first of a pixel's repetitions, those inside, the last.
     """
     own, before, after = (0, 1, 0), (1, 0, 0), (0, 0, 1)
     first, inside, last = (before, own, own), (own, own, own), (own, own, after)
@@ -84,7 +84,7 @@ def phase_taps(factor: int) -> Tensor:
 
 
 class SharedMaps(nn.Module):
-    """What several norms see of a label enlarged by repetition, after their first layer: a map for each norm."""
+    """The first layers of several norms on a label upsampled by repetition: a map for each norm."""
 
     def __init__(self, norms: list[Spade], factor: int):
         super().__init__()
@@ -104,7 +104,7 @@ class SharedMaps(nn.Module):
         return [self._enlarged(one).permute(0, 3, 1, 2) for one in maps.unbind(3)]
 
     def _enlarged(self, maps: Tensor) -> Tensor:
-        """Maps (N, h, w, P, P, C) of all phases as pixels (N, H, W, C)."""
+        """Convert maps (N, h, w, P, P, C) of all phases to pixels (N, H, W, C)."""
         if self.factor == 1:
             return maps[..., 0, 0, :].contiguous()
         if self.factor > 2:
@@ -114,13 +114,13 @@ class SharedMaps(nn.Module):
 
 
 class FinishedSpade(nn.Module):
-    """Scale and shift at every pixel in one convolution; `lrelu` after it."""
+    """Scale and shift at every pixel in one convolution; `lrelu` follows."""
 
     def __init__(self, norm: Spade):
         super().__init__()
         self.channels = norm.mlp_gamma.out_channels
         weight = torch.cat([norm.mlp_gamma.weight, norm.mlp_beta.weight]).detach()
-        # n (1 + gamma): the one goes into the bias.
+        # n (1 + gamma): the 1 goes into the bias.
         bias = torch.cat([norm.mlp_gamma.bias + 1, norm.mlp_beta.bias]).detach()
         self.conv = _convolution(weight, bias)
 
@@ -130,7 +130,7 @@ class FinishedSpade(nn.Module):
 
 
 class FinishedShortcut(nn.Module):
-    """The norm of a shortcut with the 1x1 convolution behind it, which the shift goes through beforehand."""
+    """The norm of a shortcut and the 1x1 convolution after it, which is applied to the shift in advance."""
 
     def __init__(self, norm: Spade, conv: nn.Conv2d):
         super().__init__()
@@ -157,7 +157,7 @@ class FinishedBlock(nn.Module):
         self.doubled = doubled
 
     def forward(self, x: Tensor, shared: list[Tensor]) -> Tensor:
-        # Repeated pixels have the mean and deviation of the pixels themselves.
+        # Repeated pixels have the same mean and deviation as the pixels.
         normalised = instance_norm(x)
         if self.shortcut is not None:
             x = self.shortcut(normalised, shared[2])
@@ -168,7 +168,7 @@ class FinishedBlock(nn.Module):
 
 
 class FinishedGenerator(nn.Module):
-    """The generator with the norms of each size seeing the label at once."""
+    """The generator, with the norms of each size processing the label at once."""
 
     def __init__(self, generator: SpadeGenerator):
         super().__init__()
@@ -201,12 +201,12 @@ def _norms(block: SpadeBlock) -> list[Spade]:
 
 
 def instance_norm(x: Tensor) -> Tensor:
-    """Maps (N, C, h, w) with mean 0 and variance 1 each."""
+    """Normalise maps (N, C, h, w) to mean 0 and variance 1."""
     if not finished_on_cpu(x):
         return F.instance_norm(x)
     with torch.autocast("cpu", enabled=False):
         rows = x.permute(0, 2, 3, 1).flatten(1, 2).float()
-        # Means as products of matrices: several times as fast as the library's reduction over the rows of a table.
+        # Means as matrix products: several times as fast as the library's reduction over table rows.
         mean = rows.new_full((1, 1, rows.shape[1]), 1 / rows.shape[1]).expand(len(rows), -1, -1)
         centred = rows - torch.bmm(mean, rows)
         centred *= (torch.bmm(mean, centred.square()) + 1e-5).rsqrt()
@@ -214,7 +214,7 @@ def instance_norm(x: Tensor) -> Tensor:
 
 
 def _modulated(x: Tensor, scale: Tensor, shift: Tensor | None = None) -> Tensor:
-    """x scale + shift; where the maps have twice the size of x, its pixels are repeated."""
+    """x scale + shift; if the maps have twice the size of x, its pixels are repeated."""
     if x.shape[-1] != scale.shape[-1]:
         x = x[..., :, None, :, None]
         scale, shift = (None if part is None else _paired(part, x.shape[2], x.shape[4]) for part in (scale, shift))
@@ -223,7 +223,7 @@ def _modulated(x: Tensor, scale: Tensor, shift: Tensor | None = None) -> Tensor:
 
 
 def _paired(maps: Tensor, height: int, width: int) -> Tensor:
-    """Maps (N, C, 2h, 2w) as (N, C, h, 2, w, 2)."""
+    """View maps (N, C, 2h, 2w) as (N, C, h, 2, w, 2)."""
     return maps.unflatten(3, (width, 2)).unflatten(2, (height, 2))
 
 

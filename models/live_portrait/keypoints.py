@@ -10,7 +10,7 @@ from torch import Tensor
 from models.parts.warps import product_2x2 as exact_product
 
 BINS = 66
-"""Numbers from which an angle is the expected value of a distribution."""
+"""Number of bins from which an angle is the expected value of a distribution."""
 BIN_DEGREES, FIRST_BIN = 3.0, -97.5
 
 
@@ -29,7 +29,7 @@ class Motion(NamedTuple):
     """Scale s (B, 1)."""
 
     def points(self, canonical: Tensor | None = None) -> Tensor:
-        """Key points (B, K, 3) in this motion, of these canonical points or the source's."""
+        """Key points (B, K, 3) in this motion, of its own canonical points or the source's."""
         canonical = self.canonical if canonical is None else canonical
         return place_points(canonical, self.rotation, self.expression, self.scale, flat(self.translation))
 
@@ -45,12 +45,12 @@ def place_points(canonical: Tensor, rotation: Tensor, expression: Tensor, scale:
 
 
 def flat(translation: Tensor) -> Tensor:
-    """A translation (B, 3) without its depth."""
+    """A translation (B, 3) with depth 0."""
     return translation * translation.new_tensor([1, 1, 0])
 
 
 def degrees_of(bins: Tensor) -> Tensor:
-    """Angles (B, 1) in degrees from the numbers of their bins (B, 66); other tensors are angles already."""
+    """Angles (B, 1) in degrees from the logits of their bins (B, 66); other tensors are angles already."""
     if bins.shape[1] != BINS:
         return bins
     index = torch.arange(BINS, dtype=bins.dtype, device=bins.device)
@@ -70,7 +70,7 @@ def rotation_of(pitch: Tensor, yaw: Tensor, roll: Tensor) -> Tensor:
 
 
 def angles_of(rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pitch, yaw and roll (B, 1) in degrees of rotations (B, 3, 3): the opposite of `rotation_of`, for |yaw| < 90."""
+    """Pitch, yaw and roll (B, 1) in degrees of rotations (B, 3, 3): the inverse of `rotation_of`, for |yaw| < 90."""
     pitch = torch.atan2(rotation[:, 1, 2], rotation[:, 2, 2])
     yaw = torch.asin((-rotation[:, 0, 2]).clamp(-1, 1))
     roll = torch.atan2(rotation[:, 0, 1], rotation[:, 0, 0])
@@ -78,9 +78,9 @@ def angles_of(rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def nearest_rotation(matrices: Tensor) -> Tensor:
-    """The rotations (..., 3, 3) nearest to matrices that rounding or smoothing has bent."""
+    """The rotations (..., 3, 3) nearest to matrices distorted by rounding or smoothing."""
     left, _, right = torch.linalg.svd(matrices)
-    # A reflection is not a rotation: the direction that counts least is turned round.
+    # A reflection is not a rotation: flip the axis with the smallest singular value.
     sign = torch.linalg.det(left @ right).sign()
     ones = torch.ones_like(sign)
     return left @ torch.diag_embed(torch.stack([ones, ones, sign], dim=-1)) @ right

@@ -104,7 +104,7 @@ class MotionExtractor(nn.Module):
             self.detector.fc_kp.bias.uniform_(-0.6, 0.6)
 
     def raw(self, picture: Tensor) -> dict[str, Tensor]:
-        """The numbers of all heads, in single precision at least: a point in half precision would be off by pixels."""
+        """The outputs of all heads, in single precision at least: in half precision points would be off by pixels."""
         found = self.detector(picture)
         return {name: value.to(torch.promote_types(value.dtype, torch.float32)) for name, value in found.items()}
 
@@ -113,7 +113,7 @@ class MotionExtractor(nn.Module):
 
 
 def motion_of(raw: dict[str, Tensor]) -> Motion:
-    """The motion that the numbers of the heads stand for."""
+    """Convert the outputs of the heads to a motion."""
     rotation = rotation_of(*(degrees_of(raw[name]) for name in ("pitch", "yaw", "roll")))
     canonical, expression = (raw[name].unflatten(1, (-1, 3)) for name in ("kp", "exp"))
     return Motion(canonical, rotation, expression, raw["t"], raw["scale"])

@@ -90,7 +90,7 @@ class DenseMotionNetwork(nn.Module):
         return self.of_compressed(self.compressed(volume), kp_source, kp_driving)
 
     def of_compressed(self, compressed: Tensor, kp_source: Tensor, kp_driving: Tensor) -> DenseMotion:
-        """The flow for a volume that `compressed` made; one source may serve all driving points."""
+        """The flow of a `compressed` volume; one source may be paired with all driving points."""
         size, grids = compressed.shape[2:], sparse_motions(kp_source, kp_driving, compressed.shape[2:])
         features = self.hourglass(self.stacked(compressed, kp_source, kp_driving, grids))
         mask = F.softmax(self.mask(features).to(grids.dtype), dim=1)
@@ -99,7 +99,7 @@ class DenseMotionNetwork(nn.Module):
         return DenseMotion(mask, deformation, occlusion)
 
     def stacked(self, compressed: Tensor, kp_source: Tensor, kp_driving: Tensor, grids: Tensor) -> Tensor:
-        """For each motion a heatmap, then the volume under it: (B, (K + 1) (1 + c), D, h, w)."""
+        """For each motion a heatmap, then the warped volume: (B, (K + 1) (1 + c), D, h, w)."""
         moved, heat = warp_by_each(compressed, grids), motion_heatmaps(kp_source, kp_driving, compressed.shape[2:])
         return torch.cat([heat[:, :, None].to(moved.dtype), moved], dim=2).flatten(1, 2)
 
@@ -118,13 +118,13 @@ def motion_heatmaps(kp_source: Tensor, kp_driving: Tensor, size: tuple[int, int,
 
 def warp_by_each(volume: Tensor, grids: Tensor) -> Tensor:
     """Sample volumes (B or 1, C, D, h, w) at grids (B, K, D, h, w, 3): (B, K, C, D, h, w)."""
-    # Grids stacked in depth sample one volume many times without repeating it.
+    # Grids stacked in depth sample one volume many times without copying it.
     sampled = warp_volume(volume.expand(len(grids), -1, -1, -1, -1), grids.flatten(1, 2))
     return sampled.unflatten(2, grids.shape[1:3]).transpose(1, 2)
 
 
 class WarpingModule(nn.Module):
-    """The feature volume moved from the source's points to the driving ones, as one map; the network W."""
+    """Warp the feature volume from the source's points to the driving ones and flatten it to a map; the network W."""
 
     def __init__(
         self,
@@ -149,19 +149,19 @@ class WarpingModule(nn.Module):
         self.fourth = nn.Conv2d(width, width, 1)
 
     def encode(self, volume: Tensor) -> tuple[Tensor, Tensor]:
-        """What is computed once for a source: its volume, and the few channels that show how it moves."""
+        """Computed once per source: its volume, and the few channels that dense motion reads."""
         return volume, self.dense_motion_network.compressed(volume)
 
     def forward(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
         return self.warp(self.encode(volume), kp_source, kp_driving)
 
     def warp(self, encoded: tuple[Tensor, Tensor], kp_source: Tensor, kp_driving: Tensor) -> Tensor:
-        """The map (B, C, h, w) for driving points; one source may serve all of them."""
+        """The map (B, C, h, w) for driving points; one source may be paired with all of them."""
         volume, compressed = encoded
         return self.project(volume, self.dense_motion_network.of_compressed(compressed, kp_source, kp_driving))
 
     def project(self, volume: Tensor, motion: DenseMotion) -> Tensor:
-        """The volume under a flow, seen from the front."""
+        """The warped volume with depth folded into channels."""
         count = len(motion.deformation)
         moved = warp_volume(volume.expand(count, -1, -1, -1, -1), motion.deformation)
         return self.fourth(self.third(moved.flatten(1, 2))) * motion.occlusion_map
@@ -180,7 +180,7 @@ class ProjectionBlock(nn.Module):
 
 
 class Spade(nn.Module):
-    """Instance norm whose scale and shift at every pixel come from a label map (spatially adaptive)."""
+    """Instance norm whose scale and shift at every pixel come from a label map (spatially adaptive, SPADE)."""
 
     def __init__(self, channels: int, label_channels: int, hidden: int):
         super().__init__()
@@ -258,7 +258,7 @@ class Perceptron(nn.Module):
         for before, after in zip(sizes[:-1], sizes[1:], strict=True):
             layers += [nn.Linear(before, after), nn.ReLU()]
         self.mlp = nn.Sequential(*layers[:-1])
-        # Untrained it changes nothing.
+        # Initialised to change nothing.
         nn.init.zeros_(self.mlp[-1].weight)
         nn.init.zeros_(self.mlp[-1].bias)
 
@@ -267,7 +267,7 @@ class Perceptron(nn.Module):
 
 
 class Stitching(Perceptron):
-    """Moves the driving points so that shoulders and background stay where they are in the source."""
+    """Adjusts the driving points so that shoulders and background stay in place."""
 
     def __init__(self, num_kp: int = 21):
         super().__init__([6 * num_kp, 128, 128, 64, 3 * num_kp + 2])
@@ -283,23 +283,23 @@ class Stitching(Perceptron):
 
 
 class Retargeting(Perceptron):
-    """Offsets (B, K, 3) that open eyes or lips as far as wanted."""
+    """Predicts offsets (B, K, 3) that open eyes or lips to a given degree."""
 
     def __init__(self, sizes: Sequence[int], num_kp: int = 21):
-        """`sizes`: of the numbers of openness that it reads, and of the hidden layers."""
+        """`sizes`: numbers of openness values that it reads, and widths of the hidden layers."""
         openness, *hidden = sizes
         super().__init__([3 * num_kp + openness, *hidden, 3 * num_kp])
 
     def forward(self, kp_source: Tensor, openness: Tensor) -> Tensor:
-        """`openness`: that of the source, then the wanted one."""
+        """`openness`: that of the source, then the target."""
         return self.mlp(torch.cat([kp_source.flatten(1), openness], dim=1)).view_as(kp_source)
 
 
 def eye_retargeting(num_kp: int = 21) -> Retargeting:
-    """Reads the openness of the source's left and right eye, and the wanted one."""
+    """Reads the openness of the source's left and right eye, and the target."""
     return Retargeting([3, 256, 256, 128, 128, 64], num_kp)
 
 
 def lip_retargeting(num_kp: int = 21) -> Retargeting:
-    """Reads the openness of the source's lips, and the wanted one."""
+    """Reads the openness of the source's lips, and the target."""
     return Retargeting([2, 128, 128, 64], num_kp)

@@ -35,7 +35,7 @@ F, M, W, G = (
 POINTS = only(integer, lambda value: value == NUM_KP, f"{NUM_KP}: regions and edits name points by number", str(NUM_KP))
 SCALINGS = ("expression-friendly", "pose-friendly", "adapt-scale")
 FAULTS = ("retargeting", "left_eye", "rotations", "driving_picture", "normalize_lip")
-"""What the original does otherwise, by the names of --as_original."""
+"""Faults of the original, by the names of --as_original."""
 GAN_REGIONS = ("whole", "face", "lips")
 point = within(0, NUM_KP - 1, integer)
 
@@ -76,7 +76,7 @@ def add_network_options(parser: Any) -> None:
 
 
 def add_animation_options(parser: Any, training: bool) -> None:
-    """What of the driving motion is taken, and what is done to the points afterwards."""
+    """The transferred parts of the driving motion, and adjustments of the points."""
     parser = parser.add_argument_group(
         "animation", example="--animation_region exp --driving_multiplier 1.2", advanced=training
     )
@@ -118,14 +118,14 @@ def add_animation_options(parser: Any, training: bool) -> None:
 def build_smoother(
     wanted: bool | None, variance: float, look_ahead: float | None, source_video: bool, driving_picture: bool
 ) -> KalmanSmoother | None:
-    """The smoother that is `wanted`; where nothing is said, as the original: for source videos driven by videos."""
+    """The requested smoother; by default, as in the original, one for source videos driven by videos."""
     if wanted is None:
         wanted = source_video and not driving_picture
     return KalmanSmoother(variance, look_ahead=look_ahead) if wanted else None
 
 
 def add_training_options(parser: Any) -> None:
-    """Losses and rates of stage I. The weights are those of face-vid2vid's open training code."""
+    """Losses and learning rates of stage I. The weights are those of face-vid2vid's open training code."""
     schedule = parser.add_argument_group("schedule", example="--lr 1e-4 --clip_gradients 10")
     losses = parser.add_argument_group("losses", example="--no_perceptual --weight_guide 5")
     add = schedule.add_argument

@@ -1,4 +1,4 @@
-"""What training steps of LivePortrait show."""
+"""Visualisations of LivePortrait's training steps."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ STYLE = Style(3, "gist_rainbow", draw_border=False)
 
 
 class Step(NamedTuple):
-    """What a training step has computed."""
+    """The results of a training step."""
 
     source: Tensor
     driving: Tensor

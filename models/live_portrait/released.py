@@ -1,4 +1,4 @@
-"""The folders in which the original, and conversions of it to safetensors, keep the weights."""
+"""The weights folders of the original and of its conversions to safetensors."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from util.weights_file import read_weights
 
 BASE = ("appearance_feature_extractor", "motion_extractor", "warping_module", "spade_generator")
 RETARGETING = {"stitching": "retarget_shoulder", "eye": "retarget_eye", "lip": "retarget_mouth"}
-"""Our network -> the key of its state dict in the fifth file."""
+"""Network -> the key of its state dict in the fifth file."""
 RETARGETING_STEM = "stitching_retargeting_module"
 SUFFIXES = (".pth", ".safetensors")
 ANIMALS, PEOPLE = "liveportrait_animals", "liveportrait"
@@ -20,9 +20,9 @@ States = dict[str, Mapping[str, Tensor]]
 
 
 def find_released(path: Path, retargeting: str = "") -> States | None:
-    """State dicts by network, from the original's folder or one above it; None where there is none of that kind.
+    """State dicts by network, from the original's folder or its parent; None if the path is of another kind.
 
-    `retargeting`: the fifth file, where it does not lie beside the others.
+    `retargeting`: path of the fifth file, if it is not beside the others.
     """
     base = _base_folder(path)
     if base is None:
@@ -49,7 +49,7 @@ def _file(folder: Path, stem: str) -> Path | None:
 
 
 def _retargeting_file(base: Path) -> Path | None:
-    """The fifth file; for animals that of people, as in the original: none was trained for them."""
+    """The fifth file; animals use that of people, as in the original, which has none for animals."""
     system = base.parent
     if system.name == ANIMALS:
         system = system.with_name(PEOPLE)
@@ -57,7 +57,7 @@ def _retargeting_file(base: Path) -> Path | None:
 
 
 def retargeting_states(content: Any, path: Path) -> States:
-    """The three state dicts of the fifth file; other entries of it are not read."""
+    """The three state dicts of the fifth file; other entries are ignored."""
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, not stitching and retargeting networks")
     states: States = {}

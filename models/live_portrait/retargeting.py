@@ -1,4 +1,4 @@
-"""What is done to driven key points before they move the picture: stitching, eyes, lips."""
+"""Adjustments of driven key points: stitching, eyes, lips."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -9,27 +9,27 @@ from torch import Tensor, nn
 from util.errors import UserError
 
 OPEN_LIPS = 0.03
-"""From this openness on lips are closed before an animation, if that is wanted."""
+"""Openness from which lips are closed before an animation, with --normalize_lip."""
 CLOSED_EYES, USUAL_EYES = 0.18, 0.39
-"""A source video whose first frame has eyes less open than the first gets eyes as open as the second."""
+"""In a source video, if the eyes of the first frame are less open than the first value, the second one is used."""
 DRIVING = "driving"
 
 
 class Openness(NamedTuple):
-    """How far eyes (N, 2: left and right in the picture) and lips (N, 1) of faces are open."""
+    """The openness of eyes (N, 2: left and right in the picture) and lips (N, 1)."""
 
     eyes: Tensor
     lips: Tensor
 
     @staticmethod
     def of(numbers: Tensor) -> "Openness":
-        """From (N, 3): left eye, right eye, lips."""
+        """From an array (N, 3): left eye, right eye, lips."""
         return Openness(numbers[:, :2], numbers[:, 2:])
 
 
 @dataclass(frozen=True)
 class Adjustments:
-    """Which of these are wanted. `eyes` and `lips`: "driving", an openness, or None for as they are."""
+    """The requested adjustments. `eyes` and `lips`: "driving", an openness, or None to keep them."""
 
     stitching: bool = True
     multiplier: float = 1.0
@@ -44,22 +44,22 @@ class Adjustments:
 
     @property
     def retargets(self) -> bool:
-        """Whether eyes or lips get a wanted openness."""
+        """Whether eyes or lips get a target openness."""
         return self.eyes is not None or self.lips is not None
 
     @property
     def needs_source(self) -> bool:
-        """Whether the openness of the source has to be known."""
+        """Whether the source's openness is needed."""
         return self.retargets or self.normalize_eyes or (self.normalize_lip and self.relative)
 
     @property
     def needs_driving(self) -> bool:
-        """Whether that of the driving frames has to be known."""
+        """Whether the driving frames' openness is needed."""
         return DRIVING in (self.eyes, self.lips)
 
 
 class Adjuster:
-    """Applies them by the perceptrons."""
+    """Applies the adjustments with the MLPs."""
 
     def __init__(self, wanted: Adjustments, stitching: nn.Module, eye: nn.Module, lip: nn.Module):
         self.wanted, self.stitching, self.eye, self.lip = wanted, stitching, eye, lip
@@ -67,10 +67,10 @@ class Adjuster:
     def __call__(
         self, kp_source: Tensor, kp: Tensor, source: Openness | None, driving: Openness | None, usual: Tensor | None
     ) -> Tensor:
-        """Driven points (N, K, 3) of a source; `usual`: the openness of eyes that a source video is given, (1, 1)."""
+        """Driven points (N, K, 3) of a source; `usual`: the eye openness of a source video, (1, 1)."""
         wanted = self.wanted
         if wanted.retargets:
-            # The original forgets all other motion here, where motion is relative.
+            # The original drops all other motion here, with relative motion.
             kept = kp_source if wanted.relative and "retargeting" in wanted.as_original else kp
             kp = kept + self.retargeting(kp_source, source, driving)
         if wanted.stitching:
@@ -80,7 +80,7 @@ class Adjuster:
         return kp_source + (kp - kp_source) * wanted.multiplier
 
     def retargeting(self, kp_source: Tensor, source: Openness | None, driving: Openness | None) -> Tensor | float:
-        """The offsets that open eyes and lips as wanted."""
+        """The offsets that open eyes and lips as requested."""
         total: Tensor | float = 0.0
         if self.wanted.eyes is not None:
             total = total + self._eyes(kp_source, source, driving)
@@ -98,23 +98,23 @@ class Adjuster:
         return torch.where(self._belongs_left(kp_source), left, right)
 
     def _belongs_left(self, kp_source: Tensor) -> Tensor:
-        """Which offsets (N, K, 1) are of the eye on the left: those of points left of the eyes' middle.
+        """Mask (N, K, 1) of the left eye's offsets: points left of the centre of the eyes.
 
-        The network opens both eyes as far as the one number says; asked twice, it can let a face wink.
+        The network opens both eyes by the same degree; two calls allow a wink.
         """
         x = kp_source[..., :1]
         return x < x[:, list(self.wanted.eye_points)].mean(1, keepdim=True)
 
     def opened(self, kp_source: Tensor, source: Openness, aim: Tensor) -> Tensor:
-        """The offsets that open both eyes as far as `aim` (N, 1)."""
+        """The offsets that open both eyes to `aim` (N, 1)."""
         return self.eye(kp_source, torch.cat([source.eyes, aim], dim=1))
 
     def parted(self, kp_source: Tensor, source: Openness, aim: Tensor) -> Tensor:
-        """The offsets that open the lips as far as `aim` (N, 1)."""
+        """The offsets that open the lips to `aim` (N, 1)."""
         return self.lip(kp_source, torch.cat([source.lips, aim], dim=1))
 
     def normalising(self, kp_source: Tensor, source: Openness | None, usual: Tensor | None) -> Tensor | float:
-        """The offsets that close lips which are open in the source, and give a source video steady eyes."""
+        """The offsets that close the source's open lips, and keep a source video's eyes steady."""
         wanted, total = self.wanted, 0.0
         if wanted.normalize_lip and wanted.relative and wanted.lips is None:
             closed = self.parted(kp_source, source, torch.zeros_like(source.lips))
@@ -125,18 +125,18 @@ class Adjuster:
 
 
 def usual_openness(first: Openness) -> Tensor:
-    """The openness (1, 1) that the eyes of a source video get, by its first frame."""
+    """The eye openness (1, 1) of a source video, from its first frame."""
     mean = first.eyes[:1].mean(1, keepdim=True)
     return torch.where(mean < CLOSED_EYES, torch.full_like(mean, USUAL_EYES), mean)
 
 
 def _aim(wanted: str | float, driving: Tensor | None, like: Tensor) -> Tensor:
-    """The wanted openness in the shape of the source's."""
+    """The target openness in the shape of the source's."""
     return driving if wanted == DRIVING else torch.full_like(like, float(wanted))
 
 
 def require_openness(wanted: Adjustments, source: Openness | None, driving: Openness | None) -> None:
-    """Refuse where an openness is needed that nobody knows."""
+    """Raise an error if a required openness is unknown."""
     if wanted.needs_source and source is None:
         raise UserError(
             "--eye_retargeting, --lip_retargeting and --normalize_lip need landmarks of the source; this dataset mode "

@@ -7,25 +7,25 @@ import torch
 from torch import Tensor
 
 NEGLIGIBLE = 1e-9
-"""A later frame whose weight is below this is not waited for."""
+"""Later frames with a smaller weight are not waited for."""
 
 
 class Waiting(NamedTuple):
-    """What the smoother knows of a series so far."""
+    """The state of the smoother."""
 
     seen: int
-    """Frames that have come."""
+    """Number of received frames."""
     filtered: Tensor
-    """Estimates (W, C) of the last W of them from themselves and those before; they wait for later frames."""
+    """Filtered estimates (W, C) of the last W frames, which wait for later ones."""
     mean: Tensor
     """The newest estimate (1, C)."""
 
 
 class KalmanSmoother:
-    """Random walk of variance `process` a frame, observed with variance `observation`; starts at the first value.
+    """Random walk with variance `process` per frame, observed with variance `observation`; starts at the first value.
 
-    `look_ahead`: frames after each one that count for it. By default so many that the others' weight is negligible;
-    math.inf waits for all.
+    `look_ahead`: number of later frames that affect each frame. By default so many that the others have a negligible
+    weight; math.inf waits for all.
     """
 
     def __init__(self, observation: float = 3e-7, process: float = 1e-5, look_ahead: float | None = None):
@@ -34,7 +34,7 @@ class KalmanSmoother:
         self.look_ahead = self._enough() if look_ahead is None else look_ahead
 
     def push(self, waiting: Waiting | None, series: Tensor) -> tuple[Waiting, Tensor]:
-        """Take the next numbers (N, C); what is known then, and the smoothed numbers that are ready (n, C)."""
+        """Add numbers (N, C); returns the next state and the smoothed numbers that are ready (n, C)."""
         series = series.double()
         if waiting is None:
             waiting = Waiting(0, series[:0], series[:1])
@@ -50,7 +50,7 @@ class KalmanSmoother:
         return Waiting(seen, filtered[ready:], mean), smoothed
 
     def finish(self, waiting: Waiting, most: int) -> tuple[Waiting, Tensor]:
-        """The first numbers of those that still wait, at most so many, when no more will come."""
+        """At most this many of the pending numbers, when no more come."""
         first = waiting.seen - len(waiting.filtered)
         smoothed = self._to_end(waiting.filtered, first)
         return waiting._replace(filtered=waiting.filtered[most:]), smoothed[:most]
@@ -78,7 +78,7 @@ class KalmanSmoother:
         return self._variance(index)[1] / self._variance(index + 1)[0]
 
     def _variance(self, index: int) -> tuple[float, float]:
-        """Variance of the estimate of a frame before and after its own value is known."""
+        """Variance of a frame's estimate before and after its own value is known."""
         known = self._variances
         while len(known) <= index and not (len(known) > 1 and known[-1] == known[-2]):
             before = known[-1][1] + self.process if known else 1.0

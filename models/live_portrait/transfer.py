@@ -1,4 +1,4 @@
-"""How the motion of a driving frame becomes a motion of the source."""
+"""Transfer of a driving frame's motion to the source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LIP_POINTS = (6, 12, 14, 17, 19, 20)
 EYE_POINTS = (11, 13, 15, 16, 18)
 REGIONS = ("all", "pose", "exp", "lip", "eyes")
 LEAST_SCALE = 1e-3
-"""A scale nearer to 0 than this is no measure of how a face grows."""
+"""Scales closer to 0 are not used as a measure of a face's size."""
 CLOSED_LIPS = (
     (-9.4524e-05, 0.00024222, -4.00974e-05), (0.000208596, 0.000468054, 1.27464e-05),
     (-0.000124602, 0.000324972, 4.425e-06), (0.000119652, -0.000456624, 5.40852e-05),
@@ -29,33 +29,33 @@ CLOSED_LIPS = (
     (0.00028329, -1.45656e-05, 1.09746e-05), (-4.16022e-06, -0.0150906, -0.0025494),
     (0.000222474, 0.00562788, 0.00272646),
 )  # fmt: skip
-"""Expression deltas of closed lips in the released weights, with which a single driving picture is compared."""
+"""Expression deltas of closed lips in the released weights, the reference of a single driving picture."""
 _WHOLE = (1, 2, 6, *range(11, 21))
 _PARTS = ((3, 1), (4, 1), (5, 2), (8, 2), (9, 1), (9, 2))
-"""What is taken of another person's deltas as they are: whole points, and single axes (point, axis) of others. The rest
-of them says who it is rather than what the face does."""
+"""Deltas used absolutely from another person: whole points, and single axes (point, axis) of others. The rest encodes
+identity rather than expression."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What moves, and relative to what."""
+    """The transferred parts of a motion, and their reference."""
 
     relative: bool = True
     region: str = "all"
     per_frame: bool = False
-    """Whether every frame has a source picture of its own (a source video)."""
+    """Whether every frame has its own source picture (a source video)."""
     picture: bool = False
-    """Whether there is one driving picture, which has no first frame to move from."""
+    """Whether there is a single driving picture, which has no first frame as reference."""
     picture_as_original: bool = False
-    """With a driving picture: region pose changes nothing, region eyes does not begin at closed lips."""
+    """With a driving picture: region pose has no effect, region eyes does not start from closed lips."""
     whole_expression: bool = False
-    """Whether all deltas are taken of another face as they are."""
+    """Whether all deltas of another face are used absolutely."""
     lip_points: Sequence[int] = LIP_POINTS
     eye_points: Sequence[int] = EYE_POINTS
 
 
 class Driven(NamedTuple):
-    """Pose, expression, shift and scale that the source gets, before a region is chosen."""
+    """Pose, expression, shift and scale for the source, before the region is selected."""
 
     rotation: Tensor
     expression: Tensor
@@ -64,7 +64,8 @@ class Driven(NamedTuple):
 
 
 def transfer(rules: Rules, source: Motion, driving: Motion, initial: Motion) -> Driven:
-    """The motion of driving frames given to the source: (N, ...) each; `initial` is where relative motion begins."""
+    """Apply the motion of driving frames to the source: (N, ...) each; `initial` is the reference of relative
+    motion."""
     if not rules.relative:
         return Driven(driving.rotation, driving.expression, driving.translation, source.scale)
     if rules.picture:
@@ -76,7 +77,7 @@ def transfer(rules: Rules, source: Motion, driving: Motion, initial: Motion) -> 
         translation=source.translation + (driving.translation - initial.translation),
         scale=source.scale * _growth(driving.scale, initial.scale),
     )
-    # In a source video the person moves and grows already.
+    # A source video has its own head motion and scale.
     return moved._replace(translation=source.translation, scale=source.scale) if rules.per_frame else moved
 
 
@@ -84,7 +85,7 @@ def _of_picture(rules: Rules, source: Motion, driving: Motion) -> Driven:
     start = driving.expression.new_tensor(CLOSED_LIPS)
     if rules.picture_as_original and rules.region == "eyes" and not rules.per_frame:
         start = torch.zeros_like(start)
-    # A picture has no movement of the head; who asks for its pose gets the pose itself.
+    # A picture has no head motion; with region pose its absolute pose is used.
     follows = rules.region == "pose" and not rules.picture_as_original
     rotation = driving.rotation if follows else source.rotation
     return Driven(rotation, source.expression + (driving.expression - start), source.translation, source.scale)
@@ -96,7 +97,7 @@ def _growth(scale: Tensor, initial: Tensor) -> Tensor:
 
 
 def region_points(rules: Rules, source: Motion, driven: Driven) -> Tensor:
-    """Key points (N, K, 3) of the source with the chosen region driven."""
+    """Key points (N, K, 3) of the source with the selected region driven."""
     pose, grows = rules.region in ("all", "pose"), rules.region == "all"
     rotation = driven.rotation if pose else source.rotation
     translation = driven.translation if pose else source.translation
@@ -107,7 +108,7 @@ def region_points(rules: Rules, source: Motion, driven: Driven) -> Tensor:
 
 
 def driven_share(rules: Rules, like: Tensor) -> Tensor:
-    """Which expression deltas (K, 3) are the driven ones."""
+    """Mask (K, 3) of the driven expression deltas."""
     share = torch.zeros(NUM_KP, 3, dtype=torch.bool, device=like.device)
     if rules.region in ("lip", "eyes"):
         share[list(rules.lip_points if rules.region == "lip" else rules.eye_points)] = True

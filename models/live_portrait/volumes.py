@@ -30,14 +30,14 @@ class VolumeBlock(nn.Module):
 
 
 class VolumeDown(VolumeBlock):
-    """The same, then half the height and width by averaging; the depth stays."""
+    """The same, then downsample height and width by averaging; the depth stays."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool3d(super().forward(x), (1, 2, 2))
 
 
 class VolumeUp(VolumeBlock):
-    """Twice the height and width by repetition, then the same."""
+    """Upsample height and width by repetition, then the same."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.interpolate(x, scale_factor=(1, 2, 2)))
@@ -59,7 +59,7 @@ class VolumeResidual(nn.Module):
 
 
 class VolumeEncoder(nn.Module):
-    """Halve height and width `num_blocks` times and keep every volume, the input included."""
+    """Downsample height and width `num_blocks` times and return every volume, including the input."""
 
     def __init__(self, widths: list[int]):
         super().__init__()
@@ -73,7 +73,7 @@ class VolumeEncoder(nn.Module):
 
 
 class VolumeDecoder(nn.Module):
-    """Double the smallest volume back to the size of the first, joining the encoder's volume at every size."""
+    """Upsample the smallest volume to the size of the first, concatenating the encoder's volume at every size."""
 
     def __init__(self, expansion: int, in_features: int, num_blocks: int, max_features: int):
         super().__init__()
@@ -95,7 +95,7 @@ class VolumeDecoder(nn.Module):
 
 
 class VolumeHourglass(nn.Module):
-    """Encoder and decoder with skips: features of every size at the size of the input."""
+    """Encoder and decoder with skip connections: features at the size of the input."""
 
     def __init__(self, expansion: int, in_features: int, num_blocks: int, max_features: int):
         super().__init__()
@@ -118,7 +118,7 @@ def volume_grid(size: tuple[int, int, int], like: Tensor) -> Tensor:
 def volume_heatmaps(points: Tensor, size: tuple[int, int, int], variance: float) -> Tensor:
     """One Gaussian exp(-|z - p|^2 / (2 variance)) per point: (B, K, 3) to (B, K, D, h, w)."""
     z, y, x = (torch.linspace(-1, 1, side, dtype=points.dtype, device=points.device) for side in size)
-    # The exponential of a sum is a product of three: D + h + w exponentials a point instead of D h w.
+    # The exponential of a sum is a product of three: D + h + w exponentials per point instead of D h w.
     lines = [torch.exp(-0.5 / variance * (line - points[..., i : i + 1]) ** 2) for i, line in enumerate((x, y, z))]
     plane = lines[1][..., :, None] * lines[0][..., None, :]
     return lines[2][..., :, None, None] * plane[..., None, :, :]
@@ -127,7 +127,7 @@ def volume_heatmaps(points: Tensor, size: tuple[int, int, int], variance: float)
 def warp_volume(volume: Tensor, grid: Tensor) -> Tensor:
     """Sample volumes (B, C, D, h, w) at grids (B, D', h', w', 3): trilinear, zeros outside.
 
-    The corners are not aligned although the grid is built as if they were: the released weights are trained with it.
+    Corners are not aligned although the grid assumes it: the released weights were trained this way.
     """
     # In half precision a coordinate would be off by an eighth of a cell: sampling stays in the grid's precision.
     return F.grid_sample(volume.to(grid.dtype), grid, align_corners=False).to(volume.dtype)

@@ -45,7 +45,7 @@ SECOND_STAGE = replace(
 
 
 class ArticulatedAnimation(KeyPointFamily):
-    """Animate a picture by the movement of regions that are learned without labels.
+    """Animate a picture with the motion of regions that are learned without labels.
 
     Training batches hold `source` and `driving` (B, 3, H, W), two frames of one clip; animation reads `image`.
     """
@@ -56,7 +56,7 @@ class ArticulatedAnimation(KeyPointFamily):
     planned_epochs = 100
     second_stage = "mraa_avd"
     largest_gradient = 0.0
-    """The length to which the gradients of a step are scaled; 0: they are as they are."""
+    """Maximum norm of a step's gradients; 0: no clipping."""
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
@@ -133,7 +133,7 @@ class ArticulatedAnimation(KeyPointFamily):
         return self.shown(step)
 
     def step_networks(self, clock: Any) -> Callable[..., tuple[Tensor, Motion]]:
-        """What makes a prediction and a motion in this step: at first the warped source itself, if training asks so."""
+        """The generator of this step's prediction and motion; with --motion_first initially the warped source."""
         first = self.motion_first and clock.step < self.motion_first
         return self.generator.moved if first else self.generator.from_source
 
@@ -155,13 +155,13 @@ class ArticulatedAnimation(KeyPointFamily):
         return drawn_columns(self.generator, step, self.style, self.region_bg_color)
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
-        # Once a clip, so it may cost: what is warped into every frame is exact under any --precision.
+        # Once per clip, so cost does not matter: everything warped into frames is exact under any --precision.
         with torch.autocast(source["image"].device.type, enabled=False):
             return super().encode_source(source)
 
 
 def build_avd(opt: Any) -> AvdNetwork:
-    """The network that joins one picture's regions with another one's pose."""
+    """The network that combines the identity of one picture's regions with another one's pose."""
     if not (opt.estimate_affine or opt.pca_based):
         raise UserError("--estimate_affine=no: an AVD network joins affine parts too; there are none with this setting")
     return AvdNetwork(

@@ -9,13 +9,13 @@ from models.parts.equivariance import Equivariance
 
 
 class RegionEquivariance(Equivariance):
-    """Regions move with the picture, whose axes a turn by 180 degrees leaves the same."""
+    """Equivariance of regions, whose axes are ambiguous by a rotation of 180 degrees."""
 
     names = ("equivariance_shift", "equivariance_affine")
     floor = AFFINE_FLOOR
 
     def __init__(self, shift_weight: float, affine_weight: float, revert_axis_swap: bool, **transform: Any):
-        """`transform` says how large the transforms are, as RandomTransform wants it."""
+        """`transform`: arguments of RandomTransform."""
         super().__init__(shift_weight, affine_weight, **transform)
         self.revert_axis_swap = revert_axis_swap
 

@@ -29,11 +29,11 @@ from models.parts.warps import background_grids, coordinate_grid, inverse_2x2, p
 from util.errors import UserError
 
 BACKGROUNDS = {"zero": 0, "shift": 2, "affine": 6, "perspective": 8}
-"""Kinds of background motion, and how many numbers describe one."""
+"""Kinds of background motion, and the number of parameters of each."""
 
 
 class RegionPredictor(HeatmapDetector):
-    """Find regions: heatmaps whose covariance says how a region is turned and stretched.
+    """Predict regions: heatmaps whose covariance gives rotation and scale.
 
     Section "PCA-based motion estimation" of the paper.
     """
@@ -47,13 +47,14 @@ class RegionPredictor(HeatmapDetector):
         pad: int = 3,
         **sizes: Any,
     ):
-        """Without `pca_based` one map for all regions gives the affine part; `sizes`: see HeatmapDetector."""
+        """Without `pca_based` a regressed map, shared by all regions, gives the affine part; `sizes`: see
+        HeatmapDetector."""
         maps = int(estimate_affine and not pca_based)
         super().__init__("regions", num_regions, scale_factor=scale_factor, pad=pad, num_matrices=maps, **sizes)
         self.pca_based = pca_based
 
     def forward(self, frame: Tensor) -> Regions:
-        # The temperature multiplies what half precision would lose of the logits by ten.
+        # The temperature would multiply the rounding of half-precision logits by ten.
         with torch.autocast(frame.device.type, enabled=False):
             heat, affine = self.heatmaps(self.down(at_least_single(frame)))
             if self.pca_based:
@@ -63,13 +64,13 @@ class RegionPredictor(HeatmapDetector):
 
 
 class BackgroundPredictor(nn.Module):
-    """How the background moves from the driving to the source picture, as a matrix on homogeneous coordinates.
+    """Predict the background motion from the driving to the source picture, as a matrix in homogeneous coordinates.
 
     Section "Background motion estimation" of the paper, whose background is affine.
     """
 
     def __init__(self, kind: str, num_channels: int, expansion: int, max_features: int, num_blocks: int):
-        """A background of the kind `zero` does not move, and there is nothing to be learned then."""
+        """A background of kind `zero` does not move and has no parameters."""
         super().__init__()
         count = BACKGROUNDS[kind]
         self.entries = slice(2, 6, 3) if kind == "shift" else slice(count)
@@ -83,7 +84,8 @@ class BackgroundPredictor(nn.Module):
             self.fc.bias.copy_(torch.eye(3).flatten()[self.entries])
 
     def forward(self, source: Tensor, driving: Tensor) -> Tensor:
-        """Matrices (B, 3, 3) from driving to source coordinates; one source may serve a batch of driving pictures."""
+        """Matrices (B, 3, 3) from driving to source coordinates; one source may be paired with a batch of driving
+        pictures."""
         matrix = torch.eye(3, dtype=driving.dtype, device=driving.device).flatten().repeat(len(driving), 1)
         if self.fc is not None:
             both = torch.cat([source.expand(len(driving), -1, -1, -1), driving], dim=1)
@@ -93,7 +95,7 @@ class BackgroundPredictor(nn.Module):
 
 
 class PixelwiseFlowPredictor(MotionNetwork):
-    """Combine the motions of the regions and of the background to one motion for every pixel."""
+    """Combine the motions of regions and background into one motion per pixel."""
 
     def __init__(
         self,
@@ -103,7 +105,7 @@ class PixelwiseFlowPredictor(MotionNetwork):
         revert_axis_swap: bool = True,
         **sizes: Any,
     ):
-        """`sizes` and what else MotionNetwork wants to know."""
+        """`sizes`: further arguments of MotionNetwork."""
         super().__init__(num_motions=num_regions + 1, **sizes)
         self.use_covar_heatmap = use_covar_heatmap
         self.region_var = region_var
@@ -130,7 +132,7 @@ class PixelwiseFlowPredictor(MotionNetwork):
         """T_k(z) = s_k + A^s_k (A^d_k)^-1 (z - d_k), the background's T_0 first: (B, K + 1, h, w, 2)."""
         linear = None
         if driving.affine is not None:
-            # From the driving frame to the whitened reference frame, and on to the source.
+            # From the driving frame to the canonical (whitened) frame, then to the source.
             linear = product_2x2(source.affine, inverse_2x2(driving.affine, AFFINE_FLOOR))
             if self.revert_axis_swap:
                 linear = linear * sign_of_first(linear)
@@ -141,16 +143,17 @@ class PixelwiseFlowPredictor(MotionNetwork):
     def forward(
         self, small_source: Tensor, source: Regions, driving: Regions, background: Tensor | None = None
     ) -> Motion:
-        """`small_source` is the source picture after `down`; one source may serve a batch of driving regions."""
+        """`small_source` is the source picture after `down`; one source may be paired with a batch of driving
+        regions."""
         size = small_source.shape[-2:]
-        # Half precision would be off by a pixel here and there, which skips carry into the picture.
+        # Half precision would err by up to a pixel, which skip connections would carry into the picture.
         with torch.autocast(small_source.device.type, enabled=False):
             motions = self.sparse_motions(source, driving, size, background)
             return self.combine(small_source, self.heatmaps(source, driving, size), motions)
 
 
 class Encoded(NamedTuple):
-    """All that the generator computes from the source picture alone."""
+    """Everything that the generator computes from the source picture alone."""
 
     source: Tensor
     small_source: Tensor
@@ -159,7 +162,7 @@ class Encoded(NamedTuple):
 
 
 class Generator(WarpingGenerator):
-    """Warp the source's features by the motion of the regions, and decode them with skips at every size."""
+    """Warp the source's features by the motion of the regions, and decode them with skip connections at every size."""
 
     def __init__(self, *, pixelwise_flow_predictor: PixelwiseFlowPredictor, skips: bool = True, **sizes: Any):
         super().__init__(**sizes, pixelwise_flow_predictor=pixelwise_flow_predictor)
@@ -167,27 +170,27 @@ class Generator(WarpingGenerator):
 
     @torch.no_grad()
     def start_with_source(self) -> None:
-        """Take nearly all of the untrained picture from the warped source (a logit of 3 is a share of 0.95)."""
+        """Initialise the picture as mostly the warped source (a logit of 3 is a weight of 0.95)."""
         occlusion = self.pixelwise_flow_predictor.occlusion
         if not self.skips or occlusion is None:
             raise UserError("--start_with_source needs --skips and --estimate_occlusion_map")
         occlusion.bias.fill_(3.0)
 
     def encode(self, source: Tensor) -> Encoded:
-        """What does not depend on the driving frame."""
+        """The part that does not depend on the driving frame."""
         return Encoded(source, self.pixelwise_flow_predictor.down(source), self.encoder_maps(source))
 
     def forward(
         self, encoded: Encoded, source: Regions, driving: Regions, background: Tensor | None = None
     ) -> tuple[Tensor, Motion]:
-        """The prediction (B, C, H, W) in [0, 1] and the motion that led to it."""
+        """The prediction (B, C, H, W) in [0, 1] and its motion."""
         motion = self.pixelwise_flow_predictor(encoded.small_source, source, driving, background)
         return self.decode(encoded, motion), motion
 
     def from_source(
         self, picture: Tensor, source: Regions, driving: Regions, background: Tensor | None = None
     ) -> tuple[Tensor, Motion]:
-        """The same for a source picture that is not encoded yet."""
+        """The same for a source picture that is not encoded."""
         return self(self.encode(picture), source, driving, background)
 
     def moved(
@@ -199,12 +202,12 @@ class Generator(WarpingGenerator):
         return self.deformed(picture, motion), motion
 
     def decode(self, encoded: Encoded, motion: Motion) -> Tensor:
-        """The picture under a motion: what is visible comes from the source, the rest is inpainted."""
+        """The picture under a motion: visible parts come from the source, the rest is inpainted."""
         moved = self.warped(encoded.maps[-1], motion.deformation)
         out = self.bottleneck(_autocast(moved if motion.occlusion_map is None else _visible(moved, motion)))
         for index, block in enumerate(self.up_blocks):
             if self.skips:
-                # The smallest map is warped already.
+                # The smallest map is already warped.
                 skip = moved if index == 0 else self.warped(encoded.maps[-1 - index], motion.deformation)
                 out = _joined(skip, out, motion)
             out = block(out)
@@ -223,7 +226,7 @@ class Generator(WarpingGenerator):
 
 
 def _autocast(maps: Tensor) -> Tensor:
-    """Maps in the precision of the layers to come, so that what is added to them stays in it."""
+    """Convert maps to the precision of the following layers, so that sums keep it."""
     kind = maps.device.type
     return maps.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else maps
 
@@ -233,7 +236,7 @@ def _visible(moved: Tensor, motion: Motion) -> Tensor:
 
 
 def _joined(moved: Tensor, painted: Tensor, motion: Motion) -> Tensor:
-    """o W(e) + (1 - o) x: the warped source where the occlusion map o shows it; without a map everywhere."""
+    """o W(e) + (1 - o) x: the warped source where the occlusion map o is 1; everywhere without a map."""
     if motion.occlusion_map is None:
         return moved
     share = resize(motion.occlusion_map, moved.shape[-2:]).to(painted.dtype)
@@ -241,7 +244,7 @@ def _joined(moved: Tensor, painted: Tensor, motion: Motion) -> Tensor:
 
 
 class AvdNetwork(Disentangler):
-    """The regions of one picture in the pose of another one (animation via disentanglement)."""
+    """Combine the identity of one picture's regions with another one's pose (animation via disentanglement)."""
 
     def __init__(
         self,
@@ -256,7 +259,7 @@ class AvdNetwork(Disentangler):
         self.upright_axes = upright_axes
 
     def forward(self, identity: Regions, pose: Regions) -> Regions:
-        """One identity may serve a batch of poses."""
+        """One identity may be paired with a batch of poses."""
         pose = self.posed(pose)
         affine = identity.affine
         if self.revert_axis_swap:
@@ -268,7 +271,7 @@ class AvdNetwork(Disentangler):
         return Regions(joined[..., :2], affine, covariance_of_affine(affine))
 
     def posed(self, regions: Regions) -> Regions:
-        """A pose with the signs of axes that the network is used to."""
+        """A pose with the signs of axes on which the network is trained."""
         return upright(regions) if self.upright_axes else regions
 
 

@@ -103,7 +103,7 @@ def _add_generator_options(parser: Any, generator: str) -> None:
 
 
 def add_animation_options(parser: Any, way: str, training: bool) -> None:
-    """How the driving regions move the source's."""
+    """How driving regions move the source's regions."""
     add_way_options(parser, way, training)
     parser.add_argument_group("animation").add_switch(
         "--relative_covar",
@@ -113,7 +113,7 @@ def add_animation_options(parser: Any, way: str, training: bool) -> None:
 
 
 def add_drawing_options(parser: Any) -> None:
-    """How pictures for people are drawn."""
+    """Style of the visualisations."""
     add_picture_options(parser)
     parser = parser.add_argument_group("pictures")
     colour = list_of(number, "red,green,blue", empty=False)

@@ -1,4 +1,4 @@
-"""What steps of articulated animation show: points, regions, warps."""
+"""Visualisations of articulated animation: points, regions, warps."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from util.visualisation import colours, enlarge
 
 
 def drawn_columns(generator: Generator, step: Step, style: Style, background: Sequence[float]) -> dict[str, Tensor]:
-    """The columns of the original's pictures; `background` is the colour behind the regions."""
+    """The columns of the original's pictures; `background` is the background colour of the regions."""
     columns = point_columns(step, style)
     columns["deformed"] = generator.deformed(step.source, step.motion)
     columns["prediction"] = step.prediction
@@ -26,7 +26,7 @@ def drawn_columns(generator: Generator, step: Step, style: Style, background: Se
 
 
 def coloured_regions(heat: np.ndarray, colormap: str, background: Sequence[float]) -> np.ndarray:
-    """Heat maps (B, h, w, K) as pictures (B, h, w, 3): a colour for each region, as strong as its map."""
+    """Heatmaps (B, h, w, K) as pictures (B, h, w, 3): a colour per region, scaled by its heatmap."""
     shares = heat / heat.max(axis=(1, 2), keepdims=True).clip(min=1e-12)
     total = shares.sum(-1, keepdims=True)
     tinted = shares @ colours(heat.shape[-1], colormap)

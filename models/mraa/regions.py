@@ -1,4 +1,4 @@
-"""Regions of a picture: where they are and how they are turned and stretched, from heatmaps without any SVD."""
+"""Regions of a picture: position, rotation and scale, computed from heatmaps without SVD."""
 
 from typing import NamedTuple
 
@@ -9,33 +9,33 @@ from models.parts.keypoints import mean_position
 from models.parts.warps import coordinate_grid, product_2x2
 
 LEAST_VARIANCE = 1e-10
-"""Variances below this are taken for it, where the gradient of their root would be endless."""
+"""Variances are clamped to this value, below which the gradient of their root would diverge."""
 
 
 AFFINE_FLOOR = 1e-6
-"""Affine parts with a determinant below this are taken for singular; they are as small as their regions."""
+"""Determinant below which an affine part is treated as singular; affine parts are as small as their regions."""
 
 
 class Regions(NamedTuple):
-    """Regions of a batch of pictures; without an affine part they only have a centre."""
+    """Regions of a batch of pictures; without affine parts they only have a centre."""
 
     shift: Tensor
     """The centre as x, y in [-1, 1], (B, K, 2)."""
     affine: Tensor | None = None
-    """How the region is turned and stretched, (B, K, 2, 2)."""
+    """Rotation and scale of the region, (B, K, 2, 2)."""
     covar: Tensor | None = None
-    """The covariance of its pixels, (B, K, 2, 2)."""
+    """Covariance of the heatmap, (B, K, 2, 2)."""
     heatmap: Tensor | None = None
-    """Where its pixels are, (B, K, h, w), summing to 1."""
+    """The heatmap, (B, K, h, w), summing to 1."""
 
     @property
     def value(self) -> Tensor:
-        """The centre, under the name that it has in KeyPoints."""
+        """The centre, under its name in KeyPoints."""
         return self.shift
 
     @property
     def jacobian(self) -> Tensor | None:
-        """The affine part, under the name that it has in KeyPoints."""
+        """The affine part, under its name in KeyPoints."""
         return self.affine
 
     def samples(self, index) -> "Regions":
@@ -44,10 +44,10 @@ class Regions(NamedTuple):
 
 
 def principal_regions(heat: Tensor) -> Regions:
-    """The regions of heatmaps H (B, K, h, w), turned and stretched as their covariance is.
+    """The regions of heatmaps H (B, K, h, w), with affine parts from their covariance.
 
-    As the paper's section on PCA-based motion estimation: m = sum_z H(z) z, C = sum_z H(z) (z - m) (z - m)^T = U S U^T,
-    A = U S^(1/2).
+    From the paper's section on PCA-based motion estimation: m = sum_z H(z) z, C = sum_z H(z) (z - m) (z - m)^T = U S
+    U^T, A = U S^(1/2).
     """
     shift = mean_position(heat)
     covar = covariance(heat, shift)
@@ -65,19 +65,19 @@ def covariance(heat: Tensor, mean: Tensor) -> Tensor:
 
 
 def principal_axes(covar: Tensor) -> tuple[Tensor, Tensor]:
-    """Axes (..., 2, 2), a column each, and variances (..., 2), larger first, of covariances (..., 2, 2).
+    """Axes (..., 2, 2), one per column, and variances (..., 2), larger first, of covariances (..., 2, 2).
 
-    The signs of the axes are those that LAPACK's singular value decomposition gives, on which released weights rely;
-    an isotropic covariance, whose axes are arbitrary, has bounded gradients.
+    The signs of the axes are those of LAPACK's singular value decomposition, on which released weights rely; gradients
+    are bounded for an isotropic covariance, whose axes are arbitrary.
     """
     a, b, c = covar[..., 0, 0], covar[..., 0, 1], covar[..., 1, 1]
     half = (a - c) / 2
     squared = half**2 + b**2
-    # Where both are 0 neither the root nor the angle has a derivative.
+    # If both are 0 neither the root nor the angle has a derivative.
     isotropic = squared == 0
     radius = torch.where(isotropic, 0, torch.where(isotropic, 1, squared).sqrt())
     larger = (a + c) / 2 + radius
-    # The difference of mean and radius could be negative by rounding; the product of the variances is more exact.
+    # mean - radius could round to a negative number; the product of the variances is more accurate.
     smaller = (a * c - b**2).clamp(min=0) / larger.clamp(min=torch.finfo(larger.dtype).tiny)
     angle = _bounded(torch.atan2(b, torch.where(isotropic, 1, half)) / 2, squared.detach())
     first, second = _lapack_signs(a, b, c)
@@ -87,18 +87,18 @@ def principal_axes(covar: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def affine_of_covariance(covar: Tensor) -> Tensor:
-    """The axes of covariances (..., 2, 2), as long as the deviations along them."""
+    """The axes of covariances (..., 2, 2), scaled by their standard deviations."""
     axes, variances = principal_axes(covar)  # U, S
     return axes * variances.clamp(min=LEAST_VARIANCE).sqrt()[..., None, :]
 
 
 def covariance_of_affine(affine: Tensor) -> Tensor:
-    """The covariance that belongs to affine parts (..., 2, 2)."""
+    """The covariance of affine parts (..., 2, 2)."""
     return product_2x2(affine, affine.mT)
 
 
 def inverse_covariance(covar: Tensor, floor: float = 1e-10) -> Tensor:
-    """The inverse of covariances (..., 2, 2), whose determinant is never negative but by rounding."""
+    """The inverse of covariances (..., 2, 2), whose determinant can be negative only by rounding."""
     (a, b), (_, c) = (row.unbind(-1) for row in covar.unbind(-2))
     determinant = (a * c - b**2).clamp(min=floor)
     adjugate = torch.stack([c, -b, -b, a], dim=-1).unflatten(-1, (2, 2))
@@ -106,27 +106,27 @@ def inverse_covariance(covar: Tensor, floor: float = 1e-10) -> Tensor:
 
 
 def sign_of_first(matrix: Tensor) -> Tensor:
-    """-1 for matrices (..., 2, 2) whose first element is negative, else 1, to be multiplied with them.
+    """The sign of the first element of matrices (..., 2, 2), as a factor: -1 if it is negative, else 1.
 
-    The axes of a covariance may be turned by 180 degrees in one of two pictures; this turns them back.
+    Axes are ambiguous by a rotation of 180 degrees; this factor makes those of two pictures agree.
     """
     first = matrix[..., :1, :1]
     return torch.where(first < 0, -1.0, 1.0).to(first.dtype)
 
 
 def upright(regions: Regions) -> Regions:
-    """Regions whose first axis points down, so that its sign changes only where the region lies flat.
+    """Regions whose first axis points down, so that its sign flips only when the region lies flat.
 
-    LAPACK's signs change where a tall region tilts far, as a head does.
+    LAPACK's signs flip when a tall region tilts far, as a head does.
     """
     down = regions.affine[..., 1:, :1]
     signs = torch.where(down < 0, -1.0, 1.0).to(down.dtype)
-    # Not by _replace, which the compiler of torch 2.7 does not know.
+    # Not with _replace, which the compiler of torch 2.7 does not support.
     return Regions(regions.shift, regions.affine * signs, regions.covar, regions.heatmap)
 
 
 def _lapack_signs(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """The signs of both axes, given that the first is (cos, sin) and the second (sin, -cos) of one angle."""
+    """The signs of both axes, with the first (cos, sin) and the second (sin, -cos) of one angle."""
     turned = (b > 0) & (a * (c - a) > 2 * b**2)
     diagonal = b == 0
     first = torch.where(turned | diagonal, 1.0, -1.0).to(a.dtype)
@@ -134,6 +134,6 @@ def _lapack_signs(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _bounded(angle: Tensor, squared: Tensor, least: float = 1e-12) -> Tensor:
-    """An angle whose gradient does not grow without end where the covariance becomes isotropic."""
+    """An angle whose gradient stays bounded when the covariance becomes isotropic."""
     still = angle.detach()
     return still + (angle - still) * (squared / (squared + least))

@@ -1,4 +1,4 @@
-"""Articulated animation, second stage: the AVD network learns the pose of one face with the identity of another."""
+"""Articulated animation, second stage: trains the AVD network to combine one face's pose with another's identity."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,9 +21,9 @@ from util.values import not_negative
 
 
 class ArticulatedAvd(SecondStage, ArticulatedAnimation):
-    """Articulated animation whose regions are in the pose of the driving face, with the identity of the source.
+    """Articulated animation whose regions have the pose of the driving face and the identity of the source.
 
-    Begins with the networks of the first stage (--init_from), which do not learn; batches are those of the first stage.
+    Starts from the networks of the first stage (--init_from), which stay frozen; batches are those of the first stage.
     """
 
     layout = replace(SECOND_STAGE, others=(FIRST_STAGE,))
@@ -50,7 +50,7 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
     @classmethod
     def exported(cls, content: dict[str, Any], training: Mapping[str, Any]) -> Any:
         made = super().exported(content, training)
-        # In the original's files of this stage the AVD network's optimizer has the first one's name, too.
+        # In the original's files of this stage the optimizer of the AVD network has the name of the first stage's.
         return made | {FIRST_STAGE.optimizers["reconstruction"]: made["optimizer_avd"]}
 
     def prepare_training(self, opt: Any) -> None:
@@ -75,12 +75,12 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
         return Pictures(partial(self._drawn, *first_samples([source, driving, identity, target])))
 
     def _drawn(self, source: Tensor, driving: Tensor, identity: Regions, target: Regions) -> dict[str, Tensor]:
-        """The driving frame made from regions that went through the network."""
+        """The driving frame reconstructed from the AVD network's regions."""
         _, prediction, motion = self.repose(source, identity, target)
         return self.pictures(Step(source, driving, prediction, identity, target, motion))
 
 
 def stretched(regions: Regions, proportions: Tensor) -> Regions:
-    """Regions of pictures that are made so much wider and higher (B, 2)."""
+    """Regions of pictures stretched in width and height (B, 2)."""
     factors = proportions[:, None]
     return Regions(regions.shift * factors, regions.affine * factors[..., None])

@@ -1,1 +1,1 @@
-"""What two families or more share: blocks, warps, key points, feature networks, losses."""
+"""Parts that several families share: blocks, warps, key points, feature networks, losses."""

@@ -1,6 +1,6 @@
-"""Animation via disentanglement: the pose of one face and the identity of another, joined by three perceptrons.
+"""Animation via disentanglement (AVD): three MLPs combine the pose of one face with the identity of another.
 
-What the AVD networks of the key-point families share: their layers, their sizes, and how training shows them the pose.
+Layers, sizes and augmentation of the AVD networks of the key-point families.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def perceptron(widths: list[int]) -> nn.Sequential:
 
 
 class Disentangler(nn.Module):
-    """The embedding (B, N) that the points of one face have in the pose of another one."""
+    """Embeds (B, N): the points of one face in another one's pose."""
 
     def __init__(self, embedding: int, id_bottle_size: int, pose_bottle_size: int):
         super().__init__()
@@ -34,14 +34,14 @@ class Disentangler(nn.Module):
         self.decoder = perceptron([id_bottle_size + pose_bottle_size, 1024, 512, 256, embedding])
 
     def joined(self, identity: Tensor, pose: Tensor) -> Tensor:
-        """Embeddings to an embedding, in single precision; one identity may serve a batch of poses."""
+        """Combine embeddings, in single precision; one identity may be paired with a batch of poses."""
         with torch.autocast(pose.device.type, enabled=False):
             code = self.id_encoder(identity).expand(len(pose), -1)
             return self.decoder(torch.cat([self.pose_encoder(pose), code], dim=1))
 
 
 def require_avd(content: Any, path: Path, second_stage: str) -> None:
-    """Refuse a file without AVD network by saying how to get one, if it is one of a first stage at all."""
+    """The error for a file of the first stage without an AVD network explains how to train one."""
     if isinstance(content, Mapping) and "avd_network" not in content:
         raise UserError(
             f"{path}: holds no AVD network, which --mode avd animates with. Train one (--model {second_stage} "
@@ -50,9 +50,9 @@ def require_avd(content: Any, path: Path, second_stage: str) -> None:
 
 
 def draw_proportions(like: Tensor, random_scale: float) -> Tensor:
-    """How much wider and higher the pose is shown to the network, (B, 2) near 1 for each sample of the batch `like`.
+    """Random stretch of the pose's width and height, (B, 2) near 1 for each sample of the batch `like`.
 
-    The proportions of a face must not be read from the pose: they are the identity's.
+    It prevents the network from reading a face's proportions from the pose: they belong to the identity.
     """
     drawn = torch.rand(len(like), 2, dtype=like.dtype, device=like.device)
     return drawn * 2 * random_scale + (1 - random_scale)

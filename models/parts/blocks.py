@@ -12,11 +12,11 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 
 Norm = Callable[[int], nn.Module]
 LEAST_POSITIONS = 512
-"""In training, the map's positions in the batch from which on `doubling_kernel` saves more than making it costs."""
+"""Minimum number of positions in a training batch from which `doubling_kernel` saves more time than it costs."""
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm that leaves the count of batches at 0, as it is in the released weights; nothing reads it."""
+    """Batch norm whose batch counter stays 0, as in the released weights; nothing reads it."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.batch_norm(
@@ -44,12 +44,12 @@ class SameBlock(nn.Module):
         return F.relu(self.norm(self.conv(x)), inplace=True)
 
     def folded(self) -> nn.Module:
-        """The same function in eval mode, with the norm inside the convolution."""
+        """The same function in eval mode, with the norm folded into the convolution."""
         return nn.Sequential(*_folded(self.conv, self.norm), nn.ReLU(inplace=True))
 
 
 class DownBlock(SameBlock):
-    """Convolution, norm, ReLU, then half the size by averaging."""
+    """Convolution, norm, ReLU, then downsampling by averaging."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(super().forward(x), 2)
@@ -59,7 +59,7 @@ class DownBlock(SameBlock):
 
 
 class UpBlock(SameBlock):
-    """Twice the size by repetition, then a 3x3 convolution, norm, ReLU."""
+    """Nearest-neighbour upsampling by 2, then a 3x3 convolution, norm, ReLU."""
 
     def __init__(self, in_features: int, out_features: int, norm: Norm = BatchNorm):
         super().__init__(in_features, out_features, norm=norm)
@@ -80,9 +80,9 @@ class UpBlock(SameBlock):
 
 
 def doubling_kernel(weight: Tensor) -> Tensor:
-    """The 4x4 kernel with which a transposed convolution of stride 2 does what repetition and a 3x3 convolution do.
+    """The 4x4 kernel of a transposed convolution of stride 2 that equals repetition and a 3x3 convolution.
 
-    Repeated pixels meet several weights of the 3x3 kernel; their sums are taken once, which saves 5 of 9 products.
+    Repeated pixels meet several weights of the 3x3 kernel; summing these once saves 5 of 9 multiplications.
     """
     turned = weight.flip(2, 3).transpose(0, 1)
     wide = F.pad(turned, (0, 1)) + F.pad(turned, (1, 0))
@@ -104,7 +104,7 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(F.relu(self.norm2(out), inplace=True))
 
     def folded(self) -> nn.Module:
-        """The same function in eval mode, with the second norm inside the first convolution."""
+        """The same function in eval mode, with the second norm folded into the first convolution."""
         block = copy(self)
         block._modules = dict(self._modules)
         block.conv1, block.norm2 = _folded(self.conv1, self.norm2)
@@ -112,14 +112,14 @@ class ResidualBlock(nn.Module):
 
 
 def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[nn.Conv2d, nn.Module]:
-    """A convolution with the batch norm behind it in its weights, and nothing; other norms depend on the picture."""
+    """A convolution with the following batch norm folded in, and an identity; other norms depend on the picture."""
     return (fuse_conv_bn_eval(conv, norm), nn.Identity()) if isinstance(norm, BatchNorm) else (conv, norm)
 
 
 def fold_norms(network: nn.Module) -> None:
-    """Put the batch norms of all blocks into their convolutions: faster, but no more to be trained or saved.
+    """Fold the batch norms of all blocks into their convolutions: faster, but no training or saving afterwards.
 
-    Up blocks also get the kernel that doubles and convolves at once.
+    Up blocks also get the kernel that upsamples and convolves at once.
     """
     for name, child in network.named_children():
         if hasattr(child, "folded"):
@@ -129,14 +129,14 @@ def fold_norms(network: nn.Module) -> None:
 
 
 def fold_spectral_norms(network: nn.Module) -> None:
-    """Put the spectral norms of a network in eval mode into its weights: no more to be trained or saved."""
+    """Fold the spectral norms of a network in eval mode into its weights: no training or saving afterwards."""
     for module in network.modules():
         if any(isinstance(hook, SpectralNorm) for hook in module._forward_pre_hooks.values()):
             remove_spectral_norm(module)
 
 
 class Encoder(nn.Module):
-    """Halve the map `num_blocks` times and keep every map, the input included."""
+    """Downsample the map `num_blocks` times and return every map, including the input."""
 
     def __init__(self, expansion: int, in_features: int, num_blocks: int, max_features: int, norm: Norm):
         super().__init__()
@@ -151,7 +151,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Double the smallest map back to the size of the first, joining the encoder's map at every size."""
+    """Upsample the smallest map to the size of the first, concatenating the encoder's map at every size."""
 
     def __init__(self, expansion: int, in_features: int, num_blocks: int, max_features: int, norm: Norm):
         super().__init__()
@@ -167,7 +167,7 @@ class Decoder(nn.Module):
         self.out_features = width
 
     def every(self, maps: list[Tensor]) -> list[Tensor]:
-        """The joined maps of every size, smallest first."""
+        """The concatenated maps of every size, smallest first."""
         joined = maps[-1:]
         for block, skip in zip(self.up_blocks, reversed(maps[:-1]), strict=True):
             joined.append(torch.cat([block(joined[-1]), skip], dim=1))
@@ -178,7 +178,7 @@ class Decoder(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Encoder and decoder with skips: features of every size at the size of the input, the input itself among them."""
+    """Encoder and decoder with skip connections: features at the size of the input, including the input itself."""
 
     def __init__(self, expansion: int, in_features: int, num_blocks: int, max_features: int, norm: Norm = BatchNorm):
         super().__init__()
@@ -195,9 +195,9 @@ class Hourglass(nn.Module):
 
 
 class AntiAliasDown(nn.Module):
-    """Blur with a Gaussian that fits the scale, then keep every (1 / scale)-th row and column from the first on.
+    """Blur with a Gaussian that fits the scale, then keep every (1 / scale)-th row and column, starting with the first.
 
-    The kernel is a buffer because the released checkpoints hold it.
+    The kernel is a buffer because the released checkpoints contain it.
     """
 
     def __init__(self, channels: int, scale: float):
@@ -217,12 +217,12 @@ class AntiAliasDown(nn.Module):
 
 
 def downsampling(channels: int, scale: float) -> nn.Module:
-    """The anti-aliased down-sampling by `scale`, which is nothing at all for 1."""
+    """Anti-aliased downsampling by `scale`; an identity for 1."""
     return nn.Identity() if scale == 1 else AntiAliasDown(channels, scale)
 
 
 class ImagePyramid(nn.Module):
-    """The picture at several scales, by the name that the scale has in the configuration."""
+    """The picture at several scales, under their names in the configuration."""
 
     def __init__(self, scales: list[float], channels: int = 3):
         super().__init__()

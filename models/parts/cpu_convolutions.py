@@ -1,6 +1,6 @@
-"""Convolutions of finished networks on the CPU: fewer products, and weights laid out once instead of at every pass.
+"""Fast convolutions for inference on the CPU: fewer multiplications, and weights reordered once, not at every pass.
 
-Where that does not apply (on a GPU, with gradients, compiled, in types not meant for it) they do what they always did.
+In other cases (on a GPU, with gradients, compiled, in unsupported types) they run the original convolution.
 """
 
 import math
@@ -13,36 +13,36 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 TILE = 4
-"""Side of the squares of results that Winograd's method makes at once."""
+"""Side of the output tiles of Winograd's method."""
 SIDE = TILE + 2
-"""Side of the squares of pixels that they are made of."""
+"""Side of their input tiles."""
 POINTS = (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)
-"""Where it evaluates polynomials, beside infinity: of those tried, they round least."""
+"""Evaluation points of the polynomials, besides infinity: those with the least rounding among the tried ones."""
 LEAST_CHANNELS = 128
-"""Of narrower maps the transforms cost more than the products they save."""
+"""With fewer channels the transforms cost more than they save."""
 STRIP = 64
-"""Squares at a time: as many as the caches hold with all that is made of them, enough for the products to be fast."""
+"""Tiles per strip: few enough that all intermediate results fit into the caches, enough for fast products."""
 VOLUME_TILE = 16
-"""Side of the squares of results that spectra are taken for at once: larger ones need more memory, not less time."""
+"""Side of the output tiles of FFT convolutions: larger ones need more memory but not less time."""
 VECTOR = 16
-"""Channels that the CPU takes at once."""
+"""Channels that the CPU processes at once."""
 FEW_RESULTS = 32
-"""Results times kernel size up to which each column of the kernel may have results of its own."""
+"""Maximum outputs times kernel size for the two-step form of wide kernels."""
 
 
 def finished_on_cpu(x: Tensor) -> bool:
-    """Whether a map is made on the CPU, one operation after the other, by networks that are not being trained."""
+    """Whether a map is computed on the CPU, eagerly, without gradients."""
     return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 @lru_cache(maxsize=1)
 def quick_types() -> set[torch.dtype]:
-    """The types for which this processor has quick forms; not all know bfloat16."""
+    """The types for which this processor has fast forms; not all support bfloat16."""
     return {torch.float32} | ({torch.bfloat16} if torch.ops.mkldnn._is_mkldnn_bf16_supported() else set())
 
 
 def quicken(network: nn.Module) -> None:
-    """Replace a network's convolutions by quick ones, in place; no training or saving after it."""
+    """Replace a network's convolutions by fast ones, in place; no training or saving afterwards."""
     if not torch.backends.mkldnn.is_available() or platform.machine().lower() not in ("x86_64", "amd64"):
         return
     for name, child in network.named_children():
@@ -54,7 +54,7 @@ def quicken(network: nn.Module) -> None:
 
 
 def _quick_form(module: nn.Module) -> nn.Module | None:
-    """The quick form of a plain convolution; None for anything else, such as one with spectral norm."""
+    """The fast form of a plain convolution; None for anything else, such as one with spectral norm."""
     if type(module) is nn.ConvTranspose2d and not module._forward_pre_hooks:
         return LaidOutTransposed(module)
     if type(module) is not nn.Conv2d or module._forward_pre_hooks or module.padding_mode != "zeros":
@@ -75,7 +75,7 @@ def _keeps_size(conv: nn.Conv2d) -> bool:
 
 
 class Quick(nn.Module):
-    """A convolution of a finished network, and when its quick form may be used."""
+    """A convolution for inference, and the condition for its fast form."""
 
     def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d):
         super().__init__()
@@ -89,7 +89,7 @@ class Quick(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """As the convolution keeps it, for those who calculate with it themselves."""
+        """The original convolution's weight, for code that computes with it."""
         return self.conv.weight
 
     @property
@@ -97,14 +97,14 @@ class Quick(nn.Module):
         return self.conv.bias
 
     def quick(self, x: Tensor) -> Tensor:
-        """The convolution of a map in single precision or bfloat16."""
+        """Convolve a map in single precision or bfloat16."""
         raise NotImplementedError
 
 
 class LaidOut(Quick):
-    """A convolution whose weights are kept in the order in which the CPU reads them.
+    """A convolution whose weights are stored in the CPU's internal order.
 
-    Otherwise they are brought into that order at every pass; of wide layers with small maps that is most of the work.
+    Otherwise they are reordered at every pass, which takes most of the time for wide layers with small maps.
     """
 
     def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d):
@@ -142,33 +142,33 @@ class LaidOutTransposed(LaidOut):
 
 
 def _geometry(conv: nn.Conv2d | nn.ConvTranspose2d) -> tuple:
-    """How a kernel goes over its map."""
+    """Stride, padding and the like of a convolution."""
     return conv.padding, conv.stride, conv.dilation, conv.groups
 
 
 def lay_out(weight: Tensor, size: torch.Size, padding=(0, 0), stride=(1, 1), dilation=(1, 1), groups=1) -> Tensor:
-    """Weights in the best order for maps of a size (N, C, h, w): a tensor for `convolve` alone."""
+    """Weights in the best order for maps of a size (N, C, h, w): a tensor for `convolve` only."""
     return torch.ops.mkldnn._reorder_convolution_weight(weight, padding, stride, dilation, groups, size)
 
 
 def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, padding=(0, 0), stride=(1, 1), dilation=(1, 1), groups=1
 ) -> Tensor:
-    """A convolution with weights that `lay_out` has ordered."""
+    """A convolution with weights from `lay_out`."""
     return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, padding, stride, dilation, groups, "none", [], "")
 
 
 class ColumnWise(Quick):
-    """A wide kernel with few results in two steps: a result for each column of the kernel, then their sum.
+    """A large kernel with few outputs in two steps: one output per column of the kernel, then their sum.
 
-    The CPU makes 16 results at least, so that a 7x7 kernel with 3 results costs five times its products.
+    The CPU computes at least 16 outputs, so a 7x7 kernel with 3 outputs would cost five times its multiplications.
     """
 
     def quick(self, x: Tensor) -> Tensor:
         weight, bias = self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype)
         results, side, half = len(weight), weight.shape[-1], weight.shape[-1] // 2
         columns = weight.permute(3, 0, 1, 2).flatten(0, 1)[..., None]
-        # The sum is a convolution, too: of each result the k-th column k positions along the row.
+        # The sum is a convolution, too: of each output the k-th column, k positions along the row.
         own = torch.eye(results, dtype=x.dtype)[:, None, :, None, None]
         shifts = torch.eye(side, dtype=x.dtype)[None, :, None, None]
         sums = (own * shifts).flatten(1, 2)
@@ -176,10 +176,10 @@ class ColumnWise(Quick):
 
 
 class FourierVolume(nn.Module):
-    """A wide kernel over volumes with few results, by products of spectra, in single precision.
+    """A large kernel over volumes with few outputs by FFT, in single precision.
 
-    Tiles of the volume that overlap by the kernel are transformed, and a matrix product over the channels remains for
-    each frequency: of a 7x7x7 kernel a fiftieth of the products. The sums round as the direct ones do.
+    Tiles of the volume, overlapping by the kernel, are transformed; each frequency then needs a matrix product over the
+    channels: for a 7x7x7 kernel a fiftieth of the multiplications. Rounding is like that of direct sums.
     """
 
     def __init__(self, conv: nn.Conv3d):
@@ -210,7 +210,7 @@ class FourierVolume(nn.Module):
         return (made + self.conv.bias[:, None, None, None])[None]
 
     def _weights(self, depth: int, tile: int) -> Tensor:
-        """The spectrum of the kernel, (frequencies, C, F); turned round, since networks correlate."""
+        """The spectrum of the flipped kernel, (frequencies, C, F), since networks correlate."""
         if self._kept is None or self._kept[0] != depth:
             size = (depth + self.conv.kernel_size[0] - 1, tile, tile)
             spectrum = torch.fft.rfftn(self.conv.weight.float(), s=size, dim=(2, 3, 4)).conj().resolve_conj()
@@ -219,11 +219,10 @@ class FourierVolume(nn.Module):
 
 
 class Winograd(LaidOut):
-    """A 3x3 convolution with a quarter of the products, in single precision on maps that are large enough.
+    """A 3x3 convolution with a quarter of the multiplications, in single precision on sufficiently large maps.
 
-    Winograd's minimal filtering F(4x4, 3x3): what a square of 6x6 pixels gives for 4x4 results is a product of
-    polynomials, done by their values at 36 points. Values are sums of pixels, so that per point a product of matrices
-    over the channels remains.
+    Winograd's minimal filtering F(4x4, 3x3): the outputs of a tile of 6x6 pixels are a product of polynomials, computed
+    from their values at 36 points. Values are sums of pixels, so each point needs a matrix product over the channels.
     """
 
     def __init__(self, conv: nn.Conv2d):
@@ -242,7 +241,7 @@ class Winograd(LaidOut):
             self._points = (rows, columns), self._weights_at_points(rows, columns)
         results = x.new_empty(count, height // TILE, TILE, columns, TILE, features)
         padded = x.new_zeros(height + 2, width + 2, channels)
-        # Squares overlap by the two pixels that a kernel reaches beyond its centre.
+        # Tiles overlap by two pixels, the reach of the kernel.
         squares = padded.unfold(0, SIDE, TILE).unfold(1, SIDE, TILE).movedim(2, 4)
         # All strips reuse the same buffers, which then stay in the caches.
         work = x.new_empty(2, rows * columns * SIDE**2 * max(channels, features))
@@ -254,7 +253,7 @@ class Winograd(LaidOut):
         return results.view(count, height, width, features).permute(0, 3, 1, 2)
 
     def _strip(self, squares: Tensor, work: Tensor) -> Tensor:
-        """Squares of pixels (rows, columns, 6, 6, C) to squares of results (rows, columns, 4, 4, F)."""
+        """Input tiles (rows, columns, 6, 6, C) to output tiles (rows, columns, 4, 4, F)."""
         size = squares.shape[:2]
         to_results, _, to_points = minimal_filtering()
         squares = _view(work[0], *squares.shape).copy_(squares).flatten(0, 1)
@@ -271,10 +270,10 @@ class Winograd(LaidOut):
 
 
 class WinogradVolume(nn.Module):
-    """A 3x3x3 convolution of volumes by Winograd's method in height and width: a quarter of the products.
+    """A 3x3x3 convolution of volumes with Winograd's method in height and width: a quarter of the multiplications.
 
-    The values of a slice serve it and its two neighbours: those of three slices are kept in turn, side by side as the
-    channels of one product, whose weights turn with them.
+    The values of a slice serve it and its two neighbours: those of three slices are kept in a ring buffer, as the
+    channels of one product, whose weights rotate with them.
     """
 
     def __init__(self, conv: nn.Conv3d):
@@ -295,7 +294,7 @@ class WinogradVolume(nn.Module):
         if self._kept is None or self._kept[0] != (rows, columns):
             self._kept = (rows, columns), self._weights_at_points(rows, columns)
         features, channels = (_filled(count) for count in self.conv.weight.shape[:2])
-        # One slice more at either end, which is zero, as the border of all slices is.
+        # One more slice at either end is zero: the padding.
         padded = x.new_zeros(depth + 2, height + 2, width + 2, channels)
         padded[1:-1, 1:-1, 1:-1, : x.shape[1]] = x[0].permute(1, 2, 3, 0)
         squares = padded.unfold(1, SIDE, TILE).unfold(2, SIDE, TILE).movedim(3, 5)
@@ -306,7 +305,7 @@ class WinogradVolume(nn.Module):
         return (results + self.conv.bias).permute(3, 0, 1, 2)[None]
 
     def _strip(self, squares: Tensor, made: Tensor) -> None:
-        """Squares of pixels (D + 2, rows, columns, 6, 6, C) to results (D, rows, 4, columns, 4, F), into `made`."""
+        """Input tiles (D + 2, rows, columns, 6, 6, C) to outputs (D, rows, 4, columns, 4, F), into `made`."""
         size, (channels, features) = squares.shape[1:3], (squares.shape[-1], made.shape[-1])
         to_results, _, to_points = minimal_filtering()
         work = squares.new_empty(2, math.prod(size) * SIDE**2 * max(channels, features))
@@ -322,7 +321,7 @@ class WinogradVolume(nn.Module):
             made[index - 2] = of.transpose(1, 2)
 
     def _weights_at_points(self, rows: int, columns: int) -> list[Tensor]:
-        """For each buffer slot that the newest of three slices may have, the weights in slot order."""
+        """For each possible slot of the newest of three slices, the weights in slot order."""
         _, of_kernel, _ = minimal_filtering(torch.float64)
         weight = self.conv.weight.double()
         more = [_filled(count) - count for count in weight.shape[:2]]
@@ -336,16 +335,16 @@ class WinogradVolume(nn.Module):
 
 
 def _filled(channels: int) -> int:
-    """Channels up to a whole number of vectors, for which alone grouped convolutions are quick."""
+    """Pad channels to a multiple of the vector size, which grouped convolutions need to be fast."""
     return -(-channels // VECTOR) * VECTOR
 
 
 @lru_cache(maxsize=2)
 def minimal_filtering(kind: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
-    """The matrices of Winograd's method: values at the points to results, kernels to their values, pixels to theirs.
+    """The matrices of Winograd's method: transforms of outputs, kernels and pixels.
 
     A filter of 3 taps is a product of polynomials modulo one of degree 6, as in the algorithm of Toom and Cook; by
-    transposition the interpolation becomes what is done to the pixels.
+    transposition the interpolation becomes the transform of the pixels.
     """
     points = np.array(POINTS)
     to_results, of_kernel = (np.vander(points, length, increasing=True) for length in (TILE, 3))
@@ -371,5 +370,5 @@ def _both_ways(matrix: Tensor, squares: Tensor, work: Tensor) -> Tensor:
 
 
 def _view(buffer: Tensor, *size: int) -> Tensor:
-    """The beginning of a buffer as a tensor of a given size."""
+    """The start of a buffer as a tensor of a given size."""
     return buffer[: math.prod(size)].view(size)

@@ -1,4 +1,4 @@
-"""Weight decay for what it is meant for."""
+"""Parameter groups for weight decay."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from torch import nn
 
 
 def decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups for an optimizer: weights decay; biases, and the scales and shifts of norms, do not.
+    """Parameter groups for an optimizer: weights decay; biases, and scales and shifts of norms, do not.
 
-    Decaying those pulls a norm to zero and teaches nothing. They are known by their single dimension.
+    Decaying those pulls norms to zero without regularising the function. They are the parameters with one dimension.
     """
     parameters = list(network.parameters())
     return [

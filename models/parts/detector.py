@@ -1,4 +1,4 @@
-"""A detector of key points: an hourglass whose heads give a heatmap, and if asked a matrix, for every point."""
+"""A key point detector: an hourglass with heads for a heatmap and optionally a matrix per point."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from models.parts.keypoints import mean_matrices, spatial_softmax
 
 
 class HeatmapDetector(nn.Module):
-    """The layers of such a detector, with the entry names of the released weights."""
+    """The layers of the detector, with the entry names of the released weights."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class HeatmapDetector(nn.Module):
 
 
 def matrix_head(features: int, maps: int, pad: int) -> nn.Conv2d:
-    """A 7x7 head that gives `maps` matrices for every pixel, row by row; they are the identity before training."""
+    """A 7x7 head that gives `maps` matrices for every pixel, row by row; initialised to the identity."""
     head = nn.Conv2d(features, 4 * maps, 7, padding=pad)
     nn.init.zeros_(head.weight)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Discriminators of patches, as the first order motion model and its relatives train against them."""
+"""Patch discriminators of the first order motion model and its relatives."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from util.errors import UserError
 
 
 class ScaleDiscriminator(nn.Module):
-    """Judge patches of one picture; also returns the maps of every block, which feature matching compares."""
+    """Score patches of one picture; also returns the features of every block, for feature matching."""
 
     def __init__(
         self,
@@ -22,7 +22,7 @@ class ScaleDiscriminator(nn.Module):
         num_kp: int = 0,
         kp_variance: float = 0.01,
     ):
-        """With `num_kp` points the driving points are part of the input, as one Gaussian heatmap each."""
+        """With `num_kp` the driving points are part of the input, as one Gaussian heatmap each."""
         super().__init__()
         self.num_kp = num_kp
         self.kp_variance = kp_variance
@@ -43,7 +43,7 @@ class ScaleDiscriminator(nn.Module):
         return maps[1:], self.conv(maps[-1])
 
     def _check_size(self, seen: Tensor, frame: Tensor) -> None:
-        """Refuse a frame of which too little is left for a block: a kernel of 4, and more than one pixel to norm."""
+        """Refuse a frame that becomes too small for a block: a kernel of 4, and more than one pixel to normalise."""
         height, width = (side - 3 for side in seen.shape[-2:])
         if min(height, width) < 1 or height * width == 1:
             size = " x ".join(map(str, frame.shape[-2:]))

@@ -14,17 +14,17 @@ from models.parts.warps import DETERMINANT_FLOOR, PlaneTransform, inverse_2x2, p
 
 
 class Transformed(NamedTuple):
-    """A randomly transformed driving frame and what the detector found in it, to look at."""
+    """A randomly transformed driving frame and its detected points, for visualisation."""
 
     frame: Tensor
     kp: Any
 
 
 class RandomTransform(nn.Module):
-    """Draws a transform of the plane for every sample of a batch and moves the pictures by it."""
+    """Draws a transform of the plane for every sample of a batch and warps the pictures by it."""
 
     transform = PlaneTransform
-    """The kind of transform; another one has its own radial function."""
+    """The class of the transform; a subclass can have another radial function."""
 
     def __init__(
         self,
@@ -42,21 +42,21 @@ class RandomTransform(nn.Module):
         return self.transform.draw(frame, *self.deviations)
 
     def moved(self, frame: Tensor) -> tuple[PlaneTransform, Tensor]:
-        """A new transform and the pictures that it makes of a batch."""
+        """A new transform and the transformed pictures of a batch."""
         transform = self.draw(frame)
         return transform, transform.frame(frame, self.align_corners)
 
 
 class Equivariance(RandomTransform):
-    """Key points move with the picture: those of a transformed frame, transformed back, are those of the frame."""
+    """Equivariance loss: the points of a transformed frame, transformed back, are those of the frame."""
 
     names = ("equivariance_value", "equivariance_jacobian")
     """The terms for points and for matrices."""
     floor = DETERMINANT_FLOOR
-    """Matrices with a determinant below this are taken for singular."""
+    """Determinant below which a matrix is treated as singular."""
 
     def __init__(self, value_weight: float, jacobian_weight: float = 0.0, **transform: Any):
-        """`transform` says how large the transforms are, as RandomTransform wants it."""
+        """`transform`: arguments of RandomTransform."""
         super().__init__(**transform)
         self.value_weight, self.jacobian_weight = value_weight, jacobian_weight
 
@@ -76,12 +76,13 @@ class Equivariance(RandomTransform):
         return terms, Transformed(frame, kp)
 
     def unambiguous(self, matrices: Tensor) -> Tensor:
-        """Matrices that should be the identity, for families whose matrices have several equal forms."""
+        """Resolve ambiguities of matrices that should be the identity, for families whose matrices have several equal
+        forms."""
         return matrices
 
 
 class NoEquivariance(nn.Module):
-    """The detector is not asked to follow random transforms."""
+    """No equivariance loss."""
 
     def forward(self, *_) -> tuple[Terms, None]:
         return {}, None
@@ -90,9 +91,9 @@ class NoEquivariance(nn.Module):
 def round_trip(
     transform: PlaneTransform, points: Tensor, found: Tensor, driving: Tensor, floor: float = DETERMINANT_FLOOR
 ) -> Tensor:
-    """Matrices `found` (B, K, 2, 2) at `points` of the transformed frame, taken back to the frame's own `driving` ones.
+    """Matrices `found` (B, K, 2, 2) at `points` of the transformed frame, relative to the frame's own `driving` ones.
 
-    Eq. 13: the identity where the detector follows the transform.
+    Eq. 13: the identity if the detector follows the transform.
     """
     there = product_2x2(transform.jacobian(points), found)  # right-hand side of eq. 12, the chain rule
     return product_2x2(inverse_2x2(driving, floor), there)

@@ -1,4 +1,4 @@
-"""The layers between a picture and its features, there and back, around which generators warp."""
+"""The layers of generators around the warp: encoder, residual blocks, decoder."""
 
 from torch import Tensor, nn
 
@@ -22,8 +22,8 @@ class WarpingGenerator(nn.Module):
     ):
         """The motion network, under its own name, comes before the layers, as in the released weights.
 
-        `exact_resize`: flows are brought to the maps' size so that no motion stays none, which the released weights
-        were not trained with; it takes `align_corners`.
+        `exact_resize`: resize flows so that zero motion stays zero, unlike in the training of the released weights;
+        requires `align_corners`.
         """
         super().__init__()
         self.exact_resize = exact_resize and align_corners
@@ -40,12 +40,12 @@ class WarpingGenerator(nn.Module):
         self.final = nn.Conv2d(expansion, num_channels, 7, padding=3)
 
     def encoder_maps(self, source: Tensor) -> list[Tensor]:
-        """The features of a picture at every size, the largest first."""
+        """The features of a picture at every size, largest first."""
         maps = [self.first(source)]
         for block in self.down_blocks:
             maps.append(block(maps[-1]))
         return maps
 
     def warped(self, maps: Tensor, flow: Tensor) -> Tensor:
-        """Maps of any size under a flow (B, h, w, 2) that is brought to their size."""
+        """Warp maps of any size by a flow (B, h, w, 2), resized to their size."""
         return warp(maps, resize_grid(flow, maps.shape[-2:], self.exact_resize), self.align_corners)

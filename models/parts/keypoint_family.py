@@ -1,6 +1,6 @@
-"""What the families of key points share: how a source is encoded, which points animate it, and what a step shows.
+"""Shared code of the key-point families: encoding a source, choosing the animating points, visualising a step.
 
-A detector finds `kp` in a picture: `KeyPoints`, or the `Regions` of mraa, which answer to the same names.
+A detector returns `kp` for a picture: `KeyPoints`, or the `Regions` of mraa, which have the same attributes.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from util.settings import settings_of
 
 
 class Step(NamedTuple):
-    """What a step of training or of animation computes; one source may serve a batch of driving frames."""
+    """The results of a training or animation step; one source may be paired with a batch of driving frames."""
 
     source: Tensor
     driving: Tensor
@@ -32,15 +32,15 @@ class Step(NamedTuple):
     kp_source: Any
     kp_driving: Any
     motion: Any
-    """From the driving frame to the source, with `deformation` and `occlusion_maps`; None: nothing is warped."""
+    """From the driving frame to the source, with `deformation` and `occlusion_maps`; None: no warp."""
     transformed: Transformed | None = None
-    """In training, what the equivariance loss compares with."""
+    """In training, the transformed frame of the equivariance loss."""
     kp_moved: Any = None
-    """In animation, the points that the generator gets."""
+    """In animation, the points passed to the generator."""
 
 
 class KeyPointFamily(Family):
-    """Animates a picture by points that a detector finds in it and in each driving frame.
+    """Animates a picture by points detected in it and in each driving frame.
 
     Training batches hold `source` and `driving` (B, 3, H, W), two frames of one clip; animation reads `image`. A family
     builds its networks, sets `multiple`, and defines `encode`, `generate`, `relative_kp` and `pictures`.
@@ -48,14 +48,14 @@ class KeyPointFamily(Family):
 
     log_lines = "epoch"
     multiple: int
-    """What both sides of a picture must be divisible by."""
+    """Divisor of both sides of a picture."""
     second_stage = ""
-    """The family that trains the AVD network, where there is one."""
+    """The family that trains the AVD network, if there is one."""
 
     def __init__(self, opt: Any, training: bool):
         super().__init__(opt, training)
         self.way = self.way_of(opt, training)
-        # The AVD network is learned in a stage of its own.
+        # The AVD network is trained in a separate stage.
         self.needs_avd = self.way == "avd" and not training
         self.movement_scale = movement_scale if self.way == "relative" and opt.adapt_scale else unit_scale
         self.style = Style(opt.kp_size, opt.colormap, opt.draw_border)
@@ -63,7 +63,7 @@ class KeyPointFamily(Family):
 
     @staticmethod
     def way_of(opt: Any, training: bool) -> str:
-        """How to animate: one of WAYS, or "reconstruction" where a clip of test.py drives itself."""
+        """How to animate: one of WAYS, or "reconstruction" if a clip of test.py drives itself."""
         return "reconstruction" if not training and opt.mode == "reconstruction" else opt.way
 
     def prepare_training(self, opt: Any) -> None:
@@ -80,38 +80,38 @@ class KeyPointFamily(Family):
         return self.schedules.rate(name, clock)
 
     def detection(self, item: dict[str, Any]) -> Callable[[Tensor], Any]:
-        """What finds the key points in pictures of an item; a relative may know more of them than they show."""
+        """Detect the key points of an item; a relative may use other entries than the picture."""
         return self.kp_detector
 
     def encode(self, source: Tensor) -> Any:
-        """All that the networks compute from the source picture alone; it has the picture as `source`."""
+        """Everything that the networks compute from the source picture alone; its `source` is the picture."""
         raise NotImplementedError
 
     def generate(self, encoded: Any, kp_source: Any, kp: Any, background: Tensor | None = None) -> tuple[Tensor, Any]:
-        """The source with its points moved to `kp` (a batch), and the motion; `background`: how that moves."""
+        """Generate the source with points `kp` (a batch), and the motion; `background`: matrices of its motion."""
         raise NotImplementedError
 
     def relative_kp(self, kp_source: Any, kp_driving: Any, kp_initial: Any, scale: float) -> Any:
-        """The source's points moved as the driving points have moved since the first frame."""
+        """The source's points with the motion of the driving points since the first frame."""
         raise NotImplementedError
 
     def pictures(self, step: Step) -> dict[str, Tensor]:
-        """How frames came about, column by column, as the original shows it."""
+        """Visualisation of intermediate results, column by column, as in the original."""
         raise NotImplementedError
 
     def shown(self, step: Step) -> Pictures:
-        """The pictures of a training step, drawn only if somebody looks at them."""
+        """The pictures of a training step, drawn only if they are shown."""
         return Pictures(partial(self.pictures, first_samples(step)))
 
     def truth_terms(self, batch: dict[str, Any], step: Step) -> Terms:
-        """The losses of `--weight_truth_*`, on what the step says of the motion."""
+        """The losses of `--weight_truth_*` on the motion of a step."""
         if step.motion is None:
             return {}
         points = step.kp_source.value, step.kp_driving.value
         return self.truth(batch, step.prediction, step.motion.deformation, step.motion.occlusion_maps, points)
 
     def released_entries(self, content: Any, path: Path) -> Any:
-        # In training the network starts anew where a file has none.
+        # In training the network starts from scratch if the file has none.
         if self.avd_network is not None and not self.training:
             require_avd(content, path, self.second_stage)
         return content
@@ -136,7 +136,7 @@ class KeyPointFamily(Family):
         return step.prediction, state, self.pictures(step)
 
     def drive(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
-        """The frames and how they came about, and the next state."""
+        """Generate frames; returns the step's results and the next state."""
         kp_source, encoded, frame = state["kp_source"], state["encoded"], driving["image"]
         kp_driving = self.detection(driving)(frame)
         if "kp_initial" not in state:
@@ -147,26 +147,26 @@ class KeyPointFamily(Family):
         return Step(encoded.source, frame, prediction, kp_source, kp_driving, motion, kp_moved=kp), state
 
     def moved_kp(self, state: dict[str, Any], kp_driving: Any) -> Any:
-        """The points that animate, by the way to animate: those of the driving frames unless it says otherwise."""
+        """The animating points, by the way to animate; by default those of the driving frames."""
         if self.way == "relative":
             return self.relative_kp(state["kp_source"], kp_driving, state["kp_initial"], state["scale"])
         return self.avd_network(state["kp_source"], kp_driving) if self.way == "avd" else kp_driving
 
     def background(self, source: Tensor, driving: Tensor) -> Tensor | None:
-        """How the background moves, which follows the driving clip in reconstruction alone."""
+        """The background motion, which follows the driving clip in reconstruction only."""
         if self.way != "reconstruction" or self.bg_predictor is None:
             return None
         return self.bg_predictor(source, driving)
 
 
 def hourglass_sizes(opt: Any, name: str) -> dict[str, int]:
-    """The values of `add_hourglass_options`, by the arguments of an hourglass."""
+    """The values of `add_hourglass_options`, as arguments of an hourglass."""
     options = {"expansion": "block_expansion", "max_features": "max_features", "num_blocks": "num_blocks"}
     return {argument: getattr(opt, f"{name}_{option}") for argument, option in options.items()}
 
 
 def generator_sizes(opt: Any) -> dict[str, int]:
-    """The values of `add_generator_options`, by the arguments of a generator."""
+    """The values of `add_generator_options`, as arguments of a generator."""
     return {
         "expansion": opt.generator_block_expansion,
         "max_features": opt.generator_max_features,
@@ -176,5 +176,5 @@ def generator_sizes(opt: Any) -> dict[str, int]:
 
 
 def transform_sizes(opt: Any) -> dict[str, Any]:
-    """The values of `add_transform_options`, by the arguments of a RandomTransform."""
+    """The values of `add_transform_options`, as arguments of a RandomTransform."""
     return {"sigma_affine": opt.sigma_affine, "sigma_tps": opt.sigma_tps, "points_tps": opt.points_tps}

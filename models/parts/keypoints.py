@@ -1,4 +1,4 @@
-"""Key points as the weighted mean position of a heatmap, and back to maps."""
+"""Key points as the expected position of a heatmap, and Gaussian heatmaps of key points."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from models.parts.warps import coordinate_grid
 
 
 class KeyPoints(NamedTuple):
-    """Points (B, K, 2) as x, y in [-1, 1], and how the picture is turned and stretched around them (B, K, 2, 2)."""
+    """Points (B, K, 2) as x, y in [-1, 1], and the jacobians at them (B, K, 2, 2)."""
 
     value: Tensor
     jacobian: Tensor | None = None
@@ -24,7 +24,7 @@ class KeyPoints(NamedTuple):
 
 
 def spatial_softmax(logits: Tensor, temperature: float) -> Tensor:
-    """Heatmaps (B, K, h, w) that each sum to 1 over all positions."""
+    """Heatmaps (B, K, h, w) that each sum to 1 over all positions (softmax)."""
     return F.softmax(logits.flatten(2) / temperature, dim=2).view_as(logits)
 
 
@@ -45,7 +45,7 @@ def mean_matrices(maps: Tensor, heat: Tensor) -> Tensor:
 def gaussian_maps(value: Tensor, size: tuple[int, int], variance: float) -> Tensor:
     """One Gaussian heatmap exp(-|z - p|^2 / (2 variance)) per point: (B, K, 2) to (B, K, h, w)."""
     grid = coordinate_grid(*size, like=value)
-    # The exponential of a sum is a product: h + w exponentials a point instead of h * w.
+    # The exponential of a sum is a product: h + w exponentials per point instead of h * w.
     columns = torch.exp(-0.5 / variance * (grid[0, :, 0] - value[..., :1]) ** 2)
     rows = torch.exp(-0.5 / variance * (grid[:, 0, 1] - value[..., 1:]) ** 2)
     return rows[..., :, None] * columns[..., None, :]

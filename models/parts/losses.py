@@ -13,12 +13,12 @@ Terms = dict[str, Tensor]
 
 
 def at_least_single(maps: Tensor) -> Tensor:
-    """Half precision maps in single precision, others as they are."""
+    """Convert half-precision maps to single precision; others are unchanged."""
     return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
 
 def mean_difference(a: Tensor, b: Tensor) -> Tensor:
-    """The mean absolute difference, in single precision at least whatever the maps are in."""
+    """The mean absolute difference, computed at least in single precision."""
     return F.l1_loss(at_least_single(a), at_least_single(b))
 
 
@@ -30,7 +30,7 @@ class NoTerms(nn.Module):
 
 
 class Pixels(nn.Module):
-    """The picture itself, for training without a feature network."""
+    """The picture itself as features, for training without a feature network."""
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [x]

@@ -1,4 +1,4 @@
-"""From several motions of the plane to one motion for every pixel."""
+"""Combine several motions of the plane into one motion per pixel."""
 
 from typing import NamedTuple
 
@@ -12,16 +12,16 @@ from models.parts.warps import affine_grids, product_2x2, warp_each
 
 
 class Motion(NamedTuple):
-    """What a motion network finds for each pixel (h, w) of its map."""
+    """The output of a motion network, per pixel (h, w) of its map."""
 
     deformation: Tensor
-    """Where to sample the source, (B, h, w, 2)."""
+    """Sampling positions in the source, (B, h, w, 2)."""
     mask: Tensor
-    """The share of each of the K + 1 motions, (B, K + 1, h, w)."""
+    """Weights of the K + 1 motions, (B, K + 1, h, w)."""
     sparse_motion: Tensor
     """The motions, background first, (B, K + 1, h, w, 2)."""
     sparse_deformed: Tensor
-    """The small source under each motion, (B, K + 1, C, h, w)."""
+    """The small source warped by each motion, (B, K + 1, C, h, w)."""
     heatmap: Tensor
     """Gaussian heatmaps, driving minus source, (B, K + 1, 1, h, w)."""
     occlusion_map: Tensor | None
@@ -29,7 +29,7 @@ class Motion(NamedTuple):
 
     @property
     def occlusion_maps(self) -> list[Tensor]:
-        """The occlusion map if there is one, for losses that take several."""
+        """The occlusion map as a list, for losses that accept several."""
         return [] if self.occlusion_map is None else [self.occlusion_map]
 
 
@@ -41,7 +41,7 @@ def with_empty_map(maps: Tensor) -> Tensor:
 def motions_around(source: Tensor, driving: Tensor, linear: Tensor | None, size: tuple[int, int]) -> Tensor:
     """linear (z - driving) + source at every pixel z, for points (B, K, 2): grids (B, K, h, w, 2).
 
-    One source may serve a batch of driving points; without matrices (B, K, 2, 2) the points are only shifted.
+    One source may be paired with a batch of driving points; without matrices (B, K, 2, 2) the points are only shifted.
     """
     source = source.expand_as(driving)
     if linear is None:
@@ -64,7 +64,7 @@ class MotionNetwork(nn.Module):
         align_corners: bool = True,
         use_deformed_source: bool = True,
     ):
-        """`use_deformed_source`: the hourglass sees the picture, of `num_channels`, under every motion."""
+        """`use_deformed_source`: the hourglass also reads the picture (`num_channels`) warped by every motion."""
         super().__init__()
         self.align_corners = align_corners
         self.use_deformed_source = use_deformed_source
@@ -75,12 +75,12 @@ class MotionNetwork(nn.Module):
         self.down = downsampling(num_channels, scale_factor)
 
     def combine(self, small_source: Tensor, heatmap: Tensor, motions: Tensor) -> Motion:
-        """One motion for every pixel; one source picture, after `down`, may serve a batch of motions."""
+        """One motion per pixel; one source picture, after `down`, may be paired with a batch of motions."""
         deformed = warp_each(small_source, motions, self.align_corners)
         seen = torch.cat([heatmap, deformed], dim=2) if self.use_deformed_source else heatmap
         features = self.hourglass(seen.flatten(1, 2))
         mask = F.softmax(at_least_single(self.mask(features)), dim=1)
-        # Eq. 7 of the first order motion model: the sum of M_k T_k, the background's among them.
+        # Eq. 7 of the first order motion model: the sum of M_k T_k, including the background's.
         deformation = (mask[..., None] * motions).sum(1)
         occlusion_map = None if self.occlusion is None else torch.sigmoid(self.occlusion(features))
         return Motion(deformation, mask, motions, deformed, heatmap, occlusion_map)

@@ -1,4 +1,4 @@
-"""Movement since a first driving frame, given to the points of another face."""
+"""Transfer of motion since the first driving frame to the points of another face."""
 
 from torch import Tensor
 
@@ -7,16 +7,16 @@ from util.geometry import hull_area
 
 
 def movement_scale(source: Tensor, initial: Tensor, flat: float = 1e-6) -> float:
-    """How much larger the source is than the first driving frame, by the hulls of their points (1, K, 2).
+    """Ratio of the sizes of source and first driving frame, by the hulls of their points (1, K, 2).
 
-    A flat hull has no size: the scale is 1 then.
+    1 for a degenerate hull.
     """
     areas = [hull_area(points[0].detach().cpu().numpy()) for points in (source, initial)]
     return (areas[0] / areas[1]) ** 0.5 if min(areas) > flat else 1.0
 
 
 def unit_scale(source: Tensor, initial: Tensor) -> float:
-    """The scale where movements are taken as they are."""
+    """The scale without adaptation."""
     return 1.0
 
 
@@ -26,7 +26,7 @@ def relative_points(source: Tensor, driving: Tensor, initial: Tensor, scale: flo
 
 
 def relative_matrices(source: Tensor, driving: Tensor, initial: Tensor, floor: float = DETERMINANT_FLOOR) -> Tensor:
-    """The source's matrices (..., 2, 2) turned as the driving ones have turned since the first frame.
+    """The source's matrices (..., 2, 2) with the change of the driving ones since the first frame.
 
     For the J returned, the motion's J^s J^-1 is J^d of the first frame times (J^d)^-1: eq. 15 of the first order motion
     model.

@@ -1,4 +1,4 @@
-"""Options that families of the first order kind share, and what is built from them.
+"""Options shared by families of the first order kind, and objects built from them.
 
 Dotted spellings are the keys of the same values in the originals' nested YAML files.
 """
@@ -28,18 +28,18 @@ from util.values import (
 TRAIN = "--train_params"
 LOSSES = f"{TRAIN}.loss_weights"
 NETWORKS = "What the weights must fit: the YAML of a model sets it, a run remembers it."
-"""What --help_all says of the options of networks."""
+"""Description of the group of network options in --help_all."""
 VGG_LAYERS = "relu1_1,relu2_1,relu3_1,relu4_1,relu5_1"
 
 
 colours = only(integer, lambda value: value == 3, "3: pictures are red, green and blue", "3")
 """The channels of pictures."""
 scale = only(number, lambda value: 0 < value <= 1, "a number above 0, at most 1", "0<NUMBER<=1")
-"""Scale at which a network sees the picture."""
+"""Scale of a network's input."""
 
 
 def scale_name(value: Any) -> str:
-    """A scale as it is written: 1 and 1.0 name different entries of a checkpoint."""
+    """A scale as text: 1 and 1.0 name different entries of a checkpoint."""
     scale(value)
     return text(value)
 
@@ -47,7 +47,7 @@ def scale_name(value: Any) -> str:
 def add_hourglass_options(
     add: Any, name: str, section: str, width: int, blocks: int, least: int = 1, note: str = ""
 ) -> None:
-    """Sizes of an hourglass with `least` downsampling blocks at least; `add` is a parser's add_argument."""
+    """Sizes of an hourglass with at least `least` downsampling blocks; `add` is a parser's add_argument."""
     network = name.replace("kp_", "key-point ").replace("bg_", "background ").replace("_", " ")
     add(f"--{name}_block_expansion", f"{section}.block_expansion", type=count, default=width,
         help=f"{network}: base channels")  # fmt: skip
@@ -73,7 +73,7 @@ WAYS = ("standard", "relative", "avd")
 
 
 def add_way_options(parser: Any, default: str, training: bool) -> None:
-    """How the driving points move the source's; `--mode WAY` is short for `--mode animate --way WAY`."""
+    """How driving points move the source's; `--mode WAY` is short for `--mode animate --way WAY`."""
     parser = parser.add_argument_group("animation", example="--way standard", advanced=training)
     parser.add_words("--mode", **{way: {"mode": "animate", "way": way} for way in WAYS})
     parser.add_argument(
@@ -89,7 +89,7 @@ def add_way_options(parser: Any, default: str, training: bool) -> None:
 
 
 def add_picture_options(parser: Any) -> None:
-    """How the pictures to look at are drawn."""
+    """Style of the visualisations."""
     parser = parser.add_argument_group("pictures", example="--kp_size 3 --draw_border", advanced=True)
     section, add = "--visualizer_params", parser.add_argument
     add("--kp_size", f"{section}.kp_size", type=at_least(0), default=5, help="radius of the drawn key points")
@@ -101,7 +101,7 @@ def add_picture_options(parser: Any) -> None:
 
 
 def add_schedule_options(parser: Any, word: str = "constant", milestones: Sequence[int] = ()) -> None:
-    """How the learning rates change over training; `word` is the rule that the paper has."""
+    """The learning rate schedule; `word` is the paper's."""
     add, words = parser.add_argument, {rule: rule for rule in RULES}
     add("--lr_schedule", type=word_or(pairs_of(text, one_of(*RULES)), **words), default=word,
         help="rule of the learning rates: linear and cosine fall over the whole training, step drops every --lr_period "
@@ -117,7 +117,7 @@ def add_schedule_options(parser: Any, word: str = "constant", milestones: Sequen
 
 @dataclass(frozen=True)
 class ScheduleSettings:
-    """The options of `add_schedule_options`, by their names."""
+    """The options of `add_schedule_options`, by name."""
 
     lr_schedule: str | dict[str, str]
     warm_up: int
@@ -128,13 +128,13 @@ class ScheduleSettings:
 
 
 def build_schedules(how: ScheduleSettings, optimizers: Iterable[str], word: str = "constant") -> Schedules:
-    """What `add_schedule_options` describes, for the optimizers of these names."""
+    """The schedules of `add_schedule_options` for these optimizers."""
     shared = Schedule(word, how.warm_up, how.lr_end, how.epoch_milestones, how.lr_period, how.lr_factor)
     return Schedules(shared, how.lr_schedule, optimizers)
 
 
 def add_transform_options(parser: Any) -> None:
-    """How large the random transforms of the equivariance loss are."""
+    """Sizes of the random transforms of the equivariance loss."""
     section, add = f"{TRAIN}.transform_params", parser.add_argument
     add("--sigma_affine", f"{section}.sigma_affine", type=not_negative, default=0.05,
         help="equivariance transform: deviation of the affine part", advanced=True)  # fmt: skip
@@ -147,7 +147,7 @@ def add_transform_options(parser: Any) -> None:
 
 
 def add_perceptual_options(parser: Any) -> None:
-    """The perceptual loss, and the pixel loss for those without weights of VGG-19."""
+    """The perceptual loss, and the pixel loss for training without the weights of VGG-19."""
     add = parser.add_argument
     add("--scales", f"{TRAIN}.scales", type=list_of(scale, empty=False), default=[1, 0.5, 0.25, 0.125],
         help="perceptual loss: scales of the image pyramid", advanced=True)  # fmt: skip
@@ -163,7 +163,7 @@ def add_perceptual_options(parser: Any) -> None:
 
 @dataclass(frozen=True)
 class PerceptualSettings:
-    """The options of `add_perceptual_options`, by their names."""
+    """The options of `add_perceptual_options`, by name."""
 
     scales: Sequence[float]
     weight_perceptual: Sequence[float]
@@ -173,7 +173,7 @@ class PerceptualSettings:
 
 
 def build_perceptual(how: PerceptualSettings) -> PerceptualPyramid | NoTerms:
-    """The loss that `add_perceptual_options` describes."""
+    """The loss of `add_perceptual_options`."""
     if how.no_perceptual:
         return PerceptualPyramid(Pixels(), how.scales, [how.weight_pixels], name="pixels")
     if not any(how.weight_perceptual):

@@ -1,4 +1,4 @@
-"""Pictures of a training step that are drawn only when somebody looks at them."""
+"""Visualisations of a training step that are drawn only when they are shown."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -12,7 +12,7 @@ from util.visualisation import draw_points, mask_columns
 
 
 class Style(NamedTuple):
-    """How pictures are drawn."""
+    """Style of the visualisations."""
 
     kp_size: int
     colormap: str
@@ -20,10 +20,10 @@ class Style(NamedTuple):
 
 
 class Pictures(Mapping[str, Tensor]):
-    """{name: image batch}, computed by a function when it is first read: most steps are never shown."""
+    """{name: image batch}, computed by a function on first access: most steps are never shown."""
 
     def __init__(self, draw: Callable[[], dict[str, Tensor]], rows: int = 4):
-        """`rows`: how many of a batch are shown."""
+        """`rows`: number of samples to show."""
         self._draw, self.rows = draw, rows
 
     @cached_property
@@ -45,7 +45,7 @@ class Pictures(Mapping[str, Tensor]):
 
 
 def first_samples(value: Any, count: int = 4) -> Any:
-    """The first samples of a batch in tensors, in lists and in named tuples of tensors, without their graph."""
+    """The first samples of a batch in tensors, lists and named tuples of tensors, detached."""
     if isinstance(value, Tensor):
         return value[:count].detach()
     if isinstance(value, list):
@@ -64,13 +64,13 @@ def to_pictures(array: np.ndarray) -> Tensor:
 
 
 def with_points(pictures: Tensor, kp: Any, style: Style) -> Tensor:
-    """Pictures with a disc at every key point, for people to look at."""
+    """Pictures with a disc at every key point."""
     points = kp.value.detach().float().expand(len(pictures), -1, -1).cpu().numpy()
     return to_pictures(draw_points(to_array(pictures), points, style.kp_size, style.colormap))
 
 
 def with_border(pictures: Tensor) -> Tensor:
-    """Pictures whose first and last column is white, to tell them apart side by side."""
+    """Pictures with a white first and last column, which separates them side by side."""
     bordered = pictures.clone()
     bordered[..., [0, -1]] = 1
     return bordered
@@ -85,7 +85,7 @@ def point_columns(step: Any, style: Style) -> dict[str, Tensor]:
 
 
 def finished_columns(columns: dict[str, Tensor], rows: int, style: Style) -> dict[str, Tensor]:
-    """Columns of `rows` pictures each, where one may serve all, with a border if the style wants it."""
+    """Columns of `rows` pictures each, where a single one is repeated, with a border if the style has one."""
     columns = {name: column.expand(rows, -1, -1, -1) for name, column in columns.items()}
     return {name: with_border(column) for name, column in columns.items()} if style.draw_border else columns
 
@@ -93,9 +93,9 @@ def finished_columns(columns: dict[str, Tensor], rows: int, style: Style) -> dic
 def motion_columns(
     shares: Tensor, deformed: Tensor, size: tuple[int, int], colormap: str, name: str
 ) -> dict[str, Tensor]:
-    """For each of the motions (B, K + 1, h, w) the source under it and its share, and last all shares in colours.
+    """For each of the motions (B, K + 1, h, w) the warped source and its weight, finally all weights in colours.
 
-    `deformed` is the small source under each motion, (B, K + 1, C, h, w).
+    `deformed` is the small source warped by each motion, (B, K + 1, C, h, w).
     """
     warped = to_array(deformed.flatten(0, 1)).reshape(*shares.shape, -1)
     drawn = [to_pictures(column) for column in mask_columns(shares.float().cpu().numpy(), warped, size, colormap)]

@@ -1,4 +1,4 @@
-"""What the second stages of the key-point families share: options, and the training of the AVD network alone."""
+"""Shared code of the second stages of the key-point families: options, and training of the AVD network only."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ TRAIN = "--train_avd_params"
 
 
 def add_second_stage_options(parser: Any, epoch_milestones: list[int]) -> None:
-    """How the AVD network is trained; the section of the first stage in a nested file says nothing here."""
+    """Training options of the AVD network; the section of the first stage in a nested file is ignored."""
     parser.accept_unused("train_params.*")
     parser = parser.add_argument_group("second stage", example="--lr 1e-3 --epoch_milestones 20,25")
     shared = {"num_epochs": "epochs", "batch_size": "batch_size", "checkpoint_freq": "save_every_epochs"}
@@ -38,13 +38,13 @@ def add_second_stage_options(parser: Any, epoch_milestones: list[int]) -> None:
 
 
 class SecondStage:
-    """Training of the AVD network alone: what the second stages share, mixed into a family with `avd_network`."""
+    """Mixin for families with `avd_network` that trains only this network."""
 
     resting: tuple[nn.Module, ...] = ()
-    """Networks of the first stage whose norms stay as they are."""
+    """Networks of the first stage whose norms stay frozen."""
 
     def prepare_second_stage(self, opt: Any, finder: nn.Module, *others: nn.Module) -> None:
-        """Keep what the training step needs; `finder` finds the points, `others` are at work in pictures alone."""
+        """Store what the training step needs; `finder` detects points, `others` are used for visualisation only."""
         _require_batches(opt)
         self.learning_rate, self.random_scale = opt.lr, opt.random_scale
         self.epoch_milestones = opt.epoch_milestones
@@ -52,16 +52,16 @@ class SecondStage:
         self.resting = others if opt.moving_statistics else (finder, *others)
 
     def train(self, mode: bool = True) -> "SecondStage":
-        """Training mode for all but the networks that rest."""
+        """Training mode for all but the frozen networks."""
         super().train(mode)
         for network in self.resting:
             network.eval()
         return self
 
     def repose(self, source: Tensor, identity: Any, pose: Any) -> tuple[Any, Tensor, Any]:
-        """The points `identity` of a source picture in another pose, the picture that they make, and its motion.
+        """The points `identity` of a source picture in another pose, the generated picture, and its motion.
 
-        The network has to be at rest for it.
+        The network must be in eval mode.
         """
         self.avd_network.eval()
         kp = self.avd_network(identity, pose)
@@ -73,18 +73,18 @@ class SecondStage:
         return {"avd": torch.optim.Adam(self.avd_network.parameters(), self.learning_rate, betas=(0.5, 0.999))}
 
     def rate(self, name: str, clock: Any) -> float:
-        """The schedule, which is a function of the epoch alone."""
+        """The schedule, a function of the epoch only."""
         return self.factor(clock.epoch, self.epoch_milestones)
 
 
 def require_first_stage(opt: Any, first_stage: str) -> None:
-    """Refuse to train an AVD network on nothing."""
+    """Refuse to train an AVD network with all weights 0."""
     if not (opt.init_from or opt.continue_train or opt.continue_from):
         raise UserError(f"--init_from: an AVD network is trained on a model of {first_stage}; name its run or its file")
 
 
 def _require_batches(opt: Any) -> None:
-    """Refuse batches of one sample, from which the perceptrons' batch norms learn nothing."""
+    """Refuse batches of one sample, which the MLPs' batch norms cannot normalise."""
     if opt.batch_size // opt.accumulate < 2:
         raise UserError(
             f"--batch_size {opt.batch_size} --accumulate {opt.accumulate}: the batch norms of the AVD network need two "
@@ -93,5 +93,5 @@ def _require_batches(opt: Any) -> None:
 
 
 def late_milestones(epoch: int, epochs: list[int]) -> float:
-    """The originals' factor on the rate: they look at the milestones one epoch late."""
+    """The originals' learning rate factor: milestones apply one epoch late."""
     return milestones(max(0, epoch - 1), epochs)

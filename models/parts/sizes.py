@@ -1,4 +1,4 @@
-"""Which sizes of pictures a set of networks takes."""
+"""Valid sizes of pictures for a set of networks."""
 
 import math
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from util.errors import UserError
 
 
 def multiple_of(*halvings: tuple[int, float]) -> int:
-    """What both sides must be divisible by, for networks that halve a picture so often, taken at such a scale."""
+    """Divisor of both sides, for networks with this many downsampling steps at this scale."""
     return math.lcm(*(round(2**blocks / scale) for blocks, scale in halvings))
 
 
 def check_size(image: Tensor, multiple: int) -> None:
-    """Refuse pictures whose maps would not fit together on the way back."""
+    """Refuse sizes whose maps would not match after upsampling."""
     if any(side % multiple for side in image.shape[-2:]):
         height, width = image.shape[-2:]
         raise UserError(
@@ -25,7 +25,8 @@ def check_size(image: Tensor, multiple: int) -> None:
 
 
 def input_channels(content: Any, entry: str) -> int | None:
-    """Channels of the first convolution of an hourglass in a file with one entry per network; None: there is none."""
+    """Input channels of the first convolution of an hourglass in a file with one entry per network; None if it has
+    none."""
     if not (isinstance(content, Mapping) and isinstance(content.get(entry), Mapping)):
         return None
     state = {key.removeprefix("module."): value for key, value in content[entry].items()}

@@ -1,7 +1,7 @@
-"""Learning with truth: losses on what a motion family predicts, where the training data tell what is right.
+"""Supervised losses on a motion family's predictions, for training data with ground truth.
 
-Drawn people (--dataset_mode drawn) come with the motion between two frames, what of it is visible, landmarks and the
-face's mask. All options are off by default: real clips have no truth.
+Drawn people (--dataset_mode drawn) have the motion between two frames, its visibility, landmarks and the face's mask.
+All options are off by default: real clips have no ground truth.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ GUIDES = (
     (30,), (8,), (36, 37, 38, 39, 40, 41), (42, 43, 44, 45, 46, 47), (48,), (54,), (51, 62), (57, 66), (17, 18, 19),
     (24, 25, 26), (2, 3, 4), (12, 13, 14), (20, 21), (22, 23), (37, 38), (43, 44),
 )  # fmt: skip
-"""Which landmarks (iBUG order) the first key points stand for, most useful first: nose, chin, eyes, mouth, brows, jaw,
-lids. Key points beyond these are free."""
+"""The landmarks (iBUG order) that the first key points become, most useful first: nose, chin, eyes, mouth, brows, jaw,
+lids. Further key points are free."""
 
 
 def add_truth_options(parser: Any) -> None:
-    """Weights of the losses that need truth."""
+    """Weights of the supervised losses."""
     add = parser.add_argument
     add("--weight_truth_motion", type=not_negative, default=0.0,
         help="with --dataset_mode drawn: weight of the difference to the true motion, where it is visible",
@@ -39,12 +39,12 @@ def add_truth_options(parser: Any) -> None:
 
 
 def build_truth(**weights: float) -> "TruthLosses | NoTerms":
-    """The losses that `add_truth_options` describes, by the weights of TruthLosses."""
+    """The losses of `add_truth_options`."""
     return TruthLosses(**weights) if any(weights.values()) else NoTerms()
 
 
 class TruthLosses(nn.Module):
-    """The losses of one batch; each weight of 0 leaves one out."""
+    """The losses of one batch; a weight of 0 leaves one out."""
 
     def __init__(self, motion: float = 0.0, occlusion: float = 0.0, points: float = 0.0, face: float = 0.0):
         super().__init__()
@@ -58,7 +58,8 @@ class TruthLosses(nn.Module):
         occlusion_maps: Sequence[Tensor],
         points: tuple[Tensor, Tensor],
     ) -> Terms:
-        """`deformation` (B, h, w, 2) says where to sample the source; `points` (B, K, 2) of source and driving."""
+        """`deformation` (B, h, w, 2): sampling positions in the source; `points` (B, K, 2) of source and driving
+        frame."""
         _check(batch)
         terms = {}
         if self.motion:
@@ -86,14 +87,14 @@ def motion_error(deformation: Tensor, motion: Tensor, seen: Tensor) -> Tensor:
     """Mean distance to the true motion (B, 2, h, w), in units of [-1, 1], over the visible pixels (B, 1, h, w)."""
     size = tuple(deformation.shape[1:3])
     moved = at_least_single(deformation) - coordinate_grid(*size, like=at_least_single(deformation))
-    # Of pixels that are partly visible only the visible part counts: its mean motion.
+    # Partly visible pixels use the mean motion of their visible part.
     share = resize_area(seen, size)
     true = resize_area(motion * seen, size) / share.clamp(min=1e-3)
     return masked_difference(moved.movedim(3, 1), true, (share > 0.5).float())
 
 
 def visibility_error(occlusion_map: Tensor, seen: Tensor) -> Tensor:
-    """Cross entropy of an occlusion map (B, 1, h, w), 1 where the source is right, with what is visible."""
+    """Cross entropy between an occlusion map (B, 1, h, w), 1 for usable source pixels, and the true visibility."""
     share = resize_area(seen, tuple(occlusion_map.shape[-2:]))
     return F.binary_cross_entropy(at_least_single(occlusion_map).clamp(1e-4, 1 - 1e-4), share)
 
@@ -103,7 +104,7 @@ def guide_error(points: Tensor, landmarks: Tensor) -> Tensor:
     guides = GUIDES[: points.shape[1]]
     chosen = [landmarks[:, list(guide)].mean(1) for guide in guides]
     target = torch.stack(chosen, dim=1)
-    # Landmarks outside the picture guide no key point.
+    # Landmarks outside the picture are ignored.
     inside = (target[..., :2].abs() < 1).all(-1)
     weight = target[..., 2] * inside
     distance = (at_least_single(points[:, : len(guides)]) - target[..., :2]).abs().mean(-1)
@@ -117,7 +118,7 @@ def masked_difference(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
 
 
 def resize_area(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps at another size, by means over areas where it is smaller."""
+    """Resize maps, by area averaging when they shrink."""
     if maps.shape[-1] > size[-1]:
         return F.interpolate(maps, size=size, mode="area")
     return resize(maps, size)

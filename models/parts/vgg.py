@@ -1,4 +1,4 @@
-"""VGG networks as frozen feature networks of the losses."""
+"""VGG networks as frozen feature networks of losses."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,14 +15,14 @@ VGG19_WIDTHS = (64, 64, "pool", 128, 128, "pool", *(256,) * 4, "pool", *(512,) *
 VGGFACE_WIDTHS = (64, 64, "pool", 128, 128, "pool", *(256,) * 3, "pool", *(512,) * 3, "pool", *(512,) * 3, "pool")
 CAFFE_WIDTHS = {"vgg19": VGG19_WIDTHS, "vggface": VGGFACE_WIDTHS}
 CAFFE_MEANS = {"vgg19": (103.939, 116.779, 123.68), "vggface": (93.5940, 104.7624, 129.1863)}
-"""What Caffe's networks subtract, in the order blue, green, red."""
+"""The mean that Caffe's networks subtract, in BGR order."""
 RELU_1_TO_5 = (1, 6, 11, 20, 29)
 """The modules relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of torchvision's `features`."""
 CACHED = "checkpoints/vgg19-dcbb9e9d.pth"
 
 
 class FrozenConv(nn.Module):
-    """A 3x3 convolution whose weights are buffers: no gradient for them is ever prepared."""
+    """A 3x3 convolution whose weights are buffers, so that they never get gradients."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
@@ -34,7 +34,7 @@ class FrozenConv(nn.Module):
 
 
 class VggFeatures(nn.Module):
-    """The maps after the modules `taps` of a VGG network's convolutional part, for prepared pictures."""
+    """The features after the modules `taps` of a VGG network's convolutional part, for normalised pictures."""
 
     def __init__(self, widths: Sequence, taps: Sequence[int]):
         super().__init__()
@@ -44,7 +44,7 @@ class VggFeatures(nn.Module):
             if width == "pool":
                 layers.append(nn.MaxPool2d(2))
             else:
-                # What is tapped before its ReLU must not be overwritten by it.
+                # A feature tapped before its ReLU must not be overwritten by it.
                 in_place = len(layers) not in self.taps
                 layers += [FrozenConv(channels, width), nn.ReLU(inplace=in_place)]
                 channels = width
@@ -61,10 +61,10 @@ class VggFeatures(nn.Module):
 
 
 class Vgg19(VggFeatures):
-    """The maps of torchvision's VGG-19 after the modules `taps` of its `features`, for pictures in [0, 1]."""
+    """The features of torchvision's VGG-19 after the modules `taps` of its `features`, for pictures in [0, 1]."""
 
     def __init__(self, taps: Sequence[int] = RELU_1_TO_5, normalised: bool = True):
-        """`normalised`: apply the mean and deviation of ImageNet, which a few papers leave out."""
+        """`normalised`: apply ImageNet's mean and deviation, which a few papers leave out."""
         super().__init__(VGG19_WIDTHS, taps)
         mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if normalised else ((0.0,) * 3, (1.0,) * 3)
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
@@ -75,14 +75,14 @@ class Vgg19(VggFeatures):
 
 
 class CaffeVgg(VggFeatures):
-    """The maps of Caffe's VGG-19 or VGGFace for RGB pictures in [0, 1]: it sees BGR of 0 to 255, less a mean."""
+    """The features of Caffe's VGG-19 or VGGFace for RGB pictures in [0, 1]; Caffe uses BGR, 0 to 255, minus a mean."""
 
     def __init__(self, kind: str, taps: Sequence[int]):
         super().__init__(CAFFE_WIDTHS[kind], taps)
         self.register_buffer("mean", torch.tensor(CAFFE_MEANS[kind]).view(3, 1, 1), persistent=False)
 
     def prepare(self, x: Tensor) -> Tensor:
-        """Pictures as Caffe's network wants them."""
+        """Convert pictures to the input of Caffe's network."""
         return 255 * x.flip(1) - self.mean
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -90,7 +90,7 @@ class CaffeVgg(VggFeatures):
 
 
 def vgg19(weights: str | None, **settings) -> Vgg19:
-    """The network with the weights of a file in torchvision's layout, or with those in torchvision's cache."""
+    """The network with weights from a file in torchvision's layout, or from torchvision's cache."""
     path = Path(weights) if weights else Path(torch.hub.get_dir()) / CACHED
     if not path.is_file():
         raise UserError(
@@ -104,7 +104,7 @@ def vgg19(weights: str | None, **settings) -> Vgg19:
 
 
 def caffe_vgg(kind: str, weights: str | None, taps: Sequence[int]) -> CaffeVgg:
-    """The network `kind` (vgg19, vggface) with weights that script/convert_vgg_caffe.py has converted."""
+    """The network `kind` (vgg19, vggface) with weights converted by script/convert_vgg_caffe.py."""
     path = Path(weights or f"dataset/{kind}_caffe.pth")
     if not path.is_file():
         raise UserError(
@@ -117,7 +117,7 @@ def caffe_vgg(kind: str, weights: str | None, taps: Sequence[int]) -> CaffeVgg:
 
 
 def _load(network: VggFeatures, path: Path, prefix: str, what: str) -> None:
-    """Take the convolutions from a state dict whose entries are PREFIX.<module>.weight and .bias."""
+    """Load the convolutions from a state dict with entries PREFIX.<module>.weight and .bias."""
     state = read_weights(path)
     own = {f"{prefix}.{name}": name for name in network.features.state_dict()}
     missing = [name for name in own if not isinstance(state, Mapping) or name not in state]

@@ -10,9 +10,9 @@ from torch import Tensor
 from models.parts.cpu_convolutions import finished_on_cpu
 
 WIDE = 32
-"""Channels from which on a finished network's maps are sampled as tables of rows on the CPU."""
+"""Channels from which on inference on the CPU samples maps as tables of rows."""
 DETERMINANT_FLOOR = 1e-4
-"""Matrices near 1 with a determinant below this are taken for singular."""
+"""Determinant below which a matrix near the identity is treated as singular."""
 
 
 def coordinate_grid(height: int, width: int, like: Tensor) -> Tensor:
@@ -23,25 +23,26 @@ def coordinate_grid(height: int, width: int, like: Tensor) -> Tensor:
 
 
 def warp(image: Tensor, grid: Tensor, align_corners: bool = True, padding: str = "zeros") -> Tensor:
-    """Sample `image` (B, C, H, W) bilinearly at `grid` (N, h, w, 2); one picture may serve all N grids.
+    """Sample `image` (B, C, H, W) bilinearly at `grid` (N, h, w, 2); one picture may be paired with all N grids.
 
-    `align_corners` says which convention the weights were trained with: true fits `coordinate_grid`.
+    `align_corners`: the sampling convention of the weights' training; true fits `coordinate_grid`.
     """
-    # In half precision a coordinate would be off by an eighth of a pixel: sampling stays in the grid's precision.
+    # In half precision a coordinate would be off by an eighth of a pixel: sampling keeps the grid's precision.
     source = image.to(grid.dtype)
     last = image.is_contiguous(memory_format=torch.channels_last)
     if last and padding == "zeros" and image.shape[1] >= WIDE and finished_on_cpu(image):
         return _gathered(source, grid, align_corners).to(image.dtype)
     source = source.expand(len(grid), -1, -1, -1)
     sampled = F.grid_sample(source, grid, mode="bilinear", padding_mode=padding, align_corners=align_corners)
-    # On the CPU sampling forgets channels-last, and every convolution from there on would have to reorder its input.
+    # On the CPU sampling returns contiguous maps, which every following convolution would have to reorder.
     return sampled.to(image.dtype).contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 def _gathered(image: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
-    """Bilinear samples of channels-last pictures: of each position the four pixels around it, as sums of table rows.
+    """Bilinear samples of channels-last pictures: a weighted sum of the four pixels around each position, as table
+    rows.
 
-    Of wide maps this is several times as fast as the library's sampling, which goes through them channel by channel.
+    For wide maps this is several times as fast as the library's sampling, which processes them channel by channel.
     """
     height, width = image.shape[-2:]
     size = grid.new_tensor([width, height])
@@ -62,16 +63,16 @@ def _gathered(image: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
 
 
 def warp_each(image: Tensor, grids: Tensor, align_corners: bool = True) -> Tensor:
-    """Sample one picture (B, C, H, W) at K grids each (B, K, h, w, 2) without repeating it: (B, K, C, h, w)."""
+    """Sample one picture (B, C, H, W) at K grids each (B, K, h, w, 2) without copying it: (B, K, C, h, w)."""
     count, height = grids.shape[1:3]
     stacked = warp(image, grids.flatten(1, 2), align_corners)
     return stacked.unflatten(2, (count, height)).transpose(1, 2)
 
 
 def resize(maps: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
-    """Maps (B, C, h, w) at another size, bilinear; untouched where the size is right.
+    """Resize maps (B, C, h, w) bilinearly; unchanged if the size matches.
 
-    `align_corners`: the centres of the corner pixels stay where they are, not the corners of the map.
+    `align_corners`: keep the centres of the corner pixels in place, not the corners of the map.
     """
     if maps.shape[-2:] == tuple(size):
         return maps
@@ -84,9 +85,9 @@ def resize_grid(grid: Tensor, size: tuple[int, int], align_corners: bool = False
 
 
 def inverse_2x2(matrix: Tensor, floor: float = DETERMINANT_FLOOR) -> Tensor:
-    """The inverse of matrices (..., 2, 2) in closed form; a determinant nearer to 0 than `floor` is moved there.
+    """The inverse of matrices (..., 2, 2) in closed form, with the magnitude of the determinant clamped to `floor`.
 
-    Without the floor one nearly singular jacobian throws the whole neighbourhood of its point out of the picture.
+    Without it one nearly singular jacobian sends the whole neighbourhood of its point out of the picture.
     """
     (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
     determinant = a * d - b * c
@@ -104,7 +105,7 @@ def product_2x2(left: Tensor, right: Tensor) -> Tensor:
 def affine_grids(linear: Tensor, offset: Tensor, size: tuple[int, int]) -> Tensor:
     """linear z + offset at every pixel z: matrices (..., 2, 2) and vectors (..., 2) to grids (..., h, w, 2)."""
     grid = coordinate_grid(*size, like=offset)
-    # A part for the column plus a part for the row: one addition per element, and no product for TF32 to round.
+    # A term for the column plus a term for the row: one addition per element, and no product for TF32 to round.
     columns = linear[..., None, :, 0] * grid[0, :, :1]
     rows = linear[..., None, :, 1] * grid[:, 0, 1:] + offset[..., None, :]
     return rows[..., :, None, :] + columns[..., None, :, :]
@@ -124,7 +125,7 @@ class PlaneTransform:
 
     @classmethod
     def draw(cls, like: Tensor, sigma_affine: float, sigma_tps: float | None, points_tps: int | None):
-        """Near the identity by normal numbers of the given deviations, for each sample of the batch `like`."""
+        """Draw near the identity with normal noise of the given deviations, for each sample of the batch `like`."""
         noise = torch.randn(len(like), 2, 3, device=like.device)
         theta = sigma_affine * noise + torch.eye(2, 3, device=like.device)
         if not sigma_tps or not points_tps:
@@ -154,7 +155,7 @@ class PlaneTransform:
         return linear + gradient[..., None, :]
 
     def _radial(self, vectors: Tensor) -> Tensor:
-        """What each control point adds at the end of the vector (..., 2) from it, for a parameter of 1."""
+        """The radial function of each control point at the end of the vector (..., 2) from it, for a parameter of 1."""
         distance = vectors.abs().sum(-1)
         return distance**2 * torch.log(distance + 1e-6)
 
@@ -171,9 +172,9 @@ class PlaneTransform:
 
 
 def background_grids(matrix: Tensor | None, count: int, size: tuple[int, int], like: Tensor) -> Tensor:
-    """Where a plane behind everything came from, by matrices (B, 3, 3) on (x, y, 1): grids (`count`, h, w, 2).
+    """Sampling grids of the background, from matrices (B, 3, 3) on (x, y, 1): grids (`count`, h, w, 2).
 
-    Without matrices it stays where it is. A third component near 0 is moved away from it, with its sign.
+    The identity without matrices. A third component near 0 is clamped, with its sign.
     """
     grid = coordinate_grid(*size, like=like)
     if matrix is None:

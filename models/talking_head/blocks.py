@@ -10,7 +10,7 @@ from torch.nn.utils import spectral_norm
 
 
 def conv(in_channels: int, out_channels: int, kernel: int) -> nn.Conv2d:
-    """A convolution under spectral norm that keeps the size of the map."""
+    """A convolution with spectral norm that keeps the size of the map."""
     return spectral_norm(nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2))
 
 
@@ -22,7 +22,7 @@ def adaptive_norm(x: Tensor, style: Tensor) -> Tensor:
 
 
 class Down(nn.Module):
-    """D: a residual block that shrinks the map by averaging."""
+    """D: a residual block that downsamples by averaging."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, pooling: int):
         super().__init__()
@@ -38,7 +38,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """U: a residual block with AdaIN that enlarges the map."""
+    """U: a residual block with AdaIN that upsamples."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, scale: int, mode: str):
         super().__init__()
@@ -95,6 +95,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         projections = (self.query_conv, self.key_conv, self.value_conv)
         query, key, value = (layer(x).flatten(2).mT[:, None] for layer in projections)  # (n, 1, positions, channels)
-        # The scores are not scaled; fused, the matrix of all pairs of positions need not be kept for backward.
+        # Scores are not scaled; fused attention does not keep the matrix of all pairs of positions for the backward
+        # pass.
         found = F.scaled_dot_product_attention(query, key, value, scale=1.0)
         return self.gamma * found[:, 0].mT.unflatten(2, x.shape[-2:]) + x

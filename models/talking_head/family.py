@@ -25,10 +25,10 @@ LOG_COLUMNS = (
 
 
 class TalkingHead(Family):
-    """Meta-learning: embed a person from T frames, generate from landmarks, be judged against the person's row.
+    """Meta-learning: embed a person from T frames, generate from landmarks, and score against the video's embedding.
 
-    Training batches hold `video` (B,), `pictures` and `landmarks` (B, T, 3, H, W), `target` and `target_landmarks`
-    (B, 3, H, W). A source holds `pictures` and `landmarks` (1, T, 3, H, W); a driving item holds `landmarks`.
+    Training batches hold `video` (B,), `pictures` and `landmarks` (B, T, 3, H, W), `target` and `target_landmarks` (B,
+    3, H, W). A source holds `pictures` and `landmarks` (1, T, 3, H, W); a driving item holds `landmarks`.
     """
 
     layout = Layout(
@@ -55,7 +55,7 @@ class TalkingHead(Family):
         parser.set_defaults(dataset_mode="talking_head", batch_size=3, epochs=50, save_every=5000)
 
     def recognises_weights(self, content: Any) -> bool:
-        # Whatever the layers are, the embedder begins with a convolution of pairs: a picture and its landmarks.
+        # Whatever the layers are, the embedder starts with a convolution of picture and landmarks.
         embedder = content["embedder"].values() if self.holds_entries(content) else ()
         return next((kernel.shape[1] == 6 for kernel in embedder if kernel.ndim == 4), False)
 
@@ -129,24 +129,24 @@ class TalkingHead(Family):
 
 
 def build_embedder(opt: Any) -> Embedder:
-    """The embedder that the options describe."""
+    """Build the embedder of the options."""
     return Embedder(opt.embedder_layers, opt.embedding_dim, opt.image_size, opt.pooling)
 
 
 def build_generator(opt: Any, personal: bool) -> Generator:
-    """The generator that the options describe, of any person or of one."""
+    """Build the generator of the options, for any person or for one."""
     return Generator(
         opt.generator_layers, opt.embedding_dim, opt.image_size, upsample=opt.upsample_mode, personal=personal
     )
 
 
 def build_discriminator(opt: Any, rows: BatchRows | None) -> Discriminator:
-    """The discriminator that the options describe, of many videos or of one person."""
+    """Build the discriminator of the options, for many videos or for one person."""
     return Discriminator(opt.discriminator_layers, opt.embedding_dim, opt.image_size, rows=rows, pooling=opt.pooling)
 
 
 def build_content(opt: Any) -> Content:
-    """The comparison of pictures that the options describe."""
+    """Build the content loss of the options."""
     if opt.content == "pixels":
         return Content({"pixels": Pixels()}, {"pixels": opt.weight_pixels})
     taps, networks = TAPS[opt.content_maps], {}
@@ -161,5 +161,5 @@ def build_content(opt: Any) -> Content:
 
 
 def picture_range(opt: Any) -> float:
-    """What white is for the networks."""
+    """Value of white for the networks."""
     return 1.0 if opt.input_normalize else 255.0

@@ -1,4 +1,4 @@
-"""The layers that a body in the mini language stands for, checked against what flows through them."""
+"""Build the layers of a body from the mini language, with checks of channels and sizes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from util.layer_language import Body
 
 @dataclass(frozen=True)
 class Flow:
-    """What goes from one layer to the next: channels, and the side of the map."""
+    """Shape between two layers: channels, and the side of the map."""
 
     channels: int
     size: int
 
 
 def build_layers(entries: Body, flow: Flow, *, network: str, upsample: str = "bilinear") -> tuple[nn.ModuleList, Flow]:
-    """The layers of a body, checked against the channels and sizes that flow through them, and what comes out."""
+    """Build the layers of a body, checking channels and sizes; also returns the output shape."""
     layers = nn.ModuleList()
     for index, (name, *numbers) in enumerate(entries):
         try:
@@ -32,7 +32,7 @@ def build_layers(entries: Body, flow: Flow, *, network: str, upsample: str = "bi
 
 
 def check_layers(entries: Body, allowed: Sequence[str], network: str) -> None:
-    """Refuse layers that a network can't have."""
+    """Refuse invalid layers."""
     for index, entry in enumerate(entries):
         if entry[0] not in allowed:
             where = f"--{network}_layers: layer {index} ({' '.join(map(str, entry))})"

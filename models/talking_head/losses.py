@@ -45,7 +45,7 @@ class Pixels(nn.Module):
 
 
 class Content(nn.Module):
-    """L_CNT: difference of the maps of frozen networks (VGG-19, VGGFace), summed over layers."""
+    """L_CNT: difference of the features of frozen networks (VGG-19, VGGFace), summed over layers."""
 
     def __init__(self, networks: Mapping[str, nn.Module], weights: Mapping[str, float]):
         super().__init__()

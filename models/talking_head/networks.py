@@ -20,7 +20,7 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda maps: maps.amax((2, 3)),
     "sum": lambda maps: maps.sum((2, 3)),
 }
-"""From maps to a vector: the maximum, as the original's code has it, or the sum, as the paper has it."""
+"""Pool maps to a vector: the maximum, as in the original's code, or the sum, as in the paper."""
 
 
 def pair(picture: Tensor, landmarks: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class Generator(nn.Module):
 
 
 class BatchRows(nn.Embedding):
-    """The rows W_i of the videos of one batch; the table of all videos is too large for the network.
+    """The embeddings W_i of the videos of one batch; the table of all videos is too large for the network.
 
     They change with every batch, so they are not saved with the weights.
     """
@@ -115,7 +115,7 @@ class Judgement(NamedTuple):
     scores: Tensor
     """(n,), high for real."""
     rows: Tensor | None
-    """The rows W_i of the videos (n, dim), without w0."""
+    """The embeddings W_i of the videos (n, dim), without w0."""
 
 
 class Discriminator(nn.Module):

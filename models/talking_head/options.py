@@ -20,8 +20,8 @@ TAPS = {
     "before_relu": {"vgg19": (0, 5, 10, 19, 28), "vggface": (0, 5, 10, 17, 24)},
     "after_relu": {"vgg19": RELU_1_TO_5, "vggface": (1, 6, 11, 18, 25)},
 }
-"""The maps that are compared: of conv1_1, 2_1, 3_1, 4_1 and 5_1, before or after their ReLU. The original meant
-"before", but in its code the ReLU overwrites the first four."""
+"""The compared features: of conv1_1, 2_1, 3_1, 4_1 and 5_1, before or after their ReLU. The original intended "before",
+but in its code the ReLU overwrites the first four."""
 
 
 def add_network_options(parser: Any) -> None:
@@ -44,7 +44,7 @@ def add_network_options(parser: Any) -> None:
 
 
 def add_training_options(parser: Any) -> None:
-    """Losses and rates that meta-training and finetuning share."""
+    """Losses and learning rates that meta-training and finetuning share."""
     schedule = parser.add_argument_group("schedule", example="--lr 2e-5 --lr_steps 100000,50000")
     losses = parser.add_argument_group("losses", example="--content pixels --weight_pixels 20")
     add = schedule.add_argument

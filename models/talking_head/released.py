@@ -1,4 +1,4 @@
-"""Weights files of the two implementations that came before."""
+"""Weights files of the two earlier implementations."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,19 +10,19 @@ from torch import Tensor
 from util.errors import UserError
 
 POSITIONS = {"generator": 3, "embedder": 4, "discriminator": 5}
-"""Where the original's lists hold which state dict; before them epoch, step in the epoch and step."""
+"""Index of each state dict in the original's lists, which start with epoch, step in the epoch and step."""
 
 LAST_STEP = 2
-"""Where they hold the index, from 0, of the last step."""
+"""Their index of the last step (from 0)."""
 
 OPTIMIZERS = {"optimizer_animator": 6, "optimizer_discriminator": 7}
-"""Where they hold the states of the optimizers, if they do."""
+"""Their indices of the optimizer states, if present."""
 
 
 def released_entries(content: Any, path: Path) -> Any:
     """The entries of one of our files or of the original's save_N.pkl; other files are refused with the reason.
 
-    The rows of the original's videos are left out: they belong to that run's list of videos.
+    The original's video embeddings are ignored: they belong to that run's list of videos.
     """
     if isinstance(content, Mapping) and "E_state_dict" in content:
         raise UserError(
@@ -43,9 +43,10 @@ def released_entries(content: Any, path: Path) -> Any:
 
 
 def released_list(content: Mapping[str, Any], training: Mapping[str, Any]) -> list:
-    """The original's list: epoch, step in it, step, and the state dicts; counters name the step just finished, from 0.
+    """The original's list: epoch, step in it, step, and the state dicts; counters are those of the finished step, from
+    0.
 
-    The rows of the videos, which runs keep in their training state, go into the discriminator as the original has them.
+    The video embeddings, which runs store in their training state, are put into the discriminator as in the original.
     """
     clock = training["clock"]
     step = max(clock["step"] - 1, 0)
@@ -57,7 +58,7 @@ def released_list(content: Mapping[str, Any], training: Mapping[str, Any]) -> li
 
 
 def _every_row(table: Mapping[str, Tensor], count: int) -> Tensor:
-    """The rows of all videos; those that no step has met are random, as the original begins."""
+    """The embeddings of all videos; those not yet trained are random, as the original initialises them."""
     rows = torch.rand(count, table["value"].shape[1])
     rows[table["rows"]] = table["value"]
     return rows

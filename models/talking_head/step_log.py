@@ -1,9 +1,9 @@
-"""The log line of a step in the form of the few-shot talking heads."""
+"""The log line of a step in the format of the few-shot talking heads."""
 
 from collections.abc import Sequence
 
 DECIMALS = (2, 2)
-"""Of the first numbers, the distances by VGG-19 and VGGFace; the others have four."""
+"""Digits of the first numbers, the distances by VGG-19 and VGGFace; the others have four."""
 
 
 def step_line(epoch: int, step_in_epoch: int, step: int, numbers: Sequence[float]) -> str:

@@ -1,1 +1,1 @@
-"""Few-shot talking heads: the second stage, in which the networks are tuned to one person."""
+"""Few-shot talking heads, second stage: the networks are finetuned to one person."""

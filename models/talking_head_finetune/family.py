@@ -1,4 +1,4 @@
-"""Few-shot talking heads, second stage: generator and discriminator tuned to the pictures of one person."""
+"""Few-shot talking heads, second stage: generator and discriminator finetuned to the pictures of one person."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -26,11 +26,11 @@ from util.schedules import linear_decay
 
 
 class TalkingHeadFinetune(Family):
-    """One person's talking head: starts with meta-trained networks, which it makes personal from T pictures.
+    """One person's talking head: starts from meta-trained networks and makes them personal with T pictures.
 
     Training batches hold `picture` and `landmarks` (B, 3, H, W), driving items `landmarks`; `milestone` reads the
-    person's whole set, `dataset.whole()`: `pictures` and `landmarks` (T, 3, H, W), `target` and `target_landmarks`
-    (1, 3, H, W).
+    person's whole set, `dataset.whole()`: `pictures` and `landmarks` (T, 3, H, W), `target` and `target_landmarks` (1,
+    3, H, W).
     """
 
     layout = TalkingHead.layout
@@ -47,7 +47,7 @@ class TalkingHeadFinetune(Family):
 
     def __init__(self, opt: Any, training: bool):
         super().__init__(opt, training)
-        # Before training begins these are networks of the first stage, to be loaded with its weights.
+        # Until training starts these are networks of the first stage, to be loaded with its weights.
         self.impersonal = training and bool(opt.init_from)
         self.generator = build_generator(opt, personal=not self.impersonal)
         self.embedder = build_embedder(opt) if self.impersonal else None
@@ -81,7 +81,7 @@ class TalkingHeadFinetune(Family):
 
     @torch.no_grad()
     def personalise(self, whole: dict[str, Tensor]) -> None:
-        """Make the networks those of the person in the pictures; the embedder has done its work then."""
+        """Specialise the networks to the person in the pictures; the embedder is not needed afterwards."""
         self.embedder.eval()
         pairs = pair(whole["pictures"], whole["landmarks"])
         embedding = self.embedder(self.range * pairs).mean(0, keepdim=True)
@@ -91,7 +91,7 @@ class TalkingHeadFinetune(Family):
         self.embedder = None
 
     def preview(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The person in the target's pose, beside the pictures that were given."""
+        """The person in the target's pose, next to the given pictures."""
         made = self.generator(self.range * whole["target_landmarks"], self.generator.adain)
         return {
             "given": whole["pictures"],

@@ -35,7 +35,7 @@ from util.errors import UserError
 
 
 class ThinPlateSplineMotion(KeyPointFamily):
-    """Animate a picture by thin-plate splines through key points that are learned without labels.
+    """Animate a picture with thin-plate splines through key points that are learned without labels.
 
     Training batches hold `source` and `driving` (B, 3, H, W), two frames of one clip; animation reads `image`.
     """
@@ -55,7 +55,7 @@ class ThinPlateSplineMotion(KeyPointFamily):
     planned_epochs = 100
     second_stage = "tps_avd"
     is_second_stage = False
-    """Whether it is the AVD network that learns."""
+    """Whether this family trains the AVD network."""
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
@@ -136,11 +136,11 @@ class ThinPlateSplineMotion(KeyPointFamily):
         return self.shown(step)
 
     def trained_for(self, content: Mapping[str, Any]) -> dict[str, int]:
-        # The original's files of both stages are called the same; `epoch` counts those of the stage that wrote it.
+        # The original's files of both stages have the same name; `epoch` counts those of the stage that wrote the file.
         return super().trained_for(content) if ("avd_network" in content) == self.is_second_stage else {}
 
     def prepare_inference(self) -> None:
-        # Splines magnify what rounding does to their points, so the detector stays as it is; it takes little time.
+        # Splines amplify the rounding of their points, so the detector stays unchanged; it takes little time.
         for network in filter(None, (self.dense_motion_network, self.inpainting_network, self.bg_predictor)):
             fold_norms(network)
             quicken(network)
@@ -164,7 +164,7 @@ class ThinPlateSplineMotion(KeyPointFamily):
 
 
 def build_background(opt: Any) -> BackgroundPredictor | None:
-    """The network that says how the background moves, where the configuration has one."""
+    """The background predictor, if the configuration has one."""
     return BackgroundPredictor(opt.num_channels, opt.encoder_width) if opt.bg else None
 
 
@@ -201,7 +201,7 @@ def _equivariance(opt: Any) -> SplineEquivariance | NoEquivariance:
 
 
 def _clipped_networks(opt: Any) -> dict[str, tuple[str, ...]]:
-    """By optimizer, the networks whose gradients are limited, each by itself."""
+    """The networks whose gradients are clipped, each by itself, per optimizer."""
     if not opt.clip_gradients:
         return {}
     others = ("inpainting_network",) if opt.clip_inpainting else ()

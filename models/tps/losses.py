@@ -1,4 +1,4 @@
-"""The losses of the thin-plate spline motion model beside the perceptual pyramid of models.parts.losses."""
+"""The losses of the thin-plate spline motion model besides the perceptual pyramid of models.parts.losses."""
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +10,13 @@ from models.tps.splines import RandomSpline
 
 
 class SplineEquivariance(Equivariance):
-    """Key points move with the picture under random affine and thin-plate transforms."""
+    """Equivariance of key points under random affine and thin-plate transforms."""
 
     transform = RandomSpline
 
 
 class WarpLoss(nn.Module):
-    """What is seen of the source's maps under the motion is like the driving frame's maps, at every size."""
+    """Warping loss: the source's visible features, warped, match the driving frame's, at every resolution."""
 
     def __init__(self, weight: float):
         super().__init__()
@@ -29,7 +29,7 @@ class WarpLoss(nn.Module):
 
 
 class BackgroundLoss(nn.Module):
-    """The background's motion from driving frame to source and that from source to driving frame undo each other."""
+    """Consistency of the background motion: driving to source and source to driving are inverse to each other."""
 
     def __init__(self, weight: float):
         super().__init__()

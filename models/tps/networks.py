@@ -19,13 +19,14 @@ from models.tps.resnet import ResNet18
 from models.tps.splines import Splines
 
 POINTS = 5
-"""Key points that one spline goes through."""
+"""Number of key points per spline."""
 
 
 class InstanceNorm(nn.Module):
-    """Every map of every sample brought to a learned mean and deviation.
+    """Instance norm with learned scale and shift for every channel.
 
-    Done as a group norm of single channels, which is three times as fast on the CPU and leaves channels last.
+    Computed as a group norm with one channel per group, which is three times as fast on the CPU and keeps
+    channels-last.
     """
 
     def __init__(self, features: int):
@@ -38,21 +39,21 @@ class InstanceNorm(nn.Module):
 
 
 class KeyPointDetector(nn.Module):
-    """Find the points of all splines, 5 consecutive ones each."""
+    """Detect the points of all splines, 5 consecutive ones each."""
 
     def __init__(self, num_tps: int, num_channels: int = 3, width: int = 64):
         super().__init__()
         self.fg_encoder = ResNet18(num_channels, 2 * POINTS * num_tps, width)
 
     def forward(self, frame: Tensor) -> KeyPoints:
-        # A point in half precision is off by up to a pixel.
+        # In half precision a point is off by up to a pixel.
         with torch.autocast(frame.device.type, enabled=False):
             points = 2 * torch.sigmoid(self.fg_encoder(at_least_single(frame))) - 1
             return KeyPoints(points.unflatten(1, (-1, 2)))
 
 
 class BackgroundPredictor(nn.Module):
-    """How the background moves from the driving frame to the source: an affine map as matrix (B, 3, 3)."""
+    """Predict the background motion from the driving frame to the source: an affine map as matrix (B, 3, 3)."""
 
     def __init__(self, num_channels: int = 3, width: int = 64):
         super().__init__()
@@ -69,20 +70,20 @@ class BackgroundPredictor(nn.Module):
 
 
 class Motion(NamedTuple):
-    """What the dense motion network finds for each pixel (h, w) of its map."""
+    """The output of the dense motion network, per pixel (h, w) of its map."""
 
     deformation: Tensor
-    """Where to sample the source, (B, h, w, 2)."""
+    """Sampling positions in the source, (B, h, w, 2)."""
     contribution_maps: Tensor
-    """The share of each of the K + 1 transforms, background first, (B, K + 1, h, w)."""
+    """Weights of the K + 1 transforms, background first, (B, K + 1, h, w)."""
     deformed_source: Tensor
-    """The small source under each transform, (B, K + 1, C, h, w)."""
+    """The small source warped by each transform, (B, K + 1, C, h, w)."""
     occlusion_maps: list[Tensor]
     """1 where the source is visible, 0 where the network inpaints: (B, 1, h', w'), smallest first."""
 
 
 class DenseMotionNetwork(nn.Module):
-    """Combine the splines and the background's transform to one motion for every pixel."""
+    """Combine the splines and the background's transform into one motion per pixel."""
 
     def __init__(
         self,
@@ -97,9 +98,10 @@ class DenseMotionNetwork(nn.Module):
         regulariser: tuple[float, float] = (0.01, 0.01),
         flow_limit: float | None = None,
     ):
-        """`num_masks`: occlusion maps, the largest of the picture's size, each twice the one before; 1: of the flow's.
+        """`num_masks`: occlusion masks, the largest of the picture's size, each twice the previous one; 1: of the
+        flow's size.
 
-        `flow_limit`: no transform leaves [-limit, limit].
+        `flow_limit`: clamp transforms to [-limit, limit].
         """
         super().__init__()
         self.kp_variance, self.regulariser, self.flow_limit = kp_variance, regulariser, flow_limit
@@ -112,7 +114,7 @@ class DenseMotionNetwork(nn.Module):
         widened = [features >> i for i in range(doublings + 1)]
         self.up = nn.ModuleList(UpBlock(*pair, InstanceNorm) for pair in zip(widened[:-1], widened[1:], strict=True))
         self.early = num_masks - doublings
-        """How many occlusion maps come from the hourglass, the rest from the blocks behind it."""
+        """Number of occlusion masks from the hourglass; the rest come from the upsampling blocks after it."""
         widths = [*self.hourglass.decoder.widths[-self.early :], *widened[1:]]
         self.occlusion = nn.ModuleList(nn.Conv2d(width, 1, 7, padding=3) for width in widths)
 
@@ -124,7 +126,7 @@ class DenseMotionNetwork(nn.Module):
     def transforms(
         self, kp_source: KeyPoints, kp_driving: KeyPoints, background: Tensor | None, size: tuple[int, int]
     ) -> Tensor:
-        """Where each transform takes every pixel, the background's first: (B, K + 1, h, w, 2)."""
+        """The transforms at every pixel, the background's first: (B, K + 1, h, w, 2)."""
         source, driving = (kp.value.unflatten(1, (-1, POINTS)) for kp in (kp_source, kp_driving))
         grids = Splines.between(driving, source, self.regulariser).grids(size)
         if background is None:
@@ -142,9 +144,9 @@ class DenseMotionNetwork(nn.Module):
         background: Tensor | None = None,
         share: Share = all_maps,
     ) -> Motion:
-        """`small_source` is the source picture after `down`; one source may serve a batch of driving points.
+        """`small_source` is the source picture after `down`; one source may be paired with a batch of driving points.
 
-        `background` is the matrix (B, 3, 3) of its motion; without one it stands still.
+        `background` is the matrix (B, 3, 3) of its motion; without one it is static.
         """
         size = small_source.shape[-2:]
         grids = self.transforms(kp_source, kp_driving, background, size)
@@ -163,17 +165,17 @@ class DenseMotionNetwork(nn.Module):
 
 
 class Encoded(NamedTuple):
-    """All that can be computed from the source picture alone."""
+    """Everything that can be computed from the source picture alone."""
 
     source: Tensor
     small_source: Tensor
-    """After the dense motion network's `down`."""
+    """The source after the dense motion network's `down`."""
     maps: list[Tensor]
-    """The inpainting network's maps, smallest first, as the occlusion maps."""
+    """The inpainting network's features, smallest first, like the occlusion masks."""
 
 
 class InpaintingNetwork(nn.Module):
-    """Warp the source's feature maps at every size, hide what is occluded there, and inpaint it in the decoder."""
+    """Warp the source's features at every resolution, mask what is occluded, and inpaint it in the decoder."""
 
     def __init__(self, num_channels: int, expansion: int, max_features: int, num_down_blocks: int):
         super().__init__()
@@ -190,51 +192,51 @@ class InpaintingNetwork(nn.Module):
         self.final = nn.Conv2d(expansion, num_channels, 7, padding=3)
 
     def encode(self, picture: Tensor) -> list[Tensor]:
-        """The maps of a picture, smallest first."""
+        """The features of a picture, smallest first."""
         maps = [self.first(picture)]
         for block in self.down_blocks:
             maps.append(block(maps[-1]))
         return maps[::-1]
 
     def forward(self, encoded: Encoded, motion: Motion) -> Tensor:
-        """The picture (B, C, H, W) in [0, 1]; one encoded source may serve a batch of motions."""
+        """The picture (B, C, H, W) in [0, 1]; one encoded source may be paired with a batch of motions."""
         *smaller, largest = encoded.maps
         x = seen(smaller[0], motion, 0)
         for index, block in enumerate(self.up_blocks):
             x = block(self.resblock[2 * index + 1](self.resblock[2 * index](x)))
             if index + 1 < len(smaller):
                 x = torch.cat([x, seen(smaller[index + 1], motion, index + 1)], dim=1)
-        # (1 - m) x + m W(e), for the largest feature maps and then for the picture itself.
+        # (1 - m) x + m W(e), first for the largest features and then for the picture itself.
         mask = mask_of(motion, len(smaller), largest.shape[-2:])
         x = torch.lerp(x, warped(largest, motion).to(x.dtype), mask.to(x.dtype))
         painted = torch.sigmoid(at_least_single(self.final(x)))
         return torch.lerp(painted, warped(encoded.source, motion).to(painted.dtype), mask)
 
     def warped_maps(self, encoded: Encoded, motion: Motion) -> list[Tensor]:
-        """What is seen of the source's maps, smallest first, with gradients through the motion alone."""
+        """The visible warped features of the source, smallest first, with gradients through the motion only."""
         masks = motion._replace(occlusion_maps=[mask.detach() for mask in motion.occlusion_maps])
         return [seen(maps.detach(), masks, index) for index, maps in enumerate(encoded.maps)]
 
     @torch.no_grad()
     def driving_maps(self, driving: Tensor, motion: Motion) -> list[Tensor]:
-        """The maps of the driving frame where the source's are seen: what `warped_maps` should be."""
+        """The driving frame's features under the same masks: the targets of `warped_maps`."""
         maps = self.encode(driving)
         return [map * mask_of(motion, index, map.shape[-2:]) for index, map in enumerate(maps)]
 
 
 def warped(maps: Tensor, motion: Motion) -> Tensor:
-    """Maps of the source, of any size, under the motion."""
+    """The source's maps, of any size, warped by the motion."""
     return warp(maps, resize_grid(motion.deformation, maps.shape[-2:], align_corners=True))
 
 
 def mask_of(motion: Motion, index: int, size: tuple[int, int]) -> Tensor:
-    """The occlusion map of a size, counted from the smallest; where there is one alone, it serves all of them."""
+    """The occlusion mask of a resolution, counted from the smallest; a single mask serves all."""
     masks = motion.occlusion_maps
     return resize(masks[index] if len(masks) > 1 else masks[0], size, align_corners=True)
 
 
 def seen(maps: Tensor, motion: Motion, index: int) -> Tensor:
-    """m W(e): feature maps of the source under the motion, where its occlusion map m shows them."""
+    """m W(e): features of the source, warped by the motion and masked by its occlusion mask m."""
     return warped(maps, motion) * mask_of(motion, index, maps.shape[-2:]).to(maps.dtype)
 
 
@@ -245,5 +247,5 @@ class AvdNetwork(Disentangler):
         super().__init__(2 * POINTS * num_tps, id_bottle_size, pose_bottle_size)
 
     def forward(self, identity: KeyPoints, pose: KeyPoints) -> KeyPoints:
-        """One identity may serve a batch of poses."""
+        """One identity may be paired with a batch of poses."""
         return KeyPoints(self.joined(identity.value.flatten(1), pose.value.flatten(1)).unflatten(1, (-1, 2)))

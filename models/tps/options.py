@@ -110,5 +110,5 @@ def _add_dropout_options(parser: Any) -> None:
 
 
 def _keys(section: str, name: str) -> tuple[str, str]:
-    """The keys of a value in the original's files, with and without a section of its own."""
+    """The keys of a value in the original's files, with and without a section."""
     return f"{TRAIN}.{name}", f"{TRAIN}.{section}.{name}"

@@ -1,4 +1,4 @@
-"""What the thin-plate spline motion model shows of a step of training or of animation: points, warps, masks."""
+"""Visualisations of the thin-plate spline motion model in training and animation: points, warps, masks."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""ResNet-18 with torchvision's entry names, of any width: torchvision's own has one."""
+"""ResNet-18 of any width with torchvision's entry names; torchvision's own has a fixed width."""
 
 from copy import copy
 
@@ -26,7 +26,7 @@ class BasicBlock(nn.Module):
         return F.relu(out + self.downsample(x))
 
     def folded(self) -> nn.Module:
-        """The same function in eval mode, with the norms inside the convolutions."""
+        """The same function in eval mode, with the norms folded into the convolutions."""
         block = copy(self)
         block._modules = dict(self._modules)
         block.conv1, block.bn1 = fuse_conv_bn_eval(self.conv1, self.bn1), nn.Identity()
@@ -61,7 +61,7 @@ class ResNet18(nn.Module):
         return self.fc(x.mean((2, 3)))
 
     def folded(self) -> nn.Module:
-        """The same function in eval mode, with all norms inside the convolutions."""
+        """The same function in eval mode, with all norms folded into the convolutions."""
         network = copy(self)
         network._modules = dict(self._modules)
         network.conv1, network.bn1 = fuse_conv_bn_eval(self.conv1, self.bn1), nn.Identity()

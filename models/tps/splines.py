@@ -1,4 +1,4 @@
-"""Thin-plate splines: smooth transforms of the plane that follow a few pairs of points.
+"""Thin-plate splines: smooth transforms of the plane that interpolate pairs of points.
 
 The paper's section "TPS motion estimation".
 """
@@ -30,15 +30,16 @@ class Splines:
         """The splines from points (..., n, 2) of the driving frame to those of the source.
 
         The regulariser is added to the diagonal of the system: at the points, and in the rows of the affine part. With
-        0 for the latter, equal sets of points give the identity, and sets in one line nothing at all.
+        0 for the latter, equal sets of points give the identity, but collinear sets have no solution.
         """
         count = driving.shape[-2]
-        # A solution in half precision would not be one.
+        # Half precision is not accurate enough to solve the system.
         with torch.autocast(driving.device.type, enabled=False):
             driving, source = at_least_single(driving), at_least_single(source).expand_as(driving)
             system = _system(driving) + torch.diag(_diagonal(driving, regulariser))
             values = F.pad(source, (0, 0, 0, 3))
-            # (w; a) = L^-1 (y; 0). This variant reports a singular system by a number, for which no device has to wait.
+            # (w; a) = L^-1 (y; 0). This variant reports a singular system by a number, without synchronising the
+            # device.
             solution = torch.linalg.solve_ex(system, values).result
         return cls(solution[..., count:, :].mT, solution[..., :count, :], driving)
 
@@ -56,7 +57,7 @@ class Splines:
 
 
 class RandomSpline(PlaneTransform):
-    """A random affine and thin-plate transform, by the distance as the crow flies."""
+    """A random affine and thin-plate transform with Euclidean distance."""
 
     def _radial(self, vectors: Tensor) -> Tensor:
         return thin_plate((vectors**2).sum(-1))

@@ -1,4 +1,4 @@
-"""Thin-plate spline motion, second stage: the AVD network learns the pose of one face with the identity of another."""
+"""Thin-plate spline motion, second stage: trains the AVD network to combine one face's pose with another's identity."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +22,7 @@ from models.tps.options import add_network_options
 class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
     """Thin-plate spline motion with points in the pose of the driving face and the identity of the source.
 
-    Begins with the networks of the first stage (--init_from), which do not learn; batches are those of the first stage.
+    Starts from the networks of the first stage (--init_from), which stay frozen; batches are those of the first stage.
     """
 
     layout = replace(ThinPlateSplineMotion.layout, optimizers={"avd": "optimizer_avd"})
@@ -52,7 +52,7 @@ class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
         self.weight = opt.lambda_shift
 
     def before_update(self, names: tuple[str, ...]) -> None:
-        """Nothing is clipped in this stage."""
+        """Gradients are not clipped in this stage."""
 
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         source, driving = batch["source"], batch["driving"]
@@ -66,6 +66,6 @@ class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
         return Pictures(partial(self._drawn, *first_samples([source, driving, identity, target])))
 
     def _drawn(self, source: torch.Tensor, driving: torch.Tensor, identity: KeyPoints, target: KeyPoints) -> dict:
-        """The driving frame made from points that went through the network."""
+        """The driving frame reconstructed from the AVD network's points."""
         made, prediction, motion = self.repose(source, identity, target)
         return self.pictures(Step(source, driving, prediction, identity, made, motion))
