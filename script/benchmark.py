@@ -1,4 +1,4 @@
-"""Measure this machine, or hold a promise of the documentation against it: one subcommand per question."""
+"""Measure this machine, or check a claim of the documentation: one subcommand per question."""
 
 import argparse
 import importlib
@@ -23,7 +23,7 @@ def main() -> int:
 
 
 def read_arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

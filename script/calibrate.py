@@ -1,7 +1,8 @@
-"""Hold each metric against its original or a library, on the same frames: values, difference, versions.
+"""Compare each metric with its original or a library, on the same frames: values, difference, versions.
 
-Writes a table of Markdown (docs/calibration.md) with a second table of published numbers: what a paper prints, what the
-named command gives here, wherever released checkpoints and data are at hand."""
+Writes a Markdown table (docs/calibration.md) and a second table of published numbers: the paper's, and the result of
+the named command here if released checkpoints and data are available.
+"""
 
 import argparse
 import json
@@ -84,7 +85,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def frames_of(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, str]:
-    """A careless copy of some frames, the frames, and what they are: (N, SIDE, SIDE, 3) uint8."""
+    """A slightly wrong copy of some frames, the frames, and their description: (N, SIDE, SIDE, 3) uint8."""
     if args.video:
         from data.video import open_video
         from metrics.evaluation.pairing import squared
@@ -95,7 +96,7 @@ def frames_of(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, str]:
         from data.sample_faces import tiny_clip
 
         real = tiny_clip(identity=1, frames=args.frames, size=SIDE)[0]
-    # Moved by 0 to 3 pixels, and noisy: every metric has something to say.
+    # Shifted by 0 to 3 pixels and noisy, so that every metric has something to measure.
     noise = np.random.default_rng(0).normal(0, 4, real.shape)
     moved = np.stack([np.roll(frame, index % 4, axis=1) for index, frame in enumerate(real)])
     made = np.clip(moved + noise, 0, 255).round().astype(np.uint8)
@@ -103,7 +104,7 @@ def frames_of(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, str]:
 
 
 def compared(made: np.ndarray, real: np.ndarray, folder: Path) -> tuple[list[dict], list[str]]:
-    """Ours and theirs for every reference that is installed, and the packages that are not."""
+    """Our value and the reference's for every installed reference, and the packages that are missing."""
     wanted = [*references(), *lpips_references(folder)]
     missing = sorted({one.by for one in wanted if not one.is_installed})
     rows = [row_of(one, made, real, folder) for one in wanted if one.is_installed]
@@ -123,7 +124,7 @@ def row_of(reference: Reference, made: np.ndarray, real: np.ndarray, folder: Pat
 
 
 def ours(name: str, made: np.ndarray, real: np.ndarray, folder: Path) -> float:
-    """What the metric gives: the mean over the frames."""
+    """The metric's value: the mean over the frames."""
     import torch
 
     from metrics.evaluation.measuring import Measurement
@@ -141,7 +142,7 @@ def ours(name: str, made: np.ndarray, real: np.ndarray, folder: Path) -> float:
 
 
 def published_rows(path: Path, results: Path | None) -> list[dict]:
-    """Published numbers, each with the command, and what it gave where its results are there."""
+    """Published numbers, each with its command, and the command's result if it exists."""
     content = read_yaml_file(path)
     rows = []
     with reading(path, "not a list of published numbers", "see docs/published.yaml"):
@@ -155,7 +156,7 @@ def published_rows(path: Path, results: Path | None) -> list[dict]:
 
 
 def measured_by(command: str, results: Path | None) -> dict:
-    """The totals in the folder of results of a command, which its --name says."""
+    """The totals in a command's results folder, found by its --name."""
     name = re.search(r"--name[ =](\S+)", command)
     path = (results or Path("eval_results")) / name[1] / "metrics.json" if name else None
     if path is None or not path.is_file():
@@ -169,7 +170,7 @@ def measured_by(command: str, results: Path | None) -> dict:
 
 
 def document(rows: list[dict], missing: list[str], published: list[dict], shown: str) -> str:
-    """The page."""
+    """The page's text."""
     lines = [HEAD.format(shown=shown, side=SIDE)]
     for row in rows:
         note = row["note"] + ("" if row["agrees"] else " **beyond what is expected**")

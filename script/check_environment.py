@@ -1,4 +1,4 @@
-"""Whether this Python has what Grimace needs: every requirement in a version within its bounds, and importable."""
+"""Check that this Python has what Grimace needs: every requirement within its bounds, and importable."""
 
 import importlib
 import re
@@ -44,7 +44,7 @@ def within(version: str, bounds: str) -> bool:
 
 
 def problem_with(package: str, bounds: str) -> str | None:
-    """What is wrong with one requirement, or None."""
+    """The problem with one requirement, or None."""
     try:
         version = metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -61,7 +61,7 @@ def problem_with(package: str, bounds: str) -> str | None:
 
 
 def main() -> int:
-    """List what is wrong; status 1 if anything is."""
+    """List the problems; status 1 if there are any."""
     found = [problem_with(package, bounds) for package, bounds in requirements().items()]
     problems = [problem for problem in found if problem]
     print("\n".join(problems), end="\n" if problems else "")

@@ -1,7 +1,9 @@
-"""Put measured runs side by side: one page with their videos in step, and a table that tells a better number from luck.
+"""Compare measured runs side by side: a page with their videos in sync, and a table with significant differences
+marked.
 
 Each run is a folder with the metrics.json of script/evaluate.py (or of test.py --metrics), or its name in
-eval_results/. What a browser does not play (folders of frames, packed clips) is written as mp4 beside the page."""
+eval_results/. Files that browsers cannot play (folders of frames, packed clips) are written as mp4 beside the page.
+"""
 
 import argparse
 import sys

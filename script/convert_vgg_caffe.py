@@ -1,6 +1,7 @@
-"""Convert Caffe's VGG-19 and VGGFace to PyTorch: what the losses of talking heads compare pictures by.
+"""Convert Caffe's VGG-19 and VGGFace, the feature networks of talking heads' losses, to PyTorch.
 
-Every name and shape is checked, and the result is compared with a forward pass in numpy on Caffe's own arrays."""
+Every name and shape is checked, and the result is compared with a forward pass in numpy on Caffe's own arrays.
+"""
 
 import argparse
 import sys
@@ -34,7 +35,7 @@ where the files are:
 CLASSES = {"vgg19": 1000, "vggface": 2622}
 FEATURES, HIDDEN = 512 * 7 * 7, 4096
 LARGEST = 2**30
-"""Bytes of a .caffemodel in an archive."""
+"""Maximum size of a .caffemodel in an archive."""
 LINEAR = {"fc6": 0, "fc7": 3, "fc8": 6}
 TOLERANCE = 1e-4
 Arrays = dict[str, list[np.ndarray]]
@@ -56,7 +57,7 @@ def main() -> int:
 
 
 def read_arguments() -> argparse.Namespace:
-    """The options of the command."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -69,7 +70,7 @@ def read_arguments() -> argparse.Namespace:
 
 @contextmanager
 def caffemodel(path: Path) -> Iterator[Path]:
-    """The .caffemodel itself, out of its archive if it is in one."""
+    """The .caffemodel itself, extracted if it is in an archive."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; --help says where to get it")
     with tempfile.NamedTemporaryFile(suffix=".caffemodel") as unpacked:
@@ -94,7 +95,7 @@ def _unpack(path: Path, target: IO[bytes]) -> None:
 
 
 def convolutions(kind: str) -> dict[str, int]:
-    """Caffe's names of the convolutions, conv1_1 and so on, and their numbers among convolutions, ReLUs and pools."""
+    """Caffe's names of the convolutions, conv1_1 and so on, and their indices among convolutions, ReLUs and pools."""
     names, block, index, number = {}, 1, 1, 0
     for width in CAFFE_WIDTHS[kind]:
         if width == "pool":
@@ -106,7 +107,7 @@ def convolutions(kind: str) -> dict[str, int]:
 
 
 def recognise(arrays: Arrays, path: Path) -> str:
-    """Which network it is by the names of its convolutions."""
+    """The network, recognised by the names of its convolutions."""
     found = {name for name in arrays if name.startswith("conv")}
     for kind in CAFFE_WIDTHS:
         if found == set(convolutions(kind)):
@@ -115,7 +116,7 @@ def recognise(arrays: Arrays, path: Path) -> str:
 
 
 def convert(kind: str, arrays: Arrays, path: Path) -> dict[str, Tensor]:
-    """The state dict of a network; every name, shape and number is looked at."""
+    """The state dict of a network; checks every name, shape and value."""
     shapes = expected_shapes(kind)
     missing, unknown = sorted(set(shapes) - set(arrays)), sorted(set(arrays) - set(shapes))
     if missing or unknown:
@@ -145,7 +146,7 @@ def expected_shapes(kind: str) -> dict[str, tuple[int, ...]]:
 
 
 def forward(kind: str, state: dict[str, Tensor], x: Tensor) -> Tensor:
-    """The scores of the whole network, before softmax, for a picture as Caffe wants it: BGR, less its mean."""
+    """The scores of the whole network, before softmax, for a picture in Caffe's form: BGR minus the mean."""
     number = 0
     for width in CAFFE_WIDTHS[kind]:
         if width == "pool":
@@ -166,7 +167,7 @@ def linear_part(state: dict[str, Tensor], x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def check(kind: str, arrays: Arrays, state: dict[str, Tensor], written: Path) -> float:
-    """The relative difference between what was written and Caffe's arrays in numpy; an error where it is large."""
+    """The relative difference between the written file and Caffe's arrays in numpy; an error if it is large."""
     numbers = np.random.default_rng(0)
     picture = numbers.random((3, 32, 32), np.float32)
     caffe_input = 255 * picture[::-1] - np.float32(CAFFE_MEANS[kind])[:, None, None]
@@ -183,7 +184,7 @@ def check(kind: str, arrays: Arrays, state: dict[str, Tensor], written: Path) ->
 
 
 def conv5_1(arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    """conv5_1 before its ReLU, in numpy: Caffe's layers in the order of their names, pools between the blocks."""
+    """conv5_1 before its ReLU, in numpy: Caffe's layers in order of their names, with pools between blocks."""
     block = "1"
     for name in sorted(name for name in arrays if name.startswith("conv") and name <= "conv5_1"):
         if name[4] != block:

@@ -1,4 +1,4 @@
-"""Cut faces out of videos: one clip per face, with its position in the video, so that results can be pasted back."""
+"""Crop faces out of videos: one clip per face, with its position in the video, so that results can be pasted back."""
 
 import argparse
 import sys
@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def crop(item: tuple[str, Path], settings, output, detector, gpus, following) -> str | None:
-    """Cut one video; the warning tells how many faces were dropped."""
+    """Crop one video; the warning gives the number of dropped faces."""
     name, path = item
     finder = jobs.once(landmarks.build_detector, **detector, device=device(gpus))
     rows = cut_faces(path, name, finder, settings, output, **following)
@@ -81,7 +81,7 @@ def find_videos(source: Path) -> dict[str, Path]:
 
 
 def is_done(report: Path) -> bool:
-    """Whether a video was cut before and gave a clip."""
+    """Whether a video is done and has a clip."""
     return report.is_file() and any(row["kept"] for row in load(report)["faces"])
 
 
@@ -91,7 +91,7 @@ def load(report: Path) -> dict:
 
 
 def gather(output: Output, videos: dict[str, Path]) -> tuple[int, int]:
-    """Gather the reports of all videos into crops.csv; return how many faces were kept and dropped."""
+    """Collect the reports of all videos in crops.csv; returns the numbers of kept and dropped faces."""
     rows = []
     for name, path in videos.items():
         if output.report(name).is_file():
@@ -104,7 +104,7 @@ def gather(output: Output, videos: dict[str, Path]) -> tuple[int, int]:
 
 
 def read_arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -127,7 +127,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def add_crop_options(parser: argparse.ArgumentParser) -> None:
-    """Declare how the position of a crop is chosen."""
+    """Declare the options for the position of a crop."""
     group = parser.add_argument_group("what is cut out")
     group.add_argument(
         "--method",

@@ -1,7 +1,8 @@
-"""Measure videos of any model: how like the truth they are, whom they show, how they move.
+"""Measure videos of any model: similarity to the truth, identity, motion.
 
-Writes metrics.csv (a row per frame), metrics.json (totals, videos, definitions) and prints a table, with the control
-rows "first frame repeated", "driving video replayed" and "truth" beside the result."""
+Writes metrics.csv (a row per frame), metrics.json (totals, videos, definitions) and prints a table with the control
+rows "first frame repeated", "driving video replayed" and "truth" beside the result.
+"""
 
 import argparse
 import os
@@ -100,7 +101,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def checked(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.Namespace:
-    """Refuse what can never be measured, before anything is loaded."""
+    """Refuse impossible measurements before anything is loaded."""
     if not args.list and args.generated is None:
         parser.error("--generated FOLDER is needed: the videos to measure")
     if not (args.list or args.metrics or args.protocol):
@@ -109,7 +110,7 @@ def checked(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argpar
 
 
 def plan_of(args: argparse.Namespace, protocol: Protocol, roles: tuple[str, ...]) -> running.Plan:
-    """What the worker processes need to know."""
+    """The settings for worker processes."""
     given = {name: getattr(args, name) for name in weight_options() if getattr(args, name) is not None}
     return running.Plan(
         metrics=protocol.metrics,
@@ -126,7 +127,7 @@ def plan_of(args: argparse.Namespace, protocol: Protocol, roles: tuple[str, ...]
 
 
 def measured(wanted: list[Pair], plan: running.Plan, measurement, out: Path, args) -> tuple[list, dict[str, str]]:
-    """The records of all pairs, those of an earlier run among them, and the failures by name."""
+    """The records of all pairs, including those of an earlier run, and the failures by name."""
     from tqdm import tqdm
 
     kept = running.Kept(out, plan, measurement)

@@ -1,8 +1,9 @@
-"""Write a checkpoint of a run in the form that the original's programs animate with and train on from.
+"""Export a checkpoint of a run in the form with which the original's programs animate and resume training.
 
-Weights of ours load there as they are. To train on, those programs want the optimizers in the same file, under names of
-their own; talking heads want the list of a save_N.pkl, with the rows of the videos. The file is in PyTorch's old
-format, which every version since 0.4 reads."""
+Our weights load there unchanged. To resume training, those programs need the optimizers in the same file, under their
+own names; talking heads need the list of a save_N.pkl with the video embeddings. The file has PyTorch's old format,
+which every version since 0.4 reads.
+"""
 
 import argparse
 import sys
@@ -42,7 +43,7 @@ def main() -> int:
 
 
 def read_arguments() -> argparse.Namespace:
-    """The options of the command."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -53,7 +54,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def exported(run: Path, which: str, training: Mapping[str, Any]) -> Any:
-    """The content of the original's file, out of ours and the training state beside it."""
+    """The content of the original's file, from our file and the training state beside it."""
     options = training["options"]
     family = find_family(options["model"])
     layout = family.layout
@@ -70,7 +71,7 @@ def exported(run: Path, which: str, training: Mapping[str, Any]) -> Any:
 
 
 def make_old(optimizer: Mapping[str, Any], run: Path) -> None:
-    """Let an optimizer's state be read by versions of PyTorch that count its steps in whole numbers."""
+    """Make an optimizer's state readable for versions of PyTorch that count its steps as integers."""
     if any("initial_lr" not in group for group in optimizer["param_groups"]):
         raise UserError(
             f"--run {run}: saved by an earlier version, without the starting rates that the original's schedules need; "

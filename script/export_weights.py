@@ -1,4 +1,4 @@
-"""Make a small file for others of a trained run: half-precision safetensors and the options that animation needs."""
+"""Export a trained run as a small file: half-precision safetensors with the options of animation."""
 
 import argparse
 import hashlib
@@ -24,7 +24,7 @@ The folder that it writes is read like a run: python test.py --checkpoint weight
 
 
 def main() -> int:
-    """Export what the command line names."""
+    """Export the run of the command line."""
     args = read_arguments()
     opt = parse([f"--checkpoint={args.run}", "--dataset_mode=frames"], training=False)
     family = find_family(opt.model)(opt, training=False)
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def read_arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -57,7 +57,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def write(path: Path, family: torch.nn.Module, single: list[str]) -> None:
-    """All networks in one file, in half precision but for the `single` ones; names are ENTRY.NAME, as released."""
+    """All networks in one file, in half precision except the `single` ones; names are ENTRY.NAME, as released."""
     from safetensors.torch import save_file
 
     tensors = {}
@@ -73,7 +73,7 @@ def write(path: Path, family: torch.nn.Module, single: list[str]) -> None:
 
 
 def options_of(opt: argparse.Namespace, more: dict[str, str]) -> str:
-    """The options of the family and what is set beside them, as YAML."""
+    """The options of the family, and those that differ from its defaults, as YAML."""
     values = {"model": opt.model, "dataset_mode": "frames", "load_size": opt.load_size, **family_options(opt)}
     values |= {name: yaml.safe_load(value) for name, value in more.items()}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)

@@ -1,4 +1,4 @@
-"""Cut videos into folders of frames, in the layout of FaceForensics: {train,test}_data/<video>/<frame>.png."""
+"""Convert videos to folders of frames in the layout of FaceForensics: {train,test}_data/<video>/<frame>.png."""
 
 import argparse
 import re
@@ -35,7 +35,7 @@ PHASES = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames of a video are kept, and how."""
+    """The selection of frames, and their size."""
 
     every: int
     fps: Fraction | None
@@ -53,7 +53,7 @@ def main() -> int:
         raise UserError(f"--in {source}: no videos in it; mp4, mov, avi, mkv and webm are read")
     ids = list(dict.fromkeys(map(id_of, videos)))
     phases = phases_of_lists(args.splits, ids) if args.splits else split(ids, args.split)
-    # What was extracted before stays where it is, although other videos may have joined the folder since.
+    # Frames extracted earlier keep their split, even if other videos were added to the folder since.
     made = {name: phase for name in videos for phase in PHASES if target(args.out, phase, name).is_dir()}
     phases.update({id_of(name): phase for name, phase in made.items() if id_of(name) in phases})
     chosen = {name: phases[id_of(name)] for name in videos if id_of(name) in phases}
@@ -109,7 +109,7 @@ def frame_range(text: str) -> tuple[int, int | None]:
 
 
 def find_videos(folder: Path, compression: str) -> Path:
-    """The folder of videos: the given one, or that of the original videos of FaceForensics++."""
+    """The folder of videos: the given one, or that of FaceForensics++'s original videos."""
     existing_folder(folder, "--in", "videos, or FaceForensics++ with original_sequences/")
     sequences = folder / "original_sequences"
     if not sequences.is_dir():
@@ -119,12 +119,12 @@ def find_videos(folder: Path, compression: str) -> Path:
 
 
 def id_of(name: str) -> str:
-    """The video that a clip of script/crop_faces.py, <video>#<first>#<end>, was cut from; else the name itself."""
+    """The video of a clip <video>#<first>#<end> from script/crop_faces.py; other names are unchanged."""
     return name.split("#")[0]
 
 
 def phases_of_lists(folder: Path, videos: list[str]) -> dict[str, str]:
-    """Phase of each video by FaceForensics++'s lists of pairs of ids; videos that no list names are left out."""
+    """Phase of each video by FaceForensics++'s lists of id pairs; videos in no list are left out."""
     phases: dict[str, str] = {}
     for phase in PHASES:
         path = folder / f"{phase}.json"
@@ -146,12 +146,12 @@ def phases_of_lists(folder: Path, videos: list[str]) -> dict[str, str]:
 
 
 def target(out: Path, phase: str, name: str) -> Path:
-    """Where a video's frames go."""
+    """The folder of a video's frames."""
     return out / f"{phase}_data" / name
 
 
 def extract(item: tuple[Path, Path], selection: Selection) -> None:
-    """Write the selected frames of one video, numbered from 0 with leading zeros, so that names sort as frames do."""
+    """Write the selected frames of one video, numbered from 0 with leading zeros, so that names sort like frames."""
     path, folder = item
     with open_video(path, fps=selection.fps) as video, replacing_folder(folder) as temporary:
         chosen = range(len(video))[selection.first : selection.last : selection.every]

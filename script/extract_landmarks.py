@@ -1,7 +1,8 @@
-"""Find the 68 landmarks in every frame of VoxCeleb-style folders <person>/<video>/<frame>, for talking heads.
+"""Detect the 68 landmarks in every frame of VoxCeleb-style folders <person>/<video>/<frame>, for talking heads.
 
-Each video folder gets a metadata.npz: `names` of the frames with a face, and `landmarks` (frames, 68, 2), x and y in
-the frame resized to --size squared, as the model will see it."""
+Writes a metadata.npz into each video folder: `names` of the frames with a face, and `landmarks` (frames, 68, 2), x and
+y in the frame resized to a square of --size, the model's input.
+"""
 
 import argparse
 import pickle
@@ -100,7 +101,7 @@ def find_landmarks(video: Path, detector: dict, gpus: tuple[int, ...], size: int
 
 
 def squashed(file: Path, size: int) -> np.ndarray:
-    """A frame as the model sees it: squared, whatever its shape was."""
+    """A frame as the model sees it: resized to a square."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(read_image(file)).resize((size, size), Image.Resampling.LANCZOS))

@@ -1,7 +1,8 @@
-"""Finetune a meta-trained talking head to many persons, one after the other: a run of its own for each.
+"""Finetune a meta-trained talking head to many persons, one after the other, each in its own run.
 
-The feature networks of the losses and the meta-trained weights are loaded once. Options beside those below are those of
-train.py and hold for every person."""
+The feature networks of the losses and the meta-trained weights are loaded once. All further options are those of
+train.py and apply to every person.
+"""
 
 import argparse
 import copy
@@ -51,7 +52,7 @@ def main() -> int:
     try:
         status = finetune(todo, args, rest, failed) if todo else 0
     finally:
-        # What failed before the work was interrupted is told, too.
+        # Also report failures from before an interruption.
         jobs.write_failures(failures, failed)
     if failed:
         log.error("%d of %d persons failed (reasons in %s)", len(failed), len(todo), failures)
@@ -59,7 +60,7 @@ def main() -> int:
 
 
 def read_arguments() -> tuple[argparse.Namespace, list[str]]:
-    """The options of the command, and those that go to train.py."""
+    """The options of this command, and those passed to train.py."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -73,7 +74,7 @@ def read_arguments() -> tuple[argparse.Namespace, list[str]]:
 
 
 def find_persons(folder: Path) -> list[Path]:
-    """The entries of a folder that are persons, sorted; strays are not."""
+    """The entries of a folder that are persons, sorted; other files are ignored."""
     existing_folder(folder, "--persons", "a video or a folder of pictures for each person")
     kinds = (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
     found = [
@@ -87,7 +88,7 @@ def find_persons(folder: Path) -> list[Path]:
 
 
 def options_of(person: Path, args: argparse.Namespace, rest: list[str]) -> Options:
-    """The options of one person's run, continued if it has a checkpoint."""
+    """The options of one person's run, which resumes if it has a checkpoint."""
     arguments = [*OURS, f"--source={person}", f"--name={args.name}/{printable(person.stem)}", *rest]
     opt = parse([*arguments, f"--init_from={args.init_from}"], training=True)
     resumes = (run_folder(opt) / "latest_training.pth").is_file()
@@ -100,7 +101,7 @@ def runs_folder(args: argparse.Namespace, rest: list[str]) -> Path:
 
 
 def finetune(persons: list[Path], args: argparse.Namespace, rest: list[str], failed: dict[str, str]) -> int:
-    """Train the persons' models; what fails of one is noted and does not stop the others. The exit status."""
+    """Train the persons' models; a failure is recorded and does not stop the others. Returns the exit status."""
     opt = parse([*OURS, f"--init_from={args.init_from}", *rest], training=True)
     processes = start(choose_devices(opt.gpu_id)[:1])
     meta = build_family(opt)

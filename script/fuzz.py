@@ -1,8 +1,9 @@
-"""Damage files of a kind in many ways and see what their reader does: it reads them or refuses them by one line.
+"""Damage files of a kind in many ways and check their reader: it must read them or refuse them with one line.
 
-Anything else is a fault: a traceback, a crash, more than 20 s or 4 GB for one file, a refusal that does not name the
-file, content that differs although checksums tell. Faults make the exit status 1; their files are kept, each beside a
-text with the traceback. The same seed damages in the same ways."""
+Anything else is a fault: a traceback, a crash, more than 20 s or 4 GB for one file, a refusal without the file's name,
+content that differs although checksums would reveal it. Faults set the exit status to 1; their files are kept, each
+with a text of the traceback. The same seed damages in the same ways.
+"""
 
 import argparse
 import importlib
@@ -67,7 +68,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def run_all(targets: Iterable[Target], args: argparse.Namespace) -> int:
-    """Try the targets in turn and print a line on each."""
+    """Run the targets in turn and print a line for each."""
     limits, faults = Limits(args.seconds, args.gigabytes), 0
     print(f"{'kind':18}{'read':>7}{'refused':>9}{'faults':>8}{'slowest':>10}{'all':>8}")
     for target in targets:
@@ -86,7 +87,7 @@ def run_all(targets: Iterable[Target], args: argparse.Namespace) -> int:
 
 
 def tried(target: Target, args: argparse.Namespace, limits: Limits) -> Report:
-    """What comes of one target."""
+    """The summary of one target."""
     if args.file:
         content = args.file.read_bytes()
         return fuzz(target, lambda wholes, number: (content, False), range(1), args.out, limits)

@@ -1,7 +1,8 @@
-"""Find the 18 points of the facial prior in every clip of a dataset: one set per clip, from its first frame.
+"""Detect the 18 points of the facial prior in every clip of a dataset: one set per clip, from its first frame.
 
 Reads the clips of <in>/train and <in>/test (or of <in> itself): folders of frames, videos, packed clips. Writes
-<in>/keypoint_folder/<clip>.pt, a float32 tensor 18 x 2 with x and y in pixels, which `--model fomm_prior` reads."""
+<in>/keypoint_folder/<clip>.pt, a float32 tensor 18 x 2 with x and y in pixels, which `--model fomm_prior` reads.
+"""
 
 import argparse
 import sys
@@ -35,7 +36,7 @@ failures. A run that was interrupted is continued by the same command."""
 
 @dataclass(frozen=True)
 class Item:
-    """A clip, and where its points and a picture of them go."""
+    """A clip, and the paths of its points and preview."""
 
     clip: Path
     points: Path
@@ -121,7 +122,7 @@ def find_items(root: Path, folder: Path) -> list[Item]:
 
 
 def is_clip(path: Path) -> bool:
-    """Whether this is a folder, or a file of a known kind; what turns out to be none is a failure with its reason."""
+    """Whether this is a folder, or a file of a known kind; an empty or unreadable one fails later with its reason."""
     known = path.is_dir() or path.suffix.lower() in (SUFFIX, *VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
     return known and not path.name.startswith(".")
 
@@ -129,7 +130,7 @@ def is_clip(path: Path) -> bool:
 def make_points(
     item: Item, detector: dict, gpus: tuple[int, ...], how: dict, searched: int, preview: bool
 ) -> str | None:
-    """Write the points of one clip; a warning if they are not of its first frame."""
+    """Write the points of one clip; a warning if they are not from its first frame."""
     finder = jobs.once(landmarks.build_detector, **detector, device=device(gpus)).clip(item.clip.name)
     with open_video(item.clip) as video:
         points, remark = find_points(islice(video, searched), finder, name=item.clip.name, **how)
@@ -140,7 +141,7 @@ def make_points(
 
 
 def with_points(frame, points):
-    """A frame with its points drawn in."""
+    """A frame with its points drawn."""
     height, width = frame.shape[:2]
     positions = points / (width, height) * 2 - 1
     drawn = draw_points(frame[None] / 255, positions[None], max(2, height // 80))[0]

@@ -32,7 +32,7 @@ PAIRS = ("id003#00:id011#00", "id007#01:id003#03", "id011#00:id007#01")
 
 
 def main() -> int:
-    """Animate the pairs with every model, and put the results side by side."""
+    """Animate the pairs with every model, and arrange the results side by side."""
     args = read_arguments()
     pairs = [(video_of(args.people, source), video_of(args.people, driving)) for source, driving in args.pairs]
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,7 @@ def animate(weights: Path, pairs: Sequence[tuple[Path, Path]], folder: Path, cpu
 
 
 def tiles(path: Path, size: int, every: int = 1) -> Iterator[np.ndarray]:
-    """Every so many frames of a video as squares."""
+    """Every n-th frame of a video, as squares."""
     with open_video(path) as frames:
         for frame in islice(frames, 0, None, every):
             yield to_bytes(resize(frame, (size, size)))

@@ -1,6 +1,7 @@
-"""Draw the sample dataset: talking, turning, blinking people who do not exist, with the truth about every frame.
+"""Draw the sample dataset: talking, turning, blinking people who do not exist, with ground truth for every frame.
 
-The same clips are written as every family of models reads them; docs/sample.md describes the folders and the truth."""
+The same clips are written in the layout of every family; docs/sample.md describes the folders and the truth.
+"""
 
 import argparse
 import json
@@ -50,16 +51,16 @@ A run that was interrupted is continued by the same command. The same seed and s
 byte, whatever the number of workers."""
 LAYOUTS = ("frames", "aus", "talking_head", "micro")
 FURTHER_LAYOUTS = ("short", "motion")
-"""Those that are only written when they are asked for."""
+"""Layouts that are only written on request."""
 RICH_LAYOUTS = ("frames", "talking_head", "short", "motion")
-"""Those that a rich set can have; action units and micro-expressions belong to even, frontal faces."""
+"""Layouts of a rich set; action units and micro-expressions need even, frontal faces."""
 MICRO_FPS = 100
 SETTINGS = "sample.json"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the bytes of the set."""
+    """The settings that determine the bytes of the set."""
 
     identities: int
     clips: int
@@ -76,14 +77,14 @@ class Settings:
         return Fraction(FPS, self.stride)
 
     def as_dict(self) -> dict:
-        """For the file: what a plain set does not need is left out, so that its bytes stay the same."""
+        """As JSON: settings that a plain set does not need are left out, so that its bytes stay the same."""
         usual = {"variety": "plain", "stride": 1}
         return {name: value for name, value in asdict(self).items() if usual.get(name) != value}
 
 
 @dataclass(frozen=True)
 class Item:
-    """One clip to draw; `micro` names the class of a micro-expression, or nothing."""
+    """One clip to draw; `micro` is the class of a micro-expression, or empty."""
 
     identity: int
     clip: int
@@ -105,7 +106,7 @@ class Item:
         return root / self.split / f"{self.name}.mp4"
 
     def outputs(self, root: Path) -> list[Path]:
-        """The files of a clip that are written whole or not at all; of a micro-expression the film is frames."""
+        """The files of a clip that are written atomically; a micro-expression has frames instead of a video."""
         return [self.truth(root)] if self.micro else [self.film(root), self.truth(root)]
 
 
@@ -131,7 +132,7 @@ def main() -> int:
 
 
 def make(args: argparse.Namespace, settings: Settings, items: list[Item]) -> jobs.Summary:
-    """Draw what is not there yet, then write the tables that need all clips."""
+    """Draw missing clips, then write the tables that need all clips."""
     root = args.out
     keep_settings(root / SETTINGS, settings, args.overwrite)
     summary = jobs.run(
@@ -154,7 +155,7 @@ def make(args: argparse.Namespace, settings: Settings, items: list[Item]) -> job
 
 
 def read_arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -188,7 +189,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def add_set_options(add: Callable) -> None:
-    """What decides the bytes of the set; `add` is a parser's add_argument."""
+    """Declare the options that determine the bytes of the set; `add` is a parser's add_argument."""
     add("--identities", type=count, default=12, help="people; every fourth is for testing (default: %(default)s)")
     add("--clips", type=count, default=4, help="clips of each person (default: %(default)s)")
     add("--frames", type=count, default=60, help=f"frames of each clip, {FPS} a second (default: %(default)s)")
@@ -210,12 +211,12 @@ def add_set_options(add: Callable) -> None:
 
 
 def split_of(identity: int, identities: int) -> str:
-    """Every fourth person is for testing, and the last one if there are fewer."""
+    """The test split: every fourth person, or the last one if there are fewer."""
     return "test" if identity % 4 == 3 or (1 < identities < 4 and identity == identities - 1) else "train"
 
 
 def list_items(settings: Settings) -> list[Item]:
-    """What is to be drawn: every clip of every person, and of weak expressions."""
+    """All clips of all persons, and of weak expressions."""
     items = []
     for identity in range(settings.identities):
         split = split_of(identity, settings.identities)
@@ -224,7 +225,7 @@ def list_items(settings: Settings) -> list[Item]:
             kinds = list(MICRO)
             first = identity % len(kinds)
             items += [Item(identity, k, split, kinds[(first + k) % len(kinds)]) for k in range(min(2, settings.clips))]
-    # Two people in turns: each of two workers then mostly stays with one person, whom it has to build but once.
+    # Two people alternate, so that each of two workers mostly stays with one person, built only once.
     return sorted(items, key=lambda item: (item.identity // 2, bool(item.micro), item.clip, item.identity))
 
 
@@ -240,7 +241,7 @@ def keep_settings(path: Path, settings: Settings, overwrite: bool) -> None:
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings that a folder was started with."""
+    """The settings stored in a folder."""
     what, remedy = "not the settings of a sample set", "remove it and draw the set again"
     with reading(path, what, remedy):
         values = read_json(path, what, remedy)
@@ -248,7 +249,7 @@ def read_settings(path: Path) -> Settings:
 
 
 def draw_item(item: Item, root: Path, settings: Settings) -> None:
-    """Draw one clip and write it in every layout; the truth comes last and says that all is there."""
+    """Draw one clip and write it in every layout; the truth is written last and marks the clip as done."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -256,15 +257,15 @@ def draw_item(item: Item, root: Path, settings: Settings) -> None:
 
 
 def draw_clip(item: Item, root: Path, settings: Settings) -> None:
-    """Draw one clip of a person and write it in every layout that is wanted."""
+    """Draw one clip of a person and write it in every requested layout."""
     rng = np.random.default_rng([settings.seed, item.identity, item.clip])
-    # A plain rate is kept as a whole number, as the truth has always had it.
+    # An integer rate is stored as an integer, as in earlier versions of the truth.
     fps = float(settings.fps) if settings.stride > 1 else FPS
     who = person(settings.seed, item.identity, settings.variety).who
     act = perform_rich if settings.variety == "rich" else perform
     performance = act(rng, settings.frames, fps, item.clip, who.masculine)
     frames, truth = render_clip(settings.seed, item.identity, performance, settings.size, fps)
-    # A few frames of a second have no speech.
+    # With a few frames per second there is no speech.
     sound = synthesise(performance.voice, settings.frames / FPS, rng) if settings.stride == 1 else None
     write_film(item.film(root), frames, settings.fps, sound)
     if "frames" in settings.layouts:
@@ -281,7 +282,8 @@ def draw_clip(item: Item, root: Path, settings: Settings) -> None:
 
 
 def micro_performance(item: Item, settings: Settings):
-    """Motion and (onset, apex, offset) of a micro-expression: a function of the seed, so that tables need no notes."""
+    """Motion and (onset, apex, offset) of a micro-expression: a function of the seed, so tables need no stored
+    values."""
     rng = np.random.default_rng([settings.seed, item.identity, item.clip, 99])
     return perform_micro(rng, max(12, settings.frames * 2 // 5), item.micro)
 
@@ -313,7 +315,7 @@ def write_tables(root: Path, settings: Settings, items: list[Item]) -> None:
 
 
 def describe(root: Path, settings: Settings) -> str:
-    """What lies where."""
+    """The text of README.txt."""
     lines = [
         f"{settings.identities} drawn people, {settings.clips} clips each, {settings.frames} frames at "
         f"{float(settings.fps):g} fps, "
@@ -335,7 +337,7 @@ def describe(root: Path, settings: Settings) -> str:
 
 
 def run_check(root: Path, settings: Settings, items: list[Item]) -> int:
-    """Print every bar with what was measured."""
+    """Print every target with its measured value."""
     clips = [(item.film(root), item.truth(root)) for item in items if not item.micro]
     results = check.run(clips, settings.seed, settings.variety)
     width = max(len(result.title) for result in results)

@@ -1,8 +1,9 @@
-"""Measure whether a GANimation model moves what it is told to move, on the test pictures of a dataset.
+"""Measure whether a GANimation model moves what it should, on the test pictures of a dataset.
 
-Every unit is swept over the test pictures, the rest of their expressions stays as it is. In the results, landmarks are
-found and the movement that belongs to the unit is measured: its correlation with the intended intensity, and its size
-beside that in real pictures, where the annotations tell the intensities. Outside of the mouth nothing should change."""
+Sweeps every unit over the test pictures while the other units stay. Detects landmarks in the results and measures the
+movement of the unit: its correlation with the intended intensity, and its size relative to real pictures, whose
+annotations give the intensities. Outside of the mouth nothing should change.
+"""
 
 import argparse
 import csv
@@ -40,9 +41,9 @@ EPILOG = """examples:
 All options of test.py are understood beside these."""
 
 FACE_SIDE = 256
-"""Picture side for landmark detection: small pictures are enlarged."""
+"""Picture side for landmark detection: small pictures are upsampled."""
 MARGIN = 0.25
-"""Of the picture, repeated around it so that a face that fills it is found."""
+"""Padding by repetition, relative to the picture, so that faces that fill the picture are found."""
 
 
 def span(first: int, second: int) -> Callable[[np.ndarray], float]:
@@ -59,11 +60,11 @@ MOVEMENTS: dict[str, tuple[str, Callable[[np.ndarray], float]]] = {
     "AU26": ("the lower lip leaves the nose", span(33, 57)),
     "AU45": ("the eyes close", lambda p: -float(np.mean([span(37, 41)(p), span(44, 46)(p)]))),
 }
-"""Unit -> what moves, and how it is measured; all in distances between the eyes."""
+"""Unit -> its movement and measurement, in distances between the eyes."""
 
 
 class Measure:
-    """Finds the landmarks of small pictures of faces, in distances between the eyes."""
+    """Detects the landmarks of small pictures of faces, in distances between the eyes."""
 
     def __init__(self, detector: Detector):
         self.detector = detector
@@ -81,7 +82,7 @@ class Measure:
 
 
 def main() -> int:
-    """Sweep, measure, tell."""
+    """Sweep, measure, report."""
     args, rest = read_arguments()
     opt = parse(["--model=ganimation", *rest], training=False)
     if opt is None:
@@ -116,7 +117,7 @@ def sweep(
 
 
 def judge(swept: list, name: str, levels: Sequence[float], measure: Measure, real: float) -> dict[str, str]:
-    """How the measured movement follows the intended one, and what else changes."""
+    """Correlation of the measured movement with the intended one, and other changes."""
     correlations, slopes, inside, outside = [], [], [], []
     for frames, change in swept:
         points = [measure.points(frame) for frame in frames]
@@ -141,9 +142,9 @@ def judge(swept: list, name: str, levels: Sequence[float], measure: Measure, rea
 
 
 def real_movements(dataset: ActionUnitsDataset, measure: Measure, names: Sequence[str]) -> dict[str, float]:
-    """How far each unit moves what belongs to it in the real test pictures, per unit of intensity.
+    """The movement per unit of intensity in the real test pictures, for each action unit.
 
-    All units explain a movement together, and people differ: names up to the first _ are people.
+    A joint regression over all units; people differ, and names up to the first _ identify people.
     """
     pictures = [resize(read_image(path), dataset.picture_size()) for path in dataset.pictures]
     found = [(index, points) for index, one in enumerate(pictures) if (points := measure.points(one)) is not None]
@@ -158,7 +159,7 @@ def real_movements(dataset: ActionUnitsDataset, measure: Measure, names: Sequenc
 
 
 def write_results(folder: Path, rows: list[dict], sheets: list, levels: Sequence[float]) -> None:
-    """A table, and pictures to look at: four sweeps of each unit."""
+    """Write a table and pictures: four sweeps of each unit."""
     with (
         replacing(folder / "movements.csv") as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
@@ -175,14 +176,14 @@ def write_results(folder: Path, rows: list[dict], sheets: list, levels: Sequence
 
 
 def print_table(rows: list[dict]) -> None:
-    """The table for people."""
+    """The table as text."""
     widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in rows[0]}
     for row in [dict(zip(widths, widths, strict=True)), *rows]:
         print("  ".join(str(row[key]).ljust(width) for key, width in widths.items()))
 
 
 def read_arguments() -> tuple[argparse.Namespace, list[str]]:
-    """Our options, and what is left for the model's."""
+    """Our options, and those for the model."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

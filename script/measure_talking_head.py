@@ -1,7 +1,8 @@
-"""Measure how well talking heads show persons they were not trained on: T frames of a test video, others held out.
+"""Measure talking heads on unseen persons: T frames of a test video embed the person, others are held out.
 
-For each T the mean absolute difference to the held-out frames (pictures in [0, 1]): of repeating the shot that has the
-nearest landmarks, of the meta-trained model as it is, and of the model finetuned to the T frames."""
+For each T the mean absolute difference to the held-out frames (pictures in [0, 1]) of: the shot with the nearest
+landmarks, repeated; the meta-trained model; the model finetuned to the T frames.
+"""
 
 import argparse
 import copy
@@ -68,7 +69,7 @@ def main() -> int:
 
 
 def read_arguments() -> tuple[argparse.Namespace, list[str]]:
-    """The options of the command, and those that go to train.py."""
+    """The options of this command, and those passed to train.py."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -89,13 +90,13 @@ def read_arguments() -> tuple[argparse.Namespace, list[str]]:
 
 
 def driving_of(clip: Clip, clips: list[Clip], held_out: str) -> Clip:
-    """The clip whose frames are held out: this one, or the next one of the same person."""
+    """The clip with the held-out frames: this one, or the next one of the same person."""
     own = [other for other in clips if other.name.split("_")[0] == clip.name.split("_")[0]]
     return clip if held_out == "same" else own[(own.index(clip) + 1) % len(own)]
 
 
 def results(meta, shown: dict[str, Tensor], held_out: dict[str, Tensor], steps: int, opt) -> Iterator[Tensor]:
-    """The held-out frames in the three ways."""
+    """The held-out frames in the three variants."""
     distances = (held_out["landmarks"][:, None] - shown["landmarks"][None]).abs().mean((2, 3, 4))
     yield shown["pictures"][distances.argmin(1)]
     family = copy.deepcopy(meta, {id(meta.objective.content): meta.objective.content})
@@ -112,7 +113,7 @@ def results(meta, shown: dict[str, Tensor], held_out: dict[str, Tensor], steps: 
 
 @torch.inference_mode()
 def drawn(family, held_out: dict[str, Tensor]) -> Tensor:
-    """The person by the landmarks of the held-out frames."""
+    """The person with the landmarks of the held-out frames."""
     made, _ = family.eval().animate(family.encode_source({}), {"landmarks": held_out["landmarks"]})
     return made
 

@@ -1,6 +1,8 @@
-"""Write a new family of models, dataset mode or metric, which runs as it is, to go on from.
+"""Write a new family of models, dataset mode or metric that runs at once, as a starting point.
 
-The family trains, resumes, animates and reconstructs at once, and the tests find it. docs/extending.md goes on."""
+The family trains, resumes, animates and reconstructs, and the tests find it. docs/extending.md describes the next
+steps.
+"""
 
 import argparse
 import importlib.util
@@ -22,7 +24,7 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 LIKE_FOMM = {
     "class FirstOrderMotion(": "class MyPaper(",
     "models.fomm": "models.my_paper",
-    # Names in files of its own: a checkpoint of one family is then never taken for the other's.
+    # Its own file names: a checkpoint of one family is then never mistaken for the other's.
     '"{which}-checkpoint.pth.tar"': '"{which}-my_paper.pth.tar"',
     'entries={"generator": "generator", "kp_detector": "kp_detector", "discriminator": "discriminator"}': "entries={\n"
     '            "generator": "my_paper_generator",\n            "kp_detector": "my_paper_kp_detector",\n'
@@ -30,7 +32,7 @@ LIKE_FOMM = {
     "import check_size, input_channels, multiple_of": "import check_size, multiple_of",
     ' and input_channels(content, "kp_detector") == 3': "",
 }
-"""What makes of the files of fomm those of a family of its own."""
+"""Substitutions that turn fomm's files into those of the new family."""
 EPILOG = """examples:
   python script/new_family.py my_paper                       # a small family of two networks
   python script/new_family.py my_paper --like fomm           # all of the first order motion model, to change
@@ -40,7 +42,7 @@ EPILOG = """examples:
 
 
 def main() -> int:
-    """Write what the command line asks for, and say how to try it."""
+    """Write what the command line asks for, and print how to try it."""
     args = read_arguments()
     if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
         raise UserError(f"{args.name}: a name is a word of small letters, digits and _, e.g. my_paper")
@@ -50,7 +52,7 @@ def main() -> int:
 
 
 def read_arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -77,7 +79,7 @@ def write_inside(args: argparse.Namespace) -> int:
 
 
 def write_outside(args: argparse.Namespace) -> int:
-    """A package of its own, with its configuration beside it."""
+    """A separate package, with its configuration beside it."""
     name = args.name
     files = {args.out / name / file: text for file, text in family_files(args.like).items()}
     moved = {path: text.replace("models.my_paper", "my_paper") for path, text in files.items()}
@@ -88,7 +90,7 @@ def write_outside(args: argparse.Namespace) -> int:
 
 
 def write_module(args: argparse.Namespace) -> int:
-    """A dataset mode or a metric, which are a module each."""
+    """A dataset mode or a metric, one module each."""
     kind, known = ("mode", dataset_modes()) if args.dataset_mode else ("metric", metric_names())
     if args.name in known:
         raise UserError(f"{args.name}: there is one already; there are: {', '.join(known)}")
@@ -108,7 +110,7 @@ def family_files(like: str) -> dict[str, str]:
 
 
 def own(text: str) -> str:
-    """A file of fomm as one of the new family, which does not claim the files of the original."""
+    """A file of fomm as one of the new family, without recognition of the original's files."""
     for old, new in LIKE_FOMM.items():
         text = text.replace(old, new)
     return re.sub(r"    @staticmethod\n    def recognises\(.*?\n\n", "", text, flags=re.DOTALL)
@@ -149,7 +151,7 @@ def write_all(files: dict[Path, str], name: str, word: str = "my_paper") -> None
 
 
 def tidy(paths: list[Path]) -> None:
-    """Sort imports and break lines as the new name wants it, where ruff is installed."""
+    """Sort imports and wrap lines for the new name, if ruff is installed."""
     if importlib.util.find_spec("ruff"):
         for command in (["check", "--select=I", "--fix"], ["format"]):
             subprocess.run([sys.executable, "-m", "ruff", *command, "--quiet", *map(str, paths)], check=True)

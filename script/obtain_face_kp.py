@@ -1,8 +1,8 @@
-"""Find the 68 key points of the face in every frame of FaceForensics-style folders.
+"""Detect the 68 key points of the face in every frame of FaceForensics-style folders.
 
 Reads <root>/{train,test,val}_data/<video>/<frame>.png and writes <root>/{train,test,val}_keypoints/<video>/<frame>.txt,
-68 lines "x,y" in pixels; folders may be nested. Points in folders of the old spelling (train_keypoint) are taken over,
-not found again."""
+68 lines "x,y" in pixels; folders may be nested. Points in folders of the old spelling (train_keypoint) are copied.
+"""
 
 import argparse
 import json
@@ -38,12 +38,12 @@ REPORTS = ".reports"
 
 @dataclass(frozen=True)
 class Video:
-    """One video's frames, and where its key points and the report on them go."""
+    """One video's frames, and the paths of its key points and report."""
 
     inner: Path  # of the folder of frames, below that of the phase
     frames: Path
     points: Path
-    old_spelling: Path  # the folder that the points of the phase may be in
+    old_spelling: Path  # the folder with points of the phase in the old spelling
     report: Path
 
     @property
@@ -101,7 +101,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def find_videos(root: Path, phase: str) -> list[Video]:
-    """The videos of a phase: the folders of pictures in its own and below them, and those with nothing, which fail."""
+    """The videos of a phase: folders with pictures at any depth; folders without any fail."""
     phase_root = root / f"{phase}_data"
     folders = {*chain(*folders_with(phase_root, is_visible_image))} - {phase_root}
     both = sorted(folders & {parent for folder in folders for parent in folder.parents})
@@ -123,7 +123,7 @@ def _video(root: Path, phase: str, inner: Path) -> Video:
 
 
 def is_done(video: Video) -> bool:
-    """Whether the video has its key points: one text for each frame, or all that could be found here."""
+    """Whether the video is done: a text for each frame, or all that can be detected here."""
     if not video.points.is_dir():
         return False
     if has_all(video.points, video.frames):
@@ -143,7 +143,7 @@ def has_all(points: Path, frames: Path) -> bool:
 
 
 def find_points(video: Video, detector: dict, gpus: tuple[int, ...], tracking: dict) -> str | None:
-    """Write the key points of one video; a warning if some frames have none of their own."""
+    """Write the key points of one video; a warning if some frames have no points of their own."""
     if taken_over(video):
         return None
     files = list_images(video.frames)
@@ -165,7 +165,7 @@ def find_points(video: Video, detector: dict, gpus: tuple[int, ...], tracking: d
 
 
 def taken_over(video: Video) -> bool:
-    """Copy the points from the folder of the old spelling, if they are there and sound."""
+    """Copy the points from the folder of the old spelling, if they exist and are valid."""
     if not has_all(video.old_points, video.frames):
         return False
     texts = {frame.stem: video.old_points / f"{frame.stem}.txt" for frame in list_images(video.frames)}
@@ -180,7 +180,7 @@ def taken_over(video: Video) -> bool:
 
 
 def write_reports(path: Path, videos: list[Video]) -> None:
-    """Gather what was found in the videos, by this and earlier runs, in one table."""
+    """Collect the reports of this and earlier runs in one table."""
     columns = ["name", "frames", "found", "detected", "filled", "without", "longest_gap", "faces", "cuts", "source"]
     made = [video.report for video in videos if video.report.is_file() and video.points.is_dir()]
     write_table(path, columns, map(load, made))

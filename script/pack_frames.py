@@ -1,6 +1,7 @@
-"""Pack videos or folders of frames into one file per clip, from which any frame is read at once, and index them all.
+"""Pack videos or folders of frames into one file per clip with fast random access, and index all clips.
 
-<in>/<name>.mp4 or <in>/<name>/<frame>.png become <out>/<name>.clip; <out>/index.clips lists all clips of <out>."""
+<in>/<name>.mp4 or <in>/<name>/<frame>.png become <out>/<name>.clip; <out>/index.clips lists all clips of <out>.
+"""
 
 import argparse
 import sys
@@ -41,7 +42,7 @@ A run that was interrupted is continued by the same command; --overwrite packs a
 
 @dataclass(frozen=True)
 class Settings:
-    """How clips are packed."""
+    """The settings of packing."""
 
     root: Path
     arrays: Path | None
@@ -75,7 +76,7 @@ def main() -> int:
 
 
 def read_arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -123,13 +124,13 @@ def find_clips(root: Path) -> dict[str, Path]:
 
 
 def name_of(root: Path, path: Path) -> str:
-    """What a clip is called: its path below the root, without the suffix of a video."""
+    """A clip's name: its path below the root, without the suffix of a video."""
     inside = path.relative_to(root)
     return (inside if path.is_dir() else inside.with_suffix("")).as_posix()
 
 
 def clip_path(out: Path, name: str) -> Path:
-    """Where the clip of a name goes; the name may have dots, so it is not a matter of suffixes."""
+    """The path of a clip; names may contain dots, so with_suffix is not used."""
     return out / f"{name}{SUFFIX}"
 
 
@@ -154,7 +155,7 @@ def pack_clip(item: tuple[str, Path], out: Path, settings: Settings) -> None:
 
 
 def frames_of(video: Video, size: tuple[int | None, int] | None, landmarks: np.ndarray | None) -> Iterator[np.ndarray]:
-    """The frames to pack; an error after the last one if the landmarks are not theirs."""
+    """The frames to pack; raises an error after the last one if the landmarks do not match."""
     count = 0
     for frame in video:
         yield resize(frame, size)
@@ -164,7 +165,7 @@ def frames_of(video: Video, size: tuple[int | None, int] | None, landmarks: np.n
 
 
 def find_arrays(name: str, source: Path, video: Video, folder: Path | None) -> dict[str, np.ndarray]:
-    """What belongs to the frames of a clip."""
+    """The arrays of a clip's frames."""
     if folder is not None and (folder / f"{name}.npz").is_file():
         return read_arrays(folder / f"{name}.npz")
     if folder is not None and (folder / name).is_dir():
@@ -175,12 +176,12 @@ def find_arrays(name: str, source: Path, video: Video, folder: Path | None) -> d
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a npz file; never anything that would have to be run."""
+    """The arrays of an npz file, read without running code."""
     return read_npz(path, "cannot be read as arrays", remedy="make it again")
 
 
 def read_points(source: Path, folder: Path) -> np.ndarray:
-    """Key points of each frame from texts of the frames' names; NaN where there is none."""
+    """Key points from the frames' text files; NaN for frames without one."""
     from data.faces.file_detector import read_text
 
     if not source.is_dir():
@@ -196,7 +197,7 @@ def read_points(source: Path, folder: Path) -> np.ndarray:
 
 
 def read_metadata(source: Path, size: tuple[int, int]) -> np.ndarray:
-    """Landmarks that script/extract_landmarks.py left with the frames, in pixels of the frames."""
+    """Landmarks stored by script/extract_landmarks.py, in pixels of the frames."""
     stored = read_arrays(source / "metadata.npz")
     known = dict(zip(stored["names"].tolist(), stored["landmarks"], strict=True))
     missing = np.full((68, 2), np.nan)
@@ -205,7 +206,7 @@ def read_metadata(source: Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def make_index(folder: Path) -> int:
-    """Index the clips in a folder, and tell which are left out."""
+    """Index the clips in a folder, and report skipped ones."""
     from tqdm import tqdm
 
     path, count, left_out = index_folder(folder, progress=partial(tqdm, desc="index", unit="clip"))

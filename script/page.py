@@ -1,6 +1,7 @@
-"""Write the page of a folder of results again: with the metrics of script/evaluate.py, or with posters that lack.
+"""Rewrite the page of a results folder with the metrics of script/evaluate.py, or with missing posters.
 
-test.py writes the page itself; this takes in what came to the folder since, and makes nothing else anew."""
+test.py writes the page itself; this adds what was put into the folder since, and makes nothing else.
+"""
 
 import argparse
 import logging
@@ -32,7 +33,7 @@ def main() -> int:
 
 
 def add_posters(folder: Path) -> None:
-    """Make the posters of results that have none, by their first frames."""
+    """Make missing posters from the results' first frames."""
     records = Records(folder, {})
     for entry in records.entries():
         path = folder / entry["output"]
@@ -41,7 +42,7 @@ def add_posters(folder: Path) -> None:
         try:
             with open_video(path) as video:
                 frame = next(iter(video))
-        except UserError as error:  # the page shows the others all the same
+        except UserError as error:  # the page shows the others anyway
             logging.warning("%s", error)
             continue
         records.add(entry | write_poster(path, frame))

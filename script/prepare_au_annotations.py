@@ -1,6 +1,7 @@
-"""Gather action units for GANimation: from OpenFace's tables of pictures and videos, or from pictures by py-feat.
+"""Collect action units for GANimation: from OpenFace's tables of pictures and videos, or from pictures with py-feat.
 
-`python data/prepare_au_annotations.py` and `python script/prepare_au_annotations.py` are the same command."""
+`python data/prepare_au_annotations.py` and `python script/prepare_au_annotations.py` are the same command.
+"""
 
 import argparse
 import csv
@@ -34,7 +35,7 @@ left_out.csv: what was not taken, and why."""
 
 
 def main() -> int:
-    """Read, choose, write, tell."""
+    """Read, select, write, report."""
     args = read_arguments()
     units = [UNITS[find_unit(name)] for name in args.units.split(",")] if args.units else UNITS
     if args.pictures:
@@ -58,14 +59,14 @@ def main() -> int:
 
 
 def existing(folder: Path, option: str) -> Path:
-    """A folder that must be there."""
+    """Require an existing folder."""
     if not folder.is_dir():
         raise UserError(f"{option} {folder}: there is no such folder")
     return folder
 
 
 def report(collected: Collected, path: Path, means: list[list[str]]) -> None:
-    """Write and print what was gathered and what was not."""
+    """Write and print the annotations and the skipped items."""
     write_text(path.parent / "aus_means.csv", "".join(",".join(row) + "\n" for row in means))
     left_out = io.StringIO()
     csv.writer(left_out, lineterminator="\n").writerows([("name", "reason"), *collected.left_out])

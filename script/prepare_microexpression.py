@@ -1,7 +1,8 @@
-"""Make training and test clips of faces from a data set of micro-expressions: CASME II, SAMM or SMIC-HS.
+"""Make training and test clips of faces from a micro-expression dataset: CASME II, SAMM or SMIC-HS.
 
-Each expression becomes a folder of PNG frames, <out>/{train,test}/<clip>/<frame number>.png, cut to the face of its
-first frame. No person is in both parts. <out>/clips.csv tells subject, emotion, action units, onset and apex."""
+Each expression becomes a folder of PNG frames, <out>/{train,test}/<clip>/<frame number>.png, cropped to the face in its
+first frame. No person is in both splits. <out>/clips.csv lists subject, emotion, action units, onset and apex.
+"""
 
 import argparse
 import re
@@ -125,7 +126,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def picture_settings(args: argparse.Namespace, fps: Fraction) -> dict:
-    """What decides how frames look, to send to the workers."""
+    """The settings of frames, for the workers."""
     return {name: getattr(args, name) for name in ("all_frames", "size", "margin", "no_crop", "grey")} | {"fps": fps}
 
 
@@ -150,9 +151,9 @@ def coded_clips(root: Path, table: Path | None) -> Iterator[Clip]:
 
 
 def find_table(root: Path) -> Path:
-    """The coding table that lies with the data."""
+    """The coding table in the data folder."""
     for folder in (root, root.resolve().parent):
-        # Names with ~$ are locks that Excel leaves.
+        # Names with ~$ are lock files of Excel.
         found = sorted(path for path in folder.glob("*.xlsx") if not path.name.startswith(("~$", ".")))
         if len(found) == 1:
             return found[0]
@@ -172,7 +173,7 @@ def number(name: str) -> int:
 
 
 def test_subjects(clips: list[Clip], chosen: list[int] | None) -> set[int]:
-    """The people to test on."""
+    """The test subjects."""
     subjects = sorted({clip.subject for clip in clips})
     test = set(chosen) if chosen else set(subjects[4::5] or subjects[1:][-1:])
     if unknown := test - set(subjects):
@@ -201,7 +202,7 @@ def make_clip(clip: Clip, args: dict, detector: dict, gpus: tuple[int, ...]) -> 
 
 
 def chosen_frames(clip: Clip, all_frames: bool) -> tuple[dict[int, Path], int]:
-    """The clip's pictures by frame number, and how many of those from onset to offset are missing."""
+    """The clip's pictures by frame number, and the number of missing ones between onset and offset."""
     sample = clip.sample
     if clip.frames is None:
         raise UserError(f"there is no folder {sample.file} of subject {sample.subject} in --in")
@@ -222,7 +223,7 @@ def chosen_frames(clip: Clip, all_frames: bool) -> tuple[dict[int, Path], int]:
 
 
 def face_region(files: dict[int, Path], finder: landmarks.Detector, margin: float) -> tuple[slice, slice]:
-    """Rows and columns of the face in the first frame that shows one."""
+    """Rows and columns of the face in the first frame with a face."""
     for file in list(files.values())[:10]:
         frame = read_image(file)
         faces = finder.detect([frame])[0]
@@ -234,7 +235,7 @@ def face_region(files: dict[int, Path], finder: landmarks.Detector, margin: floa
 
 
 def rows_of(clips: list[Clip], dataset: str, all_frames: bool) -> Iterator[dict[str, object]]:
-    """What is known of the clips; onset, apex and offset are indices into the clip's frames, from 0."""
+    """The table of clips; onset, apex and offset are indices into the clip's frames, from 0."""
     for clip in clips:
         numbers = [int(frame.stem) for frame in list_images(clip.target)]
         sample = clip.sample
@@ -248,7 +249,7 @@ def rows_of(clips: list[Clip], dataset: str, all_frames: bool) -> Iterator[dict[
 
 
 def position(numbers: list[int], mark: int | None) -> int | str:
-    """Index of a frame number among those there are; empty if it is not among them."""
+    """Index of a frame number among the existing ones; empty if it is missing."""
     return numbers.index(mark) if mark in numbers else ""
 
 

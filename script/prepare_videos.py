@@ -1,7 +1,8 @@
-"""Make training data of your own videos: find the faces, cut them out, split, pack, and add landmarks, in one go.
+"""Turn your own videos into training data: detect, track and crop faces, split, pack, and add landmarks, in one go.
 
 <out>/train and <out>/test hold one packed clip (.clip) per face, with its 68 landmarks, and an index. The layouts of
-the families that read others lie beside them: {train,test}_data and _keypoints (face), talking_head/, ganimation/."""
+other families are beside them: {train,test}_data and _keypoints (face), talking_head/, ganimation/.
+"""
 
 import argparse
 import sys
@@ -107,7 +108,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def find_sources(folder: Path, sizes: tuple[int, int], settings: Settings) -> list[Source]:
-    """The videos, whom they show, and the part each person is in."""
+    """The videos, their persons, and the split of each person."""
     existing_folder(folder, "--in", "videos, or <person>/<video>.mp4")
     videos = named_videos(folder)
     if not videos:
@@ -118,25 +119,25 @@ def find_sources(folder: Path, sizes: tuple[int, int], settings: Settings) -> li
         named.append((path, f"{first}#{'_'.join(rest)}", first) if rest else (path, name, name))
     parts = split(dict.fromkeys(person for _, _, person in named), sizes)
     sources = [Source(path, name, person, parts[person]) for path, name, person in named]
-    # People prepared before stay in their part, although others may have joined them since.
+    # People prepared earlier keep their split, even if others were added since.
     parts |= {source.person: load(settings, source)["split"] for source in sources if settings.report(source).is_file()}
     return [Source(source.path, source.name, source.person, parts[source.person]) for source in sources]
 
 
 def load(settings: Settings, source: Source) -> dict:
-    """The report of a video that is done."""
+    """The report of a finished video."""
     return read_report(settings.report(source))
 
 
 def work(source: Source, detector: dict, gpus: tuple[int, ...], settings: Settings) -> str | None:
-    """Prepare one video; the warning tells which of its faces were dropped."""
+    """Prepare one video; the warning lists its dropped faces."""
     rows = prepare(source, jobs.once(landmarks.build_detector, **detector, device=device(gpus)), settings)
     reasons = [row["reason"] for row in rows if not row["kept"]]
     return f"{len(reasons)} of {len(rows)} faces dropped: {'; '.join(reasons)}" if reasons else None
 
 
 def gather(sources: list[Source], settings: Settings) -> int:
-    """Index the clips, list them, and say what there is."""
+    """Index the clips, list them, and print a summary."""
     done = [source for source in sources if settings.report(source).is_file()]
     rows = [row for source in done for row in load(settings, source)["clips"]]
     if not rows:

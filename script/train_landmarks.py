@@ -26,12 +26,12 @@ EPILOG = """examples:
 
 The same command goes on where it was stopped (--run holds what it needs)."""
 HIDDEN = 0.4
-"""Loss weight of hidden points."""
+"""Loss weight of occluded points."""
 
 
 @dataclass
 class Faces:
-    """All frames of a split, and what is true of them."""
+    """All frames of a split with their ground truth."""
 
     frames: np.ndarray  # (N, H, W, 3)
     points: np.ndarray  # (N, 68, 2)
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def read_arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -77,7 +77,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def read_faces(root: Path, split: str) -> Faces:
-    """All clips of a split whose truth is there."""
+    """All finished clips of a split."""
     from data.video import open_video
 
     frames, points, visible = [], [], []
@@ -96,7 +96,7 @@ def read_faces(root: Path, split: str) -> Faces:
 
 
 def draw_batch(faces: Faces, rng: np.random.Generator, size: int) -> tuple:
-    """Crops with rough squares, some turned, some mirrored: pictures, points in [-1, 1], visibility."""
+    """Crops with inaccurate squares, some rotated, some mirrored: pictures, points in [-1, 1], visibility."""
     from data.drawn import MIRRORED
     from data.faces.own_network import SIDE
 
@@ -131,7 +131,7 @@ def fit(args: argparse.Namespace, faces: Faces):
     for step in (bar := tqdm(range(first, args.steps), initial=first, total=args.steps, unit="step")):
         for group in optimizer.param_groups:
             group["lr"] = args.rate * 0.5 * (1 + math.cos(math.pi * step / args.steps))
-        # A batch is a function of the seed and the step: a run that was stopped goes on the same.
+        # A batch is a function of seed and step, so a resumed run continues identically.
         batch = draw_batch(faces, np.random.default_rng([args.seed, step]), args.batch_size)
         loss = error_of(network.train(), *(torch.from_numpy(np.ascontiguousarray(part)) for part in batch))
         optimizer.zero_grad()
@@ -146,7 +146,7 @@ def fit(args: argparse.Namespace, faces: Faces):
 
 
 def error_of(network, crops, points, visible):
-    """Distance of the points, hidden ones less, and cross entropy of their visibility."""
+    """Distance of the points, with a smaller weight for occluded ones, and cross entropy of their visibility."""
     import torch
     import torch.nn.functional as F
 
@@ -157,7 +157,7 @@ def error_of(network, crops, points, visible):
 
 
 def save(path: Path, network, optimizer, step: int) -> None:
-    """Keep what training needs to go on."""
+    """Save the state for resuming."""
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ def save(path: Path, network, optimizer, step: int) -> None:
 
 
 def resume(path: Path, network, optimizer) -> int:
-    """Go on from what `save` wrote; the number of the next step."""
+    """Restore the saved state; returns the next step."""
     if not path.is_file():
         return 0
     state = read_weights(path)
@@ -177,7 +177,7 @@ def resume(path: Path, network, optimizer) -> int:
 
 
 def measure(network, faces: Faces) -> float:
-    """Median over frames of the mean error of visible points in a rough crop, in distances of the eyes' corners."""
+    """Median over frames of the mean error of visible points in an inaccurate crop, relative to the eyes' distance."""
     import torch
 
     rng, errors = np.random.default_rng(0), []

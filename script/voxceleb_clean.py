@@ -1,4 +1,4 @@
-"""Find damaged videos by decoding all of them; list them, and move them away if asked to. Nothing is deleted."""
+"""Find damaged videos by decoding all of them; list them, and move them away on request. Nothing is deleted."""
 
 import argparse
 import json
@@ -82,30 +82,30 @@ def read_arguments() -> argparse.Namespace:
 
 
 def record_of(state: Path, folder: Path) -> Path:
-    """Where the verdicts on a folder's videos are kept."""
+    """The path of the results for a folder's videos."""
     return state / folder / "videos.json"
 
 
 def fingerprint(path: Path) -> list[int]:
-    """What changes when a file does."""
+    """A fingerprint that changes with the file."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
 
 
 def load_record(path: Path) -> dict[str, dict]:
-    """The verdicts on one folder's videos, by name."""
+    """The results for one folder's videos, by name."""
     return read_report(path) if path.is_file() else {}
 
 
 def is_checked(item: tuple[Path, list[str]], root: Path, state: Path) -> bool:
-    """Whether all videos of the folder were checked as they are now."""
+    """Whether all videos of the folder were checked in their current state."""
     folder, names = item
     record = load_record(record_of(state, folder))
     return all(name in record and record[name]["file"] == fingerprint(root / folder / name) for name in names)
 
 
 def check_folder(item: tuple[Path, list[str]], root: Path, state: Path, least: int) -> None:
-    """Decode the videos of one folder and keep what was found."""
+    """Decode the videos of one folder and store the results."""
     folder, names = item
     path = record_of(state, folder)
     record = load_record(path)
@@ -116,7 +116,7 @@ def check_folder(item: tuple[Path, list[str]], root: Path, state: Path, least: i
 
 
 def find_damage(path: Path, least: int) -> str | None:
-    """Decode a video; what is wrong with it, if anything is."""
+    """Decode a video; returns its fault, or an empty string."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", DamagedVideo)
         try:
@@ -128,7 +128,7 @@ def find_damage(path: Path, least: int) -> str | None:
 
 
 def read_verdicts(state: Path) -> Iterator[tuple[Path, dict]]:
-    """Every video checked by this and earlier runs, and other shards, with its verdict."""
+    """Every video checked by this and earlier runs, and other shards, with its result."""
     for folder, folders, files in os.walk(state):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if "videos.json" in files:
@@ -137,7 +137,7 @@ def read_verdicts(state: Path) -> Iterator[tuple[Path, dict]]:
 
 
 def move(video: Path, destination: Path, root: Path) -> str:
-    """Move a video, unless an interrupted run did; never onto another file; folders left empty are removed."""
+    """Move a video, unless an interrupted run did; never overwrites a file; removes empty folders."""
     if not video.exists():
         return str(destination) if destination.exists() else "gone"
     number = 1
@@ -146,7 +146,7 @@ def move(video: Path, destination: Path, root: Path) -> str:
         number += 1
         free = destination.with_name(f"{destination.stem}.{number}{destination.suffix}")
     if not free.exists():
-        # To another disk a move is a copy, which gets its name when it is whole.
+        # Across disks a move is a copy, which gets its name when it is complete.
         with replacing(free) as temporary:
             shutil.copy2(video, temporary)
     video.unlink()

@@ -33,7 +33,7 @@ EPILOG = """examples:
 has are listed among the failures. A run that was interrupted is continued by the same command."""
 TXT_RATE = Fraction(25)
 PIXEL_HEIGHT = 360
-# A fraction may exceed 1 a little where a face leaves the picture; a face of fewer pixels than this is none.
+# A fraction may slightly exceed 1 where a face leaves the picture; a face with fewer pixels than this is invalid.
 LARGEST_FRACTION = 4.0
 
 
@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Settings:
-    """How clips are cut."""
+    """The settings of crops."""
 
     size: tuple[int | None, int]
     margin: float
@@ -119,7 +119,7 @@ def videos_by_id(folder: Path) -> dict[str, Path]:
 
 
 def texts(folder: Path, out: Path) -> Iterator[tuple[Path, Path]]:
-    """Each box file with the clip to make of it."""
+    """Each box file with its clip."""
     existing_folder(folder, "--txt", "<person>/<video>/<clip>.txt")
     found = [path.relative_to(folder) for path in folder.glob("*/*/*.txt") if not is_hidden_below(path, folder)]
     if not found:
@@ -129,7 +129,7 @@ def texts(folder: Path, out: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def rows(path: Path, out: Path) -> Iterator[tuple[Row, Path]]:
-    """Each line of the csv with the clip to make of it."""
+    """Each line of the csv with its clip."""
     _, lines = read_dicts(path, f"--metadata {path}")
     if not lines:
         raise UserError(f"--metadata {path}: has no lines")
@@ -162,7 +162,7 @@ def read_row(line: dict[str, str], where: str) -> Row:
 
 
 def video_id(source: Path | Row) -> str:
-    """The id of the whole video that a clip is cut from."""
+    """The id of the whole video of a clip."""
     return source.video if isinstance(source, Row) else source.parent.name
 
 
@@ -210,7 +210,7 @@ def square(boxes: np.ndarray, size: tuple[int, int], settings: Settings) -> tupl
 def write_clip(
     video, frames: range, box: tuple[float, float, float, float], target: Path, settings: Settings
 ) -> str | None:
-    """Write the box of some frames of a video; a warning if the video ends before them."""
+    """Write the box of some frames of a video; a warning if the video ends earlier."""
     height, width = video.size
     left, right = (min(max(round(edge * width), 0), width) for edge in box[0::2])
     top, bottom = (min(max(round(edge * height), 0), height) for edge in box[1::2])

@@ -1,4 +1,5 @@
-"""Take a few frames of every clip of VoxCeleb2: <person>/<video>/<clip>.mp4 to <person>/<video>/<clip>/<frame>.jpg."""
+"""Extract a few frames of every clip of VoxCeleb2: <person>/<video>/<clip>.mp4 to
+<person>/<video>/<clip>/<frame>.jpg."""
 
 import argparse
 import sys
@@ -64,7 +65,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def extract(clip: Path, root: Path, out: Path, count: int) -> None:
-    """Write the chosen frames of one clip."""
+    """Write the selected frames of one clip."""
     with open_video(root / clip) as video, replacing_folder(out / clip.with_suffix("")) as folder:
         chosen = thin(len(video), count)
         for index, frame in zip(chosen, frames_at(video, chosen), strict=False):

@@ -82,13 +82,13 @@ def find_videos(root: Path) -> list[tuple[Path, str]]:
 
 
 def output(out: Path, video: tuple[Path, str]) -> Path:
-    """Where a video's frames go."""
+    """The folder of a video's frames."""
     folder, person = video
     return out / person / folder.name
 
 
 def sample(video: tuple[Path, str], count: int, out: Path) -> None:
-    """Copy the chosen frames of one video."""
+    """Copy the selected frames of one video."""
     folder, _ = video
     frames = [frame for clip in subfolders(folder) for frame in list_images(clip)]
     if not frames:

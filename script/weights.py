@@ -1,6 +1,7 @@
-"""Released weights: what there is and where, verify and import what you fetched, convert it, fetch what has a link.
+"""Released weights: list, locate, verify, import, convert, and download those with a direct link.
 
-Nothing is downloaded unless `get` asks for it."""
+Only `get` downloads anything.
+"""
 
 import argparse
 import sys
@@ -27,7 +28,7 @@ def main() -> int:
 
 
 def show_list(args: argparse.Namespace) -> int:
-    """A line per model."""
+    """Print a line per model."""
     for model in read_table(args.table).values():
         state = "imported" if (args.checkpoints_dir / model.name).is_dir() else ""
         print(f"{model.name:20}{model.family:15}{state:10}{model.trained_on}")
@@ -35,7 +36,7 @@ def show_list(args: argparse.Namespace) -> int:
 
 
 def show_where(args: argparse.Namespace) -> int:
-    """All that is known of a model."""
+    """Print all facts about a model."""
     from models import find_family
 
     model = named(read_table(args.table), args.name)
@@ -57,7 +58,7 @@ def show_where(args: argparse.Namespace) -> int:
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Tell what a file is, and whether it is the recorded one."""
+    """Print which model a file is, and whether it is the recorded one."""
     from script.zoo.recognise import recognised
 
     table = read_table(args.table)
@@ -83,14 +84,14 @@ def _state(digest: str, known: str | None, recording: bool) -> str:
 
 
 def _files(model: Model, path: Path) -> dict[str, Path]:
-    """The released files, by name; a single file may be called otherwise here."""
+    """The released files by name; a single file may have another name here."""
     if path.is_file():
         return {next((name for name in model.files if name == path.name), next(iter(model.files))): path}
     return {name: path / name for name in model.files if (path / name).is_file()}
 
 
 def import_file(args: argparse.Namespace) -> int:
-    """Make a run of a file, and let it animate a drawn person."""
+    """Turn a file into a run, and animate a drawn person with it."""
     from script.zoo.bring_in import animate_drawn, bring_in
     from script.zoo.recognise import recognised
 
@@ -107,7 +108,7 @@ def import_file(args: argparse.Namespace) -> int:
 
 
 def convert_file(args: argparse.Namespace) -> int:
-    """Write weights as safetensors that say what they are."""
+    """Write weights as safetensors with metadata."""
     from script.zoo.convert import convert
     from script.zoo.recognise import recognised
 
@@ -119,7 +120,7 @@ def convert_file(args: argparse.Namespace) -> int:
 
 
 def get(args: argparse.Namespace) -> int:
-    """Fetch the files of a model that have direct links."""
+    """Download the files of a model that have direct links."""
     from script.zoo.fetch import fetch
 
     model = named(read_table(args.table), args.name)

@@ -1,11 +1,11 @@
-"""How fast a family of the first-order kind animates: against a plain loop on the CPU, as a table on a GPU.
+"""Speed of animation in families of the first-order kind: against a plain loop on the CPU, as a table on a GPU.
 
-The plain loop takes one frame at a time, encodes the source for every frame, doubles maps by repeating their pixels as
-the papers do, and runs eagerly in float32 with contiguous tensors. The bars on the CPU, for the configuration of
-256 x 256 faces: float32, which is the default, has 1.6 times its frames per second with frames equal to 1e-4; one of
-float32 and bf16 has 3 times with frames equal to 1/255. LivePortrait's loop encodes the source once, as its original
-does, and its bars are 2 times in float32 with frames equal to 1/255, and 3 times in one of both. Weights are random.
-Each way has a process of its own, ours with the settings of test.py; they take turns.
+The plain loop processes one frame at a time, encodes the source for every frame, upsamples by repetition as the papers
+do, and runs eagerly in float32 with contiguous tensors. Targets on the CPU, for the configuration of 256 x 256 faces:
+float32, the default, reaches 1.6 times its frames per second with frames equal to 1e-4; float32 or bf16 reaches 3 times
+with frames equal to 1/255. LivePortrait's loop encodes the source once, as its original does; its targets are 2 times
+in float32 with frames equal to 1/255, and 3 times in either. Weights are random. Each variant runs in its own process,
+ours with the settings of test.py; they alternate.
 """
 
 import argparse
@@ -26,15 +26,15 @@ from util.waiting import wait_briefly
 
 PEAK_TFLOPS = {"H200": {"fp32": 67, "tf32": 494, "bf16": 989}, "H100": {"fp32": 67, "tf32": 494, "bf16": 989},
                "A100": {"fp32": 19.5, "tf32": 156, "bf16": 312}}  # fmt: skip
-"""Dense arithmetic peaks by a part of the device's name, from the vendor's data sheets."""
+"""Peak dense arithmetic throughput by a part of the device's name, from the vendor's data sheets."""
 
 PLAIN, PRECISIONS = "plain", ("fp32", "bf16")
-"""The ways on the CPU: the plain loop, and the animator in these precisions."""
+"""The variants on the CPU: the plain loop, and the animator in these precisions."""
 EXACT, FAST = (1.6, 1e-4), (3, 1 / 255)
-"""The bars: at least so many times the plain loop, with a difference of so much at most."""
+"""Targets: minimum speed-up over the plain loop, and maximum difference of the frames."""
 ROUNDING = {"tps": 2e-4}
-"""The difference allowed in float32 where that is more: splines magnify the rounding of their points, so that the plain
-loop itself makes other frames, by 0.8e-4, of the same pictures in a batch."""
+"""Larger differences allowed in float32: splines amplify the rounding of their points, so the plain loop itself makes
+frames that differ by 0.8e-4 if it processes the same pictures in a batch."""
 CONFIGS = {
     "fomm": "configs/fomm/vox-256.yaml",
     "fomm_prior": "configs/fomm_prior/mixed.yaml",
@@ -44,11 +44,11 @@ CONFIGS = {
 }
 """The families that animate a picture by a video, each with its configuration of faces."""
 BARS = {"live_portrait": ((2, 1 / 255), (3, 1.0))}
-"""Other bars than EXACT and FAST: those of float32, and of bf16, where pictures are not compared but only told."""
+"""Other targets than EXACT and FAST: those of float32, and of bf16, whose difference is only reported."""
 ENCODED_ONCE = {"live_portrait"}
 """Families whose original encodes the source once for all frames."""
 SPREAD = {"live_portrait": 1.0}
-"""Other spreads of random weights than 1.2: eight residual blocks in a row make more of each."""
+"""Other scales of random weights than 1.2: eight consecutive residual blocks amplify more."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +76,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; status 1 if a bar is missed."""
+    """Measure and print; status 1 if a target is missed."""
     args.config = args.config or CONFIGS[args.model]
     if args.way and args.way != PLAIN:
         wait_briefly()
@@ -92,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cpu_bars(args: argparse.Namespace) -> int:
-    """Compare the plain loop with the animator in float32 and bf16, each in a process of its own."""
-    _options(args.config)  # so that a mistake in it is told once
+    """Compare the plain loop with the animator in float32 and bf16, each in its own process."""
+    _options(args.config)  # report a mistake in it only once
     options = [f"--{name}={getattr(args, name)}" for name in ("model", "config", "threads", "size", "frames", "batch")]
     program = [sys.executable, str(Path(__file__).parents[1] / "benchmark.py"), "animate", *options]
     with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +116,7 @@ def _cpu_bars(args: argparse.Namespace) -> int:
 
 
 def _turn(args: argparse.Namespace) -> Callable[[], dict[str, float]]:
-    """One way of making the frames, which saves them and says how long they took."""
+    """Make the frames in one variant, save them, and return the time."""
     import torch
 
     from engine.animator import Animator
@@ -147,14 +147,14 @@ def _turn(args: argparse.Namespace) -> Callable[[], dict[str, float]]:
 
 
 def _holds(name: str, bar: tuple[float, float], measured: list[tuple[float, float]]) -> int:
-    """Print whether one of the measured pairs is within a bar; 0 if so."""
+    """Print whether one of the measured pairs meets a target; 0 if so."""
     kept = any(ratio >= bar[0] and difference <= bar[1] for ratio, difference in measured)
     print(f"{name}: {bar[0]} times with frames equal to {bar[1]:.2g}: {'kept' if kept else 'not kept'}")
     return 0 if kept else 1
 
 
 def _as_published(family: Any) -> Any:
-    """A family whose up blocks repeat pixels and convolve, without the kernel that does both at once."""
+    """Use plain up blocks, which repeat pixels and convolve, instead of the combined kernel."""
     import torch
 
     from models.parts.blocks import UpBlock
@@ -166,7 +166,7 @@ def _as_published(family: Any) -> Any:
 
 
 def _gpu_table(args: argparse.Namespace, device: Any) -> int:
-    """Print frames per second of the networks alone, for each precision, eager and compiled, by batch."""
+    """Print frames per second of the networks alone, per precision and batch size, eager and compiled."""
     import torch
 
     from engine.networks import compile_networks, use_channels_last
@@ -191,7 +191,7 @@ def _gpu_table(args: argparse.Namespace, device: Any) -> int:
 
 
 def _gpu_measure(family: Any, source: Any, item: dict[str, Any], precision: str) -> tuple[float, float, float]:
-    """Frames per second, GiB, and floating-point operations of one pass over a batch."""
+    """Frames per second, GiB, and floating-point operations of one forward pass over a batch."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -225,7 +225,7 @@ def _gpu_seconds(work: Callable[[], Any], rounds: int = 20) -> float:
 
 
 def random_family(config: str) -> Any:
-    """The configuration's family with random weights that neither vanish nor explode."""
+    """The configuration's family with random weights whose activations neither vanish nor explode."""
     import torch
 
     from models import find_family
@@ -243,7 +243,7 @@ def random_family(config: str) -> Any:
 
 
 def _settle_spectral_norms(family: Any) -> None:
-    """Let the estimates of the largest singular values converge; random ones make weights explode."""
+    """Let spectral norms' estimates converge; random estimates make weights explode."""
     from torch.nn.utils.spectral_norm import SpectralNorm
 
     for module in family.modules():
@@ -270,7 +270,7 @@ def pictures_of(args: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def _item(pictures: Any) -> dict[str, Any]:
-    """What the families read of pictures: `keypoint` is for the one whose points are given."""
+    """The families' entries for pictures: `keypoint` is for the family whose points are given."""
     from data.micro.prior_points import default_points
 
     points = pictures.new_tensor(default_points(tuple(pictures.shape[-2:])))
@@ -290,7 +290,7 @@ def _plain_loop(family: Any, source: Any, driving: Any, once: bool) -> Any:
 
 
 def animated(animator: Any, source: Any, driving: Any) -> Any:
-    """The frames (N, 3, H, W) that an animator makes of pictures."""
+    """The frames (N, 3, H, W) that an animator makes from pictures."""
     import torch
 
     def items(pictures: Any) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""How fast two random frames of a clip are read: packed, from JPEG files, and from an mp4.
+"""Speed of reading two random frames of a clip: packed, from JPEG files, and from an mp4.
 
-Times are medians over many clips' worth of draws, taken in turns. The bars: packed at most twice the time of two JPEG
-files of a folder; at least 50 times faster than reading the mp4 whole; an index of a million clips opens in 2 seconds.
-Everything is made in a temporary folder; files are in the memory of the system, as in an epoch after the first.
+Times are medians over draws from many clips, interleaved. Targets: packed at most twice the time of two JPEG files in a
+folder; at least 50 times faster than reading the whole mp4; an index of a million clips opens in 2 seconds. All files
+are made in a temporary folder and are in the page cache, as in every epoch after the first.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; status 1 if a bar is missed."""
+    """Measure and print; status 1 if a target is missed."""
     with tempfile.TemporaryDirectory() as folder:
         bars = [*measure_frames(args, Path(folder)), measure_index(args, Path(folder))]
     for text, kept in bars:
@@ -51,7 +51,7 @@ def measure_frames(args: argparse.Namespace, folder: Path) -> list[tuple[str, bo
     print(f"{len(frames)} frames of {args.size}x{args.size}: packed {sizes[0]:,} bytes, mp4 {sizes[1]:,} bytes")
     for way, seconds in times.items():
         print(f"  {way:36s} {seconds * 1e3:8.2f} ms")
-    # Against the faster of the two ways to read JPEG files, lest the bar be kept by our own slowness.
+    # Compare with the faster of the two ways to read JPEG files, so that our own reader cannot lower the target.
     to_jpeg = times[PACKED] / min(times[JPEG], times[JPEG_OPENCV])
     to_mp4 = times[MP4_WHOLE] / times[PACKED]
     return [
@@ -73,7 +73,7 @@ def write_clips(frames: list[np.ndarray], folder: Path) -> None:
 
 
 def ways_to_read(folder: Path, draw: random.Random) -> dict[str, Callable[[], None]]:
-    """Functions that read two random frames, each from its form of the clip, by what they do."""
+    """Functions that read two random frames, by description."""
     import cv2
 
     from data.video import list_images, open_video, read_image
@@ -107,7 +107,7 @@ def ways_to_read(folder: Path, draw: random.Random) -> dict[str, Callable[[], No
 
 
 def measure_index(args: argparse.Namespace, folder: Path) -> tuple[str, bool]:
-    """Time from nothing to the names and lengths of a large dataset."""
+    """Time to open the names and lengths of a large dataset."""
     from data.video.clip_index import INDEX_NAME, ClipIndex, write_index
 
     names = (f"id{number // 100:05d}/{number:08d}" for number in range(args.clips))
@@ -134,7 +134,7 @@ def timed(rounds: dict[str, int], functions: dict[str, Callable[[], None]]) -> d
 
 
 def video_frames(args: argparse.Namespace) -> list[np.ndarray]:
-    """Frames of a video, squared."""
+    """Frames of a video, cropped to squares."""
     import cv2
 
     from data.video import open_video
@@ -147,7 +147,7 @@ def video_frames(args: argparse.Namespace) -> list[np.ndarray]:
 
 
 def drawn_frames(args: argparse.Namespace) -> list[np.ndarray]:
-    """Frames with the structure of photographs: detail at all scales, moving smoothly, with a camera's noise."""
+    """Frames with the statistics of photographs: detail at all scales, smooth motion, camera noise."""
     import cv2
 
     draw = np.random.default_rng(0)

@@ -1,10 +1,10 @@
-"""Everything that needs a GPU, one part after the other, into the tables of docs/benchmarks.md.
+"""Run everything that needs a GPU, part by part, and write the tables of docs/benchmarks.md.
 
-Parts: the tests marked gpu; how far each precision is from float32 on the CPU; NCCL with one process; frames/s of the
-networks (eager and compiled, by batch), and from decoding to encoding; training steps. What a part printed is kept in
---out, and a part that is there is not run again: start the same command to go on, or with another --out to begin anew.
-A part that takes too long is stopped and told; the others go on. With --gpu_id -1 it is a rehearsal on the CPU, of
-smaller parts, which writes no document.
+Parts: the tests marked gpu; the error of each precision against float32 on the CPU; NCCL with one process; frames/s of
+the networks (eager and compiled, by batch), and from decoding to encoding; training steps. The output of each part is
+kept in --out, and finished parts are not run again: repeat the command to resume, or use another --out to start over. A
+part that takes too long is stopped and reported; the others continue. --gpu_id -1 runs a smaller version on the CPU,
+which writes no document.
 """
 
 import argparse
@@ -26,16 +26,16 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- gpu_check: begin -->", "<!-- gpu_check: end -->"
 WITHIN = ("precision", "communication")
-"""Parts that this module measures itself, in a process of their own."""
+"""Parts that this module measures itself, in a separate process."""
 SMALL = ["--frames=2", "--batch=2", "--rounds=1"]
-"""Sizes of the rehearsal."""
+"""Sizes of the trial on the CPU."""
 SLOWER = 10
-"""How many times as long a part of it may take."""
+"""Factor on the time limits of its parts."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the check: a command and how many seconds it may take."""
+    """A part of the check: a command and its time limit in seconds."""
 
     name: str
     title: str
@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what is missing and write the tables; status 1 if a part failed."""
+    """Run the missing parts and write the tables; status 1 if a part failed."""
     if args.measure:
         return {"precision": _precision, "communication": _communication}[args.measure](args.gpu_id)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def parts(gpu_id: int) -> Iterator[Part]:
-    """All parts, the quick ones first."""
+    """All parts, the fast ones first."""
     benchmark, device = (sys.executable, str(ROOT / "script" / "benchmark.py")), f"--gpu_id={gpu_id}"
     on_gpu = gpu_id >= 0
     pytest = (sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", "gpu", "tests")
@@ -87,7 +87,7 @@ def parts(gpu_id: int) -> Iterator[Part]:
     yield Part("communication", "Averages of gradients, one process",
                (*benchmark, "gpu", device, "--measure=communication"), 30)  # fmt: skip
     for model in CONFIGS:
-        # A table of all batches for the first family; the others by three of them, so that all fit into the time.
+        # All batch sizes for the first family, three for the others, so that everything fits into the time.
         sizes = ["--batches=1,2,4,8,16,32,64" if model == "fomm" else "--batches=1,8,32"] if on_gpu else SMALL
         yield Part(f"animate-{model}", f"Networks alone: `{model}`",
                    (*benchmark, "animate", f"--model={model}", device, *sizes), 100)  # fmt: skip
@@ -102,7 +102,7 @@ def parts(gpu_id: int) -> Iterator[Part]:
 
 
 def _printed_by(part: Part, patience: int) -> tuple[str, int]:
-    """What a part prints, and its exit status; 124 if it was stopped."""
+    """The output and exit status of a part; 124 if it was stopped."""
     seconds = patience * part.seconds
     try:
         done = subprocess.run(
@@ -115,12 +115,12 @@ def _printed_by(part: Part, patience: int) -> tuple[str, int]:
 
 
 def _measured(text: str, status: int) -> bool:
-    """Whether a part need not be run again: a missed bar, which makes the status 1, was measured all the same."""
+    """Whether a part is finished: a missed target has status 1, but was measured."""
     return status == 0 or (status == 1 and "Traceback (most recent call last)" not in text)
 
 
 def section(folder: Path, gpu_id: int) -> str:
-    """The text of all parts that are there."""
+    """The text of all finished parts."""
     texts = [f"{machine(gpu_id)}, {datetime.date.today()}. Made by `bash script/gpu_check.sh`.\n"]
     for part in parts(gpu_id):
         file = folder / f"{part.name}.txt"
@@ -132,14 +132,14 @@ def section(folder: Path, gpu_id: int) -> str:
 
 
 def write_section(document: Path, text: str) -> None:
-    """Replace the text between the marks of a document."""
+    """Replace the text between the markers in a document."""
     before, _, rest = document.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     write_text(document, f"{before}{BEGIN}\n{text}{END}{after}")
 
 
 def machine(gpu_id: int) -> str:
-    """What this runs on, in words."""
+    """Description of the device and software."""
     import torch
 
     name = torch.cuda.get_device_name(gpu_id) if gpu_id >= 0 else "CPU"
@@ -153,7 +153,7 @@ def _device(gpu_id: int) -> Any:
 
 
 def _precision(gpu_id: int, count: int = 4) -> int:
-    """Print how far the frames of each family and precision are from float32 on the CPU."""
+    """Print the error of each family and precision against float32 on the CPU."""
     import torch
 
     from script.benchmarks import animate
@@ -180,7 +180,7 @@ def _frames(family: Any, device: Any, precision: str, source: Any, driving: Any)
 
 
 def _communication(gpu_id: int, megabytes: int = 256) -> int:
-    """Print how long the average of so many gradients takes in a group of one; status 1 if it changes them."""
+    """Print the time to average this many gradients in a group of one; status 1 if their values change."""
     import tempfile
 
     import torch
@@ -195,7 +195,7 @@ def _communication(gpu_id: int, megabytes: int = 256) -> int:
         begin = time.perf_counter()
         for _ in range(10):
             dist.all_reduce(values)
-        same = torch.equal(values, kept)  # waits for the device
+        same = torch.equal(values, kept)  # synchronises with the device
         seconds = (time.perf_counter() - begin) / 10
         dist.destroy_process_group()
     print(f"{backend}: {megabytes} MiB in {1e3 * seconds:.1f} ms, {'equal' if same else 'NOT EQUAL'}")

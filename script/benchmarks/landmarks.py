@@ -1,8 +1,8 @@
-"""How fast faces are followed through videos, against searching every frame, and how far the points differ.
+"""Speed of tracking faces in videos, compared with detection in every frame, and the difference of the points.
 
-Both go over the same decoded frames of each video in one process, one after the other. The bars: following gives at
-least 5 times the frames per second, and the median distance of its points from those found by searching every frame is
-at most 1 pixel, counted in frames brought to 256 pixels on the shorter side. Without --videos a drawn person is taken.
+Both process the same decoded frames of each video in one process, one after the other. Targets: tracking has at least 5
+times the frames per second, and the median distance between its points and those of detection in every frame is at most
+1 pixel, in frames resized to 256 pixels on the shorter side. Without --videos a drawn person is used.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; status 1 if a bar is missed."""
+    """Measure and print; status 1 if a target is missed."""
     detector = landmarks.build_detector(**landmarks.detector_settings(args))
     seconds, distances = np.zeros(2), []
     print(f"{'video':16s} {'frames':>6s} {'size':>10s}  every frame  followed   times  median px  95 %")
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def judge(times: float, median: float) -> int:
-    """Print the bars; status 1 if one is missed."""
+    """Print the targets; status 1 if one is missed."""
     bars = [
         (f"following is {times:.1f} times as fast as searching every frame (bar: 5)", times >= 5),
         (f"its points differ by {median:.2f} pixels in the median (bar: 1, at {SIDE})", median <= 1),
@@ -55,14 +55,14 @@ def judge(times: float, median: float) -> int:
 
 
 def timed(frames: list, detector, search_every: int, name: str) -> tuple[landmarks.Track, float]:
-    """Landmarks of a clip and the seconds they took."""
+    """Landmarks of a clip, and the time in seconds."""
     start = time.perf_counter()
     track = landmarks.track(frames, detector, name=name, on_missing="skip", search_every=search_every)
     return track, time.perf_counter() - start
 
 
 def distance(one: landmarks.Track, other: landmarks.Track, size: tuple[int, int]) -> np.ndarray:
-    """Distances of the points (frames, 68) where both have them, in frames of SIDE pixels."""
+    """Distances of the points (frames, 68) that both have, in frames of SIDE pixels."""
     both = one.present & other.present
     if not both.any():
         raise UserError(f"{one.name}: no frame in which both ways find a face; take videos of people")

@@ -1,8 +1,8 @@
-"""How much memory test.py takes for a long clip, and whether that grows with the clip.
+"""Memory of test.py for a long clip, and its growth with the length.
 
-A clip of ten minutes is drawn, a model with random weights is saved, and test.py animates a picture by the clip in a
-process of its own, whose resident memory is sampled. The bars: never 2 GB, and flat: what the second half of the run
-adds is at most 5 % of the peak. The default is a very small model at 256 x 256, because what could grow are frames.
+Draws a clip of ten minutes, saves a model with random weights, animates a picture by the clip with test.py in a
+separate process, and samples its resident memory. Targets: always below 2 GB, and constant: the second half of the run
+adds at most 5 % of the peak. The default is a very small model at 256 x 256, because only frames could accumulate.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; status 1 if a bar is missed."""
+    """Measure and print; status 1 if a target is missed."""
     words = [f"--config={args.config or 'configs/tiny/fomm.yaml'}", f"--load_size={args.size}", "--cpu"]
     words += [f"--{word}" for word in [*([] if args.config else NARROW), *args.words]]
     with tempfile.TemporaryDirectory() as name:
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def save_random_weights(words: list[str], folder: Path) -> None:
-    """Weights of the family in the released layout."""
+    """Save weights of the family in the released layout."""
     import torch
 
     from models import find_family
@@ -82,10 +82,10 @@ def save_random_weights(words: list[str], folder: Path) -> None:
 
 
 def sampled_memory(words: list[str], every: float = 0.25) -> np.ndarray:
-    """The resident bytes of test.py with these options, from its start to its end."""
+    """The resident bytes of test.py with these options, sampled from its start to its end."""
     command = [sys.executable, str(Path(__file__).parents[2] / "test.py"), *words]
     samples = []
-    # A pipe would fill up with its progress and stop it.
+    # A pipe would fill up with its progress output and block it.
     with tempfile.TemporaryFile("w+") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         while process.poll() is None:
             samples.append(resident(process.pid))
@@ -97,7 +97,7 @@ def sampled_memory(words: list[str], every: float = 0.25) -> np.ndarray:
 
 
 def resident(process: int) -> int:
-    """What Linux knows of a process's memory, in bytes; 0 when it has ended."""
+    """A memory figure of a process from Linux, in bytes; 0 after its end."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
 

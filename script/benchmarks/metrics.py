@@ -1,9 +1,9 @@
-"""What measuring costs beside reconstruction, what a face found once saves, and whether memory stays flat.
+"""Cost of measuring relative to reconstruction, gain from shared face detection, and growth of memory.
 
-A clip of drawn people is reconstructed by a small model with random weights, 256 x 256, on one CPU thread. The bars:
-metrics that need no landmarks take at most 25 % of the time of reconstruction; those of landmarks measure at least 3
-times the frames per second of looking for the face in every frame anew, once for each metric; and measuring 20 times
-the frames adds at most 5 % to the peak of memory.
+A small model with random weights reconstructs a clip of drawn people at 256 x 256 on one CPU thread. Targets: metrics
+without landmarks take at most 25 % of the time of reconstruction; those with landmarks have at least 3 times the frames
+per second of separate detection in every frame for each metric; 20 times as many frames add at most 5 % to the peak
+memory.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; status 1 if a bar is missed."""
+    """Measure and print; status 1 if a target is missed."""
     import torch
 
     torch.set_num_threads(args.threads)
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def judge(share: float, times: float, growth: float, few: int) -> int:
-    """Print the bars; status 1 if one is missed."""
+    """Print the targets; status 1 if one is missed."""
     bars = [
         (f"metrics of pixels take {100 * share:.1f} % of reconstruction's time (bar: {100 * MOST_SHARE:.0f} %)",
          share <= MOST_SHARE),
@@ -74,7 +74,7 @@ def drawn_clip(count: int):
 
 
 def time_of_reconstruction(config: str, frames) -> float:
-    """Seconds in which a model with random weights reconstructs the frames; no video is read or written."""
+    """Seconds for reconstructing the frames with random weights, without reading or writing videos."""
     from engine.animator import Animator
     from engine.networks import use_channels_last
     from models import find_family
@@ -87,7 +87,7 @@ def time_of_reconstruction(config: str, frames) -> float:
     animator = Animator(family, frames.device, batch_size=BATCH)
     items = [{"image": frame} for frame in frames]
     for _ in animator.batches(items[0], items[:BATCH]):
-        pass  # the first pass builds what later ones use
+        pass  # the first pass initialises what later ones use
     start = time.perf_counter()
     for _ in animator.batches(items[0], items):
         pass
@@ -95,7 +95,7 @@ def time_of_reconstruction(config: str, frames) -> float:
 
 
 def time_of(names: tuple[str, ...], frames, searched: bool = False) -> float:
-    """Seconds of measuring; `searched`: the face is looked for in every frame anew."""
+    """Seconds of measuring; `searched`: detect the face in every frame."""
     from unittest import mock
 
     from metrics.parts import landmarks
@@ -109,7 +109,7 @@ def time_of(names: tuple[str, ...], frames, searched: bool = False) -> float:
 
 
 def measure(names: tuple[str, ...], frames) -> None:
-    """Measure a shifted copy of frames against them."""
+    """Measure a shifted copy of frames against the frames."""
     from metrics.evaluation.measuring import Measurement
     from metrics.metric import Video
 
@@ -119,7 +119,7 @@ def measure(names: tuple[str, ...], frames) -> None:
 
 
 def peak_in_a_process(count: int) -> int:
-    """Bytes at most while so many frames are measured."""
+    """Peak memory in bytes while this many frames are measured."""
     command = [sys.executable, "script/benchmark.py", "metrics", "--peak_of", str(count)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True, cwd=root()).stdout.split()[-1])
 
@@ -130,7 +130,7 @@ def root() -> Path:
 
 
 def peak_of(count: int) -> int:
-    """The peak of this process's memory after it has measured so many small frames."""
+    """The peak memory of this process after measuring this many small frames."""
     import torch
 
     measure_stream(("l1", "psnr", "ssim/gauss"), noise(count, torch.Generator().manual_seed(0)))
@@ -138,7 +138,7 @@ def peak_of(count: int) -> int:
 
 
 def noise(count: int, generator) -> Iterator:
-    """Batches of noise, which nobody keeps."""
+    """Batches of noise, generated on the fly."""
     import torch
 
     for _ in range(count // BATCH):
@@ -146,7 +146,7 @@ def noise(count: int, generator) -> Iterator:
 
 
 def measure_stream(names: tuple[str, ...], batches: Iterator) -> None:
-    """Measure batches as they come."""
+    """Measure the batches."""
     from metrics.evaluation.measuring import Measurement
     from metrics.metric import Video
 

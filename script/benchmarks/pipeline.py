@@ -1,7 +1,7 @@
-"""How well reading, the networks and writing overlap: each alone, and all together as test.py runs them.
+"""Overlap of reading, networks and writing: each alone, and all together as test.py runs them.
 
-A drawn clip is read from an mp4 and the result is written to an mp4. The bar: all together at most 10 % slower than
-the slowest part alone. Weights are random; the ways take turns.
+Reads a drawn clip from an mp4 and writes the result to an mp4. Target: all together at most 10 % slower than the
+slowest part alone. Weights are random; the variants alternate.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; status 1 if the bar is missed."""
+    """Measure and print; status 1 if the target is missed."""
     wait_briefly()
     import torch
 
@@ -95,7 +95,7 @@ def ways_to_run(args: argparse.Namespace, folder: Path) -> dict[str, Callable[[]
 
 
 def animator_of(args: argparse.Namespace) -> tuple[Any, Any]:
-    """What animates, as test.py prepares it, and the dataset that makes its items."""
+    """The animator as test.py prepares it, and the dataset that makes its items."""
     import torch
 
     from data import find_dataset
@@ -117,7 +117,7 @@ def animator_of(args: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def write_clip(path: Path, frames: int, size: int) -> None:
-    """A video of a smooth pattern that wanders."""
+    """A video of a smooth moving pattern."""
     from data.video import VideoWriter
 
     rows, columns = np.mgrid[:size, :size] * (2 * np.pi / size)
@@ -129,6 +129,6 @@ def write_clip(path: Path, frames: int, size: int) -> None:
 
 
 def exhaust(items: Any) -> None:
-    """Take all items and keep none."""
+    """Consume all items."""
     for _ in itertools.filterfalse(lambda _: True, items):
         pass

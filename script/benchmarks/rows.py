@@ -1,7 +1,7 @@
-"""Time and memory of a training step's rows by the number of rows: kept on the host, and as one table with Adam.
+"""Time and memory of a training step's rows by their number: stored on the host, and as one table with Adam.
 
-A step brings in the rows of a batch, updates them twice and takes them back. The bars: a step with the most rows takes
-at most 1.5 times as long as with the fewest, and needs not a byte more on the device.
+A step loads the rows of a batch, updates them twice and stores them. Targets: a step with the most rows takes at most
+1.5 times as long as with the fewest, and no more memory on the device.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; status 1 if a bar is missed."""
+    """Measure and print; status 1 if a target is missed."""
     print(f"{'rows':>10}  {'kept':8} {'ms/step':>8} {'device MB':>10} {'disk MB':>8}")
     measured = []
     for count in args.counts:
@@ -68,7 +68,7 @@ def measure(kind: str, count: int, args: argparse.Namespace) -> tuple[float, int
 
 
 def stepper(kind: str, count: int, args: argparse.Namespace, folder: Path):
-    """A function that does one step on a batch of row numbers, and its optimizer."""
+    """A function that runs one step on a batch of row numbers, and its optimizer."""
     import torch
 
     from engine.distributed import Processes

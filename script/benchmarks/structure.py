@@ -1,9 +1,9 @@
-"""How fast structure maps of faces are drawn: against a plain version, and read again against reading pictures.
+"""Speed of drawing structure maps of faces against a plain version, and of reading cached maps.
 
-The plain version does what the original does: it takes frames one by one, fits every piece of a curve by iterative
-least squares, transforms distances over the whole map for every curve, finds edges by scikit-image, and divides all by
-255; ours stay bytes, which the device divides. Bars: 20 times as many maps a second with an empty cache; a frame of a
-training clip with its cached map at most as long as reading two pictures.
+The plain version works like the original: frame by frame, it fits every piece of a curve by iterative least squares,
+transforms distances over the whole map for every curve, finds edges with scikit-image, and divides everything by 255;
+ours returns bytes, which the device divides. Targets: 20 times as many maps per second with an empty cache; a frame of
+a training clip with its cached map takes at most as long as reading two pictures.
 """
 
 import argparse
@@ -30,13 +30,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; status 1 if a bar is missed."""
+    """Measure and print; status 1 if a target is missed."""
     import cv2
 
     from engine.memory import keep_freed_memory
 
     cv2.setNumThreads(1)
-    # As train.py does on the CPU: for both versions, new memory would cost more than what is drawn into it.
+    # As train.py does on the CPU: for both versions, new memory would cost more than the drawing.
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         root = args.dataroot or drawn_clip(args, Path(folder))
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def drawn_clip(args: argparse.Namespace, root: Path) -> Path:
-    """A clip of a drawn person as the folders of the dataset."""
+    """A clip of a drawn person in the folders of the dataset."""
     from data.sample_faces import tiny_clip
     from data.video.images import write_image
 
@@ -61,7 +61,7 @@ def drawn_clip(args: argparse.Namespace, root: Path) -> Path:
 
 
 def measure_drawing(args: argparse.Namespace, root: Path) -> tuple[str, bool]:
-    """Maps per second with nothing cached."""
+    """Maps per second without any cache."""
     from data.structure import original_fit
     from data.structure.maps import background_edges, structure_maps
     from data.structure.sequences import find_sequences
@@ -74,7 +74,7 @@ def measure_drawing(args: argparse.Namespace, root: Path) -> tuple[str, bool]:
     size = pictures[0].shape[:2]
 
     def ours(original: bool = False) -> np.ndarray:
-        original_fit.forget()  # what rounds before this one have fitted
+        original_fit.forget()  # fitted in earlier rounds
         edges = [background_edges(picture, args.size, original) for picture in pictures]
         return structure_maps(points, size, args.size, edges, original_fit=original)
 
@@ -99,7 +99,7 @@ def measure_drawing(args: argparse.Namespace, root: Path) -> tuple[str, bool]:
 
 
 def plain_map(points: np.ndarray, picture: np.ndarray, side: int) -> np.ndarray:
-    """One structure map, step by step as the original makes it."""
+    """One structure map, step by step as in the original."""
     import cv2
     from PIL import Image
     from skimage.feature import canny
@@ -141,7 +141,7 @@ def plain_piece(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         warnings.simplefilter("ignore", OptimizeWarning)
         try:
             fitted, _ = curve_fit(curve, x, y)
-        except RuntimeError:  # the fit is perfect, which the routine takes for a failure
+        except RuntimeError:  # the fit is exact, which the routine reports as a failure
             return nothing
     if len(x) == 3 and abs(fitted[0]) > 1:
         return nothing
@@ -151,7 +151,7 @@ def plain_piece(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure_reading(args: argparse.Namespace, root: Path, folder: Path) -> tuple[str, bool]:
-    """A frame of a training clip, its map included, against reading and resizing pictures alone."""
+    """Time for a frame of a training clip including its map, and for reading and resizing pictures only."""
     from data.face import FaceDataset
     from data.video.images import read_image
     from options import parse
@@ -174,7 +174,7 @@ def measure_reading(args: argparse.Namespace, root: Path, folder: Path) -> tuple
 
 
 def timed(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of the processor that each way takes, in turns; another program's load does not count."""
+    """Median CPU seconds of each variant, alternating, so that other programs' load does not count."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():

@@ -1,9 +1,8 @@
-"""How fast a family's training step is, and how much memory it takes, against a step that repeats what need not be.
+"""Speed and memory of a family's training step, compared with a plain step that repeats avoidable work.
 
-What the plain step repeats is told by the family's module in script/benchmarks/training/. Each way has a process of its
-own, in which ours keeps freed memory as train.py does; their steps take turns. Both must report the same losses to
-1e-5. Memory is the largest that a step needed beyond what was there before it: the process's on the CPU, the
-allocator's on a GPU.
+The family's module in script/benchmarks/training/ describes its plain step. Each variant runs in its own process, ours
+with kept memory as in train.py; their steps alternate. Both must report the same losses to 1e-5. Memory is the maximum
+that a step needs beyond what was allocated before it: the process's on the CPU, the allocator's on a GPU.
 """
 
 import argparse
@@ -24,7 +23,7 @@ MODELS = sorted(path.stem for path in FOLDER.glob("*.py"))
 PLAIN, OURS = "repeating", "ours"
 LOSS_TOLERANCE = 1e-5
 NOISE = 0.02
-"""What the memory of two runs of the same step differs by."""
+"""Noise of the memory between runs of the same step."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; status 1 if a bar is missed."""
+    """Measure and print; status 1 if a target is missed."""
     import torch
 
     torch.set_num_threads(args.threads)
@@ -66,12 +65,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def plugin_of(model: str) -> Any:
-    """The module that makes both ways of a family's step."""
+    """The module with both variants of a family's step."""
     return importlib.import_module(f"script.benchmarks.training.{model}")
 
 
 def bars(plugin: Any, seconds: dict, memory: dict, losses: dict[str, dict]) -> list[tuple[str, bool]]:
-    """What was promised, and whether it holds."""
+    """Print the target and whether it is met."""
     faster, leaner = seconds[PLAIN] / seconds[OURS], 1 - memory[OURS] / memory[PLAIN]
     plain, ours = losses[PLAIN], losses[OURS]
     apart = max(abs(ours[name] - plain[name]) / max(abs(plain[name]), 1e-3) for name in plain)
@@ -83,15 +82,15 @@ def bars(plugin: Any, seconds: dict, memory: dict, losses: dict[str, dict]) -> l
 
 
 def command(args: argparse.Namespace, purpose: str) -> list[str]:
-    """This benchmark again, for one way and one purpose."""
+    """Run this benchmark again, for one variant and one purpose."""
     names = ("model", "config", "gpu_id", "threads", "size", "batch_size")
     words = [f"--{name}={getattr(args, name)}" for name in names]
     return [sys.executable, str(Path(__file__).parents[1] / "benchmark.py"), "train", *words, purpose]
 
 
 def memory_in_a_process(args: argparse.Namespace, way: str) -> int:
-    """The bytes that a step of one way takes, in a process whose memory is nobody else's."""
-    # Freed memory goes back at once, so that the process's size is what is used.
+    """The memory in bytes of a step of one variant, in a separate process."""
+    # Freed memory is returned at once, so that the process's size is the memory in use.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(
         command(args, f"--memory_of={way}"), env=environment, check=True, capture_output=True, text=True
@@ -100,9 +99,9 @@ def memory_in_a_process(args: argparse.Namespace, way: str) -> int:
 
 
 def trainer_of(plugin: Any, args: argparse.Namespace, way: str, folder: Path) -> tuple[Any, dict]:
-    """A trainer of one way, and the batch that it trains on; both ways get the same numbers.
+    """A trainer of one variant, and its batch; both variants get the same numbers.
 
-    `folder` is where a family with a row for each video has them.
+    `folder` stores the rows of a family that has a row per video.
     """
     import torch
 
@@ -121,7 +120,7 @@ def trainer_of(plugin: Any, args: argparse.Namespace, way: str, folder: Path) ->
 
 
 def measure(args: argparse.Namespace) -> tuple[dict[str, dict], dict[str, float]]:
-    """The losses of each way's first step, and the median seconds of the next ones."""
+    """The losses of each variant's first step, and the median seconds of the following ones."""
     commands = {way: command(args, f"--steps_of={way}") for way in (PLAIN, OURS)}
     answers = take_turns(commands, args.steps + 1)
     seconds = {way: statistics.median(step["seconds"] for step in steps[1:]) for way, steps in answers.items()}
@@ -129,12 +128,12 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, dict], dict[str, float]
 
 
 def answer_with_steps(trainer: Any, batch: dict, args: argparse.Namespace) -> None:
-    """Do a step for every line of the input, and say its losses and how long it took."""
+    """Run a step for every line of the input, and print its losses and duration."""
     from engine.memory import keep_freed_memory
 
     if args.steps_of == OURS and args.gpu_id < 0:
         keep_freed_memory()
-    # One thread's time is the processor's own, whatever else keeps the machine busy.
+    # CPU time of a single thread does not depend on other processes.
     clock = time.process_time if args.gpu_id < 0 and args.threads == 1 else time.perf_counter
 
     def step() -> dict[str, Any]:
@@ -146,14 +145,14 @@ def answer_with_steps(trainer: Any, batch: dict, args: argparse.Namespace) -> No
 
 
 def memory_of(trainer: Any, batch: dict) -> int:
-    """The bytes that a step takes."""
+    """The memory in bytes of a step."""
     before = resident(trainer.processes.device)
     trainer.step([batch])
     return largest(trainer.processes.device) - before
 
 
 def resident(device: Any) -> int:
-    """Memory in use now; the largest use is measured from here on."""
+    """Memory in use now; resets the peak."""
     import torch
 
     if device.type == "cuda":
@@ -164,13 +163,13 @@ def resident(device: Any) -> int:
 
 
 def largest(device: Any) -> int:
-    """The most memory that was in use."""
+    """The peak memory."""
     import torch
 
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else process_memory("VmHWM")
 
 
 def process_memory(field: str) -> int:
-    """A line of what Linux knows of this process's memory, in bytes."""
+    """A memory figure of this process from Linux, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))

@@ -1,4 +1,4 @@
-"""Metrics as other programs compute them: libraries, dlib's own interface, the formulas of released scripts."""
+"""Metrics as computed by other programs: libraries, dlib's own interface, formulas of released scripts."""
 
 import importlib.metadata
 from collections.abc import Callable
@@ -19,15 +19,15 @@ class Reference:
 
     metric: str
     by: str
-    """Package, whose version is told; or the script whose formula this is."""
+    """Package, whose version is reported; or the script whose formula this is."""
     compute: Compute
     tolerance: float
-    """The difference that its note explains, at most; relative to the reference's value."""
+    """Maximum difference, explained by the note; relative to the reference's value."""
     note: str = ""
 
     @property
     def program(self) -> str:
-        """The package with its version, or what the formula is from."""
+        """The package with its version, or the source of the formula."""
         try:
             return f"{self.by} {importlib.metadata.version(self.by)}"
         except importlib.metadata.PackageNotFoundError:
@@ -35,12 +35,12 @@ class Reference:
 
     @property
     def is_installed(self) -> bool:
-        """Whether it can be computed here: a package that is named without a space must be there."""
+        """Whether it can run here: a package name (without spaces) must be installed."""
         return " " in self.by or self.program != self.by
 
 
 def references() -> list[Reference]:
-    """All there are."""
+    """All references."""
     searched = "ours follows the face, the reference searches every frame"
     return [
         Reference("l1", "numpy", lambda a, b: float(np.abs(unit(a) - unit(b)).mean()), 1e-5),
@@ -63,7 +63,7 @@ def references() -> list[Reference]:
 
 
 def unit(frames: np.ndarray) -> np.ndarray:
-    """Bytes as numbers in [0, 1]."""
+    """Convert bytes to [0, 1]."""
     return frames.astype(np.float64) / 255
 
 
@@ -126,7 +126,7 @@ def _ms_ssim_torchmetrics(made: np.ndarray, real: np.ndarray) -> float:
 
 @cache
 def _dlib_models() -> tuple[Any, Any, Any]:
-    """dlib's own detector, predictor and recogniser, of the files that ours loads."""
+    """dlib's own detector, predictor and recogniser, with the files that ours loads."""
     import dlib
 
     from metrics.parts.embeddings import dlib_recogniser_files
@@ -175,7 +175,7 @@ def _identity(made: np.ndarray, real: np.ndarray) -> float:
 
 
 def lpips_references(folder: Path) -> list[Reference]:
-    """LPIPS by its authors' package, with random trunks that are written into a folder: theirs can't be had unasked."""
+    """LPIPS by its authors' package, with random trunks written into a folder, since theirs would be downloaded."""
     return [
         Reference(f"lpips/{net}", "lpips", lambda a, b, net=net: _lpips(net, folder, a, b), 1e-5,
                   "a random trunk in both, the published heads")
@@ -184,7 +184,7 @@ def lpips_references(folder: Path) -> list[Reference]:
 
 
 def trunk_path(net: str, folder: Path) -> Path:
-    """Where the random trunk lies."""
+    """Path of the random trunk."""
     return folder / f"{net}.pth"
 
 
@@ -199,7 +199,7 @@ def _lpips_network(net: str, folder: Path) -> Any:
 
 
 def write_trunk(net: str, folder: Path) -> None:
-    """Write the trunk of the authors' package as torchvision lays it out."""
+    """Write the trunk of the authors' package in torchvision's layout."""
     import torch
 
     network = _lpips_network(net, folder).net

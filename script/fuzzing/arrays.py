@@ -34,13 +34,13 @@ def some(*shape: int, kind: Any = np.float32) -> np.ndarray:
 
 
 def npz(**arrays: Any) -> Callable[[Path], list[bytes]]:
-    """Makes npz files with these arrays, compressed and not."""
+    """Writes npz files with these arrays, compressed and uncompressed."""
     saves = (np.savez, np.savez_compressed)
     return lambda folder: written(folder, "a.npz", *(lambda path, save=save: save(path, **arrays) for save in saves))
 
 
 def pickles(*contents: Any) -> Callable[[Path], list[bytes]]:
-    """Makes pickles in the protocols that people have."""
+    """Writes pickles in the common protocols."""
     return lambda folder: [pickle.dumps(content, protocol) for content in contents for protocol in (0, 2, 4, 5)]
 
 
@@ -92,7 +92,7 @@ def _frame_indexes(folder: Path) -> list[bytes]:
 
 
 def read_index(path: Path) -> Any:
-    """An index that was kept earlier; damage makes it none."""
+    """A cached index from an earlier run; a damaged one is ignored."""
     video = path.with_name("a.mp4")
     video.write_bytes(b"a video")
     cache = IndexCache(video, path.parent)
@@ -102,14 +102,14 @@ def read_index(path: Path) -> Any:
 
 
 def read_grids(path: Path) -> Any:
-    """Dense motion as `script/evaluate.py --motion` takes it."""
+    """Dense motion for `script/evaluate.py --motion`."""
     pair, plan = SimpleNamespace(name=path.stem), SimpleNamespace(tables={"motion": path.parent}, batch_size=2)
     motion_of.__globals__["_grids"].cache_clear()
     return motion_of(pair, plan, 0)
 
 
 def read_coefficients(path: Path) -> Any:
-    """Coefficients of a 3-D face."""
+    """Coefficients of a 3D face model."""
     coefficient_rows.cache_clear()
     return coefficient_rows(path)
 

@@ -1,4 +1,4 @@
-"""Ways to damage a file: blindly, byte by byte, or within its checksums, so that the readers behind these are met."""
+"""Ways to damage a file: blindly, byte by byte, or with corrected checksums, to reach the readers behind these."""
 
 import io
 import json
@@ -13,10 +13,10 @@ import numpy as np
 Damage = Callable[[bytes], bytes]
 """Damages a part of a file."""
 NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
-"""Those at which readers count wrongly."""
+"""Values at which readers often miscount."""
 WIDTHS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 DAMAGES = (1, 1, 1, 2, 3, 5)
-"""Of one file: mostly few, so that readers come far."""
+"""Number of damages per file: mostly few, so that readers get far."""
 LONGEST_RUN = 64
 DECIMAL = re.compile(rb"-?\d+(?:\.\d+)?")
 BINARY_TOKENS = (b"\0", b"\xff" * 8, b"\0" * 64, b"\x80", b"\n")
@@ -34,7 +34,7 @@ PICKLE_TOKENS = (
 
 
 def damaged(rng: np.random.Generator, content: bytes, others: Sequence[bytes], tokens: Sequence[bytes]) -> bytes:
-    """The content with some damages at random offsets; `others` are whole files of the kind to take parts from."""
+    """The content with damages at random offsets; `others` are whole files of the kind to take parts from."""
     for _ in range(rng.choice(DAMAGES)):
         way = WAYS[rng.integers(len(WAYS))]
         content = way(rng, content, others[rng.integers(len(others))], tokens)
@@ -42,7 +42,7 @@ def damaged(rng: np.random.Generator, content: bytes, others: Sequence[bytes], t
 
 
 def _offset(rng: np.random.Generator, content: bytes) -> int:
-    # A quarter of the damages meets the beginning, where headers are.
+    # A quarter of the damages hits the start, where headers are.
     end = min(len(content), LONGEST_RUN) if rng.random() < 0.25 else len(content)
     return int(rng.integers(end + 1))
 
@@ -117,7 +117,7 @@ WAYS = (_flip, _noise, _number, _decimal, _cut_off, _cut_out, _repeat, _insert, 
 
 
 def in_png(rng: np.random.Generator, content: bytes, damage: Damage) -> bytes:
-    """Damage a chunk of a PNG (or leave it out, or have it twice), and give it the checksum that it then needs."""
+    """Damage, drop or repeat a chunk of a PNG, with a correct checksum."""
     chunks, offset = [], 8
     while offset + 12 <= len(content):
         length = int.from_bytes(content[offset : offset + 4], "big")
@@ -125,7 +125,7 @@ def in_png(rng: np.random.Generator, content: bytes, damage: Damage) -> bytes:
         offset += length + 12
     chosen = int(rng.integers(len(chunks)))
     kind, data = chunks[chosen][:4], chunks[chosen][4:]
-    if kind == b"IDAT" and rng.random() < 0.5:  # the pixels below their compression
+    if kind == b"IDAT" and rng.random() < 0.5:  # the pixels inside their compression
         chunks[chosen] = kind + zlib.compress(damage(zlib.decompress(data)))
     else:
         new = ([kind + damage(data)], [], [kind + data] * 2)[rng.choice(3, p=[0.8, 0.1, 0.1])]
@@ -135,7 +135,7 @@ def in_png(rng: np.random.Generator, content: bytes, damage: Damage) -> bytes:
 
 
 def in_zip(rng: np.random.Generator, content: bytes, damage: Damage) -> bytes:
-    """Damage an entry of a zip archive, or leave it out; the archive is whole."""
+    """Damage or drop an entry of a zip archive, keeping the archive valid."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = [(entry, archive.read(entry)) for entry in archive.infolist()]
     chosen = int(rng.integers(len(entries)))
@@ -153,7 +153,7 @@ PACKED_HEADER = struct.Struct("<8sIIQQQQQI")
 
 
 def in_packed(rng: np.random.Generator, content: bytes, damage: Damage) -> bytes:
-    """Damage the description, a record or an array of a packed file; its checksums match (docs/data_video.md)."""
+    """Damage the description, a record or an array of a packed file, with correct checksums (docs/data_video.md)."""
     magic, version, flags, count, table, table_length, _, _, _ = PACKED_HEADER.unpack_from(content)
     offsets = list(struct.unpack_from(f"<{count + 1}Q", content, table))
     body, text = bytearray(content[:table]), content[table + table_length :]

@@ -1,4 +1,4 @@
-"""Files that are whole, but hold something odd: one of their values replaced by another type, shape or number."""
+"""Valid files with an odd value: one of their values replaced by another type, shape or number."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ VALUES = (
     None, True, -1, 0, 3, 2**70, -0.5, float("nan"), float("inf"), 1e300, "", "x" * 300, "\0", "../x", "nan", "1e3",
     "2021-01-01", "é\u2028\x1b[2J", [], {}, [[]], {"a": 1}, [None], [1, [2, [3]]], ["a", "b", "c"],
 )  # fmt: skip
-"""What JSON, YAML and pickles can hold."""
+"""Odd values in JSON, YAML and pickles."""
 CELLS = (
     "",
     "-1",
@@ -41,7 +41,7 @@ NUMBERS = (np.nan, np.inf, -1.0, 0.0, 1e30, 60000.0)
 
 
 def within(read: Callable[[bytes], Any], write: Callable[[Any], bytes]) -> Callable[..., bytes]:
-    """A way to damage files: read one, put something odd into it, write it again."""
+    """A way to change files: read one, put an odd value into it, write it again."""
 
     def way(rng: np.random.Generator, content: bytes, damage: Damage) -> bytes:
         return write(odd(rng, read(content)))
@@ -50,7 +50,7 @@ def within(read: Callable[[bytes], Any], write: Callable[[Any], bytes]) -> Calla
 
 
 def odd(rng: np.random.Generator, value: Any) -> Any:
-    """The value with something odd at a random position."""
+    """The value with an odd value at a random position."""
     if isinstance(value, dict) and value and rng.random() < 0.9:
         key = list(value)[rng.integers(len(value))]
         rest = {name: one for name, one in value.items() if name != key}
@@ -74,7 +74,7 @@ def odd(rng: np.random.Generator, value: Any) -> Any:
 
 
 def odd_array(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
-    """An array of another type or shape, or with odd numbers in it."""
+    """An array with another type or shape, or with odd numbers."""
     way = rng.integers(6)
     if way == 0 and array.dtype.kind in "biuf":
         with np.errstate(all="ignore"):
@@ -96,7 +96,7 @@ def odd_array(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
 
 
 def odd_tensor(rng: np.random.Generator, tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor of another type, shape or layout, or with odd numbers in it."""
+    """A tensor with another type, shape or layout, or with odd numbers."""
     ways = (
         lambda: tensor.to(torch.complex64), lambda: tensor.to(torch.int32), lambda: tensor.to(torch.float16),
         lambda: tensor.reshape(-1), lambda: tensor[None], lambda: tensor.reshape(-1)[:0], lambda: tensor > 0,
@@ -124,7 +124,7 @@ def _write_csv(rows: Any) -> bytes:
 
 
 def in_csv(rng: np.random.Generator, content: bytes, damage: Damage) -> bytes:
-    """An odd cell, or a cell too many or too few."""
+    """A row with an odd cell, or with a cell too many or too few."""
     rows = list(csv.reader(io.StringIO(content.decode())))
     row = rows[rng.integers(len(rows))]
     position = int(rng.integers(len(row)))

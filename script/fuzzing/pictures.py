@@ -17,7 +17,7 @@ from script.fuzzing.target import Target, written
 
 
 def drawn(size: tuple[int, int] = (16, 24), channels: int = 3, seed: int = 0) -> np.ndarray:
-    """A smooth picture with a little noise, so that every part of an encoder has work."""
+    """A smooth picture with a little noise, so that every part of an encoder is used."""
     height, width = size
     y, x = np.mgrid[:height, :width]
     planes = [(x * 9 + y * (3 + k) + 40 * seed) % 256 for k in range(channels)]
@@ -123,14 +123,14 @@ def read_strip(path: Path) -> Any:
 
 
 def read_clip(path: Path) -> Any:
-    """All that a packed clip holds."""
+    """Everything in a packed clip."""
     clip = PackedClip(path)
     clip.verify()
     return [clip.fps, *clip, dict(clip.arrays), clip.meta]
 
 
 def read_index(path: Path) -> Any:
-    """All that an index of clips tells."""
+    """Everything in an index of clips."""
     index = ClipIndex(path)
     people = [index.identity_name(int(who)) for who in index.identities]
     return [index.lengths, [index.name(k) for k in range(len(index))], people, index.clips_of]

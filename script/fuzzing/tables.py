@@ -44,12 +44,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def texts(*contents: str | bytes) -> Callable[[Path], list[bytes]]:
-    """Makes files of these contents."""
+    """Writes files with these contents."""
     return lambda folder: [content if isinstance(content, bytes) else content.encode() for content in contents]
 
 
 def lines(*records: dict) -> str:
-    """A line of JSON each."""
+    """One JSON object per line."""
     return "".join(f"{json.dumps(record)}\n" for record in records)
 
 
@@ -111,7 +111,7 @@ SETTINGS = {"identities": 3, "clips": 2, "frames": 8, "size": 64, "seed": 0, "la
 
 
 def read_results(path: Path) -> Any:
-    """The results of a folder, and whether one of them is there."""
+    """The results of a folder, and whether one of them exists."""
     (path.parent / "a.mp4").touch()
     records = Records(path.parent, {"weights": "0"})
     records.has(path.parent / "a.mp4", {})
@@ -119,41 +119,41 @@ def read_results(path: Path) -> Any:
 
 
 def read_log(path: Path) -> Any:
-    """What is left of a log when a run goes on."""
+    """The remaining log when a run resumes."""
     LogFile(path, step=30)
     return path.read_bytes()
 
 
 def read_reports(path: Path) -> Any:
-    """What is left of the originals' logs when a run goes on."""
+    """The remaining logs in the originals' formats when a run resumes."""
     kept = []
     for name in ("face", "ganimation"):
         form, content = find_family(name).report_format, path.read_bytes()
         ReportLog(path, form.line, form.step_of, Clock(20))
-        kept.append(path.read_bytes().splitlines()[:-1])  # the last one tells the time
+        kept.append(path.read_bytes().splitlines()[:-1])  # the last one computes the time
         path.write_bytes(content)
     return kept
 
 
 def read_failures(path: Path) -> Any:
-    """What the page lists."""
+    """The failures on the page."""
     return Failures.of_folder(path.parent)
 
 
 def read_request_pairs(path: Path) -> Any:
-    """What `test.py --pairs` is asked for."""
+    """The pairs of `test.py --pairs`."""
     return [request.made_of for request in read_pairs(path, path.parent / "results")]
 
 
 def read_listed_pairs(path: Path) -> Any:
-    """What `script/evaluate.py --pairs` is asked for."""
+    """The pairs of `script/evaluate.py --pairs`."""
     for name in ("a.mp4", "b.mp4"):
         (path.parent / name).touch()
     return [str(pair) for pair in listed_pairs(path, {"result": path.parent, "truth": path.parent})]
 
 
 def read_openface(path: Path) -> Any:
-    """A table as its three readers take it."""
+    """A table as its three readers use it."""
     table = read_table(path)
     openface_rows.cache_clear()
     if not table.is_sequence:
@@ -172,7 +172,7 @@ def read_options(path: Path) -> Any:
 
 
 def read_landmark_file(path: Path) -> Any:
-    """Landmarks as a detector takes them."""
+    """Landmarks as a detector reads them."""
     frames = np.zeros((1, 8, 8, 3), np.uint8)
     faces = FileDetector(path).clip("a").detect(frames)
     return [read_landmarks(path), [[face.box for face in found] for found in faces]]

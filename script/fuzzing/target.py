@@ -1,4 +1,4 @@
-"""What is to be tried: a kind of file, whole examples of it, and what the project reads it with."""
+"""The targets of the fuzzer: a kind of file, valid examples, and Grimace's reader of it."""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -14,26 +14,26 @@ from script.fuzzing.damage import BINARY_TOKENS, Damage
 
 @dataclass(frozen=True)
 class Target:
-    """A reader and the files that it is tried with."""
+    """A reader and the files to try it with."""
 
     name: str
     file: str
-    """How the damaged file is called where the reader finds it."""
+    """Name of the damaged file for the reader."""
     make: Callable[[Path], Sequence[bytes]]
-    """Whole files; they are made in a folder that is removed afterwards."""
+    """Valid files; they are made in a temporary folder."""
     read: Callable[[Path], Any]
-    """What a command does with such a file: all of it is read."""
+    """The command's use of such a file: reads all of it."""
     tokens: Sequence[bytes] = BINARY_TOKENS
     within: Sequence[Callable[[np.random.Generator, bytes, Damage], bytes]] = ()
-    """Ways to change what a file holds, so that it is whole; half of the mutations are made in these ways."""
+    """Ways to change the content of a file but keep it valid; half of the mutations use them."""
     checked: bool = False
-    """Whether checksums tell any other damage, so that what is read must equal what a whole file holds."""
+    """Whether checksums reveal all other damage, so that whatever is read must equal the content of a valid file."""
     names_file: bool = True
-    """Whether a refusal names the file; not where its owner does (a table's line, a command)."""
+    """Whether a refusal names the file; not if its caller does (a table's line, a command)."""
 
 
 def written(folder: Path, name: str, *writers: Callable[[Path], Any]) -> list[bytes]:
-    """The bytes that each of these writes into a file of this name."""
+    """The bytes that each of these functions writes into a file of this name."""
     contents = []
     for writer in writers:
         path = folder / name
@@ -44,7 +44,7 @@ def written(folder: Path, name: str, *writers: Callable[[Path], Any]) -> list[by
 
 
 def digest(value: Any, before: int = 0) -> int:
-    """A number that other content does not have."""
+    """A fingerprint of content."""
     if isinstance(value, Mapping):
         for key, one in value.items():
             before = digest(one, zlib.crc32(repr(key).encode(), before))

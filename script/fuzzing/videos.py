@@ -1,4 +1,4 @@
-"""Videos in every container, and sound."""
+"""Videos in every container, with sound."""
 
 import io
 import wave
@@ -16,12 +16,12 @@ from script.fuzzing.target import Target, written
 FRAMES = 10
 SIZE = (32, 48)
 MOST_READ = 1000
-"""Frames of a damaged video that are read; a container may claim a rate at which it has millions."""
+"""Maximum number of frames read from a damaged video; a container may claim a rate with millions of them."""
 RATE = 8000
 
 
 def film(path: Path, audio: Path | None = None) -> None:
-    """A short video as the project writes it."""
+    """A short video written by Grimace."""
     with VideoWriter(path, Fraction(25), audio=audio, quality=50) as writer:
         for seed in range(FRAMES):
             writer.write(drawn(SIZE, seed=seed))
@@ -51,7 +51,7 @@ def encoded(path: Path, codec: str, rate: int = 25, **options: Any) -> None:
 
 
 def _filmed(suffix: str):
-    """Makes videos of our own writer, with and without sound."""
+    """Writes videos with our own writer, with and without sound."""
 
     def make(folder: Path) -> list[bytes]:
         sound(folder / "a.wav")
@@ -86,7 +86,7 @@ def _sounds(folder: Path) -> list[bytes]:
 
 
 def read_video(path: Path) -> Any:
-    """A video in the ways of training and of animation: at random, in order, at its own rate."""
+    """Read a video as training and animation do: at random, in order, at its own rate."""
     with open_video(path) as video:
         count = len(video)
         some = [video[index] for index in (count - 1, 0, count // 2) if index < count]
@@ -97,7 +97,7 @@ def read_video(path: Path) -> Any:
 
 
 def read_sound(path: Path) -> Any:
-    """Give the sound of a file to a video."""
+    """Mux the sound of a file into a video."""
     out = path.with_name("out.mp4")
     with VideoWriter(out, Fraction(25), audio=path, audio_start=Fraction(1, 50)) as writer:
         for seed in range(FRAMES):

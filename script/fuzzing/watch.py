@@ -1,4 +1,4 @@
-"""Runs a reader on damaged files in a process of its own, and tells what came of each: read, refused, or a fault."""
+"""Runs a reader on damaged files in a separate process, and reports the outcome of each: read, refused, or a fault."""
 
 import faulthandler
 import json
@@ -27,20 +27,20 @@ from util.errors import UserError
 
 READ, REFUSED, FAULT = "read", "refused", "fault"
 TO_MAKE = 120.0
-"""Seconds to make the whole files and to import what reads them."""
+"""Seconds to make the valid files and import their readers."""
 CASE, KEPT, TRACE = "case", "damaged{}", "trace.txt"
-"""Folder of the file that is read, and its copy that no reader changes; where a crash writes its traceback."""
+"""Folder of the damaged file, its unmodified copy, and the file for a crash's traceback."""
 Case = Callable[[Sequence[bytes], int], tuple[bytes, bool]]
-"""Of whole files and a number, a damaged file, and whether checksums tell its damage."""
+"""Makes a damaged file from valid files and a number, and tells whether checksums reveal its damage."""
 ODD = ("Cc", "Cs")
-"""Categories of characters that steer a terminal, or that it can't show."""
+"""Categories of characters that control a terminal, or cannot be shown."""
 NO_MEMORY = ("memory", "alloc")
-"""What libraries say when they get none; some go on with less."""
+"""Messages of libraries without memory; some continue with less."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What reading one file may take."""
+    """Limits for reading one file."""
 
     seconds: float = 20.0
     gigabytes: float = 4.0
@@ -48,7 +48,7 @@ class Limits:
 
 @dataclass
 class Report:
-    """What came of the mutations of a target."""
+    """Outcomes of a target's mutations."""
 
     counts: Counter = field(default_factory=Counter)
     slowest: tuple[float, int] = (0.0, 0)
@@ -72,7 +72,7 @@ def mutations(target: Target, seed: int) -> Case:
 
 
 def fuzz(target: Target, case: Case, numbers: range, kept: Path, limits: Limits | None = None) -> Report:
-    """Have the reader read cases; the files of faults are kept in a folder, called by their stem and number."""
+    """Run the reader on cases; files of faults are kept in a folder, named by their stem and number."""
     report, limits = Report(), limits or Limits()
     while numbers:
         with tempfile.TemporaryDirectory(prefix="grimace_fuzz_") as folder:
@@ -81,13 +81,13 @@ def fuzz(target: Target, case: Case, numbers: range, kept: Path, limits: Limits 
 
 
 class _Watched:
-    """One process that reads mutation after mutation, until it is done, or dies, or has to be killed."""
+    """A process that reads mutation after mutation until it is done, dies, or has to be killed."""
 
     def __init__(self, target: Target, folder: Path, limits: Limits, report: Report, kept: Path):
         self.target, self.folder, self.limits, self.report, self.kept = target, folder, limits, report, kept
 
     def run(self, case: Case, numbers: range) -> range:
-        """Returns the numbers with which another process has to go on."""
+        """Returns the numbers that another process must continue with."""
         reader, writer = os.pipe()
         process = os.fork()
         if process == 0:
@@ -102,7 +102,7 @@ class _Watched:
         return range(numbers.stop if done is None else done + 1, numbers.stop)
 
     def _listen(self, process: int, stream) -> int | None:
-        """Follow what the process tells; returns the number with which it died, or had to be killed."""
+        """Follow the messages of the process; returns the number at which it died or was killed."""
         number = None
         while True:
             try:
@@ -122,7 +122,7 @@ class _Watched:
                 self._note(number, line["kind"], line["reason"])
 
     def _death(self, process: int) -> str:
-        """How the process ended."""
+        """Description of how the process ended."""
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         return f"ends the process ({name})\n{self._trace()}"
@@ -144,7 +144,7 @@ class _Watched:
 
 
 def _line(stream, seconds: float) -> dict | None:
-    """The next message; None where the process has ended."""
+    """The next message; None after the end of the process."""
     content = b""
     deadline = time.monotonic() + seconds
     while not content.endswith(b"\n"):
@@ -158,16 +158,16 @@ def _line(stream, seconds: float) -> dict | None:
 
 
 def _end(process: int) -> None:
-    """End a process and what it started."""
+    """End a process and its children."""
     try:
         os.killpg(process, signal.SIGKILL)
         os.waitpid(process, 0)
-    except (ProcessLookupError, ChildProcessError):  # it is gone
+    except (ProcessLookupError, ChildProcessError):  # it has exited
         return
 
 
 def _child(target: Target, folder: Path, limits: Limits, case: Case, numbers: range, writer: int) -> None:
-    """Become the process that reads."""
+    """Become the reading process."""
     os.setpgid(0, 0)
     trace = (folder / TRACE).open("w", encoding="utf-8")
     status = 1
@@ -193,7 +193,7 @@ def _read_all(target: Target, folder: Path, limits: Limits, case: Case, numbers:
     path = folder / CASE / target.file
     path.parent.mkdir()
     known = set()
-    for whole in wholes:  # what a reader imports is there before the memory is limited
+    for whole in wholes:  # import the reader's modules before memory is limited
         path.write_bytes(whole)
         known.add(digest(target.read(path)))
     _limit_memory(limits.gigabytes)
@@ -218,7 +218,7 @@ def _limit_memory(gigabytes: float) -> None:
 
 
 def _outcome(target: Target, path: Path, known: set[int] | None) -> tuple[str, str]:
-    """What a reader makes of a file."""
+    """The outcome of a reader on a file."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
@@ -236,7 +236,7 @@ def _outcome(target: Target, path: Path, known: set[int] | None) -> tuple[str, s
 
 
 def _fault_of_refusal(target: Target, path: Path, error: UserError) -> str | None:
-    """What is wrong with a refusal, if anything is."""
+    """The problem with a refusal, or None."""
     text, chain = str(error), error
     while chain is not None:
         if isinstance(chain, MemoryError) or _lacks_memory(str(chain)):

@@ -1,4 +1,4 @@
-"""Weights in every form, the training state beside them, Caffe's models."""
+"""Weights in all formats, their training state, Caffe's models."""
 
 import io
 import struct
@@ -32,7 +32,7 @@ from util.weights_file import read_weights, refuse_unusable
 
 
 class Small(Family):
-    """The smallest family that trains and is saved as the originals save theirs."""
+    """The smallest family that trains and is saved in the originals' layout."""
 
     layout = Layout("{which}-checkpoint.pth.tar", {"generator": "generator", "critic": "discriminator"})
 
@@ -42,12 +42,12 @@ class Small(Family):
         self.critic = nn.Linear(4, 1)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """One for each network."""
+        """One network each."""
         return {name: torch.optim.Adam(getattr(self, name).parameters()) for name in ("generator", "critic")}
 
 
 def trainer() -> Trainer:
-    """One that trains it, after a step."""
+    """An optimizer after one step."""
     torch.manual_seed(0)
     made = Trainer(Small(), Processes(torch.device("cpu")), Clock(20))
     for optimizer in made.optimizers.values():
@@ -61,7 +61,7 @@ def trainer() -> Trainer:
 
 @cache
 def set_of_files() -> tuple[bytes, bytes]:
-    """A set that is saved in training: the training state, and the weights."""
+    """A saved set: the training state, and the weights."""
     with tempfile.TemporaryDirectory() as folder:
         Checkpoints(Path(folder), options={"batch_size": 4}).save(trainer())
         ends = ("_training.pth", "-checkpoint.pth.tar")
@@ -76,7 +76,7 @@ WITH_NUMBERS = {"net": CONTENT, "rate": np.float64(0.1), "losses": np.arange(3.0
 
 
 def saved(*contents: Any, zipped: bool = True) -> Callable[[Path], list[bytes]]:
-    """Makes files of torch.save."""
+    """Writes files with torch.save."""
 
     def make(folder: Path) -> list[bytes]:
         return [_save(content, _use_new_zipfile_serialization=zipped) for content in contents]
@@ -130,7 +130,7 @@ def _landmark_networks(folder: Path) -> list[bytes]:
 
 
 def read_state(path: Path) -> Any:
-    """Weights as networks take them."""
+    """Weights as networks load them."""
     content = read_weights(path)
     if isinstance(content, dict) and "net" not in content:
         refuse_unusable(content, path)
@@ -158,19 +158,19 @@ def read_training(path: Path) -> Any:
 
 
 def read_continued(path: Path) -> Any:
-    """Go on from a file of the originals, which holds the optimizers, too."""
+    """Resume from a file of the originals, which also holds the optimizers."""
     continued = trainer()
     continue_from(continued, path, batch_size=4)
     return dict(continued.family.state_dict())
 
 
 def read_torchscript(path: Path) -> Any:
-    """A network in TorchScript; it is not run, for then it may do what it likes."""
+    """A TorchScript network; it is not run, since it may run any code."""
     return dict(read_script(path, torch.device("cpu")).state_dict())
 
 
 def read_best(path: Path) -> Any:
-    """By what the best checkpoint was chosen."""
+    """The value of the best checkpoint."""
     return Checkpoints(path.parent).best_value()
 
 
@@ -189,7 +189,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _caffe(old: bool) -> bytes:
-    """A .caffemodel with two layers, in the present form or in that before 2015."""
+    """A .caffemodel with two layers, in the current format or that from before 2015."""
     out = _field(1, b"VGG")
     for name in (b"conv1", b"fc"):
         numbers = np.arange(12, dtype="<f4").tobytes()
@@ -220,7 +220,7 @@ def _caffe_archives(folder: Path) -> list[bytes]:
 
 
 def read_caffe(path: Path) -> Any:
-    """The arrays of a .caffemodel, out of its archive if it is in one."""
+    """The arrays of a .caffemodel, extracted if it is in an archive."""
     with caffemodel(path) as unpacked:
         return read_caffemodel(unpacked, path)
 

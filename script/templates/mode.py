@@ -1,4 +1,4 @@
-"""Dataset mode `my_mode`: what it shows, in one line."""
+"""Dataset mode `my_mode`: its content in one line."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from data.frames import FramesDataset
 
 
 class MyModeDataset(FramesDataset):
-    """Clips as the mode `frames` reads them, with the mean colour of each frame beside it.
+    """Clips as in mode `frames`, with the mean colour of each frame.
 
     A training item holds `source` and `driving` (3, H, W), `name`, and `colour` (3,) of the driving frame. A test clip
     has `image` (3, H, W) as its source, and `image` and `colour` in each driving item.
@@ -22,7 +22,7 @@ class MyModeDataset(FramesDataset):
         FramesDataset.add_options(parser, training)  # add options of your own below
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        # Random choices are free: the loader seeds them from the run's seed, the epoch and the index.
+        # Random choices need no seed here: the loader seeds them from the run's seed, the epoch and the index.
         name, frames = self.draw(index)
         source, driving = map(to_tensor, self.augmentation(frames))
         return {"source": source, "driving": driving, "colour": mean_colour(driving), "name": name}
@@ -34,7 +34,7 @@ class MyModeDataset(FramesDataset):
         return map(self.item, frames)
 
     def item(self, frame: np.ndarray) -> dict[str, Tensor]:
-        """What animation reads of a frame."""
+        """The driving item of a frame."""
         item = super().item(frame)
         return item | {"colour": mean_colour(item["image"])}
 

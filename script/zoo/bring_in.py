@@ -1,4 +1,4 @@
-"""Importing: a released file becomes a run, which test.py --name finds with its options; tried on a drawn person."""
+"""Import a released file as a run that test.py --name finds with its options; checked on a drawn person."""
 
 import json
 import os
@@ -23,7 +23,7 @@ WEIGHTS = (".pth", ".tar", ".safetensors")
 
 
 def bring_in(model: Model, path: Path, target: Path, overwrite: bool) -> dict[str, str]:
-    """Make a run of a released file or folder; the hashes of its files."""
+    """Turn a released file or folder into a run; returns the hashes of its files."""
     if target.exists() and not overwrite:
         raise UserError(f"{target}: is there already; --overwrite replaces it")
     files = _files(model, path)
@@ -40,7 +40,7 @@ def bring_in(model: Model, path: Path, target: Path, overwrite: bool) -> dict[st
 
 
 def saved_options(model: Model) -> str:
-    """The options of a released model, as YAML: all of its family's, of others those that differ from the defaults."""
+    """The options of a released model as YAML: all of its family's, and others that differ from their defaults."""
     opt = options_of(model)
     own = {name: value for name, value in opt.differing().items() if name not in NOT_INHERITED}
     return options_as_yaml(
@@ -49,7 +49,7 @@ def saved_options(model: Model) -> str:
 
 
 def _files(model: Model, path: Path) -> dict[str, Path]:
-    """The files of weights, by their names in the release."""
+    """The weights files, by their released names."""
     if path.is_file():
         return {path.name: path}
     found = {str(file.relative_to(path)): file for file in sorted(path.rglob("*")) if file.suffix in WEIGHTS}
@@ -57,7 +57,7 @@ def _files(model: Model, path: Path) -> dict[str, Path]:
 
 
 def _refuse_other(model: Model, path: Path, digests: Mapping[str, str]) -> None:
-    """An error where a file has the name of a known one and another content."""
+    """Raise an error if a file has a known file's name but different content."""
     for name, digest in digests.items():
         known = model.files.get(name)
         if known and known.sha256 and known.sha256 != digest:
@@ -66,7 +66,7 @@ def _refuse_other(model: Model, path: Path, digests: Mapping[str, str]) -> None:
 
 
 def _name_here(model: Model, name: str) -> str:
-    """What a file is called in a run, where commands look for it."""
+    """The name of a file in a run, where commands expect it."""
     layout = find_family(model.family).layout
     if model.is_folder or any(set_of(Path(name).name, one) for one in (layout, *layout.others)):
         return name
@@ -77,7 +77,7 @@ def _name_here(model: Model, name: str) -> str:
 
 
 def _link(file: Path, name: Path) -> None:
-    """The same file under another name; a copy on another disk."""
+    """Link a file under another name; copy it across disks."""
     try:
         os.link(file.resolve(), name)
     except OSError:
@@ -85,7 +85,7 @@ def _link(file: Path, name: Path) -> None:
 
 
 def animate_drawn(model: Model, folder: Path) -> str:
-    """Let a run animate a drawn person, by test.py as people call it; what came of it, in words."""
+    """Animate a drawn person with a run, through test.py; returns a description of the outcome."""
     from data.sample_faces import tiny_clip
     from data.video import VideoWriter, write_image
 
@@ -105,7 +105,7 @@ def animate_drawn(model: Model, folder: Path) -> str:
 
 
 def _looked_at(folder: Path) -> str:
-    """What is to be seen of results; an error where it is one colour, as of weights that don't belong there."""
+    """Describe the results; an error if they have a single colour, as with wrong weights."""
     from data.video import IMAGE_SUFFIXES, open_video, read_image
     from engine.records import Records
 

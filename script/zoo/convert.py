@@ -1,4 +1,4 @@
-"""Converting: released weights as safetensors that say themselves what they are."""
+"""Convert released weights to safetensors with metadata."""
 
 import json
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from util.weights_file import OPTIONS_ENTRY
 
 
 def convert(model: Model, path: Path, out: Path) -> list[Path]:
-    """Write the networks of inference as safetensors, with what they are as metadata; the files.
+    """Write the networks of inference as safetensors with metadata; returns the files.
 
-    One file with ENTRY.NAME, or, where the family keeps a file per network, a folder of them.
+    One file with ENTRY.NAME, or a folder of files if the family has a file per network.
     """
     opt = options_of(model)
     family = find_family(opt.model)(opt, training=False).eval()
@@ -42,14 +42,14 @@ def convert(model: Model, path: Path, out: Path) -> list[Path]:
 
 
 def _digests(path: Path) -> dict[str, str]:
-    """The hashes of what is converted."""
+    """The hashes of the original files."""
     if path.is_file():
         return {path.name: sha256_of(path)}
     return {str(file.relative_to(path)): sha256_of(file) for file in sorted(path.rglob("*.pth"))}
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
-    """Write tensors with metadata, which the format wants to be text."""
+    """Write tensors with metadata, which must be strings."""
     from safetensors.torch import save_file
 
     told = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}

@@ -1,4 +1,4 @@
-"""Fetching files that have a direct link: only when asked, resumed where it stopped, compared with the known hash."""
+"""Download files with a direct link: only on request, resumable, compared with the known hash."""
 
 import re
 import urllib.error
@@ -9,12 +9,12 @@ from script.zoo.table import File, sha256_of
 from util.errors import UserError
 
 TIMEOUT = 60
-"""Seconds without a byte."""
+"""Timeout in seconds without a byte."""
 BLOCK = 1 << 20
 
 
 def fetch(file: File, target: Path) -> str:
-    """Fetch a file, if it is not there; its SHA-256. What is there of an interrupted attempt is not fetched again."""
+    """Download a missing file; returns its SHA-256. An interrupted download resumes."""
     if not target.is_file():
         part = target.with_name(f"{target.name}.part")
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def _download(address: str, part: Path) -> None:
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if start and error.code == 416:  # nothing is left to fetch
+        if start and error.code == 416:  # nothing is left to download
             return
         raise
     with answer, part.open("ab" if answer.status == 206 else "wb") as file:
@@ -47,7 +47,7 @@ def _download(address: str, part: Path) -> None:
 
 
 def _check(file: File, path: Path, name: str) -> str:
-    """The SHA-256 of what was fetched; a file that is another one is removed and refused."""
+    """The SHA-256 of the download; a file with another hash is removed and refused."""
     digest = sha256_of(path)
     known = file.sha256 or next(iter(re.findall(r"-([0-9a-f]{8,64})\.\w+$", name)), "")
     if not digest.startswith(known):

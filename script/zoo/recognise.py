@@ -1,4 +1,4 @@
-"""To which released model a file belongs: by its entries and their shapes, then by its hash or its name."""
+"""The released model of a file: by its entries and their shapes, then by its hash or its name."""
 
 import warnings
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def options_of(model: Model) -> Options:
 
 
 def fitting(table: Mapping[str, Model], path: Path) -> tuple[list[Model], list[str]]:
-    """The models whose networks a file holds, and why the others are none; each kind of networks is tried once."""
+    """The models whose networks a file holds, and the mismatches of the others; each set of networks is tried once."""
     tried: dict[tuple, str] = {}
     for model in table.values():
         key = _networks_of(model)
@@ -34,7 +34,7 @@ def fitting(table: Mapping[str, Model], path: Path) -> tuple[list[Model], list[s
 
 
 def chosen(found: list[Model], path: Path, name: str | None) -> Model:
-    """The one of several that is meant: by --as, by the hash of the file, by its name."""
+    """The selected one of several: by --as, by the hash of the file, by its name."""
     if name is not None:
         matching = [model for model in found if model.name == name]
     elif len(found) > 1 and path.is_file():
@@ -67,13 +67,13 @@ def _networks_of(model: Model) -> tuple:
 
 
 def _why_not(model: Model, path: Path) -> str:
-    """Why a file does not hold a model's networks; "" where it does."""
+    """Why a file does not hold a model's networks; "" if it does."""
     opt = options_of(model)
     with torch.device("meta"):
         family = find_family(opt.model)(opt, training=False)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # nothing is copied into tensors without content, and torch says so
+            warnings.simplefilter("ignore")  # torch warns that tensors on the meta device are not copied
             load_set(family, path, "latest")
     except UserError as error:
         return f"{model.family}: {error}"
@@ -81,7 +81,7 @@ def _why_not(model: Model, path: Path) -> str:
 
 
 def recognised(table: Mapping[str, Model], path: Path, name: str | None) -> Model:
-    """The released model that a file or folder is."""
+    """The released model of a file or folder."""
     if not path.exists():
         raise UserError(f"{path}: there is no such file or folder")
     if name is not None and name not in table:
@@ -93,7 +93,7 @@ def recognised(table: Mapping[str, Model], path: Path, name: str | None) -> Mode
 
 
 def facts_of(model: Model, digests: Mapping[str, str]) -> dict[str, Any]:
-    """What goes with weights that were brought in: what they are, and what they were made from."""
+    """The origin of imported weights."""
     return {
         "name": model.name, "family": model.family, "licence": model.licence, "repository": model.repository,
         "trained_on": model.trained_on, "crop": model.crop, "sha256": dict(digests),

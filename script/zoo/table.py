@@ -1,4 +1,4 @@
-"""configs/zoo.yaml: the released files that are known, and what is known of them."""
+"""configs/zoo.yaml: the table of known released files."""
 
 import hashlib
 import re
@@ -17,12 +17,12 @@ TABLE = ROOT / "configs" / "zoo.yaml"
 
 @dataclass(frozen=True)
 class File:
-    """A released file; None: not known yet."""
+    """A released file; None: unknown."""
 
     bytes: int | None = None
     sha256: str | None = None
     direct: str | None = None
-    """A link behind which lies the file itself, no page."""
+    """A direct link to the file itself."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Model:
     published: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     check: tuple[str, ...] = ("--source_image={picture}", "--driving_video={video}")
-    """How test.py animates a drawn person with it."""
+    """The options with which test.py animates a drawn person."""
 
     @property
     def words(self) -> list[str]:
@@ -75,7 +75,7 @@ def _model(name: str, entry: Mapping[str, Any], sources: Mapping[str, Any]) -> M
 
 
 def named(table: Mapping[str, Model], name: str) -> Model:
-    """The model of a name; an error lists those that there are."""
+    """The model of a name; an error lists all names."""
     if name not in table:
         raise UserError(f"{name}: no released model of this name is known; there are: {', '.join(table)}")
     return table[name]
@@ -91,7 +91,7 @@ def sha256_of(path: Path) -> str:
 
 
 def record(path: Path, model: Model, file: str, size: int, sha256: str) -> None:
-    """Write size and hash of a file into the table; the rest of its text stays as it is."""
+    """Write size and hash of a file into the table; the rest of its text stays unchanged."""
     text = path.read_text(encoding="utf-8")
     before = rf"^  {re.escape(model.name)}:\n(?:    .*\n)*?      {re.escape(file)}: "
     line = re.compile(rf"({before})\{{(.*)\}}$", re.MULTILINE)

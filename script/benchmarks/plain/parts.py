@@ -1,4 +1,4 @@
-"""What plain steps of the families do in the place of ours; `replaced` puts it there."""
+"""Plain replacements for our optimised parts of the families; `replaced` installs them."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ def smooth_pictures(size: int, count: int) -> Tensor:
 
 
 def random_features(**how: object) -> Vgg19:
-    """VGG-19 with random weights that keep the size of what goes through."""
+    """VGG-19 with random weights that preserve the scale of activations."""
     network = Vgg19(**how)
     for module in network.modules():
         if isinstance(module, FrozenConv):
@@ -33,13 +33,13 @@ def random_features(**how: object) -> Vgg19:
 
 
 def replaced(family: nn.Module, plain: Mapping[type, type]) -> None:
-    """Replace the parts of a family by their plain forms, in place."""
+    """Replace parts of a family by their plain forms, in place."""
     for module in list(family.modules()):
         module.__class__ = plain.get(type(module), type(module))
 
 
 def published(config: str, plain: Mapping[type, type] | None) -> Family:
-    """A family of a published configuration, random weights everywhere, ready to train; with `plain` forms of parts."""
+    """A family of a published configuration with random weights, ready to train; with `plain` its plain form."""
     opt = parse([f"--config={config}", "--no_perceptual"], training=True)
     made = find_family(opt.model)(opt, training=True)
     made.prepare_training(opt)
@@ -49,7 +49,7 @@ def published(config: str, plain: Mapping[type, type] | None) -> Family:
 
 
 class PlainTrainer(Trainer):
-    """Computes the gradients of everything that a loss depends on, and clears what is not to be updated."""
+    """Computes gradients for everything that a loss depends on, and clears those that are not updated."""
 
     def _backward_one(self, update: Update, parts: int) -> None:
         self._clear(update.names)
@@ -64,7 +64,7 @@ class PlainUpBlock(UpBlock):
 
 
 class PlainDown(AntiAliasDown):
-    """Blurs every row and column, then keeps some."""
+    """Blurs every row and column, then drops most."""
 
     def forward(self, x: Tensor) -> Tensor:
         blurred = F.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2, groups=x.shape[1])
@@ -72,7 +72,7 @@ class PlainDown(AntiAliasDown):
 
 
 class PlainPerceptual(PerceptualPyramid):
-    """Leaves it to the graph that nothing in the real frame's maps is trained."""
+    """Keeps the graph of the real frame's features, although nothing there is trained."""
 
     def _scale_distances(self, generated: Tensor, real: Tensor) -> list[Tensor]:
         pairs = zip(self.features(generated), self.features(real), strict=True)
@@ -80,7 +80,7 @@ class PlainPerceptual(PerceptualPyramid):
 
 
 PARTS = {UpBlock: PlainUpBlock, AntiAliasDown: PlainDown, PerceptualPyramid: PlainPerceptual}
-"""The plain forms of what the families share."""
+"""The plain forms of the parts that families share."""
 
 
 def everywhere(linear: Tensor, source: Tensor, driving: Tensor, size: tuple[int, int]) -> Tensor:
@@ -97,7 +97,7 @@ def warp_repeated(source: Tensor, motions: Tensor, align_corners: bool = True) -
 
 
 def combine_repeated(network: MotionNetwork, small_source: Tensor, heatmap: Tensor, motions: Tensor) -> Motion:
-    """What MotionNetwork.combine does, with the source repeated for every motion."""
+    """Like MotionNetwork.combine, with the source repeated for every motion."""
     deformed = warp_repeated(small_source, motions, network.align_corners)
     features = network.hourglass(torch.cat([heatmap, deformed], dim=2).flatten(1, 2))
     mask = F.softmax(network.mask(features), dim=1)

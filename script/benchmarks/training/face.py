@@ -1,5 +1,5 @@
-"""Edge-guided animation: a step that encodes the reference for every frame, runs VGG-19 six times per frame, and builds
-patch maps of k x k times the size for attention; all by stock operations."""
+"""Edge-guided animation: the plain step encodes the reference for every frame, runs VGG-19 six times per frame, and
+builds patch maps of k x k times the size for attention; with stock operations only."""
 
 import argparse
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ FRAMES = 6
 
 
 def family(args: argparse.Namespace, repeating: bool) -> FaceAnimation:
-    """The family at its default size, with random weights everywhere."""
+    """The family at its default size, with random weights."""
     opt = parse(["--model=face", "--no_perceptual", f"--n_frames_total={FRAMES}"], training=True)
     made = FaceAnimation(opt, training=True)
     made.prepare_training(opt)
@@ -44,7 +44,7 @@ def batch(args: argparse.Namespace) -> dict[str, Tensor]:
 
 
 class RepeatingGenerator(Generator):
-    """Encodes the reference anew for every frame."""
+    """Encodes the reference for every frame."""
 
     def forward(self, structure: Tensor, previous: Tensor, previous_structure: Tensor, reference: Source) -> Frame:
         reference = self.encode_reference(reference.picture, reference.structure)
@@ -52,11 +52,11 @@ class RepeatingGenerator(Generator):
 
 
 class PatchAttention(LocalAttention):
-    """Attention with maps of all patches, of the source and of the target."""
+    """Attention with maps of all patches of source and target."""
 
     @classmethod
     def of(cls, block: LocalAttention) -> "PatchAttention":
-        """With the weights of another block."""
+        """Uses the weights of another block."""
         conv = block.fully_connect_layer[0]
         made = cls(conv.in_channels // 2, block.size, conv.out_channels)
         made.load_state_dict(block.state_dict())
@@ -86,7 +86,7 @@ class PatchAttention(LocalAttention):
 
 
 class RepeatingPerceptual(Perceptual):
-    """Runs the frozen network on the target and the source of each comparison anew."""
+    """Runs the frozen network on target and source for each comparison."""
 
     def flow_maps(self, picture: Tensor) -> Any:
         return picture

@@ -1,5 +1,6 @@
-"""First order motion model: a step that doubles maps by repetition, blurs whole pictures of which it keeps a part,
-repeats the source for every motion, and keeps the graph of the real frame's maps; contiguous, by stock operations."""
+"""First order motion model: the plain step upsamples by repetition, blurs whole pictures before downsampling, repeats
+the source for every motion, and keeps the graph of the real frame's features; contiguous, with stock operations
+only."""
 
 import argparse
 
@@ -29,7 +30,7 @@ CONFIG = "configs/fomm/vox-256.yaml"
 
 
 def family(args: argparse.Namespace, repeating: bool) -> Family:
-    """The family of a published configuration with random weights everywhere."""
+    """The family of a published configuration with random weights."""
     return published(args.config or CONFIG, PLAIN if repeating else None)
 
 

@@ -1,4 +1,4 @@
-"""Facial prior: the plain step of fomm, and for every sample the mask of its points over whole maps, one by one."""
+"""Facial prior: fomm's plain step, and a mask of the points over the whole map for each sample separately."""
 
 import argparse
 
@@ -18,18 +18,18 @@ CONFIG = "configs/fomm_prior/mixed.yaml"
 
 
 def family(args: argparse.Namespace, repeating: bool) -> Family:
-    """The family of a published configuration with random weights everywhere."""
+    """The family of a published configuration with random weights."""
     return published(args.config or CONFIG, PLAIN if repeating else None)
 
 
 def batch(args: argparse.Namespace) -> dict[str, Tensor]:
-    """Random pairs of frames, and points about where those of a face are."""
+    """Random pairs of frames, and points at plausible positions of a face."""
     points = torch.from_numpy(default_points((args.size, args.size))).float()
     return {**fomm.batch(args), "keypoint": points.expand(args.batch_size, -1, -1)}
 
 
 class PlainPriorDetector(PriorDetector):
-    """Draws the mask of each sample by itself."""
+    """Draws the mask of each sample separately."""
 
     def prior(self, points: Tensor, size: tuple[int, int]):
         whole = super().prior(points, size)
@@ -39,4 +39,4 @@ class PlainPriorDetector(PriorDetector):
 
 
 PLAIN = {**fomm.PLAIN, PriorDetector: PlainPriorDetector}
-"""What the plain step does in the place of ours."""
+"""Plain replacements for our operations."""

@@ -1,5 +1,5 @@
-"""GANimation: a step that makes the discriminator's fakes with the generator's graph, and in the generator's turn also
-computes the gradients of all the discriminator's weights; contiguous."""
+"""GANimation: the plain step keeps the generator's graph for the discriminator's fakes, and in the generator's update
+also computes gradients of the discriminator's weights; contiguous."""
 
 import argparse
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ TINY_RATE = 1e-9
 
 
 def family(args: argparse.Namespace, repeating: bool) -> Ganimation:
-    """The family at its default size; the generator learns in every step, so that each has all updates."""
-    # Adam makes whole steps of rounding; with small ones the losses of later updates can be compared, too.
+    """The family at its default size; the generator is updated in every step, so that each has all updates."""
+    # Adam turns rounding into whole steps; with a small rate the losses of later updates stay comparable.
     rates = [f"--lr_G={TINY_RATE}", f"--lr_D={TINY_RATE}"]
     every = ["--model=ganimation", f"--image_size={args.size}", "--train_G_every_n_iterations=1"]
     opt = parse([*every, *rates], training=True)
@@ -37,7 +37,7 @@ def batch(args: argparse.Namespace) -> dict[str, Tensor]:
 
 
 class PlainGanimation(Ganimation):
-    """Keeps the graph of the fakes that the discriminator sees, and cuts it afterwards."""
+    """Keeps the graph of the discriminator's fakes, and detaches it afterwards."""
 
     def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
         real, aus, desired = to_networks(batch["image"]), batch["aus"], batch["desired"]

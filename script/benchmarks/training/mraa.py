@@ -1,6 +1,6 @@
-"""Articulated animation: a step that asks LAPACK for the axes of regions, doubles maps by repetition, blurs whole
-pictures of which it keeps a part, and repeats matrices at every position and the source for every motion; contiguous,
-by stock operations."""
+"""Articulated animation: the plain step computes the axes of regions with LAPACK, upsamples by repetition, blurs whole
+pictures before downsampling, and repeats matrices at every position and the source for every motion; contiguous, with
+stock operations only."""
 
 import argparse
 
@@ -29,12 +29,12 @@ CONFIG = "configs/mraa/vox256.yaml"
 
 
 def family(args: argparse.Namespace, repeating: bool) -> Family:
-    """The family of a published configuration with random weights everywhere."""
+    """The family of a published configuration with random weights."""
     return published(args.config or CONFIG, PLAIN if repeating else None)
 
 
 class PlainRegions(RegionPredictor):
-    """Asks LAPACK for axes and variances."""
+    """Computes axes and variances with LAPACK."""
 
     def forward(self, frame: Tensor) -> Regions:
         heat, _ = self.heatmaps(self.down(frame))
@@ -70,4 +70,4 @@ class PlainFlow(PixelwiseFlowPredictor):
 
 
 PLAIN = {**PARTS, RegionPredictor: PlainRegions, PixelwiseFlowPredictor: PlainFlow}
-"""What the plain step does in the place of ours."""
+"""Plain replacements for our operations."""

@@ -1,4 +1,4 @@
-"""Talking heads: a step that keeps the graph of the real picture's maps of VGG-19, contiguous."""
+"""Talking heads: the plain step keeps the graph of the real picture's VGG-19 features; contiguous."""
 
 import argparse
 
@@ -19,8 +19,8 @@ FRAMES = 8
 
 
 def family(args: argparse.Namespace, repeating: bool) -> TalkingHead:
-    """The family at its default widths, with random weights everywhere."""
-    # Adam makes whole steps of rounding; with small ones the losses of later updates can be compared, too.
+    """The family at its default widths, with random weights."""
+    # Adam turns rounding into whole steps; with a small rate the losses of later updates stay comparable.
     rates = [f"--lr={TINY_RATE}", f"--lr_discriminator={TINY_RATE}"]
     sizes = [f"--image_size={args.size}", f"--batch_size={args.batch_size}"]
     opt = parse(["--model=talking_head", "--content=pixels", *sizes, *rates], training=True)
@@ -32,7 +32,7 @@ def family(args: argparse.Namespace, repeating: bool) -> TalkingHead:
 
 
 def batch(args: argparse.Namespace) -> dict[str, Tensor]:
-    """Random frames of one video each; the engine would bring the videos' rows."""
+    """Random frames, one video each; the engine would load the videos' rows."""
     pictures = smooth_pictures(args.size, 2 * args.batch_size * (FRAMES + 1))
     frames, landmarks = pictures.unflatten(0, (2, args.batch_size, FRAMES + 1))
     return {
@@ -45,7 +45,7 @@ def batch(args: argparse.Namespace) -> dict[str, Tensor]:
 
 
 class PlainContent(Content):
-    """Leaves it to the graph that nothing in the real picture's maps is trained."""
+    """Keeps the graph of the real picture's features, although nothing there is trained."""
 
     def distances(self, generated: Tensor, real: Tensor) -> Numbers:
         return {

@@ -1,6 +1,6 @@
-"""Thin-plate splines: a step that holds the distances of all positions from all points at once, repeats the source for
-every motion, doubles maps by repetition, blurs whole pictures of which it keeps a part, and keeps graphs of what it
-does not train; contiguous, by stock operations."""
+"""Thin-plate splines: the plain step holds the distances of all positions from all points at once, repeats the source
+for every motion, upsamples by repetition, blurs whole pictures before downsampling, and keeps graphs that train
+nothing; contiguous, with stock operations only."""
 
 import argparse
 
@@ -29,12 +29,12 @@ CONFIG = "configs/tps/vox-256.yaml"
 
 
 def family(args: argparse.Namespace, repeating: bool) -> Family:
-    """The family of a published configuration with random weights everywhere."""
+    """The family of a published configuration with random weights."""
     return published(args.config or CONFIG, PLAIN if repeating else None)
 
 
 class PlainDenseMotion(DenseMotionNetwork):
-    """Distances of all positions from all points at once, matrices at every position, the source once a motion."""
+    """Distances of all positions from all points at once, matrices at every position, the source once per motion."""
 
     def transforms(
         self, kp_source: KeyPoints, kp_driving: KeyPoints, background: Tensor | None, size: tuple[int, int]
@@ -73,7 +73,7 @@ class PlainDenseMotion(DenseMotionNetwork):
 
 
 class PlainInpainting(InpaintingNetwork):
-    """Keeps the graph of the driving frame's maps, and cuts it afterwards."""
+    """Keeps the graph of the driving frame's features, and detaches it afterwards."""
 
     def driving_maps(self, driving: Tensor, motion: Motion) -> list[Tensor]:
         with torch.enable_grad():
@@ -82,4 +82,4 @@ class PlainInpainting(InpaintingNetwork):
 
 
 PLAIN = {**PARTS, DenseMotionNetwork: PlainDenseMotion, InpaintingNetwork: PlainInpainting}
-"""What the plain step does in the place of ours."""
+"""Plain replacements for our operations."""

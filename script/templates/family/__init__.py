@@ -1,1 +1,1 @@
-"""My paper: what it is in one line (where it was published)."""
+"""My paper: one line about it (venue, year)."""

@@ -26,7 +26,7 @@ class MyPaper(Family):
         pattern="{which}-my_paper.pth.tar",
         entries={"generator": "my_paper_generator", "motion_encoder": "my_paper_motion_encoder"},
     )
-    """What checkpoints are called, and which network (an attribute of the family) has which name in them."""
+    """The names of checkpoint files, and of the networks (attributes of the family) in them."""
 
     @staticmethod
     def add_options(parser: Any, training: bool) -> None:
@@ -72,6 +72,6 @@ class MyPaper(Family):
 
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         code = self.motion_encoder(driving["image"])
-        one = len(code), -1, -1, -1  # one source serves the whole batch of driving frames
+        one = len(code), -1, -1, -1  # one source is paired with the whole batch of driving frames
         frames, _ = self.generator.decode(state["image"].expand(one), state["features"].expand(one), code)
         return frames, state

@@ -1,4 +1,4 @@
-"""What training my_paper lowers. Every term is a mean over the batch: so processes and micro-batches change nothing."""
+"""The losses of my_paper. Every term is a mean over the batch, so processes and micro-batches do not change it."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from models.parts.losses import Terms, mean_difference
 
 
 class Objective(nn.Module):
-    """A perceptual distance between the generated and the real frame, and the difference of their pixels."""
+    """Perceptual distance and pixel difference between the generated and the real frame."""
 
     def __init__(self, *, perceptual: nn.Module, weight_l1: float):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The networks of my_paper. Sizes come as named arguments, so that tests and other families can build them small."""
+"""The networks of my_paper. Sizes are named arguments, so that tests and other families can build small ones."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from models.parts.warps import coordinate_grid, warp
 
 
 class MotionEncoder(nn.Module):
-    """A short code (B, code) of what the face in a picture (B, 3, H, W) does."""
+    """A short code (B, code) of the motion in a picture (B, 3, H, W)."""
 
     def __init__(self, *, width: int, code: int):
         super().__init__()
@@ -20,9 +20,9 @@ class MotionEncoder(nn.Module):
 
 
 class Generator(nn.Module):
-    """Moves the pixels of a source picture as a code says, and paints what they don't show.
+    """Warps a source picture by a code, and inpaints the occluded pixels.
 
-    `encode` is what depends on the source alone: a video encodes it once. Both sides of pictures are multiples of 4.
+    `encode` depends on the source only: a video encodes it once. Both sides of pictures are multiples of 4.
     """
 
     def __init__(self, *, width: int, code: int, num_blocks: int):
@@ -34,7 +34,7 @@ class Generator(nn.Module):
         self.flow = nn.Conv2d(width, 2, 3, padding=1)
         self.visible = nn.Conv2d(width, 1, 3, padding=1)
         self.paint = nn.Conv2d(width, 3, 3, padding=1)
-        # Untrained, it repeats the source: it learns to move before it must learn to paint.
+        # Initialised to repeat the source, so that motion is learned before inpainting.
         nn.init.zeros_(self.flow.weight)
         nn.init.zeros_(self.flow.bias)
         nn.init.constant_(self.visible.bias, 2.0)
@@ -44,10 +44,10 @@ class Generator(nn.Module):
         return self.encoder(source)
 
     def decode(self, source: Tensor, features: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        """The picture (B, 3, H, W) in [0, 1] for a code (B, code), and where the source shows it (B, 1, H, W)."""
+        """The picture (B, 3, H, W) in [0, 1] for a code (B, code), and the visibility of the source (B, 1, H, W)."""
         scale, shift = self.modulation(code)[:, :, None, None].chunk(2, dim=1)
         maps = self.decoder(self.bottleneck(features * (1 + scale) + shift))
-        # T(z) = z + flow(z): from where in the source each pixel is taken.
+        # T(z) = z + flow(z): the position in the source that each pixel is sampled from.
         grid = coordinate_grid(*source.shape[-2:], like=source) + self.flow(maps).movedim(1, 3).to(source.dtype)
         visible = torch.sigmoid(self.visible(maps))
         warped = warp(source, grid, padding="border")

@@ -7,7 +7,7 @@ from util.values import count, not_negative
 
 
 def add_network_options(parser: Any) -> None:
-    """Sizes of the networks that inference needs: training and animation know them."""
+    """Sizes of the networks of inference, for training and animation."""
     parser = parser.add_argument_group("networks", NETWORKS, example="--width 64", advanced=True)
     add = parser.add_argument
     add("--width", type=count, default=32, help="channels of the first layer")
@@ -16,7 +16,7 @@ def add_network_options(parser: Any) -> None:
 
 
 def add_training_options(parser: Any) -> None:
-    """Losses and rates: training alone knows them."""
+    """Losses and learning rates, for training only."""
     parser = parser.add_argument_group("losses and rates", example="--no_perceptual --lr 1e-4")
     add = parser.add_argument
     add("--lr", type=not_negative, default=2e-4, help="learning rate")
