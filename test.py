@@ -67,12 +67,13 @@ def test(opt: Options, processes: Processes) -> int:
     animator = build_animator(opt, family, processes)
 
     # 3. What is there already, what fails, what is measured, and what is written of each result.
-    results, measuring = _results(opt, processes, Records(folder, made_with), dataset.pictures_of(bool(wanted)))
     strips, explain = as_the_original(opt, family, bool(wanted))
+    pictures, tells_motion = dataset.pictures_of(bool(wanted)), family.tells_motion and not explain
+    results, measuring = _results(opt, processes, Records(folder, made_with), pictures, tells_motion)
     renderer = Renderer(
         animator, results, partial(_outputs, opt, dataset, strips, explain), partial(noting_damage, opt.strict_video),
         measure=[Reconstruction] * (opt.mode == "reconstruction") + ([measuring.begin] if measuring else []),
-        explain=explain,
+        explain=explain, with_motion=measuring is not None and measuring.wants_motion,
     )  # fmt: skip
     log.info("%s with %s on %s, into %s", opt.mode, loaded.path, machine(processes), opt.output or folder)
 
@@ -91,13 +92,14 @@ def test(opt: Options, processes: Processes) -> int:
 
 
 def _results(
-    opt: Options, processes: Processes, records: Records, pictures: Collection[str]
+    opt: Options, processes: Processes, records: Records, pictures: Collection[str], tells_motion: bool
 ) -> tuple[Results, Rendered | None]:
     """The results of the folder, and what measures them by --metrics and --protocol.
 
     All that measuring needs is loaded now: what is missing is told before the first video is made.
     """
-    plan, known = measuring_plan(opt, pictures, processes.device), [] if opt.overwrite else records.of_this_command()
+    plan = measuring_plan(opt, pictures, processes.device, tells_motion=tells_motion)
+    known = [] if opt.overwrite else records.of_this_command()
     part = part_of(opt.shard, processes.rank, processes.world)
     measuring = Rendered(*plan, records.path.parent, part=part, entries=known) if plan else None
     results = Results(

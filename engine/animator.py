@@ -66,6 +66,12 @@ class Animator:
         batch = self._batch([source])
         yield from self._passes(self.encode(source), partial(self.family.explain, batch), driving, first)
 
+    def with_motion(
+        self, source: dict[str, Any], driving: Iterable[dict[str, Any]], first: dict[str, Any] | None = None
+    ) -> Iterator[tuple[list[dict[str, Any]], Tensor, Tensor]]:
+        """The same as `batches`, and the dense motion that made the frames."""
+        yield from self._passes(self.encode(source), self.family.animate_with_motion, driving, first)
+
     def measured(self, driving: Iterable[dict[str, Any]]) -> Iterator[dict[str, np.ndarray]]:
         """The motion of driving items as named arrays, batch by batch."""
         items = iter(driving)

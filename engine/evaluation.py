@@ -20,7 +20,7 @@ class Reconstruction:
         self.first: Tensor | None = None
         self.frames, self.result, self.repeated, self.copied = 0, 0.0, 0.0, 0.0
 
-    def add(self, made: Tensor, items: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, made: Tensor, items: Sequence[Mapping[str, Any]], motion: Tensor | None = None) -> None:
         """Compare results (N, 3, H, W) with the frames of their driving items."""
         if "image" not in items[0]:
             raise UserError("--mode reconstruction: this dataset mode's items hold no real frames to compare with")

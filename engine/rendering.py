@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 class Measurer(Protocol):
     """Measures the frames of one result before they are encoded."""
 
-    def add(self, made: Tensor, items: list[dict[str, Any]]) -> None:
-        """Measure the next results (N, 3, H, W) with their driving items."""
+    def add(self, made: Tensor, items: list[dict[str, Any]], motion: Tensor | None = None) -> None:
+        """Measure the next results (N, 3, H, W) with their driving items, and their dense motion if requested."""
 
     def facts(self) -> dict[str, Any]:
         """Entries for the result's record, when it is complete."""
@@ -107,17 +107,17 @@ class Renderer:
 
     `open_outputs(clip, path)` opens the files to write. `noting_damage()` yields the list of damage found in videos
     read in the block. `measure` starts the measurement of a result, given its job and clip. `explain`: frames are
-    visualisations of intermediate results.
+    visualisations of intermediate results. `with_motion`: the measurements need the dense motion behind the frames.
     """
 
     def __init__(
         self, animator: Animator, results: Results, open_outputs: Callable[[Any, Path], AbstractContextManager],
         noting_damage: Callable[[], AbstractContextManager[list[str]]], *,
-        measure: Sequence[Callable[[Any, Any], Measurer]], explain: bool,
+        measure: Sequence[Callable[[Any, Any], Measurer]], explain: bool, with_motion: bool = False,
     ):  # fmt: skip
         self.animator, self.results = animator, results
         self.open_outputs, self.noting_damage = open_outputs, noting_damage
-        self.measure, self.explain = measure, explain
+        self.measure, self.explain, self.with_motion = measure, explain, with_motion
 
     def make(self, job: Any, alone: bool) -> None:
         """Make one video unless it exists; `alone`: the only one, with a progress bar and errors that end the
@@ -137,9 +137,9 @@ class Renderer:
         ahead = prefetch(clip.driving, 2 * self.animator.batch_size)
         items, frames = tqdm(ahead, total=clip.length, unit="frame", disable=not show_progress), 0
         with self.open_outputs(clip, job.output) as outputs:
-            for batch, made, pictures in one_behind(self._passes(clip, items)):
+            for batch, made, motion, pictures in one_behind(self._passes(clip, items)):
                 for measurer in measurers:
-                    measurer.add(made, batch)
+                    measurer.add(made, batch, motion)
                 truncated = to_bytes(made, cut_off=255).cpu().numpy() if outputs.wants_truncated else None
                 outputs.write(batch, pictures(), truncated)
                 frames += len(batch)
@@ -153,14 +153,15 @@ class Renderer:
             clip.kept.write(self.animator.measured(clip.kept.items()))
 
     def _passes(self, clip: Any, items: Iterable[dict]) -> Iterator[tuple]:
-        """For each pass: the driving items, the results, and the pictures to write."""
+        """For each pass: the driving items, the results, their dense motion, and the pictures to write."""
         if self.explain:
             for batch, made, columns in self.animator.explained(clip.source, items, clip.first):
                 arrays = [column.movedim(1, -1).float().cpu().numpy() for column in columns.values()]
-                yield batch, made, partial(rows_of, arrays)
-        else:
-            for batch, made in self.animator.batches(clip.source, items, clip.first):
-                yield batch, made, to_host(to_bytes(made, clip.cut_off))
+                yield batch, made, None, partial(rows_of, arrays)
+            return
+        animate = self.animator.with_motion if self.with_motion else self.animator.batches
+        for batch, made, *motion in animate(clip.source, items, clip.first):
+            yield batch, made, motion[0] if motion else None, to_host(to_bytes(made, clip.cut_off))
 
 
 def render_all(jobs: Iterable[Any], renderer: Renderer, processes: Processes, *, alone: bool) -> None:

@@ -75,6 +75,8 @@ class Metric:
     """Options that name the tables it reads (metrics.parts.tables.TABLES); it needs all of them."""
     in_time: bool = False
     """Whether it compares successive frames, and so needs every frame of a video."""
+    of_motion: bool = False
+    """Whether it measures the model's dense motion; protocols skip it where that is not known."""
     is_group: bool = False
     """Whether the metrics of this base name form a group that can be requested by it."""
     settings: Mapping[str, Any] = {}

@@ -19,6 +19,7 @@ class MotionTruth(Metric):
     unit = "px"
     needs = ()
     tables = ("drawn_truth",)
+    of_motion = True
     settings = {"from": "the first frame", "px_at": REFERENCE_HEIGHT}
 
     @property

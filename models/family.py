@@ -91,6 +91,8 @@ class Family(nn.Module):
     """The default run of commands without --name; default: the family's name."""
     results_beside_weights: bool = False
     """Whether test.py writes into the folder of the weights by default, as the original does."""
+    tells_motion: bool = False
+    """Whether `animate_with_motion` returns where in the source each pixel is from."""
     explained_modes: tuple[str, ...] = ()
     """The modes of test.py in which the original writes visualisations of intermediate results (`explain`)."""
     report_format: ReportFormat | None = None
@@ -251,6 +253,15 @@ class Family(nn.Module):
         next call or for `finish`.
         """
         raise NotImplementedError
+
+    def animate_with_motion(
+        self, state: dict[str, Any], driving: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any], Tensor]:
+        """What `animate` returns, and the dense motion behind it (N, h, w, 2): where in the source each pixel is from.
+
+        x and y are in [-1, 1] between the middles of the outermost pixels; families with `tells_motion` have it.
+        """
+        raise UserError("motion/truth: this family does not tell where its pixels are from; leave the metric out")
 
     def finish(self, state: dict[str, Any], most: int) -> tuple[Tensor, dict[str, Any]]:
         """Return at most this many pending frames, when there are no more driving frames."""

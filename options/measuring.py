@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from metrics.evaluation.protocols import Protocol, choose_protocol
+from metrics.evaluation.protocols import Protocol, choose_protocol, without_motion
 from metrics.evaluation.running import Plan
 from metrics.evaluation.tables import KINDS
 from metrics.parts.tables import TABLES
@@ -65,14 +65,21 @@ def add_weight_options(group: OptionGroup) -> None:
         group.add_argument(f"--{option}", type=text, help=files, shapes_result=False, advanced=True)
 
 
-def measuring_plan(opt: Any, pictures: Collection[str], device: Any) -> tuple[Plan, Protocol] | None:
-    """The metrics of --metrics and --protocol, for results whose items hold these pictures: "source", "driving"."""
+def measuring_plan(
+    opt: Any, pictures: Collection[str], device: Any, *, tells_motion: bool = False
+) -> tuple[Plan, Protocol] | None:
+    """The metrics of --metrics and --protocol, for results whose items hold these pictures: "source", "driving".
+
+    `tells_motion`: the dense motion behind the frames is known, too.
+    """
     if not (opt.metrics or opt.protocol):
         return None
     if opt.output:
         raise UserError("--metrics: it writes into a folder of results; give --results_dir FOLDER in place of --output")
     has_truth = opt.mode == "reconstruction"
     protocol = choose_protocol(opt.protocol, opt.metrics, has_truth=has_truth)
+    if not (tells_motion and has_truth):
+        protocol = without_motion(protocol, opt.metrics)
     roles = tuple({"driving": "truth"}.get(one, one) if has_truth else one for one in sorted(pictures))
     plan = Plan(
         metrics=protocol.metrics, roles=roles, controls=opt.controls, size=protocol.size, device=str(device),

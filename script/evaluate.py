@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from metrics import metric_names, variants
 from metrics.evaluation import running
 from metrics.evaluation.pairing import Pair, listed_pairs, pairs
-from metrics.evaluation.protocols import Protocol, choose_protocol, protocol_names
+from metrics.evaluation.protocols import Protocol, choose_protocol, protocol_names, without_motion
 from metrics.evaluation.results import JSON, columns_of, report, to_line, write
 from metrics.evaluation.tables import KINDS, table
 from metrics.parts.tables import TABLES
@@ -42,6 +42,8 @@ def main() -> int:
         return 0
     named = [name.strip() for name in (args.metrics or "").split(",") if name.strip()]
     protocol = choose_protocol(args.protocol, named, args.size, has_truth=args.real is not None)
+    if args.motion is None:
+        protocol = without_motion(protocol, named)
     folders = {"result": args.generated, "truth": args.real, "driving": args.driving, "source": args.source}
     wanted = listed_pairs(args.pairs, folders) if args.pairs else pairs(folders)
     out = args.out or (args.generated if args.generated.is_dir() else args.generated.parent)

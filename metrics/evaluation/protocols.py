@@ -70,6 +70,16 @@ def choose_protocol(
     return replace(protocol, metrics=tuple(metrics or protocol.metrics), size=size or protocol.size)
 
 
+def without_motion(protocol: Protocol, named: Sequence[str]) -> Protocol:
+    """The protocol less the metrics of the model's dense motion, which nobody tells; an error if they were `named`."""
+    of_motion = [kind.name for kind in find_metrics(protocol.metrics) if kind.of_motion]
+    if asked := [name for name in of_motion if name in named]:
+        raise UserError(f"--metrics {asked[0]}: the dense motion behind the frames is not known: families that move "
+                        "pixels tell it to test.py, and --motion FOLDER of script/evaluate.py names files of it; leave "
+                        "the metric out")  # fmt: skip
+    return replace(protocol, metrics=tuple(name for name in protocol.metrics if name not in of_motion))
+
+
 def read_protocol(path: Path) -> Protocol:
     """Read and validate a YAML file."""
     content = read_yaml_file(path)

@@ -73,6 +73,11 @@ class Rendered:
     def _needs_states(self) -> bool:
         return bool(sets(self.measurement.metrics))
 
+    @property
+    def wants_motion(self) -> bool:
+        """Whether the dense motion behind the frames is measured."""
+        return any(metric.of_motion for metric in self.measurement.metrics)
+
     def knows(self, entry: Mapping[str, Any]) -> bool:
         """Whether a result was measured this way."""
         return entry.get(TOKEN) in self._known
@@ -167,15 +172,15 @@ class ResultMeasurement:
         source = self._sized(first_picture(clip.source)) if "source" in roles else None
         self._measured = VideoMeasurement(measurement, Video(name, clip.fps, files), source)
 
-    def add(self, made: Tensor, items: Sequence[Mapping[str, Any]]) -> None:
-        """Measure the next results (N, 3, H, W) with their driving items."""
+    def add(self, made: Tensor, items: Sequence[Mapping[str, Any]], motion: Tensor | None = None) -> None:
+        """Measure the next results (N, 3, H, W) with their driving items, and their dense motion if it is known."""
         shown = {}
         if self._role:
             if "image" not in items[0]:
                 raise UserError("--metrics: the driving items hold no frames to compare the result with")
             shown[self._role] = self._sized(torch.stack([item["image"] for item in items]))
         # Written frames are clamped to black and white, too.
-        self._measured.add(self._sized(made.float().clamp(0, 1)), **shown)
+        self._measured.add(self._sized(made.float().clamp(0, 1)), **shown, motion=motion)
 
     def finish(self) -> Record:
         """The record of a complete result."""

@@ -18,6 +18,7 @@ from models.face.losses import (
     NoPerceptual,
     Perceptual,
     Regularisation,
+    Warping,
 )
 from models.face.networks import (
     FLOW_DEPTH,
@@ -25,6 +26,7 @@ from models.face.networks import (
     Frame,
     Generator,
     Guides,
+    flow_to_reference,
     frames,
     initialise,
     with_right_vectors,
@@ -33,9 +35,10 @@ from models.face.options import add_network_options, add_training_options, patch
 from models.face.pictures import Shown, training_pictures
 from models.face.structure import as_maps, structure_channels
 from models.family import Family, Layout, ReportFormat
-from models.parts.losses import mean_difference
+from models.parts.losses import NoTerms, mean_difference
 from models.parts.pictures import Pictures
 from models.parts.vgg import vgg19
+from models.parts.warps import coordinate_grid
 from util.errors import UserError
 from util.schedules import every, linear_decay
 
@@ -53,6 +56,7 @@ class FaceAnimation(Family):
         entries={"generator": "G", "discriminator": "D", "video_discriminator": "D_V"},
     )
 
+    tells_motion = True
     report_format = ReportFormat("loss_log.txt", report_line, reported_step)
 
     @staticmethod
@@ -95,6 +99,7 @@ class FaceAnimation(Family):
         self.adversarial = Adversarial(GAMES[opt.gan_mode], opt.frames_D_V, opt.lambda_g)
         self.perceptual = _perceptual(opt, self.kernel_size)
         self.regularisation = Regularisation(self.kernel_size, opt.lambda_regularization)
+        self.warping = Warping(opt.lambda_warp) if opt.lambda_warp else NoTerms()
         self.lambda_rec, self.chunk = opt.lambda_rec, opt.max_frames_per_gpu
         self.rates = {"G": opt.lr, "D": opt.lr * opt.ratio_g2d}
         self.decay, self.counts = _decay(opt), opt.lr_counts
@@ -133,12 +138,14 @@ class FaceAnimation(Family):
             detached = [frame.detach() for frame in fake]
             yield "D", self.adversarial.for_critics(self.critics(), detached, real, draw)
             draw = self.adversarial.draw(draws, len(real))
+            before = picture if previous is None else previous[0]
             perceptual, previous_maps = self.perceptual(made, real, reference_maps, previous_maps)
             yield (
                 "G",
                 {
                     "app_gen": self.lambda_rec * sum(map(mean_difference, fake, real)),
                     **perceptual,
+                    **self.warping(made, real, picture, before),
                     **self.regularisation(made),
                     **self.adversarial.for_generator(self.critics(), fake, draw),
                 },
@@ -153,9 +160,23 @@ class FaceAnimation(Family):
         return {"reference": self.generator.encode_reference(picture, structure), "previous": None}
 
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        made, state = self._follow(state, driving)
+        return _pictures(made), state
+
+    def animate_with_motion(
+        self, state: dict[str, Any], driving: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any], Tensor]:
+        # Of the two sources of a frame, the reference: what is painted from the frame before has a motion of its own.
+        made, state = self._follow(state, driving)
+        finest = min(self.kernel_size)
+        flows = [flow_to_reference(frame.guides[finest], frame.picture.shape[-2:]) for frame in made]
+        return _pictures(made), state, as_grid(torch.cat(flows))
+
+    def _follow(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[list[Frame], dict[str, Any]]:
+        """The next frames, and the state after them."""
         structures = as_maps(driving["structure"]).split(1)
-        made = [frame.picture for frame in frames(self.generator, structures, state["previous"], state["reference"])]
-        return ((torch.cat(made) + 1) / 2).clamp(0, 1), {**state, "previous": (made[-1], structures[-1])}
+        made = frames(self.generator, structures, state["previous"], state["reference"])
+        return made, {**state, "previous": (made[-1].picture, structures[-1])}
 
     def _check_size(self, pictures: Tensor) -> None:
         height, width = pictures.shape[-2:]
@@ -164,6 +185,18 @@ class FaceAnimation(Family):
                 f"pictures of {height} x {width} don't fit: sides are multiples of {self.multiple}, and at least "
                 f"{2 * self.multiple}; set --load_size"
             )
+
+
+def _pictures(made: list[Frame]) -> Tensor:
+    """Frames as pictures in [0, 1]."""
+    return ((torch.cat([frame.picture for frame in made]) + 1) / 2).clamp(0, 1)
+
+
+def as_grid(flow: Tensor) -> Tensor:
+    """A flow (B, 2, H, W) in pixels as positions (B, H, W, 2), -1 and 1 the middles of the outermost pixels."""
+    height, width = flow.shape[-2:]
+    steps = flow.new_tensor([2 / (width - 1), 2 / (height - 1)])
+    return coordinate_grid(height, width, like=flow) + flow.movedim(1, 3) * steps
 
 
 def _perceptual(opt: Any, layers: dict[int, int]) -> Perceptual | NoPerceptual:

@@ -277,12 +277,18 @@ def with_colours_of(picture: Tensor, reference: Tensor) -> Tensor:
 
 def with_pixels_of(picture: Tensor, reference: Tensor, guides: Guides) -> Tensor:
     """Blend the picture with the reference's pixels, sampled along the flow, by the mask."""
-    scale = picture.shape[-1] / guides.flow_reference.shape[-1]
-    flow, mask = (
-        F.interpolate(maps, picture.shape[-2:], mode="bilinear", align_corners=False)
-        for maps in (guides.flow_reference * scale, guides.mask_reference)
-    )
+    mask = _enlarged(guides.mask_reference, picture.shape[-2:])
+    flow = flow_to_reference(guides, picture.shape[-2:])
     return torch.lerp(picture, sample(reference, flow).to(picture.dtype), mask.to(picture.dtype))
+
+
+def flow_to_reference(guides: Guides, size: Sequence[int]) -> Tensor:
+    """The flow to the reference in pixels of a picture of `size`, at that size: (B, 2, H, W)."""
+    return _enlarged(guides.flow_reference * (size[-1] / guides.flow_reference.shape[-1]), size)
+
+
+def _enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
 
 
 class Generator(nn.Module):

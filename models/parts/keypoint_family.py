@@ -20,6 +20,7 @@ from models.parts.options import PerceptualSettings, ScheduleSettings, build_per
 from models.parts.pictures import Pictures, Style, first_samples
 from models.parts.sizes import check_size
 from models.parts.truth import build_truth
+from models.parts.warps import coordinate_grid
 from util.settings import settings_of
 
 
@@ -49,6 +50,7 @@ class KeyPointFamily(Family):
     log_lines = "epoch"
     multiple: int
     """Divisor of both sides of a picture."""
+    tells_motion = True
     second_stage = ""
     """The family that trains the AVD network, if there is one."""
 
@@ -128,6 +130,15 @@ class KeyPointFamily(Family):
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         step, state = self.drive(state, driving)
         return step.prediction, state
+
+    def animate_with_motion(
+        self, state: dict[str, Any], driving: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any], Tensor]:
+        step, state = self.drive(state, driving)
+        if step.motion is not None:
+            return step.prediction, state, step.motion.deformation
+        still = coordinate_grid(*step.prediction.shape[-2:], like=step.prediction)
+        return step.prediction, state, still.expand(len(step.prediction), -1, -1, -1)
 
     def explain(
         self, source: dict[str, Any], state: dict[str, Any], driving: dict[str, Any]

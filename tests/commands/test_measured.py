@@ -88,6 +88,18 @@ def test_animation_is_measured_by_what_needs_no_truth(folder, sample):
     assert "--metrics face_missed: it compares the result with its truth" in told and "Traceback" not in told
 
 
+def test_the_motion_of_a_family_is_measured_against_the_truth(folder, sample):
+    truth = f"--drawn_truth={sample / 'truth'}"
+    measure(folder, sample, "--mode=reconstruction", "--results_dir=flow", "--metrics=motion/truth", truth, "--cpu")
+    content = numbers(folder / "flow")
+    moved, still = (one["motion/truth"] for one in (content["total"], content["controls"]["first frame repeated"]))
+    # An untrained model that begins by repeating its source hardly moves: its error is the length of the true motion.
+    assert moved["n"] == still["n"] == 16 and still["frames"] > 0
+    assert 0.5 < moved["frames"] / still["frames"] < 2
+    told = measure(folder, sample, "--metrics=motion/truth", truth, "--results_dir=none", "--cpu", status=2)
+    assert "--metrics motion/truth: the dense motion behind the frames is not known" in told
+
+
 def test_a_missing_file_is_told_before_anything_is_made(folder, sample):
     call = ["--mode=reconstruction", "--results_dir=refused", "--metrics=l1,csim/arcface", "--cpu"]
     output = measure(folder, sample, *call, status=2)

@@ -26,11 +26,12 @@ from engine.checkpoints.load import load_networks
 from engine.clock import Clock
 from engine.monitor import Monitor
 from engine.sinks import PictureFolder
-from models.face.family import FaceAnimation
+from models.face.family import FaceAnimation, as_grid
 from models.face.log import COLUMNS, report_line, reported_step
-from models.face.losses import AffineResidual, residual_filters
-from models.face.networks import Generator, Guides, LocalAttention, with_pixels_of
+from models.face.losses import AffineResidual, Warping, residual_filters
+from models.face.networks import Frame, Generator, Guides, LocalAttention, flow_to_reference, with_pixels_of
 from models.face.sampling import attend, extract, gaussian_resample, sample
+from models.parts.warps import warp
 from options import parse
 from util.errors import UserError
 
@@ -361,6 +362,28 @@ def test_pixels_are_copied_along_the_flow_where_the_mask_is_open():
         masks = torch.full((1, 1, 16, 16), mask)
         copied = with_pixels_of(painted, reference, Guides(torch.zeros_like(flow), flow, masks, masks))
         torch.testing.assert_close(copied[..., :28], expected[..., :28])
+
+
+def test_a_flow_as_a_grid_reads_the_same_pixels():
+    reference, guides = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 16, 16)
+    flow = torch.randn(1, 2, 16, 16)
+    whole = flow_to_reference(Guides(flow, flow, guides, guides), (32, 32))
+    warped = warp(reference, as_grid(whole), padding="border")
+    torch.testing.assert_close(warped, sample(reference, whole), rtol=0, atol=1e-5)
+
+
+def test_a_flow_that_leads_right_has_no_warping_loss():
+    picture = F.interpolate(torch.rand(1, 3, 8, 8), (32, 32), mode="bilinear")
+    target, still, right = picture.roll(-4, 3), torch.zeros(1, 2, 16, 16), torch.zeros(1, 2, 16, 16)
+    right[:, 0, :, :14] = 2  # half of four pixels, at half the size; the last columns come from the other side
+    found = {}
+    for name, flow in (("still", still), ("right", right)):
+        guides = Guides(still, flow.requires_grad_(), still[:, :1], still[:, :1])
+        terms = Warping(2.0)([Frame(target, {1: guides})], [target], picture, picture)
+        terms["warp_r"].backward()
+        found[name] = terms["warp_r"].item(), terms["warp_p"].item()
+        assert flow.grad.abs().sum() > 0, "flows are told where to go"
+    assert found["right"][0] < found["still"][0] / 3 and found["still"][0] == pytest.approx(found["still"][1])
 
 
 def test_the_generator_can_be_captured_whole():

@@ -108,6 +108,19 @@ def test_frames_do_not_depend_on_the_batching(trained, clip):
     assert torch.allclose(one, three, rtol=0, atol=2e-5)
 
 
+def test_the_motion_behind_frames_is_told_or_refused(trained, clip):
+    family = trained[1].family.eval()
+    animator = Animator(family, CPU, batch_size=3, channels_last=False)
+    found = animator.with_motion(clip.source, itertools.islice(iter(clip.driving), 4), clip.first)
+    if not family.tells_motion:
+        with pytest.raises(UserError, match="motion/truth: this family does not tell"):
+            next(found)
+        return
+    _, made, motions = map(torch.cat, zip(*[(torch.zeros(1), *parts) for _, *parts in found], strict=True))
+    assert torch.allclose(made, frames(family, clip, 3, count=4), rtol=0, atol=2e-5)
+    assert motions.shape[0] == 4 and motions.shape[3] == 2 and motions.isfinite().all()
+
+
 def test_the_source_is_encoded_once(trained, clip, monkeypatch):
     family, calls = trained[1].family, []
     encode = family.encode_source
