@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.face.networks import Frame
-from models.face.sampling import gaussian_resample
+from models.face.sampling import gaussian_resample, sample
 from models.parts.losses import Terms, at_least_single, mean_difference
 
 TAPS = {
@@ -235,6 +235,33 @@ class NoPerceptual(nn.Module):
 
     def forward(self, *_: Any) -> tuple[Terms, FlowMaps]:
         return {}, {}
+
+
+class Warping(nn.Module):
+    """Mean absolute difference of a frame to its two sources, read along their flows at each layer's size.
+
+    Not in the paper, where the maps of VGG-19 tell a flow whether it is right (L_c): without them a flow learns only
+    what the picture passes back through attention and masks, which takes long to begin.
+    """
+
+    def __init__(self, weight: float):
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, made: Sequence[Frame], real: Sequence[Tensor], reference: Tensor, previous: Tensor) -> Terms:
+        """`previous`: the picture before the first frame."""
+        sums = dict.fromkeys(("warp_p", "warp_r"), 0.0)
+        for frame, target in zip(made, real, strict=True):
+            for name, source in (("p", previous), ("r", reference)):
+                parts = [_misplaced(source, target, flow) for flow in frame.flows(name).values()]
+                sums[f"warp_{name}"] += self.weight * sum(parts) / len(parts)
+            previous = frame.picture.detach()
+        return sums
+
+
+def _misplaced(source: Tensor, target: Tensor, flow: Tensor) -> Tensor:
+    source, target = (F.adaptive_avg_pool2d(picture, flow.shape[-2:]) for picture in (source, target))
+    return mean_difference(sample(source, flow), target)
 
 
 class Regularisation(nn.Module):

@@ -15,6 +15,15 @@ SPREAD = 0.5
 
 @torch.no_grad()
 def start_with_source(generator: Generator) -> None:
+    """Show the source through the occlusion map; without --composite the layers repeat it, too."""
+    motion = generator.dense_motion_network
+    if motion is not None and motion.occlusion is not None:
+        motion.occlusion.bias.fill_(TRUST)
+    if not generator.composite:
+        _repeat(generator)
+
+
+def _repeat(generator: Generator) -> None:
     """Initialise features as each colour and its negative at every pixel, and the picture as their differences.
 
     ReLU cuts a feature at 0, so several features with different thresholds let the last layer learn a curve, which the
@@ -25,7 +34,7 @@ def start_with_source(generator: Generator) -> None:
     if generator.down_blocks or not curves:
         raise UserError(
             f"--start_with_source needs --num_down_blocks 0 and --generator_block_expansion {2 * channels} or more: "
-            "the features of the first layer lead to the picture"
+            "the features of the first layer lead to the picture; or --composite, which copies the source's pixels"
         )
     for layer in (first.conv, generator.final):
         layer.weight.mul_(SHARE)
@@ -40,6 +49,3 @@ def start_with_source(generator: Generator) -> None:
                 first.conv.weight[feature, channel, 3, 3] += sign
                 first.norm.bias[feature] = SPREAD * (curve - (curves - 1) / 2)
                 generator.final.weight[channel, feature, 3, 3] += sign / curves
-    motion = generator.dense_motion_network
-    if motion is not None and motion.occlusion is not None:
-        motion.occlusion.bias.fill_(TRUST)

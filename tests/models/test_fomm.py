@@ -182,6 +182,15 @@ def test_an_untrained_generator_can_start_with_the_source():
         family("--start_with_source", "--num_down_blocks=1")
 
 
+def test_a_generator_that_copies_pixels_starts_with_the_source_at_any_depth():
+    source, distances = batch(4)["source"], {}
+    for start in ("yes", "no"):
+        model = family(f"--start_with_source={start}", "--composite", "--num_down_blocks=1")
+        still = model.kp_detector(source)
+        distances[start] = (model.generator(source, still, still)[0] - source).abs().mean().item()
+    assert distances["yes"] < distances["no"] / 2, distances
+
+
 def test_a_frozen_detector_moves_only_its_running_statistics():
     model = family("--lr_kp_detector=0")
     before = {name: value.clone() for name, value in model.kp_detector.state_dict().items()}
