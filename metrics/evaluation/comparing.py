@@ -19,7 +19,7 @@ from util.reading import reading
 
 RESAMPLINGS, INTERVAL = 2000, 0.95
 RUNS = Path("eval_results")
-NEEDED = ("total", "videos", "definitions", "protocol")
+NEEDED = ("total", "videos", "sizes", "definitions", "protocol")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Run:
                 with reading(path, f"line {line}: {column} is no number", "measure again"):
                     curves.setdefault(column, []).append(float(cell) if cell else None)
         return found
+
+    @property
+    def sizes(self) -> dict[str, str]:
+        """Video -> the size of its frames when they were measured, whatever brought them to it."""
+        return {name: f"{width}x{height}" for name, (width, height) in self.content["sizes"].items()}
 
     def values(self, column: str) -> dict[str, float]:
         """Video -> value, for the videos that have one."""
@@ -85,8 +90,14 @@ def _check_alike(one: Run, other: Run) -> None:
         if differing:
             raise UserError(f"{name}: {one.label} and {other.label} differ in its {' and '.join(differing)}; measure "
                             "both in the same way")  # fmt: skip
-    if one.content["protocol"].get("size") != other.content["protocol"].get("size"):
-        raise UserError(f"{one.label} and {other.label} were measured at different sizes; give both the same --size")
+    sizes = {run.label: run.sizes for run in (one, other)}
+    for video in sorted(set(sizes[one.label]) & set(sizes[other.label])):
+        mine, theirs = (known[video] for known in sizes.values())
+        if mine != theirs:
+            raise UserError(
+                f"{video} was measured at different sizes, {one.label} at {mine}, {other.label} at {theirs}; give both "
+                "the same --size"
+            )
 
 
 @dataclass(frozen=True)

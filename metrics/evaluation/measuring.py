@@ -193,7 +193,8 @@ class VideoMeasurement:
         """Complete the record."""
         if not self.frames:
             raise UserError(f"{self.video.name}: has no frames")
-        self.record = {"video": self.video.name, "frames": self.frames, "rows": {}}
+        height, width = self._streams[RESULT].pixels.shape[-2:]
+        self.record = {"video": self.video.name, "frames": self.frames, "size": [width, height], "rows": {}}
         for row, columns in self._columns.items():
             joined = {name: np.ma.concatenate(parts) for name, parts in columns.items()}
             own = {metric.name: values for metric in self._metrics[row] if (values := metric.finish())}

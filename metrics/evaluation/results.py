@@ -112,6 +112,7 @@ def report(
             row: {record["video"]: of_video(record, measurement.metrics, row) for record in records} for row in rows
         },
         "frames": {record["video"]: record["frames"] for record in records},
+        "sizes": {record["video"]: record["size"] for record in records},
         "protocol": dict(protocol),
         "definitions": definitions,
         "weights": {f"{name}: {what}": file["sha256"] for name, one in definitions.items()

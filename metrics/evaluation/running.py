@@ -27,6 +27,8 @@ from util.errors import UserError
 from util.jsons import append_line, read_lines
 from util.reading import reading
 
+RECORD_VERSION = 2
+"""Of what a record holds; kept ones of other versions are measured again."""
 KEPT = "metrics_videos.jsonl"
 """File with a line per measured video, from which an interrupted run resumes."""
 
@@ -55,7 +57,7 @@ class Plan:
 def how_measured(plan: Plan, measurement: Measurement) -> str:
     """Fingerprint of everything that affects values: definitions, weights, videos, sizes, tables."""
     facts = [definition(metric) for metric in measurement.metrics]
-    how = [facts, sorted(plan.roles), plan.controls, plan.size, str(plan.fps), _tables(plan.tables)]
+    how = [RECORD_VERSION, facts, sorted(plan.roles), plan.controls, plan.size, str(plan.fps), _tables(plan.tables)]
     return json.dumps(how, sort_keys=True, default=str)
 
 

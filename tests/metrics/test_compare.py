@@ -10,7 +10,7 @@ from metrics_faces import drawn, moved, run_script, write_frames
 from metrics.evaluation.comparing import best, comparison, difference, read_runs
 
 
-def write_run(folder, l1, jitter=(1.0,), truth=1.0, size=None):
+def write_run(folder, l1, jitter=(1.0,), truth=1.0):
     """A metrics.json as evaluate.py writes it, of given values per video."""
     names = [f"v{k}" for k in range(len(l1))]
     jitter = np.resize(jitter, len(l1))
@@ -21,7 +21,8 @@ def write_run(folder, l1, jitter=(1.0,), truth=1.0, size=None):
                    for name, a, b in zip(names, l1, jitter, strict=True)},
         "definitions": {"l1": {"better": "lower", "settings": {}, "weights": {}},
                         "jitter": {"better": "like truth", "settings": {}, "weights": {}}},
-        "protocol": {"size": size},
+        "sizes": dict.fromkeys(names, [64, 64]),
+        "protocol": {"size": None},
     }  # fmt: skip
     folder.mkdir()
     (folder / "metrics.json").write_text(json.dumps(content))
@@ -57,7 +58,7 @@ def test_the_best_is_marked_by_the_direction_of_the_metric(three):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 128}, "different sizes"),
+        ({"size": 128}, "v0 was measured at different sizes, one at 64x64, other at 128x128"),
         ({}, "no metrics.json there"),
         ({"settings": {"side": 7}}, "differ in its settings"),
     ],
@@ -68,7 +69,8 @@ def test_runs_that_cannot_be_compared_are_told(tmp_path, change, message):
     one, other = (write_run(tmp_path / name, [0.1, 0.2]) for name in ("one", "other"))
     path = tmp_path / "other" / "metrics.json"
     content = json.loads(path.read_text())
-    content["protocol"] |= {"size": change["size"]} if "size" in change else {}
+    if "size" in change:
+        content["sizes"]["v0"] = [change["size"]] * 2
     content["definitions"]["l1"]["settings"] = change.get("settings", {})
     path.write_text(json.dumps(content))
     if not change:
