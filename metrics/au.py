@@ -3,6 +3,7 @@
 import numpy as np
 
 from metrics.metric import Batch, Columns, Metric, Video, masked
+from metrics.parts.curves import correlations
 from metrics.parts.drawn import truth_of
 from metrics.parts.landmarks import found
 from metrics.parts.tables import LEAST_CONFIDENCE
@@ -43,12 +44,7 @@ class ActionUnitError(Metric):
 
     def finish(self) -> dict[str, float]:
         """Pearson's correlation over the frames of a video, for each unit that moves in both, and their mean."""
-        result, wanted = (np.concatenate(curves) for curves in zip(*self._curves, strict=True))
-        both = found(result) & found(wanted)
-        values = [correlation(result[both, index], wanted[both, index]) for index in range(len(UNITS))]
-        moving = [value for value in values if not np.isnan(value)]
-        own = {f"{self.name}.r.{unit.column}": value for unit, value in zip(UNITS, values, strict=True)}
-        return {f"{self.name}.r": float(np.mean(moving)) if moving else float("nan")} | own
+        return correlations(f"{self.name}.r", [unit.column for unit in UNITS], self._curves)
 
 
 class ActionUnitTruth(ActionUnitError):
@@ -68,10 +64,3 @@ class ActionUnitTruth(ActionUnitError):
         """The drawn person's intensities."""
         last = batch.first + len(batch)
         return truth_of(self.tools, self._video, last, self.name).performance.aus[batch.first : last]
-
-
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Pearson's r; NaN if one of the curves is constant."""
-    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
-        return float("nan")
-    return float(np.corrcoef(one, other)[0, 1])

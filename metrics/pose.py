@@ -1,17 +1,24 @@
 """Difference between the head poses of result and driving video."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from metrics.akd import AkdDlib
 from metrics.metric import Batch, Columns, Video, masked
+from metrics.parts.curves import correlations
 from metrics.parts.drawn import truth_of
 from metrics.parts.landmarks import SEARCH_EVERY, found
 from metrics.parts.poses import POINTS, difference
+
+AXES = ("yaw", "pitch", "roll")
 
 
 class Pose(AkdDlib):
     """Also called APD, in degrees. Rotation only: the position in the frame is not included."""
 
     name = "pose"
-    says = "mean absolute difference of yaw, pitch and roll from the driving video, by six of dlib's points"
+    says = "mean absolute difference of yaw, pitch and roll from the driving video, by six of dlib's points; r (.r)"
     unit = "deg"
     needs = ("driving|truth",)
     settings = {
@@ -23,14 +30,28 @@ class Pose(AkdDlib):
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns: the mean of the three angles, then each angle."""
-        return self.name, *(f"{self.name}.{axis}" for axis in ("yaw", "pitch", "roll"))
+        return self.name, *(f"{self.name}.{axis}" for axis in AXES)
+
+    def begin(self, video: Video) -> None:
+        """Start the curves of another video, whose name leads to its truth."""
+        self._video = video
+        self._curves: list[Sequence[np.ndarray]] = []
 
     def update(self, batch: Batch) -> Columns:
         """Per frame."""
-        result, driving = (one.find("pose") for one in (batch.result, batch.either("driving", "truth")))
-        each, there = difference(result, driving), found(driving)
+        result, wanted = batch.result.find("pose"), self.wanted(batch)
+        self._curves.append((result, wanted))
+        each = difference(result, wanted)
         values = (each.mean(1), *each.T)
-        return {name: masked(column, there) for name, column in zip(self.columns, values, strict=True)}
+        return {name: masked(column, found(wanted)) for name, column in zip(self.columns, values, strict=True)}
+
+    def wanted(self, batch: Batch) -> np.ndarray:
+        """The pose that the result should have (N, 3)."""
+        return batch.either("driving", "truth").find("pose")
+
+    def finish(self) -> dict[str, float]:
+        """How the turns of the head go together over the video, whatever their size: Pearson's r of each angle."""
+        return correlations(f"{self.name}.r", AXES, self._curves)
 
 
 class PoseTruth(Pose):
@@ -38,17 +59,11 @@ class PoseTruth(Pose):
     control row "truth"."""
 
     name = "pose/truth"
-    says = "mean absolute difference of the result's yaw, pitch and roll from the drawn person's own"
+    says = "mean absolute difference of the result's yaw, pitch and roll from the drawn person's own; r (.r)"
     needs = ()
     tables = ("drawn_truth",)
 
-    def begin(self, video: Video) -> None:
-        """Open the truth of the video with this name."""
-        self._video = video
-
-    def update(self, batch: Batch) -> Columns:
-        """Per frame."""
+    def wanted(self, batch: Batch) -> np.ndarray:
+        """The drawn person's own."""
         last = batch.first + len(batch)
-        truth = truth_of(self.tools, self._video, last, self.name).performance.rotation[batch.first : last]
-        each = difference(batch.result.find("pose"), truth)
-        return dict(zip(self.columns, (each.mean(1), *each.T), strict=True))
+        return truth_of(self.tools, self._video, last, self.name).performance.rotation[batch.first : last]

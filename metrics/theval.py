@@ -15,13 +15,12 @@ import torch
 from metrics.metric import Batch, Columns, Metric, Video
 from metrics.parts.landmarks import SEARCH_EVERY, dlib_files, found
 from metrics.parts.loudness import loudness
+from metrics.parts.openings import mouth_opening, outer_eyes
 from metrics.parts.streams import Stream
 from metrics.parts.tools import Tools
 from metrics.parts.weights import read_script
 
 LIPS = np.array(list(combinations(range(48, 68), 2)))
-UPPER, LOWER = (61, 62, 63), (67, 66, 65)
-"""Inner lips, from one corner to the other."""
 EYES, BROWS = (range(36, 42), range(42, 48)), (range(17, 22), range(22, 27))
 LONGEST = 500
 SILENT_SECONDS = 0.3
@@ -92,7 +91,7 @@ class LipDynamics(_Score):
         """Distances of all pairs of lip points."""
         points = stream.find("points/dlib")
         lengths = np.linalg.norm(points[:, LIPS[:, 0]] - points[:, LIPS[:, 1]], axis=-1)
-        return lengths / _outer_eyes(points)[:, None]
+        return lengths / outer_eyes(points)[:, None]
 
     def value(self, rows: np.ndarray, key: str) -> float:
         """Mean variance of the distances."""
@@ -147,9 +146,7 @@ class _WithSound(_Score):
 
     def rows(self, stream: Stream) -> np.ndarray:
         """Opening of the mouth."""
-        points = stream.find("points/dlib")
-        opening = np.abs(points[:, UPPER, 1] - points[:, LOWER, 1]).mean(1)
-        return opening / _outer_eyes(points)
+        return mouth_opening(stream.find("points/dlib"))
 
     def sound(self, key: str, count: int) -> np.ndarray | None:
         """Loudness of each frame: of the result's own sound, or else the truth's."""
@@ -273,10 +270,6 @@ def silences(loud: np.ndarray, fps: float) -> np.ndarray:
         if last - first < SILENT_SECONDS * fps:
             quiet[first:last] = False
     return quiet
-
-
-def _outer_eyes(points: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(points[:, 36] - points[:, 45], axis=-1)
 
 
 def _to_unit(values: np.ndarray) -> np.ndarray:

@@ -5,9 +5,10 @@ import pytest
 import torch
 from metrics_faces import drawn
 
-from metrics.evaluation.measuring import REPEATED, TRUTH, Measurement
+from metrics.evaluation.measuring import REPEATED, RESULT, TRUTH, Measurement
 from metrics.evaluation.results import totals
 from metrics.metric import Video
+from metrics.parts.openings import eyes_opening, mouth_opening
 from metrics.parts.tools import Tools
 from metrics.spotting import matches, overlap
 from util.errors import UserError
@@ -45,6 +46,26 @@ def test_trembling_raises_jitter_and_warp_error_and_batches_do_not_matter(clip):
     assert found["jitter.ratio"]["frames"] > 2 and found["warp_error.ratio"]["frames"] > 1.5
     assert measure(["jitter", "warp_error"], trembling, clip, parts=3)[1] == record
     assert totals([record], measurement.metrics, TRUTH)["jitter.ratio"]["frames"] == 1
+
+
+def test_the_mouth_is_open_as_far_as_its_lips_are_apart():
+    points = np.zeros((3, 68, 2))
+    points[:, 45, 0] = 50
+    points[:, [67, 66, 65], 1] = np.array([0, 5, -10])[:, None]
+    points[:, [41, 40, 47, 46], 1] = 5
+    np.testing.assert_allclose(mouth_opening(points), [0, 0.1, 0.2])
+    np.testing.assert_allclose(eyes_opening(points), [0.1, 0.1, 0.1])
+
+
+def test_heads_and_mouths_that_follow_correlate_and_those_that_rest_do_not(clip):
+    names = ["pose", "opening/mouth", "opening/eyes"]
+    measurement, record = measure(names, clip, clip, parts=2)
+    found, still = (totals([record], measurement.metrics, row) for row in (RESULT, REPEATED))
+    for name in ("pose.r", "pose.r.yaw", "opening/mouth.r", "opening/eyes.r"):
+        assert found[name]["videos"] == pytest.approx(1) and still[name]["videos"] is None, name
+    assert found["opening/mouth"]["frames"] == 0 and still["opening/mouth"]["frames"] > 0
+    backwards = measure(names, clip[::-1], clip)[1]
+    assert totals([backwards], measurement.metrics)["pose.r.yaw"]["videos"] < 0.9
 
 
 def write_units(path, intensities, failed=()):
