@@ -7,6 +7,7 @@ annotations give the intensities. Outside of the mouth nothing should change.
 
 import argparse
 import csv
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -102,6 +103,8 @@ def main() -> int:
     write_results(args.out, rows, sheets, args.levels)
     print(f"{path}: {len(chosen)} test pictures, intensities {args.levels[0]:g} to {args.levels[-1]:g}")
     print_table(rows)
+    if args.json:
+        print(json.dumps({"weights": str(path), "units": rows}))
     return 0
 
 
@@ -194,6 +197,7 @@ def read_arguments() -> tuple[argparse.Namespace, list[str]]:
         help="intensities of the sweeps (default: 0,1,2,3,4,5)")  # fmt: skip
     add("--pictures", type=count, default=24, help="test pictures to sweep, evenly chosen (default: %(default)s)")
     add("--out", type=Path, default=Path("output/movements"), help="folder for the results (default: %(default)s)")
+    add("--json", action="store_true", help="end with the table as one line of JSON")
     args, rest = parser.parse_known_args()
     unknown = [name for name in args.units if name not in MOVEMENTS]
     if unknown:

@@ -6,6 +6,7 @@ landmarks, repeated; the meta-trained model; the model finetuned to the T frames
 
 import argparse
 import copy
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ def main() -> int:
     device = torch.device("cuda", opt.gpu_id[0]) if choose_devices(opt.gpu_id)[0] >= 0 else torch.device("cpu")
     meta = build_family(opt).to(device)
     print(f"{'T':>3} {'videos':>7} {'frames':>7}" + "".join(f"{name:>12}" for name in COLUMNS))
+    measured = []
     for shots in args.shots:
         opt.shots, opt.retarget, opt.random_flip = shots, False, False
         clips = list(TalkingHeadDataset(opt, training=False).clips())
@@ -64,7 +66,11 @@ def main() -> int:
                 columns = {"landmarks": held_out["landmarks"], "true": held_out["image"], **made}
                 arrays = {name: batch[::3].cpu().numpy() for name, batch in columns.items()}
                 write_image(args.pictures / f"{clip.name}_T{shots}.png", labelled_grid(arrays, rows=4))
-        print(f"{shots:3d} {len(videos):7d} {frames:7d}" + "".join(f"{value:12.4f}" for value in totals / frames))
+        means = dict(zip(COLUMNS, (totals / frames).tolist(), strict=True))
+        print(f"{shots:3d} {len(videos):7d} {frames:7d}" + "".join(f"{value:12.4f}" for value in means.values()))
+        measured.append({"shots": shots, "videos": len(videos), "frames": frames, "l1": means})
+    if args.json:
+        print(json.dumps({"init_from": args.init_from, "measured": measured}))
     return 0
 
 
@@ -86,6 +92,7 @@ def read_arguments() -> tuple[argparse.Namespace, list[str]]:
         "--videos", type=at_least(0), default=0, help="test videos at most; 0: all (default: %(default)s)"
     )
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write pictures of every video there")
+    parser.add_argument("--json", action="store_true", help="end with the table as one line of JSON")
     return parser.parse_known_args()
 
 
