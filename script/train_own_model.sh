@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Makes the model that ships with Grimace (weights/README.md): draws people, learns from them, measures, exports.
+# Makes the model that ships with Grimace (weights/README.md): draws people, learns from them, exports, measures.
 # About ten hours on two CPU cores. Stopped at any moment, the same command goes on; on another machine too, with
 # result/own and result/own_people copied there. Without these, FROM=weights/own goes on from the weights that ship.
 #   bash script/train_own_model.sh
 #   STEPS=4000 IDENTITIES=360 bash script/train_own_model.sh         # less of everything
 #   REAL=dataset/mine bash script/train_own_model.sh                 # also measures clips of prepare_videos.py
+#   REAL=dataset/mine PORTRAITS=faces bash script/train_own_model.sh # and portraits animated by each of these clips
 #   FROM=weights/own bash script/train_own_model.sh
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
@@ -26,16 +27,24 @@ fi
 # Clips stay in the memory of one process.
 "$PYTHON" train.py --config configs/own.yaml --dataroot "$people" --name own --steps "$STEPS" --nThreads 0 --visdom=no $start
 
-echo "3/4  measuring"
-measure() { # the folder of clips, the name of the results
-    "$PYTHON" test.py --name own --mode reconstruction --dataset_mode frames --dataroot "$1" --max_clips "${CLIPS:-40}" \
-        --format png --results_dir "eval_results/$2" --overwrite
-}
-measure "$people" own_drawn
-if [ -n "${REAL:-}" ]; then
-    measure "$REAL" own_real
-    "$PYTHON" script/evaluate.py --generated eval_results/own_real --real "$REAL/test" --protocol real
-fi
-
-echo "4/4  exporting into ${OUT:-weights/own}"
+echo "3/4  exporting into ${OUT:-weights/own}"
 "$PYTHON" script/export_weights.py --run "$run" --out "${OUT:-weights/own}" --float32 region_predictor
+
+echo "4/4  measuring"
+measure() { # the folder of clips, the name of the results, what to measure
+    "$PYTHON" test.py --name own --mode reconstruction --dataset_mode frames --dataroot "$1" --max_clips "${CLIPS:-40}" \
+        --overwrite --results_dir "eval_results/$2" "${@:3}"
+}
+measure "$people" own_drawn --protocol sample --drawn_truth "$people/truth"
+if [ -n "${REAL:-}" ]; then
+    measure "$REAL" own_real --protocol real
+fi
+if [ -n "${REAL:-}" ] && [ -n "${PORTRAITS:-}" ]; then
+    pairs=$run/pairs.csv
+    echo source,driving >"$pairs"
+    for portrait in "$PORTRAITS"/*; do
+        for clip in "$REAL"/test/*.clip; do echo "$(realpath "$portrait"),$(realpath "$clip")" >>"$pairs"; done
+    done
+    "$PYTHON" test.py --name own --dataset_mode frames --pairs "$pairs" --crop_image --overwrite \
+        --results_dir eval_results/own_cross --metrics pose,opening/mouth,opening/eyes,id/dlib
+fi
