@@ -28,6 +28,14 @@ video { width: 100%; border-radius: .25rem } h2 { font-size: 1rem; margin: 0 0 .
 input[type=range] { width: min(100%, 40rem) } nav { display: flex; gap: 1rem; flex-wrap: wrap; align-items: center }
 """
 SCRIPT = """
+// With preload="metadata" Chromium puts players away that are not on screen, without a picture, and shows those with
+// sound late: what is nearly seen is loaded whole.
+const nearlySeen = new IntersectionObserver(entries => entries.forEach(({ isIntersecting, target }) => {
+  if (!isIntersecting) return;
+  target.preload = "auto";
+  nearlySeen.unobserve(target);
+}), { rootMargin: "50%" });
+document.querySelectorAll("video").forEach(video => nearlySeen.observe(video));
 for (const section of document.querySelectorAll("section")) {
   const videos = [...section.querySelectorAll("video")], time = section.querySelector("input"), first = videos[0];
   if (!first) continue;

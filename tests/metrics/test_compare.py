@@ -5,9 +5,12 @@ import re
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, Browser
 from metrics_faces import drawn, moved, run_script, write_frames
+from sounding import with_sound
 
 from metrics.evaluation.comparing import best, comparison, difference, read_runs
+from metrics.evaluation.comparison_page import write_page
 
 
 def write_run(folder, l1, jitter=(1.0,), truth=1.0):
@@ -96,3 +99,26 @@ def test_the_page_shows_truth_and_runs_in_step(tmp_path):
     links = re.findall(r'<video src="([^"]+)"', page)
     assert [link.rsplit("/", 2)[1] for link in links] == ["truth", "A", "B"]
     assert all((tmp_path / "page" / link.replace("%23", "#")).resolve().is_file() for link in links)
+
+
+PAINTED = """[...document.querySelectorAll("video")].every(video => {
+  const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+  canvas.width = canvas.height = 1;
+  pen.drawImage(video, 0, 0, 1, 1);
+  return pen.getImageData(0, 0, 1, 1).data[3] > 0;
+})"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_videos_with_sound_show_their_first_picture_before_they_are_scrolled_to(tmp_path):
+    runs = read_runs([write_run(tmp_path / name, [0.1, 0.2]) for name in ("one", "other")])
+    for run in runs:
+        with_sound(run.folder / "v.mp4", "libx264")
+        run.content["files"] = {name: {"result": "v.mp4"} for name in run.content["videos"]}
+    page = tmp_path / "index.html"
+    assert write_page(page, runs, "videos") == 2
+    # A canvas tells pixels of files to pages of files alone with this option.
+    with Browser(tmp_path / "profile", height=600, options=["--allow-file-access-from-files"]) as browser:
+        browser.open(page.as_uri())
+        browser.until(PAINTED)
+        assert browser.errors() == []
