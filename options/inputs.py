@@ -36,13 +36,13 @@ def _add_inputs(parser: OptionParser) -> None:
     group.add_words("--mode", animate={}, reconstruction={})
     group.add_argument(
         "--source_image", nargs="+", type=text,
-        help="picture of the face to animate (or several, where the dataset mode takes them), or a video of it",
+        help="picture of the face to animate (or several, if the dataset mode accepts them), or a video of it",
         shapes_result=False,
     )  # fmt: skip
     group.add_argument(
-        "--source_frame", type=at_least(0), default=0, help="frame to take where the source is a video", advanced=True
+        "--source_frame", type=at_least(0), default=0, help="frame to use if the source is a video", advanced=True
     )
-    group.add_argument("--driving_video", type=text, help="video whose movements are followed", shapes_result=False)
+    group.add_argument("--driving_video", type=text, help="video that provides the motion", shapes_result=False)
     group.add_argument(
         "--pairs", type=text,
         help="csv with the columns source, driving and, if wanted, frame (best frame), output (in the results folder; "
@@ -53,18 +53,20 @@ def _add_inputs(parser: OptionParser) -> None:
 
 def _add_choices(group: OptionGroup) -> None:
     """Declare which frames are used and which videos are made."""
-    group.add_argument("--fps", type=positive, help="frames per second to which the driving video is brought first")
+    group.add_argument("--fps", type=positive, help="resample the driving video to this frame rate first")
     group.add_switch(
-        "--strict_video", help="a video that can be read in part only is an error, in place of a warning and a note",
+        "--strict_video", help="damaged videos are errors instead of warnings",
         shapes_result=False, advanced=True,
     )  # fmt: skip
-    group.add_switch("--find_best_frame", help="begin where the driving face is most like the source's")
+    group.add_switch(
+        "--find_best_frame", help="start from the driving frame whose face is most similar to the source's"
+    )
     group.add_argument(
         "--best_frame", type=at_least(0), help="begin with this frame of the driving video, both ways",
         shapes_result=False,
     )  # fmt: skip
     group.add_argument(
-        "--max_clips", "--how_many", type=at_least(0), help="make so many videos at most; 0: all", shapes_result=False
+        "--max_clips", "--how_many", type=at_least(0), help="maximum number of videos; 0: all", shapes_result=False
     )
     group.add_argument(
         "--shard", type=shard, default=WHOLE, help="make only the i-th of N parts of the videos: 1/4 ... 4/4",
@@ -74,13 +76,13 @@ def _add_choices(group: OptionGroup) -> None:
 
 def _add_crops(parser: OptionParser) -> None:
     group = parser.group("cutting faces out", example="--crop_image --crop_video --paste_back")
-    group.add_switch("--crop_image", "-ci", help="cut the face out of the source picture")
+    group.add_switch("--crop_image", "-ci", help="crop the face in the source picture")
     group.add_argument(
         "--crop_image_padding", "-cip", nargs="+", type=number, default=[0],
-        help="pixels around that cut: one number, or left upper right lower", advanced=True,
+        help="padding of this crop in pixels: one number, or left upper right lower", advanced=True,
     )  # fmt: skip
-    group.add_switch("--crop_video", "-cv", help="cut the face out of the driving video: one square for all of it")
-    group.add_switch("--paste_back", help="put the result back into the whole source picture (cuts the face out of it)")
+    group.add_switch("--crop_video", "-cv", help="crop the face in the driving video, with one square for all frames")
+    group.add_switch("--paste_back", help="paste the result into the full source picture (implies --crop_image)")
 
 
 def _add_outputs(parser: OptionParser) -> None:
@@ -94,12 +96,12 @@ def _add_outputs(parser: OptionParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--format", type=result_format, default="mp4", metavar="|".join(KINDS),
-        help="kind of the videos; png: a folder of lossless frames each",
+        help="format of the videos; png: a folder of lossless frames each",
     )  # fmt: skip
-    group.add_argument("--quality", type=within(0, 100, integer), default=80, help="of lossy kinds")
+    group.add_argument("--quality", type=within(0, 100, integer), default=80, help="quality of lossy formats")
     group.add_argument(
         "--audio", type=one_of("driving", "source", "none"), default="driving", nargs="?", const="driving",
-        help="whose sound the result has; --audio alone, as the originals have it: the driving video's",
+        help="source of the result's sound; --audio without a value: the driving video's, as in the originals",
     )  # fmt: skip
     group.add_switch("--compare", help="write source | driving | result side by side")
     group.add_switch(
@@ -117,4 +119,4 @@ def _add_outputs(parser: OptionParser) -> None:
         help="let the videos show how each frame came about: source, driving frame, warp, result and more side by "
         "side; default: for the originals' YAML, where they do",
     )  # fmt: skip
-    group.add_switch("--overwrite", help="make again what is already there", shapes_result=False)
+    group.add_switch("--overwrite", help="overwrite existing results", shapes_result=False)

@@ -24,25 +24,26 @@ def add_measuring_options(parser: OptionParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--metrics", type=list_of(text), default=[],
-        help="what to measure, e.g. l1,ssim/gauss,id/dlib,jitter; script/evaluate.py --list tells what there is",
+        help="metrics, e.g. l1,ssim/gauss,id/dlib,jitter; script/evaluate.py --list lists all",
         shapes_result=False,
     )  # fmt: skip
     group.add_argument(
-        "--protocol", type=text, help="metrics, size and weighting of configs/protocols/NAME.yaml", shapes_result=False
+        "--protocol", type=text, help="metrics, size and averaging of configs/protocols/NAME.yaml", shapes_result=False
     )
     group.add_argument(
-        "--table", type=one_of(*KINDS), default="text", metavar="|".join(KINDS), help="form of the printed table",
+        "--table", type=one_of(*KINDS), default="text", metavar="|".join(KINDS), help="format of the printed table",
         shapes_result=False, advanced=True,
     )  # fmt: skip
-    group.add_switch("--json", help="end with the totals as one line of JSON", shapes_result=False, advanced=True)
+    group.add_switch("--json", help="finally print the totals as one line of JSON", shapes_result=False, advanced=True)
     group.add_switch(
-        "--controls", default=True, help="also measure the first frame repeated, the driving video replayed, the truth",
+        "--controls", default=True,
+        help="also measure control rows: first frame repeated, driving video replayed, truth",
         shapes_result=False, advanced=True,
     )  # fmt: skip
     group.add_switch(
         "--allow_few",
         "--force",
-        help="print fid and fvd of fewer frames or clips than they need",
+        help="print fid and fvd even for too few frames or clips",
         shapes_result=False,
         advanced=True,
     )
@@ -57,7 +58,7 @@ def add_weight_options(group: OptionGroup) -> None:
         "--metric_weights",
         type=text,
         default=str(FOLDER),
-        help="folder in which weights are found by their names",
+        help="folder of weights files with their published names",
         shapes_result=False,
         advanced=True,
     )

@@ -42,7 +42,7 @@ def _add_run(parser: OptionParser, training: bool) -> None:
     )  # fmt: skip
     group.add_switch(
         "--allow_outside",
-        help="let --name and the column output of --pairs lead out of the folders of runs and results",
+        help="allow --name and the column output of --pairs outside the folders of runs and results",
         shapes_result=False, advanced=True,
     )  # fmt: skip
     group.add_argument(
@@ -63,7 +63,7 @@ def _add_devices(parser: OptionParser) -> None:
     group = parser.group("devices", example="--gpu_id 0,1 --precision bf16")
     group.add_argument(
         "--gpu_id", "--gpu_ids", "--device_ids", type=list_of(integer, empty=False), default=[0],
-        help="GPUs, e.g. 0,1: one process each; -1: the CPU; without CUDA the CPU is taken", shapes_result=False,
+        help="GPUs, e.g. 0,1: one process each; -1: the CPU, which is also used without CUDA", shapes_result=False,
     )  # fmt: skip
     group.add_switch("--cpu", help="the same as --gpu_id=-1", shapes_result=False)
     group.add_argument(
@@ -80,12 +80,12 @@ def _add_devices(parser: OptionParser) -> None:
 
 def _add_data(parser: OptionParser) -> None:
     group = parser.group("data", example="--dataroot dataset/mine --nThreads 8")
-    group.add_argument("--dataset_mode", type=text, default="frames", help="how the data folder is read; see below")
+    group.add_argument("--dataset_mode", type=text, default="frames", help="layout of the data folder; see below")
     group.add_argument(
         "--dataroot", "--dataset_params.root_dir", type=text, default="dataset/sample", help="data folder"
     )
     group.add_argument(
-        "--nThreads", "--workers", "--n_threads_train", type=at_least(0), default=2, help="processes that load data",
+        "--nThreads", "--workers", "--n_threads_train", type=at_least(0), default=2, help="data loading processes",
         shapes_result=False,
     )  # fmt: skip
     group.add_argument("--max_pixels", type=count, help=OPTION_HELP, shapes_result=False, advanced=True)
@@ -106,52 +106,50 @@ def _add_training(parser: OptionParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--on_nan", type=one_of("stop", "skip"), default="stop",
-        help="when a loss is not finite (skip waits for the device)", advanced=True,
+        help="reaction to a loss that is not finite (skip synchronises the device)", advanced=True,
     )  # fmt: skip
     group.add_argument(
         "--freeze_norms", type=not_negative,
-        help="epoch from which batch norms use their running statistics, for batches too small for good ones",
+        help="epoch from which batch norms use their running statistics, for small batches",
         advanced=True,
     )  # fmt: skip
     group.add_argument(
-        "--clip_norm", type=positive, help="largest norm of the gradients of an optimizer; none: no limit",
+        "--clip_norm", type=positive, help="clip the gradient norm of each optimizer; none: no clipping",
         advanced=True,
     )  # fmt: skip
     group.add_argument(
-        "--max_bad", type=share, default=0.01, help="stop when more than this share of the samples is bad",
+        "--max_bad", type=share, default=0.01, help="stop if more than this fraction of the samples is bad",
         advanced=True,
     )  # fmt: skip
 
 
 def _add_trying(parser: OptionParser) -> None:
     group = parser.group("trying out", example="--dry_run --overfit 4")
-    group.add_switch("--dry_run", help="one step, report, validation and checkpoint, in a folder that is then removed")
-    group.add_argument("--overfit", type=count, help="train on the first N samples alone, the same in every epoch")
+    group.add_switch("--dry_run", help="one step, report, validation and checkpoint in a temporary folder")
+    group.add_argument("--overfit", type=count, help="train on the first N samples only, identical in every epoch")
     group.add_argument(
         "--profile", type=count, advanced=True,
         help="profile N steps after the first few: a trace, and the ten most expensive operations",
     )  # fmt: skip
-    group.add_switch(
-        "--detect_anomaly", help="tell which operation made a gradient that is not a number (slow)", advanced=True
-    )
+    group.add_switch("--detect_anomaly", help="name the operation that produced a NaN gradient (slow)", advanced=True)
 
 
 def _add_saving(parser: OptionParser) -> None:
     group = parser.group("saving and continuing", example="--continue_train --save_every 5000 --keep 5")
-    group.add_switch("--continue_train", help="continue the run of this name where it stopped")
+    group.add_switch("--continue_train", help="resume the run of this name")
     group.add_argument(
         "--which", "--which_epoch", "--which_iter", type=text, default="latest",
-        help="checkpoint to continue with: latest, best or a number; later ones are set aside",
+        help="checkpoint to resume from: latest, best or a number; later ones move to previous_N",
     )  # fmt: skip
     group.add_argument(
         "--continue_from", "--checkpoint", type=text,
-        help="continue into a new run from this file or folder: weights, optimizers, epoch",
+        help="start a new run from this file or folder: weights, optimizers, epoch",
     )  # fmt: skip
-    group.add_argument("--init_from", type=text, help="start with these weights (file or folder), at step 0")
+    group.add_argument("--init_from", type=text, help="start a new run with these weights (file or folder) at step 0")
     group.add_argument("--save_every", type=count, default=1000, help="steps between checkpoints, and at the end")
     group.add_argument(
         "--save_every_epochs", "--train_params.checkpoint_freq", type=at_least(0), default=0,
-        help="epochs between checkpoints, in place of --save_every", advanced=True,
+        help="epochs between checkpoints, instead of --save_every", advanced=True,
     )  # fmt: skip
     group.add_argument("--keep", type=at_least(0), default=3, help="checkpoints to keep; 0: all")
     group.add_argument(
@@ -173,7 +171,7 @@ def _add_monitor(parser: OptionParser) -> None:
     )
     group.add_argument(
         "--display_server", type=text, default="http://127.0.0.1",
-        help="visdom's server; if none listens on this machine, one is started", advanced=True,
+        help="visdom's server; started if none is running on this machine", advanced=True,
     )  # fmt: skip
     group.add_argument(
         "--display_env", type=text, default="", help="visdom environment; default: the run's name", advanced=True
@@ -181,7 +179,7 @@ def _add_monitor(parser: OptionParser) -> None:
     group.add_switch("--tensorboard", default=True, help="write TensorBoard events to the run's folder")
     group.add_argument(
         "--sink", type=list_of(text), default=[],
-        help="further sinks: wandb, trackio, or a class of yours, module:Class",
+        help="further sinks: wandb, trackio, or your own class, module:Class",
     )  # fmt: skip
 
 
@@ -195,9 +193,9 @@ def _add_testing(parser: OptionParser) -> None:
         help="checkpoint of the run: latest, best or a number", shapes_result=False,
     )  # fmt: skip
     group.add_switch(
-        "--averaged", help="animate with the moving averages of the weights, where training kept some", default=True,
+        "--averaged", help="animate with the moving averages of the weights, if training stored them", default=True,
         shapes_result=False, advanced=True,  # the fingerprint of the weights covers it
     )  # fmt: skip
-    group.add_argument("--animate_batch", type=count, default=8, help="driving frames per pass", shapes_result=False)
+    group.add_argument("--animate_batch", type=count, default=8, help="driving frames per batch", shapes_result=False)
     add_input_options(parser)
     add_measuring_options(parser)

@@ -34,25 +34,25 @@ def add_validation_options(parser: OptionParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--validate_every", type=at_least(0),
-        help=f"steps between validations; 0: none; default: {EVERY}, where there is a test split",
+        help=f"steps between validations; 0: none; default: {EVERY} if there is a test split",
     )  # fmt: skip
     group.add_argument(
-        "--validate_clips", type=count, default=4, help="so many test clips, always the same ones", advanced=True
+        "--validate_clips", type=count, default=4, help="number of test clips, always the same ones", advanced=True
     )
     group.add_argument(
         "--validate_frames",
         type=at_least(0),
         default=16,
         advanced=True,
-        help="frames of each, spread evenly; 0: every frame",
+        help="frames per clip, evenly spread; 0: all",
     )
     group.add_argument(
         "--validate_metrics", type=list_of(text), default=["l1", "ssim/gauss"], advanced=True,
-        help="what to measure; script/evaluate.py --list tells what there is",
+        help="metrics; script/evaluate.py --list lists all",
     )  # fmt: skip
     group.add_argument(
         "--validate_share", type=within(0, 100), default=5.0,
-        help="leave validations out that would take more than so many per cent of the time", advanced=True,
+        help="skip validations that would exceed this percentage of the time", advanced=True,
     )  # fmt: skip
     add_weight_options(group)
 

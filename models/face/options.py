@@ -17,14 +17,14 @@ def add_network_options(parser: Any) -> None:
     add("--attn_layer", type=list_of(integer), default=[2, 3], help="layers with attention; layer L has side S / 2^L")
     add("--kernel_size", type=pairs_of(integer, integer), default={2: 5, 3: 3}, metavar="LAYER=K,...",
         help="side of the patches per attention layer")  # fmt: skip
-    add("--layers", type=count, default=3, help="halvings in the encoders")
+    add("--layers", type=count, default=3, help="downsampling steps of the encoders")
     add("--image_nc", type=colours, default=3, help="channels of the pictures")
     add("--netG", type=one_of("face"), default="face", help="the generator")
     add("--netD", type=one_of("res"), default="res", help="the discriminators")
-    add("--width", type=count, default=64, help="generator: width of its first layer")
-    add("--max_width", type=count, default=512, help="generator: largest width")
-    add("--flow_width", type=count, default=32, help="flow net: width of its first layer")
-    add("--flow_max_width", type=count, default=256, help="flow net: largest width")
+    add("--width", type=count, default=64, help="generator: base channels")
+    add("--max_width", type=count, default=512, help="generator: maximum channels")
+    add("--flow_width", type=count, default=32, help="flow net: base channels")
+    add("--flow_max_width", type=count, default=256, help="flow net: maximum channels")
     parser.add_switch("--match_colours", help="give each frame the reference's mean and deviation of colours, which "
         "the networks can't see; for models trained with it")  # fmt: skip
     parser.add_switch("--copy_pixels", help="let the finest mask take the reference's own pixels along the flow; for "
@@ -41,11 +41,11 @@ def add_training_options(parser: Any) -> None:
 def _add_discriminator_options(parser: Any) -> None:
     parser = parser.add_argument_group("discriminators", example="--gan_mode hinge", advanced=True)
     add = parser.add_argument
-    add("--discriminator_width", type=count, default=32, help="discriminators: width of their first layer")
-    add("--discriminator_max_width", type=count, default=128, help="discriminators: largest width")
+    add("--discriminator_width", type=count, default=32, help="discriminators: base channels")
+    add("--discriminator_max_width", type=count, default=128, help="discriminators: maximum channels")
     parser.add_switch("--use_spect_d", default=True, help="spectral norm in the discriminators")
-    add("--init_type", type=one_of(*INIT_TYPES), default="orthogonal", help="weights of the generator at the start")
-    add("--gan_mode", type=one_of("lsgan", "hinge"), default="lsgan", help="the adversarial game", advanced=False)
+    add("--init_type", type=one_of(*INIT_TYPES), default="orthogonal", help="initialisation of the generator")
+    add("--gan_mode", type=one_of("lsgan", "hinge"), default="lsgan", help="adversarial loss", advanced=False)
 
 
 def _add_losses(parser: Any) -> None:
@@ -75,14 +75,14 @@ def _add_schedule(parser: Any) -> None:
     add("--lr_policy", type=one_of(*POLICIES), default="lambda",
         help="lambda: constant, then down to 0; step: a tenth every lr_decay_iters; exponent: 0.95^n")  # fmt: skip
     add("--lr_counts", type=one_of("epochs", "steps"), default="epochs",
-        help="what lr_policy counts: epochs, as the original did although niter is meant in steps")  # fmt: skip
+        help="unit of lr_policy: epochs, as in the original although niter is meant in steps")  # fmt: skip
     add(
         "--niter", type=at_least(0), default=5_000_000,
-        help="start of the decay; with niter_decay the end of training, in steps, if nothing else says it",
+        help="start of the decay; plus niter_decay the default length of training in steps",
     )  # fmt: skip
     add("--niter_decay", type=at_least(0), default=0, help="length of the decay")
-    add("--iter_count", type=integer, default=1, help="where lr_policy begins to count", advanced=True)
-    add("--lr_decay_iters", type=count, default=100, help="lr_policy step: its period", advanced=True)
+    add("--iter_count", type=integer, default=1, help="start value of lr_policy's counter", advanced=True)
+    add("--lr_decay_iters", type=count, default=100, help="period of lr_policy step", advanced=True)
 
 
 def patch_sizes(attn_layer: list[int], kernel_size: dict[int, int], layers: int, deepest: int) -> dict[int, int]:

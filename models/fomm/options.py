@@ -84,7 +84,7 @@ def add_animation_options(parser: Any, training: bool) -> None:
     normalisation = "--animate_params.normalization_params"
     parser.add_switch(
         "--relative", f"{normalisation}.use_relative_movement", default=True,
-        help="move the source points by the movement of the driving points since their first frame; no: use the "
+        help="add the displacement of the driving points since the first frame to the source points; no: use the "
         "driving points as they are",
     )  # fmt: skip
     parser.add_switch(

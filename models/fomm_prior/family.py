@@ -33,7 +33,7 @@ class FacialPrior(FirstOrderMotion):
     def add_options(parser: Any, training: bool) -> None:
         FirstOrderMotion.add_options(parser, training)
         parser.add_argument_group("animation").add_argument("--magnify", type=not_negative, default=1.0,
-            help="make movements so many times as large; 1: as they are", advanced=training)  # fmt: skip
+            help="magnify movements by this factor; 1: unchanged", advanced=training)  # fmt: skip
         parser.set_defaults(dataset_mode="frames_prior", num_kp=NUM_KP, estimate_jacobian=True)
 
     @staticmethod

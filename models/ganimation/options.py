@@ -21,10 +21,10 @@ def add_network_options(parser: Any) -> None:
     add = parser.add_argument
     add("--image_size", type=at_least(4), default=128, help="side of pictures: a multiple of 4, 64 or more to train")
     add("--cond_nc", type=count, default=17, help="number of action units")
-    add("--ngf", type=count, default=64, help="width of the generator")
-    add("--num_blocks", type=at_least(0), default=6, help="residual blocks in the generator")
+    add("--ngf", type=count, default=64, help="generator: base channels")
+    add("--num_blocks", type=at_least(0), default=6, help="generator: residual blocks")
     add("--weights_layout", type=one_of(*LAYOUTS), default="auto",
-        help="whose entry names a file of weights has: the original's, the second public implementation's")  # fmt: skip
+        help="entry names of a weights file: the original's, or the second public implementation's")  # fmt: skip
     parser.add_switch("--do_saturate_mask", help="push the attention towards 0 and 1, in training and testing alike")
 
 
@@ -35,8 +35,8 @@ def add_training_options(parser: Any) -> None:
     _add_weights(parser)
     parser = parser.add_argument_group("without effect", example="--num_iters_validate 1", advanced=True)
     add = parser.add_argument
-    add("--poses_g_sigma", type=number, default=0.06, help="no effect, in the original neither")
-    add("--num_iters_validate", type=integer, default=1, help="no effect: test.py computes what a model is worth")
+    add("--poses_g_sigma", type=number, default=0.06, help="no effect, also in the original")
+    add("--num_iters_validate", type=integer, default=1, help="no effect: test.py computes metrics")
     for old, new in IN_SECONDS.items():
         add(f"--{old}", type=number, help=f"no effect: steps are counted, not seconds; see {new}")
 
@@ -44,11 +44,11 @@ def add_training_options(parser: Any) -> None:
 def _add_discriminator_options(parser: Any) -> None:
     parser = parser.add_argument_group("discriminator", example="--ndf 32 --init_D width", advanced=True)
     add = parser.add_argument
-    add("--ndf", type=count, default=64, help="width of the discriminator")
+    add("--ndf", type=count, default=64, help="discriminator: base channels")
     add("--init_D", type=one_of(*INITIALISERS), default="paper",
-        help="weights of the discriminator at the start: deviation 0.02, or by the width, for narrow ones")  # fmt: skip
+        help="initialisation of the discriminator: deviation 0.02, or by width, for narrow ones")  # fmt: skip
     add("--noise_D", type=not_negative, default=0.0,
-        help="deviation of noise on all that the discriminator sees, of pictures from -1 to 1")  # fmt: skip
+        help="standard deviation of noise on the discriminator's inputs, which are in [-1, 1]")  # fmt: skip
 
 
 def _add_schedule(parser: Any) -> None:
@@ -60,10 +60,10 @@ def _add_schedule(parser: Any) -> None:
         for power, subject, default in ((1, "mean", 0.5), (2, "square", 0.999)):
             add(f"--{network}_adam_b{power}", type=adam_decay, default=default,
                 help=f"Adam of {network}: decay of the {subject}", advanced=True)  # fmt: skip
-    add("--nepochs_no_decay", type=at_least(0), default=20, help="epochs with the full rate")
-    add("--nepochs_decay", type=at_least(0), default=10, help="epochs in which the rate falls linearly")
-    add("--nsteps_no_decay", type=at_least(0), default=0, help="steps with the full rate, to count in steps instead")
-    add("--nsteps_decay", type=at_least(0), default=0, help="steps in which the rate falls; 0: the epochs above count")
+    add("--nepochs_no_decay", type=at_least(0), default=20, help="epochs with a constant learning rate")
+    add("--nepochs_decay", type=at_least(0), default=10, help="epochs of the linear decay of the learning rate")
+    add("--nsteps_no_decay", type=at_least(0), default=0, help="steps with a constant learning rate, instead of epochs")
+    add("--nsteps_decay", type=at_least(0), default=0, help="steps of the decay; 0: the epochs above apply")
 
 
 def _add_weights(parser: Any) -> None:

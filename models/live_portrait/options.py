@@ -53,26 +53,26 @@ def add_network_options(parser: Any) -> None:
                          f"{W}.block_expansion", f"{W}.max_features", f"{W}.reshape_channel", f"{dense}.reshape_depth",
                          f"{G}.num_down_blocks", f"{G}.block_expansion", f"{G}.max_features", f"{W}.num_kp",
                          "--model_params.stitching_retargeting_module_params.*")  # fmt: skip
-    add("--num_kp", f"{M}.num_kp", type=POINTS, default=NUM_KP, help="key points")
-    add("--input_size", type=count, default=256, help="side of the pictures that the networks see")
-    add("--block_expansion", f"{F}.block_expansion", type=count, default=64, help="width of all but the motion parts")
-    add("--max_features", f"{F}.max_features", type=count, default=512, help="its largest value")
-    add("--num_down_blocks", f"{F}.num_down_blocks", type=at_least(1), default=2, help="halvings of the features")
+    add("--num_kp", f"{M}.num_kp", type=POINTS, default=NUM_KP, help="number of key points")
+    add("--input_size", type=count, default=256, help="side of the networks' input pictures")
+    add("--block_expansion", f"{F}.block_expansion", type=count, default=64, help="base channels, motion excepted")
+    add("--max_features", f"{F}.max_features", type=count, default=512, help="maximum channels, motion excepted")
+    add("--num_down_blocks", f"{F}.num_down_blocks", type=at_least(1), default=2, help="extractor: downsampling steps")
     add("--volume_channels", f"{F}.reshape_channel", type=count, default=32, help="channels of the feature volume")
-    add("--volume_depth", f"{F}.reshape_depth", type=count, default=16, help="its depth")
+    add("--volume_depth", f"{F}.reshape_depth", type=count, default=16, help="depth of the feature volume")
     add("--num_resblocks", f"{F}.num_resblocks", type=at_least(0), default=6, help="residual blocks on the volume")
     add("--motion_depths", type=list_of(count, "A,B,C,D", empty=False), default=[3, 3, 9, 3],
         help="motion extractor: blocks of its four stages")  # fmt: skip
     add("--motion_widths", type=list_of(count, "A,B,C,D", empty=False), default=[96, 192, 384, 768],
-        help="motion extractor: widths of its four stages")  # fmt: skip
-    add("--flow_block_expansion", f"{dense}.block_expansion", type=count, default=32, help="dense motion: base width")
-    add("--flow_max_features", f"{dense}.max_features", type=count, default=1024, help="dense motion: largest width")
-    add("--flow_num_blocks", f"{dense}.num_blocks", type=count, default=5, help="dense motion: halvings")
-    add("--compress", f"{dense}.compress", type=count, default=4, help="channels that dense motion sees of the volume")
-    add("--upscale", f"{G}.upscale", type=count, default=2, help="side of the result, in sides of the input")
-    add("--generator_out_channels", type=count, default=64, help="generator: channels of its last maps")
-    add("--spade_width", type=count, default=128, help="generator: channels between label and modulation")
-    add("--num_middle_blocks", type=at_least(0), default=6, help="generator: blocks before the doublings")
+        help="motion extractor: channels of its four stages")  # fmt: skip
+    add("--flow_block_expansion", f"{dense}.block_expansion", type=count, default=32, help="dense motion: channels")
+    add("--flow_max_features", f"{dense}.max_features", type=count, default=1024, help="dense motion: maximum channels")
+    add("--flow_num_blocks", f"{dense}.num_blocks", type=count, default=5, help="dense motion: downsampling blocks")
+    add("--compress", f"{dense}.compress", type=count, default=4, help="dense motion: channels of its volume")
+    add("--upscale", f"{G}.upscale", type=count, default=2, help="upscaling factor from input to result")
+    add("--generator_out_channels", type=count, default=64, help="generator: channels of the last features")
+    add("--spade_width", type=count, default=128, help="generator: hidden channels of SPADE")
+    add("--num_middle_blocks", type=at_least(0), default=6, help="generator: blocks before the upsampling")
 
 
 def add_animation_options(parser: Any, training: bool) -> None:
@@ -84,26 +84,28 @@ def add_animation_options(parser: Any, training: bool) -> None:
     parser.add_words("--mode", relative={"mode": "animate", "relative": True},
                      standard={"mode": "animate", "relative": False})  # fmt: skip
     parser.add_switch("--relative", "--flag_relative_motion", default=True,
-                      help="move as the driving face has moved since its first frame; no: take its pose")  # fmt: skip
-    add("--animation_region", type=one_of(*REGIONS), default="all", help="what moves")
+                      help="apply the driving face's motion since its first frame; no: its absolute pose")  # fmt: skip
+    add("--animation_region", type=one_of(*REGIONS), default="all", help="the part of the motion to apply")
     add("--driving_option", type=one_of(*SCALINGS), default=SCALINGS[0],
-        help="adapt-scale: movements as large as the face is; the others differ for animals alone",
+        help="adapt-scale: scale movements by the size of the face; the others differ only with --animals",
         advanced=True)  # fmt: skip
-    add("--driving_multiplier", type=number, default=1.0, help="factor on all movement")
-    parser.add_switch("--animals", help="as the original's program for animals: expression and pose as they are")
-    parser.add_switch("--stitching", "--flag_stitching", default=True, help="keep the shoulders where they are")
+    add("--driving_multiplier", type=number, default=1.0, help="factor on the motion")
+    parser.add_switch("--animals", help="like the original's program for animals: absolute expression and pose")
+    parser.add_switch("--stitching", "--flag_stitching", default=True, help="keep the shoulders in place")
     parser.add_switch("--normalize_lip", "--flag_normalize_lip",
-                      help="close the lips of the source first (the original as a library: yes)")  # fmt: skip
+                      help="close the source's lips first (default of the original's library)")  # fmt: skip
     for part in ("eye", "lip"):
         add(f"--{part}_retargeting", f"--flag_{part}_retargeting", type=openness, nargs="?", const=DRIVING,
-            help=f"how far the {part}s are open: as in the driving frames, or so far")  # fmt: skip
+            help=f"openness of the {part}s: that of the driving frames, or a number")  # fmt: skip
     parser.add_switch("--source_video_eye_retargeting", "--flag_source_video_eye_retargeting",
-                      help="source videos: eyes as open as in the first frame", advanced=True)  # fmt: skip
-    parser.add_switch("--smooth_motion", default=None, help="Kalman smoothing of the motion; default: of source videos")
+                      help="source videos: keep the eyes as open as in the first frame", advanced=True)  # fmt: skip
+    parser.add_switch(
+        "--smooth_motion", default=None, help="smooth the motion with a Kalman smoother; default: for source videos"
+    )
     add("--smooth_variance", "--driving_smooth_observation_variance", type=positive, default=3e-7,
-        help="its observation variance; larger is smoother", advanced=True)  # fmt: skip
+        help="observation variance of the smoother; larger is smoother", advanced=True)  # fmt: skip
     add("--look_ahead", type=look_ahead, default=None,
-        help="later frames that smoothing waits for; auto: until the weight of others is below 1e-9",
+        help="future frames used by the smoother; auto: until the weight of later ones is below 1e-9",
         advanced=True)  # fmt: skip
     add(
         "--as_original", type=faults, default=[],
@@ -112,7 +114,7 @@ def add_animation_options(parser: Any, training: bool) -> None:
     add("--lip_points", type=list_of(point), default=list(LIP_POINTS), help="points of the region lip", advanced=True)
     add("--eye_points", type=list_of(point), default=list(EYE_POINTS), help="points of the region eyes", advanced=True)
     add("--retargeting_weights", type=text, default="",
-        help="file of stitching and retargeting, where it does not lie beside the others", advanced=True)  # fmt: skip
+        help="file of stitching and retargeting, if it is not beside the others", advanced=True)  # fmt: skip
 
 
 def build_smoother(
@@ -130,30 +132,30 @@ def add_training_options(parser: Any) -> None:
     losses = parser.add_argument_group("losses", example="--no_perceptual --weight_guide 5")
     add = schedule.add_argument
     add("--lr", type=not_negative, default=2e-4, help="learning rate of all networks")
-    add("--clip_gradients", type=not_negative, default=0.0, help="largest norm of the gradients; 0: no limit")
+    add("--clip_gradients", type=not_negative, default=0.0, help="clip the norm of the gradients; 0: no clipping")
     add_transform_options(losses)
     parser.set_defaults(sigma_tps=0.005, points_tps=5)
     add_perceptual_options(losses)
     add = losses.add_argument
-    add("--weight_equivariance", type=not_negative, default=20.0, help="weight: points follow random transforms")
-    add("--weight_prior", type=not_negative, default=10.0, help="weight: points keep apart, at some depth")
+    add("--weight_equivariance", type=not_negative, default=20.0, help="weight of the equivariance loss")
+    add("--weight_prior", type=not_negative, default=10.0, help="weight of the key point prior")
     add(
-        "--prior_distance", type=not_negative, default=0.1, help="squared distance from which points are apart",
+        "--prior_distance", type=not_negative, default=0.1, help="key point prior: minimum squared distance",
         advanced=True,
     )  # fmt: skip
-    add("--prior_depth", type=number, default=0.33, help="their mean depth", advanced=True)
-    add("--weight_deformation", type=not_negative, default=5.0, help="weight: expression deltas are small")
+    add("--prior_depth", type=number, default=0.33, help="key point prior: mean depth", advanced=True)
+    add("--weight_deformation", type=not_negative, default=5.0, help="weight of the deformation prior")
     add("--weight_headpose", type=not_negative, default=0.0,
-        help="weight: angles agree with those beside the clips, degrees; needs a dataset mode with angles")  # fmt: skip
+        help="weight of the head pose loss, in degrees; needs a dataset mode with angles")  # fmt: skip
     add("--weight_guide", type=not_negative, default=0.0,
-        help="weight: guided points lie on landmarks; needs a dataset mode with landmarks")  # fmt: skip
+        help="weight of the guide loss on landmarks; needs a dataset mode with landmarks")  # fmt: skip
     add("--guide_points", type=list_of(point), default=[11, 13, 15, 16, 18, 6, 12, 14, 17, 19],
-        help="points that are guided, one for each landmark of a sample", advanced=True)  # fmt: skip
+        help="key points of the guide loss, one per landmark of a sample", advanced=True)  # fmt: skip
     add("--wing", type=list_of(positive, "omega,epsilon", empty=False), default=[0.1, 0.01],
-        help="shape of the Wing loss of --weight_guide, in units of [-1, 1]", advanced=True)  # fmt: skip
+        help="parameters of the Wing loss of --weight_guide, in units of [-1, 1]", advanced=True)  # fmt: skip
     _add_gan_options(parser)
     schedule.add_switch("--start_at_rest", default=True,
-                      help="untrained, points have no motion and scale 1: training begins at the source",
+                      help="initialise points with scale 1 and no motion, so that training starts from the source",
                       advanced=True)  # fmt: skip
 
 
@@ -161,14 +163,14 @@ def _add_gan_options(parser: Any) -> None:
     parser = parser.add_argument_group("discriminators", example="--weight_gan 0.5", advanced=True)
     add = parser.add_argument
     add(
-        "--weight_gan", type=not_negative, default=1.0, help="weight of the game with discriminators; 0: none",
+        "--weight_gan", type=not_negative, default=1.0, help="weight of the adversarial loss; 0: no discriminators",
         advanced=False,
     )  # fmt: skip
     add("--gan_regions", type=list_of(one_of(*GAN_REGIONS)), default=["whole"],
-        help="what they see; face and lips need a dataset mode with boxes")  # fmt: skip
+        help="inputs of the discriminators; face and lips need a dataset mode with boxes")  # fmt: skip
     add("--region_size", type=count, default=128, help="side of the regions face and lips")
-    add("--gan_loss", type=one_of("hinge", "squares"), default="hinge", help="form of the game")
-    add("--weight_matching", type=not_negative, default=10.0, help="weight: maps of the discriminator agree")
-    add("--discriminator_block_expansion", type=count, default=32, help="discriminators: base width")
+    add("--gan_loss", type=one_of("hinge", "squares"), default="hinge", help="adversarial loss")
+    add("--weight_matching", type=not_negative, default=10.0, help="weight of feature matching")
+    add("--discriminator_block_expansion", type=count, default=32, help="discriminators: base channels")
     add("--discriminator_num_blocks", type=count, default=4, help="discriminators: blocks")
-    add("--discriminator_max_features", type=count, default=512, help="discriminators: largest width")
+    add("--discriminator_max_features", type=count, default=512, help="discriminators: maximum channels")

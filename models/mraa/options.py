@@ -39,11 +39,11 @@ def add_network_options(parser: Any) -> None:
         "--estimate_affine",
         f"{MODEL}.estimate_affine",
         default=True,
-        help="regions have an affine part: they turn and stretch, too",
+        help="regions have an affine part, not only a position",
     )
     parser.add_switch(
         "--revert_axis_swap", f"{MODEL}.revert_axis_swap", default=True,
-        help="undo turns by 180 degrees between two frames, which the axes of a region cannot tell apart",
+        help="undo rotations by 180 degrees between two frames, to which the axes of a region are blind",
     )  # fmt: skip
     _add_region_options(parser)
     background = f"{MODEL}.bg_predictor_params"
@@ -54,7 +54,7 @@ def add_network_options(parser: Any) -> None:
     add_bottle_options(parser, 64)
     parser.add_switch(
         "--upright_axes",
-        help="AVD network: axes keep their sign when a tall region tilts; only for new training",
+        help="AVD network: keep the signs of axes when a tall region tilts; only for new training",
     )
     parser.accept_unused(f"{REGIONS[2:]}.fast_svd", "train_params.use_sync_bn")
 
@@ -107,7 +107,7 @@ def add_animation_options(parser: Any, way: str, training: bool) -> None:
     add_way_options(parser, way, training)
     parser.add_argument_group("animation").add_switch(
         "--relative_covar",
-        help="with --way relative: turn the covariance of regions, too; no: the driving frame's, as the original",
+        help="with --way relative: make covariances relative, too; no: the driving frame's, as in the original",
         advanced=training,
     )
 
@@ -134,7 +134,7 @@ def add_training_options(parser: Any) -> None:
     add("--clip_gradients", type=not_negative, default=0.0,
         help="clip the norm of all gradients together; 0: no clipping")  # fmt: skip
     add("--motion_first", type=at_least(0), default=0,
-        help="train the motion alone for this many steps, on the warped source; the fastest start with "
+        help="train only the motion for this many steps, with the warped source; the fastest start with "
         "--weight_truth_motion", advanced=True)  # fmt: skip
     add("--lr", f"{TRAIN}.lr", type=not_negative, default=2e-4, help="learning rate")
     parser.add_alias(f"{TRAIN}.dataloader_workers", "--nThreads")

@@ -78,7 +78,7 @@ def add_way_options(parser: Any, default: str, training: bool) -> None:
     parser.add_words("--mode", **{way: {"mode": "animate", "way": way} for way in WAYS})
     parser.add_argument(
         "--way", "--animate_params.mode", type=one_of(*WAYS), default=default,
-        help="which points animate: the driving frame's (standard), the source's moved as the driving ones have moved "
+        help="animating points: the driving frame's (standard), the source's with the motion of the driving points "
         "since their first frame (relative), or those that the AVD network makes of both (avd)",
     )  # fmt: skip
     parser.add_switch(
@@ -104,11 +104,11 @@ def add_schedule_options(parser: Any, word: str = "constant", milestones: Sequen
     """The learning rate schedule; `word` is the paper's."""
     add, words = parser.add_argument, {rule: rule for rule in RULES}
     add("--lr_schedule", type=word_or(pairs_of(text, one_of(*RULES)), **words), default=word,
-        help="rule of the learning rates: linear and cosine fall over the whole training, step drops every --lr_period "
+        help="learning rate schedule: linear and cosine decay over the whole training, step drops every --lr_period "
         "epochs, milestones at --epoch_milestones; or one per optimizer, OPTIMIZER=RULE,OPTIMIZER=RULE")  # fmt: skip
-    add("--warm_up", type=at_least(0), default=0, help="steps over which the learning rates rise to their full value")
-    add("--lr_end", type=share, default=0, help="linear, cosine: share of the learning rates at the end", advanced=True)
-    add("--lr_factor", type=share, default=0.1, help="step, milestones: share of the learning rates after a drop",
+    add("--warm_up", type=at_least(0), default=0, help="steps of the linear warm-up of the learning rates")
+    add("--lr_end", type=share, default=0, help="linear, cosine: final factor on the learning rates", advanced=True)
+    add("--lr_factor", type=share, default=0.1, help="step, milestones: factor of a drop",
         advanced=True)  # fmt: skip
     add("--lr_period", type=count, default=30, help="step: epochs between drops", advanced=True)
     add("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(at_least(0)), default=list(milestones),
@@ -137,10 +137,10 @@ def add_transform_options(parser: Any) -> None:
     """Sizes of the random transforms of the equivariance loss."""
     section, add = f"{TRAIN}.transform_params", parser.add_argument
     add("--sigma_affine", f"{section}.sigma_affine", type=not_negative, default=0.05,
-        help="equivariance transform: deviation of the affine part", advanced=True)  # fmt: skip
+        help="equivariance transform: standard deviation of the affine part", advanced=True)  # fmt: skip
     add(
         "--sigma_tps", f"{section}.sigma_tps", type=not_negative,
-        help="equivariance transform: deviation of the thin-plate part", advanced=True,
+        help="equivariance transform: standard deviation of the thin-plate part", advanced=True,
     )  # fmt: skip
     add("--points_tps", f"{section}.points_tps", type=at_least(2),
         help="equivariance transform: control points per side", advanced=True)  # fmt: skip

@@ -22,17 +22,17 @@ def add_second_stage_options(parser: Any, epoch_milestones: list[int]) -> None:
     add = parser.add_argument
     add("--lr", f"{TRAIN}.lr", type=not_negative, default=1e-3, help="learning rate of the AVD network")
     add("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(at_least(0)), default=epoch_milestones,
-        help="epochs at which the learning rate drops to a tenth")  # fmt: skip
+        help="epochs at which the learning rate is divided by 10")  # fmt: skip
     add("--random_scale", f"{TRAIN}.random_scale", type=share, default=0.25,
-        help="AVD training stretches the pose by up to this share, in width and in height")  # fmt: skip
+        help="maximum random stretch of the pose in AVD training, in width and height")  # fmt: skip
     add("--lambda_shift", f"{TRAIN}.lambda_shift", type=not_negative, default=1,
         help="weight of the loss on points")  # fmt: skip
     parser.add_switch(
-        "--late_milestones", default=True, help="drop the rate one epoch late, as the original does", advanced=True
+        "--late_milestones", default=True, help="apply milestones one epoch late, as in the original", advanced=True
     )
     parser.add_switch(
         "--moving_statistics", default=True,
-        help="keep the detector in training mode, as the original does: batch statistics, moving running averages",
+        help="keep the detector in training mode, as in the original: batch statistics, updated running averages",
         advanced=True,
     )  # fmt: skip
 

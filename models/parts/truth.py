@@ -28,14 +28,14 @@ def add_truth_options(parser: Any) -> None:
     """Weights of the supervised losses."""
     add = parser.add_argument
     add("--weight_truth_motion", type=not_negative, default=0.0,
-        help="with --dataset_mode drawn: weight of the difference to the true motion, where it is visible",
+        help="with --dataset_mode drawn: weight of the motion loss on visible pixels",
         advanced=True)  # fmt: skip
     add("--weight_truth_occlusion", type=not_negative, default=0.0,
-        help="the same: the occlusion map says what is visible in the source", advanced=True)  # fmt: skip
+        help="the same: weight of the occlusion loss", advanced=True)  # fmt: skip
     add("--weight_truth_points", type=not_negative, default=0.0,
-        help="the same: the first key points are landmarks of the face", advanced=True)  # fmt: skip
+        help="the same: weight of the loss that pulls key points to landmarks", advanced=True)  # fmt: skip
     add("--weight_truth_face", type=not_negative, default=0.0,
-        help="the same: weight of the difference of the pixels of the face, in addition", advanced=True)  # fmt: skip
+        help="the same: weight of an additional pixel loss on the face", advanced=True)  # fmt: skip
 
 
 def build_truth(**weights: float) -> "TruthLosses | NoTerms":

@@ -46,9 +46,9 @@ class TalkingHead(Family):
             add_training_options(parser)
             losses, schedule = parser.add_argument_group("losses"), parser.add_argument_group("schedule")
             losses.add_argument("--weight_matching", "--mch_loss_weight", type=not_negative, default=80.0,
-                help="weight of the distance between embeddings and their video's row")  # fmt: skip
+                help="weight of L_MCH: distance between embeddings and the video's row")  # fmt: skip
             schedule.add_argument("--start_scale", type=not_negative, default=1.0,
-                help="factor on the discriminator's first rows, w0 and b; at 1 scores start near 450",
+                help="scale of the initial values of the discriminator's rows, w0 and b; at 1 scores start near 450",
                 advanced=True)  # fmt: skip
         parser.add_alias("--metatrain_batch_size", "--batch_size")
         parser.add_alias("--max_epoch", "--epochs")

@@ -31,16 +31,26 @@ def add_network_options(parser: Any) -> None:
     add("--generator_layers", "--G_config", type=body, default=body(GENERATOR), metavar="LAYERS",
         help='body of the generator, e.g. "D 64 9 2, I, BA 64 3, U 3 3 2"; docs/talking_head.md explains')  # fmt: skip
     add("--embedder_layers", "--E_config", type=body, default=body(EMBEDDER), metavar="LAYERS",
-        help="body of the embedder")  # fmt: skip
+        help="embedder: layers")  # fmt: skip
     add("--discriminator_layers", "--V_config", type=body, default=body(DISCRIMINATOR), metavar="LAYERS",
-        help="body of the discriminator")  # fmt: skip
+        help="discriminator: layers")  # fmt: skip
     add("--image_size", "--input_size", type=count, default=256, help="side of all pictures")
-    add("--embedding_dim", type=count, default=512, help="length of an embedding; what embedder_layers end with")
-    add("--upsample_mode", type=one_of("bilinear", "nearest", "bicubic"), default="bilinear", help="in the U layers")
+    add(
+        "--embedding_dim",
+        type=count,
+        default=512,
+        help="length of an embedding; the output channels of embedder_layers",
+    )
+    add(
+        "--upsample_mode",
+        type=one_of("bilinear", "nearest", "bicubic"),
+        default="bilinear",
+        help="upsampling of the U layers",
+    )
     add("--pooling", type=one_of(*POOLINGS), default="max",
-        help="how embedder and discriminator turn maps to vectors; max: the original, sum: the paper")  # fmt: skip
+        help="global pooling of embedder and discriminator; max: the original, sum: the paper")  # fmt: skip
     parser.add_switch("--input_normalize", default=True,
-        help="the networks see pictures in [0, 1]; no: in [0, 255], for weights trained so")  # fmt: skip
+        help="input range of the networks is [0, 1]; no: [0, 255], for weights trained this way")  # fmt: skip
 
 
 def add_training_options(parser: Any) -> None:
@@ -51,25 +61,25 @@ def add_training_options(parser: Any) -> None:
     add("--lr", "--lr_EG", type=not_negative, default=5e-5, help="learning rate of embedder and generator")
     add("--lr_discriminator", "--lr_D", type=not_negative, default=2e-4, help="learning rate of the discriminator")
     add("--lr_steps", type=list_of(at_least(0), "full,falling"),
-        help="steps at these rates, then steps in which they fall to 0; default: never, as the original")  # fmt: skip
+        help="steps with constant rates, then of decay to 0; default: no decay, as in the original")  # fmt: skip
     add("--adam_betas", type=list_of(adam_decay, "mean,square", empty=False), default=[0.0, 0.999],
-        help="Adam's averaging, of all networks")  # fmt: skip
+        help="Adam's betas, for all networks")  # fmt: skip
     schedule.add_switch("--separate_updates",
-        help="each network on its own loss, as in the paper; no: the original's joint backward")  # fmt: skip
+        help="a separate loss per network, as in the paper; no: the original's joint backward pass")  # fmt: skip
     losses.add_argument("--weight_feature_matching", "--fm_loss_weight", type=not_negative, default=10.0,
-        help="weight of the difference in the discriminator's maps")  # fmt: skip
+        help="weight of feature matching")  # fmt: skip
     _add_content_options(losses)
 
 
 def _add_content_options(parser: Any) -> None:
     add = parser.add_argument
     add("--content", type=one_of("vgg", "pixels"), default="vgg",
-        help="compare pictures by VGG networks, or by themselves (no weights needed, worse pictures)")  # fmt: skip
+        help="content loss on VGG features, or on pixels (no weights needed, worse pictures)")  # fmt: skip
     add("--weight_pixels", type=not_negative, default=10.0,
-        help="weight of the difference of pixels (--content=pixels)")  # fmt: skip
-    add("--weight_vgg19", "--vgg19_loss_weight", type=not_negative, default=1e-2, help="weight of VGG-19's maps")
+        help="weight of the pixel loss (--content=pixels)")  # fmt: skip
+    add("--weight_vgg19", "--vgg19_loss_weight", type=not_negative, default=1e-2, help="weight of VGG-19's features")
     add("--weight_vggface", "--vggface_loss_weight", type=not_negative, default=2e-3,
-        help="weight of VGGFace's maps; 0: none")  # fmt: skip
+        help="weight of VGGFace's features; 0: none")  # fmt: skip
     add("--vgg19", "--vgg19_weight_file", type=text,
         help="weights of VGG-19; default: dataset/vgg19_caffe.pth, or torchvision's cache")  # fmt: skip
     add("--vggface", "--vggface_weight_file", type=text, help="weights of VGGFace; default: dataset/vggface_caffe.pth")
@@ -77,4 +87,4 @@ def _add_content_options(parser: Any) -> None:
         help="whose VGG-19: Caffe's of the original (BGR of 0-255 less a mean; maps of 100s), or torchvision's, whose "
         "maps are of about 1, so that --weight_vgg19 should be about 1.5")  # fmt: skip
     add("--content_maps", type=one_of(*TAPS), default="original",
-        help="maps before or after ReLU; original: all but conv5_1 after")  # fmt: skip
+        help="features before or after ReLU; original: all but conv5_1 after")  # fmt: skip

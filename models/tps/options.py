@@ -73,9 +73,9 @@ def add_training_options(parser: Any) -> None:
         advanced=True,
     )  # fmt: skip
     add("--clip_gradients", type=not_negative, default=10.0,
-        help="clip the gradients of each network to this largest absolute value; 0: no clipping")  # fmt: skip
+        help="clip the infinity norm of each network's gradients; 0: no clipping")  # fmt: skip
     schedule.add_switch(
-        "--clip_inpainting", help="clip the inpainting network, too, which the original does not", advanced=True
+        "--clip_inpainting", help="also clip gradients of the inpainting network, unlike the original", advanced=True
     )
     add("--bg_start", *_keys("background", "bg_start"), type=at_least(0), default=10,
         help="epoch from which the background predictor is trained and used")  # fmt: skip
@@ -96,13 +96,13 @@ def _add_dropout_options(parser: Any) -> None:
     )
     add = parser.add_argument
     add("--dropout_epoch", *_keys("dropout", "dropout_epoch"), type=at_least(0), default=35,
-        help="dropout of motions: epoch at which it ends")  # fmt: skip
+        help="dropout of motions: last epoch")  # fmt: skip
     add("--dropout_maxp", *_keys("dropout", "dropout_maxp"), type=share, default=0.3,
         help="dropout of motions: maximum probability")  # fmt: skip
     add("--dropout_startp", *_keys("dropout", "dropout_startp"), type=share, default=0.1,
-        help="dropout of motions: probability at the start")  # fmt: skip
+        help="dropout of motions: initial probability")  # fmt: skip
     add("--dropout_inc_epoch", *_keys("dropout", "dropout_inc_epoch"), type=at_least(0), default=10,
-        help="dropout of motions: epochs over which it grows")  # fmt: skip
+        help="dropout of motions: epochs of the ramp")  # fmt: skip
     parser.add_switch(
         "--paper_dropout",
         help="dropout of motions as in the paper: rescaled, normalised to 1, with the full ramp",
