@@ -21,6 +21,8 @@ def one_thread_and_a_seed():
 
 
 def pytest_collection_modifyitems(items):
+    # Long tests first: at the end of a run short ones keep both processes busy.
+    items.sort(key=lambda item: "slow" not in item.keywords)
     if torch.cuda.is_available():
         return
     skip = pytest.mark.skip(reason="no CUDA device here")
