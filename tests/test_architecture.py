@@ -75,7 +75,7 @@ def test_imports_point_one_way(place):
         assert ours <= MAY_IMPORT[place], f"{named(path)} imports {ours - MAY_IMPORT[place]}"
 
 
-def test_tests_lie_in_the_folders_of_what_they_test():
+def test_tests_mirror_the_folders_of_the_code():
     mirrored = [path for path in sources("tests") if path.relative_to(ROOT).parts[1] in OURS]
     assert mirrored
     for folder in {path.parent.relative_to(ROOT / "tests") for path in mirrored}:
@@ -228,7 +228,7 @@ def longest_copy(first: str, second: str) -> list[str]:
 
 
 @pytest.mark.parametrize("pair", list(combinations(KEY_POINT_FAMILIES, 2)), ids="-".join)
-def test_key_point_families_share_code_in_place_of_copies(pair):
+def test_key_point_families_share_code_instead_of_copies(pair):
     modules = [[path for path in sources("models") if path.parent.name == family] for family in pair]
     for first, second in product(*modules):
         copied = longest_copy(first.read_text(encoding="utf-8"), second.read_text(encoding="utf-8"))
@@ -261,7 +261,7 @@ def test_functions_fit_a_screen(path):
 
 
 @pytest.mark.parametrize("path", sources(*MAY_IMPORT, "script"), ids=named)
-def test_modules_and_public_things_say_what_they_are_for(path):
+def test_modules_and_public_objects_have_docstrings(path):
     module = tree(path)
     assert ast.get_docstring(module), f"{named(path)} has no docstring"
     for node in module.body:
@@ -279,7 +279,7 @@ def test_optional_libraries_are_imported_where_they_are_used(place):
         assert not found, f"{named(path)} imports {found} when it is itself imported"
 
 
-def test_print_stands_in_scripts_and_options_only():
+def test_print_is_used_in_scripts_and_options_only():
     for path in sources("engine", "metrics", "models", "data", "util", "train.py"):
         calls = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
         names = [node for node in calls if getattr(node.func, "id", "") == "print"]

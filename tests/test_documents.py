@@ -37,7 +37,7 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_links_lead_somewhere(name):
+def test_links_have_targets(name):
     for link in LINK.findall(text_of(name)):
         if "://" in link:
             continue
@@ -94,7 +94,7 @@ def test_hooks_and_tests_run_one_ruff():
     assert hook["rev"] == "v" + required("-dev")["ruff"].removeprefix("==")
 
 
-def test_nothing_of_ours_is_installed_among_packages_of_others():
+def test_no_top_level_package_of_ours_is_installed():
     tomllib = pytest.importorskip("tomllib")
     settings = tomllib.loads(text_of("pyproject.toml"))["tool"]["setuptools"]
     assert settings["packages"] == [] and settings["py-modules"] == ["grimace"]

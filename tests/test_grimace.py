@@ -137,7 +137,7 @@ class Two(torch.utils.data.Dataset):
         return {"source": picture, "driving": picture.flip(2 if index else 1), "name": str(index)}
 
 
-def test_an_object_of_ones_own_is_learned_from(tmp_path):
+def test_training_accepts_a_dataset_object(tmp_path):
     model = grimace.train(
         config=ROOT / "configs" / "tiny" / "fomm.yaml", dataset=Two(), steps=2, batch_size=2, nThreads=0,
         device="cpu", checkpoints_dir=tmp_path, name="mine", validate_every=0,

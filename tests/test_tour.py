@@ -21,7 +21,7 @@ def test_the_tour_is_short_and_kept_without_results(tour):
 
 
 @pytest.mark.slow
-def test_the_tour_runs_as_it_stands(tour, monkeypatch, tmp_path):
+def test_the_tour_runs(tour, monkeypatch, tmp_path):
     pytest.importorskip("ipykernel")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -147,7 +147,7 @@ def test_find_best_frame(folder, sample, portrait):
         assert len(made) == 8 and made.size == (64, 64), "faces are looked for at a size at which they are found"
 
 
-def test_a_list_of_pairs_goes_on_and_names_failures(folder, sample, portrait):
+def test_a_list_of_pairs_resumes_and_names_failures(folder, sample, portrait):
     first, second = clips_of(sample)
     (folder / "broken.mp4").write_bytes(b"no video")
     with (folder / "pairs.csv").open("w", newline="") as file:
@@ -198,7 +198,7 @@ def test_outputs_of_a_list_take_the_format_and_stay_in_the_results_folder(folder
     assert list((folder / "lists").iterdir()) == [folder / "lists" / "out.csv"]
 
 
-def test_drivings_of_one_stem_get_results_of_their_own(folder, sample, portrait):
+def test_driving_videos_with_one_stem_get_separate_results(folder, sample, portrait):
     """VoxCeleb calls every driving video 00001.mp4."""
     for name, clip in zip(("p/x", "p/y"), clips_of(sample), strict=True):
         (folder / name).mkdir(parents=True)
@@ -211,7 +211,7 @@ def test_drivings_of_one_stem_get_results_of_their_own(folder, sample, portrait)
     assert made == ["x_00001-portrait.mp4", "y_00001-portrait.mp4"]
 
 
-def test_a_name_that_leads_out_of_the_folder_of_runs(folder, tmp_path):
+def test_a_name_outside_the_folder_of_runs_is_refused(folder, tmp_path):
     for script in ("train.py", "test.py"):
         begin = f"--checkpoint={folder / 'result' / 'tiny'}"
         told = run(folder, "--model=fomm", "--name=../../x", begin, script=script, status=2)
@@ -297,7 +297,7 @@ def test_reconstructions_come_with_the_truth_and_what_made_them(folder, sample):
     assert "truth" not in bare and [path.suffix for path in (folder / "bare" / ".page").iterdir()] == [".jpg"]
 
 
-def test_results_of_other_weights_are_not_taken_for_these(folder, sample):
+def test_results_of_other_weights_are_told_apart(folder, sample):
     call = [f"--dataroot={sample}", "--mode=reconstruction", "--max_clips=1", "--results_dir=twice"]
     before = animate(folder, *call)
     video = next((folder / "twice").glob("*.mp4"))
@@ -315,7 +315,7 @@ def test_results_of_other_weights_are_not_taken_for_these(folder, sample):
     assert losses[0] != losses[1]
 
 
-def test_nothing_is_made_where_another_model_made_some(folder, sample):
+def test_nothing_is_mixed_with_results_of_another_model(folder, sample):
     call = [f"--dataroot={sample}", "--mode=reconstruction", "--results_dir=parts"]
     animate(folder, *call, "--shard=1/2")
     (there,) = (folder / "parts").glob("*.mp4")
@@ -343,7 +343,7 @@ def test_a_process_waits_for_others_with_longer_videos(monkeypatch):
     assert joined["timeout"] > timedelta(days=30)
 
 
-def test_what_cannot_be_written_is_told_without_a_traceback(folder, sample, portrait):
+def test_write_errors_are_reported_without_a_traceback(folder, sample, portrait):
     (folder / "taken.mp4").mkdir()
     pair = [f"--source_image={portrait}", f"--driving_video={clips_of(sample)[0]}", "--output=taken.mp4"]
     output = animate(folder, *pair, "--overwrite", status=1)
@@ -467,7 +467,7 @@ def test_the_benchmark_compares_with_a_plain_loop():
     assert float(differences[0][1]) < 1e-4 < float(differences[1][1]) < 0.1
 
 
-def test_the_benchmark_ends_with_what_stops_a_way():
+def test_the_benchmark_ends_with_the_error_of_a_variant():
     command = [sys.executable, "script/benchmark.py", "animate", "--config=absent.yaml", "--rounds=1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "absent.yaml" in done.stderr and "Traceback" not in done.stderr

@@ -100,7 +100,7 @@ def test_killed_at_random_moments_and_continued_bit_for_bit(whole, tmp_path):
     assert not list((tmp_path / "result" / "b").glob(".*.part*"))
 
 
-def test_what_a_killed_test_was_writing_is_removed_by_the_next(whole, tmp_path):
+def test_files_of_a_killed_test_run_are_removed_by_the_next(whole, tmp_path):
     arguments = ["--model=tests.toys:Joint", "--gpu_id=-1", f"--checkpoint={whole[0]}", "--results_dir=."]
     killed_when_naming(tmp_path, 1, "test.py", *arguments)
     assert list(tmp_path.glob(".*.part")), "killed while it wrote"
@@ -143,7 +143,7 @@ def test_a_failing_process_ends_all_with_its_message(tmp_path):
     assert "Traceback" not in output
 
 
-def test_what_the_main_process_refuses_is_the_only_message(tmp_path):
+def test_a_refusal_of_the_main_process_is_the_only_message(tmp_path):
     output = run(tmp_path, *TOY, "--gpu_id=-1,-1", "--steps=9", "--checkpoints_dir=/dev/null", status=2)
     assert output.count("nothing can be written into /dev/null/") == 1 and "Traceback" not in output
 
@@ -191,14 +191,14 @@ def test_samples_that_cannot_be_read_end_the_run_and_its_workers(tmp_path):
     assert "none of these samples could be read" in output and "Traceback" not in output
 
 
-def test_a_loader_process_that_the_system_kills_is_told_in_one_line(tmp_path):
+def test_a_loader_process_that_the_system_kills_is_reported_in_one_line(tmp_path):
     output = run(tmp_path, *TOY, "--steps=9", "--nThreads=2", "--killing_sample=3", status=1)
     told = [line for line in output.splitlines() if line.startswith("error: ")]
     assert len(told) == 1 and "memory" in told[0] and "--nThreads, now 2" in told[0] and "--continue_train" in told[0]
     assert "Traceback" not in output
 
 
-def test_starting_over_is_refused_and_init_from_begins_anew(whole, tmp_path):
+def test_starting_over_is_refused_and_init_from_starts_a_new_run(whole, tmp_path):
     run(tmp_path, *TOY, "--steps=2", "--name=b")
     output = run(tmp_path, *TOY, "--steps=2", "--name=b", status=2)
     assert "holds a run already" in output and "--continue_train" in output

@@ -56,7 +56,7 @@ def test_the_wrapper_mounts_the_files_and_passes_other_options_on(files, tmp_pat
     assert refused.returncode == 2 and "absent.png: there is no such file" in refused.stderr
 
 
-def test_what_the_image_copies_is_there_and_data_stay_out():
+def test_the_image_copies_existing_files_and_no_data():
     text = (ROOT / "Dockerfile").read_text()
     copied = re.findall(r"^COPY (.+) \./$", text, re.MULTILINE)[0].split()
     assert all((ROOT / name).is_file() for name in [*copied, "docker/prepare.py"])

@@ -40,7 +40,7 @@ def numbers(folder):
     return content
 
 
-def test_reconstruction_is_measured_in_the_same_pass_and_goes_on(folder, sample):
+def test_reconstruction_is_measured_in_the_same_pass_and_resumes(folder, sample):
     call = ["--mode=reconstruction", "--results_dir=rec", "--format=png", "--metrics=l1,ssim/gauss", "--cpu"]
     measure(folder, sample, *call[:-2], "--max_clips=1", "--cpu")
     output = measure(folder, sample, *call, "--table=md", "--json")
@@ -77,7 +77,7 @@ def test_processes_and_shards_measure_what_one_process_measures(folder, sample):
     assert numbers(folder / "one") == numbers(folder / "two") == numbers(folder / "shards")
 
 
-def test_animation_is_measured_by_what_needs_no_truth(folder, sample):
+def test_animation_is_measured_by_metrics_without_truth(folder, sample):
     call = ["--results_dir=moved", "--metrics=id/dlib,pose,jitter,face_missed", "--num_pairs=2", "--cpu"]
     output = measure(folder, sample, *call[:1], "--metrics=pose,jitter", *call[2:])
     content = numbers(folder / "moved")
@@ -100,7 +100,7 @@ def test_the_motion_of_a_family_is_measured_against_the_truth(folder, sample):
     assert "--metrics motion/truth: the dense motion behind the frames is not known" in told
 
 
-def test_a_missing_file_is_told_before_anything_is_made(folder, sample):
+def test_a_missing_file_is_reported_before_anything_is_made(folder, sample):
     call = ["--mode=reconstruction", "--results_dir=refused", "--metrics=l1,csim/arcface", "--cpu"]
     output = measure(folder, sample, *call, status=2)
     assert "w600k_r50.onnx is missing" in output and "Traceback" not in output
@@ -117,7 +117,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("words", REFUSED)
-def test_what_cannot_be_measured_is_refused(words, tmp_path, monkeypatch):
+def test_impossible_measurements_are_refused(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     opt = parse([TINY, "--mode=reconstruction", *REFUSED[words]], training=False)
     with pytest.raises(UserError, match=re.escape(words)):
@@ -125,7 +125,7 @@ def test_what_cannot_be_measured_is_refused(words, tmp_path, monkeypatch):
         plan.measurement()
 
 
-def test_what_is_measured_changes_no_frame_and_no_fingerprint(tmp_path, monkeypatch):
+def test_measuring_changes_no_frame_and_no_fingerprint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     measured = ["--metrics=l1", "--lpips_trunk=a.pth", "--controls=no", "--table=csv", "--drawn_truth=t"]
     plain, other = (result_options(parse([TINY, *more], training=False)) for more in ([], measured))

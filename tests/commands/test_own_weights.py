@@ -32,11 +32,11 @@ def test_pictures_without_a_name_are_animated_by_it(pictures, tmp_path):
 
 
 @pytest.mark.parametrize("words", [["--model=fomm"], [f"--config={ROOT / 'configs' / 'tiny' / 'fomm.yaml'}"]])
-def test_who_names_a_model_gets_that(pictures, tmp_path, words):
+def test_a_named_model_is_used(pictures, tmp_path, words):
     assert not takes_own_weights(parse([*pictures, f"--checkpoints_dir={tmp_path}", *words], training=False))
 
 
-def test_a_run_of_the_default_name_goes_first(pictures, tmp_path):
+def test_a_run_of_the_default_name_takes_precedence(pictures, tmp_path):
     (tmp_path / parse([f"--checkpoints_dir={tmp_path}"], training=False).name).mkdir()
     assert not takes_own_weights(parse([*pictures, f"--checkpoints_dir={tmp_path}"], training=False))
 

@@ -80,7 +80,7 @@ def test_a_resumed_run_validates_as_if_it_had_not_stopped(folder, sample):
     assert (one / "best.json").read_text() == (other / "best.json").read_text()
 
 
-def test_what_is_validated_is_what_test_py_measures(folder, sample):
+def test_validation_equals_the_measurement_of_test_py(folder, sample):
     run(
         folder, "--name=a", "--cpu", f"--dataroot={sample}", "--mode=reconstruction", "--metrics=l1,psnr",
         "--results_dir=measured", script="test.py",

@@ -133,7 +133,7 @@ def test_pairs_come_from_a_list_or_at_random(root, tmp_path):
     assert torch.equal(clips[0].source["image"], clips[0].source["image"])
 
 
-def test_pictures_from_elsewhere_become_items(root):
+def test_single_pictures_become_items(root):
     data = dataset(root, training=False)
     frames = frames_of("other", 3)
     source = data.source_item(frames[:1])
@@ -143,7 +143,7 @@ def test_pictures_from_elsewhere_become_items(root):
     assert data.picture_size() == SIZE
 
 
-def test_frames_are_brought_to_a_size(root):
+def test_frames_are_resized(root):
     write_folder(root / "train" / "small", [frame[:16] for frame in frames_of("s")])
     data = dataset(root, "--load_size=12,16", "--num_repeats=2")
     shapes = {tuple(data[index]["driving"].shape) for index in range(len(data))}
@@ -154,7 +154,7 @@ def test_frames_are_brought_to_a_size(root):
 
 
 @pytest.mark.parametrize("model", ["fomm", "mraa", "tps"])
-def test_a_shape_of_two_numbers_is_a_size_that_frames_are_brought_to(root, tmp_path, model):
+def test_a_shape_of_two_numbers_resizes_frames(root, tmp_path, model):
     """Original files of MRAA and TPS may say it, and --load_size goes before it."""
     config = tmp_path / "original.yaml"
     config.write_text(f"dataset_params: {{root_dir: {root}, frame_shape: [12, 32]}}\n")
@@ -165,7 +165,7 @@ def test_a_shape_of_two_numbers_is_a_size_that_frames_are_brought_to(root, tmp_p
         assert {tuple(data[index]["source"].shape) for index in range(4)} == {(3, *size)}
 
 
-def test_who_only_animates_needs_the_test_part_alone(root):
+def test_animation_needs_the_test_split_only(root):
     shutil.rmtree(root / "train")
     assert dataset(root, training=False).names == ["c#1", "d#1"]
     with pytest.raises(UserError, match="there is test but no train; move some clips to .*train"):
@@ -207,7 +207,7 @@ def test_wrong_data_are_named(root, tmp_path):
             dataset(root, f"--pairs_list={table}", training=False).jobs()
 
 
-def test_a_damaged_clip_shows_when_its_turn_comes(root):
+def test_a_damaged_clip_is_reported_when_it_is_opened(root):
     (root / "test" / "broken.mp4").write_bytes(b"no video")
     broken, first, _ = dataset(root, "--mode=reconstruction", training=False).jobs()
     assert (broken.name, first.name) == ("broken", "c#1") and first.make().length == 5
@@ -233,7 +233,7 @@ def test_frames_of_a_clip_that_proves_shorter_are_drawn_from_those_it_has(tmp_pa
         pytest.fail("none of the draws met the end that is not there")
 
 
-def test_bad_samples_are_called_by_what_they_are_made_from(root):
+def test_bad_samples_are_named_by_their_files(root):
     """By the same random choice as in the sample."""
     for words in ((), ("--id_sampling",)):
         data = dataset(root, *words)

@@ -169,7 +169,7 @@ def two_faces(self):
     return [Face(np.array([x - 10, y - 10, x + 10, y + 10.0]), face_points(x, y), 1.0) for x, y in places]
 
 
-def test_no_face_is_told_with_the_remedy(folder, monkeypatch):
+def test_a_missing_face_is_reported_with_the_remedy(folder, monkeypatch):
     monkeypatch.setattr(PortraitPicture, "_found", lambda self: [])
     with pytest.raises(UserError, match=r"one\.png: no face is found.*--no_crop_image"):
         clip_of(pair(folder, "one.png", "drive.mp4"))
@@ -208,14 +208,14 @@ def test_rates_and_lengths_are_kept(folder):
     assert clip.fps == 25 and clip.driving.driving.fps == 25
 
 
-def test_a_driving_video_that_is_no_square_is_cut_once_for_all_frames(folder):
+def test_a_driving_video_that_is_not_square_is_cropped_once_for_all_frames(folder):
     clip = clip_of(pair(folder, "one.png", "upright.mp4"))
     assert clip.driving.driving.square.angle == 0 and next(iter(clip.driving))["image"].shape == (3, 64, 64)
     assert clip_of(pair(folder, "one.png", "drive.mp4")).driving.driving.square is None
     assert clip_of(pair(folder, "one.png", "upright.mp4", "--no_crop_video")).driving.driving.square is None
 
 
-def test_motion_begins_at_the_frame_that_is_named(folder, family_of):
+def test_motion_starts_at_the_given_frame(folder, family_of):
     opt = pair(folder, "one.png", "drive.mp4", "--best_frame=4")
     family = family_of(opt)
     named = result(family, clip_of(opt))
@@ -319,7 +319,7 @@ def test_hostile_templates_run_nothing(tmp_path, monkeypatch, template, place):
     assert not (tmp_path / "broken").exists()
 
 
-def test_damaged_templates_are_told(tmp_path, template):
+def test_damaged_templates_are_reported(tmp_path, template):
     whole = pickle.dumps(pickled(template))
     wrong = {
         "a.pkl": whole[: len(whole) // 2],
@@ -388,6 +388,6 @@ def test_the_grid_shows_every_edit(folder, family_of):
         ("--edit_sweep=smile=1", "NAME=FROM:TO:FRAMES"),
     ],
 )
-def test_wrong_edits_are_told(folder, family_of, words, told):
+def test_wrong_edits_are_reported(folder, family_of, words, told):
     with pytest.raises(UserError, match=told):
         edited(folder, family_of, words)

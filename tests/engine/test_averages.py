@@ -77,7 +77,7 @@ def test_averages_resume_bit_for_bit(toy, tmp_path):
     assert all(torch.equal(value, other.values[name]) for name, value in one.values.items())
 
 
-def test_reports_go_on_after_a_resume_as_if_nothing_had_happened(tmp_path):
+def test_reports_of_a_resumed_run_equal_those_of_an_uninterrupted_one(tmp_path):
     half, reports = trainer_of(build(Averaged)), Reports()
     advance(half, batches(STEPS)[:3], monitor=monitor_of(half, reports))
     Checkpoints(tmp_path).save(half)
@@ -129,7 +129,7 @@ def test_running_statistics_are_averaged_and_other_buffers_copied():
         assert torch.equal(average[name], live[name]) and not torch.equal(start[name], live[name]), name
 
 
-def test_within_in_use_networks_work_with_their_average_and_then_go_on():
+def test_in_use_swaps_averages_in_and_out():
     trainer = trainer_of(build(Averaged))
     advance(trainer, batches(2))
     live = copy.deepcopy(trainer.family.state_dict())
@@ -174,7 +174,7 @@ def test_weights_are_loaded_averaged_unless_asked_otherwise(toy, tmp_path):
         assert all(torch.equal(value, values[name]) for name, value in averaged.generator.state_dict().items())
 
 
-def test_averages_of_earlier_are_gone_when_none_are_kept_any_more(tmp_path):
+def test_old_averages_are_removed_when_none_are_kept(tmp_path):
     trainer = trainer_of(build(Averaged))
     advance(trainer, batches(1))
     Checkpoints(tmp_path).save(trainer)
@@ -189,7 +189,7 @@ def test_averages_of_earlier_are_gone_when_none_are_kept_any_more(tmp_path):
     assert_equal(later.family, loaded)
 
 
-def test_an_average_that_is_new_begins_with_the_weights_of_now(tmp_path, caplog):
+def test_a_new_average_starts_from_the_current_weights(tmp_path, caplog):
     earlier = trainer_of(build(Joint))
     advance(earlier, batches(2))
     Checkpoints(tmp_path).save(earlier)
@@ -222,7 +222,7 @@ def test_a_damaged_average_is_refused(tmp_path):
         ({"generator": 1.0}, "gives 'generator' the decay 1.0; it is from 0 to below 1"),
     ],
 )
-def test_wrong_averages_are_told(averaged, told):
+def test_wrong_averages_are_reported(averaged, told):
     family = build(Joint)
     family.averaged = averaged
     with pytest.raises(UserError, match=told):

@@ -54,7 +54,7 @@ def test_log_and_pictures(tmp_path):
     assert picture.shape == (18 + 2 * 96, 2 * 96, 3) and picture.std() > 20
 
 
-def test_a_resumed_run_replaces_what_it_does_again(tmp_path):
+def test_a_resumed_run_replaces_repeated_log_entries(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"step": 8, "l1"')
     LogFile(path, 4)
@@ -83,7 +83,7 @@ def test_a_line_of_text_per_step_waits_for_the_next_report(tmp_path):
 
 
 @pytest.mark.parametrize(("per_epoch", "kept"), [(True, ["0", "1"]), (False, ["0", "1", "2", "3", "4"])])
-def test_a_resumed_run_replaces_the_lines_of_what_it_does_again(tmp_path, per_epoch, kept):
+def test_a_resumed_run_replaces_repeated_lines(tmp_path, per_epoch, kept):
     path = tmp_path / "log.txt"
     path.write_text("".join(f"{number}\n" for number in range(9)))
     clock = Clock(8, step=5, samples=20)
@@ -271,7 +271,7 @@ def visdom_with_scripts(folder):
     (package / "static/version.built").write_text(visdom.__version__)
 
 
-def test_absent_files_of_the_visdom_page_are_told(tmp_path, monkeypatch):
+def test_absent_files_of_the_visdom_page_are_reported(tmp_path, monkeypatch):
     visdom_with_scripts(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.delitem(sys.modules, "visdom", raising=False)
@@ -280,7 +280,7 @@ def test_absent_files_of_the_visdom_page_are_told(tmp_path, monkeypatch):
     assert visdom_server.missing_files() == ["js/jquery.min.js"]
 
 
-def test_packed_files_of_the_visdom_page_are_put_there_without_a_network(tmp_path):
+def test_packed_files_of_the_visdom_page_install_without_a_network(tmp_path):
     visdom_with_scripts(tmp_path / "packed")
     visdom_with_scripts(tmp_path / "here")
     static = tmp_path / "here" / "visdom" / "static"
@@ -320,7 +320,7 @@ def test_the_visdom_page_opens_with_every_file_that_it_names(tmp_path, port, mon
         server.terminate()
 
 
-def test_a_visdom_page_that_is_refused_says_how_to_mend_it(port):
+def test_a_refused_visdom_page_names_the_remedy(port):
     class Refusing(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_error(403)

@@ -82,7 +82,7 @@ def test_a_python_number_and_a_name_that_comes_twice_are_averaged():
         ("map", torch.ones(2), "histogramm", "a kind is one of number, histogram, pictures"),
     ],
 )
-def test_what_cannot_be_logged_is_told(name, value, kind, told):
+def test_values_that_cannot_be_logged_are_refused(name, value, kind, told):
     class Wrong(Chunks):
         def training_step(self, batch, clock):
             self.log(name, value, kind=kind)
@@ -180,7 +180,7 @@ def test_services_get_options_numbers_histograms_and_pictures(name, tmp_path, mo
     assert logged["weights"] == ("histogram", 48) and logged["pictures"][0] == "image"
 
 
-def test_a_resumed_run_goes_on_under_its_number_at_wandb(tmp_path, monkeypatch):
+def test_a_resumed_run_continues_under_its_number_at_wandb(tmp_path, monkeypatch):
     numbers = iter(["first", "second"])
     for _ in range(2):
         service = StandIn()
@@ -190,7 +190,7 @@ def test_a_resumed_run_goes_on_under_its_number_at_wandb(tmp_path, monkeypatch):
         assert service.calls[0][1]["id"] == "first"
 
 
-def test_sinks_that_are_not_there_are_told(tmp_path, monkeypatch):
+def test_unknown_sinks_are_reported(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "trackio", None)
     with pytest.raises(UserError, match="pip install trackio"):
         find_sink("trackio")(RunInfo(tmp_path, "mine", 0, {}))

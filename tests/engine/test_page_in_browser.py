@@ -124,7 +124,7 @@ def test_worst_come_first_and_filters_take_words_and_numbers(browser):
     assert "no fact called lpips < 3" in browser.run("$('count').textContent")
 
 
-def test_the_address_keeps_filter_order_and_what_is_open(browser, results):
+def test_the_address_keeps_filter_order_and_large_view(browser, results):
     choose(browser, "filter", "z00", "input")
     choose(browser, "sort", "l1", "change")
     browser.run("openLarge(chosen[0])")
@@ -199,7 +199,7 @@ def test_cards_are_as_wide_as_their_pictures_and_fit_a_narrow_window(browser):
     browser.send("Emulation.clearDeviceMetricsOverride")
 
 
-def test_what_failed_and_what_made_it_are_told(browser):
+def test_the_page_shows_failures_and_commands(browser):
     text = browser.run("document.querySelector('.lost').textContent")
     assert "1 failed" in text and "<b>no video</b>" in text
     browser.run("openLarge(0); document.querySelector('#large-facts a').click()")

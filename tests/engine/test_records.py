@@ -33,7 +33,7 @@ def test_a_result_is_known_again(tmp_path):
     assert Records(tmp_path, WITH).entries() == []
 
 
-def test_half_results_do_not_count_where_whole_ones_are_asked_for(tmp_path):
+def test_results_of_damaged_videos_do_not_count_with_strict_video(tmp_path):
     output = result(tmp_path)
     Records(tmp_path, WITH).add({"output": output, "damaged": "b.mp4: 1 of 9 frames could be read"})
     assert Records(tmp_path, WITH).has(output, {}) and not Records(tmp_path, WITH).has(output, {}, whole=True)
@@ -47,7 +47,7 @@ def test_half_results_do_not_count_where_whole_ones_are_asked_for(tmp_path):
         (WITH, {"sources": "y"}, "made with other sources"),
     ],
 )
-def test_another_result_of_the_same_name_is_not_taken_for_it(tmp_path, made_with, made_of, words):
+def test_another_result_of_the_same_name_is_told_apart(tmp_path, made_with, made_of, words):
     output = result(tmp_path)
     Records(tmp_path, WITH).add({"output": output, "sources": "x"})
     with pytest.raises(UserError, match=f"a.mp4 is there already, {words}: --overwrite .*--results_dir"):
@@ -69,12 +69,12 @@ def test_a_result_is_known_from_everywhere_and_after_its_folder_was_moved(tmp_pa
     assert Records(tmp_path / "moved", WITH).has(tmp_path / "moved" / output.name, {"sources": "x"})
 
 
-def test_a_file_of_unknown_origin_is_not_taken_for_a_result(tmp_path):
+def test_a_file_of_unknown_origin_is_not_mistaken_for_a_result(tmp_path):
     with pytest.raises(UserError, match="nothing is known of how it was made"):
         Records(tmp_path, WITH).has(result(tmp_path), {})
 
 
-def test_a_line_torn_by_a_killed_process_costs_that_line_alone(tmp_path, caplog):
+def test_a_truncated_line_loses_only_that_line(tmp_path, caplog):
     first, second, third = (result(tmp_path, f"{name}.mp4") for name in "abc")
     records = Records(tmp_path, WITH)
     records.add({"output": first, "frames": 1})
@@ -140,6 +140,6 @@ def test_names_that_are_no_utf_8_are_written_escaped(tmp_path):
     assert shown["facts"] == {"source": r"caf\xe9"} and "<dd>caf\\xe9</dd>" in page.html()
 
 
-def test_a_result_with_a_name_too_long_for_the_system_is_not_there(tmp_path):
+def test_a_result_with_a_name_too_long_for_the_system_does_not_exist(tmp_path):
     write_text(tmp_path / "results.jsonl", f'{{"output": "{"x" * 300}.mp4"}}\n')
     assert Records(tmp_path, WITH).entries() == []

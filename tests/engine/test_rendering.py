@@ -93,7 +93,7 @@ def test_every_driving_frame_becomes_one_of_the_result_in_order(tmp_path):
     assert results.speed.frames == 5 and results.summarise() == 0
 
 
-def test_what_is_there_is_skipped_and_made_again_on_demand(tmp_path):
+def test_existing_results_are_skipped_and_made_again_on_demand(tmp_path):
     render(tmp_path, [job(tmp_path, "a")])
     before = (tmp_path / "a.mp4").stat().st_mtime_ns
     assert render(tmp_path, [job(tmp_path, "a"), job(tmp_path, "b")]).skipped == 1
@@ -102,7 +102,7 @@ def test_what_is_there_is_skipped_and_made_again_on_demand(tmp_path):
     assert len(np.load(tmp_path / "a.mp4")) == 2
 
 
-def test_one_that_fails_stops_no_other_and_leaves_nothing(tmp_path):
+def test_a_failure_stops_no_other_job_and_leaves_no_file(tmp_path):
     results = render(tmp_path, [job(tmp_path, "a", broken=3), job(tmp_path, "b")])
     assert not (tmp_path / "a.mp4").exists() and (tmp_path / "b.mp4").exists()
     assert results.summarise() == 1
@@ -144,7 +144,7 @@ def test_a_single_named_result_needs_no_records(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.mp4"}
 
 
-def test_the_page_shows_what_earlier_commands_made(tmp_path):
+def test_the_page_shows_results_of_earlier_commands(tmp_path):
     render(tmp_path, [job(tmp_path, "a")])
     render(tmp_path, [job(tmp_path, "b")])
     write_page(tmp_path)
@@ -163,7 +163,7 @@ def test_shards_and_processes_share_all_jobs_out_once(as_list):
     assert list(shared_out(iter(range(20)), CPU, (1, 1), 4)) == [0, 1, 2, 3], "--max_clips"
 
 
-def test_an_error_that_nobody_expected_is_noted_with_its_traceback(tmp_path, caplog):
+def test_unexpected_errors_are_recorded_with_traceback(tmp_path, caplog):
     def make():
         raise ZeroDivisionError("by nobody")
 

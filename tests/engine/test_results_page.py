@@ -56,7 +56,7 @@ def test_damaged_files_beside_the_results_leave_the_page_as_it_is(folder, name, 
     assert list(shown_in(folder)) == ["a.mp4", "b.mp4"]
 
 
-def test_of_commands_that_make_the_same_the_last_counts(folder):
+def test_the_last_of_equal_commands_counts(folder):
     commands = Commands(folder)
     for number in range(2):
         commands.add(WITH | {"command": f"first {number}", "differing": {}})
@@ -90,7 +90,7 @@ def test_the_page_loads_nothing_from_elsewhere(folder):
     assert "http://" not in page and "https://" not in page and "import(" not in page
 
 
-def test_script_page_makes_posters_that_lack_and_takes_in_metrics(tmp_path):
+def test_script_page_makes_missing_posters_and_adds_metrics(tmp_path):
     with VideoWriter(tmp_path / "a.mp4", 25) as writer:
         for _ in range(2):
             writer.write(np.full((64, 96, 3), 200, np.uint8))

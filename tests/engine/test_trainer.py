@@ -180,7 +180,7 @@ def whole_number(loss):
         (whole_number, r"yield 2 \(gen\): the term 'l1' is a int64 tensor of shape \(\), which has no gradient"),
     ],
 )
-def test_wrong_terms_are_told_with_family_yield_and_line(spoilt, told):
+def test_wrong_terms_are_reported_with_family_yield_and_line(spoilt, told):
     class Wrong(Chunks):
         def training_step(self, batch, clock):
             x = batch["x"].flatten(1)
@@ -208,7 +208,7 @@ def lines_of(error):
         (lambda loss: ("gen", {"l1": loss}, {"accuracy": 0.5}), "the reported number 'accuracy' is the float 0.5"),
     ],
 )
-def test_what_is_no_update_is_told_with_its_line(yielded, told):
+def test_invalid_yields_are_reported_with_their_line(yielded, told):
     class Wrong(Chunks):
         def training_step(self, batch, clock):
             yield yielded(self.generator(batch["x"].flatten(1)).mean())
@@ -218,7 +218,7 @@ def test_what_is_no_update_is_told_with_its_line(yielded, told):
     assert "yield yielded" in lines_of(error)
 
 
-def test_a_step_that_returns_its_losses_is_told():
+def test_a_step_that_returns_its_losses_is_reported():
     class Wrong(Chunks):
         def training_step(self, batch, clock):
             return {"l1": self.generator(batch["x"].flatten(1)).mean()}
@@ -227,7 +227,7 @@ def test_a_step_that_returns_its_losses_is_told():
         train(build(Wrong), batches(1))
 
 
-def test_pictures_that_are_no_dict_are_told():
+def test_pictures_that_are_no_dict_are_reported():
     class Wrong(Chunks):
         def training_step(self, batch, clock):
             yield from super().training_step(batch, clock)
@@ -281,7 +281,7 @@ def test_an_optimizer_that_works_later_is_looked_at_in_its_first_updates():
         train(build(Late), batches(7))
 
 
-def test_a_loss_that_reaches_nothing_for_once_later_is_let_be():
+def test_a_loss_without_gradients_is_accepted_in_later_steps():
     class Rarely(Joint):
         def training_step(self, batch, clock):
             x = batch["x"].flatten(1)
@@ -386,12 +386,12 @@ class BareEntry(WithScale):
         (BareEntry, "layout.entries names scale, which is no network"),
     ],
 )
-def test_what_no_checkpoint_would_hold_is_refused_at_the_start(family, told):
+def test_parameters_outside_checkpoints_are_refused_at_the_start(family, told):
     with pytest.raises(UserError, match=told):
         Trainer(build(family), Processes(CPU), Clock(20))
 
 
-def test_a_network_that_is_not_there_now_may_be_an_entry():
+def test_an_entry_may_name_a_network_that_is_not_built():
     class Later(Joint):
         layout = replace(Joint.layout, entries=Joint.layout.entries | {"later": "later"})
         later = None

@@ -42,7 +42,7 @@ def test_names_of_few_samples_are_repeated_as_they_are():
     assert FirstSamples(toy_data(), 2, batch_size=3).item_names() is None
 
 
-def test_overfit_learns_its_samples_by_heart(tmp_path):
+def test_overfit_memorises_its_samples(tmp_path):
     output = run(tmp_path, *TOY, "--overfit=1", "--steps=300", "--print_every=100")
     assert "training tests.toys:Joint on 4 samples" in output
     losses = [json.loads(line)["l1"] for line in (tmp_path / "result" / "a" / "log.jsonl").read_text().splitlines()]
@@ -57,7 +57,7 @@ def test_a_dry_run_does_everything_once_and_leaves_nothing(tmp_path):
     assert "leave --continue_train out" in run(tmp_path, *TOY, "--dry_run", "--continue_train", status=2)
 
 
-def test_a_dry_run_goes_on_from_another_run_for_one_step(tmp_path):
+def test_a_dry_run_resumes_another_run_for_one_step(tmp_path):
     run(tmp_path, *TOY, "--steps=3")
     before = sorted(path.name for path in tmp_path.rglob("*"))
     output = run(tmp_path, *TOY[:-1], "--name=b", "--checkpoint=result/a", "--steps=9", "--dry_run")

@@ -102,7 +102,7 @@ def test_values_and_pictures_are_those_of_the_weights_of_now():
     np.testing.assert_allclose(result, truth + 0.25, atol=0.01)
 
 
-def test_the_run_notices_nothing():
+def test_validation_does_not_affect_the_run():
     trained = trainer()
     weights = trained.family.net.weight.clone()
     states = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
@@ -112,7 +112,7 @@ def test_the_run_notices_nothing():
     assert torch.equal(torch.get_rng_state(), states[2]) and trained.clock == Clock(10, 5)
 
 
-def test_generators_go_on_after_an_error_too():
+def test_random_generators_are_restored_after_an_error():
     before = torch.get_rng_state()
     with pytest.raises(ValueError), undisturbed(torch.device("cpu")):
         torch.rand(1), random.random(), np.random.rand()
@@ -160,7 +160,7 @@ def test_processes_share_the_clips_and_find_the_same_digits(world, monkeypatch):
             assert (found[rank].pictures[name] == picture).all()
 
 
-def test_a_damaged_clip_is_left_out_and_told(caplog):
+def test_a_damaged_clip_is_skipped_and_reported(caplog):
     one = validation(Clips(damaged=1))
     assert list(one.run(trainer()).pictures) == ["c0", "c2"] and not one.is_off
     assert "validation: c1: ValueError: no such clip" in caplog.text
@@ -172,7 +172,7 @@ def test_validation_is_switched_off_when_nothing_can_be_measured(caplog):
     assert not one.is_due(Clock(10, 5))
 
 
-def test_networks_that_do_not_fit_switch_it_off(caplog):
+def test_mismatching_networks_switch_validation_off(caplog):
     trained = trainer()
     trained.family.net = nn.Linear(2, 1)
     one = validation()
@@ -206,7 +206,7 @@ def test_it_is_due_every_so_many_steps_within_its_share_of_the_time(monkeypatch)
     ("made", "copied", "words"),
     [(1.0, 0.001, "motion is the identity"), (1.2, 1.0, "no better than the first frame repeated"), (0.5, 0.9, "")],
 )
-def test_a_run_that_learned_no_motion_is_told_so_after_hundreds_of_steps(made, copied, words):
+def test_a_run_without_motion_causes_a_warning_after_hundreds_of_steps(made, copied, words):
     watch = Stagnation(made=made, repeated=1.0, copied=copied)
     told = {step: watch.look(step) for step in range(100, 2000, 100)}
     if not words:
@@ -220,11 +220,11 @@ def test_a_run_that_learned_no_motion_is_told_so_after_hundreds_of_steps(made, c
     assert not watch.look(2100), "it begins anew"
 
 
-def test_a_clip_in_which_nothing_moves_says_nothing():
+def test_a_clip_without_motion_causes_no_warning():
     watch = Stagnation(made=0.1, repeated=0.0, copied=0.1)
     assert not any(watch.look(step) for step in range(0, 2000, 100))
 
 
-def test_the_gain_is_how_far_the_difference_lies_below_that_of_repeating():
+def test_the_gain_is_relative_to_repeating_the_first_frame():
     exact = validation().run(trainer(weight=0.0))
     assert exact.values[GAIN] == pytest.approx(100)

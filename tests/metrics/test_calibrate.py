@@ -25,7 +25,7 @@ def few(monkeypatch):
     monkeypatch.setattr(module, "lpips_references", lambda folder: [])
 
 
-def test_the_page_holds_what_agrees_and_what_does_not(few, tmp_path):
+def test_the_page_lists_agreements_and_differences(few, tmp_path):
     (tmp_path / "results" / "x").mkdir(parents=True)
     total = {"l1": {"frames": 0.04321, "videos": 0.1}}
     (tmp_path / "results" / "x" / "metrics.json").write_text(json.dumps({"total": total}))

@@ -41,7 +41,7 @@ def three(tmp_path):
     return read_runs([write_run(tmp_path / "base", list(base), (0.2,)), gain, luck])
 
 
-def test_a_gain_is_told_from_luck(three):
+def test_significant_differences_are_marked(three):
     base, gain, luck = three
     found = difference(base, gain, "l1")
     assert found.mean == pytest.approx(-0.01, abs=0.002) and not found.is_luck and found.videos == 20
@@ -66,7 +66,7 @@ def test_the_best_is_marked_by_the_direction_of_the_metric(three):
         ({"settings": {"side": 7}}, "differ in its settings"),
     ],
 )
-def test_runs_that_cannot_be_compared_are_told(tmp_path, change, message):
+def test_incomparable_runs_are_refused(tmp_path, change, message):
     from util.errors import UserError
 
     one, other = (write_run(tmp_path / name, [0.1, 0.2]) for name in ("one", "other"))

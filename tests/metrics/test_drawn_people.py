@@ -75,7 +75,7 @@ def true_grids(truth):
     return torch.from_numpy(resting + 2 * flows / (size - 1))
 
 
-def test_true_motion_has_no_error_and_rest_has_its_whole_length(clip, tools):
+def test_true_motion_has_no_error_and_no_motion_its_full_length(clip, tools):
     frames, truth = clip
     measurement, record = measure(["motion/truth"], frames, frames, tools, parts=2, motion=true_grids(truth))
     result, still = (totals([record], measurement.metrics, row) for row in (RESULT, REPEATED))
@@ -96,7 +96,7 @@ def test_a_grid_is_read_as_pixels():
     np.testing.assert_allclose(displacement(grid, 64), np.tile([3.0, 0.0], (64, 64, 1)), atol=1e-4)
 
 
-def test_truth_that_is_missing_or_too_short_is_told(clip, tools):
+def test_missing_or_too_short_truth_is_reported(clip, tools):
     frames, _ = clip
     with pytest.raises(UserError, match="--drawn_truth"):
         measure(["pose/truth"], frames, frames, Tools())

@@ -39,7 +39,7 @@ def given(folders, out, *arguments):
     return "--generated", folders / "made", "--real", folders / "real", "--out", out, *arguments
 
 
-def test_results_lie_in_csv_and_json_and_a_table(folders, tmp_path):
+def test_results_are_written_as_csv_json_and_table(folders, tmp_path):
     output = evaluate(*given(folders, tmp_path / "o", "--metrics", METRICS, "--table", "md", "--json"))
     assert "| metric " in output and "first frame repeated" in output
     content = json.loads((tmp_path / "o" / "metrics.json").read_text())
@@ -79,7 +79,7 @@ def test_an_interrupted_run_is_continued_and_a_changed_result_is_measured_again(
     assert (tmp_path / "o" / "metrics.json").read_bytes() != whole
 
 
-def test_a_protocol_brings_its_metrics(folders, tmp_path):
+def test_a_protocol_sets_its_metrics(folders, tmp_path):
     evaluate(*given(folders, tmp_path / "o", "--protocol", "real"))
     content = json.loads((tmp_path / "o" / "metrics.json").read_text())
     assert content["protocol"]["name"] == "real" and content["protocol"]["weighting"] == "videos"
@@ -100,7 +100,7 @@ def shrink(folder):
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_pairs_that_do_not_fit_are_told(folders, tmp_path, message):
+def test_mismatching_pairs_are_reported(folders, tmp_path, message):
     import re
     import shutil
 
@@ -121,7 +121,7 @@ def test_pairs_that_do_not_fit_are_told(folders, tmp_path, message):
         (["--metrics", "pose", "--real", "nowhere"], "nowhere: there is no such folder"),
     ],
 )
-def test_bad_options_are_told(folders, tmp_path, arguments, message):
+def test_bad_options_are_reported(folders, tmp_path, arguments, message):
     output = evaluate("--generated", folders / "made", *arguments, status=2)
     assert message in output and "Traceback" not in output
 
@@ -142,7 +142,7 @@ def test_a_list_names_the_pairs(folders, tmp_path):
 
 
 @pytest.mark.parametrize("name", protocol_names())
-def test_every_protocol_names_metrics_that_there_are(name):
+def test_every_protocol_names_existing_metrics(name):
     protocol = find_protocol(name)
     assert find_metrics(protocol.metrics) and protocol.caveats
 

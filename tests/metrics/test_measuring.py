@@ -44,7 +44,7 @@ def test_a_shift_measures_half_in_akd_and_whole_in_euclidean(measurement, clip):
     assert found["face_missed"]["frames"] == 0
 
 
-def test_control_rows_stand_beside_the_result(measurement, clip):
+def test_control_rows_are_shown_with_the_result(measurement, clip):
     record = record_of(measurement, moved(clip, 3), clip)
     assert list(record["rows"]) == [RESULT, REPEATED, TRUTH]
     truth = totals([record], measurement.metrics, TRUTH)
@@ -91,7 +91,7 @@ def test_both_weightings_and_their_order(measurement, clip):
     assert found == totals([short, long], measurement.metrics)
 
 
-def test_another_person_is_told_by_identity(measurement, clip):
+def test_another_person_is_recognised_by_identity(measurement, clip):
     found = totals([record_of(measurement, drawn(identity=2)[0], clip)], measurement.metrics)
     same = totals([record_of(measurement, moved(clip, 2), clip)], measurement.metrics)
     assert found["id/dlib"]["frames"] > 2 * same["id/dlib"]["frames"]
@@ -107,7 +107,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_bad_frames_are_told_by_video_and_frame(measurement, clip, message):
+def test_bad_frames_are_reported_by_video_and_frame(measurement, clip, message):
     made = (tensor(clip) * 255).round() / 255
     made[0, 0, 0, :2] = torch.tensor([0.0, 1.0])
     with pytest.raises(UserError, match=f"clip 7.*{message}"), measurement.video(Video("clip 7")) as measured:

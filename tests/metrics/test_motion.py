@@ -32,7 +32,7 @@ def clip():
     return drawn(frames=8)[0]
 
 
-def test_a_picture_that_stands_still_does_not_tremble(clip):
+def test_a_static_picture_does_not_jitter(clip):
     measurement, record = measure(["jitter"], np.repeat(clip[:1], 8, 0), clip)
     found = totals([record], measurement.metrics)
     assert found["jitter"]["frames"] == 0 and found["jitter.truth"]["frames"] > 0
@@ -57,7 +57,7 @@ def test_the_mouth_is_open_as_far_as_its_lips_are_apart():
     np.testing.assert_allclose(eyes_opening(points), [0.1, 0.1, 0.1])
 
 
-def test_heads_and_mouths_that_follow_correlate_and_those_that_rest_do_not(clip):
+def test_moving_heads_and_mouths_correlate_and_still_ones_do_not(clip):
     names = ["pose", "opening/mouth", "opening/eyes"]
     measurement, record = measure(names, clip, clip, parts=2)
     found, still = (totals([record], measurement.metrics, row) for row in (RESULT, REPEATED))
@@ -100,7 +100,7 @@ def test_action_units_by_tables(clip, tmp_path):
     assert still["au"]["frames"] == pytest.approx(np.abs(driving - driving[0]).mean())
 
 
-def test_tables_that_are_too_short_or_missing_are_told(clip, tmp_path):
+def test_tables_that_are_too_short_or_missing_are_reported(clip, tmp_path):
     tools = tables(tmp_path, np.ones((5, 17)), np.ones((8, 17)))
     with pytest.raises(UserError, match="a: --result_aus has 5 rows, the video at least 8"):
         measure(["au"], clip, clip, tools)

@@ -48,7 +48,7 @@ def pictures(count=2, size=64, seed=0):
 
 
 @pytest.mark.parametrize("net", CHANNELS)
-def test_lpips_is_its_formula(files, net):
+def test_lpips_matches_its_formula(files, net):
     network = Lpips(net, files / f"{net}.pth", files / f"{net}_heads.pth")
     one, other = pictures(), pictures(seed=1)
     torch.testing.assert_close(network(one, one), torch.zeros(2))
@@ -82,12 +82,12 @@ def test_lpips_is_that_of_its_authors(files, net):
     torch.testing.assert_close(ours(one, other), expected, rtol=1e-5, atol=1e-7)
 
 
-def test_a_trunk_of_another_network_is_told(files):
+def test_a_trunk_of_another_network_is_reported(files):
     with pytest.raises(UserError, match="lpips_trunk.*not torchvision's alexnet"):
         Lpips("alex", files / "vgg.pth", files / "alex_heads.pth")
 
 
-def test_missing_and_wrong_files_are_told(files, tmp_path):
+def test_missing_and_wrong_files_are_reported(files, tmp_path):
     tools = Tools(weights=Weights(tmp_path))
     with pytest.raises(UserError, match="(?s)alexnet-owt-7be5be79.pth.*download.pytorch.org.*--lpips_trunk.*ms_ssim"):
         find_metric("lpips/alex")(tools)
@@ -266,7 +266,7 @@ def test_alignment_finds_turn_scale_and_shift():
     np.testing.assert_allclose(points @ matrix[:, :2].T + matrix[:, 2], ARCFACE_TEMPLATE, atol=1e-9)
 
 
-def test_heads_of_another_network_are_told(files):
+def test_heads_of_another_network_are_reported(files):
     with pytest.raises(UserError, match="alex.pth: not the heads of LPIPS for alex .lacks 'lin0"):
         Lpips("alex", files / "alex.pth", files / "alex.pth")
 
@@ -283,7 +283,7 @@ def test_dense_motion_of_any_numbers_is_read_and_other_content_told(tmp_path, ki
         assert torch.equal(motion_of(pair, plan, 1), torch.ones(2, 2, 2, 2))
 
 
-def test_damaged_torchscript_is_told(tmp_path, monkeypatch):
+def test_damaged_torchscript_is_reported(tmp_path, monkeypatch):
     path = tmp_path / "a.pt"
     torch.jit.save(torch.jit.script(torch.nn.Linear(3, 2)), str(path))
     whole = path.read_bytes()

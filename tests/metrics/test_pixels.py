@@ -88,7 +88,7 @@ def test_a_frame_that_equals_the_truth_is_counted_and_does_not_make_the_mean_of_
     assert columns["psnr"].mask.tolist() == [False, True, False]
 
 
-def test_windows_larger_than_the_frames_are_told(pictures):
+def test_windows_larger_than_the_frames_are_reported(pictures):
     from util.errors import UserError
 
     small = [one[:, :40, :40] for one in pictures]

@@ -117,7 +117,7 @@ def test_the_numbers_are_those_of_a_measurement_in_memory(whole):
     assert content["files"]["a"] == {"result": "a.mp4"} and content["failed"] == {}
 
 
-def test_parts_merge_to_what_one_process_measures(whole, tmp_path):
+def test_shards_merge_to_the_values_of_one_process(whole, tmp_path):
     shared = Folder(tmp_path / "shared")
     for index, part in enumerate(("_1_of_3", "_2_of_3", "_3_of_3")):
         shared.measure(NAMES[index : index + 1], part)
@@ -126,7 +126,7 @@ def test_parts_merge_to_what_one_process_measures(whole, tmp_path):
     assert (shared.path / "metrics.csv").read_bytes() == (whole.path / "metrics.csv").read_bytes()
 
 
-def test_an_interrupted_command_goes_on_and_no_half_video_counts(whole, tmp_path):
+def test_an_interrupted_command_resumes_without_partial_videos(whole, tmp_path):
     stopped = Folder(tmp_path / "stopped")
     with pytest.raises(KeyboardInterrupt):
         stopped.measure(NAMES, stop_at="a")
@@ -135,7 +135,7 @@ def test_an_interrupted_command_goes_on_and_no_half_video_counts(whole, tmp_path
     assert stopped.content == whole.content
 
 
-def test_what_the_states_of_all_frames_do_not_hold_is_made_again(whole, tmp_path):
+def test_results_missing_in_the_merged_states_are_made_again(whole, tmp_path):
     """As after kill -9: records of videos are there, the state of what spans them is not."""
     killed = Folder(tmp_path / "killed")
     killed.measure(NAMES[:2])
@@ -155,7 +155,7 @@ def test_a_state_that_counts_a_replaced_result_does_not_count(whole, tmp_path):
     assert mixed.content == whole.content
 
 
-def test_metrics_per_frame_need_no_states_and_other_metrics_are_measured_anew(whole, tmp_path):
+def test_metrics_per_frame_need_no_states_and_other_metrics_are_measured_again(whole, tmp_path):
     folder = Folder(tmp_path / "plain", metrics=("l1",))
     folder.measure(NAMES[:2])
     assert not list(folder.path.glob("*.npz")) and folder.measure(NAMES) == ["c"]
@@ -172,7 +172,7 @@ def test_damaged_files_of_measurements_cost_no_more_than_their_videos(whole, cap
     assert whole.measure(NAMES) == []
 
 
-def test_frames_are_brought_to_the_protocol_s_size(tmp_path):
+def test_frames_are_resized_to_the_protocol_s_size(tmp_path):
     folder = Folder(tmp_path, metrics=("l1",))
     folder.plan = Plan(metrics=("l1",), roles=("truth",), size=16)
     folder.measure(NAMES)
@@ -182,7 +182,7 @@ def test_frames_are_brought_to_the_protocol_s_size(tmp_path):
     assert at_16 < 0.8 * json.loads(folder.write().line())["total"]["l1"]["frames"], "noise shrinks with the size"
 
 
-def test_missing_needs_are_told_before_the_first_video(tmp_path):
+def test_missing_needs_are_reported_before_the_first_video(tmp_path):
     def build(*metrics, roles=("truth",), **more):
         return Rendered(
             Plan(metrics=metrics, roles=roles, **more), choose_protocol(None, ["l1"], has_truth=True), tmp_path

@@ -64,7 +64,7 @@ def case(request):
 
 
 @torch.no_grad()
-def test_quick_convolutions_equal_plain_ones(case):
+def test_fast_convolutions_equal_plain_ones(case):
     kind, network, conv, maps = case
     assert type(network[0]) is kind
     for given in (maps, maps.contiguous(memory_format=torch.channels_last), maps[1:]):
@@ -88,7 +88,7 @@ def test_quick_convolutions_under_bfloat16(case):
     torch.testing.assert_close(network(maps), conv(maps), atol=1e-5, rtol=1e-5)
 
 
-def test_with_gradients_convolutions_are_what_they_were(case):
+def test_with_gradients_convolutions_are_plain(case):
     _, network, conv, maps = case
     maps.requires_grad_()
     result, expected = network(maps), conv(maps)
@@ -97,7 +97,7 @@ def test_with_gradients_convolutions_are_what_they_were(case):
     assert maps.grad.abs().sum() > 0
 
 
-def test_in_double_precision_convolutions_are_what_they_were():
+def test_in_double_precision_convolutions_are_plain():
     conv = nn.Conv2d(128, 128, 3, padding=1).double()
     network = nn.Sequential(conv)
     quicken(network)

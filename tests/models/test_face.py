@@ -78,7 +78,7 @@ def bilinear(image: torch.Tensor, x: float, y: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
-def test_patches_are_what_the_formula_says(size):
+def test_patches_match_the_formula(size):
     source, flow = torch.randn(2, 3, 5, 6, dtype=torch.float64), flow_over((4, 3))
     patches = extract(source, flow, size)
     for b, y, x, i, j in itertools.product(range(2), range(4), range(3), range(size), range(size)):
@@ -125,7 +125,7 @@ def test_gradients_are_right_inside_and_outside_the_map(read):
 WEIGHTS = torch.randn(1, 9, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-def test_half_precision_reads_at_exact_places():
+def test_half_precision_samples_at_exact_positions():
     source, flow = torch.randn(1, 4, 8, 96), torch.full((1, 2, 8, 96), 0.25)
     torch.testing.assert_close(
         sample(source, flow.bfloat16()), sample(source, flow), msg="positions were rounded to half precision"

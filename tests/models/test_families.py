@@ -69,7 +69,7 @@ def test_losses_are_finite_and_fall_on_one_batch(trained):
     assert falling, f"{opt.model}: no loss falls in {len(losses)} steps on one batch: {values}"
 
 
-def test_a_family_that_begins_by_repeating_its_source_finds_something_to_learn(sample, tmp_path):
+def test_a_family_that_starts_as_a_copy_of_its_source_learns(sample, tmp_path):
     opt = parse(["--model=toys:Repeater", f"--dataroot={sample}", "--batch_size=2"], training=True)
     test_losses_are_finite_and_fall_on_one_batch(trained_on_one_batch(opt, tmp_path))
 
@@ -108,7 +108,7 @@ def test_frames_do_not_depend_on_the_batching(trained, clip):
     assert torch.allclose(one, three, rtol=0, atol=2e-5)
 
 
-def test_the_motion_behind_frames_is_told_or_refused(trained, clip):
+def test_a_family_provides_its_motion_or_refuses(trained, clip):
     family = trained[1].family.eval()
     animator = Animator(family, CPU, batch_size=3, channels_last=False)
     found = animator.with_motion(clip.source, itertools.islice(iter(clip.driving), 4), clip.first)
@@ -215,5 +215,5 @@ def test_a_network_called_embedder_makes_no_talking_head():
 
 
 @pytest.mark.parametrize("name", sorted(SECOND_STAGES))
-def test_what_a_second_stage_begins_with_are_families(name):
+def test_begins_with_names_families(name):
     assert set(find_family(name).begins_with) <= set(FAMILIES)

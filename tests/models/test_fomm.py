@@ -78,7 +78,7 @@ def test_entries_and_shapes_are_those_of_the_released_weights(config, manifest):
         (["--discriminator_scales="], "--weight_generator_gan 1.0 needs a discriminator: set --discriminator_scales"),
     ],
 )
-def test_an_adversarial_game_that_cannot_be_played_is_refused(words, message):
+def test_inconsistent_adversarial_options_are_refused(words, message):
     with pytest.raises(UserError, match=message):
         family("--weight_generator_gan=1", *words)
     family(*words)
@@ -116,7 +116,7 @@ def test_parameters_are_as_many_as_described():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_nested_file_of_the_original_means_what_ours_means(tmp_path, training):
+def test_a_nested_file_of_the_original_resolves_like_ours(tmp_path, training):
     path = tmp_path / "vox-256.yaml"
     path.write_text(NESTED)
     theirs = vars(parse([f"--config={path}"], training))
@@ -126,7 +126,7 @@ def test_a_nested_file_of_the_original_means_what_ours_means(tmp_path, training)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs/fomm").glob("*.yaml")))
-def test_every_configuration_says_only_what_it_knows(name):
+def test_every_configuration_has_known_options_only(name):
     config = f"configs/fomm/{name}.yaml"
     said = yaml.safe_load((ROOT / config).read_text())
     resolved = vars(options(config=config)) | vars(options(config=config, training=False))

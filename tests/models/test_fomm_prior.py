@@ -90,7 +90,7 @@ def test_entries_and_shapes_are_those_of_the_released_weights(name):
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_configuration_says_only_what_it_knows(path):
+def test_every_configuration_has_known_options_only(path):
     resolved = vars(parse([f"--config={path}"], True)) | vars(parse([f"--config={path}"], False))
     assert set(yaml.safe_load(path.read_text())) <= set(resolved)
 
@@ -166,7 +166,7 @@ def test_motion_is_in_the_jacobians_alone():
     assert not torch.allclose(used[-1][1].jacobian, used[-1][0].jacobian, atol=1e-3)
 
 
-def test_what_follows_from_the_points_is_computed_once_per_video(monkeypatch):
+def test_values_derived_from_the_points_are_computed_once_per_video(monkeypatch):
     model, calls = family().eval(), []
     prior = model.kp_detector.prior
     monkeypatch.setattr(model.kp_detector, "prior", lambda *given: calls.append(given) or prior(*given))
@@ -234,7 +234,7 @@ def test_a_matrix_without_logarithm_moves_along_a_line():
     assert torch.isfinite(power_2x2(torch.tensor([[[0.0, 0], [0, 0]], [[1, 1], [1, 1]]]), 3.0)).all()
 
 
-def test_a_movement_three_times_as_large_is_the_movement_done_three_times():
+def test_magnifying_by_three_repeats_the_movement_three_times():
     initial, driving = (KeyPoints(torch.rand(1, 18, 2), torch.eye(2) + 0.2 * torch.rand(1, 18, 2, 2)) for _ in range(2))
     once = product_2x2(driving.jacobian, torch.linalg.inv(initial.jacobian))
     larger = magnified(driving, initial, 3.0)
@@ -357,7 +357,7 @@ def test_files_of_the_original_are_read_and_others_refused_by_name(root):
             folder.read("a")
 
 
-def test_a_clip_without_points_is_told_before_training(root):
+def test_a_clip_without_points_is_reported_before_training(root):
     (root / "keypoint_folder" / "b.pt").unlink()
     with pytest.raises(UserError, match=r"no b\.pt .*script/kpmaker\.py"):
         dataset(root)
@@ -406,7 +406,7 @@ def test_only_clips_that_are_animated_need_points(root):
         ("", None, "clips.csv: is empty"),
     ],
 )
-def test_odd_marks_are_left_out_and_told(root, caplog, table, coded, said):
+def test_invalid_marks_are_skipped_with_a_warning(root, caplog, table, coded, said):
     (root / "clips.csv").write_text(table)
     clips = {clip.name: clip for clip in dataset(root, training=False).clips()}
     assert clips["c-d"].coded == coded and clips["d-c"].coded is None
@@ -455,7 +455,7 @@ def moved(picture: np.ndarray, shift: float, place: slice) -> np.ndarray:
     return out.round().astype(np.uint8)
 
 
-def test_movement_in_the_face_counts_and_that_of_the_whole_head_does_not():
+def test_head_motion_is_subtracted_from_face_motion():
     rng = np.random.default_rng(0)
     picture = np.kron(rng.integers(60, 200, (16, 16, 3)), np.ones((4, 4, 1))).astype(np.uint8)
     shifts = [0.0, 1.0, 2.0, 1.0, 0.0]

@@ -113,7 +113,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_what_waits_for_the_device_or_is_elsewhere_is_seen(mistake):
+def test_synchronisation_and_other_devices_are_detected(mistake):
     with cuda(), pytest.raises((DataDependentOutputException, DynamicOutputShapeException, RuntimeError)) as error:
         MISTAKES[mistake](fake(torch.ones(3)))
     assert error.type is not RuntimeError or "Mixing" in str(error.value) or "devices" in str(error.value)

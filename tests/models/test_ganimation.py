@@ -165,7 +165,7 @@ def test_weights_can_be_meant_for_another_batch_size():
     assert family.objective.smoothness == pytest.approx(25e-5)
 
 
-def test_what_is_shown_does_not_change_training():
+def test_visualisation_does_not_change_training():
     ends = []
     for look in (False, True):
         torch.manual_seed(0)
@@ -190,7 +190,7 @@ def test_the_rate_falls_by_epochs_or_by_steps():
     assert [by_steps.rate("generator", SimpleNamespace(step=step)) for step in (0, 100, 125)] == [1, 1, 0.5]
 
 
-def test_options_that_count_seconds_say_what_counts_steps():
+def test_options_in_seconds_name_those_in_steps():
     with pytest.warns(UserWarning, match="--print_freq_s has no effect.*--print_every"):
         make("--print_freq_s=60")
 

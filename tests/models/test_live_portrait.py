@@ -96,7 +96,7 @@ def test_released_folders_load(tmp_path, kind):
         assert same(family, other)
 
 
-def test_animals_take_the_perceptrons_of_people(tmp_path):
+def test_animals_use_the_mlps_of_people(tmp_path):
     people, animals = build(), build()
     write_released(tmp_path, people, "pth")
     fill_weights(animals.motion_extractor, 77)
@@ -167,7 +167,7 @@ def kalman_by_hand(series, observation, process=1e-5):
 
 @pytest.mark.parametrize("observation", [3e-7, 1e-4])
 @pytest.mark.parametrize("piece", [1, 3, 40])
-def test_smoothing_as_a_stream_is_smoothing_of_the_whole(observation, piece):
+def test_streaming_smoothing_equals_smoothing_the_whole_clip(observation, piece):
     series = torch.randn(150, 4, dtype=torch.float64).cumsum(0)
     smoother, waiting, ready = KalmanSmoother(observation), None, []
     for part in series.split(piece):
@@ -262,7 +262,7 @@ def test_lips_are_closed_first_with_eyes_retargeted_too():
     assert torch.equal(theirs(*arguments), plain(*arguments)) and not torch.equal(ours(*arguments), plain(*arguments))
 
 
-def test_openness_that_nobody_knows_is_told():
+def test_unknown_openness_is_reported():
     source, driven = random_motion(1).points(), random_motion(1).points()
     assert source.shape == driven.shape
     with pytest.raises(UserError, match="old motion template"):
@@ -304,7 +304,7 @@ def test_regions_and_guides_of_the_batch_are_used_and_missed_by_name():
     assert all(torch.isfinite(term) for term in terms.values())
 
 
-def test_training_goes_on_from_released_weights(tmp_path, caplog):
+def test_training_starts_from_released_weights(tmp_path, caplog):
     """Their names tell no number, so that training begins at step 0."""
     caplog.set_level("INFO")
     write_released(tmp_path, build(), "pth")
@@ -317,7 +317,7 @@ def test_training_goes_on_from_released_weights(tmp_path, caplog):
     assert "how long it was trained is not known" in caplog.text
 
 
-def test_boxes_are_cut_out_of_pictures():
+def test_boxes_are_cropped():
     picture = torch.rand(2, 3, 32, 32)
     boxes = torch.tensor([[-1.0, -1.0, 0.0, 0.0], [0.0, -0.5, 1.0, 0.5]])
     cut = cut_boxes(picture, boxes, 16)
@@ -339,7 +339,7 @@ def scattered_statistics(network):
 
 
 @pytest.mark.parametrize("upscale", [1, 2])
-def test_the_finished_generator_paints_the_same(upscale):
+def test_the_fast_generator_gives_the_same_pictures(upscale):
     generator = SpadeGenerator(upscale, 16, 32, 1, out_channels=12, hidden=20, num_middle_blocks=2).eval()
     label = torch.randn(2, 32, 6, 10)
     expected = generator(label).detach()
@@ -348,7 +348,7 @@ def test_the_finished_generator_paints_the_same(upscale):
 
 
 @pytest.mark.parametrize("gradients", [False, True])
-def test_the_finished_warping_moves_the_same(gradients):
+def test_the_fast_warping_gives_the_same_maps(gradients):
     sizes = {"motion_expansion": 4, "motion_num_blocks": 2, "compress": 2}
     module = scattered_statistics(WarpingModule(21, 4, 3, 8, 32, 1, **sizes))
     volume, source = torch.randn(2, 4, 3, 32, 32), 0.5 * torch.randn(2, 21, 3)

@@ -161,7 +161,7 @@ def test_regions_stay_exact_under_autocast():
 
 
 @pytest.mark.parametrize("kind", ["zero", "shift", "affine", "perspective"])
-def test_backgrounds_begin_without_movement(kind):
+def test_backgrounds_start_without_movement(kind):
     network, frames = BackgroundPredictor(kind, 3, 4, 16, 2), batch()
     matrix = network(frames["source"][:1], frames["driving"])
     torch.testing.assert_close(matrix, torch.eye(3).expand(2, 3, 3))
@@ -251,7 +251,7 @@ visualizer_params: {kp_size: 5, draw_border: True, colormap: gist_rainbow, regio
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("model", "config"), [("mraa", "vox256"), ("mraa_avd", "vox256-avd")])
-def test_a_nested_file_of_the_original_means_what_ours_means(tmp_path, model, config, training):
+def test_a_nested_file_of_the_original_resolves_like_ours(tmp_path, model, config, training):
     path = tmp_path / f"{config}.yaml"
     path.write_text(NESTED)
     words = [] if model == "mraa" else ["--model=mraa_avd"]
@@ -263,7 +263,7 @@ def test_a_nested_file_of_the_original_means_what_ours_means(tmp_path, model, co
 
 
 @pytest.mark.parametrize("name", [name + stage for name in NAMES for stage in ("", "-avd")])
-def test_every_configuration_says_only_what_it_knows(name):
+def test_every_configuration_has_known_options_only(name):
     config = f"configs/mraa/{name}.yaml"
     said = yaml.safe_load((ROOT / config).read_text())
     resolved = vars(options(config=config)) | vars(options(config=config, training=False))
@@ -325,7 +325,7 @@ def test_pictures_are_drawn_when_looked_at():
     assert pictures["driving regions"].shape == (2, 3, SIZE, SIZE)
 
 
-def test_regions_are_coloured_by_their_share_of_a_place():
+def test_regions_are_coloured_by_their_heatmaps():
     heat = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).reshape(1, 1, 2, 2).numpy()
     drawn = coloured_regions(heat, "gist_rainbow", [1, 1, 1])
     nothing = coloured_regions(heat * [[[[1, 0]]]], "gist_rainbow", [0.2, 0.4, 0.6])
@@ -366,7 +366,7 @@ def test_every_variant_trains_and_animates(words):
     assert 0 <= frames.min() <= frames.max() <= 1
 
 
-def test_the_second_stage_learns_and_the_first_one_rests():
+def test_the_second_stage_trains_and_the_first_one_is_frozen():
     model = family("--init_from=x", "--lr=3e-3", config=TINY_AVD)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     losses = trained(model, 30)
@@ -376,7 +376,7 @@ def test_the_second_stage_learns_and_the_first_one_rests():
     assert changed == {"avd_network"}
 
 
-def test_the_originals_second_stage_moves_the_first_one_s_statistics():
+def test_the_originals_second_stage_updates_running_statistics():
     model = family("--init_from=x", "--moving_statistics", config=TINY_AVD)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     trained(model, 1)
@@ -395,7 +395,7 @@ def test_the_second_stage_needs_a_first_one():
         family(config=TINY_AVD)
 
 
-def test_looking_at_the_second_stage_leaves_it_as_it_is():
+def test_visualising_the_second_stage_does_not_change_it():
     model = family("--init_from=x", config=TINY_AVD)
     running = model.training_step(batch(), clock=None)
     next(running)
@@ -407,7 +407,7 @@ def test_looking_at_the_second_stage_leaves_it_as_it_is():
     assert model.avd_network.training
 
 
-def test_proportions_stretch_places_and_shapes():
+def test_proportions_stretch_positions_and_shapes():
     regions = Regions(torch.rand(1, 3, 2), torch.randn(1, 3, 2, 2))
     made, factors = stretched(regions, torch.tensor([[2.0, 0.5]])), torch.diag(torch.tensor([2.0, 0.5]))
     torch.testing.assert_close(made.shift, regions.shift @ factors)
@@ -444,7 +444,7 @@ def test_the_ways_to_animate_differ():
 
 
 @pytest.mark.parametrize("mode", WAYS)
-def test_how_frames_came_about_is_shown_beside_them(mode):
+def test_visualisations_show_intermediate_results(mode):
     model, driving = animator(mode, "--draw_border"), torch.rand(3, 3, SIZE, SIZE)
     source = {"image": torch.rand(1, 3, SIZE, SIZE)}
     with torch.inference_mode():
@@ -456,7 +456,7 @@ def test_how_frames_came_about_is_shown_beside_them(mode):
     assert all(len(column) == 3 for column in columns.values())
 
 
-def test_relative_animation_begins_with_the_source():
+def test_relative_animation_starts_at_the_source():
     model = animator("--mode=relative", "--relative_covar")
     source, driving = torch.rand(1, 3, SIZE, SIZE), torch.rand(2, 3, SIZE, SIZE)
     with torch.no_grad():
@@ -532,7 +532,7 @@ def test_released_files_load_with_and_without_their_optional_entries(tmp_path, n
         assert (mode == "--mode=avd") == torch.equal(animated(loaded, source, driving, 3), expected)
 
 
-def test_a_file_without_avd_network_is_no_random_one(tmp_path):
+def test_a_file_without_avd_network_is_an_error(tmp_path):
     path = released("generator", "region_predictor", folder=tmp_path)
     loaded = find_family("mraa")(options("--mode=avd", training=False), training=False).eval()
     with pytest.raises(UserError, match="holds no AVD network.*--model mraa_avd --init_from"):
@@ -540,7 +540,7 @@ def test_a_file_without_avd_network_is_no_random_one(tmp_path):
     load_networks(find_family("mraa")(options("--mode=relative", training=False), training=False), path)
 
 
-def test_the_second_stage_begins_with_the_first_one_s_run_and_saves_all_networks(tmp_path):
+def test_the_second_stage_starts_from_the_first_one_s_run_and_saves_all_networks(tmp_path):
     first = Trainer(family(), Processes(torch.device("cpu")), Clock(4))
     Checkpoints(tmp_path / "first").save(first)
     assert (tmp_path / "first" / "latest-cpk-reconstruction.pth").is_file()

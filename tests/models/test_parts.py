@@ -328,7 +328,7 @@ def test_missing_vgg_weights_are_explained(tmp_path):
         (b"", "empty"),
     ],
 )
-def test_what_is_no_file_of_vgg_weights_is_recognised(tmp_path, content, words):
+def test_files_without_vgg_weights_are_recognised(tmp_path, content, words):
     path = tmp_path / "vgg19.pth"
     path.write_bytes(content)
     for load in (vgg19, lambda file: caffe_vgg("vggface", file, (24,))):
@@ -364,7 +364,7 @@ def test_resizing_is_scikit_image_s(size):
     np.testing.assert_allclose(resize_picture(picture, size), expected, atol=2e-6)
 
 
-def test_points_are_discs_of_their_colour():
+def test_points_are_drawn_as_discs():
     picture = draw_points(np.zeros((1, 20, 30, 3), np.float32), np.array([[[0.0, 0.0], [-1.0, -1.0]]]), radius=3)[0]
     assert tuple(picture[10, 15]) == tuple(colours(2)[0])
     assert tuple(picture[0, 0]) == tuple(colours(2)[1])
@@ -450,7 +450,7 @@ def test_a_random_transform_moves_the_picture_as_it_moves_points():
     assert not torch.equal(moved, frame)
 
 
-def test_matrix_heads_begin_with_the_identity():
+def test_matrix_heads_start_as_the_identity():
     heat = spatial_softmax(torch.randn(2, 3, 4, 4), 0.1)
     for maps in (1, 3):
         matrices = mean_matrices(matrix_head(5, maps, pad=3)(torch.rand(2, 5, 4, 4)), heat)

@@ -61,7 +61,7 @@ def test_case(reference: Reference, case: Case):
 
 
 @pytest.mark.parametrize(("family", "name"), [("thin_plate", "kp_detector"), ("articulated", "region_predictor_pad0")])
-def test_another_folder_has_weights_of_its_own(tmp_path, family, name):
+def test_another_folder_has_its_own_weights(tmp_path, family, name):
     document = json.loads((REFERENCE / family / "cases.json").read_text())
     for network in document["networks"].values():
         network["weights"]["seed"] += 1

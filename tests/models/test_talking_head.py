@@ -83,7 +83,7 @@ def test_impossible_layers_are_named_when_built(text, size, message):
         build_layers(body(text), Flow(3, size), network="generator")
 
 
-def test_bodies_that_make_no_network_are_refused():
+def test_invalid_bodies_are_refused():
     with pytest.raises(UserError, match="the last layer gives 8 channels of 8 x 8"):
         Generator(body("D 8 3 2, BA 8 3"), 8, 16)
     with pytest.raises(UserError, match="the person has no influence"):
@@ -118,7 +118,7 @@ def tiny_family(*words, training=True):
     return family
 
 
-def test_a_personal_model_begins_as_the_meta_trained_one():
+def test_a_personal_model_starts_as_the_meta_trained_one():
     family, rows = tiny_family(), torch.rand(1, 64)
     pictures, landmarks = torch.rand(1, 3, 3, 64, 64), torch.rand(1, 3, 3, 64, 64)
     with torch.no_grad():
@@ -132,7 +132,7 @@ def test_a_personal_model_begins_as_the_meta_trained_one():
         torch.testing.assert_close(family.discriminator(pair(pictures[0, :1], landmarks[0, :1])).scores, score)
 
 
-def test_rates_stay_unless_told_to_fall():
+def test_learning_rates_are_constant_by_default():
     clock, always, falling = Clock(10), tiny_family(), tiny_family("--lr_steps=100,50")
     for step, expected in ((0, 1.0), (99, 1.0), (125, 0.5), (150, 0.0)):
         clock.step = step
@@ -196,7 +196,7 @@ def test_a_list_of_the_original_is_read_without_running_code(tmp_path):
 
 
 @pytest.mark.parametrize("with_optimizers", [True, False])
-def test_training_goes_on_from_a_list_of_the_original(with_optimizers, tmp_path, caplog):
+def test_training_resumes_from_a_list_of_the_original(with_optimizers, tmp_path, caplog):
     """Its optimizers remember all embeddings of its videos, which the rows of a step have no use for."""
     content = as_list(tiny_family())
     if with_optimizers:
@@ -295,7 +295,7 @@ def test_mirroring_leaves_the_points_as_they_were():
     assert np.array_equal(mirrored(turned, moved)[1], before)
 
 
-def test_videos_without_faces_are_left_out_and_told(tmp_path, caplog):
+def test_videos_without_faces_are_skipped_and_reported(tmp_path, caplog):
     """README 17.21 and 17.19: no hang on them, and strays are no videos."""
     make_video(tmp_path / "a" / "good")
     make_video(tmp_path / "a" / "faceless", with_faces=[])
@@ -329,7 +329,7 @@ def test_test_persons_are_kept_apart(tmp_path):
     lambda whole: b"PK" + whole[2:60] + bytes(200),
     lambda whole: b"",
 ])  # fmt: skip
-def test_a_video_with_damaged_landmarks_is_left_out(tmp_path, caplog, spoil):
+def test_a_video_with_damaged_landmarks_is_skipped(tmp_path, caplog, spoil):
     for person in "ab":
         make_video(tmp_path / "train" / person / "v")
     path = tmp_path / "train" / "a" / "v" / "metadata.npz"
@@ -413,7 +413,7 @@ def test_a_driving_video_needs_faces_in_its_whole_frames_only(tmp_path):
 
 
 @pytest.mark.parametrize(("fit", "corner", "side"), [("pad", (-150, 0), 600), ("crop", (0, 150), 300)])
-def test_pictures_from_outside_become_square_as_fit_says(tmp_path, fit, corner, side):
+def test_single_pictures_become_square_as_fit_says(tmp_path, fit, corner, side):
     """And no dataset is needed for them."""
     picture = np.full((600, 300, 3), 90, np.uint8)
     write_image(tmp_path / "drive" / "0.png", picture)
@@ -450,7 +450,7 @@ def person(folder, shots, monkeypatch, **changes):
     return PersonDataset(SimpleNamespace(**opt | changes), training=True)
 
 
-def test_frames_without_a_face_are_replaced_and_told(tmp_path, monkeypatch, caplog):
+def test_frames_without_a_face_are_replaced_and_reported(tmp_path, monkeypatch, caplog):
     make_video(tmp_path / "p", frames=8)  # the first two are too dark for a face
     (tmp_path / "p" / "metadata.npz").unlink()
     made = person(tmp_path / "p", 4, monkeypatch)
@@ -498,7 +498,7 @@ def failures_in(path):
         return list(csv.DictReader(file))
 
 
-def test_persons_who_cannot_be_learned_stop_no_other_and_are_listed(tmp_path, monkeypatch):
+def test_failed_persons_stop_no_other_and_are_listed(tmp_path, monkeypatch):
     names = [os.fsencode(f"{name}.png") for name in "abcd"] + [b"caf\xe9.png"]
     for name in names:
         (tmp_path / "people" / os.fsdecode(name)).parent.mkdir(exist_ok=True)

@@ -159,7 +159,7 @@ visualizer_params: {kp_size: 5, draw_border: True, colormap: gist_rainbow}
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("stage", ["tps", "tps_avd"])
-def test_a_nested_file_of_the_original_means_what_ours_means(tmp_path, stage, training):
+def test_a_nested_file_of_the_original_resolves_like_ours(tmp_path, stage, training):
     ours = CONFIGS / ("vox-256.yaml" if stage == "tps" else "vox-256-avd.yaml")
     model = [] if stage == "tps" else ["--model=tps_avd"]
     theirs = vars(parse([f"--config={nested(tmp_path)}", *model], training))
@@ -182,7 +182,7 @@ def test_a_file_may_group_dropout_and_background(tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_configuration_says_only_what_it_knows(path):
+def test_every_configuration_has_known_options_only(path):
     said = yaml.safe_load(path.read_text())
     resolved = [vars(parse([f"--config={path}"], training)) for training in (True, False)]
     assert set(said) <= set(resolved[0]) | set(resolved[1])
@@ -249,7 +249,7 @@ def test_instance_norm_is_torch_s():
     torch.testing.assert_close(ours(x), theirs(x), atol=1e-5, rtol=1e-5)
 
 
-def test_the_background_stands_still_before_training():
+def test_the_background_is_static_before_training():
     matrix = BackgroundPredictor(width=4)(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32))
     assert torch.equal(matrix, torch.eye(3).expand(2, 3, 3))
 
@@ -272,7 +272,7 @@ def test_splines_equal_a_loop_over_the_formula():
         torch.testing.assert_close(grids[b, k, i, j], expected)
 
 
-def test_equal_points_leave_pixels_where_they_are_with_the_mended_regulariser():
+def test_equal_points_give_the_identity_with_the_corrected_regulariser():
     same = points(4)
     still = coordinate_grid(6, 5, like=same).expand(4, 3, -1, -1, -1)
     original = (Splines.between(same, same).grids((6, 5)) - still).abs().mean()
@@ -308,7 +308,7 @@ def dropout(paper: bool, probability: float = 0.5) -> MapDropout:
 
 
 @pytest.mark.parametrize("paper", [False, True])
-def test_dropped_maps_have_no_share_and_the_background_always_has_one(paper):
+def test_dropped_maps_have_weight_0_and_the_background_is_never_dropped(paper):
     shares = dropout(paper).at(0)(torch.randn(2, 4, 3, 3))
     assert (shares[0, 2] == 0).all() and (shares[1, 1:] == 0).all()
     assert (shares[:, 0] > 0).all()
@@ -532,7 +532,7 @@ def test_frames_do_not_depend_on_how_the_driving_video_is_cut(mode):
 
 
 @pytest.mark.parametrize("mode", ["relative", "avd", "reconstruction"])
-def test_how_frames_came_about_is_shown_beside_them(mode):
+def test_visualisations_show_intermediate_results(mode):
     model, (source, driving) = at_rest(f"--mode={mode}", "--bg", "--draw_border"), pictures()
     with torch.inference_mode():
         given = {"image": source}
@@ -598,9 +598,7 @@ def test_sizes_that_do_not_fit_are_explained():
         at_rest("--mode=standard").encode_source({"image": torch.rand(1, 3, 40, 40)})
 
 
-def test_a_checkpoint_without_background_predictor_reconstructs_with_a_background_that_stands_still(
-    first_stage, tmp_path
-):
+def test_a_checkpoint_without_background_predictor_reconstructs_a_static_background(first_stage, tmp_path):
     content = torch.load(first_stage)
     del content["bg_predictor"]
     torch.save(content, tmp_path / "early.pth.tar")
@@ -618,7 +616,7 @@ def test_a_file_of_this_family_is_known_by_its_networks(first_stage):
         load_networks(fomm, first_stage, owner=owner_of_weights)
 
 
-def test_the_family_is_told_from_the_sections_of_a_nested_file():
+def test_the_family_is_recognised_by_the_sections_of_a_nested_file():
     assert ThinPlateSplineMotion.recognises({"model_params": {"common_params": {"num_tps": 10}}})
     assert not ThinPlateSplineMotion.recognises({"model_params": {"common_params": {"num_kp": 10}}})
 

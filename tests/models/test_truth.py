@@ -118,7 +118,7 @@ def test_batches_without_truth_are_refused():
 
 
 @pytest.mark.parametrize("model", FAMILIES)
-def test_families_learn_with_truth(drawn, model):
+def test_families_train_with_ground_truth(drawn, model):
     opt = options(model, *WEIGHTS, "--dataset_mode=drawn", f"--dataroot={drawn}", f"--load_size={SIZE}")
     items = find_dataset("drawn")(opt, training=True)
     batch = torch.utils.data.default_collate([items[k] for k in range(2)])
@@ -140,7 +140,7 @@ def test_truth_is_off_by_default(model):
     assert family.truth({}, None, None, [], ()) == {}
 
 
-def test_motion_first_paints_nothing():
+def test_motion_first_skips_the_generator():
     opt = options("mraa", "--motion_first=5")
     family = find_family("mraa")(opt, training=True)
     family.prepare_training(opt)
@@ -165,7 +165,7 @@ def at_rest(model: str, *words: str) -> float:
     return float((frames - source).abs().max())
 
 
-def test_a_picture_at_rest_stays():
+def test_a_picture_without_motion_is_unchanged():
     assert at_rest("fomm", "--composite", "--dense_motion_scale_factor=0.5") < 1e-3
     assert at_rest("mraa", "--flow_predictor_scale_factor=0.5") < 1e-3
 

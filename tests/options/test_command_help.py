@@ -52,7 +52,7 @@ def test_help_shows_at_most_60_options_in_groups_with_an_example_each(capsys, fa
 
 
 @pytest.mark.parametrize(("family", "training"), COMMANDS)
-def test_help_all_shows_every_option_and_how_many_more_is_told(capsys, family, training):
+def test_help_all_shows_every_option_and_how_many_more_is_reported(capsys, family, training):
     everything = OPTION.findall(told(capsys, training, f"--model={family}", "--help_all"))
     known = vars(parse([f"--model={family}"], training)).keys()
     assert set(everything) == known | {"help", "help_all", "version"} and len(everything) == len(set(everything))
@@ -68,7 +68,7 @@ def test_the_examples_of_the_groups_are_understood(capsys, family, training):
 
 
 @pytest.mark.parametrize(("family", "training"), COMMANDS)
-def test_help_begins_with_a_short_line_and_commands_and_ends_with_pages_that_exist(capsys, family, training):
+def test_help_starts_with_a_short_line_and_commands_and_ends_with_pages_that_exist(capsys, family, training):
     text = told(capsys, training, f"--model={family}", "--help")
     assert len(text.splitlines()[0]) < 80
     script = "train.py" if training else "test.py"

@@ -293,7 +293,7 @@ def test_values_out_of_range_are_refused_with_the_range(family, training, word):
         parse([f"--model={family}", f"--{word}"], training)
 
 
-def test_values_with_a_meaning_of_their_own_stay_legal():
+def test_special_values_stay_valid():
     words = (
         "keep=0 pictures_every=0 save_every_epochs=0 nThreads=0 gpu_id=-1 lr_kp_detector=0 dense_motion_num_blocks=0"
     )
@@ -303,12 +303,12 @@ def test_values_with_a_meaning_of_their_own_stay_legal():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_version_is_told_before_anything_is_refused(capsys, training):
+def test_version_is_printed_before_errors(capsys, training):
     assert parse(["--version", "--name=absent", "--no_such_option"], training) is None
     assert re.match(rf"Grimace {re.escape(VERSION)} \(Python 3\.\d+\.\d+, torch \d+\.\d+", capsys.readouterr().out)
 
 
-def test_help_tells_the_range(capsys):
+def test_help_shows_the_range(capsys):
     parse(["--model=fomm", "--help_all"], False)
     said = capsys.readouterr().out
     for words in ("--animate_batch INTEGER>=1", "--fps NUMBER>0", "--quality 0..100", "--format mp4|gif|webm|png"):
@@ -344,7 +344,7 @@ def test_errors_in_a_file(content, words):
 
 
 @pytest.mark.parametrize("key", ["model_params.common_params.num_kp", "train_params.epoch_milestones"])
-def test_a_key_without_value_is_refused_by_its_place(key):
+def test_a_key_without_value_is_refused_with_its_position(key):
     content = {"train_params": {}, "model_params": {"kp_detector_params": {}, "generator_params": {}}}
     *sections, last = key.split(".")
     place = content
@@ -355,7 +355,7 @@ def test_a_key_without_value_is_refused_by_its_place(key):
         parse([write("null.yaml", yaml.safe_dump(content))], True)
 
 
-def test_null_is_nothing_where_an_option_can_be_without_a_value():
+def test_null_is_none_for_optional_values():
     nothing = "dataset_params: {frame_shape: null, pairs_list: null, id_sampling: null}\n"
     transform = "train_params: {transform_params: {sigma_tps: null, points_tps: null}}\n"
     config = write("null.yaml", nothing + transform + "model_params: {common_params: {num_tps: 5}}\n")
@@ -397,7 +397,7 @@ SECTIONS = {"fomm": "kp_detector_params: {}, generator_params: {}", "mraa": "reg
 @pytest.mark.parametrize(
     ("mode", "clips", "kind"), [("reconstruction", 7, "gif"), ("animate", None, "mp4"), ("relative", None, "mp4")]
 )
-def test_the_sections_of_a_nested_file_count_in_their_mode(family, mode, clips, kind):
+def test_sections_of_a_nested_file_apply_to_their_mode(family, mode, clips, kind):
     config = write(
         "nested.yaml",
         f"model_params: {{common_params: {{{COMMON[family]}}}, {SECTIONS[family]}}}\n"
@@ -421,7 +421,7 @@ def test_reconstruction_without_a_limit():
 
 
 @pytest.mark.parametrize("family", ["face", "fomm", "fomm_prior", "ganimation", "mraa", "talking_head_finetune", "tps"])
-def test_a_second_source_is_refused_where_it_would_not_be_looked_at(family):
+def test_an_unused_second_source_is_refused(family):
     with pytest.raises(UserError, match=f"--source_image a.png b.png: {family} .* animates one picture; .*--pairs"):
         parse([f"--model={family}", "--source_image", "a.png", "b.png", "--driving_video=c.mp4"], False)
     assert parse([f"--model={family}", "--source_image", "a.png"], False).source_image == ["a.png"]
@@ -490,7 +490,7 @@ def test_a_family_adds_words_to_the_mode(words, mode, relative):
     assert (opt.mode, opt.relative) == (mode, relative)
 
 
-def test_a_word_on_the_command_line_goes_before_what_files_say(tmp_path, monkeypatch):
+def test_a_word_on_the_command_line_overrides_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     opt = parse([write("a.yaml", "model: fomm\nmode: relative\nadapt_scale: no\n"), "--mode=standard"], False)
     assert opt.mode == "animate" and not opt.relative and not opt.adapt_scale
@@ -542,7 +542,7 @@ STAGES = [(first, second) for second in family_names() for first in find_family(
 
 
 @pytest.mark.parametrize("own", family_names())
-def test_beginning_with_a_run_of_other_networks_is_refused_by_its_name(tmp_path, own):
+def test_starting_from_a_run_of_other_networks_is_refused_by_name(tmp_path, own):
     folder = saved_run(tmp_path / "run", own)
     others = [name for name in family_names() if name != own and not {(own, name), (name, own)} & set(STAGES)]
     for asked in others:
@@ -551,7 +551,7 @@ def test_beginning_with_a_run_of_other_networks_is_refused_by_its_name(tmp_path,
 
 
 @pytest.mark.parametrize(("own", "asked"), STAGES)
-def test_second_stages_begin_with_runs_of_the_first_but_do_not_continue_them(tmp_path, own, asked):
+def test_second_stages_start_from_runs_of_the_first_but_do_not_resume_them(tmp_path, own, asked):
     folder = saved_run(tmp_path / "run", own)
     assert parse([f"--model={asked}", f"--init_from={folder}"], True).model == asked
     arguments = [f"--model={asked}", "--name=run", f"--checkpoints_dir={tmp_path}", "--continue_train"]
@@ -559,7 +559,7 @@ def test_second_stages_begin_with_runs_of_the_first_but_do_not_continue_them(tmp
         parse(arguments, True)
 
 
-def test_a_run_that_is_not_there_is_told_before_options_that_only_its_family_knows(tmp_path):
+def test_a_missing_run_is_reported_before_unknown_options(tmp_path):
     saved_run(tmp_path / "there", "tps")
     folder = f"--checkpoints_dir={tmp_path}"
     assert parse(["--name=there", folder, "--mode=avd"], False).model == "tps"
@@ -588,7 +588,7 @@ def declare(parser, *declarations):
         (("breadth", [], {}), "declares 'breadth': the names of options begin with two dashes, --breadth"),
     ],
 )
-def test_mistakes_in_declaring_options_are_told_with_the_remedy(second, told):
+def test_mistakes_in_declaring_options_are_reported_with_the_remedy(second, told):
     parser = OptionParser("")
     declare(parser, ("family yours", "--width", ["-w", "--wide"], {}), ("family yours", "--wid_th", [], {}))
     with pytest.raises(UserError, match=told):

@@ -23,26 +23,26 @@ def test_the_document_shows_the_table_of_the_errors():
 
 
 @pytest.mark.parametrize(("name", "now"), ROWS, ids=[name for name, _ in ROWS])
-def test_the_error_names_what_is_there_now(name, now):
+def test_the_error_names_the_replacement(name, now):
     typed = name if name.startswith("launch") else f"--{name}" if "=" in name else f"--{name}=1"
     with pytest.raises(UserError, match=re.escape(f"here: {now}.")):
         face(typed)
 
 
-def test_a_value_that_is_gone_may_stand_beside_its_option():
+def test_a_removed_value_is_reported_for_a_separate_argument():
     with pytest.raises(UserError, match="--gan_mode: there is no 'wgan-gp'.*lsgan"):
         face("--gan_mode", "wgan-gp")
 
 
 @pytest.mark.parametrize(("line", "words"), [("display_id: 0", "--visdom=no"), ("lr_policy: plateau", "lambda, step")])
-def test_options_that_are_gone_are_told_in_files_too(tmp_path, line, words):
+def test_removed_options_are_reported_in_files_too(tmp_path, line, words):
     path = tmp_path / "old.yaml"
     path.write_text(line)
     with pytest.raises(UserError, match=rf"old.yaml: .*{words}"):
         face(f"--config={path}")
 
 
-def test_options_of_the_other_command_are_told_as_such():
+def test_options_of_the_other_command_are_reported_as_such():
     with pytest.raises(UserError, match="--n_frames_total: .*an option of python train.py"):
         face("--n_frames_total=30", training=False)
     with pytest.raises(UserError, match="--start_frame: .*an option of python test.py"):

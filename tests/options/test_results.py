@@ -60,17 +60,17 @@ def test_every_option_of_test_py_is_of_one_kind_in_all_families_and_modes():
         "--verbose",
     ],
 )
-def test_how_and_where_to_work_leaves_the_fingerprint_of_results_alone(words):
+def test_other_options_keep_the_fingerprint_of_results(words):
     assert fingerprint("--model=fomm", words) == fingerprint("--model=fomm")
 
 
 @pytest.mark.parametrize(
     "words", ["--no_relative", "--precision=bf16", "--load_size=64", "--quality=50", "--smooth=0.5", "--crop_image"]
 )
-def test_what_a_frame_looks_like_changes_the_fingerprint_of_results(words):
+def test_options_that_shape_frames_change_the_fingerprint_of_results(words):
     assert fingerprint("--model=fomm", words) != fingerprint("--model=fomm")
 
 
-def test_what_shapes_results_is_told_beside_the_options_not_among_them():
+def test_declarations_of_shaping_options_are_no_options():
     assert vars(Options(["width"], width=3)) == {"width": 3}
     assert parse(["--model=fomm"], training=False).shape_results

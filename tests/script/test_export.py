@@ -124,7 +124,7 @@ def start_as_original(original, networks, path):
     return optimizers, schedules, start
 
 
-def test_an_exported_checkpoint_is_trained_on_by_the_original(run, tmp_path):
+def test_an_exported_checkpoint_is_resumed_by_the_original(run, tmp_path):
     model, trainer, folder = run
     original, other = ORIGINALS[model], new_trainer(model)[0].family
     networks = {name: getattr(other, name) for name in original.networks}
@@ -158,7 +158,7 @@ def test_our_file_animates_in_the_original_as_it_is(run):
     assert checkpoint[original.epoch] == 2
 
 
-def test_an_exported_checkpoint_goes_on_here_as_well(run, tmp_path):
+def test_an_exported_checkpoint_is_resumed_here_as_well(run, tmp_path):
     """It is a file of the original then: weights, optimizers, and the epoch that was finished."""
     model, trainer, folder = run
     path = exported(folder, tmp_path / "any-name.pth.tar", which=f"{STEPS:08d}")
@@ -223,7 +223,7 @@ def manifest(folder):
     ],
     ids=["fomm", "fomm_prior", "mraa", "tps"],
 )
-def test_parameters_stand_in_the_order_of_the_released_entries(config, networks, words):
+def test_parameters_have_the_order_of_the_released_entries(config, networks, words):
     """By which an Adam's record numbers them."""
     opt = parse([f"--config={ROOT}/configs/{config}.yaml", *words], training=True)
     with torch.device("meta"):

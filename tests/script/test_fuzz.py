@@ -76,7 +76,7 @@ def test_faults_are_seen_kept_and_passed(tmp_path, says, capsys):
     assert (tmp_path / "planted-1.txt").read_text().startswith(says)
 
 
-def test_what_is_no_fault(tmp_path):
+def test_accepted_outcomes(tmp_path):
     case = lambda wholes, number: (b"bad", False)  # noqa: E731
 
     def read(path):
@@ -87,13 +87,13 @@ def test_what_is_no_fault(tmp_path):
     assert report.counts == {REFUSED: 3} and not (tmp_path / "out").exists()
 
 
-def test_damage_that_checksums_tell_is_never_read(tmp_path):
+def test_damage_revealed_by_checksums_is_never_read(tmp_path):
     target = Target("planted", "case.bin", lambda folder: [WHOLE], lambda path: path.read_bytes(), checked=True)
     report = fuzz(target, mutations(target, 0), range(5), tmp_path)
     assert report.counts[FAULT] >= 4 and "another content" in next(iter(report.faults.values()))
 
 
-def test_whole_files_must_be_read(tmp_path):
+def test_valid_files_must_be_read(tmp_path):
     target = Target("planted", "case.bin", lambda folder: [WHOLE], no_name)
     with pytest.raises(RuntimeError, match="planted: the whole files (.|\n)*it is damaged"):
         fuzz(target, mutations(target, 0), range(5), tmp_path)
@@ -116,12 +116,12 @@ def test_a_seed_damages_in_the_same_ways():
 
 
 @pytest.mark.parametrize("value", [{"a": [1, {"b": "x"}]}, [np.arange(6.0).reshape(2, 3)], ("a", 3)])
-def test_oddities_differ_from_what_is_whole(value):
+def test_oddities_differ_from_valid_files(value):
     rng = np.random.default_rng(0)
     assert sum(digest(oddities.odd(rng, value)) != digest(value) for _ in range(40)) > 30
 
 
-def test_damage_within_a_png_is_told_by_no_checksum(tmp_path):
+def test_damage_within_a_png_keeps_its_checksums_valid(tmp_path):
     from script.fuzzing.pictures import _png
 
     rng, contents = np.random.default_rng(0), _png(tmp_path)

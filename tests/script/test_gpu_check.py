@@ -27,7 +27,7 @@ def arguments(tmp_path, monkeypatch):
     return SimpleNamespace(gpu_id=0, out=tmp_path / "out", parts=None, measure=None)
 
 
-def test_what_is_there_is_not_run_again(arguments, capsys):
+def test_finished_parts_are_not_run_again(arguments, capsys):
     assert gpu.run(arguments) == 1, "a bar is missed"
     (arguments.out / "good.txt").write_text("kept")
     gpu.run(arguments)
@@ -52,7 +52,7 @@ def test_a_part_that_takes_too_long_is_stopped_and_run_again(arguments, monkeypa
     assert not (arguments.out / "good.txt").exists()
 
 
-def test_a_rehearsal_writes_no_document(arguments):
+def test_a_trial_run_writes_no_document(arguments):
     arguments.gpu_id = -1
     gpu.run(arguments)
     assert "old" in gpu.DOCUMENT.read_text()

@@ -13,7 +13,7 @@ def make(*words):
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
 
-def test_models_stand_side_by_side(sample, tmp_path):
+def test_models_are_shown_side_by_side(sample, tmp_path):
     clips = sorted(path.stem for path in (sample / "test").glob("*.mp4"))
     pairs = [f"{clips[0]}:{clips[1]}", f"{clips[1]}:{clips[0]}"]
     out = tmp_path / "a.gif"
@@ -30,6 +30,6 @@ def test_models_stand_side_by_side(sample, tmp_path):
     assert abs(driving[2].astype(int) - driving[0]).mean() > 1, "the driving video moves"
 
 
-def test_a_clip_that_is_not_there_is_told(sample, tmp_path):
+def test_a_missing_clip_is_reported(sample, tmp_path):
     done = make("--people", sample / "test", "--models", "own=weights/own", "--out", tmp_path / "a.gif")
     assert done.returncode == 2 and "id003#00" in done.stderr and "Traceback" not in done.stderr

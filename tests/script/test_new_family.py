@@ -71,14 +71,14 @@ def train(folder, sample, *arguments, **settings):
     return call(folder, "train.py", f"--dataroot={sample}", *settings, *arguments, PYTHONPATH="")
 
 
-def test_the_generic_tests_pass_on_what_is_written(checkout):
+def test_the_generic_tests_pass_on_the_new_files(checkout):
     families, style = "tests/models/test_families.py", ("tests/test_documents.py", "tests/test_architecture.py")
     output = try_on(checkout, " or ".join([*NEW, "small_at", "index"]), families, *style)
     (line,) = [line for line in output.splitlines() if line.startswith("tests:")]
     assert int(line.split()[1]) > 40
 
 
-def test_what_is_written_has_the_style_of_the_project(checkout):
+def test_the_new_files_have_the_style_of_the_project(checkout):
     written = ["models/my_paper", "models/zebra", "data/my_mode.py", "metrics/my_metric.py"]
     call(checkout, "-m", "ruff", "check", *written)
     call(checkout, "-m", "ruff", "format", "--check", *written)
@@ -104,7 +104,7 @@ def results_of(checkout, name, mode):
     return entry
 
 
-def test_a_family_that_begins_as_fomm_trains_with_a_new_mode_and_reconstructs(checkout, sample):
+def test_a_family_based_on_fomm_trains_with_a_new_mode_and_reconstructs(checkout, sample):
     train(checkout, sample, "--config=configs/tiny/zebra.yaml", "--name=z", "--dataset_mode=my_mode", "--steps=1")
     assert results_of(checkout, "z", "reconstruction")["l1"] < 0.2
 
@@ -118,7 +118,7 @@ def test_a_family_that_begins_as_fomm_trains_with_a_new_mode_and_reconstructs(ch
         (("My-Paper",), "a name is a word of small letters"),
     ],
 )
-def test_names_that_are_taken_or_no_names_are_refused(arguments, told, monkeypatch):
+def test_taken_and_invalid_names_are_refused(arguments, told, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["new_family.py", *arguments])
     with pytest.raises(UserError, match=told):
         runpy.run_path(str(ROOT / "script" / "new_family.py"))["main"]()

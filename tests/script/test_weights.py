@@ -89,7 +89,7 @@ def digest_of(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_file_is_known_by_its_entries_and_told_from_its_like_by_name(table, tmp_path, weights):
+def test_a_file_is_recognised_by_its_entries_and_its_name(table, tmp_path, weights):
     write(tmp_path / "two.pth.tar", "fomm")
     write(tmp_path / "renamed.pth", "fomm")
     write(tmp_path / "regions.pth", "mraa")
@@ -191,7 +191,7 @@ def address():
     server.server_close()
 
 
-def test_fetching_goes_on_where_it_stopped_and_compares_the_hash(address, tmp_path):
+def test_an_interrupted_download_resumes_and_compares_the_hash(address, tmp_path):
     digest = hashlib.sha256(Answers.content).hexdigest()
     (tmp_path / "a.pth.part").write_bytes(Answers.content[:1000])
     assert fetch(File(sha256=digest, direct=address), tmp_path / "a.pth") == digest
@@ -204,7 +204,7 @@ def test_fetching_goes_on_where_it_stopped_and_compares_the_hash(address, tmp_pa
     assert fetch(File(direct=address), tmp_path / f"c-{digest[:8]}.pth") == digest, "the name may tell the hash"
 
 
-def test_every_model_of_the_table_can_be_built_and_told(weights):
+def test_every_model_of_the_table_can_be_built_and_reported(weights):
     table = read_table()
     for model in table.values():
         assert options_of(model).model == model.family and model.files and model.where and model.licence
@@ -217,7 +217,7 @@ def test_every_model_of_the_table_can_be_built_and_told(weights):
         weights("get", "fomm-vox")
 
 
-def test_a_released_model_that_is_not_imported_is_told(tmp_path, monkeypatch):
+def test_a_released_model_that_is_not_imported_is_reported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"it is a released model: python script/weights\.py where fomm-vox"):
         parse(["--name=fomm-vox"], training=False)

@@ -47,7 +47,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
         read_npz(tmp_path / "a.npz", "no arrays")
 
 
-def test_large_archives_that_hold_what_they_weigh_are_read(tmp_path, monkeypatch):
+def test_large_uncompressed_archives_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr("util.archives.MOST_UNPACKED", 1 << 10)
     np.savez(tmp_path / "a.npz", a=np.arange(5000))
     assert read_npz(tmp_path / "a.npz", "no arrays")["a"].size == 5000
@@ -66,7 +66,7 @@ def test_large_archives_that_hold_what_they_weigh_are_read(tmp_path, monkeypatch
         ("((((((", b""),
     ],
 )
-def test_headers_that_claim_other_things_are_refused(tmp_path, header, content):
+def test_headers_that_contradict_the_data_are_refused(tmp_path, header, content):
     archive(tmp_path / "a.npz", npy(header, content))
     with pytest.raises(UserError, match="a.npz: no arrays"):
         read_npz(tmp_path / "a.npz", "no arrays")
@@ -94,7 +94,7 @@ def test_other_ways_to_compress_are_refused(tmp_path):
         read_npz(tmp_path / "b.npz", "no arrays")
 
 
-def test_an_archive_that_says_that_it_holds_nothing_is_damaged(tmp_path):
+def test_an_archive_without_entries_is_damaged(tmp_path):
     """Its end record claims a directory of no bytes; all arrays would be left out without a word."""
     path = tmp_path / "a.npz"
     np.savez(path, a=np.arange(3))

@@ -12,7 +12,7 @@ def read(tmp_path, content, needed=("source", "driving")):
     return read_rows(path, "--pairs", needed)
 
 
-def test_blanks_blank_lines_and_marks_of_order_do_not_count(tmp_path):
+def test_blanks_and_byte_order_marks_are_ignored(tmp_path):
     rows = read(tmp_path, '\ufeffsource , driving,note\r\n\r\n a.png , b.mp4\r\n,,\r\n"c,d.png",e.mp4,x\r\n')
     assert rows == [
         (3, {"source": "a.png", "driving": "b.mp4", "note": ""}),
@@ -30,7 +30,7 @@ def test_blanks_blank_lines_and_marks_of_order_do_not_count(tmp_path):
         ("source,driving\nm\xfcller.png,b\n".encode("latin-1"), "not in UTF-8"),
     ],
 )
-def test_what_is_wrong_is_told(tmp_path, content, words):
+def test_all_errors_of_a_table_are_reported(tmp_path, content, words):
     with pytest.raises(UserError, match=words):
         read(tmp_path, content)
 

@@ -78,7 +78,7 @@ def test_output_that_cannot_be_written_and_readers_that_leave():
     assert done.stdout == "x" and done.stderr == ""
 
 
-def test_what_an_error_quotes_of_a_file_steers_no_terminal():
+def test_errors_escape_control_characters_of_files():
     """Lists of errors go on with lines that are set in; all else stays one line."""
     quoted = UserError("a\x1b[2J.png: chunk \0\r\nX\u202e \udcff\n  line 2: é")
     assert str(quoted) == "a\\x1b[2J.png: chunk \\x00\\r\\nX\\u202e \\xff\n  line 2: é"

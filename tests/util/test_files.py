@@ -121,7 +121,7 @@ def test_errors_of_the_system_name_the_target(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["replacing", "replacing_folder"])
-def test_what_a_killed_process_leaves_goes_when_another_writes_there(tmp_path, kind):
+def test_leftovers_of_killed_processes_are_removed_before_a_write(tmp_path, kind):
     killed = program(f"with {kind}('a.txt') as path:\n os.kill(os.getpid(), signal.SIGKILL)", tmp_path)
     killed.communicate()
     (left,) = names(tmp_path)
@@ -135,7 +135,7 @@ def test_what_a_killed_process_leaves_goes_when_another_writes_there(tmp_path, k
     zombie.communicate()
 
 
-def test_what_a_living_process_writes_is_kept(tmp_path):
+def test_files_of_live_processes_are_kept(tmp_path):
     text = "with replacing('a.txt') as path:\n path.write_text('whole')\n print('ready', flush=True)\n input()"
     living = program(text, tmp_path)
     assert living.stdout.readline() == "ready\n"
@@ -147,7 +147,7 @@ def test_what_a_living_process_writes_is_kept(tmp_path):
     assert names(tmp_path) == {"a.txt", "own.txt"}
 
 
-def test_a_later_process_of_the_same_number_is_not_taken_for_the_one_that_died(tmp_path):
+def test_a_later_process_with_the_same_number_is_told_apart(tmp_path):
     """In a container each run has the number of the one before it."""
     mine = f".{files._host()}.{os.getpid()}"
     kept = leave(tmp_path, f"{mine}-{files._start_of(os.getpid())}.abcdefgh.part")
@@ -156,7 +156,7 @@ def test_a_later_process_of_the_same_number_is_not_taken_for_the_one_that_died(t
     assert names(tmp_path) == {kept}
 
 
-def test_what_other_hosts_write_is_kept_until_it_is_old(tmp_path, dead):
+def test_files_of_other_hosts_are_kept_until_they_are_old(tmp_path, dead):
     days = AGE_LIMIT / 24 / 3600
     kept = leave(tmp_path, f".other-0123abcd.{dead}-5.abcdefgh.part", days=days - 1)
     # Begun long ago, but still written to.
@@ -199,6 +199,6 @@ def refuse(path):
     raise PermissionError(13, "Permission denied", str(path))
 
 
-def test_what_is_hidden_is_no_data():
+def test_hidden_files_are_ignored():
     assert is_hidden_below(Path("/x/.tmp.part/a.mp4"), Path("/x")) and is_hidden_below(Path("/x/.a.mp4"), Path("/x"))
     assert not is_hidden_below(Path("/.home/a.mp4"), Path("/.home"))

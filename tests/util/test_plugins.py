@@ -28,7 +28,7 @@ def test_a_module_in_the_current_folder_is_found(tmp_path, monkeypatch):
         ("fine:word", "fine has no class 'word'"),
     ],
 )
-def test_what_is_not_found_is_told(tmp_path, monkeypatch, spec, told):
+def test_missing_modules_and_classes_are_reported(tmp_path, monkeypatch, spec, told):
     (tmp_path / "broken_inside.py").write_text("import numpie\n")
     (tmp_path / "fine.py").write_text("from pathlib import Path\n\nword = 1\n\n\nclass Mine:\n    pass\n")
     monkeypatch.chdir(tmp_path)

@@ -58,7 +58,7 @@ YAMLS = {
 
 
 @pytest.mark.parametrize("text", YAMLS, ids=range(len(YAMLS)))
-def test_yaml_that_is_damaged_or_a_trap(tmp_path, text):
+def test_damaged_and_hostile_yaml_is_refused(tmp_path, text):
     path = tmp_path / "a.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=f"a.yaml: not readable as YAML .*{YAMLS[text]}"):
@@ -83,7 +83,7 @@ def test_merged_keys_of_yaml_are_read(tmp_path):
     assert read_yaml(tmp_path / "a.yaml")["own"] == {"rate": 1e-4, "size": 3}
 
 
-def test_damaged_lines_of_a_log_are_left_out_and_counted(tmp_path, caplog):
+def test_damaged_lines_of_a_log_are_skipped_and_counted(tmp_path, caplog):
     path = tmp_path / "log.jsonl"
     path.write_bytes(
         b'{"step": 1}\n\xff\xfe\n{"step": "x"}\n[1]\n' + b"[" * 100_000 + b'\n{"step": 2, "l1": 0.5}\n{"step": 3'
@@ -96,7 +96,7 @@ def test_damaged_lines_of_a_log_are_left_out_and_counted(tmp_path, caplog):
     assert read_lines(tmp_path / "absent") == ([], 0)
 
 
-def test_damaged_lines_of_results_are_left_out_and_counted(tmp_path, caplog):
+def test_damaged_lines_of_results_are_skipped_and_counted(tmp_path, caplog):
     (tmp_path / "a.mp4").touch()
     lines = [
         b'{"output": "a.mp4", "frames": 3}',
@@ -110,7 +110,7 @@ def test_damaged_lines_of_results_are_left_out_and_counted(tmp_path, caplog):
     assert "4 of its lines cannot be read and are left out" in caplog.text
 
 
-def test_json_that_is_no_json(tmp_path):
+def test_damaged_json_is_refused(tmp_path):
     for content in (b"", b"{", b"\xff", b"[" * 100_000, b"9" * 5000):
         (tmp_path / "a.json").write_bytes(content)
         with pytest.raises(UserError, match="a.json: no report"):
@@ -127,7 +127,7 @@ def test_json_that_is_no_json(tmp_path):
         (b"a,b\n" + b"x" * 200_000 + b",1\n", "cannot be read as csv"),
     ],
 )
-def test_tables_that_are_none(tmp_path, content, says):
+def test_damaged_tables_are_refused(tmp_path, content, says):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(UserError, match=f"--pairs FILE: .*{says}"):
         read_cells(tmp_path / "a.csv", "--pairs FILE")
@@ -140,13 +140,13 @@ def test_cells_of_tables(tmp_path):
     assert header == ["name", "of"] and rows[1] == (5, {"name": "b\u2028c", "of": ""})
 
 
-def test_what_torch_says_on_its_second_line_is_told():
+def test_the_second_line_of_torch_errors_is_reported():
     says = "a: no weights .Error.* for Linear: Missing key.s. in state_dict: .weight"
     with pytest.raises(UserError, match=says), reading("a", "no weights"):
         torch.nn.Linear(2, 1).load_state_dict({})
 
 
-def test_names_that_are_too_long_for_the_system_are_not_there(tmp_path):
+def test_names_too_long_for_the_system_do_not_exist(tmp_path):
     assert not is_there(tmp_path / ("x" * 5000)) and is_there(tmp_path)
     with pytest.raises(UserError, match="no such picture"):
         read_image(tmp_path / f"{'x' * 300}.png")
@@ -164,5 +164,5 @@ def test_names_that_are_too_long_for_the_system_are_not_there(tmp_path):
         (models.ganimation.log.reported_step, "[a] (T, epoch: {0}, it: {0}/{0}, t/smpl: 0.1s) "),
     ],
 )
-def test_lines_of_logs_with_endless_numbers_tell_no_step(step_of, line):
+def test_overlong_numbers_in_logs_are_no_steps(step_of, line):
     assert step_of(line.format(7)) is not None and step_of(line.format("9" * 5000)) is None

@@ -21,7 +21,7 @@ def curve(schedule, steps, planned=None, epoch_size=10):
     return values
 
 
-def test_rules_are_their_formulas():
+def test_schedules_match_their_formulas():
     assert [linear_decay(n, 2, 4, 0.2) for n in range(8)] == pytest.approx([1, 1, 1, 0.8, 0.6, 0.4, 0.2, 0.2])
     expected = [1, 1, 0.5 + math.sqrt(0.5) / 2, 0.5, 0.5 - math.sqrt(0.5) / 2, 0, 0]
     assert [cosine(n, 1, 4) for n in range(7)] == pytest.approx(expected, abs=1e-15)
@@ -56,7 +56,7 @@ def test_rules_of_epochs_combine_with_a_warm_up():
     assert curve(Schedule("step", period=2, factor=0.5), 6, epoch_size=1) == [1, 1, 0.5, 0.5, 0.25, 0.25]
 
 
-def test_an_extended_run_goes_on_as_one_that_was_planned_as_long():
+def test_an_extended_run_continues_the_schedule_of_its_new_length():
     rule = Schedule("cosine", warm_up=2)
     clock, long = Clock(10, planned_steps=8), curve(rule, 16, planned=16)
     for _ in range(8):

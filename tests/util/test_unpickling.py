@@ -108,7 +108,7 @@ def test_references_out_of_a_pickle_are_refused(tmp_path):
         b"p" + b"9" * 400 + b"\n.",
     ],
 )
-def test_what_is_no_plain_data_is_refused(tmp_path, content):
+def test_other_objects_than_plain_data_are_refused(tmp_path, content):
     (tmp_path / "a.pkl").write_bytes(b"\x80\x03" + content)
     with pytest.raises(UserError, match="a.pkl: cannot be read as a pickle of arrays"):
         read_pickle(tmp_path / "a.pkl", "arrays")

@@ -9,7 +9,7 @@ from paths import ROOT
 
 
 @pytest.mark.parametrize("said", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}])
-def test_programs_say_how_threads_wait_before_torch_reads_it(said):
+def test_programs_set_thread_waiting_before_importing_torch(said):
     program = """
 import builtins, os, runpy
 load = builtins.__import__

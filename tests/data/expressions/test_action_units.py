@@ -76,7 +76,7 @@ def test_intensities_are_read_as_people_write_them():
         ("12=-1", "0 to 5"),
     ],
 )
-def test_wrong_intensities_say_what_is_meant(text, says):
+def test_invalid_intensities_are_reported_with_an_example(text, says):
     with pytest.raises(UserError, match=says):
         parse_units(text)
 
@@ -96,7 +96,7 @@ def test_presets_are_weakened_and_joined():
         parse_expression("smlie")
 
 
-def test_models_of_fewer_units_make_what_they_know_of_a_preset():
+def test_models_with_fewer_units_use_the_known_part_of_a_preset():
     assert parse_expression("smile", units_for(11)).shape == (11,)
     with pytest.warns(UserWarning, match="anger: this model does not know AU07, AU23; the rest is used"):
         assert describe(parse_expression("anger", units_for(11)), units_for(11)) == "AU04 4.0, AU05 3.0"
@@ -171,7 +171,7 @@ def test_the_face_of_a_picture_is_the_largest_or_the_most_confident(tmp_path):
     assert row == 0 and "tells no sizes" in why
 
 
-def test_the_person_of_a_video_is_the_one_who_is_there_most(tmp_path):
+def test_the_person_of_a_video_is_the_most_frequent_one(tmp_path):
     rows = [{"frame": frame, "face_id": person} for frame in (1, 2, 3) for person in ((0, 1) if frame == 2 else (1,))]
     table = read_table(write_table(tmp_path / "a.csv", rows, SEQUENCE))
     assert table.frame[choose_person(table)].tolist() == [1, 2, 3]
@@ -188,7 +188,7 @@ def test_the_person_of_a_video_is_the_one_who_is_there_most(tmp_path):
         (lambda text: text[: len(text) // 3 * 2] + "\n", "line 2"),
     ],
 )
-def test_damaged_tables_are_refused_by_file_and_place(tmp_path, spoil, says):
+def test_damaged_tables_are_refused_with_file_and_position(tmp_path, spoil, says):
     path = write_table(tmp_path / "a.csv", [{"AU12_r": 2.5}])
     path.write_text(spoil(path.read_text()))
     with pytest.raises(UserError, match=says) as refused:
@@ -196,7 +196,7 @@ def test_damaged_tables_are_refused_by_file_and_place(tmp_path, spoil, says):
     assert "a.csv" in str(refused.value)
 
 
-def test_tables_of_pictures_and_videos_are_gathered_and_what_is_left_out_is_listed(tmp_path):
+def test_tables_of_pictures_and_videos_are_gathered_and_skipped_items_are_listed(tmp_path):
     write_table(tmp_path / "one.csv", [{"AU12_r": 3}])
     write_table(tmp_path / "two.csv", [{"confidence": 0.8, "AU12_r": 1}, {"confidence": 0.9, "AU12_r": 2}])
     write_table(tmp_path / "dim.csv", [{"confidence": 0.3}])
@@ -439,7 +439,7 @@ def test_units_go_over_presets_and_intensity_over_both(tmp_path):
     assert found == {"AU04": 1.0, "AU06": 1.25, "AU12": 0.5}
 
 
-def test_movements_begin_with_the_pictures_own_expression(tmp_path):
+def test_movements_start_with_the_pictures_own_expression(tmp_path):
     write_table(tmp_path / "own" / "me.csv", [{"AU26_r": 4}])
     words = ["--expression=smile", "--interpolate=3", f"--own_aus={tmp_path / 'own'}"]
     first = next(iter(clips_of(tmp_path, *words)["me"].driving))
@@ -461,7 +461,7 @@ def test_panels_are_truncated_as_the_original_s_where_that_is_wanted(tmp_path):
             assert (to_bytes(torch.from_numpy(picture), 254)[0].numpy() == arrays[name]).all()
 
 
-def test_maps_and_the_grid_of_all_units_are_clips_of_their_own(tmp_path):
+def test_maps_and_the_grid_of_all_units_are_separate_clips(tmp_path):
     clips = clips_of(tmp_path, "--sweep=AU12=0:5:4", "--maps", "--au_grid", "--au_levels=2,4")
     assert list(clips) == ["me_au_grid", "me", "me_attention", "me_color"]
     grid = clips["me_au_grid"]
@@ -523,7 +523,7 @@ def test_cut_faces_are_not_searched(tmp_path):
     assert "detector" not in vars(finder)
 
 
-def test_what_is_put_back_leaves_the_rest_of_the_picture_as_it_is():
+def test_pasting_leaves_the_rest_of_the_picture_unchanged():
     whole = picture(0, (120, 160))
     crops = [Crop(np.array([[20, 30, 60, 70.0]]), (120, 160)), Crop(np.array([[80, 40, 140, 100.0]]), (120, 160))]
     finish = PutBack(whole, crops)
@@ -579,13 +579,13 @@ def test_pyfeat_gives_the_units_of_the_largest_face_on_our_scale():
     assert describe(reader.read(picture())) == "AU12 3.0, AU45 5.0"
 
 
-def test_pictures_without_a_face_are_left_out(tmp_path):
+def test_pictures_without_a_face_are_skipped(tmp_path):
     write_image(tmp_path / "a.png", picture())
     collected = collect_pictures([tmp_path / "a.png"], UnitReader(detector=Feat([])))
     assert not collected.annotations and "finds no face" in collected.left_out[0][1]
 
 
-def test_where_pyfeat_is_missing_the_remedy_is_said(monkeypatch):
+def test_missing_pyfeat_is_reported_with_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "feat", None)
     with pytest.raises(UserError, match="pip install py-feat"):
         UnitReader()

@@ -140,7 +140,7 @@ def test_the_square_holds_the_face_and_stays_in_the_frame():
     assert wide[2] - wide[0] == 400 and wide[0] <= 10 and wide[2] >= 410 and wide[1] <= 60 and wide[3] >= 160
 
 
-def test_fixed_crops_hold_all_places_of_a_face():
+def test_fixed_crops_contain_all_positions_of_a_face():
     moving = {index: face_at(200 + 2 * index, 200, 80) for index in range(40)}
     (one,) = propose(people(moving), CropSettings())
     left, top, right, bottom = one.crop.box()
@@ -150,7 +150,7 @@ def test_fixed_crops_hold_all_places_of_a_face():
     assert (one.crop.first, one.crop.count) == (0, 40)
 
 
-def test_a_fixed_crop_is_begun_anew_where_the_face_would_be_lost_in_it():
+def test_a_new_fixed_crop_starts_when_the_face_would_be_too_small():
     approaching = {index: face_at(320, 240, 40 + 2 * index) for index in range(90)}
     crops = [one.crop for one in propose(people(approaching), CropSettings())]
     assert len(crops) > 1

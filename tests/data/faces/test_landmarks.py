@@ -194,7 +194,7 @@ def test_a_face_that_comes_into_sight_between_searches_is_found_from_its_first_f
     assert detector.searches < 15
 
 
-def test_two_people_who_cross_stay_themselves():
+def test_two_people_who_cross_keep_their_identity():
     red, blue = (250, 60, 60), (60, 60, 250)
     frames = [scene((140 - 3 * i, 45, 26, blue), (10 + 3 * i, 40, 34, red)) for i in range(45)]
     people = follow(frames, SquareDetector()).people
@@ -213,7 +213,7 @@ def test_largest_or_tracked_face():
     assert tracked.report()["faces"] == 2
 
 
-def test_smoothing_calms_rest_and_follows_motion():
+def test_smoothing_reduces_jitter_without_lag():
     rng = np.random.default_rng(0)
     frames = [scene((60 + int(n), 40, 30, (250, 90, 60))) for n in rng.integers(-1, 2, 60)]
     rough, smooth = (track(frames, SquareDetector(), search_every=1, smooth=s) for s in (0, 0.5))
@@ -410,7 +410,7 @@ def test_faces_are_sorted_by_size(dlib_detector):
 
 
 @pytest.mark.parametrize("error", [RuntimeError, MemoryError, ValueError])
-def test_whatever_dlib_raises_for_a_damaged_model_is_told_with_its_file(tmp_path, error):
+def test_whatever_dlib_raises_for_a_damaged_model_is_reported_with_its_file(tmp_path, error):
     def read(path):
         raise error("vector::_M_default_append")
 

@@ -88,7 +88,7 @@ def test_other_weights_are_refused(tmp_path):
             load_network(tmp_path / "x.pth")
 
 
-def test_training_goes_on_and_exports(tmp_path, sample):
+def test_training_resumes_and_exports(tmp_path, sample):
     words = ["--people", sample, "--run", tmp_path / "run", "--out", tmp_path / "out", "--batch_size", 4]
     run(ROOT, *words, "--steps", 2, script="script/train_landmarks.py")
     run(ROOT, *words, "--steps", 3, script="script/train_landmarks.py")

@@ -32,13 +32,13 @@ def test_rows_that_cannot_be_meant_are_refused(tmp_path, row, words):
         pairs(tmp_path, row)
 
 
-def test_a_folder_of_frames_must_not_take_the_place_of_what_it_is_made_of(tmp_path):
+def test_a_folder_of_frames_must_not_overwrite_its_inputs(tmp_path):
     assert pairs(tmp_path, "results/in/a.png,b.mp4,,in", format="mp4")
     with pytest.raises(UserError, match="line 2: output .*in is, or holds, what results are made of"):
         pairs(tmp_path, "results/in/a.png,b.mp4,,in", format="png")
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path):
+def test_all_errors_are_reported_at_once(tmp_path):
     with pytest.raises(UserError) as told:
         pairs(tmp_path, "a.png,,,\na.png,b.mp4,x,../b\na.png,c.mp4,,c\n,,,\na.png,d.mp4,,d.mp5")
     lines = str(told.value).splitlines()
@@ -88,20 +88,20 @@ def test_the_format_gives_the_suffix_where_there_is_none(tmp_path, format, names
         ([("1.mp4",), ("x/1.mp4",)], ["p_1", "x_1"]),
     ],
 )
-def test_what_results_are_called_after(tmp_path, monkeypatch, files, names):
+def test_results_are_named_after_their_inputs(tmp_path, monkeypatch, files, names):
     (tmp_path / "p").mkdir()
     monkeypatch.chdir(tmp_path / "p")
     assert unique_names([tuple(map(Path, each)) for each in files]) == names
 
 
-def test_files_that_are_not_there_are_told_at_the_start(tmp_path, caplog):
+def test_missing_files_are_reported_at_the_start(tmp_path, caplog):
     (tmp_path / "a.png").touch()
     assert len(pairs(tmp_path, "a.png,b.mp4,,\na.png,c.mp4,,")) == 2
     assert "there is no such file: line 2: " in caplog.text and "b.mp4; line 3: " in caplog.text
     assert "a.png" not in caplog.text.replace("b-a.png", "")
 
 
-def test_a_folder_of_results_that_is_a_link_is_no_way_out(tmp_path):
+def test_a_linked_results_folder_does_not_allow_escaping(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "results").symlink_to("disk")
     (request,) = pairs(tmp_path, "a.png,b.mp4,,x")
@@ -110,6 +110,6 @@ def test_a_folder_of_results_that_is_a_link_is_no_way_out(tmp_path):
     assert request.output == tmp_path / "disk" / "x.mp4"
 
 
-def test_names_that_are_too_long_are_told_as_files_that_are_not_there(tmp_path, caplog):
+def test_overlong_names_are_reported_as_missing_files(tmp_path, caplog):
     (request,) = pairs(tmp_path, f"{'x' * 300}.png,b.mp4,,c")
     assert request.sources[0].parent == tmp_path and "there is no such file: line 2" in caplog.text

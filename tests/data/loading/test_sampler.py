@@ -151,7 +151,7 @@ def test_a_mistake_that_hits_every_sample_ends_the_run_at_once_and_is_shown(tmp_
         (partial(RuntimeError, "[enforce fail] DefaultCPUAllocator: can't allocate memory:"), "not enough memory"),
     ],
 )
-def test_what_the_machine_lacks_is_no_fault_of_a_sample(tmp_path, error, words, workers):
+def test_missing_resources_are_no_bad_samples(tmp_path, error, words, workers):
     with pytest.raises(RunError, match=words) as caught:
         batches(Raising(error, {3}), tmp_path, 15, workers=workers, share=1)
     assert "\n" not in str(caught.value)
@@ -170,7 +170,7 @@ def test_a_reader_s_error_that_comes_from_too_many_open_files_is_no_fault_of_the
         batches(Reader(SimpleNamespace(samples=30, bad_sample=-1), True), tmp_path, 1, share=1)
 
 
-def test_workers_do_not_take_away_what_the_parent_no_longer_uses(tmp_path):
+def test_workers_do_not_collect_objects_of_the_parent(tmp_path):
     """A decoder of videos that is closed in another process than its own waits for ever."""
 
     class Used:
@@ -194,7 +194,7 @@ def test_workers_do_not_take_away_what_the_parent_no_longer_uses(tmp_path):
     assert (tmp_path / "closed_by").read_text() == f"{os.getpid()}\n" * 2
 
 
-def test_debug_raises_what_no_reader_expects(tmp_path):
+def test_debug_raises_unexpected_errors(tmp_path):
     with pytest.raises(ZeroDivisionError):
         SeededSamples(Raising(ZeroDivisionError, {3}), seed=0, debug=True)[0, 3]
     sample, problems = SeededSamples(data(bad=3), seed=0, debug=True)[0, 3]
@@ -211,7 +211,7 @@ def test_debug_raises_what_no_reader_expects(tmp_path):
         ("DataLoader worker (pid 7) exited unexpectedly with exit code 3. Details", r"crashed \(exit code 3\)"),
     ],
 )
-def test_a_lost_worker_is_told_in_one_line(said, words):
+def test_a_lost_worker_is_reported_in_one_line(said, words):
     with pytest.raises(RunError, match=words) as caught, explain_lost_workers(4):
         raise RuntimeError(said)
     assert "\n" not in str(caught.value) and "--continue_train" in str(caught.value)
@@ -263,7 +263,7 @@ def test_a_dataset_smaller_than_the_batch_is_an_error(tmp_path):
         batches(data(samples=3), tmp_path, 1)
 
 
-def test_weights_say_how_often_samples_are_drawn():
+def test_weights_set_how_often_samples_are_drawn():
     weights = [0.0, *[1.0] * 9, 9.0]
     keys = taken(EndlessSampler(11, 11, weights=weights), 400)
     counts = Counter(index for _, index in keys)
@@ -274,7 +274,7 @@ def test_weights_say_how_often_samples_are_drawn():
 
 
 @pytest.mark.parametrize("weights", [[1.0], [0.0] * 3, [1.0, -1.0, 1.0], [1.0, float("nan"), 1.0]])
-def test_weights_that_are_none_are_told(weights):
+def test_invalid_weights_are_reported(weights):
     with pytest.raises(UserError, match=r"weights\(\): 3 numbers of at least 0 are wanted"):
         EndlessSampler(3, 3, weights=weights)
 

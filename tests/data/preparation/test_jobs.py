@@ -86,14 +86,14 @@ def test_a_killed_worker_and_raising_ones_lose_nothing_else(tmp_path):
     expect_only_the_bad_ones_lost(tmp_path, summary)
 
 
-def test_what_a_killed_worker_was_writing_is_removed_within_the_run(tmp_path):
+def test_files_of_a_killed_worker_are_removed_within_the_run(tmp_path):
     summary = run(tmp_path, [11, 0], "--workers", "2")
     assert summary.failed == {"item11": jobs.KILLED}
     assert {path.name for path in tmp_path.iterdir()} == {"item0", "failures.csv"}
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_a_second_run_makes_only_what_is_missing(tmp_path, workers):
+def test_a_second_run_makes_only_missing_items(tmp_path, workers):
     run(tmp_path, [0, 1, 5], "--workers", "0")
     before = (tmp_path / "item0").stat().st_ino
     summary = run(tmp_path, [0, 1, 2], "--workers", workers)
@@ -147,7 +147,7 @@ def test_a_cluster_needs_both_its_options(tmp_path, words, hint):
         run(tmp_path, [0], *words)
 
 
-def test_what_takes_long_to_build_is_built_once(tmp_path):
+def test_slow_objects_are_built_once(tmp_path):
     built = []
 
     def build(name, size=1):

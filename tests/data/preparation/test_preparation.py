@@ -101,7 +101,7 @@ def test_faceforensics_by_its_lists(tmp_path, scripts):
     assert "1 listed videos are not there: 555" in said and "1 videos are in no list, and left out: 999" in said
 
 
-def test_lists_that_name_no_videos_are_told(tmp_path, scripts):
+def test_lists_that_name_no_videos_are_reported(tmp_path, scripts):
     layouts.faceforensics(tmp_path / "FF")
     for path in (tmp_path / "FF" / "splits").iterdir():
         path.write_text("[[]]")
@@ -188,7 +188,7 @@ def test_key_points_of_the_old_spelling_are_taken_over(tmp_path, scripts):
     assert {row["name"]: row["source"] for row in table(root / "train_keypoints.csv")}["000"] == "train_keypoint"
 
 
-def test_frames_without_a_face_are_left_out_if_asked(tmp_path, scripts):
+def test_frames_without_a_face_are_skipped_if_asked(tmp_path, scripts):
     root = layouts.frame_folders(tmp_path / "dataset" / "FaceForensics")
     shutil.move(root / "points", tmp_path / "points")
     command = [*KEY_POINTS, "--phases", "train", "--on_missing", "skip"]
@@ -603,7 +603,7 @@ def test_dlib_finds_the_points_of_frames_and_the_square_of_a_micro_expression(tm
         ("prepare_videos", ["--in", "empty", "--out", "o"], "no videos in it"),
     ],
 )
-def test_bad_input_is_told_by_name_without_a_traceback(tmp_path, scripts, script, arguments, hint):
+def test_bad_input_is_reported_by_name_without_a_traceback(tmp_path, scripts, script, arguments, hint):
     (tmp_path / "empty").mkdir()
     status, said = scripts.run(script, *arguments, folder=tmp_path)
     assert status == 2 and hint in said and "Traceback" not in said
@@ -624,7 +624,7 @@ WITH_INPUT = [
 
 
 @pytest.mark.parametrize("script", WITH_INPUT)
-def test_a_full_disk_is_told_in_one_line_and_stops_the_script(tmp_path, scripts, script):
+def test_a_full_disk_stops_the_script_with_one_line(tmp_path, scripts, script):
     arguments = [*build_input(script, tmp_path), "--workers", "0"]
     status, said = scripts.run(script, *arguments, folder=tmp_path, full_disk=True)
     told = [line for line in said.splitlines() if line.startswith("error: ")]
@@ -633,7 +633,7 @@ def test_a_full_disk_is_told_in_one_line_and_stops_the_script(tmp_path, scripts,
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path, scripts):
+def test_a_folder_without_write_permission_is_reported_in_one_line(tmp_path, scripts):
     layouts.write_video(tmp_path / "in" / "a.mp4")
     (tmp_path / "file").touch()
     for command in (["extract_frames", "--in", "in", "--out", "file/x"], ["make_sample_dataset", "--out", "file/x"]):
@@ -776,7 +776,7 @@ def test_clips_of_videos_whose_names_are_no_utf_8(tmp_path, scripts):
         ("extract_frames", ["--in", "videos", "--out", "out", "--split", "1/0"], "out/train_data/half"),
     ],
 )
-def test_half_videos_are_told_and_refused_if_asked(tmp_path, scripts, script, command, made):
+def test_truncated_videos_are_reported_and_refused_on_request(tmp_path, scripts, script, command, made):
     path = tmp_path / "videos" / "half.mp4"
     layouts.write_video(path, frames=60)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])

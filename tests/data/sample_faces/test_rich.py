@@ -55,7 +55,7 @@ def test_the_background_moves_with_the_camera():
     np.testing.assert_allclose(far, [[1, 0, 0], [0, 1, 0]], atol=1e-12)
 
 
-def test_what_lies_before_the_face_hides_its_points():
+def test_occluders_hide_points_of_the_face():
     who = person(0, 1, "rich")
     away, near = RichState(), RichState(hand=np.array([0.0, 60, 60, 0]))
     assert away.hand[1] == AWAY
@@ -78,7 +78,7 @@ def test_halves_of_the_face_move_apart():
     assert moved[37, 1] > 1 and abs(moved[44, 1]) < 0.1
 
 
-def test_long_hair_and_shoulders_have_motions_of_their_own():
+def test_long_hair_and_shoulders_move_separately():
     hanging = next(k for k in range(20) if len(person(0, k, "rich").hanging))
     who = person(0, hanging, "rich")
     rest = who.pose(RichState())[0]

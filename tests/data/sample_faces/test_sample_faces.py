@@ -301,7 +301,7 @@ def test_short_clips_show_the_face_where_it_begins(tmp_path):
         assert moved < 1, "a head that only shifts rests in its square"
 
 
-def test_a_similarity_takes_points_of_bone_to_their_places():
+def test_a_similarity_maps_rigid_points():
     here = np.random.default_rng(0).uniform(0, 99, (68, 3))
     turn = 1.3 * np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
     there = here.copy()
@@ -330,7 +330,7 @@ def test_micro_expressions_are_listed(small_set):
         assert truth.performance.aus.sum(1).argmax() == int(row["ApexFrame"])
 
 
-def test_other_workers_same_bytes_and_a_killed_run_goes_on(small_set, tmp_path, capsys):
+def test_other_workers_give_the_same_bytes_and_a_killed_run_resumes(small_set, tmp_path, capsys):
     command = [sys.executable, *arguments(tmp_path / "two", "--workers", "2")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -344,7 +344,7 @@ def test_other_workers_same_bytes_and_a_killed_run_goes_on(small_set, tmp_path, 
     assert files(tmp_path / "two")["test/id001#00.mp4"] == one["test/id001#00.mp4"]
 
 
-def test_what_a_killed_run_was_drawing_is_removed_by_the_next(tmp_path):
+def test_files_of_a_killed_run_are_removed_by_the_next(tmp_path):
     few = ["--identities", "1", "--clips", "1", "--frames", "2", "--size", "32", "--layouts", "--workers", "0"]
     with ScriptRunner() as scripts:
         for moment in (3, 5):  # just before the film and the truth get their names

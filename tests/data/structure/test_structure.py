@@ -77,7 +77,7 @@ def dataset(root: Path, *words: str, training: bool = True) -> FaceDataset:
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 
-def test_distances_are_those_of_a_search_through_the_whole_map():
+def test_distances_match_a_brute_force_search():
     draw = np.random.RandomState(0)
     curve = np.sort(draw.randint(0, len(CURVES) - 1, (3, 60))).ravel()
     frame = np.repeat([0, 2, 3], 60)  # nothing is drawn in frames 1 and 4
@@ -211,13 +211,13 @@ def test_folders_of_the_old_spelling(root):
     assert len(dataset(root)) == 2
 
 
-def test_nested_sequences_have_names_of_their_own(root):
+def test_nested_sequences_have_unique_names(root):
     for folder in ("train_data", "train_keypoints"):
         shutil.move(root / folder / "a", root / folder / "person" / "a")
     assert [sequence.name for sequence in dataset(root).sequences] == ["b", "person_a"]
 
 
-def test_frames_without_a_partner_are_left_out_and_told(root, caplog):
+def test_frames_without_a_partner_are_skipped_and_reported(root, caplog):
     (root / "train_keypoints" / "a" / "00003.txt").unlink()
     (root / "train_data" / "b" / "00001.png").unlink()
     write_points(root / "train_keypoints" / "orphan" / "00000.txt", face_points())
@@ -313,7 +313,7 @@ def shorten(root: Path, name: str, left: int) -> None:
 @pytest.mark.parametrize(
     ("left", "told"), [(2, "1 of 2 .* of 6 frames: a \\(2\\)$"), (5, "a \\(5\\); --n_frames_total=3 keeps")]
 )
-def test_short_sequences_are_left_out_and_counted(root, left, told, caplog):
+def test_short_sequences_are_skipped_and_counted(root, left, told, caplog):
     shorten(root, "a", left)
     data = dataset(root)
     assert [one.name for one in data.sequences] == ["b"] and re.search(told, caplog.text, re.MULTILINE)
@@ -438,7 +438,7 @@ def test_pictures_of_an_earlier_run_do_not_stay(root, tmp_path):
     assert len(list((tmp_path / "out" / "c").iterdir())) == 5
 
 
-def test_results_as_pictures_lie_apart_from_those_of_each_frame(root, tmp_path):
+def test_results_as_pictures_have_their_own_folder(root, tmp_path):
     for _ in range(2):
         write_outputs(root, tmp_path / "out" / "c", "--format=png")
     assert len(list((tmp_path / "out" / "c").glob("00000?.png"))) == 5
@@ -518,7 +518,7 @@ def test_without_retargeting_the_driving_points_are_drawn(root):
     assert (driving[0]["structure"] != expected).sum() < 30
 
 
-def test_background_edges_of_outside_pictures_are_left_out_unless_wanted(root):
+def test_background_edges_of_single_pictures_are_off_by_default(root):
     source, driving = outside(root, [face_points(), face_points()])
     with_edges, _ = outside(root, [face_points(), face_points()], "--background_edges")
     assert (with_edges["structure"][0] > 0).sum() > (source["structure"][0] > 0).sum() + 50
@@ -556,7 +556,7 @@ def test_landmarks_are_smoothed_where_it_is_wanted(root):
 
 
 @pytest.mark.parametrize("words", [[], ["--crop_image", "--crop_video"]], ids=["whole", "cropped"])
-def test_faces_are_looked_for_in_whole_frames(root, words):
+def test_faces_are_detected_in_full_frames(root, words):
     """Not in what the networks see: a high and narrow frame squashed to 64 x 64 shows no detector a face."""
     seen = []
 
@@ -580,7 +580,7 @@ def test_faces_are_looked_for_in_whole_frames(root, words):
         assert (items[0]["structure"][15] > 0).float().mean() > 0.25, "the crop shows the face large"
 
 
-def test_the_best_frame_is_the_one_to_compare_with_and_nothing_else(root):
+def test_the_best_frame_is_only_the_reference(root):
     broad = face_points() * (1.3, 1) - (17, 0)
     faces = [face_points(), broad, face_points()]
     _, nearest = outside(root, faces)

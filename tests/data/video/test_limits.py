@@ -187,7 +187,7 @@ def test_an_index_whose_arrays_contradict_each_other_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("rate", ["x", "0", "99999999999"])
-def test_an_odd_rate_is_told_with_its_file(tmp_path, rate):
+def test_an_odd_rate_is_reported_with_its_file(tmp_path, rate):
     frame = np.zeros((8, 8, 3), np.uint8)
     write_image(tmp_path / "a.png", frame, text={"fps": rate})
     text = {"fps": rate, "size": [8, 8], "format": "png", "meta": {}}

@@ -29,7 +29,7 @@ def make(path: Path, count: int = 8, **options) -> Path:
 
 
 @pytest.mark.parametrize(("format", "tolerance"), [("png", 0), ("jpeg", 3)])
-def test_what_is_packed_is_read(tmp_path, format, tolerance):
+def test_packed_clips_are_read(tmp_path, format, tolerance):
     landmarks = np.random.default_rng(0).random((8, 68, 2)).astype(np.float32)
     arrays = {
         "landmarks": landmarks,
@@ -148,7 +148,7 @@ def test_a_damaged_frame_leaves_the_others(tmp_path):
         clip[3]
 
 
-def test_whom_a_clip_shows():
+def test_the_person_of_a_clip():
     assert identity_of("id10283/xyz/00001") == "id10283"
     assert identity_of("id10283#xyz#00001#00900") == "id10283"
     assert identity_of("042") == "042"
@@ -255,7 +255,7 @@ def test_packing_tells_what_is_wrong(tmp_path, pack_frames):
     assert status == 1 and "landmarks of 5" in complaints and not list((tmp_path / "out").glob("*.clip"))
 
 
-def test_the_benchmark_holds_its_bars_up():
+def test_the_benchmark_checks_its_targets():
     """Not the times of this machine, but that they are measured and compared."""
     small = ["--frames", "12", "--rounds", "3", "--clips", "1000", "--size", "64"]
     command = [sys.executable, "script/benchmark.py", "data", *small]

@@ -373,7 +373,7 @@ def test_strips_and_single_pictures(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.webm", "a.gif", "a"])
 @pytest.mark.parametrize("fps", [Fraction(30000, 1001), 25])
-def test_what_is_written_is_read(tmp_path, name, fps):
+def test_written_videos_are_read(tmp_path, name, fps):
     """Odd sizes too; gif has a palette and times in hundredths of a second."""
     frames = [frame(number, 49, 67) for number in range(12)]
     with VideoWriter(tmp_path / name, fps, comment="AI-generated test") as writer:
@@ -561,7 +561,7 @@ def with_a_longer_length(path: Path) -> Path:
         ("a.mkv", "libx264", with_a_longer_length, "ends after 2.4 of 4.8 seconds; 60 of about 120 frames"),
     ],
 )
-def test_half_a_video_is_told_with_both_numbers(tmp_path, name, codec, damage, told):
+def test_a_truncated_video_is_reported_with_both_numbers(tmp_path, name, codec, damage, told):
     """FFmpeg takes each of these for a sound video that is short."""
     path = damage(noisy(tmp_path / name, codec))
     with pytest.warns(DamagedVideo, match=f"{name}: {told} could be read"):
@@ -570,7 +570,7 @@ def test_half_a_video_is_told_with_both_numbers(tmp_path, name, codec, damage, t
         assert len(list(open_video(path))) == count
 
 
-def test_no_byte_of_a_gif_makes_it_shorter_without_a_word(tmp_path):
+def test_no_byte_of_a_gif_shortens_it_silently(tmp_path):
     """Wrong lengths can lead a decoder over pictures to a place from which it goes on as if nothing had happened."""
     content = encode(tmp_path / "whole.gif", "gif", {}, times=range(6)).read_bytes()
     for place in range(13, len(content), 61):
@@ -593,7 +593,7 @@ def test_whole_videos_are_not_called_damaged(tmp_path, name):
         assert len(open_video(path)) == len(list(open_video(path))) == 30
 
 
-def test_damage_is_told_again_where_the_index_is_kept(tmp_path):
+def test_damage_is_reported_again_from_a_cached_index(tmp_path):
     path = with_wrong_clock(noisy(tmp_path / "a.mp4"))
     for _ in range(2):
         with pytest.warns(DamagedVideo, match="1 of 60 frames could be read"):
@@ -850,7 +850,7 @@ def test_a_strip_has_the_frames_side_by_side(tmp_path):
     assert names(tmp_path / "png") == ["a.png"]
 
 
-def test_a_strip_that_is_given_up_leaves_nothing(tmp_path):
+def test_an_aborted_strip_leaves_no_file(tmp_path):
     with pytest.raises(RuntimeError), StripWriter(tmp_path / "a.png") as strip:
         strip.write(frame(0))
         raise RuntimeError("the network failed")

@@ -36,7 +36,7 @@ def weights(path: Path) -> Path:
     return path
 
 
-def test_a_flipped_bit_in_an_entry_is_told(tmp_path):
+def test_a_flipped_bit_in_an_entry_is_reported(tmp_path):
     path = weights(tmp_path / "latest_net_G.pth")
     flip(path, "latest_net_G/data/0")
     torch.load(path)  # torch itself uses it
@@ -112,7 +112,7 @@ ODD = [
 
 
 @pytest.mark.parametrize(("spoil", "says"), ODD)
-def test_what_is_no_weights_is_refused_by_the_name_of_the_entry(tmp_path, spoil, says):
+def test_other_values_than_weights_are_refused_by_entry(tmp_path, spoil, says):
     state = scrambled(Chunks).generator.state_dict()
     state["2.weight"] = spoil(state["2.weight"])
     torch.save(state, tmp_path / "latest_net_G.pth")
@@ -179,7 +179,7 @@ def test_an_odd_training_state_is_refused_by_its_name(tmp_path, name, value, say
         Checkpoints(tmp_path).resume(trainer)
 
 
-def test_an_archive_of_several_disks_is_told(tmp_path):
+def test_an_archive_of_several_disks_is_reported(tmp_path):
     """zipfile raises already when it is asked whether the file is an archive."""
     path = weights(tmp_path / "a.pth")
     whole = path.read_bytes()

@@ -77,7 +77,7 @@ def resumed(folder, toy=Joint, **options):
 # --- files of the originals -------------------------------------------------------------------------------------------
 
 
-def test_one_file_goes_on_with_its_weights_its_optimizers_and_the_next_epoch(tmp_path):
+def test_one_file_resumes_with_weights_optimizers_and_the_next_epoch(tmp_path):
     before = trained()
     released(before, tmp_path / "00000001-checkpoint.pth.tar")
     after = resumed(tmp_path)
@@ -88,7 +88,7 @@ def test_one_file_goes_on_with_its_weights_its_optimizers_and_the_next_epoch(tmp
         assert all(torch.equal(value, got[key][k]) for key, each in expected.items() for k, value in each.items()), name
 
 
-def test_files_of_the_original_stay_when_the_run_goes_on(tmp_path):
+def test_files_of_the_original_are_kept_when_the_run_resumes(tmp_path):
     path = tmp_path / "00000001-checkpoint.pth.tar"
     released(trained(), path)
     theirs = path.read_bytes()
@@ -126,7 +126,7 @@ def test_a_file_of_the_original_with_the_name_of_one_to_save_is_moved(tmp_path):
         ({"epoch": None}, ["after 0 epochs, at step 0; how long it was trained is not known"]),
     ],
 )
-def test_what_is_missing_or_does_not_fit_starts_afresh_and_is_told(tmp_path, caplog, entries, words):
+def test_missing_or_mismatching_parts_start_from_scratch_with_a_warning(tmp_path, caplog, entries, words):
     before = trained()
     released(before, tmp_path / "00000001-checkpoint.pth.tar", **entries)
     after = resumed(tmp_path)
@@ -137,13 +137,13 @@ def test_what_is_missing_or_does_not_fit_starts_afresh_and_is_told(tmp_path, cap
 
 
 @pytest.mark.parametrize("epoch", ["x", [1], float("nan")])
-def test_an_epoch_that_is_no_number_is_told(tmp_path, epoch):
+def test_an_epoch_that_is_no_number_is_reported(tmp_path, epoch):
     released(trained(), tmp_path / "00000001-checkpoint.pth.tar", epoch=epoch)
     with pytest.raises(UserError, match="checkpoint.pth.tar: its record of the training length is damaged"):
         resumed(tmp_path)
 
 
-def test_an_optimizer_of_parameters_of_other_shapes_starts_afresh(tmp_path, caplog):
+def test_an_optimizer_of_other_shapes_starts_from_scratch(tmp_path, caplog):
     before = trained()
     other = before.optimizers["gen"].state_dict()
     other["state"][0]["exp_avg"] = torch.zeros(7)
@@ -152,7 +152,7 @@ def test_an_optimizer_of_parameters_of_other_shapes_starts_afresh(tmp_path, capl
     assert "parameters of other shapes" in caplog.text
 
 
-def test_a_file_per_network_goes_on_at_the_largest_number_beside_latest(tmp_path, caplog):
+def test_a_file_per_network_resumes_at_the_largest_number(tmp_path, caplog):
     before = trained(Chunks)
     for name in ("latest_net_G.pth", "latest_net_D.pth", "9_net_G.pth", "10_net_G.pth"):
         network = before.family.generator if "G" in name else before.family.critic
@@ -184,7 +184,7 @@ def test_weights_of_another_name_are_an_error_with_the_remedy():
     assert [path.name for path in Path("result/b").iterdir()] == ["vox-cpk.pth.tar"]
 
 
-def test_training_does_not_begin_over_weights_of_others_unless_told():
+def test_training_does_not_overwrite_foreign_weights():
     path = Path("result/b/00000001-checkpoint.pth.tar")
     released(trained(), path)
     theirs = path.read_bytes()
@@ -226,7 +226,7 @@ def test_a_run_without_a_complete_checkpoint_is_an_error_that_names_the_files(da
     assert before == {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
-def test_a_run_goes_on_from_the_checkpoint_that_is_asked_for():
+def test_a_run_resumes_from_the_requested_checkpoint():
     run("--name=b", "--steps=4", "--save_every=1", "--keep=0")
     run("--name=b", "--steps=3", "--continue_train", "--which_iter=2", "--keep=1")
     folder = Path("result/b")
@@ -237,7 +237,7 @@ def test_a_run_goes_on_from_the_checkpoint_that_is_asked_for():
     assert steps_of("b") == 5
 
 
-def test_a_run_that_began_with_weights_and_saved_nothing_does_not_begin_without_them():
+def test_a_run_from_weights_that_saved_nothing_is_not_resumed_without_them():
     run("--name=a", "--steps=1")
     run("--name=b", "--steps=1", "--init_from=result/a")
     for path in Path("result/b").glob("*.pth*"):
@@ -246,7 +246,7 @@ def test_a_run_that_began_with_weights_and_saved_nothing_does_not_begin_without_
         run("--name=b", "--steps=2", "--continue_train")
 
 
-def test_a_run_that_began_with_a_checkpoint_and_saved_nothing_begins_with_it_again():
+def test_a_run_from_a_checkpoint_that_saved_nothing_starts_from_it_again():
     run("--name=a", "--steps=3")
     run("--name=b", "--steps=4", "--checkpoint=result/a")
     for path in Path("result/b").glob("*.pth*"):
@@ -255,7 +255,7 @@ def test_a_run_that_began_with_a_checkpoint_and_saved_nothing_begins_with_it_aga
     assert read_weights("result/b/latest_training.pth")["optimizers"]["gen"]["state"][0]["step"] == 5
 
 
-def test_a_checkpoint_that_is_not_there_is_an_error():
+def test_a_missing_checkpoint_is_an_error():
     run("--name=b", "--steps=1")
     with pytest.raises(UserError, match=r"--which 7: .* no such checkpoint; there are: 00000001, latest. Nothing was"):
         run("--name=b", "--steps=3", "--continue_train", "--which=7")
@@ -263,7 +263,7 @@ def test_a_checkpoint_that_is_not_there_is_an_error():
         run("--name=c", "--steps=3", "--which=7")
 
 
-def test_a_continued_run_removes_what_an_interrupted_saving_left(monkeypatch):
+def test_a_resumed_run_removes_leftovers_of_an_interrupted_save(monkeypatch):
     def kill(content, path, save=torch.save):
         save(content, path)
         if content.get("clock", {}).get("step") == 3:
@@ -331,7 +331,7 @@ def test_the_best_is_known_by_a_loss_that_not_every_step_has_and_that_was_not_fi
 
 
 @pytest.mark.parametrize("content", [{"a": 1}, [1]])
-def test_a_training_state_of_others_is_told_by_its_file(content):
+def test_a_foreign_training_state_is_reported_by_file(content):
     run("--name=b", "--steps=2")
     torch.save(content, "result/b/00000009_training.pth")
     run("--name=b", "--steps=3", "--continue_train")
@@ -348,7 +348,7 @@ def test_a_training_state_of_others_is_told_by_its_file(content):
 @pytest.mark.parametrize(
     "place", ["result/a", "result/a/latest-checkpoint.pth.tar", "result/a/00000003-checkpoint.pth.tar"]
 )
-def test_a_new_run_goes_on_from_another_one(place):
+def test_a_new_run_resumes_another_one(place):
     """It ends as the other one would have; with --continue_train the same line can be repeated."""
     run("--name=a", "--steps=3")
     run("--name=whole", "--steps=6")
@@ -362,14 +362,14 @@ def test_a_new_run_goes_on_from_another_one(place):
         run("--name=b", "--steps=6", f"--checkpoint={place}")
 
 
-def test_a_new_run_goes_on_from_a_file_of_the_original(caplog):
+def test_a_new_run_resumes_a_file_of_the_original(caplog):
     released(trained(), Path("vox-cpk.pth.tar"), epoch=3)
     run("--name=b", "--epochs=5", "--checkpoint=vox-cpk.pth.tar")
     assert steps_of("b") == 25
     assert "vox-cpk.pth.tar after 4 epochs, at step 20" in caplog.text
 
 
-def test_a_run_on_other_data_goes_on_at_the_same_epoch():
+def test_a_run_on_other_data_resumes_at_the_same_epoch():
     run("--name=a", "--epochs=2", "--batch_size=5")
     run("--name=b", "--epochs=3", "--samples=40", "--checkpoint=result/a")
     state = read_weights("result/b/latest_training.pth")["clock"]
@@ -377,12 +377,12 @@ def test_a_run_on_other_data_goes_on_at_the_same_epoch():
     assert read_weights("result/b/latest_training.pth")["optimizers"]["gen"]["state"][0]["step"] == 8 + 10
 
 
-def test_continuing_and_beginning_exclude_each_other():
+def test_options_to_resume_and_to_start_exclude_each_other():
     with pytest.raises(UserError, match="give one of them"):
         run("--name=b", "--steps=1", "--init_from=x", "--checkpoint=y")
 
 
-def test_the_second_adversarial_stage_goes_on_at_the_epoch_and_the_rate_that_were_published(tmp_path):
+def test_the_adversarial_stage_resumes_at_the_published_epoch_and_rate(tmp_path):
     """From a file of the first: 50 more epochs at the full rate, another discriminator, the animators' optimizers."""
 
     def stage(*words):
@@ -425,7 +425,7 @@ def test_the_second_adversarial_stage_goes_on_at_the_epoch_and_the_rate_that_wer
         ("talking_head", {"step": 4999}, {"steps": 5000}),
     ],
 )
-def test_how_long_a_file_was_trained_in_the_stage_that_goes_on(model, content, length):
+def test_the_training_length_of_a_file_counts_in_its_stage(model, content, length):
     opt = parse([f"--config={ROOT}/configs/tiny/{model}.yaml", "--init_from=x"], training=True)
     assert find_family(model)(opt, training=True).trained_for(content) == length
 

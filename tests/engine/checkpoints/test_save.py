@@ -84,13 +84,13 @@ def test_counters_of_batch_norm_may_be_missing():
     assert torch.equal(network.running_mean, torch.ones(3))
 
 
-def test_missing_entry_says_what_there_is(tmp_path):
+def test_a_missing_entry_lists_the_existing_ones(tmp_path):
     torch.save({"region_predictor": {}, "generator": {}}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="lacks the entries coder.*it has region_predictor, generator"):
         load_networks(build(Joint), tmp_path / "other.pth", needed=["coder"])
 
 
-def test_networks_that_are_not_needed_may_be_absent_or_start_afresh(tmp_path, caplog):
+def test_unneeded_networks_may_be_missing_or_start_from_scratch(tmp_path, caplog):
     family = build(Joint)
     content = {"generator": family.generator.state_dict(), "coder": family.coder.state_dict()}
     torch.save(content, tmp_path / "a.pth")
@@ -100,7 +100,7 @@ def test_networks_that_are_not_needed_may_be_absent_or_start_afresh(tmp_path, ca
     assert "starting critic afresh" in caplog.text
 
 
-def test_what_a_family_calls_optional_may_be_absent_but_must_fit(tmp_path, caplog, monkeypatch):
+def test_optional_networks_may_be_missing_but_must_fit(tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO")
     Checkpoints(tmp_path).save(trainer_at(7))
     monkeypatch.setattr(Joint, "optional", ("coder",))
@@ -173,7 +173,7 @@ def test_interrupted_at_every_single_write(tmp_path, monkeypatch, toy):
     assert interrupted > 8
 
 
-def test_an_interrupted_linking_leaves_nothing_that_is_taken_for_files_of_others(tmp_path, monkeypatch):
+def test_an_interrupted_link_is_not_mistaken_for_foreign_files(tmp_path, monkeypatch):
     def kill(path, name, link=os.link):
         if "_training" in str(path):
             raise Killed
@@ -230,7 +230,7 @@ def test_saving_after_a_loss_that_is_not_finite_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_told_with_the_file_and_keeps_what_was_saved(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_with_the_file_and_keeps_what_was_saved(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(trainer_at(1))
     monkeypatch.setattr(save, "replacing", lambda path: nullcontext(Path("/dev/full")))
@@ -313,25 +313,25 @@ def test_truncated_files_and_archives(tmp_path):
         read_weights(tmp_path / "absent.pth")
 
 
-def test_a_name_that_tells_no_network(tmp_path):
+def test_a_name_without_network_is_refused(tmp_path):
     torch.save({}, tmp_path / "weights.pth")
     with pytest.raises(UserError, match="names are like latest_net_G.pth"):
         load_networks(build(Chunks), tmp_path / "weights.pth")
 
 
-def test_a_run_that_is_not_there_is_told_with_those_that_are(tmp_path):
+def test_a_missing_run_is_reported_with_the_existing_ones(tmp_path):
     Checkpoints(tmp_path / "result" / "here").save(trainer_at(1))
     with pytest.raises(UserError, match=r"nosuch: there is no such file or folder.* are: here\. .*--checkpoint"):
         load_networks(build(Joint), tmp_path / "result" / "nosuch")
 
 
-def test_a_folder_of_other_weights_is_told_with_what_it_holds(tmp_path):
+def test_a_folder_of_other_weights_is_reported_with_its_content(tmp_path):
     torch.save({}, tmp_path / "vox-cpk.pth.tar")
     with pytest.raises(UserError, match=r"no weights .* latest_net_G.pth, .*there are: vox-cpk.pth.tar.*--model"):
         load_networks(build(Chunks), tmp_path)
 
 
-def test_one_file_given_to_a_family_of_several_is_told_whose_it_is(tmp_path):
+def test_a_foreign_single_file_is_reported_with_its_family(tmp_path):
     torch.save({"generator": {}}, tmp_path / "vox-cpk.pth.tar")
     with pytest.raises(UserError, match="checkpoint of the family fomm: --model fomm reads it, with the --config"):
         load_networks(build(Chunks), tmp_path / "vox-cpk.pth.tar", owner=lambda family, content: "fomm")
