@@ -78,7 +78,7 @@ def train(opt: Options, processes: Processes, family: Any = None, dataset: Any =
         family, processes, Clock(len(dataset)),
         precision=opt.precision, channels_last=opt.channels_last, on_nan=opt.on_nan, seed=opt.seed,
         freeze_norms=opt.freeze_norms, folder=run.folder, item_names=dataset.item_names(),
-        clip_norm=opt.clip_norm, norms_every=opt.print_every,
+        clip_norm=opt.clip_norm, norms_every=opt.print_every, gradient_compression=opt.gradient_compression,
     )  # fmt: skip
 
     # 2. Where it goes on: this run's newest checkpoint, another run's, the authors' file, or step 0.

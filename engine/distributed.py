@@ -6,7 +6,7 @@ import sys
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -37,6 +37,10 @@ class Processes:
     def is_main(self) -> bool:
         """Whether this process writes files and messages."""
         return self.rank == 0
+
+    def begin_sum(self, tensor: Tensor) -> Any:
+        """Begin to replace a tensor by its sum over all processes; `wait()` of what is returned waits for it."""
+        return dist.all_reduce(tensor, async_op=True)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors by their average over all processes, with one all-reduce per dtype."""

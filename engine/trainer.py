@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -17,6 +18,7 @@ from engine.averages import Averages
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.finite import LossWatch
+from engine.gradients import GradientAverage
 from engine.networks import HasNetworks, freeze_norms, refuse_unsaved
 from engine.notes import Notes, in_full
 from engine.precision import Precision
@@ -50,12 +52,12 @@ class Trainer:
         self, family: Trainable, processes: Processes, clock: Clock, *,
         precision: str = "fp32", channels_last: bool = False, on_nan: str = "stop", freeze_norms: float | None = None,
         seed: int = 0, folder: Path = Path(), item_names: Sequence[str] | None = None,
-        clip_norm: float | None = None, norms_every: int = 0,
+        clip_norm: float | None = None, norms_every: int = 0, gradient_compression: str = "none", overlap: bool = True,
     ):  # fmt: skip
         """`folder` holds the files of row tables during training; `item_names` identify the rows.
 
         `clip_norm`: maximum gradient norm of an optimizer. `norms_every`: steps between the gradient norms in
-        `details`; 0: none.
+        `details`; 0: none. `gradient_compression`, `overlap`: see GradientAverage.
         """
         self.family, self.processes, self.clock, self.seed = family, processes, clock, seed
         self.precision = Precision(precision, processes.device)
@@ -73,6 +75,7 @@ class Trainer:
             for name, optimizer in self.optimizers.items()
         }
         refuse_unsaved(family, self._parameters)
+        self.gradients = GradientAverage(processes, self._parameters, gradient_compression, overlap=overlap)
         self.averages = Averages(family, self._parameters)
         self._start_rates = {
             name: [float(group["lr"]) for group in optimizer.param_groups]
@@ -124,6 +127,7 @@ class Trainer:
                 for rows in self.rows.values():
                     rows.take_back()
                 return {name: torch.stack(values).mean() for name, values in losses.items()}, visuals
+            self.gradients.finish(names)
             if self._may_update(terms):
                 self._update(names)
             else:
@@ -144,8 +148,10 @@ class Trainer:
             updates.append(update)
             if update is None:
                 continue
+            is_last = step is running[-1]
             try:
-                self._backward_one(update, len(running))
+                with self.gradients.last_backward(update.names) if is_last else nullcontext():
+                    self._backward_one(update, len(running))
             except Exception as error:
                 step.blame(error)
             for name, value in update.report.items():
@@ -179,11 +185,6 @@ class Trainer:
 
     def _update(self, names: tuple[str, ...]) -> None:
         scaler = self.precision.scaler
-        for name in names:
-            for parameter in self._parameters[name]:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-        self.processes.average([p.grad for name in names for p in self._parameters[name]])
         for name in names:
             self._set_rate(name)
             if self._parameters[name]:

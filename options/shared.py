@@ -118,6 +118,11 @@ def _add_training(parser: OptionParser) -> None:
         advanced=True,
     )  # fmt: skip
     group.add_argument(
+        "--gradient_compression", type=one_of("none", "bf16"), default="none",
+        help="several processes: the type in which gradients travel; bf16 halves the bytes and rounds to 8 bits",
+        shapes_result=False, advanced=True,
+    )  # fmt: skip
+    group.add_argument(
         "--max_bad", type=share, default=0.01, help="stop if more than this fraction of the samples is bad",
         advanced=True,
     )  # fmt: skip
