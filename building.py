@@ -7,7 +7,7 @@ from pathlib import Path
 from engine.animator import Animator
 from engine.checkpoints.load import Loaded, load_networks, load_set
 from engine.distributed import Processes
-from engine.networks import compile_networks, list_networks, to_device
+from engine.networks import compile_networks, list_networks, to_device, without_random_weights
 from engine.trainer import Trainer
 from engine.validation import Validation, undisturbed
 from models import Family, find_family
@@ -22,9 +22,15 @@ def load_family(opt: Options) -> tuple[Family, Loaded]:
     if takes_own_weights(opt):
         log.info("with the model that ships with Grimace, learned from drawn people (weights/README.md); --name takes "
                  "a run of yours")  # fmt: skip
-    family = find_family(opt.model)(opt, training=False).eval()
+    build = partial(find_family(opt.model), opt, training=False)
+    with without_random_weights():
+        family = build().eval()
     path = Path(opt.checkpoint or run_folder(opt))
     loaded = load_set(family, path, opt.which, owner=owner_of_weights, averaged=opt.averaged)
+    if lacking := loaded.absent | loaded.unfit:
+        fresh = build().eval()
+        for name in lacking:  # optional networks, which are then as they are built
+            setattr(family, name, getattr(fresh, name))
     if opt.verbose:
         list_networks(family.networks())
     return family, loaded

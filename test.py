@@ -1,8 +1,8 @@
 """Animate faces with a trained family, or reconstruct test clips and measure: python test.py --help."""
 
-from util.waiting import wait_briefly
+from options.early import before_torch
 
-wait_briefly()
+before_torch(__name__, training=False)
 
 import logging
 import shlex
@@ -26,7 +26,7 @@ from engine.checkpoints.resume import describe_duration
 from engine.command import run_on_devices
 from engine.distributed import UNHURRIED, Processes, machine
 from engine.evaluation import Reconstruction
-from engine.records import Commands, Failures, Records, fingerprint_of_options, fingerprint_of_weights, part_of
+from engine.records import Commands, Failures, Records, begin_fingerprints, part_of
 from engine.rendering import Renderer, Results, render_all, shared_out
 from engine.results_page import write_page
 from engine.signals import unwind_at_sigterm
@@ -63,7 +63,8 @@ def test(opt: Options, processes: Processes) -> int:
 
     # 2. What makes it.
     family, loaded = load_family(opt)
-    made_with = {"weights": fingerprint_of_weights(family), "options": fingerprint_of_options(result_options(opt))}
+    # A single --output needs no records, and so no fingerprints.
+    made_with = dict if opt.output else begin_fingerprints(family, result_options(opt))
     animator = build_animator(opt, family, processes)
 
     # 3. What is there already, what fails, what is measured, and what is written of each result.
@@ -79,7 +80,7 @@ def test(opt: Options, processes: Processes) -> int:
 
     # 4. Make them, and show what came of it.
     if processes.is_main and not opt.output:
-        Commands(folder).add(_command(opt, family, loaded) | made_with)
+        Commands(folder).add(_command(opt, family, loaded) | made_with())
     jobs = shared_out(jobs_of(wanted, dataset, pair_settings(opt), folder), processes, opt.shard, opt.max_clips)
     with measuring or nullcontext():
         render_all(jobs, renderer, processes, alone=alone)

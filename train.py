@@ -1,8 +1,8 @@
 """Train a family of models: python train.py --help."""
 
-from util.waiting import wait_briefly
+from options.early import before_torch
 
-wait_briefly()
+before_torch(__name__, training=True)
 
 import logging
 import sys

@@ -1,15 +1,15 @@
 """Dataset mode `aus`: pictures of faces with the intensities of their action units, in GANimation's layout."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from data.base import Dataset, Job
+from data.base import Dataset, Job, as_tensor
 from data.expressions.annotations import read_annotations
 from data.expressions.clips import ExpressionClips, ExpressionSettings, condition
 from data.expressions.faces import FaceFinder
@@ -22,6 +22,9 @@ from util.expressions import STRONGEST, units_for
 from util.reading import read_text
 from util.settings import settings_of
 from util.values import list_of, share, text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ActionUnitsDataset(Dataset):
@@ -99,7 +102,7 @@ class ActionUnitsDataset(Dataset):
         return {
             "image": image,
             "aus": condition(self.aus[index]),
-            "desired": torch.from_numpy(desired.astype(np.float32)),
+            "desired": as_tensor(desired.astype(np.float32)),
             "name": self.pictures[index].stem,
         }
 
@@ -143,7 +146,7 @@ class ActionUnitsDataset(Dataset):
     def _image(self, picture: np.ndarray) -> Tensor:
         size = self.picture_size()
         picture = picture if picture.shape[:2] == size else resize(picture, size)
-        return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).float() / 255
+        return as_tensor(picture.transpose(2, 0, 1)).float() / 255
 
 
 def find_pictures(

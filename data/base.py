@@ -1,19 +1,21 @@
 """What every dataset mode provides: training items by index, test clips in order."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch.utils.data
-from torch import Tensor
-from torch.utils.data import default_collate
 
 from util.printable import printable
 from util.resizing import to_floats
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Clip:
     """Arguments of SheetWriter if the result is one picture: how its frames are laid out."""
     coded: Any = None
     """The coded marks of a micro-expression (data.micro.curves.Marks), for its plot."""
-    kept: "Kept | None" = None
+    kept: Kept | None = None
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Job:
         return {"name": printable(self.name), "output": self.output} | self.recorded
 
 
-class Dataset(torch.utils.data.Dataset):
+class Dataset:
     """Training items by index, test clips in order. Holds paths and settings, never a cursor.
 
     Random choices in `__getitem__` come from the global generators of random, numpy and torch: the loader seeds them
@@ -107,6 +109,8 @@ class Dataset(torch.utils.data.Dataset):
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """A batch of some samples; by default tensors are stacked, so that all need one shape."""
+        from torch.utils.data import default_collate
+
         return default_collate(samples)
 
     def weights(self) -> Sequence[float] | None:
@@ -187,4 +191,11 @@ class Dataset(torch.utils.data.Dataset):
 
 def to_tensor(frame: np.ndarray) -> Tensor:
     """A picture (H, W, C) as float tensor (C, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(to_floats(frame).transpose(2, 0, 1)))
+    return as_tensor(to_floats(frame).transpose(2, 0, 1))
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """An array as a contiguous tensor. torch is imported here: what the modes declare for --help does without."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(array))

@@ -1,18 +1,22 @@
 """Dataset mode `drawn`: two frames of a drawn person with their ground truth, for families that learn from it."""
 
+from __future__ import annotations
+
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from data.frames import FramesDataset, plain, to_tensor
+from data.base import as_tensor, to_tensor
+from data.frames import FramesDataset, plain
 from data.sample_faces.clips import Truth
 from data.sample_faces.motion import MotionTruth
 from util.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MIRRORED = np.array(
     [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
@@ -58,7 +62,7 @@ class DrawnDataset(FramesDataset):
             parts = parts.mirrored()
         return {**parts.tensors(), "name": name}
 
-    def kept(self, name: str) -> "Kept":
+    def kept(self, name: str) -> Kept:
         """A clip with its ground truth, cached: reading it takes longer than a training step of a small network."""
         if name not in self._kept:
             if len(self._kept) >= MOST_KEPT:
@@ -66,7 +70,7 @@ class DrawnDataset(FramesDataset):
             self._kept[name] = self._read(name)
         return self._kept[name]
 
-    def _read(self, name: str) -> "Kept":
+    def _read(self, name: str) -> Kept:
         truth = Truth.load(self.root / "truth" / f"{plain(name)}.npz")
         with self.open(name) as video:
             frames = [self.sized(frame) for frame in video]
@@ -83,7 +87,7 @@ class Kept:
     mask: np.ndarray  # (N, H, W) bool
     points: list[np.ndarray]  # of each frame (68, 3)
 
-    def parts(self, chance: float) -> "Parts":
+    def parts(self, chance: float) -> Parts:
         """One of the pairs whose motion is known, chosen by `chance` in [0, 1)."""
         pair = int(chance * len(self.motion.pairs))
         driving, source = (int(k) for k in self.motion.pairs[pair])
@@ -101,7 +105,7 @@ class Parts:
     ):
         self.frames, self.flow, self.seen, self.mask, self.points = frames, flow, seen, mask, points
 
-    def mirrored(self) -> "Parts":
+    def mirrored(self) -> Parts:
         """The same left to right."""
         side = np.array([-1, 1], np.float32)
         return Parts(
@@ -114,10 +118,10 @@ class Parts:
         source, driving = (to_tensor(frame) for frame in self.frames)
         width = driving.shape[-1]
         # Shares of the side to units of which 2 lie between the centres of the first and the last pixel.
-        flow = torch.from_numpy(np.ascontiguousarray(self.flow.transpose(2, 0, 1))) * (2 * width / (width - 1))
-        seen, mask = (torch.from_numpy(np.ascontiguousarray(part))[None].float() for part in (self.seen, self.mask))
+        flow = as_tensor(self.flow.transpose(2, 0, 1)) * (2 * width / (width - 1))
+        seen, mask = (as_tensor(part)[None].float() for part in (self.seen, self.mask))
         named = zip(("source_points", "driving_points"), self.points, strict=True)
-        points = {name: torch.from_numpy(np.ascontiguousarray(found, np.float32)) for name, found in named}
+        points = {name: as_tensor(np.asarray(found, np.float32)) for name, found in named}
         return {"source": source, "driving": driving, "motion": flow, "seen": seen, "mask": mask, **points}
 
 

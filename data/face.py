@@ -1,5 +1,7 @@
 """Dataset mode `face`: consecutive frames of a face with structure maps drawn from its key points."""
 
+from __future__ import annotations
+
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,14 +9,12 @@ from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
-from data.base import Clip, Dataset, Job, to_tensor
+from data.base import Clip, Dataset, Job, as_tensor, to_tensor
 from data.faces.retarget import Retarget
 from data.structure.edge_cache import EdgeCache, cache_file
 from data.structure.maps import background_edges, structure_maps
@@ -25,6 +25,9 @@ from data.video.images import read_image
 from util.errors import UserError
 from util.geometry import nearest_pose
 from util.values import at_least, count, integer, one_of, text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NEUTRAL_AMONG = 50
 """Number of driving frames searched for the one most like the source in pose and expression."""
@@ -114,7 +117,9 @@ class FaceDataset(Dataset):
         points = np.stack([sequence.points(index) for index in chosen])
         background = [self._background(sequence, *pair) for pair in zip(chosen, pictures, strict=True)]
         maps = self._structure_maps(points, sizes.pop(), background)
-        return torch.stack([self.picture(picture) for picture in pictures]), torch.from_numpy(maps)
+        import torch
+
+        return torch.stack([self.picture(picture) for picture in pictures]), as_tensor(maps)
 
     def picture(self, picture: np.ndarray) -> Tensor:
         """A frame as the networks see it: (3, S, S)."""
@@ -169,7 +174,7 @@ class FaceDataset(Dataset):
         """The structure map of the user's picture, resized to S x S."""
         wanted = self.opt.background_edges and not self.opt.no_canny_edge
         background = [self._edges(picture)] if wanted else None
-        return torch.from_numpy(self._structure_maps(points[None], (self.side, self.side), background)[0])
+        return as_tensor(self._structure_maps(points[None], (self.side, self.side), background)[0])
 
     def _edges(self, picture: np.ndarray) -> np.ndarray:
         return background_edges(picture, self.side, self.opt.original_fit)

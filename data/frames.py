@@ -1,5 +1,7 @@
 """Dataset mode `frames`: two random frames of a clip to train on, whole clips to animate."""
 
+from __future__ import annotations
+
 import logging
 import math
 import random
@@ -8,10 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from data.augment import Augmentation
 from data.base import Clip, Dataset, Job, to_tensor
@@ -21,6 +22,9 @@ from util.csv_table import read_rows
 from util.errors import UserError
 from util.resizing import resize, to_bytes
 from util.values import count, list_of, not_negative, number, one_of, positive, seed, text, within
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 

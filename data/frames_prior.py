@@ -1,5 +1,7 @@
 """Dataset mode `frames_prior`: clips of faces with the 18 points of the facial prior."""
 
+from __future__ import annotations
+
 import logging
 from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,14 +10,12 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from data.augment import flip
-from data.base import Clip, Job, to_tensor
+from data.base import Clip, Job, as_tensor, to_tensor
 from data.faces.detector import Detector
 from data.faces.landmarks import SELDOM_SET, add_detector_options, build_detector, detector_settings
 from data.frames import FramesDataset, plain
@@ -26,6 +26,9 @@ from data.video import unsuffixed
 from util.cells import read_dicts
 from util.errors import UserError
 from util.values import integer, not_negative, text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +122,7 @@ class PriorFramesDataset(FramesDataset):
         if kind == "mirror" and not self.opt.original_flips:
             points = mirrored(points, frames[0].shape[1])
         source, driving = map(to_tensor, self.augmentation.after_flip(flip(frames, kind)))
-        return {"source": source, "driving": driving, "keypoint": torch.from_numpy(points), "name": name}
+        return {"source": source, "driving": driving, "keypoint": as_tensor(points), "name": name}
 
     def jobs(self) -> list[Job]:
         self._check_points()
@@ -127,8 +130,8 @@ class PriorFramesDataset(FramesDataset):
 
     def make_clip(self, name: str, driving: str, source: str) -> Clip:
         clip = super().make_clip(name, driving, source)
-        clip.source["keypoint"] = torch.from_numpy(self.points(source))
-        clip.driving = WithPoints(clip.driving, torch.from_numpy(self.points(driving)))
+        clip.source["keypoint"] = as_tensor(self.points(source))
+        clip.driving = WithPoints(clip.driving, as_tensor(self.points(driving)))
         if self.opt.clip_fps and self.opt.clip_fps != clip.fps:
             clip.fps, clip.audio = Fraction(self.opt.clip_fps), None
         clip.coded = self.coded_marks.get(plain(driving))
@@ -155,7 +158,7 @@ class PriorFramesDataset(FramesDataset):
         """The points of the user's video, in pixels of the networks' pictures."""
         points = self._found(frames, self.detector, name, f"cut it out by {cutting}")
         size = frames[0].shape[:2]
-        return torch.from_numpy(scaled(points, size, self.load_size or size))
+        return as_tensor(scaled(points, size, self.load_size or size))
 
     def companion(self, clip: Clip, output: Path) -> AbstractContextManager:
         if not self.opt.spotting or self.opt.mode == "reconstruction" or self.opt.visualize:

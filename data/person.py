@@ -1,12 +1,13 @@
 """Dataset mode `person`: a few pictures of one person, from a video or a folder, with their landmarks."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from data.base import Job
 from data.faces import landmarks
@@ -14,6 +15,9 @@ from data.talking.driven import LandmarkDriven, add_driving_options, joined
 from data.video import open_video, thin
 from util.errors import UserError
 from util.values import count, text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,7 @@
 """Dataset mode `talking_head`: T + 1 frames of a video with their landmarks, one to be made from the others."""
 
+from __future__ import annotations
+
 import logging
 import random
 from collections.abc import Iterator, Sequence
@@ -7,9 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from data.base import Clip, Job
 from data.talking.driven import LandmarkDriven, add_driving_options, joined
@@ -17,6 +17,9 @@ from data.talking.files import FrameLandmarks, find_landmark_file, read_frame_la
 from data.video.images import read_image
 from util.errors import UserError
 from util.values import count
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 

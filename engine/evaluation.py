@@ -1,6 +1,5 @@
 """Mean absolute differences between reconstructions and real frames."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,8 +7,6 @@ import torch
 from torch import Tensor
 
 from util.errors import UserError
-
-log = logging.getLogger(__name__)
 
 
 class Reconstruction:
@@ -35,16 +32,3 @@ class Reconstruction:
         """The means over all frames."""
         frames = max(self.frames, 1)
         return {"l1": self.result / frames, "l1_of_repeating": self.repeated / frames}
-
-
-def summary_of_losses(known: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Log and return the means over all frames of all videos; empty if nothing was measured."""
-    known = [entry for entry in known if "l1" in entry]
-    if not known:
-        return {}
-    frames = max(1, sum(entry["frames"] for entry in known))
-    loss, repeated = (sum(e[name] * e["frames"] for e in known) / frames for name in ("l1", "l1_of_repeating"))
-    below = 100 * (1 - loss / max(repeated, 1e-12))
-    log.info("Reconstruction loss: %s", loss)
-    log.info("%.1f %% %s repeating the first frame (%s)", abs(below), "above" if below < 0 else "below", repeated)
-    return {"L1": f"{loss:.5f}", "L1 of repeating the first frame": f"{repeated:.5f}", "below": f"{below:.1f} %"}

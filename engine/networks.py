@@ -1,7 +1,8 @@
-"""Move networks to their device, compile them, and check that checkpoints hold all that trains."""
+"""Build networks whose weights are read, move them to their device, compile them, check what checkpoints hold."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +13,12 @@ from util.errors import UserError
 
 log = logging.getLogger(__name__)
 
+RANDOM = (
+    "uniform_", "normal_", "trunc_normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_",
+    "orthogonal_",
+)  # fmt: skip
+"""The functions of torch.nn.init that draw random weights."""
+
 
 class HasNetworks(Protocol):
     """The part of a family's interface that these functions use."""
@@ -21,6 +28,23 @@ class HasNetworks(Protocol):
     def networks(self) -> dict[str, nn.Module]: ...
     def modules(self) -> Iterator[nn.Module]: ...
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+
+
+@contextmanager
+def without_random_weights() -> Iterator[None]:
+    """Leave weights undefined where networks are built: for those that are read from a file before anything else."""
+    drawn = {name: getattr(nn.init, name) for name in RANDOM}
+    try:
+        for name in RANDOM:
+            setattr(nn.init, name, _as_it_is)
+        yield
+    finally:
+        for name, function in drawn.items():
+            setattr(nn.init, name, function)
+
+
+def _as_it_is(tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    return tensor
 
 
 def to_device(family: nn.Module, processes: Processes, channels_last: bool) -> None:

@@ -5,11 +5,10 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from util.cells import read_dicts
 from util.csv_table import write_table
@@ -17,15 +16,19 @@ from util.errors import UserError
 from util.files import is_there, is_too_long, write_text
 from util.jsons import append_line, read_lines
 from util.printable import printable
+from util.threads import begin
 from util.values import WHOLE
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 
 
-def fingerprint_of_weights(network: nn.Module) -> str:
-    """The CRC-32 of all weights and their names."""
+def fingerprint_of_weights(state: Mapping[str, "Tensor"]) -> str:
+    """The CRC-32 of all weights of a state dict and their names."""
     value = 0
-    for name, tensor in network.state_dict().items():
+    for name, tensor in state.items():
         array = tensor.detach().cpu().contiguous().flatten().numpy()
         value = zlib.crc32(array.view("u1"), zlib.crc32(name.encode(), value))
     return f"{value:08x}"
@@ -34,6 +37,15 @@ def fingerprint_of_weights(network: nn.Module) -> str:
 def fingerprint_of_options(options: Mapping[str, Any]) -> str:
     """Fingerprint of options."""
     return f"{zlib.crc32(json.dumps(options, sort_keys=True, default=str).encode()):08x}"
+
+
+def begin_fingerprints(network: "nn.Module", options: Mapping[str, Any]) -> Callable[[], dict[str, str]]:
+    """Start to compute the fingerprints of weights and options in a thread; the function waits for them.
+
+    Meanwhile the network may be rebuilt, but nothing may write into its current weights.
+    """
+    weights = begin(fingerprint_of_weights, network.state_dict())
+    return lambda: {"weights": weights(), "options": fingerprint_of_options(options)}
 
 
 def seen_from(root: Path, path: Path) -> str:
@@ -49,15 +61,21 @@ def part_of(shard: Sequence[int], rank: int = 0, world: int = 1) -> str:
 class Records:
     """The results of a folder, a line of JSON each; the last line of a result is valid.
 
-    `made_with` has the common inputs of this command's results. A result with other inputs does not count as existing
+    `made_with` has the common inputs of this command's results, or is a function that returns them, called when they
+    are needed. A result with other inputs does not count as existing
     and is not overwritten without --overwrite. Paths are relative to the folder, so that it can be moved and reached
     through links.
     """
 
-    def __init__(self, folder: Path, made_with: Mapping[str, str]):
-        self.path, self.made_with = folder / "results.jsonl", dict(made_with)
+    def __init__(self, folder: Path, made_with: Mapping[str, str] | Callable[[], Mapping[str, str]]):
+        self.path, self._made_with = folder / "results.jsonl", made_with
         self._root = folder.resolve()
         self._known = {entry["output"]: entry for entry in self.entries()}
+
+    @cached_property
+    def made_with(self) -> dict[str, str]:
+        """The common inputs of this command's results."""
+        return dict(self._made_with() if callable(self._made_with) else self._made_with)
 
     def _relative(self, path: Path) -> str:
         """A path as recorded: relative to the folder."""

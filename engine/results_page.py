@@ -13,7 +13,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from engine.evaluation import summary_of_losses
 from engine.records import Commands, Failures, Records, maker_of
 from util.errors import UserError
 from util.files import replacing_folder, write_text
@@ -200,3 +199,16 @@ def _number(cell: str) -> float | None:
     """A cell with five digits; None if nothing was measured or the face was missed."""
     value = float(cell) if cell else math.nan
     return float(f"{value:.5g}") if math.isfinite(value) else None
+
+
+def summary_of_losses(known: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Log and return the means over all frames of all videos; empty if nothing was measured."""
+    known = [entry for entry in known if "l1" in entry]
+    if not known:
+        return {}
+    frames = max(1, sum(entry["frames"] for entry in known))
+    loss, repeated = (sum(e[name] * e["frames"] for e in known) / frames for name in ("l1", "l1_of_repeating"))
+    below = 100 * (1 - loss / max(repeated, 1e-12))
+    log.info("Reconstruction loss: %s", loss)
+    log.info("%.1f %% %s repeating the first frame (%s)", abs(below), "above" if below < 0 else "below", repeated)
+    return {"L1": f"{loss:.5f}", "L1 of repeating the first frame": f"{repeated:.5f}", "below": f"{below:.1f} %"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from metrics.parts.streams import Stream
     from metrics.parts.tools import Tools
 
+RESULT, REPEATED, REPLAYED, TRUTH = "result", "first frame repeated", "driving video replayed", "truth"
+ROWS = (RESULT, REPEATED, REPLAYED, TRUTH)
+"""The rows of a table: the result, and baselines. They show how a metric rates a still picture and the truth itself."""
 Columns = dict[str, np.ndarray]
 """Column -> a value per frame (N,). NaN: missed (the result shows no face). Masked: nothing to measure."""
 
@@ -143,6 +146,11 @@ class SetMetric(Metric):
     def total(self) -> tuple[float, int]:
         """The value, and its number of frames or clips."""
         raise NotImplementedError
+
+
+def sets(metrics: Iterable[Metric]) -> list[SetMetric]:
+    """The metrics without values per frame."""
+    return [metric for metric in metrics if isinstance(metric, SetMetric)]
 
 
 def masked(values: np.ndarray, measurable: np.ndarray) -> np.ma.MaskedArray:

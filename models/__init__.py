@@ -1,15 +1,35 @@
 """Families of models, found by the name of their folder."""
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
 
-from models.family import Family, Layout
 from util.errors import UserError
 from util.plugins import find_class
 
-__all__ = ["Family", "Layout", "family_names", "find_family", "recognise_family"]
+if TYPE_CHECKING:
+    from models.family import Family, Layout
+
+__all__ = [
+    "Family",
+    "Layout",
+    "add_family_options",
+    "family_names",
+    "find_family",
+    "first_stages",
+    "recognise_family",
+    "run_name",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Family and Layout, imported when asked for: they bring torch, without which --help answers."""
+    if name in ("Family", "Layout"):
+        return getattr(importlib.import_module("models.family"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def family_names() -> list[str]:
@@ -21,14 +41,13 @@ def family_names() -> list[str]:
     )
 
 
-def find_family(name: str) -> type[Family]:
+def find_family(name: str) -> "type[Family]":
     """The class of the family `name`: defined in models/<name>/family.py, or elsewhere as "module:Class"."""
+    from models.family import Family
+
     if ":" in name:
         return _checked(find_class(name, "--model"), name)
-    if name not in family_names():
-        nearest = get_close_matches(name, family_names(), 1)
-        hint = f" Did you mean {nearest[0]}?" if nearest else ""
-        raise UserError(f"--model {name}: there is no such family.{hint} There are: {', '.join(family_names())}")
+    _refuse_unknown(name)
     module = importlib.import_module(f"{__name__}.{name}.family")
     classes = {
         key: value
@@ -42,7 +61,44 @@ def find_family(name: str) -> type[Family]:
     return next(iter(classes.values()))
 
 
-def _checked(found: type, name: str) -> type[Family]:
+def add_family_options(name: str, parser: Any, training: bool) -> None:
+    """Declare the options of a family."""
+    declared = _declarations(name)
+    (declared or find_family(name)).add_options(parser, training)
+
+
+def first_stages(name: str) -> tuple[str, ...]:
+    """For a second stage of training: the families whose weights it begins with (`Family.begins_with`)."""
+    declared = _declarations(name)
+    return getattr(declared, "BEGINS_WITH", ()) if declared else find_family(name).begins_with
+
+
+def run_name(name: str) -> str:
+    """The run that commands mean which name none, where it is not called like the family (`Family.run_name`)."""
+    declared = _declarations(name)
+    return getattr(declared, "RUN_NAME", "") if declared else find_family(name).run_name
+
+
+def _declarations(name: str) -> Any:
+    """The module models/<name>/options.py if it declares all options of the family: without torch, unlike the class."""
+    if ":" in name:
+        return None
+    _refuse_unknown(name)
+    module = f"{__name__}.{name}.options"
+    found = importlib.import_module(module) if importlib.util.find_spec(module) else None
+    return found if hasattr(found, "add_options") else None
+
+
+def _refuse_unknown(name: str) -> None:
+    if name not in family_names():
+        nearest = get_close_matches(name, family_names(), 1)
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        raise UserError(f"--model {name}: there is no such family.{hint} There are: {', '.join(family_names())}")
+
+
+def _checked(found: type, name: str) -> "type[Family]":
+    from models.family import Family
+
     if not issubclass(found, Family):
         raise UserError(f"--model {name}: is no family; one is a subclass of models.Family")
     return found
@@ -57,5 +113,5 @@ def recognise_family(sections: dict) -> str | None:
     return next(special, None)
 
 
-def _extends(one: type[Family], other: type[Family]) -> bool:
+def _extends(one: "type[Family]", other: "type[Family]") -> bool:
     return one is not other and issubclass(one, other)

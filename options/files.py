@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from util.errors import UserError
-from util.weights_file import options_in
+from util.weights_options import options_in
 from util.yaml_file import parse_yaml, read_yaml_file
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from textwrap import fill
 
 from data import dataset_modes
-from models import family_names, find_family
+from models import family_names, first_stages
 from options.parser import OptionParser
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -28,6 +28,8 @@ EXAMPLES = {
 }
 """Of train.py (True) and test.py (False): option groups and their purpose."""
 SUBJECTS = {True: "docs/training.md", False: "docs/animating.md, docs/evaluation.md"}
+ASKED = frozenset({"-h", "--help", "--help_all", "--version"})
+"""Options that are answered by a text."""
 DEFAULT = "fomm"
 """The family in examples if none is given."""
 
@@ -55,7 +57,7 @@ def help_text(parser: OptionParser, training: bool, everything: bool) -> str:
 
 def _introduction(parser: OptionParser, family: str, training: bool) -> str:
     examples = [(words.format(family=family), what) for words, what in EXAMPLES[training]]
-    first_stage = find_family(family).begins_with
+    first_stage = first_stages(family)
     if training and first_stage:
         examples[0] = f"{examples[0][0]} --init_from result/{first_stage[0]}", f"on top of a trained {first_stage[0]}"
     if parser.family is None:
@@ -84,6 +86,6 @@ def _epilog(parser: OptionParser, training: bool, everything: bool) -> str:
 
 def _page_of(family: str | None) -> str:
     """The page of a family, or of the family that it is the second stage of."""
-    names = [family, *find_family(family).begins_with] if family else []
+    names = [family, *first_stages(family)] if family else []
     pages = [f"docs/{name}.md" for name in names if (DOCS / f"{name}.md").is_file()]
     return pages[0] if pages else "docs/families.md"

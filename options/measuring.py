@@ -1,19 +1,23 @@
-"""The options for metrics and their weights."""
+"""The options for metrics, their weights, and validation."""
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metrics.evaluation.protocols import Protocol, choose_protocol, without_motion
-from metrics.evaluation.running import Plan
 from metrics.evaluation.tables import KINDS
 from metrics.parts.tables import TABLES
 from metrics.parts.weights import FOLDER, Weights, weight_options
 from options.parser import OptionGroup, OptionParser
 from util.errors import UserError
-from util.values import list_of, one_of, text
+from util.values import at_least, count, list_of, one_of, text, within
+
+if TYPE_CHECKING:
+    from metrics.evaluation.running import Plan
 
 TRUTH = "drawn_truth"
+VALIDATE_EVERY = 500
+"""Default number of steps between validations."""
 
 
 def add_measuring_options(parser: OptionParser) -> None:
@@ -52,6 +56,37 @@ def add_measuring_options(parser: OptionParser) -> None:
     group.add_argument(f"--{TRUTH}", type=text, help=TABLES[TRUTH], shapes_result=False, advanced=True)
 
 
+def add_validation_options(parser: OptionParser) -> None:
+    """Declare the validation options of train.py."""
+    group = parser.group(
+        "validation while training", "Test clips, reconstructed from their first frames every so many steps.",
+        example="--validate_every 200",
+    )  # fmt: skip
+    group.add_argument(
+        "--validate_every", type=at_least(0),
+        help=f"steps between validations; 0: none; default: {VALIDATE_EVERY} if there is a test split",
+    )  # fmt: skip
+    group.add_argument(
+        "--validate_clips", type=count, default=4, help="number of test clips, always the same ones", advanced=True
+    )
+    group.add_argument(
+        "--validate_frames",
+        type=at_least(0),
+        default=16,
+        advanced=True,
+        help="frames per clip, evenly spread; 0: all",
+    )
+    group.add_argument(
+        "--validate_metrics", type=list_of(text), default=["l1", "ssim/gauss"], advanced=True,
+        help="metrics; script/evaluate.py --list lists all",
+    )  # fmt: skip
+    group.add_argument(
+        "--validate_share", type=within(0, 100), default=5.0,
+        help="skip validations that would exceed this percentage of the time", advanced=True,
+    )  # fmt: skip
+    add_weight_options(group)
+
+
 def add_weight_options(group: OptionGroup) -> None:
     """Declare the paths of the metrics' weights."""
     group.add_argument(
@@ -68,13 +103,15 @@ def add_weight_options(group: OptionGroup) -> None:
 
 def measuring_plan(
     opt: Any, pictures: Collection[str], device: Any, *, tells_motion: bool = False
-) -> tuple[Plan, Protocol] | None:
+) -> "tuple[Plan, Protocol] | None":
     """The metrics of --metrics and --protocol, for results whose items hold these pictures: "source", "driving".
 
     `tells_motion`: the dense motion behind the frames is known, too.
     """
     if not (opt.metrics or opt.protocol):
         return None
+    from metrics.evaluation.running import Plan  # torch, which declaring options does not need
+
     if opt.output:
         raise UserError("--metrics: it writes into a folder of results; give --results_dir FOLDER in place of --output")
     has_truth = opt.mode == "reconstruction"

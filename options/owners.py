@@ -1,15 +1,16 @@
 """The family of a weights file, and the families that read each other's runs."""
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from models import Family, family_names, find_family
+from models import family_names, find_family
 from options.resolve import parse
 
+if TYPE_CHECKING:
+    from models import Family
 
-def owner_of_weights(family: Family, content: Any) -> str | None:
+
+def owner_of_weights(family: "Family", content: Any) -> str | None:
     """The family, other than this one, that the content of a weights file belongs to."""
     if family.recognises_weights(content):
         return None
@@ -17,7 +18,9 @@ def owner_of_weights(family: Family, content: Any) -> str | None:
 
 
 @cache
-def _of_default_size(name: str) -> Family:
+def _of_default_size(name: str) -> "Family":
     """A family with default options on the meta device: shapes only."""
+    import torch
+
     with torch.device("meta"):
         return find_family(name)(parse([f"--model={name}"], training=True), training=True)

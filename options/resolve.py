@@ -6,16 +6,16 @@ from typing import Any
 import yaml
 
 from data import find_dataset
-from models import family_names, find_family, recognise_family
+from models import add_family_options, family_names, find_family, recognise_family, run_name
 from options.files import is_nested, leaves, read_yaml
-from options.helping import add_help_options, help_text
+from options.helping import ASKED, add_help_options, help_text
 from options.parser import OptionParser, Options
 from options.shared import add_shared_options
 from util.errors import UserError
 from util.files import folders_in
 from util.paths import leads_outside
 from util.version import version_line
-from util.weights_file import options_in
+from util.weights_options import options_in
 
 NOT_INHERITED = {
     "gpu_id",
@@ -79,7 +79,7 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     if training:
         files = _network_options(first, files) + files
     parser = _build_parser(first, files, training)
-    if {"-h", "--help", "--help_all"} & set(arguments):
+    if ASKED & set(arguments):
         print(help_text(parser, training, everything="--help_all" in arguments))
         return None
     if not training:
@@ -195,7 +195,7 @@ def _declared(name: str) -> set[str]:
     """The names of the options that a family declares for any command."""
     parsers = OptionParser(""), OptionParser("")
     for parser, training in zip(parsers, (True, False), strict=True):
-        find_family(name).add_options(parser.group(""), training)
+        add_family_options(name, parser.group(""), training)
     return {action for parser in parsers for action in parser.actions}
 
 
@@ -219,7 +219,7 @@ def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> l
     name, content = _family_name(first, files), read_yaml(saved)
     _refuse_foreign_start(name, content.get("model", name), saved.parent)
     networks = OptionParser("")
-    find_family(name).add_options(networks.group(""), training=False)
+    add_family_options(name, networks.group(""), training=False)
     return [(saved, {key: value for key, value in content.items() if key in networks.actions})]
 
 
@@ -282,7 +282,7 @@ def _build_parser(first: dict[str, Any], files: list[tuple[Path, dict]], trainin
     if not said_model and {"help", "help_all"} & first["explicit"].keys():
         return parser
     parser.family = _family_name(first, files)
-    find_family(parser.family).add_options(parser.group(f"family {parser.family}"), training)
+    add_family_options(parser.family, parser.group(f"family {parser.family}"), training)
     mode = _said("dataset_mode", first, files) or parser.default("dataset_mode")
     find_dataset(mode).add_options(parser.group(f"dataset mode {mode}"), training)
     return parser
@@ -344,7 +344,7 @@ def _default_name(values: dict[str, Any]) -> str:
     if values.get("config"):
         return Path(values["config"]).name.split(".")[0]
     module = values["model"].partition(":")[0]  # of a family outside the checkout: my_paper.family:MyPaper
-    return find_family(values["model"]).run_name or module.removesuffix(".family").rpartition(".")[2]
+    return run_name(values["model"]) or module.removesuffix(".family").rpartition(".")[2]
 
 
 def dry_options(opt: Options, folder: str) -> Options:

@@ -2,9 +2,8 @@
 
 from data.video.limits import OPTION_HELP
 from options.inputs import add_input_options
-from options.measuring import add_measuring_options
+from options.measuring import add_measuring_options, add_validation_options
 from options.parser import OptionParser
-from options.validating import add_validation_options
 from util.values import at_least, count, integer, list_of, not_negative, one_of, positive, seed, share, text, within
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")

@@ -1,4 +1,4 @@
-"""Options of validation in train.py, and the validation that they describe."""
+"""The validation that the options of train.py describe."""
 
 import logging
 from collections.abc import Callable, Collection, Sequence
@@ -15,46 +15,12 @@ from metrics.evaluation.running import Plan
 from metrics.metric import SetMetric
 from models import find_family
 from models.family import Family
-from options.measuring import add_weight_options, metric_weights
-from options.parser import OptionParser, Options
+from options.measuring import VALIDATE_EVERY, metric_weights
+from options.parser import Options
 from util.errors import UserError
-from util.values import VALIDATED, at_least, count, list_of, text, within
+from util.values import VALIDATED
 
 log = logging.getLogger(__name__)
-
-EVERY = 500
-"""Default number of steps between validations."""
-
-
-def add_validation_options(parser: OptionParser) -> None:
-    """Declare the validation options of train.py."""
-    group = parser.group(
-        "validation while training", "Test clips, reconstructed from their first frames every so many steps.",
-        example="--validate_every 200",
-    )  # fmt: skip
-    group.add_argument(
-        "--validate_every", type=at_least(0),
-        help=f"steps between validations; 0: none; default: {EVERY} if there is a test split",
-    )  # fmt: skip
-    group.add_argument(
-        "--validate_clips", type=count, default=4, help="number of test clips, always the same ones", advanced=True
-    )
-    group.add_argument(
-        "--validate_frames",
-        type=at_least(0),
-        default=16,
-        advanced=True,
-        help="frames per clip, evenly spread; 0: all",
-    )
-    group.add_argument(
-        "--validate_metrics", type=list_of(text), default=["l1", "ssim/gauss"], advanced=True,
-        help="metrics; script/evaluate.py --list lists all",
-    )  # fmt: skip
-    group.add_argument(
-        "--validate_share", type=within(0, 100), default=5.0,
-        help="skip validations that would exceed this percentage of the time", advanced=True,
-    )  # fmt: skip
-    add_weight_options(group)
 
 
 def validation_metrics(opt: Any, device: Any) -> Measurement:
@@ -107,7 +73,7 @@ def validating(
 
     `parse` resolves the command line of test.py, whose options validation uses; `trained` names the networks.
     """
-    unless_said = 1 if opt.dry_run else EVERY
+    unless_said = 1 if opt.dry_run else VALIDATE_EVERY
     every = unless_said if opt.validate_every is None else opt.validate_every
     for_best = opt.best_by.startswith(VALIDATED)
     if not every and for_best:

@@ -3,6 +3,8 @@
 Every name and shape is checked, and the result is compared with a forward pass in numpy on Caffe's own arrays.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 import tarfile
@@ -10,20 +12,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.parts.vgg import CAFFE_MEANS, CAFFE_WIDTHS, caffe_vgg
+from models.parts.vgg_layers import CAFFE_MEANS, CAFFE_WIDTHS
 from util.caffemodel import read_caffemodel
 from util.errors import UserError, run_main
 from util.files import replacing
 from util.reading import reading
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EPILOG = """examples:
   python script/convert_vgg_caffe.py VGG_ILSVRC_19_layers.caffemodel      # writes dataset/vgg19_caffe.pth
@@ -43,6 +45,8 @@ Arrays = dict[str, list[np.ndarray]]
 
 def main() -> int:
     args = read_arguments()
+    import torch  # after the arguments: --help does not need it
+
     with caffemodel(args.file) as path:
         arrays = read_caffemodel(path, args.file)
     kind = args.kind or recognise(arrays, args.file)
@@ -117,6 +121,8 @@ def recognise(arrays: Arrays, path: Path) -> str:
 
 def convert(kind: str, arrays: Arrays, path: Path) -> dict[str, Tensor]:
     """The state dict of a network; checks every name, shape and value."""
+    import torch
+
     shapes = expected_shapes(kind)
     missing, unknown = sorted(set(shapes) - set(arrays)), sorted(set(arrays) - set(shapes))
     if missing or unknown:
@@ -147,6 +153,8 @@ def expected_shapes(kind: str) -> dict[str, tuple[int, ...]]:
 
 def forward(kind: str, state: dict[str, Tensor], x: Tensor) -> Tensor:
     """The scores of the whole network, before softmax, for a picture in Caffe's form: BGR minus the mean."""
+    import torch.nn.functional as F
+
     number = 0
     for width in CAFFE_WIDTHS[kind]:
         if width == "pool":
@@ -159,24 +167,30 @@ def forward(kind: str, state: dict[str, Tensor], x: Tensor) -> Tensor:
 
 def linear_part(state: dict[str, Tensor], x: Tensor) -> Tensor:
     """fc6 to fc8."""
+    import torch.nn.functional as F
+
     for number in LINEAR.values():
         x = F.linear(x, state[f"linear_layers.{number}.weight"], state[f"linear_layers.{number}.bias"])
         x = x if number == max(LINEAR.values()) else F.relu(x)
     return x
 
 
-@torch.no_grad()
 def check(kind: str, arrays: Arrays, state: dict[str, Tensor], written: Path) -> float:
     """The relative difference between the written file and Caffe's arrays in numpy; an error if it is large."""
+    import torch
+
+    from models.parts.vgg import caffe_vgg
+
     numbers = np.random.default_rng(0)
     picture = numbers.random((3, 32, 32), np.float32)
     caffe_input = 255 * picture[::-1] - np.float32(CAFFE_MEANS[kind])[:, None, None]
     features = numbers.random(FEATURES, np.float32)
     taps = [convolutions(kind)["conv5_1"]]
-    pairs = (
-        (caffe_vgg(kind, str(written), taps)(torch.from_numpy(picture)[None])[0][0], conv5_1(arrays, caffe_input)),
-        (linear_part(state, torch.from_numpy(features)[None])[0], fc8(arrays, features)),
-    )
+    with torch.no_grad():
+        pairs = (
+            (caffe_vgg(kind, str(written), taps)(torch.from_numpy(picture)[None])[0][0], conv5_1(arrays, caffe_input)),
+            (linear_part(state, torch.from_numpy(features)[None])[0], fc8(arrays, features)),
+        )
     difference = max(float(np.abs(ours.numpy() - theirs).max() / np.abs(theirs).max()) for ours, theirs in pairs)
     if not difference < TOLERANCE:
         raise UserError(f"the converted network differs from Caffe's arrays by {difference:.3g}; nothing was written")

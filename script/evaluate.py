@@ -4,17 +4,18 @@ Writes metrics.csv (a row per frame), metrics.json (totals, videos, definitions)
 rows "first frame repeated", "driving video replayed" and "truth" beside the result.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from metrics import metric_names, variants
-from metrics.evaluation import running
-from metrics.evaluation.pairing import Pair, listed_pairs, pairs
 from metrics.evaluation.protocols import Protocol, choose_protocol, protocol_names, without_motion
 from metrics.evaluation.results import JSON, columns_of, report, to_line, write
 from metrics.evaluation.tables import KINDS, table
@@ -22,6 +23,10 @@ from metrics.parts.tables import TABLES
 from metrics.parts.weights import FOLDER, Weights, weight_options
 from util.errors import UserError, run_main
 from util.values import count
+
+if TYPE_CHECKING:
+    from metrics.evaluation.pairing import Pair
+    from metrics.evaluation.running import Plan
 
 EPILOG = """examples:
   python script/evaluate.py --generated eval_results/mine --real dataset/mine/test --protocol real
@@ -40,6 +45,8 @@ def main() -> int:
     if args.list:
         print(listing())
         return 0
+    from metrics.evaluation.pairing import listed_pairs, pairs  # torch, which --help does not need
+
     named = [name.strip() for name in (args.metrics or "").split(",") if name.strip()]
     protocol = choose_protocol(args.protocol, named, args.size, has_truth=args.real is not None)
     if args.motion is None:
@@ -111,10 +118,12 @@ def checked(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argpar
     return args
 
 
-def plan_of(args: argparse.Namespace, protocol: Protocol, roles: tuple[str, ...]) -> running.Plan:
+def plan_of(args: argparse.Namespace, protocol: Protocol, roles: tuple[str, ...]) -> Plan:
     """The settings for worker processes."""
+    from metrics.evaluation.running import Plan
+
     given = {name: getattr(args, name) for name in weight_options() if getattr(args, name) is not None}
-    return running.Plan(
+    return Plan(
         metrics=protocol.metrics,
         roles=roles,
         controls=not args.no_controls,
@@ -128,9 +137,11 @@ def plan_of(args: argparse.Namespace, protocol: Protocol, roles: tuple[str, ...]
     )
 
 
-def measured(wanted: list[Pair], plan: running.Plan, measurement, out: Path, args) -> tuple[list, dict[str, str]]:
+def measured(wanted: list[Pair], plan: Plan, measurement, out: Path, args) -> tuple[list, dict[str, str]]:
     """The records of all pairs, including those of an earlier run, and the failures by name."""
     from tqdm import tqdm
+
+    from metrics.evaluation import running
 
     kept = running.Kept(out, plan, measurement)
     if args.overwrite:

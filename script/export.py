@@ -11,16 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.checkpoints.save import Checkpoints
-from engine.clock import Clock
 from models import find_family
 from util.errors import UserError, run_main
 from util.files import replacing
-from util.weights_file import read_weights
 
 EPILOG = """examples:
   python script/export.py --run result/vox-256 --output 00000099-checkpoint.pth.tar
@@ -31,6 +26,10 @@ The other way needs no script: --init_from and --checkpoint read the files of th
 
 def main() -> int:
     args = read_arguments()
+    import torch  # after the arguments: --help does not need it
+
+    from engine.checkpoints.save import Checkpoints
+
     found = Checkpoints(args.run).complete_set(args.which) if args.run.is_dir() else None
     if not found:
         raise UserError(f"--run {args.run}: holds no checkpoint of a training run")
@@ -55,6 +54,9 @@ def read_arguments() -> argparse.Namespace:
 
 def exported(run: Path, which: str, training: Mapping[str, Any]) -> Any:
     """The content of the original's file, from our file and the training state beside it."""
+    from engine.clock import Clock
+    from util.weights_file import read_weights
+
     options = training["options"]
     family = find_family(options["model"])
     layout = family.layout

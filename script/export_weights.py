@@ -1,21 +1,25 @@
 """Export a trained run as a small file: half-precision safetensors with the options of animation."""
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.checkpoints.load import load_set, released_state
 from models import find_family
 from options import parse
 from options.resolve import family_options
 from util.errors import UserError, run_main
 from util.files import replacing, write_text
+
+if TYPE_CHECKING:
+    import torch
 
 EPILOG = """example:
   python script/export_weights.py --run result/own --out weights/own --float32 region_predictor
@@ -26,6 +30,8 @@ The folder that it writes is read like a run: python test.py --checkpoint weight
 def main() -> int:
     """Export the run of the command line."""
     args = read_arguments()
+    from engine.checkpoints.load import load_set  # torch, which --help does not need
+
     opt = parse([f"--checkpoint={args.run}", "--dataset_mode=frames"], training=False)
     family = find_family(opt.model)(opt, training=False)
     loaded = load_set(family, args.run, args.which)
@@ -58,7 +64,10 @@ def read_arguments() -> argparse.Namespace:
 
 def write(path: Path, family: torch.nn.Module, single: list[str]) -> None:
     """All networks in one file, in half precision except the `single` ones; names are ENTRY.NAME, as released."""
+    import torch
     from safetensors.torch import save_file
+
+    from engine.checkpoints.load import released_state
 
     tensors = {}
     for name, network in family.networks().items():

@@ -12,16 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from building import build_family
 from data.preparation import jobs
 from data.preparation.items import existing_folder
 from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from data.video.images import natural_key
 from engine.console import configure_logging
-from engine.distributed import choose_devices, start
-from engine.finite import NotFinite
 from options import Options, parse, run_folder
-from train import train
 from util.errors import UserError, run_main
 from util.printable import printable
 from util.values import WHOLE, shard
@@ -102,6 +98,11 @@ def runs_folder(args: argparse.Namespace, rest: list[str]) -> Path:
 
 def finetune(persons: list[Path], args: argparse.Namespace, rest: list[str], failed: dict[str, str]) -> int:
     """Train the persons' models; a failure is recorded and does not stop the others. Returns the exit status."""
+    from building import build_family  # torch, which --help does not need
+    from engine.distributed import choose_devices, start
+    from engine.finite import NotFinite
+    from train import train
+
     opt = parse([*OURS, f"--init_from={args.init_from}", *rest], training=True)
     processes = start(choose_devices(opt.gpu_id)[:1])
     meta = build_family(opt)

@@ -5,16 +5,17 @@ movement of the unit: its correlation with the intended intensity, and its size 
 annotations give the intensities. Outside of the mouth nothing should change.
 """
 
+from __future__ import annotations
+
 import argparse
 import csv
 import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -25,8 +26,6 @@ from data.faces.crop import cut, resize
 from data.faces.detector import Detector
 from data.faces.landmarks import build_detector
 from data.video.images import read_image, write_image
-from engine.animator import Animator
-from engine.checkpoints.load import load_networks
 from models import find_family
 from options import parse, run_folder
 from util.errors import UserError, run_main
@@ -34,6 +33,9 @@ from util.expressions import find_unit
 from util.files import replacing
 from util.tiles import captioned, tile
 from util.values import count
+
+if TYPE_CHECKING:
+    from engine.animator import Animator
 
 EPILOG = """examples:
   python script/measure_expressions.py --config configs/tiny/ganimation.yaml
@@ -85,6 +87,12 @@ class Measure:
 def main() -> int:
     """Sweep, measure, report."""
     args, rest = read_arguments()
+    import torch  # after the arguments: --help answers without it
+    from tqdm import tqdm
+
+    from engine.animator import Animator
+    from engine.checkpoints.load import load_networks
+
     opt = parse(["--model=ganimation", *rest], training=False)
     if opt is None:
         return 0

@@ -4,6 +4,8 @@ For each T the mean absolute difference to the held-out frames (pictures in [0, 
 landmarks, repeated; the meta-trained model; the model finetuned to the T frames.
 """
 
+from __future__ import annotations
+
 import argparse
 import copy
 import json
@@ -11,26 +13,21 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import torch
-from torch import Tensor
-from torch.utils.data import default_collate
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from building import build_family
 from data.base import Clip
 from data.talking_head import TalkingHeadDataset
 from data.video.images import write_image
-from engine.clock import Clock
 from engine.console import configure_logging
-from engine.distributed import Processes, choose_devices
-from engine.trainer import Trainer, move, seed_everything
 from options import parse
 from util.errors import run_main
 from util.grid import labelled_grid
 from util.values import at_least, count
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EPILOG = """example:
   python script/measure_talking_head.py --init_from result/meta --dataroot dataset/sample/talking_head \\
@@ -45,6 +42,22 @@ log = logging.getLogger(__name__)
 def main() -> int:
     args, rest = read_arguments()
     configure_logging()
+    measured = measure(args, rest)
+    if args.json:
+        print(json.dumps({"init_from": args.init_from, "measured": measured}))
+    return 0
+
+
+def measure(args: argparse.Namespace, rest: list[str]) -> list[dict]:
+    """Print a line for each number of shots, and return them."""
+    import torch  # after the arguments: --help does not need it
+    from torch.utils.data import default_collate
+    from tqdm import tqdm
+
+    from building import build_family
+    from engine.distributed import choose_devices
+    from engine.trainer import move
+
     opt = parse(["--model=talking_head_finetune", f"--init_from={args.init_from}", *rest], training=True)
     device = torch.device("cuda", opt.gpu_id[0]) if choose_devices(opt.gpu_id)[0] >= 0 else torch.device("cpu")
     meta = build_family(opt).to(device)
@@ -69,9 +82,7 @@ def main() -> int:
         means = dict(zip(COLUMNS, (totals / frames).tolist(), strict=True))
         print(f"{shots:3d} {len(videos):7d} {frames:7d}" + "".join(f"{value:12.4f}" for value in means.values()))
         measured.append({"shots": shots, "videos": len(videos), "frames": frames, "l1": means})
-    if args.json:
-        print(json.dumps({"init_from": args.init_from, "measured": measured}))
-    return 0
+    return measured
 
 
 def read_arguments() -> tuple[argparse.Namespace, list[str]]:
@@ -104,6 +115,12 @@ def driving_of(clip: Clip, clips: list[Clip], held_out: str) -> Clip:
 
 def results(meta, shown: dict[str, Tensor], held_out: dict[str, Tensor], steps: int, opt) -> Iterator[Tensor]:
     """The held-out frames in the three variants."""
+    import torch
+
+    from engine.clock import Clock
+    from engine.distributed import Processes
+    from engine.trainer import Trainer, seed_everything
+
     distances = (held_out["landmarks"][:, None] - shown["landmarks"][None]).abs().mean((2, 3, 4))
     yield shown["pictures"][distances.argmin(1)]
     family = copy.deepcopy(meta, {id(meta.objective.content): meta.objective.content})
@@ -118,10 +135,12 @@ def results(meta, shown: dict[str, Tensor], held_out: dict[str, Tensor], steps: 
     yield drawn(family, held_out)
 
 
-@torch.inference_mode()
 def drawn(family, held_out: dict[str, Tensor]) -> Tensor:
     """The person with the landmarks of the held-out frames."""
-    made, _ = family.eval().animate(family.encode_source({}), {"landmarks": held_out["landmarks"]})
+    import torch
+
+    with torch.inference_mode():
+        made, _ = family.eval().animate(family.encode_source({}), {"landmarks": held_out["landmarks"]})
     return made
 
 

@@ -17,7 +17,6 @@ from util.errors import UserError, run_main
 from util.files import replacing
 from util.reading import reading
 from util.values import count
-from util.weights_file import read_weights
 
 EPILOG = """examples:
   python script/make_sample_dataset.py --variety rich --out result/own_people --identities 640 --clips 3 --frames 10 \\
@@ -169,6 +168,8 @@ def resume(path: Path, network, optimizer) -> int:
     """Restore the saved state; returns the next step."""
     if not path.is_file():
         return 0
+    from util.weights_file import read_weights
+
     state = read_weights(path)
     with reading(path, "not what this script keeps to go on", "remove it to begin again"):
         network.load_state_dict(state["network"])

@@ -215,8 +215,8 @@ LONGEST_COPY = 6
 
 def distinct_lines(text: str) -> list[str]:
     """The lines of a module but for imports, without what a copy would change: texts, numbers, names of options."""
-    stripped = [line.strip() for line in text.split("\n")]
-    kept = [line for line in stripped if line and not line.startswith(("from ", "import "))]
+    without = re.sub(r"^(from .* )?import (\([^)]*\)|.*)$", "", text, flags=re.MULTILINE)
+    kept = [line.strip() for line in without.split("\n") if line.strip()]
     return [re.sub(r'f?"[^"]*"|\d+|(?<=opt\.)\w+', "", line) for line in kept]
 
 
@@ -236,8 +236,8 @@ def test_key_point_families_share_code_instead_of_copies(pair):
 
 
 def test_a_copy_with_other_names_and_numbers_is_a_copy():
-    one = 'import a\nx = f(opt.width, 3)\n\n    add("--this", help=f"{x}")\nreturn x\n'
-    other = 'y = 1\nx = f(opt.height, 64)\nadd("--that", help="y")\nreturn x\n'
+    one = 'import a\nfrom b import (\n    c,\n)\nx = f(opt.width, 3)\n\n    add("--this", help=f"{x}")\nreturn x\n'
+    other = 'y = 1\nfrom b import (\n    c,\n)\nx = f(opt.height, 64)\nadd("--that", help="y")\nreturn x\n'
     assert longest_copy(one, other) == ["x = f(opt., )", "add(, help=)", "return x"]
 
 

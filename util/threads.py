@@ -1,9 +1,10 @@
-"""Prefetch in a thread."""
+"""Work in threads: prefetching, and single calls."""
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 _END = object()
@@ -29,6 +30,14 @@ def prefetch(items: Iterable[Item], depth: int = 8) -> Iterator[Item]:
     finally:
         stopped.set()
         thread.join()
+
+
+def begin(function: Callable[..., Item], *arguments: Any) -> Callable[[], Item]:
+    """Call a function in a separate thread; the returned function waits for its result, or raises its error."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(function, *arguments)
+    pool.shutdown(wait=False)
+    return future.result
 
 
 def one_behind(items: Iterable[Item]) -> Iterator[Item]:

@@ -16,8 +16,8 @@ from util.checksums import once_per_file
 from util.errors import UserError
 from util.reading import reading
 from util.unpickling import NAMES, Array, Dtype
+from util.weights_options import FETCH_AGAIN
 
-FETCH_AGAIN = "copy or download it again"
 HARMLESS: list[Any] = [
     Dtype,
     Array,
@@ -168,20 +168,6 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
     with reading(path, "damaged or incomplete", FETCH_AGAIN, also=(SafetensorError,)):
         return load_file(path)
-
-
-OPTIONS_ENTRY = "grimace_options"
-"""Key of a safetensors file's metadata with the options of its networks, as YAML."""
-
-
-def options_in(path: Path) -> str | None:
-    """The options in a safetensors file's metadata; None if there are none."""
-    from safetensors import SafetensorError, safe_open
-
-    if path.suffix != ".safetensors" or not path.is_file():
-        return None
-    with reading(path, "damaged or incomplete", FETCH_AGAIN, also=(SafetensorError,)), safe_open(path, "pt") as file:
-        return (file.metadata() or {}).get(OPTIONS_ENTRY)
 
 
 def nested(content: Mapping[str, Any], entries: Iterable[str]) -> dict[str, Any]:

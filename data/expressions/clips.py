@@ -1,17 +1,17 @@
 """From pictures and the options of expressions to clips: stills, movements, panels, maps, grids."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from data.base import Clip
+from data.base import Clip, as_tensor
 from data.expressions.annotations import read_annotations
 from data.expressions.faces import FaceFinder, PutBack
 from data.expressions.openface import choose_face, choose_person, read_table
@@ -28,6 +28,9 @@ from util.expressions import (
     passage,
 )
 from util.printable import printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FPS = Fraction(25)
 SPLIT_FRAMES = 5
@@ -248,6 +251,8 @@ class ExpressionClips:
         sheet: dict[str, Any] | None = None,
         still: bool = False,
     ) -> Clip:
+        import torch
+
         images = [self.to_image(self.faces.cut(subject.picture, crop)) for crop in subject.crops]
         still = still or (isinstance(frames, Frames) and len(frames.expressions) == 1)
         suffix = ".png" if still else "" if self.settings.format == "png" else f".{self.settings.format}"
@@ -287,7 +292,7 @@ class OwnExpressions:
 
 def condition(intensities: np.ndarray) -> Tensor:
     """Intensities from 0 to 5 as the networks take them, from 0 to 1."""
-    return torch.from_numpy(np.asarray(intensities / STRONGEST, np.float32))
+    return as_tensor(np.asarray(intensities / STRONGEST, np.float32))
 
 
 def input_pictures(path: Path) -> list[Path]:

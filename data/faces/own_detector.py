@@ -10,7 +10,6 @@ from data.faces.detector import box_centre, box_size
 from data.faces.dlib_detector import DlibDetector, import_dlib
 from util.errors import UserError
 from util.reading import reading
-from util.weights_file import read_weights, refuse_unusable
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "landmarks" / "own.safetensors"
 AROUND_BOX, AROUND_POINTS = 1.35, 1.3
@@ -71,6 +70,7 @@ class OwnDetector(DlibDetector):
 def load_network(path: Path):
     """The network with the weights of a file, in eval mode."""
     from data.faces.own_network import LandmarkNetwork
+    from util.weights_file import read_weights, refuse_unusable
 
     weights = read_weights(path)
     refuse_unusable(weights, path)

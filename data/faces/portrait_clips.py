@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from data.base import Clip, Job, Kept
+from data.base import Clip, Job, Kept, as_tensor
 from data.faces.detector import Detector
 from data.faces.landmarks import build_detector, track
 from data.faces.portrait_driving import Driving, DrivingSettings, open_driving
@@ -155,7 +154,7 @@ class PortraitClips:
         driving = open_driving(request.driving, self.driving, self.points, rate, self.needs_driving)
         pairing, item = Pairing(driving, source), source.item()
         if driving.is_picture:
-            item["driving_picture"] = torch.ones(1)
+            item["driving_picture"] = as_tensor(np.ones(1, np.float32))
         fps = source.fps or (FPS if driving.is_picture else driving.fps)
         clip = Clip(
             request.name, item, pairing, fps, self._audio(request, driving), len(pairing), finish=source.finish()

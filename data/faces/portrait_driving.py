@@ -10,8 +10,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
+from data.base import as_tensor
 from data.faces.portrait_crop import Square, common_square, openness
 from data.faces.portrait_source import to_tensor
 from data.video.images import is_image
@@ -126,7 +126,7 @@ class DrivingFrames:
             frame = self.square.cut(frame, 2 * self.size)
         if frame.shape[:2] != (self.size, self.size):
             frame = cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
-        known = {} if self.openness is None else {"openness": torch.from_numpy(self.openness[index])}
+        known = {} if self.openness is None else {"openness": as_tensor(self.openness[index])}
         return {"image": to_tensor(frame)} | known
 
 

@@ -1,18 +1,19 @@
 """LivePortrait's source: faces cropped from a picture, or from a video."""
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
+from data.base import as_tensor
 from data.faces.detector import Detector, Face
 from data.faces.portrait_crop import PasteBack, Square, openness, square_of
 from data.video.images import is_image, read_image
@@ -20,10 +21,13 @@ from data.video.opening import open_steady, open_video
 from util.errors import UserError
 from util.resizing import resize, to_bytes
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 def to_tensor(frame: np.ndarray) -> Tensor:
     """A picture (H, W, 3) of bytes as (3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1))).float() / 255
+    return as_tensor(frame.transpose(2, 0, 1)).float() / 255
 
 
 def limited(picture: np.ndarray, longest: int, division: int) -> np.ndarray:
@@ -147,11 +151,13 @@ class PortraitPicture:
 
     def item(self) -> dict[str, Any]:
         """What encode_source reads."""
+        import torch
+
         small = [to_tensor(self.cropping.small(self.picture, square)) for square in self.squares]
         item: dict[str, Any] = {"image": torch.stack(small) if len(small) > 1 else small[0]}
         if self.faces:
             numbers = np.stack([openness(face.points) for face in self.faces])
-            item["openness"] = torch.from_numpy(numbers if len(small) > 1 else numbers[:1])
+            item["openness"] = as_tensor(numbers if len(small) > 1 else numbers[:1])
         return item
 
     def finish(self) -> Callable[[np.ndarray], np.ndarray | None] | None:
@@ -205,7 +211,7 @@ class PortraitVideo:
     def item(self) -> dict[str, Any]:
         """The input of encode_source: the first frame, and a mark that every item brings its own."""
         first = next(self.frames())
-        return {"image": first["source_image"], "source_video": torch.ones(1)}
+        return {"image": first["source_image"], "source_video": as_tensor(np.ones(1, np.float32))}
 
     def frames(self) -> Iterator[dict[str, Any]]:
         """The entries of each source frame for items; keeps whole frames until results are pasted in."""
@@ -219,7 +225,7 @@ class PortraitVideo:
         square = None
         if self.all_points is not None:
             points = self.all_points[index] * (np.array(picture.shape[1::-1]) / frame.shape[1::-1])
-            numbers = {"source_openness": torch.from_numpy(openness(points))}
+            numbers = {"source_openness": as_tensor(openness(points))}
             square = self.cropping.square(points) if self.cropping.crops else None
         if self.cropping.pastes:
             self._waiting.append((picture, square))

@@ -1,12 +1,13 @@
 """The files of one result: the video or picture, the strip of its frames, and a mode's extra files."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from data.base import Clip, Dataset
 from data.jobs.page_files import PageFiles
@@ -15,6 +16,9 @@ from data.video.sheet_writer import WRITTEN_SUFFIXES, SheetWriter
 from data.video.strip_writer import StripWriter
 from data.video.threads import BackgroundWriter
 from util.resizing import resize, to_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Outputs:
@@ -31,7 +35,7 @@ class Outputs:
         self._with_page, self._with_truth = page, truth
         self._open = ExitStack()
 
-    def __enter__(self) -> "Outputs":
+    def __enter__(self) -> Outputs:
         with ExitStack() as opened:
             self._video = opened.enter_context(BackgroundWriter(self._writer()))
             path = self.path.parent / "png" / f"{unsuffixed(self.path)}.png"
@@ -100,7 +104,7 @@ def _picture(part: dict[str, Any]) -> np.ndarray | None:
     return None if image is None else to_bytes(image.float().cpu().numpy().transpose(1, 2, 0))
 
 
-def _shown(part: dict[str, Any]) -> torch.Tensor | None:
+def _shown(part: dict[str, Any]) -> Tensor | None:
     """The picture of a source (the first, of several) or of a driving frame; the landmarks if there is no picture."""
     image = next((part[key] for key in ("image", "pictures", "landmarks") if key in part), None)
     return image if image is None or image.ndim == 3 else image[0]

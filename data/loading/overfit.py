@@ -4,13 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch.utils.data
-
 from data.loading.sampler import seeded
 from util.errors import UserError
 
 
-class FirstSamples(torch.utils.data.Dataset):
+class FirstSamples:
     """The first samples of a dataset, with the same random choices in every epoch; repeated until they fill a batch."""
 
     def __init__(self, dataset: Any, count: int, batch_size: int):

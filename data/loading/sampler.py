@@ -91,7 +91,7 @@ def _shares(weights: Sequence[float], size: int) -> np.ndarray:
     return given / given.sum()
 
 
-class SeededSamples(torch.utils.data.Dataset):
+class SeededSamples:
     """A dataset whose samples depend on (seed, epoch, index) alone; a bad one is replaced by the next good one.
 
     With `debug`, unexpected errors are raised at once.
@@ -99,7 +99,7 @@ class SeededSamples(torch.utils.data.Dataset):
 
     TRIES = 20
 
-    def __init__(self, dataset: torch.utils.data.Dataset, seed: int, debug: bool = False):
+    def __init__(self, dataset: Any, seed: int, debug: bool = False):
         self.dataset, self.seed, self.debug = dataset, seed, debug
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[dict[str, Any] | None, list[Problem]]:
@@ -168,7 +168,7 @@ def training_batches(
 
 
 def endless_batches(
-    dataset: torch.utils.data.Dataset,
+    dataset: Any,
     sampler: EndlessSampler,
     *,
     workers: int,

@@ -11,7 +11,6 @@ from data.video import parts_of
 from util.errors import UserError
 from util.files import replacing
 from util.resizing import resize, to_bytes
-from util.weights_file import read_weights
 
 LANDMARKS = (19, 24, 27, 38, 41, 43, 46, 48, 54, 55, 57, 59)
 """Brows, bridge of the nose, lids, corners of the mouth and lower lip, by their numbers among the 68."""
@@ -140,6 +139,8 @@ class PointsFolder:
 
 def read_points(path: Path) -> np.ndarray:
     """The points (18, 2) in a file of torch.save, (18, 2) or (1, 18, 2); never code."""
+    from util.weights_file import read_weights  # torch, which the commands that list options do without
+
     points = read_weights(path)
     shape = tuple(getattr(points, "shape", ()))
     if shape not in ((COUNT, 2), (1, COUNT, 2)):

@@ -1,14 +1,14 @@
 """Shared by the dataset modes of talking heads: the user's pictures and videos, as landmark pictures."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from data.base import Dataset, to_tensor
+from data.base import Dataset, as_tensor, to_tensor
 from data.faces.detector import Detector
 from data.faces.landmarks import build_detector, detector_settings
 from data.faces.retarget import Retarget
@@ -16,6 +16,9 @@ from data.talking.drawing import draw_landmarks
 from data.talking.frames import FITS, fitted, main_face, mirrored, window
 from util.errors import UserError
 from util.values import one_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 POINTS_SIZE = 256
 """Side of the square in whose pixels landmarks are stored, independent of the networks' picture size."""
@@ -60,7 +63,7 @@ class LandmarkDriven(Dataset):
 
     def source_item(self, frames: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> dict[str, Any]:
         shown = [self.shown(frame, found) for frame, found in zip(frames, points, strict=True)]
-        return joined(shown) | {"points": torch.from_numpy(np.stack(points))}
+        return joined(shown) | {"points": as_tensor(np.stack(points))}
 
     def driving_items(
         self, frames: Iterable[np.ndarray], source: dict[str, Any], points: np.ndarray, neutral: int | None = None
@@ -87,5 +90,7 @@ def add_driving_options(parser: Any, training: bool) -> None:
 
 def joined(frames: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """Frames and their landmark pictures as `pictures` and `landmarks` (T, 3, H, W)."""
+    import torch
+
     pictures, landmarks = zip(*frames, strict=True)
     return {"pictures": torch.stack(pictures), "landmarks": torch.stack(landmarks)}

@@ -12,15 +12,25 @@ import numpy as np
 import torch
 
 from metrics import find_metrics
-from metrics.metric import STILL, TRUE, Batch, Metric, SetMetric, Video
+from metrics.metric import (
+    REPEATED,
+    REPLAYED,
+    RESULT,
+    ROWS,
+    STILL,
+    TRUE,
+    TRUTH,
+    Batch,
+    Metric,
+    SetMetric,
+    Video,
+    sets,
+)
 from metrics.parts.streams import Still, Stream
 from metrics.parts.tables import TABLES
 from metrics.parts.tools import Tools
 from util.errors import UserError
 
-RESULT, REPEATED, REPLAYED, TRUTH = "result", "first frame repeated", "driving video replayed", "truth"
-ROWS = (RESULT, REPEATED, REPLAYED, TRUTH)
-"""The rows of a table: the result, and baselines. They show how a metric rates a still picture and the truth itself."""
 ROLES = ("truth", "driving", "source")
 
 
@@ -75,11 +85,6 @@ class Measurement:
         for row, metrics in self.rows.items():
             for metric in sets(metrics):
                 metric.merge(states[row][metric.name])
-
-
-def sets(metrics: Iterable[Metric]) -> list[SetMetric]:
-    """The metrics without values per frame."""
-    return [metric for metric in metrics if isinstance(metric, SetMetric)]
 
 
 def check_needs(kind: type[Metric], roles: frozenset[str]) -> None:

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from data.video import unsuffixed
-from metrics.evaluation.measuring import RESULT, Measurement, VideoMeasurement, sets
+from metrics.evaluation.measuring import Measurement, VideoMeasurement
 from metrics.evaluation.pairing import squared
 from metrics.evaluation.protocols import Protocol
 from metrics.evaluation.results import Record, columns_of, report, to_line, write
 from metrics.evaluation.running import Plan, how_measured
 from metrics.evaluation.tables import table
-from metrics.metric import Video
+from metrics.metric import RESULT, Video, sets
 from util.archives import read_npz
 from util.errors import UserError
 from util.files import replacing

@@ -8,12 +8,14 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from metrics.evaluation.measuring import RESULT, Measurement, sets
-from metrics.metric import Metric
+from metrics.metric import RESULT, Metric, sets
 from metrics.parts.weights import sha256
 from util.files import replacing, write_text
+
+if TYPE_CHECKING:
+    from metrics.evaluation.measuring import Measurement
 
 Record = Mapping[str, Any]
 """The values of one video in `VideoMeasurement.record`."""

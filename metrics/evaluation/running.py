@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from metrics.evaluation.measuring import Measurement, sets
+from metrics.evaluation.measuring import Measurement
 from metrics.evaluation.pairing import OpenPair, Pair
 from metrics.evaluation.results import Record, definition
+from metrics.metric import sets
 from metrics.parts.tools import Tools
 from metrics.parts.weights import Weights
 from util.archives import read_npz

@@ -1,17 +1,22 @@
 """Detections of other programs, read from tables: a row per frame of a stream, NaN without a detection."""
 
+from __future__ import annotations
+
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metrics.metric import Video
-from metrics.parts.streams import Stream
-from metrics.parts.tools import Tools
 from util.archives import read_npz
 from util.errors import UserError
 from util.expressions import UNITS
 from util.reading import reading
+
+if TYPE_CHECKING:
+    from metrics.parts.streams import Stream
+    from metrics.parts.tools import Tools
 
 TABLES = {
     "result_aus": "OpenFace tables of the results (NAME.csv), for au",

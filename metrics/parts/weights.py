@@ -1,16 +1,20 @@
 """Weights files: named by an option, or found in one folder by published name and hash; never downloaded."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from util.errors import UserError
 from util.reading import reading
-from util.weights_file import FETCH_AGAIN, damaged_entry
+from util.weights_options import FETCH_AGAIN
+
+if TYPE_CHECKING:
+    import torch
 
 FOLDER = Path("weights")
 
@@ -121,6 +125,10 @@ def _digest(file) -> str:
 def read_script(path: Path, device: torch.device) -> torch.nn.Module:
     """Load a TorchScript network. It runs code from its file, so only files that the user named or placed are
     loaded."""
+    import torch
+
+    from util.weights_file import damaged_entry
+
     with reading(path, "cannot be read as TorchScript", FETCH_AGAIN):
         if damaged := damaged_entry(path):
             raise ValueError(f"{damaged} does not match its checksum")

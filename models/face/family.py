@@ -31,7 +31,7 @@ from models.face.networks import (
     initialise,
     with_right_vectors,
 )
-from models.face.options import add_network_options, add_training_options, patch_sizes
+from models.face.options import add_options, patch_sizes
 from models.face.pictures import Shown, training_pictures
 from models.face.structure import as_maps, structure_channels
 from models.family import Family, Layout, ReportFormat
@@ -59,13 +59,7 @@ class FaceAnimation(Family):
     tells_motion = True
     report_format = ReportFormat("loss_log.txt", report_line, reported_step)
 
-    @staticmethod
-    def add_options(parser: Any, training: bool) -> None:
-        add_network_options(parser)
-        if training:
-            add_training_options(parser)
-            parser.set_defaults(batch_size=2, print_every=100, pictures_every=100)
-        parser.set_defaults(dataset_mode="face", dataroot="dataset/FaceForensics", nThreads=8 if training else 1)
+    add_options = staticmethod(add_options)
 
     def __init__(self, opt: Any, training: bool):
         super().__init__(opt, training)

@@ -10,6 +10,15 @@ INIT_TYPES = ("orthogonal", "normal", "xavier", "xavier_uniform", "kaiming", "no
 POLICIES = ("lambda", "step", "exponent")
 
 
+def add_options(parser: Any, training: bool) -> None:
+    """Declare all options of the family."""
+    add_network_options(parser)
+    if training:
+        add_training_options(parser)
+        parser.set_defaults(batch_size=2, print_every=100, pictures_every=100)
+    parser.set_defaults(dataset_mode="face", dataroot="dataset/FaceForensics", nThreads=8 if training else 1)
+
+
 def add_network_options(parser: Any) -> None:
     """Sizes of the generator."""
     parser = parser.add_argument_group("networks", NETWORKS, example="--width 32 --match_colours", advanced=True)

@@ -11,19 +11,13 @@ from models.family import Layout
 from models.fomm.losses import Adversarial, NoAdversarial
 from models.fomm.movement import relative_key_points
 from models.fomm.networks import DenseMotionNetwork, Discriminator, Encoded, Generator, KeyPointDetector
-from models.fomm.options import (
-    add_animation_options,
-    add_discriminator_options,
-    add_network_options,
-    add_training_options,
-)
+from models.fomm.options import add_options
 from models.fomm.pictures import drawn_columns
 from models.fomm.start import start_with_source
 from models.parts.equivariance import Equivariance, NoEquivariance
 from models.parts.keypoint_family import KeyPointFamily, Step, generator_sizes, hourglass_sizes, transform_sizes
 from models.parts.keypoints import KeyPoints
 from models.parts.motion import Motion
-from models.parts.options import add_picture_options
 from models.parts.pictures import Pictures, first_samples
 from models.parts.sizes import check_size, input_channels, multiple_of
 from util.errors import UserError
@@ -50,15 +44,7 @@ class FirstOrderMotion(KeyPointFamily):
 
     explained_modes = ("animate", "reconstruction")
 
-    @staticmethod
-    def add_options(parser: Any, training: bool) -> None:
-        add_network_options(parser)
-        add_animation_options(parser, training)
-        add_picture_options(parser)
-        if training:
-            add_discriminator_options(parser)
-            add_training_options(parser)
-        parser.set_defaults(dataset_mode="frames")
+    add_options = staticmethod(add_options)
 
     @staticmethod
     def recognises(sections: dict) -> bool:

@@ -12,16 +12,28 @@ from models.parts.options import (
     add_generator_options,
     add_hourglass_options,
     add_perceptual_options,
+    add_picture_options,
     add_schedule_options,
     add_transform_options,
+    add_truth_options,
     colours,
     scale,
     scale_name,
 )
-from models.parts.truth import add_truth_options
 from util.values import at_least, count, list_of, not_negative, positive
 
 MODEL = "--model_params"
+
+
+def add_options(parser: Any, training: bool) -> None:
+    """Declare all options of the family."""
+    add_network_options(parser)
+    add_animation_options(parser, training)
+    add_picture_options(parser)
+    if training:
+        add_discriminator_options(parser)
+        add_training_options(parser)
+    parser.set_defaults(dataset_mode="frames")
 
 
 def add_network_options(parser: Any) -> None:

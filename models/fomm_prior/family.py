@@ -9,13 +9,11 @@ from torch import Tensor
 from models.fomm.family import FirstOrderMotion
 from models.fomm_prior.magnification import magnified
 from models.fomm_prior.networks import Prior, PriorDetector
+from models.fomm_prior.options import NUM_KP, add_options
 from models.parts.keypoint_family import Step
 from models.parts.keypoints import KeyPoints
 from models.parts.sizes import input_channels
 from util.errors import UserError
-from util.values import not_negative
-
-NUM_KP = 18
 
 
 class FacialPrior(FirstOrderMotion):
@@ -29,12 +27,7 @@ class FacialPrior(FirstOrderMotion):
     results_beside_weights = True
     explained_modes = ("reconstruction",)
 
-    @staticmethod
-    def add_options(parser: Any, training: bool) -> None:
-        FirstOrderMotion.add_options(parser, training)
-        parser.add_argument_group("animation").add_argument("--magnify", type=not_negative, default=1.0,
-            help="magnify movements by this factor; 1: unchanged", advanced=training)  # fmt: skip
-        parser.set_defaults(dataset_mode="frames_prior", num_kp=NUM_KP, estimate_jacobian=True)
+    add_options = staticmethod(add_options)
 
     @staticmethod
     def recognises(sections: dict) -> bool:

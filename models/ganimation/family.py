@@ -12,7 +12,7 @@ from models.family import Family, Layout, ReportFormat
 from models.ganimation.log import report_line, reported_step
 from models.ganimation.losses import Objective, Weights
 from models.ganimation.networks import Composed, Discriminator, Generator, compose, saturate
-from models.ganimation.options import IN_SECONDS, add_network_options, add_training_options
+from models.ganimation.options import IN_SECONDS, RUN_NAME, add_options
 from models.ganimation.weights import convert_state
 from models.parts.pictures import Pictures, first_samples
 from util.expressions import VIEWS
@@ -35,19 +35,12 @@ class Ganimation(Family):
         numbered_by="epoch",
         others=(Layout("{which}_net_{entry}.pth", {"generator": "gen", "discriminator": "dis"}, numbered_by="epoch"),),
     )
-    run_name = "experiment_1"
+    run_name = RUN_NAME
     not_compiled = ("discriminator",)
 
     report_format = ReportFormat("loss_log2.txt", report_line, reported_step)
 
-    @staticmethod
-    def add_options(parser: Any, training: bool) -> None:
-        add_network_options(parser)
-        if training:
-            add_training_options(parser)
-            parser.set_defaults(batch_size=4, save_every_epochs=1)
-        parser.add_alias("--load_epoch", "--which")
-        parser.set_defaults(dataset_mode="aus")
+    add_options = staticmethod(add_options)
 
     def __init__(self, opt: Any, training: bool):
         super().__init__(opt, training)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.ganimation.options import INITIALISATIONS
 from util.errors import UserError
 
 MULTIPLE = 4
@@ -126,8 +127,7 @@ def initialise_by_width(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-INITIALISERS = {"paper": initialise, "width": initialise_by_width}
-"""Initialisations of the discriminator."""
+INITIALISERS = dict(zip(INITIALISATIONS, (initialise, initialise_by_width), strict=True))
 
 
 def _normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:

@@ -2,17 +2,30 @@
 
 from typing import Any
 
-from models.ganimation.networks import INITIALISERS
-from models.ganimation.weights import LAYOUTS
 from models.parts.options import NETWORKS
 from util.values import adam_decay, at_least, count, integer, not_negative, number, one_of
 
+RUN_NAME = "experiment_1"
 IN_SECONDS = {
     "print_freq_s": "--print_every",
     "display_freq_s": "--pictures_every",
     "save_latest_freq_s": "--save_every",
 }
 """Options of the original that count seconds -> what counts steps here."""
+LAYOUTS = ("auto", "original", "replicate")
+"""Values of --weights_layout; "replicate" is the second public implementation."""
+INITIALISATIONS = ("paper", "width")
+"""Of the discriminator: deviation 0.02, or by the width."""
+
+
+def add_options(parser: Any, training: bool) -> None:
+    """Declare all options of the family."""
+    add_network_options(parser)
+    if training:
+        add_training_options(parser)
+        parser.set_defaults(batch_size=4, save_every_epochs=1)
+    parser.add_alias("--load_epoch", "--which")
+    parser.set_defaults(dataset_mode="aus")
 
 
 def add_network_options(parser: Any) -> None:
@@ -45,7 +58,7 @@ def _add_discriminator_options(parser: Any) -> None:
     parser = parser.add_argument_group("discriminator", example="--ndf 32 --init_D width", advanced=True)
     add = parser.add_argument
     add("--ndf", type=count, default=64, help="discriminator: base channels")
-    add("--init_D", type=one_of(*INITIALISERS), default="paper",
+    add("--init_D", type=one_of(*INITIALISATIONS), default="paper",
         help="initialisation of the discriminator: deviation 0.02, or by width, for narrow ones")  # fmt: skip
     add("--noise_D", type=not_negative, default=0.0,
         help="standard deviation of noise on the discriminator's inputs, which are in [-1, 1]")  # fmt: skip

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-LAYOUTS = ("auto", "original", "replicate")
-"""Values of --weights_layout; "replicate" is the second public implementation."""
-
 MARK_OF_REPLICATE = ("au_top.0.weight", "aus_top.weight")
 """Entries that identify its generator and its discriminator."""
 

@@ -24,16 +24,11 @@ from models.live_portrait.networks import (
     eye_retargeting,
     lip_retargeting,
 )
-from models.live_portrait.options import (
-    add_animation_options,
-    add_network_options,
-    add_training_options,
-    build_smoother,
-)
+from models.live_portrait.options import add_options
 from models.live_portrait.pictures import Step, drawn_columns
 from models.live_portrait.released import RETARGETING_STEM, find_released
 from models.live_portrait.retargeting import Adjuster, Adjustments, Openness
-from models.live_portrait.smoothing import KalmanSmoother
+from models.live_portrait.smoothing import KalmanSmoother, build_smoother
 from models.live_portrait.transfer import Rules
 from models.parts.blocks import fold_norms
 from models.parts.cpu_convolutions import quicken
@@ -61,13 +56,7 @@ class LivePortrait(Family):
         entries={name: name for name in (*ANIMATORS, *PERCEPTRONS, "discriminators")},
     )
 
-    @staticmethod
-    def add_options(parser: Any, training: bool) -> None:
-        add_network_options(parser)
-        add_animation_options(parser, training)
-        if training:
-            add_training_options(parser)
-        parser.set_defaults(dataset_mode="portraits")
+    add_options = staticmethod(add_options)
 
     @staticmethod
     def recognises(sections: dict) -> bool:

@@ -7,9 +7,6 @@ the released weights and of the original's command.
 import math
 from typing import Any
 
-from models.live_portrait.retargeting import DRIVING
-from models.live_portrait.smoothing import KalmanSmoother
-from models.live_portrait.transfer import EYE_POINTS, LIP_POINTS, NUM_KP, REGIONS
 from models.parts.options import NETWORKS, add_perceptual_options, add_transform_options
 from util.values import (
     at_least,
@@ -32,6 +29,13 @@ F, M, W, G = (
     f"{MODEL}.{name}_params"
     for name in ("appearance_feature_extractor", "motion_extractor", "warping_module", "spade_generator")
 )
+NUM_KP = 21
+LIP_POINTS = (6, 12, 14, 17, 19, 20)
+EYE_POINTS = (11, 13, 15, 16, 18)
+REGIONS = ("all", "pose", "exp", "lip", "eyes")
+"""The parts of a face that can move alone."""
+DRIVING = "driving"
+"""Eyes or lips as open as in the driving frame."""
 POINTS = only(integer, lambda value: value == NUM_KP, f"{NUM_KP}: regions and edits name points by number", str(NUM_KP))
 SCALINGS = ("expression-friendly", "pose-friendly", "adapt-scale")
 FAULTS = ("retargeting", "left_eye", "rotations", "driving_picture", "normalize_lip")
@@ -43,6 +47,15 @@ point = within(0, NUM_KP - 1, integer)
 openness = word_or(share, driving=DRIVING, yes=DRIVING, no=None)
 look_ahead = word_or(at_least(0), auto=None, all=math.inf)
 faults = word_or(list_of(one_of(*FAULTS)), all=list(FAULTS))
+
+
+def add_options(parser: Any, training: bool) -> None:
+    """Declare all options of the family."""
+    add_network_options(parser)
+    add_animation_options(parser, training)
+    if training:
+        add_training_options(parser)
+    parser.set_defaults(dataset_mode="portraits")
 
 
 def add_network_options(parser: Any) -> None:
@@ -115,15 +128,6 @@ def add_animation_options(parser: Any, training: bool) -> None:
     add("--eye_points", type=list_of(point), default=list(EYE_POINTS), help="points of the region eyes", advanced=True)
     add("--retargeting_weights", type=text, default="",
         help="file of stitching and retargeting, if it is not beside the others", advanced=True)  # fmt: skip
-
-
-def build_smoother(
-    wanted: bool | None, variance: float, look_ahead: float | None, source_video: bool, driving_picture: bool
-) -> KalmanSmoother | None:
-    """The requested smoother; by default, as in the original, one for source videos driven by videos."""
-    if wanted is None:
-        wanted = source_video and not driving_picture
-    return KalmanSmoother(variance, look_ahead=look_ahead) if wanted else None
 
 
 def add_training_options(parser: Any) -> None:

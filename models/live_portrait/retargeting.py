@@ -6,13 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.live_portrait.options import DRIVING
 from util.errors import UserError
 
 OPEN_LIPS = 0.03
 """Openness from which lips are closed before an animation, with --normalize_lip."""
 CLOSED_EYES, USUAL_EYES = 0.18, 0.39
 """In a source video, if the eyes of the first frame are less open than the first value, the second one is used."""
-DRIVING = "driving"
 
 
 class Openness(NamedTuple):

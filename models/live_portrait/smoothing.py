@@ -90,3 +90,12 @@ class KalmanSmoother:
         while weight > NEGLIGIBLE:
             weight, index = weight * self._weight(index + 1), index + 1
         return index
+
+
+def build_smoother(
+    wanted: bool | None, variance: float, look_ahead: float | None, source_video: bool, driving_picture: bool
+) -> KalmanSmoother | None:
+    """The requested smoother; by default, as in the original, one for source videos driven by videos."""
+    if wanted is None:
+        wanted = source_video and not driving_picture
+    return KalmanSmoother(variance, look_ahead=look_ahead) if wanted else None

@@ -8,12 +8,9 @@ import torch
 from torch import Tensor
 
 from models.live_portrait.keypoints import Motion, flat, place_points
+from models.live_portrait.options import EYE_POINTS, LIP_POINTS, NUM_KP
 from models.parts.warps import product_2x2 as exact_product
 
-NUM_KP = 21
-LIP_POINTS = (6, 12, 14, 17, 19, 20)
-EYE_POINTS = (11, 13, 15, 16, 18)
-REGIONS = ("all", "pose", "exp", "lip", "eyes")
 LEAST_SCALE = 1e-3
 """Scales closer to 0 are not used as a measure of a face's size."""
 CLOSED_LIPS = (

@@ -19,12 +19,7 @@ from models.mraa.networks import (
     PixelwiseFlowPredictor,
     RegionPredictor,
 )
-from models.mraa.options import (
-    add_animation_options,
-    add_drawing_options,
-    add_network_options,
-    add_training_options,
-)
+from models.mraa.options import add_options
 from models.mraa.pictures import drawn_columns
 from models.mraa.regions import Regions
 from models.parts.equivariance import NoEquivariance
@@ -58,15 +53,7 @@ class ArticulatedAnimation(KeyPointFamily):
     largest_gradient = 0.0
     """Maximum norm of a step's gradients; 0: no clipping."""
 
-    @staticmethod
-    def add_options(parser: Any, training: bool) -> None:
-        add_network_options(parser)
-        add_animation_options(parser, "relative", training)
-        add_drawing_options(parser)
-        if training:
-            add_training_options(parser)
-        parser.accept_unused("train_avd_params.*")
-        parser.set_defaults(dataset_mode="frames")
+    add_options = staticmethod(add_options)
 
     @staticmethod
     def recognises(sections: dict) -> bool:

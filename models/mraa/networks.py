@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.mraa.options import BACKGROUNDS
 from models.mraa.regions import (
     AFFINE_FLOOR,
     Regions,
@@ -27,9 +28,6 @@ from models.parts.losses import at_least_single
 from models.parts.motion import Motion, MotionNetwork, motions_around, with_empty_map
 from models.parts.warps import background_grids, coordinate_grid, inverse_2x2, product_2x2, resize
 from util.errors import UserError
-
-BACKGROUNDS = {"zero": 0, "shift": 2, "affine": 6, "perspective": 8}
-"""Kinds of background motion, and the number of parameters of each."""
 
 
 class RegionPredictor(HeatmapDetector):

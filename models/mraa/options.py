@@ -6,27 +6,39 @@ absent, the default here is what its absence means.
 
 from typing import Any
 
-from models.mraa.networks import BACKGROUNDS
-from models.parts.avd import add_bottle_options
 from models.parts.options import (
     LOSSES,
     NETWORKS,
     TRAIN,
+    add_bottle_options,
     add_generator_options,
     add_hourglass_options,
     add_perceptual_options,
     add_picture_options,
     add_schedule_options,
     add_transform_options,
+    add_truth_options,
     add_way_options,
     colours,
     scale,
 )
-from models.parts.truth import add_truth_options
 from util.values import at_least, count, list_of, not_negative, number, one_of, positive
 
 MODEL = "--model_params"
 REGIONS = f"{MODEL}.region_predictor_params"
+BACKGROUNDS = {"zero": 0, "shift": 2, "affine": 6, "perspective": 8}
+"""Kinds of background motion, and the number of parameters of each."""
+
+
+def add_options(parser: Any, training: bool) -> None:
+    """Declare all options of the family."""
+    add_network_options(parser)
+    add_animation_options(parser, "relative", training)
+    add_drawing_options(parser)
+    if training:
+        add_training_options(parser)
+    parser.accept_unused("train_avd_params.*")
+    parser.set_defaults(dataset_mode="frames")
 
 
 def add_network_options(parser: Any) -> None:

@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from models.mraa.family import FIRST_STAGE, SECOND_STAGE, ArticulatedAnimation, build_avd
-from models.mraa.options import add_animation_options, add_drawing_options, add_network_options
 from models.mraa.regions import Regions
+from models.mraa_avd.options import BEGINS_WITH, add_options
 from models.parts.avd import draw_proportions
 from models.parts.keypoint_family import Step
 from models.parts.losses import mean_difference
 from models.parts.pictures import Pictures, first_samples
-from models.parts.second_stage import TRAIN, SecondStage, add_second_stage_options, require_first_stage
+from models.parts.second_stage import SecondStage, require_first_stage
 from models.parts.sizes import check_size
-from util.values import not_negative
 
 
 class ArticulatedAvd(SecondStage, ArticulatedAnimation):
@@ -27,21 +26,10 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
     """
 
     layout = replace(SECOND_STAGE, others=(FIRST_STAGE,))
-    begins_with = ("mraa",)
+    begins_with = BEGINS_WITH
     planned_epochs = 30
 
-    @staticmethod
-    def add_options(parser: Any, training: bool) -> None:
-        add_network_options(parser)
-        add_animation_options(parser, "avd", training)
-        add_drawing_options(parser)
-        if training:
-            add_second_stage_options(parser, [20, 25])
-            parser.add_argument_group("second stage").add_argument(
-                "--lambda_affine", f"{TRAIN}.lambda_affine", type=not_negative, default=1,
-                help="weight of the difference of affine parts",
-            )  # fmt: skip
-        parser.set_defaults(dataset_mode="frames", batch_size=256)
+    add_options = staticmethod(add_options)
 
     @staticmethod
     def recognises(sections: dict) -> bool:

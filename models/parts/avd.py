@@ -11,9 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from util.errors import UserError
-from util.values import count
-
-NETWORK = "--model_params.avd_network_params"
 
 
 def perceptron(widths: list[int]) -> nn.Sequential:
@@ -56,11 +53,3 @@ def draw_proportions(like: Tensor, random_scale: float) -> Tensor:
     """
     drawn = torch.rand(len(like), 2, dtype=like.dtype, device=like.device)
     return drawn * 2 * random_scale + (1 - random_scale)
-
-
-def add_bottle_options(parser: Any, default: int) -> None:
-    """Sizes of the AVD network, for every command that animates with it."""
-    add = parser.add_argument
-    for code in ("id", "pose"):
-        add(f"--{code}_bottle_size", f"{NETWORK}.{code}_bottle_size", type=count, default=default,
-            help=f"AVD network: size of the {code} code")  # fmt: skip

@@ -5,10 +5,8 @@ Dotted spellings are the keys of the same values in the originals' nested YAML f
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from models.parts.losses import NoTerms, PerceptualPyramid, Pixels
-from models.parts.vgg import vgg19
 from util.schedules import RULES, Schedule, Schedules
 from util.values import (
     at_least,
@@ -25,7 +23,11 @@ from util.values import (
     word_or,
 )
 
-TRAIN = "--train_params"
+if TYPE_CHECKING:
+    from models.parts.losses import NoTerms, PerceptualPyramid
+
+TRAIN, TRAIN_AVD = "--train_params", "--train_avd_params"
+AVD_NETWORK = "--model_params.avd_network_params"
 LOSSES = f"{TRAIN}.loss_weights"
 NETWORKS = "What the weights must fit: the YAML of a model sets it, a run remembers it."
 """Description of the group of network options in --help_all."""
@@ -172,10 +174,60 @@ class PerceptualSettings:
     weight_pixels: float
 
 
-def build_perceptual(how: PerceptualSettings) -> PerceptualPyramid | NoTerms:
+def build_perceptual(how: PerceptualSettings) -> "PerceptualPyramid | NoTerms":
     """The loss of `add_perceptual_options`."""
+    from models.parts.losses import NoTerms, PerceptualPyramid, Pixels  # torch, which declaring options does not need
+    from models.parts.vgg import vgg19
+
     if how.no_perceptual:
         return PerceptualPyramid(Pixels(), how.scales, [how.weight_pixels], name="pixels")
     if not any(how.weight_perceptual):
         return NoTerms()
     return PerceptualPyramid(vgg19(how.vgg19), how.scales, how.weight_perceptual)
+
+
+def add_truth_options(parser: Any) -> None:
+    """Weights of the supervised losses."""
+    add = parser.add_argument
+    add("--weight_truth_motion", type=not_negative, default=0.0,
+        help="with --dataset_mode drawn: weight of the motion loss on visible pixels",
+        advanced=True)  # fmt: skip
+    add("--weight_truth_occlusion", type=not_negative, default=0.0,
+        help="the same: weight of the occlusion loss", advanced=True)  # fmt: skip
+    add("--weight_truth_points", type=not_negative, default=0.0,
+        help="the same: weight of the loss that pulls key points to landmarks", advanced=True)  # fmt: skip
+    add("--weight_truth_face", type=not_negative, default=0.0,
+        help="the same: weight of an additional pixel loss on the face", advanced=True)  # fmt: skip
+
+
+def add_bottle_options(parser: Any, default: int) -> None:
+    """Sizes of the AVD network, for every command that animates with it."""
+    add = parser.add_argument
+    for code in ("id", "pose"):
+        add(f"--{code}_bottle_size", f"{AVD_NETWORK}.{code}_bottle_size", type=count, default=default,
+            help=f"AVD network: size of the {code} code")  # fmt: skip
+
+
+def add_second_stage_options(parser: Any, epoch_milestones: list[int]) -> None:
+    """Training options of the AVD network; the section of the first stage in a nested file is ignored."""
+    parser.accept_unused("train_params.*")
+    parser = parser.add_argument_group("second stage", example="--lr 1e-3 --epoch_milestones 20,25")
+    shared = {"num_epochs": "epochs", "batch_size": "batch_size", "checkpoint_freq": "save_every_epochs"}
+    for key, name in (shared | {"num_repeats": "num_repeats", "dataloader_workers": "nThreads"}).items():
+        parser.add_alias(f"{TRAIN_AVD}.{key}", f"--{name}")
+    add = parser.add_argument
+    add("--lr", f"{TRAIN_AVD}.lr", type=not_negative, default=1e-3, help="learning rate of the AVD network")
+    add("--epoch_milestones", f"{TRAIN_AVD}.epoch_milestones", type=list_of(at_least(0)), default=epoch_milestones,
+        help="epochs at which the learning rate is divided by 10")  # fmt: skip
+    add("--random_scale", f"{TRAIN_AVD}.random_scale", type=share, default=0.25,
+        help="maximum random stretch of the pose in AVD training, in width and height")  # fmt: skip
+    add("--lambda_shift", f"{TRAIN_AVD}.lambda_shift", type=not_negative, default=1,
+        help="weight of the loss on points")  # fmt: skip
+    parser.add_switch(
+        "--late_milestones", default=True, help="apply milestones one epoch late, as in the original", advanced=True
+    )
+    parser.add_switch(
+        "--moving_statistics", default=True,
+        help="keep the detector in training mode, as in the original: batch statistics, updated running averages",
+        advanced=True,
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Shared code of the second stages of the key-point families: options, and training of the AVD network only."""
+"""Shared code of the second stages of the key-point families: training of the AVD network only."""
 
 from typing import Any
 
@@ -7,34 +7,6 @@ from torch import Tensor, nn
 
 from util.errors import UserError
 from util.schedules import milestones
-from util.values import at_least, list_of, not_negative, share
-
-TRAIN = "--train_avd_params"
-
-
-def add_second_stage_options(parser: Any, epoch_milestones: list[int]) -> None:
-    """Training options of the AVD network; the section of the first stage in a nested file is ignored."""
-    parser.accept_unused("train_params.*")
-    parser = parser.add_argument_group("second stage", example="--lr 1e-3 --epoch_milestones 20,25")
-    shared = {"num_epochs": "epochs", "batch_size": "batch_size", "checkpoint_freq": "save_every_epochs"}
-    for key, name in (shared | {"num_repeats": "num_repeats", "dataloader_workers": "nThreads"}).items():
-        parser.add_alias(f"{TRAIN}.{key}", f"--{name}")
-    add = parser.add_argument
-    add("--lr", f"{TRAIN}.lr", type=not_negative, default=1e-3, help="learning rate of the AVD network")
-    add("--epoch_milestones", f"{TRAIN}.epoch_milestones", type=list_of(at_least(0)), default=epoch_milestones,
-        help="epochs at which the learning rate is divided by 10")  # fmt: skip
-    add("--random_scale", f"{TRAIN}.random_scale", type=share, default=0.25,
-        help="maximum random stretch of the pose in AVD training, in width and height")  # fmt: skip
-    add("--lambda_shift", f"{TRAIN}.lambda_shift", type=not_negative, default=1,
-        help="weight of the loss on points")  # fmt: skip
-    parser.add_switch(
-        "--late_milestones", default=True, help="apply milestones one epoch late, as in the original", advanced=True
-    )
-    parser.add_switch(
-        "--moving_statistics", default=True,
-        help="keep the detector in training mode, as in the original: batch statistics, updated running averages",
-        advanced=True,
-    )  # fmt: skip
 
 
 class SecondStage:

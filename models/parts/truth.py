@@ -5,7 +5,6 @@ All options are off by default: real clips have no ground truth.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 from models.parts.losses import NoTerms, Terms, at_least_single
 from models.parts.warps import coordinate_grid, resize
 from util.errors import UserError
-from util.values import not_negative
 
 GUIDES = (
     (30,), (8,), (36, 37, 38, 39, 40, 41), (42, 43, 44, 45, 46, 47), (48,), (54,), (51, 62), (57, 66), (17, 18, 19),
@@ -24,22 +22,8 @@ GUIDES = (
 lids. Further key points are free."""
 
 
-def add_truth_options(parser: Any) -> None:
-    """Weights of the supervised losses."""
-    add = parser.add_argument
-    add("--weight_truth_motion", type=not_negative, default=0.0,
-        help="with --dataset_mode drawn: weight of the motion loss on visible pixels",
-        advanced=True)  # fmt: skip
-    add("--weight_truth_occlusion", type=not_negative, default=0.0,
-        help="the same: weight of the occlusion loss", advanced=True)  # fmt: skip
-    add("--weight_truth_points", type=not_negative, default=0.0,
-        help="the same: weight of the loss that pulls key points to landmarks", advanced=True)  # fmt: skip
-    add("--weight_truth_face", type=not_negative, default=0.0,
-        help="the same: weight of an additional pixel loss on the face", advanced=True)  # fmt: skip
-
-
 def build_truth(**weights: float) -> "TruthLosses | NoTerms":
-    """The losses of `add_truth_options`."""
+    """The losses of `models.parts.options.add_truth_options`."""
     return TruthLosses(**weights) if any(weights.values()) else NoTerms()
 
 

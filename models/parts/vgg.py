@@ -7,15 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.parts.vgg_layers import CAFFE_MEANS, CAFFE_WIDTHS, VGG19_WIDTHS
 from util.errors import UserError
 from util.reading import reading
 from util.weights_file import read_weights, refuse_unusable
 
-VGG19_WIDTHS = (64, 64, "pool", 128, 128, "pool", *(256,) * 4, "pool", *(512,) * 4, "pool", *(512,) * 4, "pool")
-VGGFACE_WIDTHS = (64, 64, "pool", 128, 128, "pool", *(256,) * 3, "pool", *(512,) * 3, "pool", *(512,) * 3, "pool")
-CAFFE_WIDTHS = {"vgg19": VGG19_WIDTHS, "vggface": VGGFACE_WIDTHS}
-CAFFE_MEANS = {"vgg19": (103.939, 116.779, 123.68), "vggface": (93.5940, 104.7624, 129.1863)}
-"""The mean that Caffe's networks subtract, in BGR order."""
 RELU_1_TO_5 = (1, 6, 11, 20, 29)
 """The modules relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of torchvision's `features`."""
 CACHED = "checkpoints/vgg19-dcbb9e9d.pth"

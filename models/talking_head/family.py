@@ -13,11 +13,10 @@ from models.family import Family, Layout, RowTable
 from models.parts.vgg import caffe_vgg, vgg19
 from models.talking_head.losses import Content, Objective, Pixels, joint_updates, separate_updates
 from models.talking_head.networks import BatchRows, Discriminator, Embedder, Generator, pair
-from models.talking_head.options import TAPS, add_network_options, add_training_options
+from models.talking_head.options import TAPS, add_options
 from models.talking_head.released import released_entries, released_list
 from models.talking_head.step_log import step_line
 from util.schedules import linear_decay
-from util.values import not_negative
 
 LOG_COLUMNS = (
     "l_vgg19", "l_vggface", "l_cnt", "l_adv", "l_fm", "l_mch", "l_eg", "l_d", "l_d2", "score", "score_hat"
@@ -39,20 +38,7 @@ class TalkingHead(Family):
 
     log_lines = "step"
 
-    @staticmethod
-    def add_options(parser: Any, training: bool) -> None:
-        add_network_options(parser)
-        if training:
-            add_training_options(parser)
-            losses, schedule = parser.add_argument_group("losses"), parser.add_argument_group("schedule")
-            losses.add_argument("--weight_matching", "--mch_loss_weight", type=not_negative, default=80.0,
-                help="weight of L_MCH: distance between embeddings and the video's row")  # fmt: skip
-            schedule.add_argument("--start_scale", type=not_negative, default=1.0,
-                help="scale of the initial values of the discriminator's rows, w0 and b; at 1 scores start near 450",
-                advanced=True)  # fmt: skip
-        parser.add_alias("--metatrain_batch_size", "--batch_size")
-        parser.add_alias("--max_epoch", "--epochs")
-        parser.set_defaults(dataset_mode="talking_head", batch_size=3, epochs=50, save_every=5000)
+    add_options = staticmethod(add_options)
 
     def recognises_weights(self, content: Any) -> bool:
         # Whatever the layers are, the embedder starts with a convolution of picture and landmarks.

@@ -16,11 +16,11 @@ from models.talking_head.layers import Flow, build_layers, check_layers
 from util.errors import UserError
 from util.layer_language import Body
 
-POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
+POOL: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda maps: maps.amax((2, 3)),
     "sum": lambda maps: maps.sum((2, 3)),
 }
-"""Pool maps to a vector: the maximum, as in the original's code, or the sum, as in the paper."""
+"""The layers of `options.POOLINGS`."""
 
 
 def pair(picture: Tensor, landmarks: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ class Embedder(nn.Module):
         check_layers(entries, ("D", "B", "I", "A"), "embedder")
         self.layers, flow = build_layers(entries, Flow(6, size), network="embedder")
         _check_dim(flow, dim, "embedder")
-        self.pool = POOLINGS[pooling]
+        self.pool = POOL[pooling]
 
     def forward(self, pairs: Tensor) -> Tensor:
         x = pairs
@@ -129,7 +129,7 @@ class Discriminator(nn.Module):
         check_layers(entries, ("D", "B", "I", "A"), "discriminator")
         self.layers, flow = build_layers(entries, Flow(6, size), network="discriminator")
         _check_dim(flow, dim, "discriminator")
-        self.pool = POOLINGS[pooling]
+        self.pool = POOL[pooling]
         self.b = nn.Parameter(torch.randn(()))
         if rows is None:
             self.w = nn.Parameter(torch.zeros(1, dim))

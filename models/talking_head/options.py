@@ -3,8 +3,6 @@
 from typing import Any
 
 from models.parts.options import NETWORKS
-from models.parts.vgg import RELU_1_TO_5
-from models.talking_head.networks import POOLINGS
 from util.layer_language import body
 from util.values import adam_decay, at_least, count, list_of, not_negative, one_of, text
 
@@ -18,10 +16,30 @@ DISCRIMINATOR = f"{EMBEDDER}, B 512 3"
 TAPS = {
     "original": {"vgg19": (1, 6, 11, 20, 28), "vggface": (1, 6, 11, 18, 24)},
     "before_relu": {"vgg19": (0, 5, 10, 19, 28), "vggface": (0, 5, 10, 17, 24)},
-    "after_relu": {"vgg19": RELU_1_TO_5, "vggface": (1, 6, 11, 18, 25)},
+    "after_relu": {"vgg19": (1, 6, 11, 20, 29), "vggface": (1, 6, 11, 18, 25)},
 }
 """The compared features: of conv1_1, 2_1, 3_1, 4_1 and 5_1, before or after their ReLU. The original intended "before",
 but in its code the ReLU overwrites the first four."""
+
+
+POOLINGS = ("max", "sum")
+"""Pool maps to a vector: the maximum, as in the original's code, or the sum, as in the paper."""
+
+
+def add_options(parser: Any, training: bool) -> None:
+    """Declare all options of the family."""
+    add_network_options(parser)
+    if training:
+        add_training_options(parser)
+        losses, schedule = parser.add_argument_group("losses"), parser.add_argument_group("schedule")
+        losses.add_argument("--weight_matching", "--mch_loss_weight", type=not_negative, default=80.0,
+            help="weight of L_MCH: distance between embeddings and the video's row")  # fmt: skip
+        schedule.add_argument("--start_scale", type=not_negative, default=1.0,
+            help="scale of the initial values of the discriminator's rows, w0 and b; at 1 scores start near 450",
+            advanced=True)  # fmt: skip
+    parser.add_alias("--metatrain_batch_size", "--batch_size")
+    parser.add_alias("--max_epoch", "--epochs")
+    parser.set_defaults(dataset_mode="talking_head", batch_size=3, epochs=50, save_every=5000)
 
 
 def add_network_options(parser: Any) -> None:

@@ -19,8 +19,8 @@ from models.talking_head.family import (
 )
 from models.talking_head.losses import Objective, joint_updates, separate_updates
 from models.talking_head.networks import BatchRows, pair
-from models.talking_head.options import add_network_options, add_training_options
 from models.talking_head.released import released_entries
+from models.talking_head_finetune.options import BEGINS_WITH, add_options
 from util.errors import UserError
 from util.schedules import linear_decay
 
@@ -34,16 +34,9 @@ class TalkingHeadFinetune(Family):
     """
 
     layout = TalkingHead.layout
-    begins_with = ("talking_head",)
+    begins_with = BEGINS_WITH
 
-    @staticmethod
-    def add_options(parser: Any, training: bool) -> None:
-        add_network_options(parser)
-        if training:
-            add_training_options(parser)
-        parser.add_alias("--finetune_batch_size", "--batch_size")
-        parser.add_alias("--finetune_epoch", "--epochs")
-        parser.set_defaults(dataset_mode="person", batch_size=2, epochs=150, pictures_every=0)
+    add_options = staticmethod(add_options)
 
     def __init__(self, opt: Any, training: bool):
         super().__init__(opt, training)

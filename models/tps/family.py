@@ -16,7 +16,6 @@ from models.parts.keypoint_family import KeyPointFamily, Step, hourglass_sizes, 
 from models.parts.keypoints import KeyPoints
 from models.parts.losses import NoTerms
 from models.parts.movement import relative_points
-from models.parts.options import add_picture_options, add_way_options
 from models.parts.sizes import check_size, multiple_of
 from models.tps.dropout import MapDropout
 from models.tps.losses import BackgroundLoss, SplineEquivariance, WarpLoss
@@ -29,7 +28,7 @@ from models.tps.networks import (
     KeyPointDetector,
     Motion,
 )
-from models.tps.options import add_network_options, add_training_options
+from models.tps.options import add_options
 from models.tps.pictures import drawn_columns
 from util.errors import UserError
 
@@ -57,15 +56,7 @@ class ThinPlateSplineMotion(KeyPointFamily):
     is_second_stage = False
     """Whether this family trains the AVD network."""
 
-    @staticmethod
-    def add_options(parser: Any, training: bool) -> None:
-        add_network_options(parser)
-        add_way_options(parser, "relative", training)
-        add_picture_options(parser)
-        if training:
-            add_training_options(parser)
-        parser.accept_unused("train_avd_params.*")
-        parser.set_defaults(dataset_mode="frames")
+    add_options = staticmethod(add_options)
 
     @staticmethod
     def recognises(sections: dict) -> bool:

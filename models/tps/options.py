@@ -6,22 +6,35 @@ configuration for faces.
 
 from typing import Any
 
-from models.parts.avd import add_bottle_options
 from models.parts.options import (
     LOSSES,
     NETWORKS,
     TRAIN,
+    add_bottle_options,
     add_hourglass_options,
     add_perceptual_options,
+    add_picture_options,
     add_schedule_options,
     add_transform_options,
+    add_truth_options,
+    add_way_options,
     colours,
     scale,
 )
-from models.parts.truth import add_truth_options
 from util.values import at_least, count, list_of, not_negative, positive, share
 
 MODEL = "--model_params"
+
+
+def add_options(parser: Any, training: bool) -> None:
+    """Declare all options of the family."""
+    add_network_options(parser)
+    add_way_options(parser, "relative", training)
+    add_picture_options(parser)
+    parser.accept_unused("train_avd_params.*")
+    parser.set_defaults(dataset_mode="frames")
+    if training:
+        add_training_options(parser)
 
 
 def add_network_options(parser: Any) -> None:

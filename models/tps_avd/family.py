@@ -11,12 +11,11 @@ from models.parts.avd import draw_proportions
 from models.parts.keypoint_family import Step
 from models.parts.keypoints import KeyPoints
 from models.parts.losses import mean_difference
-from models.parts.options import add_picture_options, add_way_options
 from models.parts.pictures import Pictures, first_samples
-from models.parts.second_stage import SecondStage, add_second_stage_options, require_first_stage
+from models.parts.second_stage import SecondStage, require_first_stage
 from models.parts.sizes import check_size
 from models.tps.family import ThinPlateSplineMotion, build_avd, build_background
-from models.tps.options import add_network_options
+from models.tps_avd.options import BEGINS_WITH, add_options
 
 
 class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
@@ -26,19 +25,11 @@ class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
     """
 
     layout = replace(ThinPlateSplineMotion.layout, optimizers={"avd": "optimizer_avd"})
-    begins_with = ("tps",)
+    begins_with = BEGINS_WITH
     planned_epochs = 200
     is_second_stage = True
 
-    @staticmethod
-    def add_options(parser: Any, training: bool) -> None:
-        add_network_options(parser)
-        add_way_options(parser, "avd", training)
-        add_picture_options(parser)
-        if training:
-            add_second_stage_options(parser, [140, 180])
-            parser.accept_unused("train_avd_params.lambda_affine")
-        parser.set_defaults(dataset_mode="frames", batch_size=256)
+    add_options = staticmethod(add_options)
 
     @staticmethod
     def recognises(sections: dict) -> bool:

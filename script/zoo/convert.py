@@ -13,7 +13,7 @@ from script.zoo.bring_in import saved_options
 from script.zoo.recognise import facts_of, options_of
 from script.zoo.table import Model, sha256_of
 from util.files import replacing
-from util.weights_file import OPTIONS_ENTRY
+from util.weights_options import OPTIONS_ENTRY
 
 
 def convert(model: Model, path: Path, out: Path) -> list[Path]:

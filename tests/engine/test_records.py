@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from browser import content_of
 from torch import nn
 
-from engine.records import Failures, Records, fingerprint_of_options, fingerprint_of_weights
+from engine.records import Failures, Records, begin_fingerprints, fingerprint_of_options, fingerprint_of_weights
 from util.errors import UserError
 from util.files import write_text
 from util.page import Figure, Page
@@ -98,7 +99,9 @@ def test_the_last_line_of_a_result_counts_and_other_commands_do_not(tmp_path):
 def test_fingerprints_tell_weights_and_options_apart():
     one, same, other = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
     same.load_state_dict(one.state_dict())
-    assert fingerprint_of_weights(one) == fingerprint_of_weights(same) != fingerprint_of_weights(other)
+    told = [begin_fingerprints(network, {"a": 1}) for network in (one, same, other)]
+    assert told[0]() == told[1]() and told[0]()["weights"] != told[2]()["weights"]
+    assert told[0]()["weights"] == fingerprint_of_weights(one.state_dict())
     assert fingerprint_of_options({"a": 1, "b": [2]}) == fingerprint_of_options({"b": [2], "a": 1})
     assert fingerprint_of_options({"a": 1}) != fingerprint_of_options({"a": 2})
 
@@ -143,3 +146,16 @@ def test_names_that_are_no_utf_8_are_written_escaped(tmp_path):
 def test_a_result_with_a_name_too_long_for_the_system_does_not_exist(tmp_path):
     write_text(tmp_path / "results.jsonl", f'{{"output": "{"x" * 300}.mp4"}}\n')
     assert Records(tmp_path, WITH).entries() == []
+
+
+def test_fingerprints_are_of_the_weights_at_the_beginning_and_asked_for_when_they_are_needed(tmp_path):
+    network, asked = nn.Linear(2, 2), []
+    before = fingerprint_of_weights(network.state_dict())
+    told = begin_fingerprints(network, {})
+    network.weight = nn.Parameter(torch.zeros(2, 2))
+    assert told()["weights"] == before != fingerprint_of_weights(network.state_dict())
+    records = Records(tmp_path, lambda: asked.append(1) or WITH)
+    assert not records.has(tmp_path / "none.mp4", {}) and not asked
+    for _ in range(2):
+        records.add({"output": result(tmp_path)})
+    assert len(asked) == 1 and Records(tmp_path, WITH).of_this_command()

@@ -6,9 +6,9 @@ import torch
 from metrics_faces import drawn, moved
 
 from metrics import find_metrics
-from metrics.evaluation.measuring import REPEATED, RESULT, TRUTH, Measurement
+from metrics.evaluation.measuring import Measurement
 from metrics.evaluation.results import of_video, totals
-from metrics.metric import Video
+from metrics.metric import REPEATED, RESULT, TRUTH, Video
 from metrics.motion import displacement
 from metrics.parts.poses import pose
 from metrics.parts.tools import Tools

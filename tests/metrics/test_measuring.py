@@ -6,9 +6,9 @@ import torch
 from metrics_faces import drawn, moved
 
 from metrics import find_metric, find_metrics, metric_names
-from metrics.evaluation.measuring import REPEATED, RESULT, TRUTH, Measurement
+from metrics.evaluation.measuring import Measurement
 from metrics.evaluation.results import definition, totals
-from metrics.metric import Video
+from metrics.metric import REPEATED, RESULT, TRUTH, Video
 from util.errors import UserError
 
 NAMES = ["l1", "akd/dlib", "akd/euclidean", "face_missed", "id/dlib", "pose"]

@@ -5,9 +5,9 @@ import pytest
 import torch
 from metrics_faces import drawn
 
-from metrics.evaluation.measuring import REPEATED, RESULT, TRUTH, Measurement
+from metrics.evaluation.measuring import Measurement
 from metrics.evaluation.results import totals
-from metrics.metric import Video
+from metrics.metric import REPEATED, RESULT, TRUTH, Video
 from metrics.parts.openings import eyes_opening, mouth_opening
 from metrics.parts.tools import Tools
 from metrics.spotting import matches, overlap

@@ -10,6 +10,7 @@ from torch.utils.data import default_collate
 from toys import Joint
 from trainers import build
 
+from building import load_family
 from data import find_dataset
 from data.loading.sampler import EndlessSampler, SeededSamples
 from engine.animator import Animator
@@ -136,6 +137,23 @@ def test_saved_and_loaded_weights_make_the_same_frames(trained, clip, sample, tm
     load_networks(other, tmp_path)
     with trainer.averages.in_use():  # which are loaded where a family keeps some
         assert torch.equal(frames(trainer.family, clip, 4), frames(other, clip, 4))
+
+
+def test_what_a_file_holds_is_not_drawn_at_random_first_and_what_it_lacks_is(trained, sample, tmp_path, monkeypatch):
+    opt, trainer, *_ = trained
+    Checkpoints(tmp_path).save(trainer)
+    for path in tmp_path.glob("latest*"):
+        content = torch.load(path, weights_only=False)
+        for name in trainer.family.optional:
+            content.pop(trainer.family.layout.entries[name], None)
+        torch.save(content, path)
+    (tmp_path / "latest_training.pth").unlink()  # it knows the checksums
+    monkeypatch.setattr("engine.networks._as_it_is", lambda tensor, *_, **__: tensor.data.fill_(torch.nan))
+    testing = options(opt.model, sample, training=False)
+    testing.checkpoint = str(tmp_path)
+    family, _ = load_family(testing)
+    for name, value in family.state_dict().items():
+        assert value.isfinite().all(), name
 
 
 def test_lower_precision_stays_close(trained, clip):

@@ -7,7 +7,7 @@ from textwrap import dedent
 import pytest
 from paths import ROOT
 
-from models import family_names
+from models import add_family_options, family_names, find_family, first_stages, run_name
 from options import parse
 from options.parser import OptionParser
 
@@ -114,3 +114,15 @@ def test_an_option_and_a_later_part_decide_for_themselves_what_is_advanced():
         """)
         in text
     )
+
+
+@pytest.mark.parametrize("name", family_names())
+def test_a_family_declares_what_its_module_of_options_does(name):
+    """--help reads models/<name>/options.py, without the class and so without torch."""
+    family = find_family(name)
+    assert first_stages(name) == family.begins_with and run_name(name) == family.run_name
+    for training in (True, False):
+        parsers = OptionParser("program"), OptionParser("program")
+        add_family_options(name, parsers[0].group("family"), training)
+        family.add_options(parsers[1].group("family"), training)
+        assert parsers[0].declared == parsers[1].declared and parsers[0].overrides == parsers[1].overrides
