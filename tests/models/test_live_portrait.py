@@ -20,10 +20,11 @@ from models.live_portrait.finished import finish_generator, finish_warping
 from models.live_portrait.keypoints import Motion, angles_of, nearest_rotation, rotation_of
 from models.live_portrait.losses import cut_boxes
 from models.live_portrait.networks import SpadeGenerator, WarpingModule
+from models.live_portrait.options import EYE_POINTS, LIP_POINTS, REGIONS
 from models.live_portrait.released import RETARGETING
 from models.live_portrait.retargeting import Openness, require_openness
 from models.live_portrait.smoothing import KalmanSmoother
-from models.live_portrait.transfer import EYE_POINTS, LIP_POINTS, REGIONS, Rules, region_points, transfer
+from models.live_portrait.transfer import Rules, region_points, transfer
 from options import parse
 from util.errors import UserError
 
