@@ -11,6 +11,7 @@ import torch
 from engine.console import configure_logging
 from engine.distributed import LOST, Processes, choose_devices, finish, is_launched, is_lost_peer, launch, start
 from engine.memory import keep_freed_memory
+from util.debugging import guard_breakpoints
 from util.errors import outcome
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ def run_on_devices(
     if debug:
         torch.autograd.set_detect_anomaly(True)
         return finish(processes, work(processes))
+    guard_breakpoints(alone=processes.world == 1)
     try:
         status = work(processes)
     except Exception as error:

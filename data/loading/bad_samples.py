@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from util.debugging import NoDebugger
 from util.errors import DISK_FULL, NO_MEMORY, RunError, UserError, outcome
 from util.printable import printable
 
@@ -42,7 +43,7 @@ def problem_of(index: int, name: str, error: Exception) -> Problem:
         return Problem(index, printable(outcome(error)[0] or f"{NO_MEMORY} ({error})"), ends_run=True)
     line, _ = outcome(error)
     if line is not None:
-        return Problem(index, printable(line))
+        return Problem(index, printable(line), ends_run=isinstance(error, NoDebugger))
     frame = traceback.extract_tb(error.__traceback__)[-1]
     message = " ".join(str(error).split())
     raised_at = f"{Path(frame.filename).name}, line {frame.lineno}"

@@ -176,6 +176,49 @@ def test_debug_leaves_errors_to_a_debugger(tmp_path, spoilt, raised):
     assert options["nThreads"] == 0, "a debugger does not see loader processes"
 
 
+STOPPING = """
+from tests.toys import Joint, ToyData
+
+
+class Stopping(Joint):
+    def training_step(self, batch, clock):
+        breakpoint()
+        yield from super().training_step(batch, clock)
+
+
+class StoppingData(ToyData):
+    def __getitem__(self, index):
+        breakpoint()
+        return super().__getitem__(index)
+"""
+
+
+def stopping(folder, *arguments, typed):
+    (folder / "stopping.py").write_text(STOPPING)
+    command = [sys.executable, str(ROOT / "train.py"), *TOY, "--steps=2", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment(), input=typed, text=True, timeout=120, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def test_a_breakpoint_in_a_training_step_stops_there_and_says_what_debug_does(tmp_path):
+    done = stopping(tmp_path, "--model=stopping:Stopping", "--nThreads=1", typed="p clock.step\nc\np clock.step\nc\n")
+    assert done.returncode == 0, done.stdout
+    assert "(Pdb) 0" in done.stdout and "(Pdb) 1" in done.stdout
+    assert re.search(r"breakpoint\(\) in .*stopping.py, line 7: --debug loads the data in this process", done.stdout)
+
+
+def test_a_breakpoint_in_a_process_that_loads_data_says_how_to_get_a_debugger(tmp_path):
+    data = "--dataset_mode=stopping:StoppingData"
+    done = stopping(tmp_path, data, "--nThreads=1", typed="")
+    assert done.returncode == 1 and "Traceback" not in done.stdout, done.stdout
+    assert re.search(r"error: .*breakpoint\(\) in .*stopping.py, line 13: what you type does not reach", done.stdout)
+    assert "--debug" in done.stdout
+    stopped = stopping(tmp_path, data, "--debug", "--batch_size=1", typed="p index\nq\n")
+    assert re.search(r"\(Pdb\) \d+", stopped.stdout), stopped.stdout
+
+
 def test_debug_is_for_one_process(tmp_path):
     output = run(tmp_path, *TOY, "--steps=9", "--gpu_id=-1,-1", "--debug=yes", status=2)
     assert "--debug works in one process: name one device, e.g. --gpu_id=-1" in output
