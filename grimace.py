@@ -33,7 +33,6 @@ import numpy as np
 import torch
 
 from building import build_animator, load_family
-from data import find_dataset
 from data.base import Clip, Dataset
 from data.jobs.outputs import Outputs
 from data.jobs.pair_list import Request
@@ -43,7 +42,7 @@ from engine.animator import to_bytes
 from engine.distributed import Processes
 from metrics.evaluation.measuring import Measurement
 from metrics.evaluation.rendered import ClipSums
-from options import Options, parse, run_folder
+from options import Options, build_dataset, parse, run_folder
 from options.pairs import pair_settings
 from options.resolve import OWN_WEIGHTS
 from util.errors import UserError
@@ -176,7 +175,7 @@ class Model:
         return _resolved([*self._words, *_words(options)], training=False) if options else self.options
 
     def _dataset(self, opt: Options) -> Dataset:
-        return find_dataset(opt.dataset_mode)(opt, training=False)
+        return build_dataset(opt, training=False)
 
     def _clip(
         self, source: Any, driving: Any, fps: float, options: Mapping[str, Any]

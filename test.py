@@ -31,7 +31,7 @@ from engine.rendering import Renderer, Results, render_all, shared_out
 from engine.results_page import write_page
 from engine.signals import unwind_at_sigterm
 from metrics.evaluation.rendered import Rendered
-from options import Options, parse
+from options import Options, build_dataset, parse
 from options.measuring import measuring_plan
 from options.pairs import pair_settings, requests
 from options.results import as_the_original, check_results_folder, result_options, results_folder
@@ -59,7 +59,7 @@ def test(opt: Options, processes: Processes) -> int:
     wanted = [] if mode.makes_alone(opt) else requests(opt, mode.needs_source, folder, mode.is_still, mode.of_pairs)
     alone = bool(wanted) and not opt.pairs
     check_results_folder(opt, folder)
-    dataset = mode(opt, training=False)
+    dataset = build_dataset(opt, training=False)
 
     # 2. What makes it.
     family, loaded = load_family(opt)

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from building import build_family, build_validation
-from data import find_dataset
 from data.loading.bad_samples import BadSamples
 from data.loading.overfit import FirstSamples
 from data.loading.sampler import explain_lost_workers, training_batches
@@ -31,7 +30,7 @@ from engine.signals import StopRequest
 from engine.sinks import RunInfo, Sink, Visdom, open_sinks
 from engine.trainer import Trainer, seed_everything
 from models import find_family
-from options import Options, options_as_yaml, owner_of_weights, parse, run_folder
+from options import Options, build_dataset, options_as_yaml, owner_of_weights, parse, run_folder
 from options.resolve import dry_options
 from util.errors import run_main
 
@@ -65,7 +64,7 @@ def train(opt: Options, processes: Processes, family: Any = None, dataset: Any =
     seed_everything(opt.seed)
 
     # 1. Data, networks, optimizers.
-    dataset = dataset or find_dataset(opt.dataset_mode)(opt, training=True)
+    dataset = dataset or build_dataset(opt, training=True)
     if opt.overfit:
         dataset = FirstSamples(dataset, opt.overfit, opt.batch_size)
     family = family or build_family(opt)

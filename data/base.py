@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from util.attributes import KeepsMethods
 from util.printable import printable
 from util.resizing import to_floats
 
@@ -72,13 +73,45 @@ class Job:
         return {"name": printable(self.name), "output": self.output} | self.recorded
 
 
-class Dataset:
+@dataclass
+class VideoFrames:
+    """The frames of a driving video, (H, W, 3) uint8 in order, and what a mode needs to find what lies beside them."""
+
+    frames: Iterable[np.ndarray]
+    fps: Fraction
+    path: Path | None = None
+    """The file or folder; None: frames from Python."""
+    start: int = 0
+    """The number of the first of these frames in the video."""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(self.frames)
+
+    def time(self, position: int) -> float:
+        """Seconds from the start of the video to the frame at a position among these."""
+        return float((self.start + position) / self.fps)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Several datasets, one after the other in one numbering, of which the stream of samples takes fixed shares."""
+
+    sizes: Sequence[int]
+    block: Sequence[int]
+    """Samples of each dataset in every block of the stream: 7 and 3 for shares of 0.7 and 0.3."""
+    weights: Sequence[Sequence[float] | None]
+    """How often the samples of each dataset are drawn, as `Dataset.weights`."""
+
+
+class Dataset(KeepsMethods):
     """Training items by index, test clips in order. Holds paths and settings, never a cursor.
 
     Random choices in `__getitem__` come from the global generators of random, numpy and torch: the loader seeds them
     for every sample from the run's seed, the epoch and the index, so that items do not depend on workers or processes.
     """
 
+    first_item: int = 0
+    """The number of its first training item among those of several datasets (--dataroot A,B)."""
     needs_source: bool = True
     """Whether a pair needs a source picture; False for personal models, which know their person."""
     cut_off: int | None = None
@@ -118,6 +151,10 @@ class Dataset:
 
         With weights an epoch is as many draws as there are items: some come more than once, others not at all.
         """
+        return None
+
+    def mixture(self) -> Mixture | None:
+        """How several datasets share the stream of samples; None: it is one dataset."""
         return None
 
     def sample_name(self, index: int) -> str:
@@ -165,10 +202,19 @@ class Dataset:
     def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The items that animate reads, lazily, one per frame (H, W, 3) uint8 of any driving video.
 
+        Commands give a VideoFrames, which also tells the video's path, rate and first frame, e.g. to read its sound.
         With `needs_landmarks` there are `points` (N, 68, 2) of all frames, and `neutral`: the number of the frame that
         the source is compared with, where the command names one.
         """
         raise NotImplementedError
+
+    @staticmethod
+    def size_of(opt: Any) -> tuple[int, int] | None:
+        """Height and width of the pictures of its items, for families that need to know (`opt.picture_size`).
+
+        None: they are as the files are. --crop_size, which cuts windows out of training pictures, comes after it.
+        """
+        return None
 
     def picture_size(self) -> tuple[int, int] | None:
         """Height and width that the user's pictures are resized to; None: not resized."""

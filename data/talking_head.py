@@ -76,7 +76,9 @@ class TalkingHeadDataset(LandmarkDriven):
         known = read_frame_landmarks(find_landmark_file(video))
         chosen = [self._frame(video, known, frame) for frame in choose_frames(len(known.names), self.shots)]
         (target, target_landmarks), *others = chosen
-        return {"video": index, "target": target, "target_landmarks": target_landmarks} | joined(others)
+        return {"video": self.first_item + index, "target": target, "target_landmarks": target_landmarks} | joined(
+            others
+        )
 
     def _frame(self, video: Path, known: FrameLandmarks, index: int, flip: bool = True) -> tuple[Tensor, Tensor]:
         """A frame and its landmark picture."""

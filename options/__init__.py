@@ -1,10 +1,11 @@
 """Options: defaults < family < dataset < YAML < command line."""
 
+from options.datasets import build_dataset
 from options.owners import owner_of_weights
 from options.parser import Options
 from options.resolve import options_as_yaml, original_config, parse, run_folder, takes_own_weights
 
 __all__ = [
-    "Options", "options_as_yaml", "original_config", "owner_of_weights", "parse", "run_folder",
+    "Options", "build_dataset", "options_as_yaml", "original_config", "owner_of_weights", "parse", "run_folder",
     "takes_own_weights",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
+from data import find_dataset
 from options.originals import what_became_of
 from util.errors import UserError
 from util.values import Converter, boolean, integer, number, one_of, text
@@ -28,6 +29,11 @@ class Options(argparse.Namespace):
     def note_defaults(self, defaults: dict[str, Any]) -> None:
         """Store the defaults, before any file or argument."""
         self._defaults = defaults
+
+    @property
+    def picture_size(self) -> tuple[int, int] | None:
+        """Height and width of the dataset mode's pictures, for families that are built for one; None: as files are."""
+        return find_dataset(self.dataset_mode).size_of(self)
 
     def differing(self) -> dict[str, Any]:
         """The options that differ from the family's defaults."""

@@ -13,7 +13,7 @@ def add_shared_options(parser: OptionParser, training: bool) -> None:
     """Declare the shared groups: run, devices and data; then those of training or testing."""
     _add_run(parser, training)
     _add_devices(parser)
-    _add_data(parser)
+    _add_data(parser, training)
     if training:
         _add_training(parser)
         _add_trying(parser)
@@ -77,12 +77,17 @@ def _add_devices(parser: OptionParser) -> None:
     )  # fmt: skip
 
 
-def _add_data(parser: OptionParser) -> None:
+def _add_data(parser: OptionParser, training: bool) -> None:
     group = parser.group("data", example="--dataroot dataset/mine --nThreads 8")
     group.add_argument("--dataset_mode", type=text, default="frames", help="layout of the data folder; see below")
     group.add_argument(
-        "--dataroot", "--dataset_params.root_dir", type=text, default="dataset/sample", help="data folder"
-    )
+        "--dataroot", "--dataset_params.root_dir", type=text, default="dataset/sample",
+        help="data folder, or several with commas between them",
+    )  # fmt: skip
+    group.add_argument(
+        "--shares", type=list_of(positive), default=[], shapes_result=False, advanced=not training,
+        help="of several data folders: the share of each in the training samples, e.g. 0.7,0.3; default: by their size",
+    )  # fmt: skip
     group.add_argument(
         "--nThreads", "--workers", "--n_threads_train", type=at_least(0), default=2, help="data loading processes",
         shapes_result=False,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from data import find_dataset
 from data.base import Job
 from metrics import find_metrics
 from metrics.evaluation.measuring import Measurement
@@ -15,6 +14,7 @@ from metrics.evaluation.running import Plan
 from metrics.metric import SetMetric
 from models import find_family
 from models.family import Family
+from options.datasets import build_dataset
 from options.measuring import VALIDATE_EVERY, metric_weights
 from options.parser import Options
 from util.errors import UserError
@@ -96,7 +96,7 @@ def _validating(
     call = [f"--name={opt.name}", f"--checkpoints_dir={opt.checkpoints_dir}", "--mode=reconstruction", *outside]
     testing = parse(call)
     assert testing is not None  # neither help nor version was requested
-    dataset = find_dataset(testing.dataset_mode)(testing, training=False)
+    dataset = build_dataset(testing, training=False)
     if "driving" not in dataset.pictures_of(outside=False):
         raise UserError(f"--dataset_mode {opt.dataset_mode}: its items hold no frames to compare results with")
     measurement = validation_metrics(opt, device)

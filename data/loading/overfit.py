@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from data.loading.sampler import seeded
+from data.loading.wrapped import Wrapped
 from util.errors import UserError
 
 
-class FirstSamples:
+class FirstSamples(Wrapped):
     """The first samples of a dataset, with the same random choices in every epoch; repeated until they fill a batch."""
 
     def __init__(self, dataset: Any, count: int, batch_size: int):
         if count > len(dataset):
             raise UserError(f"--overfit {count}: the dataset has {len(dataset)} samples")
-        self.dataset, self.count, self._repeats = dataset, count, math.ceil(batch_size / count)
+        super().__init__(dataset)
+        self.count, self._repeats = count, math.ceil(batch_size / count)
 
     def __len__(self) -> int:
         return self.count * self._repeats
@@ -35,9 +37,6 @@ class FirstSamples:
 
     def weights(self) -> None:
         """Each as often as the others."""
-        return None
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "dataset":  # while it is unpickled in a worker
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
+    def mixture(self) -> None:
+        """They are samples of one dataset."""

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler, default_collate
 
+from data.base import Mixture
 from data.loading.bad_samples import BadSamples, Problem, problem_of
+from util.debugging import guard_breakpoints
 from util.errors import RunError, UserError
 
 BAD = "_bad_samples"
@@ -39,8 +41,12 @@ class EndlessSampler(Sampler):
         world: int = 1,
         parts: int = 1,
         weights: Sequence[float] | None = None,
+        mixture: Mixture | None = None,
     ):
-        """`weights`: how often each sample is drawn, in proportion, with replacement; None: each once per epoch."""
+        """`weights`: how often each sample is drawn, in proportion, with replacement; None: each once per epoch.
+
+        `mixture`: the samples are those of several datasets, in shares; each goes through its own epochs.
+        """
         if batch_size % (world * parts):
             raise UserError(
                 f"--batch_size {batch_size} can't be shared out over {world} processes x {parts} micro-batches "
@@ -48,13 +54,13 @@ class EndlessSampler(Sampler):
             )
         self.size, self.batch_size, self.start, self.seed = size, batch_size, start, seed
         self.rank, self.world, self.parts = rank, world, parts
-        self.shares = None if weights is None else _shares(weights, size)
+        self.shares, self.mixture = _shares(weights, size), mixture
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         share = self.batch_size // self.world
         part = share // self.parts
         position = self.start + self.rank * share
-        stream = _Stream(self.size, self.seed, self.shares)
+        stream = _MixedStream(self.mixture, self.seed) if self.mixture else _Stream(self.size, self.seed, self.shares)
         while True:
             for offset in range(0, share, part):
                 yield [stream[position + offset + i] for i in range(part)]
@@ -64,14 +70,14 @@ class EndlessSampler(Sampler):
 class _Stream:
     """Random access to the endless stream of (epoch, index)."""
 
-    def __init__(self, size: int, seed: int, shares: np.ndarray | None = None):
-        self.size, self.seed, self.shares = size, seed, shares
+    def __init__(self, size: int, seed: int | tuple[int, ...], shares: np.ndarray | None = None):
+        self.size, self.seed, self.shares = size, seed if isinstance(seed, tuple) else (seed,), shares
         self._epoch, self._order = -1, None
 
     def __getitem__(self, position: int) -> tuple[int, int]:
         epoch, index = divmod(position, self.size)
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, self._draw(np.random.default_rng((self.seed, epoch)))
+            self._epoch, self._order = epoch, self._draw(np.random.default_rng((*self.seed, epoch)))
         return epoch, int(self._order[index])
 
     def _draw(self, random: np.random.Generator) -> np.ndarray:
@@ -81,8 +87,45 @@ class _Stream:
         return random.choice(self.size, self.size, p=self.shares)
 
 
-def _shares(weights: Sequence[float], size: int) -> np.ndarray:
-    """Weights as probabilities."""
+class _MixedStream:
+    """Random access to the endless stream of several datasets.
+
+    Every block has the same number of samples of each dataset, in an order of its own, so that shares are exact and
+    the sample at any position is known without those before it.
+    """
+
+    def __init__(self, mixture: Mixture, seed: int):
+        self.block, self.seed = mixture.block, seed
+        self._starts = np.cumsum([0, *mixture.sizes[:-1]])
+        self._streams = [
+            _Stream(size, (seed, 1, number), _shares(weights, size))
+            for number, (size, weights) in enumerate(zip(mixture.sizes, mixture.weights, strict=True))
+        ]
+        self._number = -1
+        self._datasets = np.repeat(np.arange(len(self.block)), self.block)
+        self._earlier = np.zeros_like(self._datasets)
+
+    def __getitem__(self, position: int) -> tuple[int, int]:
+        number, place = divmod(position, len(self._datasets))
+        if number != self._number:
+            self._begin(number)
+        dataset = int(self._datasets[place])
+        epoch, index = self._streams[dataset][number * self.block[dataset] + int(self._earlier[place])]
+        return epoch, int(self._starts[dataset]) + index
+
+    def _begin(self, number: int) -> None:
+        """The order of a block: of which dataset each sample is, and how many of that come before it."""
+        in_turn = np.repeat(np.arange(len(self.block)), self.block)
+        self._number, self._datasets = number, np.random.default_rng((self.seed, 2, number)).permutation(in_turn)
+        for dataset in range(len(self.block)):
+            chosen = self._datasets == dataset
+            self._earlier[chosen] = np.arange(chosen.sum())
+
+
+def _shares(weights: Sequence[float] | None, size: int) -> np.ndarray | None:
+    """Weights as probabilities; None: there are none."""
+    if weights is None:
+        return None
     given = np.asarray(weights, np.float64)
     if given.shape != (size,) or not np.isfinite(given).all() or (given < 0).any() or not given.any():
         raise UserError(
@@ -159,7 +202,7 @@ def training_batches(
     """The batches of a run from sample number `start` on; a step takes `accumulate` of them."""
     sampler = EndlessSampler(
         len(dataset), batch_size, start=start, seed=seed, rank=rank, world=world, parts=accumulate,
-        weights=dataset.weights(),
+        weights=dataset.weights(), mixture=dataset.mixture(),
     )  # fmt: skip
     return endless_batches(
         dataset, sampler, workers=workers, bad_samples=bad_samples, pin_memory=pin_memory, debug=debug,
@@ -277,5 +320,6 @@ def _init_worker(worker: int) -> None:
     garbage collected here, would wait forever for its threads, which do not exist in this process.
     """
     gc.freeze()
+    guard_breakpoints(alone=False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

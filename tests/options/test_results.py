@@ -15,7 +15,7 @@ SHAPE_NOTHING = {
     "compile", "channels_last", "nThreads", "animate_batch", "results_dir", "output", "overwrite", "max_clips", "shard",
     "pairs", "pairs_list", "num_pairs", "max_dataset_size", "source_image", "driving_video", "best_frame",
     "structure_cache", "allow_outside", "strict_video", "save_template", "max_pixels", "averaged",
-    "page_truth",
+    "page_truth", "shares",
     "metrics", "protocol", "table", "json", "controls", "allow_few", "metric_weights", "drawn_truth",
     *weight_options(),
 }  # fmt: skip
