@@ -140,8 +140,12 @@ class ActionUnitsDataset(Dataset):
         for frame in frames:
             yield {"aus": condition(self.opt.intensity * reader.read(frame))}
 
+    @staticmethod
+    def size_of(opt: Any) -> tuple[int, int]:
+        return opt.image_size, opt.image_size
+
     def picture_size(self) -> tuple[int, int]:
-        return self.opt.image_size, self.opt.image_size
+        return self.size_of(self.opt)
 
     def _image(self, picture: np.ndarray) -> Tensor:
         size = self.picture_size()

@@ -192,6 +192,10 @@ class FaceDataset(Dataset):
             original_fit=self.opt.original_fit,
         )
 
+    @staticmethod
+    def size_of(opt: Any) -> tuple[int, int]:
+        return opt.load_size, opt.load_size
+
     def picture_size(self) -> tuple[int, int]:
         return self.side, self.side
 

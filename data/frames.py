@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data.augment import Augmentation
-from data.base import Clip, Dataset, Job, to_tensor
+from data.augment import Augmentation, flip
+from data.base import Clip, Dataset, Job, VideoFrames, to_tensor
 from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Video, open_video, parts_of
 from data.video.packed import SUFFIX, PackedClip
 from util.csv_table import read_rows
@@ -30,6 +30,21 @@ log = logging.getLogger(__name__)
 
 PLACE = "--dataset_params"
 AUGMENTATION = f"{PLACE}.augmentation_params"
+
+
+class Drawn(NamedTuple):
+    """Random frames of a clip, in order, and which they are: what lies beside them (sound, say) is found by that."""
+
+    name: str
+    frames: list[np.ndarray]
+    numbers: list[int]
+    fps: Fraction
+    path: Path
+
+    @property
+    def times(self) -> list[float]:
+        """Seconds from the start of the clip to each frame, by its average rate."""
+        return [float(number / self.fps) for number in self.numbers]
 
 
 class FramesDataset(Dataset):
@@ -76,7 +91,7 @@ class FramesDataset(Dataset):
 
     def __init__(self, opt: Any, training: bool):
         self.opt, self.training = opt, training
-        self.frame_shape, self.load_size = frame_sizes(opt.frame_shape or [], opt.load_size or [])
+        self.frame_shape, self.load_size = frame_sizes(opt.frame_shape, opt.load_size)
         if training:
             self.augmentation = _augmentation(opt)
             self.items = sorted(self.people) if opt.id_sampling else self.names
@@ -108,15 +123,23 @@ class FramesDataset(Dataset):
         return len(self.items) * self.opt.num_repeats
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        name, frames = self.draw(index)
-        source, driving = self.augmentation(frames)
-        return {"source": to_tensor(source), "driving": to_tensor(driving), "name": name}
+        pair = self.pair(index)
+        source, driving = map(to_tensor, pair.frames)
+        return {"source": source, "driving": driving, "name": pair.name}
 
-    def draw(self, index: int) -> tuple[str, list[np.ndarray]]:
-        """The clip of an item and two random frames of it, the earlier one first."""
+    def pair(self, index: int) -> Drawn:
+        """Source and driving frame of an item, augmented; --time_flip may have exchanged them."""
+        drawn = self.draw(index)
+        kind = self.augmentation.draw_flip()
+        frames = self.augmentation.after_flip(flip(drawn.frames, kind))
+        return drawn._replace(frames=frames, numbers=drawn.numbers[::-1] if kind == "time" else drawn.numbers)
+
+    def draw(self, index: int) -> Drawn:
+        """Two random frames of an item's clip, the earlier one first."""
         name = self._draw_clip(index)
         with self.open(name) as video:
-            return name, [self.sized(frame) for frame in draw_frames(video, 2)]
+            numbers, frames = draw_frames(video, 2)
+            return Drawn(name, [self.sized(frame) for frame in frames], numbers, Fraction(video.fps), video.path)
 
     def _draw_clip(self, index: int) -> str:
         item = self.items[index % len(self.items)]
@@ -138,11 +161,20 @@ class FramesDataset(Dataset):
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Tensor]:
         return self.item(frames[0])
 
-    def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
-        return map(self.item, frames)
+    def driving_items(self, frames: Iterable[np.ndarray], source: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        return self.items_of(frames)
+
+    def items_of(self, video: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
+        """The items of a driving video, a pair's or a test clip's: a VideoFrames, or frames alone."""
+        return map(self.item, video)
+
+    @staticmethod
+    def size_of(opt: Any) -> tuple[int, int] | None:
+        shape, size = frame_sizes(opt.frame_shape, opt.load_size)
+        return size or shape or None
 
     def picture_size(self) -> tuple[int, int] | None:
-        return self.load_size or self.frame_shape or None
+        return self.size_of(self.opt)
 
     def sized(self, frame: np.ndarray) -> np.ndarray:
         """A frame resized to --load_size, in bytes."""
@@ -197,15 +229,16 @@ class FramesDataset(Dataset):
         return video
 
 
-def draw_frames(video: Video, count: int) -> list[np.ndarray]:
-    """Random frames of a clip, in order.
+def draw_frames(video: Video, count: int) -> tuple[list[int], list[np.ndarray]]:
+    """Random frames of a clip, in order: their numbers, and they themselves.
 
     A damaged file may have fewer frames than it claims: then draw from those that can be read.
     """
     while True:
         length = len(video)
         try:
-            return [video[index] for index in sorted(random.choices(range(length), k=count))]
+            numbers = sorted(random.choices(range(length), k=count))
+            return numbers, [video[number] for number in numbers]
         except UserError:
             if not 0 < len(video) < length:
                 raise
@@ -217,18 +250,21 @@ class Driving:
     def __init__(self, dataset: FramesDataset, name: str):
         self.dataset, self.name = dataset, name
 
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         with self.dataset.open(self.name) as video:
-            yield from map(self.dataset.item, video)
+            yield from self.dataset.items_of(VideoFrames(video, Fraction(video.fps), video.path))
 
 
-def frame_sizes(frame_shape: Sequence[int], load_size: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def frame_sizes(
+    frame_shape: Sequence[int] | None, load_size: Sequence[int] | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The size of the frames in files and the size to resize them to, both (height, width), or () if not given.
 
     As in the originals, a shape of two numbers resizes frames; three numbers describe the files.
     """
-    size = (*load_size, *load_size) or (tuple(frame_shape) if len(frame_shape) == 2 else ())
-    return tuple(frame_shape[:2]), size[:2]
+    shape, wanted = tuple(frame_shape or ()), tuple(load_size or ())
+    size = (*wanted, *wanted) or (shape if len(shape) == 2 else ())
+    return shape[:2], size[:2]
 
 
 def plain(name: str) -> str:

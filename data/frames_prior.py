@@ -117,7 +117,7 @@ class PriorFramesDataset(FramesDataset):
         return find_points(frames, detector, name=name, default=self.opt.default_points, remedy=remedy)[0]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        name, frames = self.draw(index)
+        name, frames, *_ = self.draw(index)
         points, kind = self.points(name), self.augmentation.draw_flip()
         if kind == "mirror" and not self.opt.original_flips:
             points = mirrored(points, frames[0].shape[1])

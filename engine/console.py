@@ -29,7 +29,7 @@ def configure_logging(rank: int | None = None) -> None:
     handler = _BesideTheBar()
     handler.setFormatter(_Words("" if rank is None else f"rank {rank}: "))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    for name in ("__main__", "engine", "data", "models", "metrics", "test", "train"):
+    for name in ("__main__", "building", "engine", "data", "models", "metrics", "test", "train"):
         logging.getLogger(name).setLevel(logging.INFO if not rank else logging.WARNING)
     warnings.formatwarning = lambda message, *_, **__: str(message)
     logging.captureWarnings(True)

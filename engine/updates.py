@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from torch import Tensor
 
+from engine.clock import Clock
 from engine.networks import names_of
 
 FORM = 'an update is yielded as the name of its optimizer and its terms, e.g. yield "generator", {"l1": loss}'
@@ -26,7 +27,7 @@ class Update(NamedTuple):
 class RunningStep:
     """The training step of one micro-batch, which advances from update to update."""
 
-    def __init__(self, family: Any, batch: dict, clock: Any, optimizers: Iterable[str]):
+    def __init__(self, family: Any, batch: dict, clock: Clock, optimizers: Iterable[str]):
         self.family, self.optimizers = type(family), list(optimizers)
         self.visuals: Mapping[str, Any] = {}
         self._number = 0

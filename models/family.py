@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from models.parts.blocks import fold_spectral_norms
 from models.parts.cpu_convolutions import quicken
+from util.attributes import KeepsMethods
 from util.epoch_log import epoch_line
 from util.errors import UserError
+from util.schedules import Clock
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,17 @@ class ReportFormat:
     """The step of a line; None for other lines, e.g. headings."""
 
 
-class Family(nn.Module):
+class Family(KeepsMethods, nn.Module):
     """A set of networks with their training and animation."""
 
     layout: Layout
     begins_with: tuple[str, ...] = ()
     """Second stages: the families whose weights it may start from (--init_from), besides its own."""
+    adds: tuple[str, ...] = ()
+    """Second stages: its networks that the first stage's weights lack; they keep their initial weights."""
+    resting: tuple[str, ...] = ()
+    """Networks that stay frozen while others learn: in training, too, their norms and dropout are those of evaluation.
+    Leave them out of `optimizers`."""
     not_compiled: tuple[str, ...] = ()
     """Networks that --compile skips, e.g. a critic with a gradient penalty (double backward)."""
     optional: tuple[str, ...] = ()
@@ -132,12 +139,20 @@ class Family(nn.Module):
     def for_training(cls, opt: Any) -> "Family":
         """Build a family ready for training. Weights to start from must contain its networks of inference."""
         family = cls(opt, training=True)
-        family.needed = frozenset(family.networks())
+        family.needed = frozenset(family.networks()) - frozenset(cls.adds)
         family.prepare_training(opt)
         return family.train()
 
     def prepare_training(self, opt: Any) -> None:
         """Add discriminators and losses."""
+
+    def train(self, mode: bool = True) -> "Family":
+        """Training mode for all networks but those that rest."""
+        super().train(mode)
+        networks = self.networks()
+        for name in set(self.resting) & networks.keys():
+            networks[name].eval()
+        return self
 
     def convert_state(self, network: str, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
         """A state dict from a file under our entry names, and the names of dropped entries."""
@@ -187,7 +202,7 @@ class Family(nn.Module):
         names = cls.layout.optimizers
         return content | {names[name]: state for name, state in training["optimizers"].items() if name in names}
 
-    def rate(self, name: str, clock: Any) -> float:
+    def rate(self, name: str, clock: Clock) -> float:
         """Factor on the initial learning rate of optimizer `name`: a pure function of the clock (util.schedules)."""
         return 1.0
 
@@ -199,7 +214,7 @@ class Family(nn.Module):
         """Tables with one row per training item that are too large for the device, by name."""
         return {}
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         """Yield (optimizer name or names, {term: weighted loss}) once per update; return {name: image batch} to show.
 
         An optional third item, {name: number}, is reported instead of the terms. Code after a `yield` runs once per

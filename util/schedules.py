@@ -7,9 +7,31 @@ Each returns a factor on the initial rate. Schedules are combined by multiplicat
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Protocol
 
 from util.errors import UserError
+
+
+class Clock(Protocol):
+    """Where training is, for all that depends on time; engine.clock.Clock keeps it."""
+
+    epoch_size: int
+    """Samples in one epoch."""
+    step: int
+    samples: int
+    planned_steps: int | None
+    """The step at which training ends."""
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs done."""
+
+    @property
+    def exact_epoch(self) -> float:
+        """Epochs done, with the fraction of the present one."""
+
+    def last_epoch(self, batch_size: int) -> int:
+        """The epoch, from 0, in which the last step began."""
 
 
 def milestones(epoch: int, epochs: Sequence[int], factor: float = 0.1) -> float:
@@ -60,18 +82,18 @@ class Schedule:
     factor: float = 0.1
     """Factor of a drop."""
 
-    def __call__(self, clock: Any) -> float:
+    def __call__(self, clock: Clock) -> float:
         """The current factor, by the engine's clock."""
         return warm_up(clock.step, self.warm_up) * RULES[self.word](self, clock)
 
-    def rest(self, clock: Any) -> int:
+    def rest(self, clock: Clock) -> int:
         """The steps after the warm-up, by the current planned length of the run."""
         if clock.planned_steps is None:
             raise UserError(f"--lr_schedule {self.word}: follows the length of training, which is not known here")
         return clock.planned_steps - self.warm_up
 
 
-RULES: dict[str, Callable[[Schedule, Any], float]] = {
+RULES: dict[str, Callable[[Schedule, Clock], float]] = {
     "constant": lambda rule, clock: 1.0,
     "linear": lambda rule, clock: linear_decay(clock.step, rule.warm_up, rule.rest(clock), rule.end),
     "cosine": lambda rule, clock: cosine(clock.step, rule.warm_up, rule.rest(clock), rule.end),
@@ -92,6 +114,6 @@ class Schedules:
             raise UserError(f"--lr_schedule: there is no optimizer {', '.join(unknown)}; there are: {', '.join(names)}")
         self._of = {name: replace(shared, word=asked.get(name, shared.word)) for name in names}
 
-    def rate(self, name: str, clock: Any) -> float:
+    def rate(self, name: str, clock: Clock) -> float:
         """The factor on the learning rate of an optimizer."""
         return self._of[name](clock)

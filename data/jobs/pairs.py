@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.base import Clip, Dataset, Job
+from data.base import Clip, Dataset, Job, VideoFrames
 from data.faces.crop import Crop, crop_picture, largest_face, paste, points_box, square_around
 from data.faces.landmarks import Detector, Face, Track, build_detector, track
 from data.jobs.pair_list import Request, with_format
@@ -130,7 +130,8 @@ class Requested:
             raise UserError("frames without a file: their faces are not looked for; give the path of the video, or "
                             "frames that show the face as the model wants it, without --crop_video")  # fmt: skip
         else:
-            items = self.dataset.driving_items((self.cut(frame, None) for frame in driving), source)
+            frames = VideoFrames((self.cut(frame, None) for frame in driving), fps)
+            items = self.dataset.driving_items(frames, source)
             clip = Clip("frames", source, items, fps, cut_off=self.dataset.cut_off)
         clip.finish = finish
         return clip
@@ -271,11 +272,12 @@ class _DrivingVideo:
         if dataset.needs_landmarks:
             points = self.owner.points_in_cut(self.track.points, self.frame_size, self.crop)
             landmarks = points, self.neutral
-        yield from dataset.driving_items(self._frames(), self.source, *landmarks)
+        yield from dataset.driving_items(VideoFrames(self._frames(), self.fps, self.path), self.source, *landmarks)
 
     def item(self, index: int) -> dict[str, Any]:
         """One item, for modes without landmarks."""
-        return next(iter(self.owner.dataset.driving_items([self._cut(self._video[index])], self.source)))
+        frame = VideoFrames([self._cut(self._video[index])], self.fps, self.path, index)
+        return next(iter(self.owner.dataset.driving_items(frame, self.source)))
 
     def _frames(self) -> Iterator[np.ndarray]:
         with self._video:

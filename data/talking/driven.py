@@ -55,6 +55,10 @@ class LandmarkDriven(Dataset):
             picture, points = mirrored(picture, points)
         return to_tensor(picture), to_tensor(draw_landmarks(points, self.size))
 
+    @staticmethod
+    def size_of(opt: Any) -> tuple[int, int]:
+        return opt.image_size, opt.image_size
+
     def picture_size(self) -> tuple[int, int]:
         return POINTS_SIZE, POINTS_SIZE
 

@@ -1,10 +1,12 @@
-"""The sound of one file under the frames of another."""
+"""The sound of a video: under the frames of another one, or as samples."""
 
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+
+import numpy as np
 
 from data.video.container import CONTAINERS, SOUNDS, open_to_read
 from util.errors import UserError
@@ -29,14 +31,13 @@ class Sound:
         self._waiting: tuple[Fraction, object] | None = None
         self.input = _open(source)
         if self.input is None:
+            warnings.warn(f"{source} has no sound; the video is written without", stacklevel=2)
             return
         stream = self.input.streams.audio[0]
         stream.thread_type = "AUTO"
         self._zero = _first_frame(self.input, stream) + start
         if start > 0:
-            # A second early; the exact cut follows. If the seek fails, read from the start.
-            with suppress(self._error):
-                self.input.seek(int(max(0, self._zero - 1) / stream.time_base), stream=stream)
+            _enter(self.input, stream, self._zero)
         if stream.codec_context.codec.canonical_name in copied:
             self.stream = output.add_stream_from_template(stream)
             # Decoders of such sound need the packet before the first one; only mp4 can store it without playing it.
@@ -73,7 +74,7 @@ class Sound:
         try:
             return next(self._pieces, None)
         except (self._error, *RAISED_BY_DAMAGE) as error:
-            warnings.warn(f"{self.source}: its sound is damaged and ends early ({reason(error)})", stacklevel=2)
+            _warn_of_damage(self.source, error)
             self._pieces = iter(())
             return None
 
@@ -99,28 +100,76 @@ class Sound:
             yield frame.pts * frame.time_base, self.stream.encode(frame)
 
     def _resampled(self, stream) -> Iterator:
-        """The sound from `start` on, in the encoder's format; gaps become silence."""
-        import av
-
+        """The sound from `start` on, in the encoder's format."""
         context = self.stream.codec_context
         context.open()
-        graph = av.filter.Graph()
-        layout = context.layout.name
-        nodes = [
-            graph.add_abuffer(template=stream),
-            graph.add("atrim", f"start={float(self._zero):.6f}"),
-            graph.add("asetpts", f"PTS-({float(self._zero):.6f})/TB"),
-            graph.add("aresample", f"{context.sample_rate}:async=1:first_pts=0"),
-            graph.add("aformat", f"sample_fmts={context.format.name}:channel_layouts={layout}"),
-            graph.add("asetnsamples", f"n={context.frame_size}:p=0"),
-            graph.add("abuffersink"),
-        ]
-        graph.link_nodes(*nodes).configure()
-        for frame in self.input.decode(stream):
-            graph.push(frame)
-            yield from _pulled(graph)
-        graph.push(None)
+        form = f"sample_fmts={context.format.name}:channel_layouts={context.layout.name}"
+        return _converted(self.input, stream, self._zero, context.sample_rate, form, size=context.frame_size)
+
+
+def read_sound(path: Path, rate: int, start: float = 0.0, seconds: float | None = None) -> np.ndarray:
+    """The sound of a video as one channel (N,) float32 in [-1, 1], from `start` seconds after its first frame on.
+
+    Sample n is of the time start + n / rate: there is silence before the sound begins, in its gaps and after its end.
+    `seconds`: how much of it; None: up to its end.
+    """
+    import av
+
+    container = _open(path)
+    if container is None:
+        raise UserError(f"{path}: has no sound")
+    wanted, pieces, known = None if seconds is None else round(seconds * rate), [], 0
+    with container:
+        stream = container.streams.audio[0]
+        zero = _first_frame(container, stream) + Fraction(start)
+        _enter(container, stream, zero)
+        try:
+            for frame in _converted(container, stream, zero, rate, "sample_fmts=flt:channel_layouts=mono"):
+                pieces.append(frame.to_ndarray()[0])
+                known += len(pieces[-1])
+                if wanted is not None and known >= wanted:
+                    break
+        except (av.error.FFmpegError, *RAISED_BY_DAMAGE) as error:
+            _warn_of_damage(path, error)
+    sound = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    return sound if wanted is None else np.pad(sound[:wanted], (0, max(0, wanted - known)))
+
+
+def _enter(container, stream, time: Fraction) -> None:
+    """Go to a time of a file, a second early; the exact cut follows. If that fails, it is read from its start."""
+    import av
+
+    with suppress(av.error.FFmpegError):
+        container.seek(int(max(0, time - 1) / stream.time_base), stream=stream)
+
+
+def _converted(container, stream, zero: Fraction, rate: int, form: str, size: int | None = None) -> Iterator:
+    """The sound from the time `zero` on at a rate, in the form of FFmpeg's aformat; gaps become silence.
+
+    `size`: samples in each piece; None: as they come.
+    """
+    import av
+
+    graph = av.filter.Graph()
+    nodes = [
+        graph.add_abuffer(template=stream),
+        graph.add("atrim", f"start={float(zero):.6f}"),
+        graph.add("asetpts", f"PTS-({float(zero):.6f})/TB"),
+        graph.add("aresample", f"{rate}:async=1:first_pts=0"),
+        graph.add("aformat", form),
+        *([graph.add("asetnsamples", f"n={size}:p=0")] if size is not None else []),
+        graph.add("abuffersink"),
+    ]
+    graph.link_nodes(*nodes).configure()
+    for frame in container.decode(stream):
+        graph.push(frame)
         yield from _pulled(graph)
+    graph.push(None)
+    yield from _pulled(graph)
+
+
+def _warn_of_damage(path: Path, error: Exception) -> None:
+    warnings.warn(f"{path}: its sound is damaged and ends early ({reason(error)})", stacklevel=3)
 
 
 def _pulled(graph) -> Iterator:
@@ -134,7 +183,7 @@ def _pulled(graph) -> Iterator:
 
 
 def _open(source: Path):
-    """The file with the sound; None, and a warning, if it has none."""
+    """The file with the sound; None if it has none."""
     import av
 
     if not source.is_file():
@@ -146,7 +195,6 @@ def _open(source: Path):
     if container.streams.audio and container.streams.audio[0].codec_context is not None:
         return container
     container.close()
-    warnings.warn(f"{source} has no sound; the video is written without", stacklevel=2)
     return None
 
 

@@ -40,7 +40,7 @@ from models.parts.pictures import Pictures
 from models.parts.vgg import vgg19
 from models.parts.warps import coordinate_grid
 from util.errors import UserError
-from util.schedules import every, linear_decay
+from util.schedules import Clock, every, linear_decay
 
 
 class FaceAnimation(Family):
@@ -113,10 +113,10 @@ class FaceAnimation(Family):
         parameters = {"G": self.generator.parameters(), "D": critics}
         return {name: torch.optim.Adam(parameters[name], rate, betas=(0.0, 0.999)) for name, rate in self.rates.items()}
 
-    def rate(self, name: str, clock: Any) -> float:
+    def rate(self, name: str, clock: Clock) -> float:
         return self.decay(clock.epoch if self.counts == "epochs" else clock.step)
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         clip, coded = 2 * batch["frames"] - 1, batch["structures"]
         self._check_size(clip)
         draws = self.draws(clock.step)

@@ -21,6 +21,7 @@ from models.parts.motion import Motion
 from models.parts.pictures import Pictures, first_samples
 from models.parts.sizes import check_size, input_channels, multiple_of
 from util.errors import UserError
+from util.schedules import Clock
 
 
 class FirstOrderMotion(KeyPointFamily):
@@ -111,7 +112,7 @@ class FirstOrderMotion(KeyPointFamily):
             if any(True for _ in getattr(self, name).parameters())
         }
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         source, driving = batch["source"], batch["driving"]
         check_size(source, self.multiple)
         detect = self.detection(batch)

@@ -14,6 +14,7 @@ from models.parts.keypoint_family import Step
 from models.parts.keypoints import KeyPoints
 from models.parts.sizes import input_channels
 from util.errors import UserError
+from util.schedules import Clock
 
 
 class FacialPrior(FirstOrderMotion):
@@ -54,7 +55,7 @@ class FacialPrior(FirstOrderMotion):
     def detection(self, item: dict[str, Any]) -> Callable[[Tensor], KeyPoints]:
         return partial(self.kp_detector, prior=item["prior"])
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         return super().training_step({**batch, "prior": self._prior(batch["keypoint"], batch["source"])}, clock)
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:

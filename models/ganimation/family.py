@@ -16,7 +16,7 @@ from models.ganimation.options import IN_SECONDS, RUN_NAME, add_options
 from models.ganimation.weights import convert_state
 from models.parts.pictures import Pictures, first_samples
 from util.expressions import VIEWS
-from util.schedules import linear_decay
+from util.schedules import Clock, linear_decay
 
 
 class Ganimation(Family):
@@ -76,10 +76,10 @@ class Ganimation(Family):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {name: torch.optim.Adam(getattr(self, name).parameters(), **how) for name, how in self.adam.items()}
 
-    def rate(self, name: str, clock: Any) -> float:
+    def rate(self, name: str, clock: Clock) -> float:
         return self.decay(clock)
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         real, aus, desired = to_networks(batch["image"]), batch["aus"], batch["desired"]
         with torch.no_grad():
             fake = self.change(real, desired).image
@@ -153,11 +153,11 @@ def _as_it_is(attention: Tensor) -> Tensor:
     return attention
 
 
-def _by_steps(start: int, length: int, clock: Any) -> float:
+def _by_steps(start: int, length: int, clock: Clock) -> float:
     return linear_decay(clock.step, start, length)
 
 
-def _by_epochs(start: int, length: int, clock: Any) -> float:
+def _by_epochs(start: int, length: int, clock: Clock) -> float:
     return linear_decay(clock.epoch, start, length)
 
 

@@ -37,6 +37,7 @@ from models.parts.options import PerceptualSettings, build_perceptual
 from models.parts.pictures import Pictures, first_samples
 from models.parts.sizes import check_size
 from util.errors import UserError
+from util.schedules import Clock
 from util.settings import settings_of
 
 ANIMATORS = ("appearance_feature_extractor", "motion_extractor", "warping_module", "spade_generator")
@@ -124,7 +125,7 @@ class LivePortrait(Family):
             parameters = [p for name in ANIMATORS for p in getattr(self, name).parameters()]
             nn.utils.clip_grad_norm_(parameters, self.largest_gradient)
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         source, driving = (self.seen(batch[name]) for name in ("source", "driving"))
         of_source, of_driving = self.motion_extractor(source), self.motion_extractor(driving)
         # The driving frame uses the source's canonical points, so that it differs from the source by motion only.

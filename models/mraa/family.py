@@ -27,6 +27,7 @@ from models.parts.keypoint_family import KeyPointFamily, Step, generator_sizes, 
 from models.parts.motion import Motion
 from models.parts.sizes import check_size, input_channels, multiple_of
 from util.errors import UserError
+from util.schedules import Clock
 
 FIRST_STAGE = Layout(
     pattern="{which}-cpk-reconstruction.pth",
@@ -107,7 +108,7 @@ class ArticulatedAnimation(KeyPointFamily):
             parameters = [parameter for group in self.networks().values() for parameter in group.parameters()]
             nn.utils.clip_grad_norm_(parameters, self.largest_gradient)
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         source, driving = batch["source"], batch["driving"]
         check_size(source, self.multiple)
         regions_source, regions_driving = self.region_predictor(source), self.region_predictor(driving)
@@ -119,7 +120,7 @@ class ArticulatedAnimation(KeyPointFamily):
         yield "reconstruction", terms
         return self.shown(step)
 
-    def step_networks(self, clock: Any) -> Callable[..., tuple[Tensor, Motion]]:
+    def step_networks(self, clock: Clock) -> Callable[..., tuple[Tensor, Motion]]:
         """The generator of this step's prediction and motion; with --motion_first initially the warped source."""
         first = self.motion_first and clock.step < self.motion_first
         return self.generator.moved if first else self.generator.from_source

@@ -17,6 +17,7 @@ from models.parts.losses import mean_difference
 from models.parts.pictures import Pictures, first_samples
 from models.parts.second_stage import SecondStage, require_first_stage
 from models.parts.sizes import check_size
+from util.schedules import Clock
 
 
 class ArticulatedAvd(SecondStage, ArticulatedAnimation):
@@ -44,10 +45,10 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
     def prepare_training(self, opt: Any) -> None:
         require_first_stage(opt, "mraa")
         self.avd_network = build_avd(opt)
-        self.prepare_second_stage(opt, self.region_predictor, self.generator, self.bg_predictor)
+        self.prepare_second_stage(opt, "region_predictor", "generator", "bg_predictor")
         self.weights = {"rec_shift": opt.lambda_shift, "rec_affine": opt.lambda_affine}
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         source, driving = batch["source"], batch["driving"]
         check_size(source, self.multiple)
         with torch.no_grad():

@@ -21,6 +21,7 @@ from models.parts.pictures import Pictures, Style, first_samples
 from models.parts.sizes import check_size
 from models.parts.truth import build_truth
 from models.parts.warps import coordinate_grid
+from util.schedules import Clock
 from util.settings import settings_of
 
 
@@ -78,7 +79,7 @@ class KeyPointFamily(Family):
         )
         self.schedules = build_schedules(settings_of(ScheduleSettings, opt), self.layout.optimizers, "milestones")
 
-    def rate(self, name: str, clock: Any) -> float:
+    def rate(self, name: str, clock: Clock) -> float:
         return self.schedules.rate(name, clock)
 
     def detection(self, item: dict[str, Any]) -> Callable[[Tensor], Any]:

@@ -3,32 +3,22 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from util.errors import UserError
-from util.schedules import milestones
+from util.schedules import Clock, milestones
 
 
 class SecondStage:
     """Mixin for families with `avd_network` that trains only this network."""
 
-    resting: tuple[nn.Module, ...] = ()
-    """Networks of the first stage whose norms stay frozen."""
-
-    def prepare_second_stage(self, opt: Any, finder: nn.Module, *others: nn.Module) -> None:
+    def prepare_second_stage(self, opt: Any, finder: str, *others: str) -> None:
         """Store what the training step needs; `finder` detects points, `others` are used for visualisation only."""
         _require_batches(opt)
         self.learning_rate, self.random_scale = opt.lr, opt.random_scale
         self.epoch_milestones = opt.epoch_milestones
         self.factor = late_milestones if opt.late_milestones else milestones
         self.resting = others if opt.moving_statistics else (finder, *others)
-
-    def train(self, mode: bool = True) -> "SecondStage":
-        """Training mode for all but the frozen networks."""
-        super().train(mode)
-        for network in self.resting:
-            network.eval()
-        return self
 
     def repose(self, source: Tensor, identity: Any, pose: Any) -> tuple[Any, Tensor, Any]:
         """The points `identity` of a source picture in another pose, the generated picture, and its motion.
@@ -44,7 +34,7 @@ class SecondStage:
         """One Adam for the AVD network."""
         return {"avd": torch.optim.Adam(self.avd_network.parameters(), self.learning_rate, betas=(0.5, 0.999))}
 
-    def rate(self, name: str, clock: Any) -> float:
+    def rate(self, name: str, clock: Clock) -> float:
         """The schedule, a function of the epoch only."""
         return self.factor(clock.epoch, self.epoch_milestones)
 

@@ -16,7 +16,7 @@ from models.talking_head.networks import BatchRows, Discriminator, Embedder, Gen
 from models.talking_head.options import TAPS, add_options
 from models.talking_head.released import released_entries, released_list
 from models.talking_head.step_log import step_line
-from util.schedules import linear_decay
+from util.schedules import Clock, linear_decay
 
 LOG_COLUMNS = (
     "l_vgg19", "l_vggface", "l_cnt", "l_adv", "l_fm", "l_mch", "l_eg", "l_d", "l_d2", "score", "score_hat"
@@ -87,10 +87,10 @@ class TalkingHead(Family):
     def trained_for(self, content: Mapping[str, Any]) -> dict[str, int]:
         return {"steps": int(content["step"]) + 1} if "step" in content else {}
 
-    def rate(self, name: str, clock: Any) -> float:
+    def rate(self, name: str, clock: Clock) -> float:
         return linear_decay(clock.step, *self.lr_steps) if self.lr_steps else 1.0
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         target, landmarks, video = batch["target"], batch["target_landmarks"], batch["video"]
         embeddings = self.embed(batch["pictures"], batch["landmarks"])
         generated = self.generator(self.range * landmarks, self.generator.style(embeddings.mean(1)))

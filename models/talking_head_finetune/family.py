@@ -22,7 +22,7 @@ from models.talking_head.networks import BatchRows, pair
 from models.talking_head.released import released_entries
 from models.talking_head_finetune.options import BEGINS_WITH, add_options
 from util.errors import UserError
-from util.schedules import linear_decay
+from util.schedules import Clock, linear_decay
 
 
 class TalkingHeadFinetune(Family):
@@ -99,10 +99,10 @@ class TalkingHeadFinetune(Family):
             "discriminator": self.adam(self.discriminator.parameters(), self.rates["discriminator"]),
         }
 
-    def rate(self, name: str, clock: Any) -> float:
+    def rate(self, name: str, clock: Clock) -> float:
         return linear_decay(clock.step, *self.lr_steps) if self.lr_steps else 1.0
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         picture, landmarks = batch["picture"], batch["landmarks"]
         generated = self.generator(self.range * landmarks, self.generator.adain)
 

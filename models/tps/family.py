@@ -31,6 +31,7 @@ from models.tps.networks import (
 from models.tps.options import add_options
 from models.tps.pictures import drawn_columns
 from util.errors import UserError
+from util.schedules import Clock
 
 
 class ThinPlateSplineMotion(KeyPointFamily):
@@ -103,7 +104,7 @@ class ThinPlateSplineMotion(KeyPointFamily):
         for network in (network for name in names for network in self.clipped.get(name, ())):
             nn.utils.clip_grad_norm_(getattr(self, network).parameters(), self.largest_gradient, norm_type=math.inf)
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         source, driving = batch["source"], batch["driving"]
         check_size(source, self.multiple)
         kp_source, kp_driving = self.kp_detector(source), self.kp_detector(driving)

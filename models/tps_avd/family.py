@@ -16,6 +16,7 @@ from models.parts.second_stage import SecondStage, require_first_stage
 from models.parts.sizes import check_size
 from models.tps.family import ThinPlateSplineMotion, build_avd, build_background
 from models.tps_avd.options import BEGINS_WITH, add_options
+from util.schedules import Clock
 
 
 class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
@@ -38,14 +39,13 @@ class ThinPlateSplineAvd(SecondStage, ThinPlateSplineMotion):
     def prepare_training(self, opt: Any) -> None:
         require_first_stage(opt, "tps")
         self.bg_predictor, self.avd_network = build_background(opt), build_avd(opt)
-        others = (self.dense_motion_network, self.inpainting_network, self.bg_predictor)
-        self.prepare_second_stage(opt, self.kp_detector, *filter(None, others))
+        self.prepare_second_stage(opt, "kp_detector", "dense_motion_network", "inpainting_network", "bg_predictor")
         self.weight = opt.lambda_shift
 
     def before_update(self, names: tuple[str, ...]) -> None:
         """Gradients are not clipped in this stage."""
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         source, driving = batch["source"], batch["driving"]
         check_size(source, self.multiple)
         with torch.no_grad():

@@ -45,7 +45,8 @@ def trained_on_one_batch(opt, folder):
     torch.manual_seed(0)
     family = find_family(opt.model)(opt, training=True)
     family.prepare_training(opt)
-    trainer = Trainer(family.train(), Processes(CPU), Clock(len(dataset)), folder=folder)
+    planned = family.number_of_steps(opt.epochs, opt.steps, len(dataset), 2)
+    trainer = Trainer(family.train(), Processes(CPU), Clock(len(dataset), planned_steps=planned), folder=folder)
     keys = next(iter(EndlessSampler(len(dataset), 2)))
     samples = SeededSamples(dataset, 0)
     batch = far_apart(default_collate([samples[key][0] for key in keys]))
@@ -89,9 +90,14 @@ def test_every_optimizer_moves_its_weights(trained):
 
 
 @pytest.fixture
-def clip(trained, sample):
-    opt = options(trained[0].model, sample, training=False)
-    dataset = find_dataset(opt.dataset_mode)(opt, training=False)
+def testing(trained, sample):
+    """The options of test.py."""
+    return options(trained[0].model, sample, training=False)
+
+
+@pytest.fixture
+def clip(testing):
+    dataset = find_dataset(testing.dataset_mode)(testing, training=False)
     return next(dataset.clips())
 
 
@@ -130,10 +136,10 @@ def test_the_source_is_encoded_once(trained, clip, monkeypatch):
     assert len(calls) == 1
 
 
-def test_saved_and_loaded_weights_make_the_same_frames(trained, clip, sample, tmp_path):
+def test_saved_and_loaded_weights_make_the_same_frames(trained, testing, clip, tmp_path):
     opt, trainer, _, _ = trained
     Checkpoints(tmp_path).save(trainer)
-    other = find_family(opt.model)(options(opt.model, sample, training=False), training=False)
+    other = find_family(opt.model)(testing, training=False)
     load_networks(other, tmp_path)
     with trainer.averages.in_use():  # which are loaded where a family keeps some
         assert torch.equal(frames(trainer.family, clip, 4), frames(other, clip, 4))

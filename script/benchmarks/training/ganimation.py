@@ -13,6 +13,7 @@ from models.ganimation.family import Ganimation, attention_statistics, to_networ
 from models.parts.pictures import Pictures, first_samples
 from options import parse
 from script.benchmarks.plain.parts import PlainTrainer, smooth_pictures
+from util.schedules import Clock
 
 __all__ = ["FASTER", "LEANER", "PlainTrainer", "batch", "family"]
 
@@ -39,7 +40,7 @@ def batch(args: argparse.Namespace) -> dict[str, Tensor]:
 class PlainGanimation(Ganimation):
     """Keeps the graph of the discriminator's fakes, and detaches it afterwards."""
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         real, aus, desired = to_networks(batch["image"]), batch["aus"], batch["desired"]
         fake = self.change(real, desired).image.detach()
         judged_real, judged_fake = self.discriminator(real), self.discriminator(fake)

@@ -14,6 +14,7 @@ from models.parts.decay import decay_groups
 from models.parts.options import PerceptualSettings, ScheduleSettings, build_perceptual, build_schedules
 from models.parts.sizes import check_size
 from util.settings import settings_of
+from util.schedules import Clock
 
 
 class MyPaper(Family):
@@ -53,10 +54,10 @@ class MyPaper(Family):
         groups = [decay_groups(network, self.weight_decay) for network in (self.generator, self.motion_encoder)]
         return {"animator": torch.optim.AdamW(sum(groups, []), self.learning_rate, betas=(0.5, 0.999))}
 
-    def rate(self, name: str, clock: Any) -> float:
+    def rate(self, name: str, clock: Clock) -> float:
         return self.schedules.rate(name, clock)
 
-    def training_step(self, batch: dict[str, Any], clock: Any) -> Iterator[tuple]:
+    def training_step(self, batch: dict[str, Any], clock: Clock) -> Iterator[tuple]:
         source, driving = batch["source"], batch["driving"]
         check_size(source, 8)  # the motion encoder halves it three times
         code = self.motion_encoder(driving)

@@ -1,0 +1,1 @@
+"""X2Face, simplified (Wiles, Koepke and Zisserman, ECCV 2018)."""

@@ -1,0 +1,1 @@
+"""X2Face driven by sound: a second stage."""
