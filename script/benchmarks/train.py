@@ -3,6 +3,9 @@
 The family's module in script/benchmarks/training/ describes its plain step. Each variant runs in its own process, ours
 with kept memory as in train.py; their steps alternate. Both must report the same losses to 1e-5. Memory is the maximum
 that a step needs beyond what was allocated before it: the process's on the CPU, the allocator's on a GPU.
+
+--hooks measures what the engine with an average, a schedule and a log adds to the small first order model's step,
+compared with a loop written by hand, in one process on one thread; steps alternate, and the ratio is the pairs' median.
 """
 
 import argparse
@@ -35,6 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=128, help="side of the pictures (default: %(default)s)")
     parser.add_argument("--batch_size", type=int, default=1, help="samples per step (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=5, help="steps of each way (default: %(default)s)")
+    parser.add_argument("--hooks", action="store_true", help="what the engine adds to a step (take --steps 200)")
     parser.add_argument("--memory_of", choices=(PLAIN, OURS), help="print the bytes that a step of one way takes")
     parser.add_argument("--steps_of", choices=(PLAIN, OURS), help="do a step of one way for every line of the input")
 
@@ -44,6 +48,10 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     torch.set_num_threads(args.threads)
+    if args.hooks:
+        from script.benchmarks.plain import by_hand
+
+        return by_hand.run(args)
     plugin = plugin_of(args.model)
     if way := args.memory_of or args.steps_of:
         with tempfile.TemporaryDirectory() as folder:

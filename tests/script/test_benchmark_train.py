@@ -25,3 +25,9 @@ def test_both_ways_report_the_same_losses(model, tmp_path):
     assert plain.keys() == ours.keys()
     for name, value in plain.items():
         assert float(ours[name]) == pytest.approx(float(value), rel=train.LOSS_TOLERANCE, abs=1e-6), name
+
+
+def test_the_engine_and_the_loop_by_hand_compute_the_same(tmp_path):
+    from script.benchmarks.plain import by_hand
+
+    assert by_hand.largest_difference(tmp_path) <= by_hand.SAME
