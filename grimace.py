@@ -13,7 +13,7 @@ Keywords are the options of test.py and train.py. What a user can put right rais
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -33,7 +33,7 @@ import numpy as np
 import torch
 
 from building import build_animator, load_family
-from data.base import Clip, Dataset
+from data.base import Clip, Dataset, Preview
 from data.jobs.outputs import Outputs
 from data.jobs.pair_list import Request
 from data.jobs.pairs import Requested
@@ -44,14 +44,23 @@ from metrics.evaluation.measuring import Measurement
 from metrics.evaluation.rendered import ClipSums
 from options import Options, build_dataset, parse, run_folder
 from options.pairs import pair_settings
-from options.resolve import OWN_WEIGHTS
+from options.parser import spelled
+from options.resolve import OWN_WEIGHTS, family_options
 from util.errors import UserError
+
+SETTLED = (
+    "model", "name", "config", "checkpoint", "which", "averaged", "precision", "compile", "channels_last",
+    "animate_batch", "visualize", "strips",
+)  # fmt: skip
+"""Options that loading settles, or that are of the commands alone."""
 
 __all__ = ["Encoded", "Model", "Reconstructed", "UserError", "load", "train"]
 
 log = logging.getLogger(__name__)
 Picture = str | Path | np.ndarray
 """A path, or (H, W, 3) uint8 in RGB."""
+Watch = Callable[[int, int | None], None]
+"""Is told how many frames are made, and of how many where that is known."""
 
 
 def load(
@@ -89,6 +98,7 @@ def train(
 class Encoded:
     """A source that several videos drive, or frames as they come (`Model.step`): it is encoded once."""
 
+    model: Any
     item: dict[str, Any]
     state: dict[str, Any]
     options: Options
@@ -122,27 +132,45 @@ class Model:
         self.path = loaded.path
         self._animator = build_animator(self.options, self.family, Processes(device))
         self._reconstructing: Model | None = None
+        self._sibling: tuple[dict[str, Any], Model] | None = None
 
     def animate(
         self, source: "Picture | Encoded | Sequence[Picture]", driving: str | Path | Iterable[np.ndarray],
-        output: str | Path | None = None, *, fps: float = 25, **options: Any,
+        output: str | Path | None = None, *, fps: float = 25, comparison: str | Path | None = None,
+        watch: Watch | None = None, **options: Any,
     ) -> Iterator[np.ndarray] | Path:  # fmt: skip
         """The source moved as the driving video: frames (H, W, 3) uint8, lazily, or the path of `output`, written.
 
         `driving` is a path, or frames (H, W, 3) uint8 from a list, an array or a generator, of which none is held; of
-        those `fps` says the rate. Options are those of test.py, e.g. `crop_image=True, paste_back=True`.
+        those `fps` says the rate. Options are those of test.py, e.g. `crop_image=True, paste_back=True`. Beside an
+        `output`, `comparison` is written, a video of source | driving | result; `watch(done, of)` is told how many
+        frames are made, and ends the work by an error: then no file remains.
         """
-        opt, clip, state = self._clip(source, driving, fps, options)
+        if isinstance(source, Encoded):
+            model, opt = source.model, source.options
+        else:
+            model, opt = self._for(options)
+        clip, state = model._clip(opt, source, driving, fps, options)
         if output is None:
-            return self._frames(clip, state)
-        self._write(opt, clip, state, Path(output))
+            return model._frames(clip, state)
+        model._write(opt, clip, state, Path(output), comparison=comparison and Path(comparison), watch=watch)
         return Path(output)
+
+    def preview(
+        self, source: Picture | None = None, driving: str | Path | None = None, **options: Any
+    ) -> tuple[Preview | None, Preview | None]:
+        """What of a source and of the first driving frame the networks would get, before anything is made."""
+        opt = self._with(options)
+        request = Request(
+            _pictures(source) if source is not None else (), _path(driving) if driving is not None else None
+        )
+        return Requested(self._dataset(opt), pair_settings(opt)).previews(request)
 
     def encode(self, source: Picture | Sequence[Picture], **options: Any) -> Encoded:
         """A source for many drivings; `options` hold for all of them."""
-        opt = self._with(options)
+        model, opt = self._for(options)
         item, finish = Requested(self._dataset(opt), pair_settings(opt)).source(_pictures(source))
-        return Encoded(item, self._animator.encode(item), opt, finish)
+        return Encoded(model, item, model._animator.encode(item), opt, finish)
 
     def step(self, source: Encoded, frame: np.ndarray) -> np.ndarray | None:
         """What one more driving frame (H, W, 3) uint8 makes, for live use; None where later ones are needed first."""
@@ -150,9 +178,34 @@ class Model:
             source.item, [frame], source.finish, Fraction(25)
         )
         (item,) = clip.driving
-        made, source.moment = self._animator.advance(source.moment or source.state, item)
+        made, source.moment = source.model._animator.advance(source.moment or source.state, item)
         frames = [_finished(clip, picture) for picture in to_bytes(made, clip.cut_off).cpu().numpy()]
         return frames[0] if frames else None
+
+    def make(self, folder: str | Path, *, watch: Watch | None = None, **options: Any) -> Path:
+        """The first result that options ask for without a driving video, written into a folder: an expression of
+        `input_path` (families of action units), an edit of `source_image` (live_portrait)."""
+        model, opt = self._for(options)
+        job = next(iter(model._dataset(opt).jobs()))
+        clip = job.make()
+        path = Path(folder) / (clip.output or job.output or Path(job.name)).name
+        model._write(opt, clip, None, path, watch=watch)
+        return path
+
+    def express(self, source: Encoded, units: Mapping[str, float] | Sequence[float]) -> np.ndarray:
+        """A picture with other action units (0 to 5), for families that are driven by them.
+
+        `units`: all of them in the model's order, or some by name, {"AU12": 3}; the others are 0.
+        """
+        dataset = self._dataset(source.options)
+        if not hasattr(dataset, "unit_items"):
+            raise UserError(f"{self.options.model}: is not driven by action units")
+        frame = None
+        for item in dataset.unit_items(units, len(source.item["image"])):
+            made, _ = source.model._animator.advance(source.state, item)
+            (frame,) = to_bytes(made).cpu().numpy()
+            frame = source.finish(frame) if source.finish else frame
+        return frame
 
     def reconstruct(
         self, clip: str | Path, output: str | Path | None = None, *, metrics: Sequence[str] = ("l1", "ssim/gauss"),
@@ -163,37 +216,54 @@ class Model:
             self._reconstructing = self._reconstructing or Model([*self._words, "--mode=reconstruction"], self.device)
             return self._reconstructing.reconstruct(clip, output, metrics=metrics, **options)
         path = _path(clip)
-        opt, made, state = self._clip(path, path, 25, options)
+        model, opt = self._for(options)
+        made, state = model._clip(opt, path, path, 25, options)
         measured = ClipSums(Measurement(list(metrics), ("truth", "source"), controls=False), path.stem, made)
-        self._write(opt, made, state, Path(output) if output else None, measured)
+        model._write(opt, made, state, Path(output) if output else None, measured)
         sums = measured.sums()
         frames = max((count for _, count in sums.values()), default=0)
         means = {name: total / count for name, (total, count) in sums.items() if count}
         return Reconstructed(frames, means, Path(output) if output else None)
 
     def _with(self, options: Mapping[str, Any]) -> Options:
-        return _resolved([*self._words, *_words(options)], training=False) if options else self.options
+        """The options with those of one call; those that loading settles can't change any more."""
+        if not options:
+            return self.options
+        opt = _resolved([*self._words, *_words(options)], training=False)
+        settled = [name for name in SETTLED if getattr(opt, name) != getattr(self.options, name)]
+        if settled:
+            raise UserError(f"{', '.join(settled)}: say it to grimace.load(), or to the command where it is of that")
+        return opt
+
+    def _for(self, options: Mapping[str, Any]) -> tuple["Model", Options]:
+        """The model for the options of one call: this one, or one with the same weights whose family has others."""
+        opt = self._with(options)
+        read = {"mode": opt.mode, **family_options(opt)}  # when a family is built
+        changed = {name: value for name, value in read.items() if value != getattr(self.options, name)}
+        if not changed:
+            return self, opt
+        if self._sibling is None or self._sibling[0] != changed:
+            self._sibling = changed, Model([*self._words, *_words(options)], self.device)
+        return self._sibling[1], opt
 
     def _dataset(self, opt: Options) -> Dataset:
         return build_dataset(opt, training=False)
 
     def _clip(
-        self, source: Any, driving: Any, fps: float, options: Mapping[str, Any]
-    ) -> tuple[Options, Clip, dict[str, Any] | None]:
-        """The clip of a source and a driving video by the options of this call, and the state of an encoded source."""
+        self, opt: Options, source: Any, driving: Any, fps: float, options: Mapping[str, Any]
+    ) -> tuple[Clip, dict[str, Any] | None]:
+        """The clip of a source and a driving video, and the state of an encoded source."""
         driving = _path(driving) if isinstance(driving, (str, Path)) else driving
+        wanted = Requested(self._dataset(opt), pair_settings(opt))
         if isinstance(source, Encoded):
             if options:
                 raise UserError(f"{', '.join(options)}: options of an encoded source are those of encode()")
-            wanted = Requested(self._dataset(source.options), pair_settings(source.options))
-            return source.options, wanted.driven(source.item, driving, source.finish, _rate(fps)), source.state
-        opt = self._with(options)
-        wanted = Requested(self._dataset(opt), pair_settings(opt))
+            return wanted.driven(source.item, driving, source.finish, _rate(fps)), source.state
         if isinstance(driving, Path):
             request = Request(_pictures(source), driving, best_frame=opt.best_frame, name=driving.stem)
-            return opt, wanted.clip(request), None
+            return wanted.clip(request), None
         item, finish = wanted.source(_pictures(source))
-        return opt, wanted.driven(item, driving, finish, _rate(fps)), None
+        return wanted.driven(item, driving, finish, _rate(fps)), None
 
     def _frames(self, clip: Clip, state: dict[str, Any] | None) -> Iterator[np.ndarray]:
         for _, made in self._animator.batches(clip.source, clip.driving, clip.first, state):
@@ -202,21 +272,26 @@ class Model:
                     yield frame
 
     def _write(
-        self, opt: Options, clip: Clip, state: dict[str, Any] | None, output: Path | None, measured: Any = None
-    ) -> None:
+        self, opt: Options, clip: Clip, state: dict[str, Any] | None, output: Path | None, measured: Any = None,
+        comparison: Path | None = None, watch: Watch | None = None,
+    ) -> None:  # fmt: skip
         """Make all frames; write them where an output is named, measure them where something measures."""
         writer = None
         if output:
             output.parent.mkdir(parents=True, exist_ok=True)
             writer = Outputs(
                 clip, output, self._dataset(opt), quality=opt.quality, as_folder=opt.format == "png",
-                compare=opt.compare, strip=False,
+                compare=opt.compare, strip=False, comparison=comparison,
             )  # fmt: skip
+        done = 0
         with writer or _Nowhere() as opened:
             for items, made in self._animator.batches(clip.source, clip.driving, clip.first, state):
                 if measured:
                     measured.add(made, items)
                 opened.write(items, to_bytes(made, clip.cut_off).cpu().numpy())
+                done += len(items)
+                if watch:
+                    watch(done, clip.length)
 
 
 class _Nowhere:
@@ -256,15 +331,7 @@ class _Given(Dataset):
 
 def _words(options: Mapping[str, Any]) -> list[str]:
     """Keywords as a command line; None says nothing."""
-
-    def shown(value: Any) -> str:
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        if isinstance(value, Mapping):
-            return ",".join(f"{key}={shown(item)}" for key, item in value.items())
-        return ",".join(map(shown, value)) if isinstance(value, (list, tuple)) else str(value)
-
-    return [f"--{name}={shown(value)}" for name, value in options.items() if value is not None]
+    return [f"--{name}={spelled(value)}" for name, value in options.items() if value is not None]
 
 
 def _resolved(words: list[str], training: bool) -> Options:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.base import Dataset, Job, as_tensor
+from data.base import Dataset, Job, Preview, as_tensor
 from data.expressions.annotations import read_annotations
 from data.expressions.clips import ExpressionClips, ExpressionSettings, condition
 from data.expressions.faces import FaceFinder
@@ -18,7 +19,7 @@ from data.faces.crop import resize
 from data.faces.landmarks import detector_settings
 from data.video.images import IMAGE_SUFFIXES, list_images, read_image
 from util.errors import UserError
-from util.expressions import STRONGEST, units_for
+from util.expressions import STRONGEST, find_unit, units_for
 from util.reading import read_text
 from util.settings import settings_of
 from util.values import list_of, share, text
@@ -75,19 +76,30 @@ class ActionUnitsDataset(Dataset):
     def __init__(self, opt: Any, training: bool):
         self.opt, self.training = opt, training
         self.units = units_for(opt.cond_nc, opt.units)
-        self.pictures, self.aus = [], np.zeros((0, len(self.units)), np.float32)
-        if training or not (opt.input_path or opt.source_image or opt.pairs):
-            self.pictures, self.aus = find_pictures(
-                Path(opt.dataroot),
-                opt.train_ids_file if training else opt.test_ids_file,
-                images=opt.images_folder,
-                annotations=read_annotations(Path(opt.dataroot) / opt.aus_file, self.units),
-            )
         if training and len(self.pictures) < opt.batch_size:
             raise UserError(
                 f"--batch_size {opt.batch_size}: {opt.dataroot} has {len(self.pictures)} training pictures only; "
                 f"take --batch_size={len(self.pictures)} or less, or more pictures"
             )
+
+    @cached_property
+    def entries(self) -> tuple[list[Path], np.ndarray]:
+        """The pictures of the split and their intensities, read at first use: the user's own pictures need none."""
+        opt = self.opt
+        return find_pictures(
+            Path(opt.dataroot), opt.train_ids_file if self.training else opt.test_ids_file, images=opt.images_folder,
+            annotations=read_annotations(Path(opt.dataroot) / opt.aus_file, self.units),
+        )  # fmt: skip
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The pictures of the split."""
+        return self.entries[0]
+
+    @property
+    def aus(self) -> np.ndarray:
+        """Their intensities."""
+        return self.entries[1]
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -114,7 +126,8 @@ class ActionUnitsDataset(Dataset):
 
     def jobs(self) -> Iterator[Job]:
         """The pictures of --input_path, or else the test split, with the expressions that the options describe."""
-        for clip in self.expression_clips().clips(self.pictures, self.aus):
+        pictures, aus = ([], np.zeros((0, len(self.units)))) if self.opt.input_path else self.entries
+        for clip in self.expression_clips().clips(pictures, aus):
             yield Job(clip.name, lambda clip=clip: clip, clip.output)
 
     def expression_clips(self) -> ExpressionClips:
@@ -122,12 +135,32 @@ class ActionUnitsDataset(Dataset):
         opt = self.opt
         faces = FaceFinder(
             opt.image_size, detector_settings(opt),
-            face_crop=opt.face_crop, all_faces=opt.all_faces, whole=opt.whole_picture,
+            face_crop=opt.face_crop, which="all" if opt.all_faces else opt.face, whole=opt.whole_picture,
         )  # fmt: skip
         return ExpressionClips(settings_of(ExpressionSettings, opt), self.units, faces, self._image)
 
     def pictures_of(self, outside: bool) -> frozenset[str]:
         return frozenset({"source"})
+
+    def source_of(self, pictures: Sequence[Any]) -> tuple[dict[str, Any], Callable | None]:
+        return self.expression_clips().source(*picture_and_name(pictures[0]))
+
+    def previews_of(self, request: Any) -> tuple[Preview | None, Preview | None]:
+        if not request.sources:
+            return None, None
+        return self.expression_clips().faces.preview(*picture_and_name(request.sources[0])), None
+
+    def unit_items(self, intensities: Mapping[str, float] | Sequence[float], faces: int) -> list[dict[str, Any]]:
+        """The driving items that give all faces of a source these intensities (0 to 5): all, in the order of `units`,
+        or some by name, e.g. {"AU12": 3}."""
+        if isinstance(intensities, Mapping):
+            named = {find_unit(name, self.units): value for name, value in intensities.items()}
+            intensities = [named.get(index, 0.0) for index in range(len(self.units))]
+        if len(intensities) != len(self.units):
+            raise UserError(f"{len(intensities)} intensities: this model has the {len(self.units)} units "
+                            + ", ".join(unit.column for unit in self.units))  # fmt: skip
+        wanted = condition(np.asarray(intensities, np.float32))
+        return [{"aus": wanted, "face": face} for face in range(faces)]
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Any]:
         return {"image": self._image(frames[0])}
@@ -151,6 +184,11 @@ class ActionUnitsDataset(Dataset):
         size = self.picture_size()
         picture = picture if picture.shape[:2] == size else resize(picture, size)
         return as_tensor(picture.transpose(2, 0, 1)).float() / 255
+
+
+def picture_and_name(source: Any) -> tuple[np.ndarray, Path]:
+    """A picture from its path, or as it is given."""
+    return (read_image(source), source) if isinstance(source, Path) else (source, Path("picture"))
 
 
 def find_pictures(

@@ -54,6 +54,26 @@ class Kept:
     write: Callable[[Iterator[dict[str, np.ndarray]]], None]
 
 
+@dataclass(frozen=True)
+class Preview:
+    """A source, or the first frame of a driving video, and what of it the networks get."""
+
+    picture: np.ndarray
+    """The whole picture (H, W, 3) uint8."""
+    faces: list[np.ndarray]
+    """The boxes of all faces in it, from the left: left, top, right, bottom."""
+    cut: np.ndarray
+    """The corners (4, 2) of what is cut out, clockwise from its upper left one."""
+    seen: np.ndarray
+    """What the networks get."""
+
+
+def corners_of(box: Sequence[float]) -> np.ndarray:
+    """The corners (4, 2) of a box."""
+    left, top, right, bottom = box
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
+
+
 @dataclass
 class Job:
     """A video to make: its name, its path, and a function that opens its inputs when its turn comes."""
@@ -193,6 +213,16 @@ class Dataset(KeepsMethods):
 
     def clip_of(self, request: Any) -> Clip | None:
         """The clip of a pair, for modes with their own way to crop faces; None: the common way."""
+        return None
+
+    def source_of(self, pictures: Sequence[Any]) -> tuple[dict[str, Any], Callable | None] | None:
+        """The source that many drivings share and what finishes its frames, for modes with their own way to crop
+        faces (paths, or pictures (H, W, 3) uint8); None: the common way."""
+        return None
+
+    def previews_of(self, request: Any) -> tuple[Preview | None, Preview | None] | None:
+        """What of the source and of the driving video the networks would get, for the same modes. A request may lack
+        either; None: the common way."""
         return None
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Dataset mode `portraits`: clips of one person each, and pairs cropped and pasted back as LivePortrait does."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from data.base import Clip, Job
+from data.base import Clip, Job, Preview
 from data.faces.landmarks import detector_settings, track_settings
 from data.faces.portrait_clips import PortraitClips, PortraitSettings
 from data.faces.portrait_crop import DRIVING, SOURCE
@@ -13,7 +14,7 @@ from data.frames import FramesDataset
 from data.video.images import is_image
 from util.portrait_edits import EDITS
 from util.settings import settings_of
-from util.values import at_least, count, list_of, number, positive, text, word_or
+from util.values import at_least, count, list_of, number, positive, text
 
 
 class PortraitsDataset(FramesDataset):
@@ -52,6 +53,14 @@ class PortraitsDataset(FramesDataset):
     def clip_of(self, request: Any) -> Clip:
         return self.portrait_clips().clip(request)
 
+    def source_of(self, pictures: Sequence[Any]) -> tuple[dict[str, Any], Callable | None] | None:
+        if not isinstance(pictures[0], Path):
+            return None
+        return self.portrait_clips().still(pictures[0])
+
+    def previews_of(self, request: Any) -> tuple[Preview | None, Preview | None]:
+        return self.portrait_clips().previews(request)
+
     def portrait_clips(self) -> PortraitClips:
         """What makes the clips."""
         settings, cropping, driving = (
@@ -61,10 +70,8 @@ class PortraitsDataset(FramesDataset):
 
 
 def _add_crops(parser: Any) -> None:
-    parser = parser.add_argument_group("crops", example="--face all --crop_scale 2.5")
+    parser = parser.add_argument_group("crops", example="--crop_scale 2.5")
     add = parser.add_argument
-    add("--face", type=word_or(count, largest="largest", left="left", all="all"), default="largest",
-        help="which of several faces of a source picture: the N-th from the left")  # fmt: skip
     shift = list_of(number, "right,down", empty=False)
     add("--crop_scale", "--scale", type=positive, default=SOURCE["scale"], help="size of a source's crop, in faces")
     add(

@@ -4,7 +4,7 @@ from typing import Any
 
 from data.faces import landmarks
 from options.parser import OptionGroup, OptionParser
-from util.values import WHOLE, at_least, integer, number, one_of, positive, shard, text, within
+from util.values import WHOLE, at_least, count, integer, number, one_of, positive, shard, text, within, word_or
 
 KINDS = ("mp4", "gif", "webm", "png")
 
@@ -75,11 +75,15 @@ def _add_choices(group: OptionGroup) -> None:
 
 
 def _add_crops(parser: OptionParser) -> None:
-    group = parser.group("cutting faces out", example="--crop_image --crop_video --paste_back")
+    group = parser.group("cutting faces out", example="--crop_image --face 2 --crop_video --paste_back")
     group.add_switch("--crop_image", "-ci", help="crop the face in the source picture")
     group.add_argument(
         "--crop_image_padding", "-cip", nargs="+", type=number, default=[0],
         help="padding of this crop in pixels: one number, or left upper right lower", advanced=True,
+    )  # fmt: skip
+    group.add_argument(
+        "--face", type=word_or(count, largest="largest", left="left", all="all"), default="largest",
+        help="which of several faces of a source picture: the N-th from the left; all: where the family can",
     )  # fmt: skip
     group.add_switch("--crop_video", "-cv", help="crop the face in the driving video, with one square for all frames")
     group.add_switch("--paste_back", help="paste the result into the full source picture (implies --crop_image)")

@@ -1,7 +1,7 @@
 """One parser for the command line and YAML files; groups, families and datasets declare their options in it."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from itertools import pairwise
@@ -331,13 +331,16 @@ class OptionParser:
                 action.metavar = "|".join(self.words[name])
             default = self.default(name)
             if default not in (None, "", []):
-                shown = "yes" if default is True else "no" if default is False else _as_typed(default)
-                action.help = (action.help or "") + f" [{shown}]".replace("%", "%%")
+                action.help = (action.help or "") + f" [{spelled(default)}]".replace("%", "%%")
             if name in hidden:
                 action.help = argparse.SUPPRESS
         for group in self.groups.values():
             group.introduce(hidden, family)
         return self.parser.format_help()
+
+    def plain_help(self, name: str) -> str:
+        """What --help says of an option, without its aliases and its default."""
+        return (self.actions[name].help or "").split(" (also --")[0].replace("%%", "%")
 
     def hidden_options(self) -> dict[str, int]:
         """The number of options per group that only --help_all shows."""
@@ -373,10 +376,13 @@ class OptionParser:
                 raise UserError(f"--{name}: there is no {value!r}.{gone}")
 
 
-def _as_typed(value: Any) -> str:
-    if isinstance(value, dict):
-        return ",".join(f"{key}={item}" for key, item in value.items())
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+def spelled(value: Any) -> str:
+    """A value as it stands on a command line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={spelled(item)}" for key, item in value.items())
+    return ",".join(map(spelled, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _with_aliases(help: str, aliases: list[str]) -> str:

@@ -70,14 +70,7 @@ def parse(arguments: list[str], training: bool) -> Options | None:
     if "--version" in arguments:
         print(version_line())
         return None
-    first = _first_look(arguments, training)
-    if not training and _takes_own(first):
-        # It was trained on cropped faces.
-        arguments = [f"--checkpoint={OWN_WEIGHTS}", "--name=own", "--crop_image", "--crop_video", *arguments]
-        first = _first_look(arguments, training)
-    files = _option_files(first, training)
-    if training:
-        files = _network_options(first, files) + files
+    arguments, first, files = _layers(arguments, training)
     parser = _build_parser(first, files, training)
     if ASKED & set(arguments):
         print(help_text(parser, training, everything="--help_all" in arguments))
@@ -104,6 +97,23 @@ def parse(arguments: list[str], training: bool) -> Options | None:
         print(options_as_yaml(opt), end="")
         return None
     return opt
+
+
+def parser_of(arguments: list[str], training: bool) -> OptionParser:
+    """The parser with all options that a command line has: those of its family and dataset mode, too."""
+    _, first, files = _layers(arguments, training)
+    return _build_parser(first, files, training)
+
+
+def _layers(arguments: list[str], training: bool) -> tuple[list[str], dict[str, Any], list[tuple[Path, dict]]]:
+    """The command line, with what stands for the model that ships; a first look at it; the files below it."""
+    first = _first_look(arguments, training)
+    if not training and _takes_own(first):
+        # It was trained on cropped faces.
+        arguments = [f"--checkpoint={OWN_WEIGHTS}", "--name=own", "--crop_image", "--crop_video", *arguments]
+        first = _first_look(arguments, training)
+    files = _option_files(first, training)
+    return arguments, first, _network_options(first, files) + files if training else files
 
 
 def _takes_own(first: dict[str, Any]) -> bool:

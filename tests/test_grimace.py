@@ -12,7 +12,8 @@ from running import environment
 from running import run as command
 
 import grimace
-from data.video import open_video, read_image
+from data.sample_faces import render
+from data.video import open_video, read_image, write_image
 from util.errors import UserError
 
 
@@ -124,6 +125,85 @@ def test_options_are_those_of_the_commands(run, clip, tmp_path):
         model.animate(clip[1], clip[2], crop_video=True)
     with pytest.raises(UserError, match="no such file or folder"):
         grimace.load(tmp_path / "nothing")
+
+
+def test_options_that_a_family_reads_when_it_is_built_count_for_one_call(run, clip, tmp_path):
+    model, folder = run
+    other = grimace.load(folder, relative=False, device="cpu")
+    assert model.options.relative and not other.options.relative
+    turned = np.stack([frame[:, ::-1] for frame in clip[2]])  # an untrained face does not move by much
+    expected = np.stack(list(other.animate(clip[1], turned)))
+    assert np.array_equal(np.stack(list(model.animate(clip[1], turned, relative=False))), expected)
+    source = model.encode(clip[1], relative=False)
+    assert np.array_equal(np.stack(list(model.animate(source, turned))), expected)
+    assert model.options.relative, "later calls are as before"
+    with pytest.raises(UserError, match=r"precision: say it to grimace\.load"):
+        model.animate(clip[1], clip[0], precision="bf16")
+
+
+def test_work_is_watched_and_given_up_without_leaving_files(run, clip, tmp_path):
+    model, seen = run[0], []
+    made = model.animate(
+        clip[1], clip[0], tmp_path / "a.mp4", comparison=tmp_path / "b.mp4", watch=lambda *how: seen.append(how)
+    )
+    assert seen[-1] == (len(clip[2]), len(clip[2])) and made == tmp_path / "a.mp4"
+    sizes = []
+    for name in ("a.mp4", "b.mp4"):
+        with open_video(tmp_path / name) as video:
+            sizes.append((len(video), video.size[1]))
+    side = clip[2].shape[2]
+    assert sizes[0] == (len(clip[2]), side) and sizes[1][0] == len(clip[2]) and sizes[1][1] >= 3 * side
+
+    def give_up(done, of):
+        raise InterruptedError
+
+    folder = tmp_path / "given_up"
+    with pytest.raises(InterruptedError):
+        model.animate(clip[1], clip[0], folder / "a.mp4", comparison=folder / "b.mp4", watch=give_up)
+    assert not list(folder.iterdir())
+
+
+def two_people(side=128):
+    return np.concatenate([render(identity=number, size=side).image for number in (3, 8)], axis=1)
+
+
+def test_a_preview_shows_what_a_call_takes(run, clip, tmp_path):
+    model, both = run[0], two_people()
+    source, driving = model.preview(both, clip[0], crop_image=True, face=2)
+    assert len(source.faces) == 2 and source.faces[0][0] < 128 <= source.faces[1][0]
+    assert source.cut[:, 0].min() >= 100, "the second face"
+    assert source.seen.shape == (64, 64, 3) and np.array_equal(driving.picture, clip[2][0])
+    item = model.encode(both, crop_image=True, face=2).item
+    assert np.array_equal(source.seen, (255 * item["image"].numpy().transpose(1, 2, 0)).round().astype(np.uint8))
+    other, _ = model.preview(both, crop_image=True, face="left")
+    assert other.cut[:, 0].max() <= 156 and not np.array_equal(other.seen, source.seen)
+    assert model.preview(None, None) == (None, None)
+    with pytest.raises(UserError, match=r"--face 3: picture shows 2 face"):
+        model.preview(both, crop_image=True, face=3)
+
+
+@pytest.fixture(scope="module")
+def expressive(sample, tmp_path_factory):
+    """A small GANimation of a few steps."""
+    return grimace.train(
+        config=ROOT / "configs" / "tiny" / "ganimation.yaml", dataroot=sample / "aus", steps=1, batch_size=2,
+        nThreads=0, device="cpu", checkpoints_dir=tmp_path_factory.mktemp("units"), name="mine", validate_every=0,
+    )  # fmt: skip
+
+
+def test_units_change_a_picture_as_the_command_does(expressive, tmp_path):
+    picture = tmp_path / "two.png"
+    write_image(picture, two_people())
+    options = {"face": 2}
+    path = expressive.make(tmp_path / "made", input_path=picture, au="AU12=4", **options)
+    assert path == tmp_path / "made" / "two.png"
+    source = expressive.encode(two_people(), **options)
+    frame = expressive.express(source, {"AU12": 4})
+    assert np.array_equal(frame, read_image(path)) and np.array_equal(frame[:, :100], two_people()[:, :100])
+    assert np.array_equal(frame, expressive.express(source, [4, 0, 0]))
+    assert not np.array_equal(frame, expressive.express(source, {"AU26": 5}))
+    with pytest.raises(UserError, match="2 intensities: this model has the 3 units AU12, AU25, AU26"):
+        expressive.express(source, [1, 2])
 
 
 class Two(torch.utils.data.Dataset):

@@ -16,11 +16,12 @@ VALIDATED = "val/"
 Converter = Callable[[Any], Any]
 
 
-def shown_as(metavar: str) -> Callable[[Converter], Converter]:
-    """Set the metavar that --help shows for a converter."""
+def shown_as(metavar: str, **facts: Any) -> Callable[[Converter], Converter]:
+    """Set the metavar that --help shows for a converter's values, and `facts` that forms ask of it: `choices`, the
+    words that it takes, or `limits`, the lowest and the highest number."""
 
     def name(convert: Converter) -> Converter:
-        vars(convert)["metavar"] = metavar
+        vars(convert).update(facts, metavar=metavar)
         return convert
 
     return name
@@ -48,10 +49,10 @@ def number(value: Any) -> float:
         raise ArgumentTypeError(f"{value!r} is not a number") from None
 
 
-def only(item: Converter, holds: Callable[[Any], bool], wanted: str, metavar: str) -> Converter:
-    """Convert with `item` and require the condition `holds`; the error describes the `wanted` value."""
+def only(item: Converter, holds: Callable[[Any], bool], wanted: str, metavar: str, **facts: Any) -> Converter:
+    """What `item` makes of a value, where that `holds`; else the error says what is `wanted`."""
 
-    @shown_as(metavar)
+    @shown_as(metavar, item=item, **facts)
     def convert(value: Any) -> Any:
         converted = item(value)
         if not holds(converted):
@@ -69,7 +70,7 @@ def at_least(least: int) -> Converter:
 def within(low: float, high: float, item: Converter = number) -> Converter:
     """A number from `low` to `high`, both included; an integer if `item` is `integer`."""
     wanted = f"a {'whole ' if item is integer else ''}number from {low} to {high}"
-    return only(item, lambda value: low <= value <= high, wanted, f"{low}..{high}")
+    return only(item, lambda value: low <= value <= high, wanted, f"{low}..{high}", limits=(low, high))
 
 
 count = at_least(1)
@@ -119,7 +120,7 @@ def boolean(value: Any) -> bool:
 def one_of(*choices: str) -> Converter:
     """One of a few words."""
 
-    @shown_as("|".join(choices))
+    @shown_as("|".join(choices), choices=choices)
     def convert(value: Any) -> str:
         if isinstance(value, bool):  # YAML parses yes, no, on and off as booleans
             value = next((word for word in choices if word in (("yes", "on") if value else ("no", "off"))), value)
@@ -136,7 +137,7 @@ def word_or(item: Converter, **words: Any) -> Converter:
     """One of a few words, each with a value, or a value of `item`; booleans are the words yes and no."""
     spelled = {"true": "yes", "on": "yes", "false": "no", "off": "no"}
 
-    @shown_as("|".join([*words, getattr(item, "metavar", item.__name__.upper())]))
+    @shown_as("|".join([*words, getattr(item, "metavar", item.__name__.upper())]), words=tuple(words))
     def convert(value: Any) -> Any:
         word = str(value) if isinstance(value, (bool, str)) else ""
         word = spelled.get(word.lower(), word)

@@ -150,6 +150,14 @@ class ExpressionClips:
         for subject in self._outside(Path(given)) if given else self._split(pictures, aus):
             yield from self._clips_of(subject)
 
+    def source(self, picture: np.ndarray, path: Path) -> tuple[dict[str, Any], PutBack | None]:
+        """The item of a picture that many expressions share, and what puts its faces back."""
+        import torch
+
+        crops = self.faces.crops(picture, path)
+        item = {"image": torch.stack([self.to_image(self.faces.cut(picture, crop)) for crop in crops])}
+        return item, PutBack(picture, crops) if self.settings.paste_back else None
+
     def _outside(self, given: Path) -> Iterator[Subject]:
         own = OwnExpressions(self.settings.own_aus, self.units)
         for path in input_pictures(given):

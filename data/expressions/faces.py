@@ -9,20 +9,24 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data.faces.crop import UNIT_WIDEN, Crop, paste, points_box
+from data.base import Preview, corners_of
+from data.faces.crop import UNIT_WIDEN, Crop, from_left, paste, points_box
 from data.faces.detector import Detector
 from data.faces.landmarks import build_detector
+from util.errors import UserError
 
 
 class FaceFinder:
     """Finds what to cut out of pictures: the largest face or all of them, as a square around landmarks or as a box."""
 
     def __init__(
-        self, side: int, detector: Mapping[str, Any], *, face_crop: str, all_faces: bool = False, whole: bool = False
-    ):
-        """`side` of the networks' pictures; `detector` as build_detector takes it; `whole`: pictures are faces."""
+        self, side: int, detector: Mapping[str, Any], *, face_crop: str, which: str | int = "largest",
+        whole: bool = False,
+    ):  # fmt: skip
+        """`side` of the networks' pictures; `detector` as build_detector takes it; `which` faces, as --face says;
+        `whole`: pictures are faces."""
         self.side, self.settings = side, detector
-        self.face_crop, self.all_faces, self.whole = face_crop, all_faces, whole
+        self.face_crop, self.which, self.whole = face_crop, which, whole
 
     @cached_property
     def detector(self) -> Detector:
@@ -39,12 +43,27 @@ class FaceFinder:
         if not boxes:
             warnings.warn(f"{path}: no face is found; the whole picture is taken for one", stacklevel=3)
             return [whole]
-        kept = boxes if self.all_faces else boxes[:1]
-        return [Crop(np.round(box)[None], size, video=str(path)) for box in kept]
+        return [Crop(np.round(box)[None], size, video=str(path)) for box in self._chosen(boxes, path)]
+
+    def _chosen(self, boxes: list[np.ndarray], path: Path) -> list[np.ndarray]:
+        """Those of the boxes, the largest first, that are asked for."""
+        if self.which in ("all", "largest"):
+            return boxes if self.which == "all" else boxes[:1]
+        number = 1 if self.which == "left" else int(self.which)
+        if number > len(boxes):
+            raise UserError(f"--face {self.which}: {path} shows {len(boxes)} face(s)")
+        return [sorted(boxes, key=lambda box: box[0] + box[2])[number - 1]]
 
     def cut(self, picture: np.ndarray, crop: Crop) -> np.ndarray:
         """A face at the size of the networks."""
         return cut_face(picture, crop, self.side, bilinear=self.face_crop == "box")
+
+    def preview(self, picture: np.ndarray, path: Path) -> Preview:
+        """What of a picture the networks would get: its first face."""
+        (crop, *_) = self.crops(picture, path)
+        (faces,) = self.detector.detect([picture])
+        boxes = [face.box for face in from_left(faces)]
+        return Preview(picture, boxes, corners_of(crop.box()), self.cut(picture, crop))
 
     def _squares(self, picture: np.ndarray) -> list[np.ndarray]:
         (faces,) = self.detector.detect([picture])

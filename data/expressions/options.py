@@ -55,7 +55,7 @@ def _add_movements(parser: Any) -> None:
 
 def _add_outputs(parser: Any) -> None:
     add = parser.add_argument
-    parser.add_switch("--all_faces", help="change all faces of a picture, not only the largest")
+    parser.add_switch("--all_faces", help="change all faces of a picture, as --face all", advanced=True)
     parser.add_switch("--whole_picture", help="the picture is a cropped face: skip face detection", advanced=True)
     parser.add_switch("--panel", default=True, help="with still pictures, both passes with attention and colour")
     parser.add_switch(

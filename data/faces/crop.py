@@ -241,6 +241,29 @@ def largest_face(faces: Sequence[Face]) -> Face:
     return max(faces, key=lambda one: one.size)
 
 
+def chosen_faces(faces: Sequence[Face], which: str | int, name: str) -> list[Face]:
+    """The faces of a picture that --face means: largest, left, all, or the N-th from the left."""
+    if not faces:
+        raise UserError(
+            f"--source_image {name}: no face is found in it; take another picture, --face_detector or --landmarks, or "
+            "--no_crop_image if it shows nothing but a face"
+        )
+    in_order = from_left(faces)
+    if which == "all":
+        return in_order
+    if which == "largest":
+        return [largest_face(faces)]
+    number = 1 if which == "left" else int(which)
+    if number > len(in_order):
+        raise UserError(f"--face {which}: {name} shows {len(in_order)} face(s)")
+    return [in_order[number - 1]]
+
+
+def from_left(faces: Sequence[Face]) -> list[Face]:
+    """Faces in the order of --face N."""
+    return sorted(faces, key=lambda face: face.box[0] + face.box[2])
+
+
 def crop_picture(
     picture: np.ndarray, faces: Sequence[Face], padding: Sequence[float] = (0,), margin: float = 0.5, name: str = ""
 ) -> Crop:

@@ -1,7 +1,7 @@
 """Turns the pairs and edits of a command into LivePortrait clips: cropped, animated, pasted back."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from data.base import Clip, Job, Kept, as_tensor
+from data.base import Clip, Job, Kept, Preview, as_tensor
 from data.faces.detector import Detector
 from data.faces.landmarks import build_detector, track
 from data.faces.portrait_driving import Driving, DrivingSettings, open_driving
@@ -165,6 +165,21 @@ class PortraitClips:
         if self.settings.save_template:
             clip.kept = Kept(driving.items, partial(write_template, self.settings.save_template, fps=driving.fps))
         return clip
+
+    def still(self, path: Path) -> tuple[dict[str, Any], Callable | None]:
+        """The item of a picture that many drivings share, and what finishes its frames."""
+        if not is_image(path) and self.cropping.source_frame is None:
+            raise UserError(f"{path}: not a picture; --source_frame N takes one of its frames")
+        picture = PortraitPicture(path, self.cropping, lambda: self.detector, self.needs_source)
+        return picture.item(), picture.finish()
+
+    def previews(self, request: Any) -> tuple[Preview | None, Preview | None]:
+        """What of the source and of the driving video the networks would get; a request may lack either."""
+        source = self.source(request.sources[0]).preview() if request.sources else None
+        if not request.driving:
+            return source, None
+        driving = open_driving(request.driving, self.driving, self.points, None, False)
+        return source, driving.preview(self.detector)
 
     def _best_frame(self, request: Any, source: Source, driving: Driving) -> int | None:
         if request.best_frame is None and not self.settings.find_best_frame:

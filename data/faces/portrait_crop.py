@@ -7,6 +7,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from data.base import Preview, corners_of
 from util.errors import UserError
 
 SIDE = 512
@@ -46,6 +47,13 @@ class Square:
     def cut(self, picture: np.ndarray, size: int = SIDE) -> np.ndarray:
         """The square as a picture of side `size`; beyond the picture it is black."""
         return cv2.warpAffine(picture, self.matrix(size), (size, size), flags=cv2.INTER_LINEAR)
+
+    @property
+    def corners(self) -> np.ndarray:
+        """Its corners (4, 2) in the picture, clockwise from the upper left one of the crop."""
+        cos, sin = np.cos(self.angle), np.sin(self.angle)
+        inside = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * self.side / 2
+        return self.centre + inside @ np.array([[cos, -sin], [sin, cos]]).T
 
     def upright(self) -> "Square":
         """The square without its turn."""
@@ -89,6 +97,12 @@ def common_square(landmarks: Sequence[np.ndarray], scale: float, shift: Sequence
     boxes = np.array([square_of(points, scale, shift).box for points in landmarks])
     left, top, right, bottom = boxes.mean(0)
     return Square(np.array([left + right, top + bottom]) / 2, float(right - left), 0.0)
+
+
+def preview_of(picture: np.ndarray, faces: list[np.ndarray], square: Square | None, seen: np.ndarray) -> Preview:
+    """What the networks get of a picture: a square, or all of it."""
+    whole = corners_of((0, 0, picture.shape[1], picture.shape[0]))
+    return Preview(picture, faces, whole if square is None else square.corners, seen)
 
 
 def border_mask(size: int = SIDE) -> np.ndarray:

@@ -11,8 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data.base import as_tensor
-from data.faces.portrait_crop import Square, common_square, openness
+from data.base import Preview, as_tensor
+from data.faces.crop import from_left
+from data.faces.detector import Detector
+from data.faces.portrait_crop import Square, common_square, openness, preview_of
 from data.faces.portrait_source import to_tensor
 from data.video.images import is_image
 from data.video.opening import open_steady
@@ -39,6 +41,9 @@ class DrivingTemplate:
     def item(self, index: int) -> dict[str, Any]:
         """One of them."""
         return next(iter(items_of(self.template, [index])))
+
+    def preview(self, detector: Detector) -> None:
+        """Nothing: there are no pictures."""
 
     @property
     def points(self) -> np.ndarray:
@@ -121,11 +126,22 @@ class DrivingFrames:
         with open_steady(self.path, self.rate) as video:
             return self._item(video[index], index)
 
-    def _item(self, frame: np.ndarray, index: int) -> dict[str, Any]:
+    def preview(self, detector: Detector) -> Preview:
+        """What of its first frame the networks get."""
+        with open_steady(self.path, self.rate) as video:
+            frame = video[0]
+        (faces,) = detector.clip(self.path.name).detect([frame])
+        return preview_of(frame, [face.box for face in from_left(faces)], self.square, self._small(frame))
+
+    def _small(self, frame: np.ndarray) -> np.ndarray:
         if self.square is not None:
             frame = self.square.cut(frame, 2 * self.size)
         if frame.shape[:2] != (self.size, self.size):
             frame = cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+        return frame
+
+    def _item(self, frame: np.ndarray, index: int) -> dict[str, Any]:
+        frame = self._small(frame)
         known = {} if self.openness is None else {"openness": as_tensor(self.openness[index])}
         return {"image": to_tensor(frame)} | known
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from data.base import as_tensor
+from data.base import Preview, as_tensor
+from data.faces.crop import chosen_faces, from_left, points_box
 from data.faces.detector import Detector, Face
-from data.faces.portrait_crop import PasteBack, Square, openness, square_of
+from data.faces.portrait_crop import PasteBack, Square, openness, preview_of, square_of
 from data.video.images import is_image, read_image
 from data.video.opening import open_steady, open_video
 from util.errors import UserError
@@ -38,24 +39,6 @@ def limited(picture: np.ndarray, longest: int, division: int) -> np.ndarray:
         picture = cv2.resize(picture, (int(width * ratio), int(height * ratio)), interpolation=cv2.INTER_LINEAR)
     height, width = (side - side % division for side in picture.shape[:2])
     return picture[: height or None, : width or None]
-
-
-def chosen_faces(faces: Sequence[Face], which: str, name: str) -> list[Face]:
-    """The faces of a picture that --face means: largest, left, all, or the N-th from the left."""
-    if not faces:
-        raise UserError(
-            f"--source_image {name}: no face is found in it; take another picture, --face_detector or --landmarks, or "
-            "--no_crop_image if it shows nothing but a face"
-        )
-    in_order = sorted(faces, key=lambda face: face.box[0] + face.box[2])
-    if which == "all":
-        return in_order
-    if which == "largest":
-        return [max(faces, key=lambda face: face.size)]
-    number = 1 if which == "left" else int(which)
-    if number > len(in_order):
-        raise UserError(f"--face {which}: {name} shows {len(in_order)} face(s)")
-    return [in_order[number - 1]]
 
 
 @dataclass(frozen=True)
@@ -136,6 +119,11 @@ class PortraitPicture:
                 raise UserError(f"--source_frame {self.frame}: {self.path} has the frames 0 to {len(video) - 1}")
             return video[self.frame]
 
+    def preview(self) -> Preview:
+        """What of it the networks get: its first face."""
+        square, boxes = self.squares[0], [face.box for face in from_left(self._found())]
+        return preview_of(self.picture, boxes, square, self.cropping.small(self.picture, square))
+
     def _found(self) -> list[Face]:
         return self._detector().clip(self.path.name, self.frame).detect([self.picture])[0]
 
@@ -196,7 +184,7 @@ class PortraitVideo:
         self.needs_points = needs_points or cropping.crops
         self._waiting: deque[tuple[np.ndarray, Square]] = deque()
         with open_steady(path, cropping.fps) as video:
-            self.fps, self.length = Fraction(video.fps), len(video)
+            self.fps, self.length, self.frame_width = Fraction(video.fps), len(video), video.size[1]
 
     @cached_property
     def all_points(self) -> np.ndarray | None:
@@ -212,6 +200,16 @@ class PortraitVideo:
         """The input of encode_source: the first frame, and a mark that every item brings its own."""
         first = next(self.frames())
         return {"image": first["source_image"], "source_video": as_tensor(np.ones(1, np.float32))}
+
+    def preview(self) -> Preview:
+        """What of its first frame the networks get."""
+        with open_steady(self.path, self.cropping.fps) as video:
+            picture = self.cropping.limited(video[0])
+        found = self.all_points
+        points = None if found is None else found[0] * (picture.shape[1] / self.frame_width)
+        square = self.cropping.square(points) if points is not None and self.cropping.crops else None
+        boxes = [] if points is None else [points_box(points)]
+        return preview_of(picture, boxes, square, self.cropping.small(picture, square))
 
     def frames(self) -> Iterator[dict[str, Any]]:
         """The entries of each source frame for items; keeps whole frames until results are pasted in."""

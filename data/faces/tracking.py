@@ -17,6 +17,7 @@ from util.reading import reading
 
 ON_MISSING = ("interpolate", "hold", "skip", "error")
 SEVERAL = ("tracked", "largest")
+"""Whom to follow; a number N: the N-th from the left in the first frame with faces."""
 
 
 class Status(IntEnum):
@@ -117,18 +118,19 @@ def track(
     fps: Fraction | float = 25,
     on_missing: str = "interpolate",
     smooth: float = 0.0,
-    several: str = "tracked",
+    several: str | int = "tracked",
     search_every: int = SEARCH_EVERY,
 ) -> Track:
     """Landmarks of one face through a clip, whose `name` appears in errors and selects the file of `--landmarks file`.
 
-    several: "tracked" stays with the person who takes most of the clip; "largest" takes each frame's largest face.
+    several: "tracked" stays with the person who takes most of the clip; "largest" takes each frame's largest face; a
+    number N stays with the N-th person from the left in the first frame with faces.
     on_missing: what fills frames without a face: "interpolate" between its neighbours, "hold" the last points, "skip"
     (rows stay NaN) or "error". smooth: strength of the one-euro filter, 0 (off) to 1. search_every=1 searches every
     frame and follows nothing.
     """
-    if on_missing not in ON_MISSING or several not in SEVERAL:
-        raise UserError(f"on_missing is one of {', '.join(ON_MISSING)} and several of {', '.join(SEVERAL)}")
+    if on_missing not in ON_MISSING or not (several in SEVERAL or isinstance(several, int)):
+        raise UserError(f"on_missing is one of {', '.join(ON_MISSING)}; several of {', '.join(SEVERAL)}, or a number")
     found = follow(frames, detector.clip(name), search_every=search_every)
     result = choose(found, several, name)
     if not result.present.any() and on_missing != "skip":
@@ -142,7 +144,7 @@ def track(
     return result
 
 
-def choose(found: Trajectories, several: str, name: str) -> Track:
+def choose(found: Trajectories, several: str | int, name: str) -> Track:
     """The selected face of each frame."""
     count = found.frames
     result = Track(
@@ -161,13 +163,26 @@ def choose(found: Trajectories, several: str, name: str) -> Track:
             if here:
                 _put(result, found.people, max(here, key=lambda one: one.faces[index].size), [index])
         return result
+    wanted = found.people and isinstance(several, int) and _from_left(found.people, several, name)
     taken = np.zeros(count, dtype=bool)
-    for person in sorted(found.people, key=lambda one: -one.weight):
+    for person in sorted(found.people, key=lambda one: (one is not wanted, -one.weight)):
         span = slice(person.first, person.last + 1)
         if not taken[span].any():
             taken[span] = True
             _put(result, found.people, person, person.faces)
     return result
+
+
+def _from_left(people: list[Trajectory], number: int, name: str) -> Trajectory:
+    """The N-th person from the left in the first frame with faces."""
+    first = min(person.first for person in people)
+    there = sorted(
+        (person for person in people if person.first == first),
+        key=lambda one: one.faces[first].box[0] + one.faces[first].box[2],
+    )
+    if number > len(there):
+        raise UserError(f"--several {number}: {name} begins with {len(there)} face(s)")
+    return there[number - 1]
 
 
 def _put(result: Track, people: list[Trajectory], person: Trajectory, indices: Iterable[int]) -> None:

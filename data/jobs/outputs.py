@@ -26,18 +26,22 @@ class Outputs:
 
     def __init__(
         self, clip: Clip, path: Path, dataset: Dataset, *, quality: int, as_folder: bool, compare: bool, strip: bool,
-        page: bool = False, truth: bool = False,
+        page: bool = False, truth: bool = False, comparison: Path | None = None,
     ):  # fmt: skip
         """`as_folder`: a folder of PNGs; `compare`: source and driving frame beside each frame; `strip`: also a PNG
-        of all frames in a row; `page`: also what the page of results needs, with a copy of the `truth`."""
+        of all frames in a row; `page`: also what the page of results needs, with a copy of the `truth`; `comparison`:
+        where a second video goes, which shows source and driving frame beside each frame."""
         self.clip, self.path, self.dataset, self.compare = clip, path, dataset, compare
         self._quality, self._as_folder, self._with_strip = quality, as_folder, strip
-        self._with_page, self._with_truth = page, truth
+        self._with_page, self._with_truth, self._comparison_path = page, truth, comparison
         self._open = ExitStack()
 
     def __enter__(self) -> Outputs:
         with ExitStack() as opened:
-            self._video = opened.enter_context(BackgroundWriter(self._writer()))
+            self._video = opened.enter_context(BackgroundWriter(self._writer(self.path)))
+            self._comparison = None
+            if self._comparison_path:
+                self._comparison = opened.enter_context(BackgroundWriter(self._writer(self._comparison_path)))
             path = self.path.parent / "png" / f"{unsuffixed(self.path)}.png"
             self._strip = opened.enter_context(StripWriter(path)) if self._with_strip else None
             self._beside = opened.enter_context(self.dataset.companion(self.clip, self.path))
@@ -63,21 +67,22 @@ class Outputs:
         if self._strip:
             self._strip.write_all(truncated)
         for item, frame in zip(items, made, strict=True):
-            shown = self._composed(item, frame)
-            if shown is not None:
+            finished = self.clip.finish(frame) if self.clip.finish else frame
+            if finished is not None:
+                shown = self._compared(item, finished) if self.compare else finished
                 self._video.write(shown)
+                if self._comparison:
+                    self._comparison.write(self._compared(item, finished))
                 if self._page:
                     self._page.write(shown, _picture(item) if self._with_truth else None)
             if self._beside:
                 self._beside.write(item, frame)
 
-    def _writer(self) -> VideoWriter | SheetWriter:
+    def _writer(self, path: Path) -> VideoWriter | SheetWriter:
         """A video, or one picture of all frames if the output has a picture's suffix."""
-        if self.path.suffix.lower() in WRITTEN_SUFFIXES:
-            return SheetWriter(self.path, **self.clip.sheet)
-        return VideoWriter(
-            self.path, self.clip.fps, audio=self.clip.audio, quality=self._quality, as_folder=self._as_folder
-        )
+        if path.suffix.lower() in WRITTEN_SUFFIXES:
+            return SheetWriter(path, **self.clip.sheet)
+        return VideoWriter(path, self.clip.fps, audio=self.clip.audio, quality=self._quality, as_folder=self._as_folder)
 
     def _page_files(self) -> AbstractContextManager:
         """The page's files for a video; the page shows pictures themselves."""
@@ -85,11 +90,8 @@ class Outputs:
             return nullcontext()
         return PageFiles(self.path, self.clip.fps, source=_picture(self.clip.source), with_truth=self._with_truth)
 
-    def _composed(self, item: dict[str, Any], made: np.ndarray) -> np.ndarray | None:
-        """The frame to write: finished, and beside its inputs with `compare`."""
-        finished = self.clip.finish(made) if self.clip.finish else made
-        if finished is None or not self.compare:
-            return finished
+    def _compared(self, item: dict[str, Any], finished: np.ndarray) -> np.ndarray:
+        """A finished frame beside its inputs."""
         return side_by_side([*_beside(finished.shape[0], (self.clip.source, item)), finished])
 
 

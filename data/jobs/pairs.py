@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.base import Clip, Dataset, Job, VideoFrames
-from data.faces.crop import Crop, crop_picture, largest_face, paste, points_box, square_around
+from data.base import Clip, Dataset, Job, Preview, VideoFrames, corners_of
+from data.faces.crop import Crop, chosen_faces, crop_picture, from_left, paste, points_box, square_around
 from data.faces.landmarks import Detector, Face, Track, build_detector, track
 from data.jobs.pair_list import Request, with_format
 from data.video import IMAGE_SUFFIXES, open_steady, open_video, read_image
@@ -36,6 +36,7 @@ class PairSettings:
     crop_image_padding: Sequence[float]
     crop_video: bool
     paste_back: bool
+    face: str | int
     source_frame: int
     fps: float | None
     audio: str
@@ -112,6 +113,8 @@ class Requested:
 
     def source(self, pictures: Sequence[Path | np.ndarray]) -> tuple[dict[str, Any], Callable | None]:
         """The item of a source that several videos drive, and what finishes its frames (`Clip.finish`)."""
+        if (own := self.dataset.source_of(pictures)) is not None:
+            return own
         sources = [_SourcePicture(self, one) for one in pictures]
         item = self.dataset.source_item([one.cut() for one in sources], *self._landmarks(sources))
         return item, sources[0].paste if self.settings.paste_back else None
@@ -135,6 +138,19 @@ class Requested:
             clip = Clip("frames", source, items, fps, cut_off=self.dataset.cut_off)
         clip.finish = finish
         return clip
+
+    def previews(self, request: Request) -> tuple[Preview | None, Preview | None]:
+        """What of the source and of the driving video the networks would get; a request may lack either."""
+        if (own := self.dataset.previews_of(request)) is not None:
+            return own
+        source = _SourcePicture(self, request.sources[0]).preview() if request.sources else None
+        return source, _DrivingVideo(self, request.driving, {}).preview() if request.driving else None
+
+    def preview(self, picture: np.ndarray, faces: Sequence[Face], crop: Crop | None) -> Preview:
+        """What of a picture the networks would get."""
+        box = self.dataset.window(*picture.shape[:2]) if crop is None else crop.box()
+        boxes = [face.box for face in from_left(faces)]
+        return Preview(picture, boxes, corners_of(box), self.cut(picture, crop))
 
     def _landmarks(self, sources: list["_SourcePicture"]) -> list[list[np.ndarray]]:
         """The arguments of source_item after the pictures."""
@@ -222,12 +238,20 @@ class _SourcePicture:
     def faces(self) -> list[Face]:
         return self.owner.detector.clip(self.path.name, self.frame).detect([self.picture])[0]
 
+    @property
+    def chosen(self) -> list[Face]:
+        """The face of --face, if there are any."""
+        which = self.owner.settings.face
+        if which == "all":
+            raise UserError("--face all: here one face of a picture is animated; give its number from the left")
+        return chosen_faces(self.faces, which, str(self.path)) if self.faces else []
+
     @cached_property
     def crop(self) -> Crop | None:
         settings = self.owner.settings
         if not (settings.crop_image or settings.paste_back):
             return None
-        return crop_picture(self.picture, self.faces, settings.crop_image_padding, name=str(self.path))
+        return crop_picture(self.picture, self.chosen, settings.crop_image_padding, name=str(self.path))
 
     def paste(self, made: np.ndarray) -> np.ndarray:
         """The whole picture with the result pasted over the crop."""
@@ -237,6 +261,10 @@ class _SourcePicture:
         """What is given to the dataset."""
         return self.owner.cut(self.picture, self.crop)
 
+    def preview(self) -> Preview:
+        """What of it the networks would get."""
+        return self.owner.preview(self.picture, self.faces, self.crop)
+
     def points(self) -> np.ndarray:
         """The landmarks of the face that a crop would show."""
         if not self.faces:
@@ -244,7 +272,7 @@ class _SourcePicture:
                 f"--source_image {self.path}: no face is found in it; take another picture, --face_detector or "
                 "--landmarks"
             )
-        return largest_face(self.faces).points
+        return self.chosen[0].points
 
     def points_in_cut(self) -> np.ndarray:
         """The landmarks in pixels of the cut."""
@@ -278,6 +306,14 @@ class _DrivingVideo:
         """One item, for modes without landmarks."""
         frame = VideoFrames([self._cut(self._video[index])], self.fps, self.path, index)
         return next(iter(self.owner.dataset.driving_items(frame, self.source)))
+
+    def preview(self) -> Preview:
+        """What of its first frame the networks would get."""
+        crop = self.crop
+        with self._video as video:
+            frame = video[0]
+        (faces,) = self.owner.detector.clip(self.path.name).detect([frame])
+        return self.owner.preview(frame, faces, crop)
 
     def _frames(self) -> Iterator[np.ndarray]:
         with self._video:

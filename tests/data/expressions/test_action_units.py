@@ -501,6 +501,16 @@ def test_all_faces_or_the_largest(tmp_path):
     assert list(clips) == ["me", "me.jpg_out", "me.jpg_out_2"]
 
 
+def test_a_face_is_chosen_by_its_number_from_the_left(tmp_path):
+    boxes = ((70, 30, 130, 90), (10, 10, 40, 40))
+    for words, expected in (("--face=1", boxes[1]), ("--face=2", boxes[0]), ("--face=left", boxes[1])):
+        clip = clips_of(tmp_path, words, boxes=boxes)["me"]
+        assert clip.finish.crops[0].box().tolist() == square(np.array(expected, float)).round().tolist()
+    assert clips_of(tmp_path, "--face=all", boxes=boxes)["me"].source["image"].shape[0] == 2
+    with pytest.raises(UserError, match=r"--face 3: .*me.jpg shows 2 face"):
+        clips_of(tmp_path, "--face=3", boxes=boxes)
+
+
 def test_a_picture_without_a_face_is_taken_whole(tmp_path):
     with pytest.warns(UserWarning, match="no face is found"):
         clip = clips_of(tmp_path, boxes=())["me"]

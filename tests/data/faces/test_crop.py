@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from paths import ROOT
 
-from data.faces.crop import Crop, crop_picture, cut, paste, square_around
+from data.faces.crop import Crop, chosen_faces, crop_picture, cut, paste, square_around
 from data.faces.detector import Face
 from data.faces.trajectories import Trajectories, Trajectory
 from data.preparation.face_clips import CropSettings, contact_sheet, propose
@@ -208,6 +208,10 @@ def test_a_still_picture_is_cropped_with_padding():
     np.testing.assert_array_equal(crop_picture(picture, faces, (10,)).box(), box + (-10, -10, 10, 10))
     np.testing.assert_array_equal(crop_picture(picture, faces, (1, 2, 3, 4)).box(), box + (-1, -2, 3, 4))
     assert crop_picture(picture, faces, (1000,)).box().tolist() == [0, 0, 640, 480]
+    first = chosen_faces(faces[::-1], "left", "cat.png")
+    assert first == chosen_faces(faces, 1, "cat.png") == [faces[0]] and chosen_faces(faces, "all", "") == faces
+    with pytest.raises(UserError, match=r"--face 3: cat.png shows 2 face"):
+        chosen_faces(faces, 3, "cat.png")
     with pytest.raises(UserError, match="cat.png: no face"):
         crop_picture(picture, [], name="cat.png")
     with pytest.raises(UserError, match="one number, or four"):

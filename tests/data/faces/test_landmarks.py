@@ -213,6 +213,15 @@ def test_largest_or_tracked_face():
     assert tracked.report()["faces"] == 2
 
 
+def test_of_several_faces_the_one_that_is_counted_from_the_left_is_followed():
+    frames = [scene((10, 40, 30, (250, 90, 60)), (130 - i, 30, 60, (60, 90, 250))) for i in range(12)]
+    for number, left in ((1, 10), (2, 119)):
+        found = track(frames, SquareDetector(), several=number)
+        assert abs(found.boxes[11, 0] - left) < 1
+    with pytest.raises(UserError, match="--several 3: clip begins with 2 face"):
+        track(frames, SquareDetector(), several=3)
+
+
 def test_smoothing_reduces_jitter_without_lag():
     rng = np.random.default_rng(0)
     frames = [scene((60 + int(n), 40, 30, (250, 90, 60))) for n in rng.integers(-1, 2, 60)]
