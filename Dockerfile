@@ -11,7 +11,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /grimace
-COPY requirements.txt requirements-build.txt ./
+COPY requirements.txt requirements-app.txt requirements-build.txt ./
 ARG TORCH_INDEX=
 # The index of CPU wheels holds torch and torchvision alone; it comes first for these two.
 RUN python -m venv /venv \
@@ -19,7 +19,8 @@ RUN python -m venv /venv \
     && if [ -n "$TORCH_INDEX" ]; then \
            /venv/bin/pip install --no-cache-dir --index-url "$TORCH_INDEX" 'torch>=2.7,<3' 'torchvision>=0.22,<1'; \
        fi \
-    && /venv/bin/pip install --no-cache-dir --build-constraint requirements-build.txt -r requirements.txt
+    && /venv/bin/pip install --no-cache-dir --build-constraint requirements-build.txt \
+           -r requirements.txt -r requirements-app.txt
 
 # Any user may run it (-u), so caches lie where any user may write.
 ENV PATH=/venv/bin:$PATH GRIMACE_VENV=none PYTHONUNBUFFERED=1 HOME=/tmp XDG_CACHE_HOME=/tmp/cache
@@ -32,6 +33,6 @@ RUN mkdir -p dataset result eval_results \
     && useradd --create-home grimace
 USER grimace
 VOLUME ["/grimace/dataset", "/grimace/result", "/grimace/eval_results"]
-# TensorBoard
-EXPOSE 6006
+# The app and TensorBoard
+EXPOSE 7860 6006
 CMD ["python", "test.py", "--help"]

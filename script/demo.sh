@@ -5,22 +5,15 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
-echo "1/4  animating a drawn person with the model that ships with Grimace"
+echo "1/3  animating a drawn person with the model that ships with Grimace"
 "$PYTHON" script/make_sample_dataset.py --out dataset/first --identities 4 --clips 2 --layouts
 "$PYTHON" test.py --checkpoint weights/own --name own --source_image "dataset/first/train/id000#00.mp4" \
     --driving_video "dataset/first/test/id003#01.mp4" --compare --overwrite --output eval_results/demo/own.mp4
 
-echo "2/4  drawing the sample dataset"
-"$PYTHON" script/make_sample_dataset.py --out dataset/sample
-# Training reads frames at random: fast from packed clips of the size that it needs.
-"$PYTHON" script/pack_frames.py --in dataset/sample/train --out dataset/sample_64/train --size 64
+echo "2/3  drawing the sample dataset and training"
+bash script/train_demo.sh
 
-echo "3/4  training"
-continue=
-[ ! -e result/demo/log.jsonl ] || continue=--continue_train
-"$PYTHON" train.py --config configs/tiny/fomm.yaml --dataroot dataset/sample_64 --name demo --visdom=no $continue
-
-echo "4/4  animating people who were not trained on"
+echo "3/3  animating people who were not trained on"
 "$PYTHON" test.py --name demo --dataroot dataset/sample --num_pairs 6 --compare --overwrite --results_dir eval_results/demo/animation
 "$PYTHON" test.py --name demo --dataroot dataset/sample --mode reconstruction --overwrite --results_dir eval_results/demo/reconstruction
 

@@ -13,12 +13,14 @@ from paths import ROOT
 from data import dataset_modes
 from models import family_names, find_family
 
-COMMANDS = {"train", "test", "grimace", "building"}
-OURS = COMMANDS | {"options", "engine", "models", "metrics", "data", "util", "script", "tests"}
+COMMANDS = {"train", "test", "app", "grimace", "building"}
+OURS = COMMANDS | {"webapp", "options", "engine", "models", "metrics", "data", "util", "script", "tests"}
 MAY_IMPORT = {
     "building.py": {"options", "models", "engine"},
     "train.py": {"building", "options", "data", "models", "engine", "metrics", "util"},
     "grimace.py": {"train", "building", "options", "data", "models", "engine", "metrics", "util"},
+    "app.py": {"webapp", "engine", "util"},
+    "webapp": {"webapp", "grimace", "options", "data", "util"},
     "test.py": {"building", "options", "data", "models", "engine", "metrics", "util"},
     "options": {"options", "data", "models", "metrics", "util"},
     "engine": {"engine", "util"},
@@ -63,7 +65,7 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("command", ["train.py", "test.py"])
+@pytest.mark.parametrize("command", ["train.py", "test.py", "app.py"])
 def test_commands_can_be_read_at_once(command):
     assert len((ROOT / command).read_text(encoding="utf-8").splitlines()) <= LONGEST_COMMAND
 

@@ -86,7 +86,7 @@ def test_the_document_says_what_every_dependency_is_for():
     packages = {name.lower() for row in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE) for name in row.split(", ")}
     spoken = {"av (pyav)": "av"}
     known = {spoken.get(name, name) for name in packages}
-    assert set(required("", "-dev", "-metrics")) <= known
+    assert set(required("", "-dev", "-metrics", "-app")) <= known
 
 
 def test_hooks_and_tests_run_one_ruff():
@@ -139,7 +139,7 @@ def test_commands_have_options_that_exist(name, known_options):
                 assert option.replace("-", "_") in known_options, f"{name}: {shlex.join(words)}"
 
 
-FOLDERS = "configs|data|docs|engine|metrics|models|options|script|tests|util|weights"
+FOLDERS = "configs|data|docs|engine|metrics|models|options|script|tests|util|webapp|weights"
 PATH = re.compile(rf"(?<![\w./~-])(?:{FOLDERS})/[\w./*-]+")
 
 

@@ -1,0 +1,138 @@
+"""What all tabs share: models, the work that is going on, folders, limits."""
+
+import html
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import torch
+
+from data.video import IMAGE_SUFFIXES, open_video
+from util.errors import UserError
+from webapp.models import Models, Words, offered
+from webapp.people import draw_people
+from webapp.work import Progress, Stopped, Work, Workshop, message_of
+
+ONE = {"concurrency_limit": 1, "concurrency_id": "device"}
+"""One thing at a time: whoever uses the device waits for its turn in this queue."""
+STOPPED = "stopped; nothing of it was kept"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the app takes."""
+
+    seconds: float
+    """Of a driving video."""
+    megabytes: int
+    """Of a file."""
+
+
+class App:
+    """Models, work and folders of one server."""
+
+    def __init__(self, *, device: torch.device, runs: Path, results: Path, folder: Path, limits: Limits, local: bool):
+        """`runs` and `results` stay; `folder` holds what is removed when the app ends. `local`: nobody from elsewhere
+        can use it, so that files of this machine may be named."""
+        self.models, self.workshop = Models(device), Workshop()
+        self.runs, self.results, self.folder, self.limits, self.local = runs, results, folder, limits, local
+        self.pictures, self.videos = draw_people(folder / "people")
+        self._kept: dict[str, dict[str, tuple[Any, Any]]] = {}
+
+    def offered(self) -> dict[str, Words]:
+        """The models to choose from, by label."""
+        return offered(self.runs)
+
+    def folder_of(self, request: gr.Request) -> Path:
+        """Where results for a browser lie while it is open."""
+        path = self.folder / "browsers" / str(request.session_hash)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def forget(self, request: gr.Request) -> None:
+        """A browser is closed: stop its work, remove its files."""
+        browser = str(request.session_hash)
+        self.workshop.stop(browser)
+        self._kept.pop(browser, None)
+        shutil.rmtree(self.folder / "browsers" / browser, ignore_errors=True)
+
+    def stop(self, request: gr.Request) -> None:
+        """Stop the work of a browser."""
+        self.workshop.stop(str(request.session_hash))
+
+    def once(self, request: gr.Request, name: str, key: Any, make: Callable[[], Any]) -> Any:
+        """What a browser needs again and again; it is made anew when the key is another one."""
+        kept = self._kept.setdefault(str(request.session_hash), {})
+        if name not in kept or kept[name][0] != key:
+            kept[name] = key, make()
+        return kept[name][1]
+
+    def restart_live(self, request: gr.Request) -> None:
+        """The next frame of a browser's camera is the first one."""
+        _, live = self._kept.get(str(request.session_hash), {}).get("live", (None, None))
+        if live:
+            live.restart()
+
+    def follow(self, request: gr.Request, do: Callable[[Work], Any]) -> Iterator[tuple[str, Any]]:
+        """Work for a browser: how far it is, as HTML, with None; in the end what came of it."""
+        work = self.workshop.begin(str(request.session_hash), do)
+        for progress in work.updates():
+            yield bar(progress), None
+        try:
+            made = work.result()
+        except Stopped:
+            yield note(STOPPED), None
+        except Exception as error:  # told to whoever looks at the page; a bug also goes to the log
+            yield note(message_of(error), wrong=True), None
+        else:
+            yield note("stopped; what was learned until then is kept" if work.stopping else "done"), made
+
+    def check_video(self, path: Path) -> None:
+        """Refuse a driving video that is too long."""
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return
+        with open_video(path) as video:
+            seconds = len(video) / float(video.fps)
+        if seconds > self.limits.seconds:
+            raise UserError(
+                f"the video lasts {seconds:.0f} s; the app takes {self.limits.seconds:g} s at most. Cut it, start the "
+                "app with a larger --max_seconds, or use test.py, which has no limit"
+            )
+
+
+def bar(progress: Progress) -> str:
+    """Progress as HTML."""
+    extent = f' max="{progress.of}" value="{progress.done}"' if progress.of else ""
+    line = html.escape(progress.line())
+    shown = f'<progress{extent} aria-label="progress"></progress><span>{line}</span>'
+    return f'<div class="work" role="status">{shown}</div>'
+
+
+def note(text: str, wrong: bool = False) -> str:
+    """A message as HTML."""
+    kind, role = ("work wrong", "alert") if wrong else ("work", "status")
+    return f'<div class="{kind}" role="{role}"><span>{html.escape(text)}</span></div>'
+
+
+def told(do: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler whose errors are shown on the page."""
+    from functools import wraps
+
+    @wraps(do)
+    def handler(*arguments: Any) -> Any:
+        try:
+            return do(*arguments)
+        except Exception as error:  # told to whoever looks at the page; a bug also goes to the log
+            raise gr.Error(message_of(error), duration=20) from error
+
+    return handler
+
+
+def paths(given: Sequence[str] | str | None) -> list[Path]:
+    """What components of files hold, as paths."""
+    if not given:
+        return []
+    return [Path(given)] if isinstance(given, str) else [Path(one) for one in given]

@@ -1,0 +1,61 @@
+"""What is cut out of a picture and a video, drawn for people, and which face they clicked on."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from data.base import Preview
+
+LONGEST = 640
+"""Pixels of the longer side of what is shown."""
+CUT, FACE, CHOSEN = (40, 200, 90), (250, 190, 40), (40, 120, 250)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture with what is cut out of it."""
+
+    picture: np.ndarray
+    boxes: list[list[float]]
+    """The faces from the left, in its pixels."""
+    seen: np.ndarray
+    """What the networks get."""
+
+    @property
+    def told(self) -> str:
+        """How many faces there are."""
+        count = len(self.boxes)
+        if count == 0:
+            return "no face is found here: all of it is taken"
+        return "one face" if count == 1 else f"{count} faces: click on the one to take"
+
+
+def shown(preview: Preview) -> Shown:
+    """The faces of a picture in boxes with their numbers, and the outline of what is cut out."""
+    height, width = preview.picture.shape[:2]
+    scale = min(1.0, LONGEST / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    picture = cv2.resize(preview.picture, size, interpolation=cv2.INTER_AREA)
+    boxes = [[float(edge) * scale for edge in box] for box in preview.faces]
+    corners = np.round(preview.cut * scale).astype(np.int32)
+    thick = max(1, round(max(size) / 250))
+    for number, box in enumerate(boxes, 1):
+        left, top, right, bottom = map(round, box)
+        inside = cv2.pointPolygonTest(corners.astype(np.float32), ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), False)
+        colour = CHOSEN if inside >= 0 else FACE
+        cv2.rectangle(picture, (left, top), (right, bottom), colour, thick)
+        if len(boxes) > 1:
+            cv2.putText(picture, str(number), (left + 3, bottom - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.7, colour, thick + 1)
+    cv2.polylines(picture, [corners], True, CUT, thick)
+    return Shown(picture, boxes, preview.seen)
+
+
+def face_at(boxes: list[list[float]], x: float, y: float) -> int | None:
+    """The number from the left, from 1 on, of the face that was clicked on; of several the smallest."""
+    there = [
+        (box[2] - box[0], number)
+        for number, box in enumerate(boxes, 1)
+        if box[0] <= x <= box[2] and box[1] <= y <= box[3]
+    ]
+    return min(there)[1] if there else None

@@ -1,0 +1,214 @@
+"""What the app makes: a pair, an expression, a table of pairs, the same pair by several models, a training run."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.video import VideoWriter, open_video, side_by_side
+from util.csv_table import read_rows
+from util.errors import UserError
+from util.expressions import STRONGEST
+from util.resizing import resize, to_bytes
+from util.tiles import captioned
+from util.yaml_file import read_yaml_file
+from webapp.commands import ROOT, lines_in, run_command, step_of
+from webapp.models import Models, Words
+from webapp.work import Stopped, Work
+
+PANEL = 256
+"""Height of the panels of a comparison, in pixels."""
+DEMO = ROOT / "configs" / "tiny" / "fomm.yaml"
+"""The configuration of the demo's model."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and a driving video, and how they are animated."""
+
+    words: Words
+    sources: tuple[Path, ...]
+    driving: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Made:
+    """The result of a pair: alone, and beside what it is made of."""
+
+    result: Path
+    comparison: Path
+
+
+def animate(models: Models, pair: Pair, folder: Path, work: Work) -> Made:
+    """Animate a pair; results are called after their inputs."""
+    work.tell("loading the model")
+    model = models.load(pair.words)
+    name = "-".join(path.stem for path in (pair.driving, *pair.sources[:1]))
+    made = Made(folder / f"{name}.mp4", folder / f"{name}_compared.mp4")
+    work.tell("looking at the picture and the video")
+    model.animate(
+        list(pair.sources), pair.driving, made.result, comparison=made.comparison,
+        watch=lambda done, of: work.tell("frames", done, of), **pair.options,
+    )  # fmt: skip
+    return made
+
+
+def express(
+    models: Models, words: Words, picture: Path, units: Mapping[str, float], options: Mapping[str, Any], folder: Path,
+    work: Work,
+) -> Path:  # fmt: skip
+    """Give a face other action units: a picture, or with --interpolate or --sweep a video."""
+    work.tell("loading the model")
+    model = models.load(words)
+    return model.make(
+        folder, input_path=picture, au=in_words(units) or None, watch=lambda done, of: work.tell("frames", done, of),
+        **options,
+    )  # fmt: skip
+
+
+def in_words(units: Mapping[str, float]) -> str:
+    """Action units as --au takes them; what is 0 is left out."""
+    return ",".join(f"{name}={min(value, STRONGEST):g}" for name, value in units.items() if value)
+
+
+def compare(
+    models: Models, choices: Mapping[str, Words], pair: Pair, folder: Path, work: Work
+) -> tuple[dict[str, Path], Path]:
+    """The same pair by several models, one after the other: their results, and all of them side by side."""
+    if len(choices) < 2:
+        raise UserError("choose two models or more")
+    results = {}
+    for number, (label, words) in enumerate(choices.items(), 1):
+        results[label] = folder / f"{number}_{pair.driving.stem}-{pair.sources[0].stem}.mp4"
+        work.tell(f"loading {label}")
+        model = models.load(words)
+        model.animate(
+            list(pair.sources), pair.driving, results[label],
+            watch=lambda done, of, label=label: work.tell(label, done, of), **pair.options,
+        )  # fmt: skip
+    together = folder / "compared.mp4"
+    work.tell("side by side")
+    _write_together(pair, results, together)
+    return results, together
+
+
+def _write_together(pair: Pair, results: Mapping[str, Path], output: Path) -> None:
+    """Source, driving video and results in one video."""
+    with ExitStack() as stack:
+        source = next(_panels(stack, pair.sources[0]))
+        columns = {"source": repeat(source), "driving": _panels(stack, pair.driving)}
+        columns |= {label: _panels(stack, path) for label, path in results.items()}
+        with open_video(pair.driving) as video:
+            fps, sound = video.fps, pair.driving if video.has_audio else None
+        writer = stack.enter_context(VideoWriter(output, fps, audio=sound))
+        for frames in zip(*columns.values(), strict=False):
+            shown = [captioned(frame, label) for frame, label in zip(frames, columns, strict=True)]
+            writer.write(side_by_side(shown))
+
+
+def _panels(stack: ExitStack, path: Path) -> Iterator[np.ndarray]:
+    """The frames of a video at the height of a panel; its rate stays as it is."""
+    for frame in stack.enter_context(open_video(path)):
+        height, width = frame.shape[:2]
+        yield to_bytes(resize(frame, (PANEL, round(width * PANEL / height))))
+
+
+def batch(
+    words: Words, table: Path, files: Sequence[Path], options: Sequence[str], folder: Path, work: Work
+) -> Path:  # fmt: skip
+    """The pairs of a table by test.py; the page of their results. Files that were given lie beside the table."""
+    inputs = folder / "inputs"
+    inputs.mkdir(parents=True)
+    for path in (table, *files):
+        if (inputs / path.name).exists():
+            raise UserError(f"{path.name}: two files have this name; rename one, in the table, too")
+        shutil.copy(path, inputs)
+    total = max(0, lines_in(inputs / table.name) - 1)
+    command = [
+        sys.executable, str(ROOT / "test.py"), *words, f"--pairs={inputs / table.name}", f"--results_dir={folder}",
+        *options,
+    ]  # fmt: skip
+
+    def probe() -> tuple[int, int | None]:
+        done = min(lines_in(folder / "results.jsonl", folder / "failures.csv"), total)
+        return done, total or None
+
+    run_command(command, work, "pairs", probe, folder / "messages.txt", accepted=(0, 1))
+    page = folder / "index.html"
+    if not page.is_file():
+        raise UserError(f"no results: {(folder / 'messages.txt').read_text(encoding='utf-8', errors='replace')[-500:]}")
+    return page
+
+
+def refuse_paths(table: Path, files: Sequence[Path]) -> None:
+    """Refuse a table that names other files than those that were given: people elsewhere have none on this machine."""
+    given = {path.name for path in files}
+    for line, row in read_rows(table, "--pairs", ("source", "driving")):
+        for name in (row["source"], row["driving"]):
+            if name not in given:
+                raise UserError(f"line {line}: {name} is not among the files that were given")
+
+
+def person_of(given: Sequence[Path], folder: Path) -> Path:
+    """A person's video or picture, or a folder of pictures."""
+    if len(given) == 1:
+        return given[0]
+    together = Path(tempfile.mkdtemp(prefix="person_", dir=folder))
+    for number, path in enumerate(given):
+        shutil.copy(path, together / f"{number:04d}{path.suffix}")
+    return together
+
+
+def _kept(run: Path, words: Sequence[str], work: Work, text: str, steps: int, log: Path) -> str:
+    """Train a run; one that is stopped counts as made if it has saved."""
+    try:
+        run_command(words, work, text, lambda: step_of(run, steps), log)
+    except Stopped:
+        if not any(run.glob("latest*")):
+            raise
+    return run.name
+
+
+def train_demo(runs: Path, folder: Path, work: Work) -> str:
+    """Draw the sample dataset and train the demo's model on it; the name of its run."""
+    words = ["bash", str(ROOT / "script" / "train_demo.sh"), str(runs)]
+    steps = int(read_yaml_file(DEMO)["steps"])
+    return _kept(runs / "demo", words, work, "drawing people, then training", steps, folder / "demo.txt")
+
+
+@dataclass(frozen=True)
+class Personal:
+    """Finetuning to a person: with whose networks it begins, what of the person is known, how long it takes."""
+
+    name: str
+    start: Path
+    """The run of the family talking_head."""
+    person: Path
+    steps: int
+    options: tuple[str, ...] = ()
+
+    def words(self, runs: Path) -> list[str]:
+        """The options of train.py."""
+        here = [f"--checkpoints_dir={runs}"]
+        return [
+            "--model=talking_head_finetune", f"--init_from={self.start}", f"--source={self.person}",
+            f"--name={self.name}", f"--steps={self.steps}", "--visdom=no", "--print_every=5", *here, *self.options,
+        ]  # fmt: skip
+
+
+def finetune(personal: Personal, runs: Path, folder: Path, work: Work) -> str:
+    """Finetune a talking head to a person; the name of its run."""
+    if not personal.name.strip() or Path(personal.name).name != personal.name:
+        raise UserError(f"{personal.name or 'the name'}: give the new run a name, without / in it")
+    if (runs / personal.name).exists():
+        raise UserError(f"{personal.name}: there is a run of this name; take another one")
+    words = [sys.executable, str(ROOT / "train.py"), *personal.words(runs)]
+    return _kept(runs / personal.name, words, work, "steps", personal.steps, folder / "finetuning.txt")

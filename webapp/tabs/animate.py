@@ -1,0 +1,218 @@
+"""The tab that animates: a picture, a driving video, what is cut out of both, and the result."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from webapp import controls, jobs
+from webapp.context import ONE, App, note, paths, told
+from webapp.controls import Panel
+from webapp.crops import Shown, face_at, shown
+from webapp.kinds import Kind
+from webapp.models import Words
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components."""
+
+    source: gr.Image
+    more: gr.File
+    driving: gr.Video
+    driving_side: gr.Column
+    source_shown: gr.Image
+    source_seen: gr.Image
+    source_told: gr.Markdown
+    driving_shown: gr.Image
+    driving_seen: gr.Image
+    driving_told: gr.Markdown
+    source_boxes: gr.State
+    driving_boxes: gr.State
+    run: gr.Button
+    stop: gr.Button
+    progress: gr.HTML
+    result: gr.Video
+    compared: gr.Video
+    picture: gr.Image
+    command: gr.Textbox
+
+    @property
+    def previews(self) -> list[Any]:
+        """What shows the crops."""
+        return [
+            self.source_shown, self.source_seen, self.source_told, self.source_boxes,
+            self.driving_shown, self.driving_seen, self.driving_told, self.driving_boxes,
+        ]  # fmt: skip
+
+    @property
+    def made(self) -> list[Any]:
+        """What a run changes."""
+        return [self.progress, self.result, self.compared, self.picture, self.command]
+
+
+def build(app: App) -> Parts:
+    """Inputs on the left, what is cut out of them below, the result on the right."""
+    with gr.Row():
+        with gr.Column():
+            source = gr.Image(type="filepath", label="Picture", sources=["upload", "webcam", "clipboard"], height=300,
+                              elem_id="source")  # fmt: skip
+            gr.Examples([[str(path)] for path in app.pictures], source, label="drawn people", elem_id="pictures")
+            more = gr.File(label="more pictures of the same person", file_count="multiple", visible=False)
+            source_views = _build_crop("source", "the face in the picture")
+        with gr.Column() as driving_side:
+            driving = gr.Video(label="Driving video", sources=["upload", "webcam"], height=300, elem_id="driving")
+            gr.Examples([[str(path)] for path in app.videos], driving, label="drawn people", elem_id="videos")
+            driving_views = _build_crop("driving", "the face in the video's first frame")
+        with gr.Column():
+            result = gr.Video(label="Result", interactive=False, autoplay=True, height=300, buttons=["download"],
+                              elem_id="result")  # fmt: skip
+            picture = gr.Image(
+                label="Result", interactive=False, visible=False, height=300, buttons=["download", "fullscreen"],
+                elem_id="picture",
+            )  # fmt: skip
+            with gr.Row():
+                run = gr.Button("Animate", variant="primary", elem_id="run")
+                stop = gr.Button("Stop", variant="stop", elem_id="stop")
+            progress = gr.HTML(elem_id="progress")
+            compared = gr.Video(
+                label="Source, driving video, result", interactive=False, buttons=["download"], elem_id="compared"
+            )
+            command = gr.Textbox(
+                label="the same on the command line", lines=2, interactive=False, buttons=["copy"], elem_id="command"
+            )
+    source_boxes, driving_boxes = gr.State([]), gr.State([])
+    stop.click(app.stop, queue=False)
+    return Parts(
+        source, more, driving, driving_side, *source_views, *driving_views, source_boxes, driving_boxes, run, stop,
+        progress, result, compared, picture, command,
+    )  # fmt: skip
+
+
+def _build_crop(name: str, what: str) -> tuple[gr.Image, gr.Image, gr.Markdown]:
+    """What is cut out of an input, and what the networks get."""
+    with gr.Row():
+        whole = gr.Image(label=what, interactive=False, height=220, scale=2, elem_id=f"{name}_shown", buttons=[])
+        seen = gr.Image(label="what the model sees", interactive=False, height=220, elem_id=f"{name}_seen", buttons=[])
+    return whole, seen, gr.Markdown(elem_id=f"{name}_told")
+
+
+def fit(parts: Parts, kind: Kind) -> list[Any]:
+    """How the components of `fitted` look for a kind of model."""
+    driven = not kind.units
+    return [
+        gr.Image(visible=kind.source), gr.File(visible=kind.several), gr.Column(visible=driven),
+        gr.Video(visible=driven), gr.Image(visible=not driven),
+        gr.Button("Animate" if driven else "Make it a file"),
+    ]  # fmt: skip
+
+
+def fitted(parts: Parts) -> list[Any]:
+    """The components that `fit` changes."""
+    return [parts.source, parts.more, parts.driving_side, parts.compared, parts.picture, parts.run]
+
+
+def look(
+    app: App, request: gr.Request, words: Words, source: str | None, driving: str | None, options: dict[str, Any]
+) -> list[Any]:
+    """What is cut out of both inputs, before anything runs."""
+    if driving:
+        app.check_video(Path(driving))
+
+    def shown_of(**given: str) -> Shown | None:
+        views = [view for view in app.models.load(words).preview(**given, **options) if view is not None]
+        return shown(views[0]) if views else None
+
+    views = [
+        app.once(request, name, (words, path, sorted(options.items())), partial(shown_of, **{name: path}))
+        if path else None
+        for name, path in (("source", source), ("driving", driving))
+    ]  # fmt: skip
+    return [part for view in views for part in _view(view)]
+
+
+def _view(view: Shown | None) -> tuple[Any, Any, str, list]:
+    if view is None:
+        return None, None, "", []
+    return view.picture, view.seen, view.told, view.boxes
+
+
+def connect(app: App, parts: Parts, words: Words, kind: Kind, panel: Panel) -> None:
+    """What the buttons do with the options of a model."""
+    inputs = {parts.source, parts.more, parts.driving, *panel.controls}
+
+    def show(values: dict, request: gr.Request) -> list[Any]:
+        said = panel.said(values, controls.PREVIEWED)
+        return look(app, request, words, values[parts.source], values[parts.driving], said)
+
+    def show_once(values: dict, request: gr.Request) -> list[Any]:
+        return [*show(values, request), gr.Timer(active=False)]
+
+    def run(values: dict, request: gr.Request) -> Iterator[list[Any]]:
+        sources = (*paths(values[parts.source]), *(paths(values[parts.more]) if kind.several else []))
+        if kind.units:
+            yield from _express(app, words, sources, panel, values, request)
+        else:
+            yield from _animate(app, words, kind, sources, paths(values[parts.driving]), panel.said(values), request)
+
+    changing = [one.change for one in (parts.source, parts.driving, *panel.of(controls.PREVIEWED))]
+    gr.on(changing, told(show), inputs, parts.previews, show_progress="minimal", trigger_mode="always_last", **ONE)
+    # What was given before these controls were there, or to another model, is looked at once.
+    soon = gr.Timer(0.1)
+    soon.tick(told(show_once), inputs, [*parts.previews, soon], show_progress="hidden", **ONE)
+    parts.run.click(run, inputs, parts.made, show_progress="hidden", **ONE)
+    for view, boxes, name in (
+        (parts.source_shown, parts.source_boxes, "face"),
+        (parts.driving_shown, parts.driving_boxes, "several"),
+    ):
+        if name in panel:
+            view.select(_clicked, boxes, panel[name], queue=False)
+
+
+def _clicked(boxes: list, event: gr.SelectData) -> Any:
+    """The number of the face that was clicked on, for the option that says it."""
+    number = face_at(boxes, *event.index)
+    return gr.skip() if number is None else str(number)
+
+
+def _animate(
+    app: App, words: Words, kind: Kind, sources: Sequence[Path], driving: Sequence[Path], said: dict[str, Any],
+    request: gr.Request,
+) -> Iterator[list[Any]]:  # fmt: skip
+    if not driving or (kind.source and not sources):
+        missing = "a driving video" if sources or not kind.source else "a picture"
+        yield [note(f"give {missing} first: upload one, take one with the camera, or click on a drawn person", True),
+               gr.skip(), gr.skip(), gr.skip(), gr.skip()]  # fmt: skip
+        return
+    inputs = {"source_image": list(sources), "driving_video": driving[0], "output": "out.mp4"}
+    line = controls.command(words, inputs, said)
+    pair = jobs.Pair(words, tuple(sources), driving[0], said)
+
+    def work(work: Any) -> jobs.Made:
+        app.check_video(pair.driving)
+        return jobs.animate(app.models, pair, app.folder_of(request), work)
+
+    for status, made in app.follow(request, work):
+        videos = [str(made.result), str(made.comparison)] if made else [gr.skip(), gr.skip()]
+        yield [status, *videos, gr.skip(), line]
+
+
+def _express(
+    app: App, words: Words, sources: Sequence[Path], panel: Panel, values: dict, request: gr.Request
+) -> Iterator[list[Any]]:  # fmt: skip
+    if not sources:
+        yield [note("give a picture first: upload one, take one with the camera, or click on a drawn person", True),
+               gr.skip(), gr.skip(), gr.skip(), gr.skip()]  # fmt: skip
+        return
+    units, said = panel.units(values), panel.said(values)
+    inputs = {"input_path": sources[0], "au": jobs.in_words(units)}
+    line = controls.command(words, inputs, said)
+    do = partial(jobs.express, app.models, words, sources[0], units, said, app.folder_of(request))
+    for status, made in app.follow(request, do):
+        still = made is not None and made.suffix == ".png"
+        video = gr.skip() if made is None else gr.Video(None if still else str(made), visible=not still)
+        picture = gr.skip() if made is None else gr.Image(str(made) if still else None, visible=still)
+        yield [status, video, gr.skip(), picture, line]
