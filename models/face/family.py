@@ -82,6 +82,8 @@ class FaceAnimation(Family):
         if opt.max_frames_per_gpu < opt.frames_D_V:
             raise UserError(f"--frames_D_V {opt.frames_D_V}: so many frames need --max_frames_per_gpu={opt.frames_D_V}")
         initialise(self.generator, opt.init_type)
+        if opt.start_with_source:
+            self.generator.start_with_source()
         critic = partial(
             Discriminator,
             normalised=opt.use_spect_d,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
 from models.face.sampling import attend, sample
+from util.errors import UserError
 
 FLOW_DEPTH = 5
 """Downsampling steps of the flow net; picture sides are multiples of 2 to this power."""
@@ -319,6 +320,19 @@ class Generator(nn.Module):
         self.flow_net = FlowNet(
             3 * structure_channels + 2 * image_channels, flow_width, flow_max_width, self.attn_layer
         )
+
+    @torch.no_grad()
+    def start_with_source(self) -> None:
+        """Let the untrained flows rest, and take nearly all of the picture from the reference (a logit of 3: 0.95)."""
+        if not self.copy_pixels:
+            raise UserError("--start_with_source needs --copy_pixels: pixels of the reference make the picture")
+        heads = [part for name, part in self.flow_net.named_children() if name.startswith(("output", "mask"))]
+        for head in heads:
+            conv = head[0] if isinstance(head, nn.Sequential) else head
+            conv.weight.zero_()
+            conv.bias.zero_()
+        # The finest layer's mask is the last one; its channels are for the previous picture and for the reference.
+        conv.bias[1] = 3.0
 
     def encode_reference(self, picture: Tensor, structure: Tensor) -> Source:
         """The part of the computation that depends on the reference alone."""

@@ -79,6 +79,11 @@ def _add_schedule(parser: Any) -> None:
     )
     add = parser.add_argument
     add("--lr", type=not_negative, default=1e-4, help="learning rate of the generator")
+    parser.add_switch(
+        "--start_with_source",
+        help="with --copy_pixels: initialise the masks to show the reference, so that motion is learned first; for "
+        "small models", advanced=True,
+    )  # fmt: skip
     add("--ratio_g2d", type=not_negative, default=0.1,
         help="learning rate of the discriminators, relative to the generator's")  # fmt: skip
     add("--lr_policy", type=one_of(*POLICIES), default="lambda",

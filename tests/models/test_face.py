@@ -364,6 +364,22 @@ def test_pixels_are_copied_along_the_flow_where_the_mask_is_open():
         torch.testing.assert_close(copied[..., :28], expected[..., :28])
 
 
+def test_an_untrained_model_can_start_with_the_reference():
+    distances = {}
+    for start in ("yes", "no"):
+        opt = parse([TINY, f"--start_with_source={start}"], training=True)
+        made = FaceAnimation(opt, training=True)
+        made.prepare_training(opt)
+        data = batch(frames=1)
+        source = {"image": data["frames"][0], "structure": data["structures"][0]}
+        with torch.inference_mode():
+            pictures, _ = made.animate(made.encode_source(source), source)
+        distances[start] = float((pictures - source["image"]).abs().mean())
+    assert distances["yes"] < distances["no"] / 2, distances
+    with pytest.raises(UserError, match="--start_with_source needs --copy_pixels"):
+        family("--start_with_source", "--copy_pixels=no")
+
+
 def test_a_flow_as_a_grid_reads_the_same_pixels():
     reference, guides = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 16, 16)
     flow = torch.randn(1, 2, 16, 16)
