@@ -12,7 +12,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from models.live_portrait.networks import DenseMotionNetwork, Spade, SpadeBlock, SpadeGenerator, WarpingModule
 from models.live_portrait.volumes import VolumeBlock, VolumeDecoder, VolumeDown, VolumeUp
 from models.parts.blocks import fold_spectral_norms
-from models.parts.cpu_convolutions import FourierVolume, WinogradVolume, finished_on_cpu
+from models.parts.cpu_convolutions import FourierVolume, WinogradVolume, quick_forms_work
+from models.parts.inference import finished_on_cpu
 
 
 def finish_generator(generator: SpadeGenerator) -> nn.Module:
@@ -34,7 +35,8 @@ def finish_warping(module: WarpingModule) -> WarpingModule:
         blocks[index] = DoublingBlock(block)
     _fold(network.hourglass.decoder)
     network.mask = FourierVolume(network.mask)
-    for block in (*network.hourglass.encoder.down_blocks[:2], network.hourglass.decoder):
+    wide = (*network.hourglass.encoder.down_blocks[:2], network.hourglass.decoder)
+    for block in wide if quick_forms_work() else ():
         block.conv = WinogradVolume(block.conv)
     return module
 

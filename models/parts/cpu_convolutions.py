@@ -5,12 +5,17 @@ In other cases (on a GPU, with gradients, compiled, in unsupported types) they r
 
 import math
 import platform
+import warnings
+from collections.abc import Callable
 from functools import lru_cache
+from time import thread_time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from models.parts.inference import finished_on_cpu
 
 TILE = 4
 """Side of the output tiles of Winograd's method."""
@@ -26,13 +31,46 @@ VOLUME_TILE = 16
 """Side of the output tiles of FFT convolutions: larger ones need more memory but not less time."""
 VECTOR = 16
 """Channels that the CPU processes at once."""
+TRIALS, MOST_TIME = 3, 1.2
+"""Runs of the trial convolution, and the relative time from which its fast form is not used."""
 FEW_RESULTS = 32
 """Maximum outputs times kernel size for the two-step form of wide kernels."""
 
 
-def finished_on_cpu(x: Tensor) -> bool:
-    """Whether a map is computed on the CPU, eagerly, without gradients."""
-    return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+@lru_cache(maxsize=1)
+def quick_forms_work() -> bool:
+    """Whether fast forms can be used here: tries one convolution, and warns once if its fast form fails or is slow."""
+    if not torch.backends.mkldnn.is_available() or platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    problem = _trial()
+    if problem:
+        warnings.warn(f"convolutions stay as they are, without their fast forms for the CPU: {problem}", stacklevel=2)
+    return not problem
+
+
+def _trial() -> str:
+    """What is wrong with the fast form of a convolution here; "" if nothing is."""
+    conv = nn.Conv2d(LEAST_CHANNELS, LEAST_CHANNELS, 3, padding=1, device="meta")  # draws no random weights
+    side = SIDE * TILE
+    conv.weight = nn.Parameter(torch.linspace(-1, 1, conv.weight.numel()).sin().view_as(conv.weight))
+    conv.bias = nn.Parameter(torch.zeros(LEAST_CHANNELS))
+    x = torch.linspace(-9, 9, LEAST_CHANNELS * side * 2 * side).cos().view(1, LEAST_CHANNELS, side, 2 * side)
+    x, quick = x.contiguous(memory_format=torch.channels_last), Winograd(conv)
+    with torch.no_grad():
+        try:
+            plain, made = conv(x), quick.quick(x)
+        except (AttributeError, RuntimeError) as error:  # they are private: another version may lack or change them
+            return f"PyTorch {torch.__version__} lacks what they need ({error})"
+        if not (made - plain).abs().max() < 1e-3 * plain.abs().max():
+            return "their results are wrong"
+        before, after = (min(_seconds(form, x) for _ in range(TRIALS)) for form in (conv, quick.quick))
+    return f"they take {after / before:.1f} times as long on this processor" if after > MOST_TIME * before else ""
+
+
+def _seconds(form: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    begin = thread_time()  # that of the processor: other programs do not count
+    form(x)
+    return thread_time() - begin
 
 
 @lru_cache(maxsize=1)
@@ -43,7 +81,7 @@ def quick_types() -> set[torch.dtype]:
 
 def quicken(network: nn.Module) -> None:
     """Replace a network's convolutions by fast ones, in place; no training or saving afterwards."""
-    if not torch.backends.mkldnn.is_available() or platform.machine().lower() not in ("x86_64", "amd64"):
+    if not quick_forms_work():
         return
     for name, child in network.named_children():
         quick = _quick_form(child)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.parts.cpu_convolutions import finished_on_cpu
+from models.parts.inference import finished_on_cpu
 
 WIDE = 32
 """Channels from which on inference on the CPU samples maps as tables of rows."""

@@ -16,6 +16,7 @@ from models.parts.cpu_convolutions import (
     Winograd,
     WinogradVolume,
     minimal_filtering,
+    quick_forms_work,
     quicken,
 )
 from models.parts.warps import coordinate_grid, warp
@@ -201,3 +202,49 @@ def test_quick_forms_for_volumes(kind, size):
         assert torch.allclose(quick(maps[..., :30, :]), conv(maps[..., :30, :]), rtol=0, atol=2e-5)
         assert quick(maps.double().float()).dtype == torch.float32
     assert torch.equal(quick(maps), conv(maps))  # with gradients it is the convolution itself
+
+
+def lacking(*_, **__):
+    raise AttributeError("no such operation")
+
+
+def clock_of(seconds):
+    """A clock by which the forms take these times, run after run; a form reads it before and after."""
+    times = iter([time for one in seconds for _ in range(cpu_convolutions.TRIALS) for time in (0.0, one)])
+    return lambda: next(times)
+
+
+BROKEN = {
+    "lacks what they need": {"lay_out": lacking},
+    "their results are wrong": {},
+    "take 2.0 times as long": {"thread_time": clock_of((1.0, 2.0))},
+}
+
+
+@pytest.fixture
+def untried():
+    """As in a process that has tried no convolution yet."""
+    quick_forms_work.cache_clear()
+    yield
+    quick_forms_work.cache_clear()
+
+
+@pytest.mark.parametrize("problem", BROKEN)
+def test_where_fast_forms_are_broken_or_slow_convolutions_stay_and_one_warning_says_why(problem, untried, monkeypatch):
+    for name, value in BROKEN[problem].items():
+        monkeypatch.setattr(cpu_convolutions, name, value)
+    if problem == "their results are wrong":
+        monkeypatch.setattr(Winograd, "quick", lambda self, x: self.conv(x) + 1000)
+    networks = [nn.Sequential(nn.Conv2d(12, 20, 3)) for _ in range(2)]
+    with pytest.warns(UserWarning) as told:
+        for network in networks:
+            quicken(network)
+    assert [type(network[0]) for network in networks] == [nn.Conv2d, nn.Conv2d]
+    assert len(told) == 1 and problem in str(told[0].message)
+
+
+def test_the_trial_finds_nothing_here_and_draws_no_random_numbers(untried, monkeypatch):
+    monkeypatch.setattr(cpu_convolutions, "thread_time", clock_of((1.0, 1.0)))
+    state = torch.get_rng_state()
+    assert cpu_convolutions._trial() == ""
+    assert torch.equal(state, torch.get_rng_state())
