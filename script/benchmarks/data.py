@@ -3,6 +3,8 @@
 Times are medians over draws from many clips, interleaved. Targets: packed at most twice the time of two JPEG files in a
 folder; at least 50 times faster than reading the whole mp4; an index of a million clips opens in 2 seconds. All files
 are made in a temporary folder and are in the page cache, as in every epoch after the first.
+
+--modes measures the training samples of every dataset mode on drawn people instead, in processor time of one core.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +24,7 @@ JPEG = "two JPEG files, read_image"
 JPEG_OPENCV = "two JPEG files, cv2.imread"
 MP4_RANDOM = "mp4, opened and two frames by index"
 MP4_WHOLE = "mp4, read whole"
+BATCH = 4
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,16 +33,66 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=250, help="length of the clip (default: %(default)s)")
     parser.add_argument("--size", type=int, default=256, help="side of the frames (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=200, help="draws of two frames (default: %(default)s)")
+    parser.add_argument("--modes", action="store_true", help="measure training samples of every dataset mode instead")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="of the processor for each mode (default: %(default)s)"
+    )
     parser.add_argument("--clips", type=int, default=1_000_000, help="rows of the index (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print; status 1 if a target is missed."""
+    if args.modes:
+        return measure_modes(args)
     with tempfile.TemporaryDirectory() as folder:
         bars = [*measure_frames(args, Path(folder)), measure_index(args, Path(folder))]
     for text, kept in bars:
         print(f"{'kept  ' if kept else 'MISSED'}  {text}")
     return 0 if all(kept for _, kept in bars) else 1
+
+
+def measure_modes(args: argparse.Namespace) -> int:
+    """Samples per second of one core in every dataset mode; status 1 if a bar is missed."""
+    import cv2
+    import torch
+
+    from script.benchmarks.plain.modes import MODES, draw_people
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    missed = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "people"
+        draw_people(folder, args.size)
+        print("| mode | per second | ms | bar |\n| --- | --- | --- | --- |")
+        for title, mode in MODES.items():
+            seconds = seconds_of_sample(mode, folder, args)
+            rate = mode.frames / seconds
+            kept = mode.bar is None or rate >= mode.bar
+            bar = "" if mode.bar is None else f"≥ {mode.bar:g}{'' if kept else ', MISSED'}"
+            print(f"| {title} | {rate:.0f} | {1e3 / rate:.2f} | {bar} |", flush=True)
+            missed += [] if kept else [title]
+    return 1 if missed else 0
+
+
+def seconds_of_sample(mode: Any, folder: Path, args: argparse.Namespace) -> float:
+    """Processor seconds of a sample as a worker of the training loader makes it, batched, with warm caches."""
+    from data import find_dataset
+    from data.loading.sampler import SeededSamples
+    from options import parse
+
+    words = [word.format(size=args.size) for word in mode.words]
+    opt = parse([*words, f"--dataroot={folder / mode.folder}", "--steps=1"], training=True)
+    dataset = find_dataset(opt.dataset_mode)(opt, training=True)
+    samples, number = SeededSamples(dataset, seed=0, debug=True), 0
+    for begin_again in (True, False):
+        # Seconds of the processor: other programs on the machine do not count.
+        begin, count = time.process_time(), 0
+        while time.process_time() - begin < args.seconds * (0.3 if begin_again else 1):
+            keys = [(key, key % len(dataset)) for key in range(number, number + BATCH)]
+            dataset.collate([samples[key][0] for key in keys])
+            number, count = number + BATCH, count + BATCH
+    return (time.process_time() - begin) / count
 
 
 def measure_frames(args: argparse.Namespace, folder: Path) -> list[tuple[str, bool]]:
