@@ -4,6 +4,8 @@ import logging
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from engine.animator import Animator
 from engine.checkpoints.load import Loaded, load_networks, load_set
 from engine.distributed import Processes
@@ -58,7 +60,8 @@ def build_validation(opt: Options, trainer: Trainer, steps: int) -> Validation |
 
 def build_animator(opt: Options, family: Family, processes: Processes) -> Animator:
     """What animates with a loaded family, rebuilt for speed, on its device."""
-    family.prepare_inference()
+    with without_random_weights(), torch.no_grad():  # what is rebuilt gets the weights that are there
+        family.prepare_inference()
     to_device(family, processes, opt.channels_last)
     if opt.compile:
         compile_networks(family.networks())

@@ -5,12 +5,13 @@ import itertools
 
 import pytest
 import torch
+from paths import ROOT
 from tiny_families import options
 from torch.utils.data import default_collate
 from toys import Joint
 from trainers import build
 
-from building import load_family
+from building import build_animator, load_family
 from data import find_dataset
 from data.loading.sampler import EndlessSampler, SeededSamples
 from engine.animator import Animator
@@ -241,3 +242,18 @@ def test_a_network_called_embedder_makes_no_talking_head():
 @pytest.mark.parametrize("name", sorted(SECOND_STAGES))
 def test_begins_with_names_families(name):
     assert set(find_family(name).begins_with) <= set(FAMILIES)
+
+
+@pytest.mark.parametrize("name", family_names())
+def test_what_is_rebuilt_for_speed_needs_no_random_weights(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    opt = parse([f"--config=configs/tiny/{name}.yaml"], training=False)
+    plain = find_family(name)(opt, training=False).eval()
+    rebuilt = copy.deepcopy(plain)
+    plain.prepare_inference()
+    monkeypatch.setattr("engine.networks._as_it_is", lambda tensor, *_, **__: tensor.data.fill_(torch.nan))
+    opt.channels_last, opt.compile = False, False
+    build_animator(opt, rebuilt, Processes(CPU))
+    made = rebuilt.state_dict()
+    for key, value in plain.state_dict().items():
+        assert torch.equal(value, made[key]), key
