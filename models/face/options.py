@@ -66,7 +66,7 @@ def _add_losses(parser: Any) -> None:
         add(f"--lambda_{term}", type=not_negative, default=weight, help=f"weight: {meanings.get(term, term)}")
     add("--lambda_warp", type=not_negative, default=0.0,
         help="weight: pixels of both sources, read along the flows, are those of the frame; lets flows learn without "
-        "VGG-19")  # fmt: skip
+        "VGG-19", advanced=True)  # fmt: skip
     add("--vgg19", type=text, help="weights of VGG-19 in torchvision's layout; default: torchvision's cache")
     parser.add_switch(
         "--no_perceptual", help="train without VGG-19: no content, style and correctness (worse pictures)"
