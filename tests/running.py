@@ -1,10 +1,14 @@
 """Runs the commands as their users do."""
 
+import atexit
 import os
 import subprocess
 import sys
+from functools import cache
+from pathlib import Path
 
 from paths import ROOT
+from script_runner import ScriptRunner
 
 
 def command(script, *arguments):
@@ -35,8 +39,16 @@ def killed_when_naming(folder, moment, script, *arguments):
     assert process.returncode == -9, process.stdout
 
 
+@cache
+def runner() -> ScriptRunner:
+    """The process that runs the commands of this test process."""
+    commands = ScriptRunner("torch", environment=environment())
+    atexit.register(commands.__exit__)
+    return commands.__enter__()
+
+
 def run(folder, *arguments, script="train.py", status=0):
-    process = start(folder, *arguments, script=script)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == status, output
+    """Run a command to its end; returns its output."""
+    found, output = runner().run(script, *arguments, folder=Path(folder))
+    assert found == status, output
     return output
