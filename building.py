@@ -1,4 +1,5 @@
-"""What options ask for, built: families with their weights, animators, validation. All commands build by these."""
+"""Build the objects that options describe: families with their weights, animators, validation. All commands use
+these."""
 
 import logging
 from functools import partial
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def load_family(opt: Options) -> tuple[Family, Loaded]:
-    """The family with the weights that the options name, and what is known of these."""
+    """The family with the weights of the options, and the facts of these weights."""
     if takes_own_weights(opt):
         log.info("with the model that ships with Grimace, learned from drawn people (weights/README.md); --name takes "
                  "a run of yours")  # fmt: skip
@@ -31,7 +32,7 @@ def load_family(opt: Options) -> tuple[Family, Loaded]:
     loaded = load_set(family, path, opt.which, owner=owner_of_weights, averaged=opt.averaged)
     if lacking := loaded.absent | loaded.unfit:
         fresh = build().eval()
-        for name in lacking:  # optional networks, which are then as they are built
+        for name in lacking:  # optional networks keep their initial weights
             setattr(family, name, getattr(fresh, name))
     if opt.verbose:
         list_networks(family.networks())
@@ -39,7 +40,7 @@ def load_family(opt: Options) -> tuple[Family, Loaded]:
 
 
 def build_family(opt: Options) -> Family:
-    """The family of the options, ready to train, with the weights of --init_from."""
+    """The family of the options, ready for training, with the weights of --init_from."""
     family = find_family(opt.model).for_training(opt)
     if opt.init_from:
         path = load_networks(family, opt.init_from, needed=family.needed, owner=owner_of_weights)
@@ -48,7 +49,7 @@ def build_family(opt: Options) -> Family:
 
 
 def build_validation(opt: Options, trainer: Trainer, steps: int) -> Validation | None:
-    """What validates on the way to the last step, if anything does."""
+    """The validation during training, if any."""
     device, step = trainer.processes.device, trainer.clock.step
     with undisturbed(device):
         what = validating(opt, partial(parse, training=False), trainer.family.networks(), step, steps, device)
@@ -59,8 +60,8 @@ def build_validation(opt: Options, trainer: Trainer, steps: int) -> Validation |
 
 
 def build_animator(opt: Options, family: Family, processes: Processes) -> Animator:
-    """What animates with a loaded family, rebuilt for speed, on its device."""
-    with without_random_weights(), torch.no_grad():  # what is rebuilt gets the weights that are there
+    """The animator of a loaded family, rebuilt for speed, on its device."""
+    with without_random_weights(), torch.no_grad():  # folded norms use the loaded weights
         family.prepare_inference()
     to_device(family, processes, opt.channels_last)
     if opt.compile:

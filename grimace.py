@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent
 if not (ROOT / "models").is_dir():
     raise ImportError("grimace runs from its checkout: install it from there with pip install -e .")
 if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))  # its packages are not installed: data, models and util are names of others, too
+    sys.path.insert(0, str(ROOT))  # data, models and util are not installed as packages, whose names others may use
 
 from util.waiting import wait_briefly
 
@@ -52,7 +52,7 @@ SETTLED = (
     "model", "name", "config", "checkpoint", "which", "averaged", "precision", "compile", "channels_last",
     "animate_batch", "visualize", "strips",
 )  # fmt: skip
-"""Options that loading settles, or that are of the commands alone."""
+"""Options that loading decides, or that only the commands have."""
 
 __all__ = ["Encoded", "Model", "Reconstructed", "UserError", "load", "train"]
 
@@ -60,16 +60,16 @@ log = logging.getLogger(__name__)
 Picture = str | Path | np.ndarray
 """A path, or (H, W, 3) uint8 in RGB."""
 Watch = Callable[[int, int | None], None]
-"""Is told how many frames are made, and of how many where that is known."""
+"""Called with the number of finished frames and, if known, their total."""
 
 
 def load(
     weights: str | Path | None = None, *, config: str | Path | None = None, device: str | torch.device | None = None,
     **options: Any,
 ) -> "Model":  # fmt: skip
-    """A model ready to animate: of a run's folder, of a file of weights with its `config`, or the one that ships.
+    """Load a model: a run's folder, a weights file with its `config`, or the one that ships.
 
-    `device`: the first GPU where there is one, else the CPU. Options are those of test.py, e.g. `which="best"`.
+    `device`: by default the first GPU, or else the CPU. Options are those of test.py, e.g. `which="best"`.
     """
     given = {"crop_image": True, "crop_video": True} if weights is None else {}
     words = _words({"checkpoint": weights or OWN_WEIGHTS, "config": config} | given | options)
@@ -79,10 +79,10 @@ def load(
 def train(
     *, model: str | None = None, dataset: Any = None, device: str | torch.device | None = None, **options: Any
 ) -> "Model":
-    """Train on one device, as train.py does, and load what was learned.
+    """Train on one device, as train.py does, and load the result.
 
-    `dataset`: an object with `__len__` and `__getitem__`, whose samples are dictionaries of tensors as the family reads
-    them; else --dataset_mode and --dataroot say it. Options are those of train.py, e.g. `steps=1000`, `name="mine"`.
+    `dataset`: an object with `__len__` and `__getitem__` whose samples are the family's dictionaries of tensors; by
+    default --dataset_mode and --dataroot. Options are those of train.py, e.g. `steps=1000`, `name="mine"`.
     """
     from train import train as run
 
@@ -96,7 +96,7 @@ def train(
 
 @dataclass
 class Encoded:
-    """A source that several videos drive, or frames as they come (`Model.step`): it is encoded once."""
+    """An encoded source for several videos, or for single frames (`Model.step`)."""
 
     model: Any
     item: dict[str, Any]
@@ -107,13 +107,13 @@ class Encoded:
     """The state after the last `step`; None: the next frame is the first one."""
 
     def restart(self) -> None:
-        """The next frame of `step` is the first one of a video."""
+        """Start a new video: the next frame of `step` is its first one."""
         self.moment = None
 
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """What came of a clip that drove its own first frame."""
+    """The results of reconstructing a clip."""
 
     frames: int
     metrics: dict[str, float]
@@ -139,12 +139,13 @@ class Model:
         output: str | Path | None = None, *, fps: float = 25, comparison: str | Path | None = None,
         watch: Watch | None = None, **options: Any,
     ) -> Iterator[np.ndarray] | Path:  # fmt: skip
-        """The source moved as the driving video: frames (H, W, 3) uint8, lazily, or the path of `output`, written.
+        """Animate the source with the driving video: yields frames (H, W, 3) uint8 lazily, or writes `output` and
+        returns its path.
 
-        `driving` is a path, or frames (H, W, 3) uint8 from a list, an array or a generator, of which none is held; of
-        those `fps` says the rate. Options are those of test.py, e.g. `crop_image=True, paste_back=True`. Beside an
-        `output`, `comparison` is written, a video of source | driving | result; `watch(done, of)` is told how many
-        frames are made, and ends the work by an error: then no file remains.
+        `driving` is a path, or frames (H, W, 3) uint8 from a list, array or generator, which are streamed; `fps` is
+        their rate. Options are those of test.py, e.g. `crop_image=True, paste_back=True`. `comparison` is the path of a
+        second video, source | driving | result. `watch(done, of)` is called with the number of frames; an error raised
+        by it aborts the work, and no file remains.
         """
         if isinstance(source, Encoded):
             model, opt = source.model, source.options
@@ -159,7 +160,7 @@ class Model:
     def preview(
         self, source: Picture | None = None, driving: str | Path | None = None, **options: Any
     ) -> tuple[Preview | None, Preview | None]:
-        """What of a source and of the first driving frame the networks would get, before anything is made."""
+        """The networks' input pictures of source and first driving frame, as a preview."""
         opt = self._with(options)
         request = Request(
             _pictures(source) if source is not None else (), _path(driving) if driving is not None else None
@@ -167,13 +168,13 @@ class Model:
         return Requested(self._dataset(opt), pair_settings(opt)).previews(request)
 
     def encode(self, source: Picture | Sequence[Picture], **options: Any) -> Encoded:
-        """A source for many drivings; `options` hold for all of them."""
+        """Encode a source for several driving videos; `options` apply to all of them."""
         model, opt = self._for(options)
         item, finish = Requested(self._dataset(opt), pair_settings(opt)).source(_pictures(source))
         return Encoded(model, item, model._animator.encode(item), opt, finish)
 
     def step(self, source: Encoded, frame: np.ndarray) -> np.ndarray | None:
-        """What one more driving frame (H, W, 3) uint8 makes, for live use; None where later ones are needed first."""
+        """The frame for one more driving frame (H, W, 3) uint8, for live use; None while later ones are needed."""
         clip = Requested(self._dataset(source.options), pair_settings(source.options)).driven(
             source.item, [frame], source.finish, Fraction(25)
         )
@@ -183,8 +184,8 @@ class Model:
         return frames[0] if frames else None
 
     def make(self, folder: str | Path, *, watch: Watch | None = None, **options: Any) -> Path:
-        """The first result that options ask for without a driving video, written into a folder: an expression of
-        `input_path` (families of action units), an edit of `source_image` (live_portrait)."""
+        """The first result without a driving video, written into a folder: an expression of `input_path` (families of
+        action units), or an edit of `source_image` (live_portrait)."""
         model, opt = self._for(options)
         job = next(iter(model._dataset(opt).jobs()))
         clip = job.make()
@@ -193,9 +194,9 @@ class Model:
         return path
 
     def express(self, source: Encoded, units: Mapping[str, float] | Sequence[float]) -> np.ndarray:
-        """A picture with other action units (0 to 5), for families that are driven by them.
+        """A picture with other action units (0 to 5), for families driven by them.
 
-        `units`: all of them in the model's order, or some by name, {"AU12": 3}; the others are 0.
+        `units`: all in the model's order, or some by name, {"AU12": 3}; the others are 0.
         """
         dataset = self._dataset(source.options)
         if not hasattr(dataset, "unit_items"):
@@ -211,7 +212,7 @@ class Model:
         self, clip: str | Path, output: str | Path | None = None, *, metrics: Sequence[str] = ("l1", "ssim/gauss"),
         **options: Any,
     ) -> Reconstructed:  # fmt: skip
-        """Let a video drive its own first frame, and measure the result against it."""
+        """Reconstruct a video from its first frame, and measure the result."""
         if self.options.mode != "reconstruction":
             self._reconstructing = self._reconstructing or Model([*self._words, "--mode=reconstruction"], self.device)
             return self._reconstructing.reconstruct(clip, output, metrics=metrics, **options)
@@ -226,7 +227,7 @@ class Model:
         return Reconstructed(frames, means, Path(output) if output else None)
 
     def _with(self, options: Mapping[str, Any]) -> Options:
-        """The options with those of one call; those that loading settles can't change any more."""
+        """The options with those of one call, except options fixed at loading."""
         if not options:
             return self.options
         opt = _resolved([*self._words, *_words(options)], training=False)
@@ -236,7 +237,7 @@ class Model:
         return opt
 
     def _for(self, options: Mapping[str, Any]) -> tuple["Model", Options]:
-        """The model for the options of one call: this one, or one with the same weights whose family has others."""
+        """The model for the options of one call: this one, or one with the same weights and another family object."""
         opt = self._with(options)
         read = {"mode": opt.mode, **family_options(opt)}  # when a family is built
         changed = {name: value for name, value in read.items() if value != getattr(self.options, name)}
@@ -275,7 +276,7 @@ class Model:
         self, opt: Options, clip: Clip, state: dict[str, Any] | None, output: Path | None, measured: Any = None,
         comparison: Path | None = None, watch: Watch | None = None,
     ) -> None:  # fmt: skip
-        """Make all frames; write them where an output is named, measure them where something measures."""
+        """Make all frames; write them to a given output, measure them with given measurements."""
         writer = None
         if output:
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -295,7 +296,7 @@ class Model:
 
 
 class _Nowhere:
-    """Stands in for a writer where nothing is written."""
+    """Replaces a writer if nothing is written."""
 
     def __enter__(self) -> "_Nowhere":
         return self
@@ -308,7 +309,7 @@ class _Nowhere:
 
 
 class _Given(Dataset):
-    """An object of a caller as a dataset of ours."""
+    """A caller's object as a dataset."""
 
     def __init__(self, samples: Any):
         self.samples = samples
@@ -330,7 +331,7 @@ class _Given(Dataset):
 
 
 def _words(options: Mapping[str, Any]) -> list[str]:
-    """Keywords as a command line; None says nothing."""
+    """Keyword arguments as a command line; None leaves an option out."""
     return [f"--{name}={spelled(value)}" for name, value in options.items() if value is not None]
 
 

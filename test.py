@@ -53,21 +53,21 @@ def main() -> int:
 
 
 def test(opt: Options, processes: Processes) -> int:
-    """Make all videos that the options ask for; the exit status."""
-    # 1. What to make, and where it goes: checked before anything slow is loaded.
+    """Make all requested videos; returns the exit status."""
+    # 1. What to make, and where: checked before anything slow is loaded.
     mode, folder = find_dataset(opt.dataset_mode), results_folder(opt)
     wanted = [] if mode.makes_alone(opt) else requests(opt, mode.needs_source, folder, mode.is_still, mode.of_pairs)
     alone = bool(wanted) and not opt.pairs
     check_results_folder(opt, folder)
     dataset = build_dataset(opt, training=False)
 
-    # 2. What makes it.
+    # 2. The family and its animator.
     family, loaded = load_family(opt)
-    # A single --output needs no records, and so no fingerprints.
+    # A single --output has no records, and so no fingerprints.
     made_with = dict if opt.output else begin_fingerprints(family, result_options(opt))
     animator = build_animator(opt, family, processes)
 
-    # 3. What is there already, what fails, what is measured, and what is written of each result.
+    # 3. Existing results, failures, measurements, and the files of each result.
     strips, explain = as_the_original(opt, family, bool(wanted))
     pictures, tells_motion = dataset.pictures_of(bool(wanted)), family.tells_motion and not explain
     results, measuring = _results(opt, processes, Records(folder, made_with), pictures, tells_motion)
@@ -78,26 +78,26 @@ def test(opt: Options, processes: Processes) -> int:
     )  # fmt: skip
     log.info("%s with %s on %s, into %s", opt.mode, loaded.path, machine(processes), opt.output or folder)
 
-    # 4. Make them, and show what came of it.
+    # 4. Make the videos and report.
     if processes.is_main and not opt.output:
         Commands(folder).add(_command(opt, family, loaded) | made_with())
     jobs = shared_out(jobs_of(wanted, dataset, pair_settings(opt), folder), processes, opt.shard, opt.max_clips)
     with measuring or nullcontext():
         render_all(jobs, renderer, processes, alone=alone)
-    processes.wait()  # until every process has kept what it measured
+    processes.wait()  # until every process has stored its measurements
     if processes.is_main and not opt.output:
         _show(opt, results, measuring)
     status = results.summarise()
-    processes.wait()  # the first process that ends with a failure takes the others with it
+    processes.wait()  # the first process that ends with a failure ends the others
     return status
 
 
 def _results(
     opt: Options, processes: Processes, records: Records, pictures: Collection[str], tells_motion: bool
 ) -> tuple[Results, Rendered | None]:
-    """The results of the folder, and what measures them by --metrics and --protocol.
+    """The results of the folder, and the measurement for --metrics and --protocol.
 
-    All that measuring needs is loaded now: what is missing is told before the first video is made.
+    Loads everything needed for measuring, so that missing files are reported before the first video.
     """
     plan = measuring_plan(opt, pictures, processes.device, tells_motion=tells_motion)
     known = [] if opt.overwrite else records.of_this_command()
@@ -112,7 +112,7 @@ def _results(
 
 
 def _show(opt: Options, results: Results, measuring: Rendered | None) -> None:
-    """Write the page of all results that are there, and the numbers of those that are measured."""
+    """Write the page of all results, and the totals of measured ones."""
     made, failed = results.records.of_this_command(), Failures.of_folder(results.folder)
     numbers = measuring.write(made, failed, sys.argv) if measuring else None
     write_page(results.folder)
@@ -121,7 +121,7 @@ def _show(opt: Options, results: Results, measuring: Rendered | None) -> None:
 
 
 def _outputs(opt: Options, dataset: Dataset, strips: bool, explain: bool, clip: Clip, path: Path) -> Outputs:
-    # The videos of --compare and --visualize show the truth themselves.
+    # The videos of --compare and --visualize already show the truth.
     truth = opt.mode == "reconstruction" and opt.page_truth and not (opt.compare or explain or opt.output)
     return Outputs(
         clip, path, dataset, quality=opt.quality, as_folder=opt.format == "png", compare=opt.compare, strip=strips,
@@ -130,7 +130,7 @@ def _outputs(opt: Options, dataset: Dataset, strips: bool, explain: bool, clip: 
 
 
 def _command(opt: Options, family: Any, loaded: Loaded) -> dict[str, Any]:
-    """What the page says of how the results came about."""
+    """The page's description of how the results were made."""
     return {
         "name": opt.name,
         "model": opt.model,

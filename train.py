@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def dry_run(opt: Options, processes: Processes) -> int:
-    """Do everything once that a run does, in a folder that is then removed."""
+    """A dry run: everything once, in a temporary folder."""
     with TemporaryDirectory(prefix="grimace_dry_run_") as folder:
         status = train(dry_options(opt, folder), processes)
     if not status:
@@ -57,7 +57,7 @@ def dry_run(opt: Options, processes: Processes) -> int:
 
 
 def train(opt: Options, processes: Processes, family: Any = None, dataset: Any = None) -> int:
-    """Train until the end or until asked to stop; the exit status. A caller may have built family and dataset."""
+    """Train until the end or a stop signal; returns the exit status. A caller may pass its own family and dataset."""
     checkpoints = Checkpoints(run_folder(opt), keep=opt.keep, options=vars(opt))
     start = Start(opt.continue_train, opt.continue_from, opt.init_from, opt.which)
     run = Run(checkpoints, find_family(opt.model).layout, start, processes)
