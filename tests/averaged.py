@@ -50,7 +50,7 @@ RATES["dis"] = RATES["gen"]
 
 
 def by_hand(some, steps=STEPS):
-    """What Averaged does, in full: the network, its average, and what each step logs."""
+    """Averaged, written out: the network, its average, and the log of each step."""
     family = build(Averaged)
     optimizers = family.optimizers()
     average = {name: value.clone() for name, value in family.generator.state_dict().items()}

@@ -12,11 +12,11 @@ from pathlib import Path
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
 PATIENCE = 60
-"""Seconds; far more than anything takes, on a machine that does other things as well."""
+"""Timeout in seconds, generous for busy machines."""
 
 
 def content_of(page: Path) -> dict:
-    """What a written page of results knows of them."""
+    """The results in the data of a written page."""
     told = re.search(r'<script type="application/json" id="content">(.*?)</script>', page.read_text(encoding="utf-8"))
     return json.loads(told[1])
 
@@ -111,7 +111,7 @@ class Browser:
         path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
 
     def errors(self) -> list[str]:
-        """What the page complained about: exceptions and messages of errors, failed requests."""
+        """The page's complaints: exceptions, error messages, failed requests."""
         self.run("1")  # takes in what happened until now
         told = []
         for event in self.events:

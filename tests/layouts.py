@@ -86,7 +86,7 @@ def damage(path: Path) -> None:
 
 
 def strays(folder: Path) -> None:
-    """What file managers and downloads leave behind."""
+    """Leftovers of file managers and downloads."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".DS_Store").write_bytes(b"\0\1")
     (folder / "._000.mp4").write_bytes(b"\0\5\x16\7")

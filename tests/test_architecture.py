@@ -148,9 +148,9 @@ KNOWS_OPTIONS = (
     "data/*.py",  # a dataset mode reads what it declares
     "data/talking/driven.py",  # the base class of talking_head and person
 )
-"""Where resolved options may be known; everything below takes named arguments, or settings (util.settings)."""
+"""Modules that may know resolved options; everything below takes named arguments, or settings (util.settings)."""
 READS_OPTIONS = {"detector_settings", "track_settings", "settings_of"}
-"""What turns options into named settings; families and datasets may give all of theirs to nothing else below."""
+"""Functions that turn options into named settings; families and datasets pass all of theirs to nothing else below."""
 
 
 def knows_options(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What a program can check of the documents: links, names of options, versions, the list of dependencies."""
+"""Automatic checks of the documents: links, names of options, versions, the list of dependencies."""
 
 import ast
 import re

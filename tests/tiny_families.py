@@ -14,7 +14,7 @@ EVERYTHING_ON = {
     "mraa": ["--way=standard"],
     "tps": ["--bg", "--way=standard"],
 }
-"""What turns on a part that the small configuration leaves off."""
+"""Options that enable a part that the small configuration leaves out."""
 
 
 def options(name, sample, training=True):

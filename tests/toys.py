@@ -17,7 +17,7 @@ def network(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class ToyFamily(Family):
-    """What the four have in common: vectors of 6 numbers as "pictures" of 1 x 2 x 3."""
+    """Shared part of the four: vectors of 6 numbers as "pictures" of 1 x 2 x 3."""
 
     layout = Layout("{which}_net_{entry}.pth", {"generator": "G", "critic": "D"})
 
@@ -263,7 +263,7 @@ class Killed(BaseException):
 
 
 def kill_at_training_state(content, path, save=torch.save):
-    """In the place of torch.save: kill when a training state is written, but has not got its name yet."""
+    """Replaces torch.save: kills the process when a training state is written but not yet named."""
     save(content, path)
     if "clock" in content:
         raise Killed

@@ -33,7 +33,7 @@ from options import parse
 KINDS = Kinds()
 CONFIGS = {"mraa": "vox256", "mraa_avd": "vox256-avd"}
 NAMES = {"pad": "region_predictor_pad"}
-"""What settings of the cases are called here, where it is otherwise."""
+"""Names of the cases' settings here, where they differ."""
 
 compare = compare_sampled
 
@@ -229,7 +229,7 @@ def train(case: Case) -> Computed:
 
 
 def trained(case: Case, kind: torch.dtype) -> Computed:
-    """What the steps compute in one precision."""
+    """The results of the steps in one precision."""
     family = make_family(case, training=True).to(kind)
     theta = torch.eye(2, 3) + 0.05 * given(case, "theta")
     transform = PlaneTransform(theta.to(kind), (0.005 * given(case, "control")).to(kind))

@@ -1,4 +1,4 @@
-"""What the adapters of all families share: folders of reference cases, kinds of cases, formula weights, comparing."""
+"""Shared parts of the families' adapters: folders of reference cases, kinds of cases, formula weights, comparison."""
 
 import json
 import re
@@ -44,7 +44,7 @@ class Reference:
         return [{**case, "reference": self} for case in self.document["cases"]]
 
     def weights(self, network: str) -> dict[str, Any]:
-        """What `fill_weights` needs for a network that the document describes."""
+        """The arguments of `fill_weights` for a network of the document."""
         return self.document["networks"][network]["weights"]
 
     @cached_property
@@ -59,7 +59,7 @@ class Kinds:
         self._functions: dict[str, Callable] = {}
 
     def __call__(self, *beginnings: str) -> Callable:
-        """Register a function for cases whose name, or else whose description, begins with one of these texts."""
+        """Register a function for cases whose name, or else whose description, starts with one of these texts."""
 
         def register(function: Callable) -> Callable:
             self._functions |= dict.fromkeys(beginnings, function)
@@ -72,7 +72,7 @@ class Kinds:
         return self._functions[self.of(case)]
 
     def of(self, case: Case) -> str:
-        """The kind of a case, by the text with which its name or its description begins."""
+        """The kind of a case, by the start of its name or description."""
         for text in (case["name"], *(str(case[key]) for key in DESCRIPTIONS if key in case)):
             known = [beginning for beginning in self._functions if text.startswith(beginning)]
             if known:
@@ -131,7 +131,7 @@ def steps_of(case: Case) -> int:
 
 
 def stored(case: Case, name: str) -> np.ndarray:
-    """An input that is stored beside the outputs: under the case's name, or where its description says."""
+    """An input stored beside the outputs: under the case's name, or where its description says."""
     said = re.search(r"stored as (\w+)/\w+", f"{case['inputs'].get(name)} {case.get('what', '')}")
     owners = [case["name"], *([said[1]] if said else [])]
     arrays = case["reference"].arrays
@@ -161,10 +161,7 @@ def stream(family: Any, source: torch.Tensor, driving: torch.Tensor, pieces: int
 def compare_sampled(
     reference: Reference, case: Case, computed: Computed, relative: Callable[[str], float] = norms_relatively
 ) -> None:
-    """Every output that the case names, whole or every n-th value of it, within its absolute tolerance.
-
-    `relative` is what may be more for an output, as a part of its mean.
-    """
+    """Compare every output of the case, all or every n-th value of it, within its absolute tolerance."""
     for name, spec in case["outputs"].items():
         assert name in computed, f"{case['name']}: the adapter computes no output {name!r}"
         got, key = as_array(computed[name]), f"{case['name']}/{name}"
@@ -175,7 +172,7 @@ def compare_sampled(
 
 
 def take(array: np.ndarray, index: str) -> np.ndarray:
-    """The part of an array that a text such as "[..., ::4, 1:3]" stands for."""
+    """The part of an array that a text such as "[..., ::4, 1:3]" selects."""
     return array[tuple(_one_index(part.strip()) for part in index.strip("[] ").split(",") if part.strip())]
 
 

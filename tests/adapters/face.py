@@ -135,7 +135,7 @@ def compare(reference: Reference, case: Case, computed: Computed) -> None:
 
 
 def special_tolerance(kind: str, output: str) -> Callable | None:
-    """What judges an output whose note allows differences that one number does not describe."""
+    """The check of an output whose note allows differences that one number does not describe."""
     return next((judge for (of, name), judge in TOLERANT.items() if of == kind and output.startswith(name)), None)
 
 
@@ -144,7 +144,7 @@ def within_two(name: str, got: np.ndarray, expected: np.ndarray, _: Computed) ->
 
 
 TOLERANT = {("visuals", "flow_color"): within_two}
-"""By the kind of case and the beginning of the output's name."""
+"""By the kind of case and the start of the output's name."""
 
 
 # --- operations -------------------------------------------------------------------------------------------------------
@@ -446,7 +446,7 @@ def undetermined(described: list[dict[str, Any]], side: int) -> np.ndarray:
 
 
 def structure_within_note(name: str, got: np.ndarray, expected: np.ndarray, computed: Computed) -> None:
-    """The tolerances of an exact parabola in place of a numerical fit."""
+    """The tolerances of an exact parabola instead of a numerical fit."""
     assert (got[:, 0] != expected[:, 0]).mean() <= 0.01, f"{name}: more than 1 % of the edge pixels differ"
     distances = np.abs(got[:, 1:15].astype(int) - expected[:, 1:15])[~computed[f"undetermined_{name}"]]
     assert distances.max() <= 2 and (distances == 0).mean() >= 0.9, f"{name}: distances differ by {distances.max()}"

@@ -168,7 +168,7 @@ def allowed(tolerance: Any, expected: np.ndarray, notes: str) -> Any:
 
 
 def compare_facts(name: str, got: Any, expected: Any) -> None:
-    """Nested lists, dictionaries, texts and numbers; numbers to 1e-4 where they are not whole."""
+    """Compare nested lists, dictionaries, strings and numbers; numbers to 1e-4 if they are not integers."""
     if isinstance(expected, dict):
         assert set(got) == set(expected), f"{name}: {sorted(got)} instead of {sorted(expected)}"
         for key in expected:
@@ -359,7 +359,7 @@ class Watched:
         family.generator.register_forward_hook(lambda module, args, out: self.predictions.append(out[0].detach()))
 
     def after_update(self, names: str | tuple[str, ...]) -> Computed:
-        """What is to be seen after an update of the first step, gradients included."""
+        """The values after an update of the first step, including gradients."""
         family = self.family
         if names == "discriminator":
             last = next(iter(family.discriminator.discs.values())).conv

@@ -383,7 +383,7 @@ class Animated:
 
 
 def template(family: Family, driving: Tensor, open_driving: Tensor) -> Computed:
-    """What the motion template of the driving video holds."""
+    """The arrays of the driving video's motion template."""
     kept = family.measure({"image": driving, "openness": open_driving})
     numbers = kept.pop("openness")
     kept |= {"c_eyes_lst": numbers[:, :2], "c_lip_lst": numbers[:, 2:]}

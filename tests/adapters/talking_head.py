@@ -259,7 +259,7 @@ def spectral_norm(case: Case) -> Computed:
 
 
 class Probes:
-    """What the layers of a network compute, as outputs layer_NN."""
+    """The outputs of a network's layers, as layer_NN."""
 
     def __init__(self, network: nn.Module):
         self.computed: Computed = {}
@@ -369,7 +369,7 @@ def whole_vggface(case: Case) -> Computed:
 
 
 class Watched:
-    """What the networks of a family compute and which gradients they get, recorded during a step."""
+    """Records the outputs and gradients of a family's networks during a step."""
 
     def __init__(self, family: nn.Module):
         self.family, self.scores, self.gradients, self.seen = family, [], [], {}
@@ -407,7 +407,8 @@ class Watched:
 
 @contextmanager
 def plain_convolutions() -> Iterator[None]:
-    """oneDNN's faster algorithms round more, by the number of threads; Adam makes whole steps of that rounding."""
+    """oneDNN's faster algorithms round more, depending on the number of threads; Adam turns rounding into whole
+    steps."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

@@ -310,7 +310,7 @@ SHOWN = ("kp_detector", "dense_motion_network", "inpainting_network", "equivaria
 
 
 def shown(results: dict[str, list]) -> Computed:
-    """What the networks computed in a step."""
+    """The outputs of the networks in a step."""
     source, driving, transformed = (kp.value.detach() for kp in results["kp_detector"])
     return {
         "source_fg_kp": source,

@@ -83,7 +83,7 @@ def test_without_sound_and_lossless(folder, sample, portrait):
 
 
 def test_frames_are_those_of_the_networks(folder, sample):
-    """A picture of the networks' own size goes in and out unchanged by everything around them."""
+    """A picture of the networks' own size passes unchanged through everything around them."""
     from engine.animator import Animator
     from engine.checkpoints.load import load_networks
     from models import find_family

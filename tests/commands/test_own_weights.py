@@ -1,4 +1,4 @@
-"""The model that ships with Grimace: found without a name, as its card says; how such weights are exported."""
+"""The model that ships with Grimace: used without a name, described by its card, and exported."""
 
 import hashlib
 import re

@@ -21,7 +21,7 @@ SIZE = (24, 32)
 
 
 def frames_of(name: str, count: int = 5) -> list[np.ndarray]:
-    """Frames whose first pixel says which they are."""
+    """Frames that are identified by their first pixel."""
     picture = np.rint(200 * np.moveaxis(image(name, (3, *SIZE)), 0, -1)).astype(np.uint8)
     frames = [picture.copy() for _ in range(count)]
     for index, frame in enumerate(frames):
@@ -155,7 +155,7 @@ def test_frames_are_resized(root):
 
 @pytest.mark.parametrize("model", ["fomm", "mraa", "tps"])
 def test_a_shape_of_two_numbers_resizes_frames(root, tmp_path, model):
-    """Original files of MRAA and TPS may say it, and --load_size goes before it."""
+    """Original files of MRAA and TPS may set it, and --load_size overrides it."""
     config = tmp_path / "original.yaml"
     config.write_text(f"dataset_params: {{root_dir: {root}, frame_shape: [12, 32]}}\n")
     for words, size in [([], (12, 32)), (["--load_size=8"], (8, 8)), (["--frame_shape=16,32"], (16, 32))]:

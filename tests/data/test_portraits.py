@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 
 def face_points(x, y, side=20.0, open_lips=0.2):
-    """68 landmarks of an upright face around a place: a circle with eyes, lips and lids where they belong."""
+    """68 landmarks of an upright face around a position: a circle with eyes, lips and lids."""
     angles = np.linspace(0, 2 * np.pi, 68, endpoint=False)
     points = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     for corner, centre in ((36, -0.4), (42, 0.4)):

@@ -1,4 +1,5 @@
-"""What test_gradients.py starts with torchrun: toy families trained in two processes, the results in a folder."""
+"""Started by test_gradients.py with torchrun: trains toy families in two processes, writes the results into a
+folder."""
 
 import sys
 from datetime import timedelta

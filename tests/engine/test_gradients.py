@@ -24,7 +24,7 @@ TOYS = {toy.__name__: toy for toy in (Joint, TwiceCritic, EveryNth)}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """What both processes made of each toy in each way."""
+    """The results of both processes for each toy and variant."""
     folder = tmp_path_factory.mktemp("overlapping")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     script = ROOT / "tests" / "engine" / "overlapping.py"

@@ -1,4 +1,4 @@
-"""What the processes do with memory that networks free."""
+"""Memory that networks free is kept by the processes."""
 
 import platform
 import subprocess

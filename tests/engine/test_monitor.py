@@ -1,4 +1,4 @@
-"""What people see of a run: log, pictures, TensorBoard, and a real visdom server that may come and go."""
+"""Reports of a run: log, pictures, TensorBoard, and a real visdom server that may come and go."""
 
 import json
 import os
@@ -254,7 +254,7 @@ def fetch(url):
 
 
 def visdom_with_scripts(folder):
-    """Copy visdom's package, with a stand-in for every script that it fetches from the network at its first start."""
+    """Copy visdom's package, with a stand-in for every script that it downloads at its first start."""
     import visdom
     from visdom.server import build
 

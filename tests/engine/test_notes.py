@@ -1,4 +1,4 @@
-"""What a family logs in a step, what is reported beside it, and the sinks that get it."""
+"""Values that a family logs in a step, further reports, and the sinks that get them."""
 
 import json
 import math
@@ -134,7 +134,7 @@ def test_log_file_and_tensorboard_hold_everything(tmp_path):
 
 
 class StandIn(SimpleNamespace):
-    """In the place of wandb or trackio: what is called is noted."""
+    """Replaces wandb or trackio and records the calls."""
 
     def __init__(self):
         super().__init__(calls=[], util=SimpleNamespace(generate_id=lambda: "abc123"))

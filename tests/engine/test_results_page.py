@@ -1,4 +1,4 @@
-"""The page of results as it is written: what it tells, and what damaged files beside the results cost."""
+"""The page of results as written: its content, and the effect of damaged files beside the results."""
 
 import json
 import logging

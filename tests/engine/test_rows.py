@@ -50,7 +50,7 @@ def all_rows(trainer):
 
 
 def dense_like(sparse, folder):
-    """The trainer of the dense table that begins with the same rows and weights."""
+    """The trainer of the dense table with the same initial rows and weights."""
     dense = build(Dense, folder)
     with torch.no_grad():
         dense.family.critic.embedding.weight.copy_(

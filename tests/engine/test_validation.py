@@ -42,7 +42,7 @@ class Shifter(nn.Module):
 
 
 class Clips:
-    """What is validated: clips of noise, of which one may be damaged."""
+    """Clips of noise to validate, one of which may be damaged."""
 
     every = 5
     names = ("first", "second")

@@ -1,4 +1,4 @@
-"""What test_averages.py starts with torchrun: half of each batch in each of two processes, the results in a folder."""
+"""Started by test_averages.py with torchrun: half of each batch in each of two processes, the results in a folder."""
 
 import sys
 from datetime import timedelta

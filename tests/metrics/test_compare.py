@@ -1,4 +1,4 @@
-"""script/compare.py: the best marked, luck told from gain, the page, runs that cannot be compared."""
+"""script/compare.py: the best values, significance, the page, runs that cannot be compared."""
 
 import json
 import re

@@ -67,7 +67,7 @@ def test_pose_follows_the_drawn_rotation():
 
 
 def true_grids(truth):
-    """What a perfect model would sample, on the truth's own pixels."""
+    """The sampling positions of a perfect model, on the truth's own pixels."""
     size = truth.size
     steps = np.linspace(-1, 1, size, dtype=np.float32)
     resting = np.stack(np.meshgrid(steps, steps), -1)

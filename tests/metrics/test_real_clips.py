@@ -1,4 +1,4 @@
-"""What the metrics say of known faults of a real clip, as the libraries measured them; skipped without the clips."""
+"""Metrics of known faults in a real clip, with values measured by libraries; skipped without the clips."""
 
 from itertools import islice
 

@@ -19,7 +19,7 @@ from util.errors import UserError
 
 
 class Brightness(SetMetric):
-    """The mean of all pixels of all frames: a stand-in for metrics of all frames, which need weights."""
+    """The mean of all pixels of all frames: replaces metrics over all frames, which need weights."""
 
     name, needs = "brightness", ("truth",)
 
@@ -97,7 +97,7 @@ def video(name):
 
 @pytest.fixture
 def whole(tmp_path, with_brightness):
-    """What one process measures in one go."""
+    """The measurement of a single process."""
     folder = Folder(tmp_path / "whole")
     assert folder.measure(NAMES) == list(NAMES)
     folder.write()

@@ -1,4 +1,4 @@
-"""What every family promises, tried on every folder of models/ that has a configuration in configs/tiny."""
+"""Promises of all families, tested for every folder of models/ with a configuration in configs/tiny."""
 
 import copy
 import itertools
@@ -26,7 +26,7 @@ from util.errors import UserError
 
 CPU = torch.device("cpu")
 SECOND_STAGES = {name for name in family_names() if find_family(name).begins_with}
-"""Families that begin with the weights of another one; their own tests try them."""
+"""Families that start from the weights of another one; they have their own tests."""
 FAMILIES = [name for name in family_names() if name not in SECOND_STAGES]
 
 

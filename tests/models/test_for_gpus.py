@@ -168,7 +168,7 @@ def test_metrics_of_pixels_read_back_a_number_per_frame(metric, transfers):
 
 
 class NothingShown:
-    """In place of the picture of a validation, which is chosen by contents on the host."""
+    """Replaces the picture of a validation, which is selected by contents on the host."""
 
     picture = None
 

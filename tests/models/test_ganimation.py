@@ -199,7 +199,7 @@ def test_options_in_seconds_name_those_in_steps():
 
 
 def trained(folder: Path, steps: int, *, resume: bool = False) -> Ganimation:
-    """A run of batches of 4, saved after every step of its two an epoch, from its beginning or from what was saved."""
+    """A run with batches of 4, saved after both steps of its epochs, from the start or from a saved state."""
     torch.manual_seed(0)
     family = make("--batch_size=4", "--train_G_every_n_iterations=2", "--nepochs_no_decay=0", "--nepochs_decay=4")
     trainer, checkpoints = trainer_of(family), Checkpoints(folder, keep=0, options={"batch_size": 4})

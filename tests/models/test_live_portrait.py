@@ -306,7 +306,7 @@ def test_regions_and_guides_of_the_batch_are_used_and_missed_by_name():
 
 
 def test_training_starts_from_released_weights(tmp_path, caplog):
-    """Their names tell no number, so that training begins at step 0."""
+    """Their names contain no number, so that training starts at step 0."""
     caplog.set_level("INFO")
     write_released(tmp_path, build(), "pth")
     opt = parse([f"--config={CONFIG}", "--batch_size=2"], True)

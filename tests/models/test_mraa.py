@@ -81,7 +81,7 @@ def animated(model: ArticulatedAnimation, source: torch.Tensor, driving: torch.T
 
 
 def lapack(covar: torch.Tensor) -> torch.Tensor:
-    """U sqrt(S) by the singular value decomposition, which the closed form stands for."""
+    """U sqrt(S) by singular value decomposition, which the closed form replaces."""
     axes, values, _ = torch.linalg.svd(covar)
     return axes * values.sqrt()[..., None, :]
 

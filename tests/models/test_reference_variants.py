@@ -37,7 +37,7 @@ def compute(family: str, case: Case) -> dict[str, Any]:
 
 
 def with_shape(value: Any, shape: Any) -> Any:
-    """An input of another shape, in the form in which its family's cases have inputs; a text takes its place."""
+    """An input of another shape, in the format of its family's cases; a string replaces it."""
     if isinstance(value, dict):
         return value | {"shape": shape}
     if isinstance(value, list) and value and isinstance(value[0], str):
@@ -183,7 +183,7 @@ def test_a_case_may_have_another_name_of_its_kind(family, name):
 
 
 def with_new_name(value: Any, old: str, new: str) -> Any:
-    """The outputs of a case, whose names and keys begin with its own."""
+    """The outputs of a case, whose names and keys start with its own."""
 
     def changed(text: str) -> str:
         return new + text.removeprefix(old) if text.startswith((f"{old}/", f"{old}.")) else text

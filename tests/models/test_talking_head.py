@@ -241,7 +241,7 @@ def face_points(shift=0.0):
 
 
 def make_video(folder, frames=5, with_faces=None, width=48, suffix=".png"):
-    """A video folder whose frames are told apart by their grey value, as preparation leaves it."""
+    """A video folder in the layout of the preparation, whose frames are identified by their grey value."""
     folder.mkdir(parents=True)
     for index in range(frames):
         grey = np.full((32, width, 3), 20 * (index + 1), np.uint8)
@@ -286,7 +286,7 @@ def test_items_have_the_shapes_and_ranges_that_are_promised(tmp_path):
 
 
 def test_mirroring_leaves_the_points_as_they_were():
-    """README 17.20: a frame that is drawn twice would begin with mirrored points the second time."""
+    """README 17.20: a frame that is drawn twice would start with mirrored points the second time."""
     points = face_points()
     before, picture = points.copy(), np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     turned, moved = mirrored(picture, points)

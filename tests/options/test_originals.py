@@ -1,4 +1,4 @@
-"""What became of the original projects' options: errors and docs/originals.md say the same."""
+"""Replaced options of the original projects: errors and docs/originals.md agree."""
 
 import re
 

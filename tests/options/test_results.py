@@ -1,4 +1,4 @@
-"""Which options shape a result: each says it where it is declared, and the records of a folder hang on it."""
+"""Options that shape a result: their declarations, and the records of a folder that depend on them."""
 
 import pytest
 

@@ -26,7 +26,7 @@ STEPS, EPOCH_SIZE, BATCH = 5, 4, 2
 
 
 class Original(NamedTuple):
-    """What a program of the original takes out of a checkpoint."""
+    """The entries that a program of the original reads from a checkpoint."""
 
     networks: tuple[str, ...]
     optimizers: dict[str, tuple[str, ...]]
@@ -110,7 +110,7 @@ def exported(folder, output, which="latest"):
 
 
 def start_as_original(original, networks, path):
-    """What the program of an original does at its start; its optimizers, their schedules, the epoch that comes next."""
+    """The start of an original's program: its optimizers, their schedules, the next epoch."""
     checkpoint = torch.load(path, weights_only=True)
     for name in original.networks:
         networks[name].load_state_dict(checkpoint[name])

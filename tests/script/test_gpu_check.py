@@ -1,4 +1,4 @@
-"""script/benchmark.py gpu, rehearsed on the CPU: parts are kept, what failed is told, tables go between their marks."""
+"""script/benchmark.py gpu on the CPU: parts are kept, failures reported, tables written between their markers."""
 
 import subprocess
 import sys

@@ -96,7 +96,7 @@ def test_a_new_family_trains_resumes_animates_and_reconstructs(checkout, sample)
 
 
 def results_of(checkout, name, mode):
-    """What test.py notes of one clip."""
+    """The record of test.py for one clip."""
     folder = f"{mode}_{name}"
     arguments = [f"--name={name}", f"--mode={mode}", "--max_clips=1", f"--results_dir={folder}", "--gpu_id=-1"]
     call(checkout, "test.py", *arguments, PYTHONPATH="")

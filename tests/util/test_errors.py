@@ -1,4 +1,4 @@
-"""How commands end: with a line and a status for what users and machines do, with a traceback for our mistakes."""
+"""How commands end: with a line and a status for errors of users and machines, with a traceback for bugs."""
 
 import errno
 import subprocess

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all; what dead processes left is removed, and nothing else."""
+"""Files and folders are written atomically; leftovers of dead processes are removed, and nothing else."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What the readers of text files do with damage: one line that names the file, or damaged lines left out."""
+"""Readers of text files with damaged input: one line that names the file, or skipped lines."""
 
 import time
 

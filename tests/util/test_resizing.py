@@ -1,4 +1,4 @@
-"""Resizing that only picks pixels takes them as they are, and gives what the matrices of its definition give."""
+"""Resizing that only selects pixels copies them, and equals the matrices of its definition."""
 
 import numpy as np
 import pytest

@@ -24,7 +24,7 @@ OBJECT_FIELD = (
     b"cnumpy\ndtype\nX\x02\0\0\0V8\x85R(K\x03X\x01\0\0\0|NX\x01\0\0\0a\x85}X\x01\0\0\0a"
     b"cnumpy\ndtype\nX\x01\0\0\0O\x85RK\0\x86sK\x08K\x01K\0tb"
 )
-"""A type of eight bytes that are a Python object: numpy takes any bytes for its address."""
+"""A type of eight bytes that is a Python object: numpy would use any bytes as its address."""
 FROM_BUFFER = b"cnumpy._core.numeric\n_frombuffer\n("
 
 
@@ -46,7 +46,7 @@ def test_plain_data_of_every_protocol_are_read(tmp_path, protocol, order):
 
 
 class Runs:
-    """What a hostile pickle does when it is read: call something."""
+    """The effect of a hostile pickle: it calls a function."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments

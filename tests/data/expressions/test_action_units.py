@@ -381,7 +381,7 @@ def test_the_sample_of_the_original_is_read(tmp_path):
 
 
 class Boxes(Detector):
-    """Finds faces where the test says."""
+    """Finds faces where the test puts them."""
 
     def __init__(self, *boxes: tuple[float, ...]):
         self.boxes = [np.array(box, float) for box in boxes]

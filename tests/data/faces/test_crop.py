@@ -31,7 +31,7 @@ def crop_at(*boxes, size=(120, 160), **more):
 
 
 def face_at(x, y, side, shift=0.0):
-    """A face whose points fill a box of this side around a place."""
+    """A face whose points fill a box of this side around a position."""
     u, v = np.meshgrid(np.linspace(-0.5, 0.5, 17), np.linspace(-0.5, 0.5, 4))
     points = (np.stack([u.ravel() * side + x, v.ravel() * side + y], -1) + shift).astype(np.float32)
     return Face(np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2]), points, 1.0)

@@ -15,7 +15,7 @@ from util.errors import UserError
 
 
 class SquareDetector(Detector):
-    """Takes bright squares for faces; counts how often whole frames are searched."""
+    """Treats bright squares as faces; counts searches of whole frames."""
 
     near_size = 24
 

@@ -117,7 +117,7 @@ class Raising(ToyData):
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("error", [IndexError, ZeroDivisionError, RuntimeError, StopIteration])
 def test_whatever_a_sample_raises_makes_it_a_bad_one(tmp_path, error, workers):
-    """Named and counted once though its message changes; where it comes from stands below the first of its kind."""
+    """Named and counted once though its message changes; its origin follows the first of its kind."""
     got = batches(Raising(error, {3, 7}), tmp_path, 15, workers=workers, share=0.1)
     assert all(batch["x"].shape == (4, 1, 2, 3) for batch in got)
     text = (tmp_path / "bad_samples.txt").read_text()

@@ -717,7 +717,7 @@ NOT_UTF_8 = {
     "prepare_videos": ("videos/bob", "videos/broken.mp4"),
     "crop_faces": ("videos/bob", "videos/broken.mp4"),
 }
-"""Parts of the input, sound and damaged ones, whose names get another beginning."""
+"""Valid and damaged parts of the input, with another prefix."""
 
 
 @pytest.mark.parametrize("script", [*WITH_INPUT, "crop_faces"])

@@ -1,4 +1,4 @@
-"""The drawn people: geometry, expressions, truth, motion, sound, and the dataset made of them."""
+"""The drawn people: geometry, expressions, truth, motion, sound, and their dataset."""
 
 import ast
 import csv

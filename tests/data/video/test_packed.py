@@ -1,4 +1,4 @@
-"""Packed clips and their index: what goes in comes out, one read a frame, and no damage goes unnoticed."""
+"""Packed clips and their index: contents survive, a frame is one read, and no damage goes unnoticed."""
 
 import multiprocessing
 import os

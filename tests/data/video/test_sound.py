@@ -20,7 +20,7 @@ def film(request, tmp_path_factory):
 
 
 def clicks(sound):
-    """The times at which clicks begin."""
+    """The start times of clicks."""
     loud = np.flatnonzero(np.abs(sound) > 0.3)
     return loud[np.diff(loud, prepend=-RATE) > RATE // 10] / RATE
 
@@ -33,7 +33,7 @@ def test_samples_are_in_time_with_the_frames(film):
 
 @pytest.mark.parametrize(("start", "click"), [(0.9, 1.0), (2.43, 2.5), (-0.3, 1.0)])
 def test_a_part_is_as_in_time_as_the_whole(film, start, click):
-    """webm tells times in thousandths of a second."""
+    """webm stores times in milliseconds."""
     part = read_sound(film, RATE, start, 1.4)
     assert len(part) == round(1.4 * RATE)
     assert start + clicks(part) == pytest.approx([click], abs=2e-3)

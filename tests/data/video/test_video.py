@@ -254,7 +254,7 @@ def test_rotation_flags(tmp_path, degrees, mirrored):
 
 
 def test_colours_survive(tmp_path):
-    """Writer and reader agree on BT.709 and its range, and the file says so to players."""
+    """Writer and reader agree on BT.709 and its range, and the file declares it for players."""
     colours = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (210, 160, 130), (255, 255, 255), (0, 0, 0)], np.uint8)
     picture = np.repeat(np.repeat(colours[None], 32, axis=0), 32, axis=1)
     for suffix in (".mp4", ".webm"):
@@ -466,7 +466,7 @@ def test_lists_of_videos(tmp_path):
 
 
 def noisy(path: Path, codec: str = "libx264", count: int = 60) -> Path:
-    """A video of which every frame takes some room, so that cutting the file cuts frames."""
+    """A video whose frames all have some size, so that truncation loses frames."""
     draw = np.random.default_rng(1)
     with av.open(str(path), "w", options={"movflags": "+faststart"} if path.suffix == ".mp4" else {}) as container:
         stream = container.add_stream(codec, rate=25, options={"bf": "0", "g": "12"})
@@ -522,7 +522,7 @@ def test_damage_in_the_middle_does_not_end_a_video(tmp_path):
 
 
 def overwritten(path: Path, place: int, content: bytes) -> Path:
-    """The same file with other bytes at a place."""
+    """The same file with other bytes at a position."""
     whole = path.read_bytes()
     path.write_bytes(whole[:place] + content + whole[place + len(content) :])
     return path
@@ -534,14 +534,14 @@ def with_wrong_clock(path: Path) -> Path:
 
 
 def with_late_beginning(path: Path) -> Path:
-    """An mp4 whose edit list begins with the fifth frame, and is as long as all of them."""
+    """An mp4 whose edit list starts at the fifth frame, with the duration of all."""
     at = path.read_bytes().index(b"elst") + 16
     time = int.from_bytes(path.read_bytes()[at : at + 4], "big") + 4 * 512
     return overwritten(path, at, time.to_bytes(4, "big"))
 
 
 def with_a_wrong_block(path: Path) -> Path:
-    """A gif with the beginning of its sixth picture overwritten: its decoder takes that for the end."""
+    """A gif with the start of its sixth picture overwritten: its decoder treats that as the end."""
     begins = [match.start() for match in gif.BEGIN_OF_IMAGE.finditer(path.read_bytes())]
     return overwritten(path, begins[5], b"\x11")
 
@@ -562,7 +562,7 @@ def with_a_longer_length(path: Path) -> Path:
     ],
 )
 def test_a_truncated_video_is_reported_with_both_numbers(tmp_path, name, codec, damage, told):
-    """FFmpeg takes each of these for a sound video that is short."""
+    """FFmpeg accepts each of these as a valid, shorter video."""
     path = damage(noisy(tmp_path / name, codec))
     with pytest.warns(DamagedVideo, match=f"{name}: {told} could be read"):
         count = len(open_video(path))
@@ -571,7 +571,7 @@ def test_a_truncated_video_is_reported_with_both_numbers(tmp_path, name, codec, 
 
 
 def test_no_byte_of_a_gif_shortens_it_silently(tmp_path):
-    """Wrong lengths can lead a decoder over pictures to a place from which it goes on as if nothing had happened."""
+    """Wrong lengths can make a decoder skip pictures and continue silently."""
     content = encode(tmp_path / "whole.gif", "gif", {}, times=range(6)).read_bytes()
     for place in range(13, len(content), 61):
         path = tmp_path / f"{place}.gif"
@@ -682,7 +682,7 @@ def test_sound_stays_with_the_frames(tmp_path, source, target, codec, start, cou
 
 
 def test_sound_stays_with_the_frames_where_the_container_refuses_to_seek(tmp_path, monkeypatch):
-    """What seeking passes over is read instead, and cut off as exactly."""
+    """Parts that a failed seek would skip are read and cut off just as exactly."""
     with_sound(tmp_path / "s.mp4", "libx264")
     opened = sound.open_to_read
     monkeypatch.setattr(sound, "open_to_read", lambda *arguments: CannotSeek(opened(*arguments)))

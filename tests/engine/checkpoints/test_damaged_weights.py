@@ -147,7 +147,7 @@ def test_weights_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
 
 
 def test_files_called_safetensors_are_read_as_such(tmp_path):
-    """By their names torch takes them for that, and its error is none of its own."""
+    """torch recognises the format by the name, and its error is not one of torch's own classes."""
     path = tmp_path / "a.safetensors"
     for content in (b"\xff" * 16, b"x", (2).to_bytes(8, "little") + b"[]"):
         path.write_bytes(content)

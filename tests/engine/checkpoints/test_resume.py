@@ -35,7 +35,7 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch, caplog):
 
 
 def run(*arguments):
-    """What train.py does with these arguments, after those that make it a toy."""
+    """Like train.py with these arguments, after those that make it a toy."""
     return train(parse([*TOY, *map(str, arguments)], training=True), CPU)
 
 

@@ -188,7 +188,7 @@ def test_an_interrupted_link_is_not_mistaken_for_foreign_files(tmp_path, monkeyp
 
 
 def test_a_number_that_is_written_again_may_be_interrupted_and_nothing_is_lost(tmp_path, monkeypatch):
-    """Numbers of epochs: what was saved within the epoch goes on, not the end of the epoch before."""
+    """Numbers of epochs: the state saved within the epoch resumes, not the end of the previous epoch."""
     monkeypatch.setattr(Joint, "layout", replace(Joint.layout, numbered_by="epoch"))
 
     checkpoints = Checkpoints(tmp_path, options={"batch_size": 4})

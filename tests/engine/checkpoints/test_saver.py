@@ -32,7 +32,7 @@ def test_every_so_many_epochs_by_the_step_that_ends_one(tmp_path):
 
 
 class Reports:
-    """A monitor whose next average is told beforehand."""
+    """A monitor with a given next average."""
 
     names = ("l1",)
 
