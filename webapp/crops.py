@@ -51,8 +51,13 @@ def shown(preview: Preview) -> Shown:
     return Shown(picture, boxes, preview.seen)
 
 
-def face_at(boxes: list[list[float]], x: float, y: float) -> int | None:
-    """The number from the left, from 1 on, of the face that was clicked on; of several the smallest."""
+def face_at(boxes: list[list[float]], x: float | None, y: float | None) -> int | None:
+    """The number from the left, from 1 on, of the face that was clicked on; of several the smallest.
+
+    A click beside the picture has no position.
+    """
+    if x is None or y is None:
+        return None
     there = [
         (box[2] - box[0], number)
         for number, box in enumerate(boxes, 1)

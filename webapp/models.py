@@ -31,6 +31,8 @@ class Known:
     label: str
     words: Words
     family: str
+    mode: str
+    """Its dataset mode."""
 
 
 def runs_in(folder: Path) -> list[Known]:
@@ -46,15 +48,26 @@ def runs_in(folder: Path) -> list[Known]:
         if family:
             where = () if folder.resolve() == RUNS.resolve() else (f"--checkpoints_dir={folder}",)
             name = path.parent.name
-            found.append(Known(f"{name} ({family})", (f"--name={name}", *where), str(family)))
+            found.append(
+                Known(f"{name} ({family})", (f"--name={name}", *where), str(family), str(said.get("dataset_mode")))
+            )
     return found
 
 
 def offered(folder: Path) -> dict[str, Words]:
     """The command-line words of each model, by label; the one that ships is the first."""
+    return _own() | {run.label: run.words for run in runs_in(folder)}
+
+
+def driven_by_videos(folder: Path) -> dict[str, Words]:
+    """The same of those that a driving video drives; action units are read from videos by a package of its own."""
+    return _own() | {run.label: run.words for run in runs_in(folder) if run.mode != "aus"}
+
+
+def _own() -> dict[str, Words]:
     here = OWN_WEIGHTS.relative_to(Path.cwd()) if OWN_WEIGHTS.is_relative_to(Path.cwd()) else OWN_WEIGHTS
     own = {OWN: (f"--checkpoint={here}", "--name=own", "--crop_image", "--crop_video")}
-    return (own if OWN_WEIGHTS.is_dir() else {}) | {run.label: run.words for run in runs_in(folder)}
+    return own if OWN_WEIGHTS.is_dir() else {}
 
 
 def words_of_file(checkpoint: str, config: str) -> Words:

@@ -45,16 +45,22 @@ def build(app: App) -> gr.Blocks:
             with gr.Tab("Compare", id="compare"):
                 compare.build(app, pair)
             with gr.Tab("Train", id="train"):
-                train.build(app, model)
+                start = train.build(app, model)
         fitted = animate.fitted(pair)
         gr.on(
             [page.load, model.words.change], lambda words: animate.fit(pair, _kind(app, words)), model.words, fitted,
             **ONE,
         )  # fmt: skip
-        page.load(lambda: gr.Dropdown(choices=list(app.offered())), None, model.choice, queue=False)
+        page.load(lambda: _found(app), None, [model.choice, start], queue=False)
         page.load(lambda words: picker.about(app.models.load(words)), model.words, model.about, **ONE)
         page.unload(app.forget)
     return page
+
+
+def _found(app: App) -> list[gr.Dropdown]:
+    """The runs that are there when the page is opened."""
+    starts = train.starts_in(app)
+    return [gr.Dropdown(choices=list(app.offered())), gr.Dropdown(choices=starts, value=next(iter(starts), None))]
 
 
 def _kind(app: App, words: Words) -> Kind:

@@ -15,6 +15,9 @@ from webapp.crops import Shown, face_at, shown
 from webapp.kinds import Kind
 from webapp.models import Words
 
+NARROWEST = 250
+"""Pixels of a column; where there are fewer, the next one goes below."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -57,17 +60,17 @@ class Parts:
 def build(app: App) -> Parts:
     """Inputs on the left, what is cut out of them below, the result on the right."""
     with gr.Row():
-        with gr.Column():
+        with gr.Column(min_width=NARROWEST):
             source = gr.Image(type="filepath", label="Picture", sources=["upload", "webcam", "clipboard"], height=300,
                               elem_id="source")  # fmt: skip
             gr.Examples([[str(path)] for path in app.pictures], source, label="drawn people", elem_id="pictures")
             more = gr.File(label="more pictures of the same person", file_count="multiple", visible=False)
             source_views = _build_crop("source", "the face in the picture")
-        with gr.Column() as driving_side:
+        with gr.Column(min_width=NARROWEST) as driving_side:
             driving = gr.Video(label="Driving video", sources=["upload", "webcam"], height=300, elem_id="driving")
             gr.Examples([[str(path)] for path in app.videos], driving, label="drawn people", elem_id="videos")
             driving_views = _build_crop("driving", "the face in the video's first frame")
-        with gr.Column():
+        with gr.Column(min_width=NARROWEST):
             result = gr.Video(label="Result", interactive=False, autoplay=True, height=300, buttons=["download"],
                               elem_id="result")  # fmt: skip
             picture = gr.Image(

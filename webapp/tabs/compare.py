@@ -7,6 +7,7 @@ import gradio as gr
 
 from webapp import jobs
 from webapp.context import ONE, App, note, paths
+from webapp.models import driven_by_videos
 from webapp.tabs import animate
 
 
@@ -14,7 +15,7 @@ def build(app: App, pair: animate.Parts) -> None:
     """Choose the models; each uses its own options."""
     gr.Markdown("The picture and the driving video of the tab *Animate*, by several models with the options of their "
                 "runs.")  # fmt: skip
-    labels = list(app.offered())
+    labels = list(driven_by_videos(app.runs))
     with gr.Row(equal_height=True):
         chosen = gr.CheckboxGroup(labels, value=labels[:2], label="Models", elem_id="models", scale=3)
         again = gr.Button("Look for new runs", size="sm", scale=1)
@@ -27,7 +28,7 @@ def build(app: App, pair: animate.Parts) -> None:
     progress = gr.HTML(elem_id="compare_progress")
     together = gr.Video(label="side by side", interactive=False, buttons=["download"], elem_id="together")
     files = gr.File(label="each result", file_count="multiple", interactive=False)
-    again.click(lambda: gr.CheckboxGroup(choices=list(app.offered())), outputs=chosen)
+    again.click(lambda: gr.CheckboxGroup(choices=list(driven_by_videos(app.runs))), outputs=chosen)
     stop.click(app.stop, queue=False)
 
     def compare(
@@ -48,7 +49,7 @@ def _run(
     if not source or not driving:
         yield [note("give a picture and a driving video in the tab Animate first", wrong=True), gr.skip(), gr.skip()]
         return
-    offered = app.offered()
+    offered = driven_by_videos(app.runs)
     pair = jobs.Pair((), tuple(paths(source)), paths(driving)[0], options)
 
     def work(work: Any) -> Any:

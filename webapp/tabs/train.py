@@ -17,10 +17,10 @@ WITHOUT_VGG = (f"--config={ROOT / 'configs' / 'tiny' / 'talking_head_finetune.ya
 """Losses that need no weights of others."""
 
 
-def build(app: App, picker: Picker) -> None:
-    """Two parts, each with its button, its progress and a way to stop."""
+def build(app: App, picker: Picker) -> gr.Dropdown:
+    """Two parts, each with its button, its progress and a way to stop; the choice of runs to begin with."""
     _build_demo(app, picker)
-    _build_personal(app, picker)
+    return _build_personal(app, picker)
 
 
 def _chosen(app: App, run: str) -> list[Any]:
@@ -52,18 +52,20 @@ def _build_demo(app: App, picker: Picker) -> None:
     stop.click(app.stop, queue=False)
 
 
-def _build_personal(app: App, picker: Picker) -> None:
+def starts_in(app: App) -> list[str]:
+    """The runs with which a talking head of one person can begin."""
+    return [run.words[0].removeprefix("--name=") for run in runs_in(app.runs) if run.family == FIRST_STAGE]
+
+
+def _build_personal(app: App, picker: Picker) -> gr.Dropdown:
     gr.Markdown(
         "### A talking head for one person\nFinetunes a run of the family `talking_head` to the person in a video or "
-        "in pictures; then a driving video is all that the new run needs."
+        "in pictures; then a driving video is all that the new run needs. Without such a run: `python train.py "
+        "--config configs/tiny/talking_head.yaml --name heads` makes a small one."
     )
-    starts = [run.words[0].removeprefix("--name=") for run in runs_in(app.runs) if run.family == FIRST_STAGE]
-    if not starts:
-        gr.Markdown("There is no run of `talking_head` yet. A small one: `python train.py --config "
-                    "configs/tiny/talking_head.yaml --name heads` ([docs/talking_head.md]).")  # fmt: skip
-        return
+    starts = starts_in(app)
     with gr.Row():
-        start = gr.Dropdown(starts, value=starts[0], label="begin with", elem_id="start")
+        start = gr.Dropdown(starts, value=next(iter(starts), None), label="begin with", elem_id="start")
         name = gr.Textbox("somebody", label="name of the new run", elem_id="new_name")
         steps = gr.Slider(10, 2000, 240, step=10, label="steps", elem_id="steps")
         vgg = gr.Checkbox(False, label="compare by VGG networks", info="better; needs their weights in dataset/")
@@ -77,8 +79,9 @@ def _build_personal(app: App, picker: Picker) -> None:
     def finetune(
         start: str, name: str, steps: float, vgg: bool, given: list[str] | None, request: gr.Request
     ) -> Iterator[list[Any]]:
-        if not given:
-            yield [note("give a video or pictures of the person first", wrong=True), *[gr.skip()] * 3]
+        if not given or not start:
+            missing = "a video or pictures of the person" if start else "a run of talking_head"
+            yield [note(f"{missing} is needed first", wrong=True), *[gr.skip()] * 3]
             return
         person = jobs.person_of(paths(given), app.folder_of(request))
         personal = jobs.Personal(name, app.runs / start, person, int(steps), () if vgg else WITHOUT_VGG)
@@ -86,3 +89,4 @@ def _build_personal(app: App, picker: Picker) -> None:
 
     run.click(finetune, [start, name, steps, vgg, files], made, show_progress="hidden", **ONE)
     stop.click(app.stop, queue=False)
+    return start
