@@ -156,11 +156,13 @@ def trainer_of(args: argparse.Namespace, processes: Any, **how: Any) -> tuple[An
     import torch
 
     from engine.clock import Clock
+    from engine.networks import use_channels_last
     from engine.trainer import Trainer
 
     torch.manual_seed(0)
     plugin = plugin_of(args.model)
-    family = plugin.family(args, repeating=False).train().to(memory_format=torch.channels_last)
+    family = plugin.family(args, repeating=False).train()
+    use_channels_last(family)
     batch = plugin.batch(args)
     own = {name: value.flip(0, -1) if processes.rank and value.ndim == 4 else value for name, value in batch.items()}
     return Trainer(family, processes, Clock(2 * args.batch_size), channels_last=True, **how), own

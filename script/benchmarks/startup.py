@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from util.errors import RunError
+
 TORCH = "import torch"
 HELP_BAR = 0.6
 PAIR_BARS = {"tiny": ("configs/tiny/fomm.yaml", 64, 0.7), "vox-256": ("configs/fomm/vox-256.yaml", 256, 1.3)}
@@ -99,7 +101,9 @@ def timed(command: list[str], clock: str) -> float:
     # One thread's time is the processor's own, whatever else keeps the machine busy.
     environment = os.environ | ({"OMP_NUM_THREADS": "1"} if clock == "cpu" else {})
     before, begin = processor_time(), time.perf_counter()
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RunError(f"{' '.join(command[1:3])} ... failed: {done.stderr[-1000:]}")
     return processor_time() - before if clock == "cpu" else time.perf_counter() - begin
 
 

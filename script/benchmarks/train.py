@@ -115,13 +115,14 @@ def trainer_of(plugin: Any, args: argparse.Namespace, way: str, folder: Path) ->
 
     from engine.clock import Clock
     from engine.distributed import Processes
+    from engine.networks import use_channels_last
     from engine.trainer import Trainer
 
     device = torch.device("cuda", args.gpu_id) if args.gpu_id >= 0 else torch.device("cpu")
     torch.manual_seed(0)
     family = plugin.family(args, repeating=way == PLAIN).to(device).train()
     if way == OURS:
-        family.to(memory_format=torch.channels_last)
+        use_channels_last(family)
     build = getattr(plugin, "PlainTrainer", Trainer) if way == PLAIN else Trainer
     trainer = build(family, Processes(device), Clock(args.batch_size), channels_last=way == OURS, folder=folder)
     return trainer, plugin.batch(args)
