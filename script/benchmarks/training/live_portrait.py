@@ -3,10 +3,9 @@ everything that a loss depends on; contiguous."""
 
 import argparse
 
-from torch import Tensor
-
 from models import Family
-from script.benchmarks.plain.parts import PARTS, PlainTrainer, published, smooth_pictures
+from script.benchmarks.plain.parts import PARTS, PlainTrainer, published
+from script.benchmarks.training.fomm import batch
 
 __all__ = ["FASTER", "LEANER", "PlainTrainer", "batch", "family"]
 
@@ -17,9 +16,3 @@ CONFIG = "configs/live_portrait/released.yaml"
 def family(args: argparse.Namespace, repeating: bool) -> Family:
     """The family at the released sizes with random weights; with --config at others."""
     return published(args.config or CONFIG, PARTS if repeating else None)
-
-
-def batch(args: argparse.Namespace) -> dict[str, Tensor]:
-    """Random pairs of frames; the networks see them at their own size."""
-    source, driving = smooth_pictures(args.size, 2 * args.batch_size).chunk(2)
-    return {"source": source, "driving": driving}
