@@ -84,9 +84,14 @@ def doubling_kernel(weight: Tensor) -> Tensor:
 
     Repeated pixels meet several weights of the 3x3 kernel; summing these once saves 5 of 9 multiplications.
     """
-    turned = weight.flip(2, 3).transpose(0, 1)
-    wide = F.pad(turned, (0, 1)) + F.pad(turned, (1, 0))
-    return F.pad(wide, (0, 0, 0, 1)) + F.pad(wide, (0, 0, 1, 0))
+    turned = weight.transpose(0, 1).flip(2, 3).contiguous()
+    return _doubled_taps(_doubled_taps(turned, -1), -2)
+
+
+def _doubled_taps(kernel: Tensor, axis: int) -> Tensor:
+    """Along an axis of three taps a, b, c: what they become where each pixel is there twice."""
+    a, b, c = kernel.unbind(axis)
+    return torch.stack((a, a + b, b + c, c), axis)
 
 
 class ResidualBlock(nn.Module):
