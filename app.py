@@ -10,7 +10,6 @@ from util.waiting import wait_briefly
 wait_briefly()
 
 import argparse
-import sys
 from pathlib import Path
 
 from util.errors import UserError, run_main
@@ -71,5 +70,4 @@ def read_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
     run_main(main)

@@ -103,6 +103,11 @@ class App:
             )
 
 
+def waiting_in(progress: gr.HTML) -> dict[str, Any]:
+    """Who waits for the device reads the place in the queue where the progress will be."""
+    return {"show_progress": "minimal", "show_progress_on": progress}
+
+
 def bar(progress: Progress) -> str:
     """Progress as HTML."""
     extent = f' max="{progress.of}" value="{progress.done}"' if progress.of else ""

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from webapp import controls, jobs
-from webapp.context import ONE, App, note, paths, told
+from webapp.context import ONE, App, note, paths, told, waiting_in
 from webapp.controls import Panel
 from webapp.crops import Shown, face_at, shown
 from webapp.kinds import Kind
@@ -166,7 +166,7 @@ def connect(app: App, parts: Parts, words: Words, kind: Kind, panel: Panel) -> N
     # What was given before these controls were there, or to another model, is looked at once.
     soon = gr.Timer(0.1)
     soon.tick(told(show_once), inputs, [*parts.previews, soon], show_progress="hidden", **ONE)
-    parts.run.click(run, inputs, parts.made, show_progress="hidden", **ONE)
+    parts.run.click(run, inputs, parts.made, **waiting_in(parts.progress), **ONE)
     for view, boxes, name in (
         (parts.source_shown, parts.source_boxes, "face"),
         (parts.driving_shown, parts.driving_boxes, "several"),

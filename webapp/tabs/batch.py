@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from webapp import controls, jobs
-from webapp.context import ONE, App, note, paths
+from webapp.context import ONE, App, note, paths, waiting_in
 from webapp.controls import Panel
 from webapp.models import Words
 
@@ -79,7 +79,7 @@ def connect(app: App, parts: Parts, words: Words, panel: Panel) -> None:
             page, archive = made or (None, None)
             yield [status, _link(app, page) if page else "", archive and str(archive), line]
 
-    parts.run.click(run, inputs, parts.made, show_progress="hidden", **ONE)
+    parts.run.click(run, inputs, parts.made, **waiting_in(parts.progress), **ONE)
 
 
 def _make(app: App, words: Words, table: Path, files: list[Path], given: list[str], folder: Path, own: Path, work: Any):

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from webapp import jobs
-from webapp.context import ONE, App, note, paths
+from webapp.context import ONE, App, note, paths, waiting_in
 from webapp.models import driven_by_videos
 from webapp.tabs import animate
 
@@ -38,7 +38,7 @@ def build(app: App, pair: animate.Parts) -> None:
 
     run.click(
         compare, [chosen, pair.source, pair.driving, crop_image, crop_video], [progress, together, files],
-        show_progress="hidden", **ONE,
+        **waiting_in(progress), **ONE,
     )  # fmt: skip
 
 

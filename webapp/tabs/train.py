@@ -8,7 +8,7 @@ import gradio as gr
 
 from webapp import jobs
 from webapp.commands import ROOT
-from webapp.context import ONE, App, note, paths
+from webapp.context import ONE, App, note, paths, waiting_in
 from webapp.models import runs_in
 from webapp.picker import Picker, about, label_of
 
@@ -48,7 +48,7 @@ def _build_demo(app: App, picker: Picker) -> None:
     def train(request: gr.Request) -> Iterator[list[Any]]:
         yield from _follow(app, request, partial(jobs.train_demo, app.runs, app.folder_of(request)))
 
-    run.click(train, None, [progress, picker.choice, picker.words, picker.about], show_progress="hidden", **ONE)
+    run.click(train, None, [progress, picker.choice, picker.words, picker.about], **waiting_in(progress), **ONE)
     stop.click(app.stop, queue=False)
 
 
@@ -87,6 +87,6 @@ def _build_personal(app: App, picker: Picker) -> gr.Dropdown:
         personal = jobs.Personal(name, app.runs / start, person, int(steps), () if vgg else WITHOUT_VGG)
         yield from _follow(app, request, partial(jobs.finetune, personal, app.runs, app.folder_of(request)))
 
-    run.click(finetune, [start, name, steps, vgg, files], made, show_progress="hidden", **ONE)
+    run.click(finetune, [start, name, steps, vgg, files], made, **waiting_in(progress), **ONE)
     stop.click(app.stop, queue=False)
     return start
