@@ -14,6 +14,7 @@ import numpy as np
 from util.attributes import KeepsMethods
 from util.printable import printable
 from util.resizing import to_floats
+from util.run_options import RunOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,7 +151,7 @@ class Dataset(KeepsMethods):
     def add_options(parser: Any, training: bool) -> None:
         """Declare the mode's options; `parser.set_defaults` for shared ones."""
 
-    def __init__(self, opt: Any, training: bool):
+    def __init__(self, opt: RunOptions, training: bool):
         """List the data; raise UserError for a missing or empty folder here, not in the first batch."""
 
     def __len__(self) -> int:

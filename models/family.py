@@ -15,6 +15,7 @@ from models.parts.cpu_convolutions import quicken
 from util.attributes import KeepsMethods
 from util.epoch_log import epoch_line
 from util.errors import UserError
+from util.run_options import RunOptions
 from util.schedules import Clock
 
 
@@ -128,7 +129,7 @@ class Family(KeepsMethods, nn.Module):
         """Whether a nested YAML file of the original project, given as its sections, belongs to this family."""
         return False
 
-    def __init__(self, opt: Any, training: bool):
+    def __init__(self, opt: RunOptions, training: bool):
         """Build the networks of inference from named arguments; `training`: opt has the options of train.py.
 
         Networks that only training needs, such as discriminators, follow in `prepare_training`.
@@ -136,14 +137,14 @@ class Family(KeepsMethods, nn.Module):
         super().__init__()
 
     @classmethod
-    def for_training(cls, opt: Any) -> "Family":
+    def for_training(cls, opt: RunOptions) -> "Family":
         """Build a family ready for training. Weights to start from must contain its networks of inference."""
         family = cls(opt, training=True)
         family.needed = frozenset(family.networks()) - frozenset(cls.adds)
         family.prepare_training(opt)
         return family.train()
 
-    def prepare_training(self, opt: Any) -> None:
+    def prepare_training(self, opt: RunOptions) -> None:
         """Add discriminators and losses."""
 
     def train(self, mode: bool = True) -> "Family":

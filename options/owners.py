@@ -22,5 +22,7 @@ def _of_default_size(name: str) -> "Family":
     """A family with default options on the meta device: shapes only."""
     import torch
 
+    opt = parse([f"--model={name}"], training=True)
+    assert opt is not None  # neither help nor version was requested
     with torch.device("meta"):
-        return find_family(name)(parse([f"--model={name}"], training=True), training=True)
+        return find_family(name)(opt, training=True)

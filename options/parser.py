@@ -11,12 +11,13 @@ from typing import Any, NoReturn, cast
 from data import find_dataset
 from options.originals import what_became_of
 from util.errors import UserError
+from util.run_options import RunOptions
 from util.values import Converter, boolean, integer, number, one_of, text
 
 PLAIN_TYPES = {int: integer, float: number, str: text, Path: text, None: text}
 
 
-class Options(argparse.Namespace):
+class Options(argparse.Namespace, RunOptions):
     """The resolved options, one attribute each."""
 
     __slots__ = ("_defaults", "shape_results")  # no attributes like the options: vars(opt) has only these

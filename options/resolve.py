@@ -62,7 +62,7 @@ def options_as_yaml(opt: Options) -> str:
 
 def original_config(opt: Options) -> bool:
     """Whether --config is a nested YAML file of one of the original projects."""
-    return bool(opt.config) and is_nested(read_yaml(opt.config))
+    return is_nested(read_yaml(opt.config)) if opt.config else False
 
 
 def parse(arguments: list[str], training: bool) -> Options | None:
@@ -134,7 +134,7 @@ def _takes_own(first: dict[str, Any]) -> bool:
 
 def takes_own_weights(opt: Options) -> bool:
     """Whether a command uses the model that ships."""
-    return bool(opt.checkpoint) and Path(opt.checkpoint).resolve() == OWN_WEIGHTS
+    return Path(opt.checkpoint).resolve() == OWN_WEIGHTS if opt.checkpoint else False
 
 
 def _with_layer(below: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:

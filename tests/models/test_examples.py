@@ -69,6 +69,15 @@ def test_the_first_stage_fits_into_its_folder():
     assert sum(len(path.read_text().splitlines()) for path in files) <= LONGEST
 
 
+def test_its_typed_options_are_those_that_it_declares(sample):
+    from x2face.family import X2FaceOptions
+
+    opt = options_of("x2face", sample, training=True)
+    assert {name: type(getattr(opt, name)) for name in X2FaceOptions.__annotations__} == {
+        "width": int, "code": int, "lr": float, "weight_l1": float
+    }  # fmt: skip
+
+
 def test_networks_that_rest_stay_as_they_are(trained):
     opt, trainer, before, _ = trained
     family = trainer.family

@@ -14,6 +14,7 @@ from models.parts.decay import decay_groups
 from models.parts.options import PerceptualSettings, ScheduleSettings, build_perceptual, build_schedules
 from models.parts.sizes import check_size
 from util.settings import settings_of
+from util.run_options import RunOptions
 from util.schedules import Clock
 
 
@@ -39,12 +40,12 @@ class MyPaper(Family):
     def recognises_weights(self, content: Any) -> bool:
         return self.holds_entries(content)  # whatever the sizes are
 
-    def __init__(self, opt: Any, training: bool):
+    def __init__(self, opt: RunOptions, training: bool):
         super().__init__(opt, training)
         self.motion_encoder = MotionEncoder(width=opt.width, code=opt.code)
         self.generator = Generator(width=opt.width, code=opt.code, num_blocks=opt.num_blocks)
 
-    def prepare_training(self, opt: Any) -> None:
+    def prepare_training(self, opt: RunOptions) -> None:
         perceptual = build_perceptual(settings_of(PerceptualSettings, opt))
         self.objective = Objective(perceptual=perceptual, weight_l1=opt.weight_l1)
         self.schedules = build_schedules(settings_of(ScheduleSettings, opt), ("animator",))

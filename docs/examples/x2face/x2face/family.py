@@ -17,10 +17,20 @@ from models.parts.options import (
     build_schedules,
 )
 from util.errors import UserError
+from util.run_options import RunOptions
 from util.schedules import Clock
 from util.settings import settings_of
 from util.values import count, not_negative
 from x2face.networks import DrivingDecoder, DrivingEncoder, EmbeddingNetwork, sample
+
+
+class X2FaceOptions(RunOptions):
+    """Its own options, for editors and type checkers; `add_options` declares them."""
+
+    width: int
+    code: int
+    lr: float
+    weight_l1: float
 
 
 class X2Face(Family):
@@ -41,19 +51,21 @@ class X2Face(Family):
         parser.add_argument("--code", type=count, default=128, help="numbers that say what a face does")
         if training:
             parser.add_argument("--lr", type=not_negative, default=1e-4, help="learning rate")
-            parser.add_argument("--weight_l1", type=not_negative, default=10, help="weight of the difference of pixels")
+            parser.add_argument(
+                "--weight_l1", type=not_negative, default=10.0, help="weight of the difference of pixels"
+            )
             add_perceptual_options(parser)
             add_schedule_options(parser)
         parser.set_defaults(dataset_mode="frames", load_size=[256])
 
-    def __init__(self, opt: Any, training: bool):
+    def __init__(self, opt: X2FaceOptions, training: bool):
         super().__init__(opt, training)
         side = side_of(opt.picture_size)
         self.embedding = EmbeddingNetwork(width=opt.width)
         self.driving_encoder = DrivingEncoder(width=opt.width, code=opt.code)
         self.driving_decoder = DrivingDecoder(width=opt.width, code=opt.code, side=side)
 
-    def prepare_training(self, opt: Any) -> None:
+    def prepare_training(self, opt: X2FaceOptions) -> None:
         self.perceptual, self.weight_l1 = build_perceptual(settings_of(PerceptualSettings, opt)), opt.weight_l1
         self.schedules = build_schedules(settings_of(ScheduleSettings, opt), ("x2face",))
         self.learning_rate = opt.lr
