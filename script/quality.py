@@ -332,6 +332,8 @@ def units_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def draw(rows: Sequence[Row]) -> None:
     """Write a strip per row: of some videos the first frame, the one farthest from it, and what was made of that."""
     strips = [captioned(np.concatenate(tiles_of(row), axis=1), f"{row.family}, {row.kind}") for row in rows]
+    width = max(strip.shape[1] for strip in strips)
+    strips = [np.pad(strip, ((0, 0), (0, width - strip.shape[1]), (0, 0))) for strip in strips]
     write_image(PICTURE, np.concatenate(strips))
     print(f"{PICTURE}: {PICTURE.stat().st_size / 2**20:.1f} MB")
 
