@@ -28,6 +28,11 @@ class Augmentation:
     saturation: float = 0.0
     hue: float = 0.0
 
+    @property
+    def moves_pixels(self) -> bool:
+        """Whether more than flips changes where things are in a picture."""
+        return bool(self.degrees or self.resize_ratio or self.crop_size)
+
     def __call__(self, frames: Frames) -> Frames:
         return self.after_flip(flip(frames, self.draw_flip()))
 

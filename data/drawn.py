@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.base import as_tensor, to_tensor
+from data.faces.detector import MIRRORED
 from data.frames import FramesDataset, plain
 from data.sample_faces.clips import Truth
 from data.sample_faces.motion import MotionTruth
@@ -18,11 +19,6 @@ from util.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-MIRRORED = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
-     41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)  # fmt: skip
-"""Index of each of the 68 points in a mirrored picture."""
 MOST_KEPT = 2000
 """Clips that a process keeps in memory; ten frames of 128 pixels with their truth take 1 MB."""
 HIDDEN = 0.2

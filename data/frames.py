@@ -229,16 +229,19 @@ class FramesDataset(Dataset):
         return video
 
 
-def draw_frames(video: Video, count: int) -> tuple[list[int], list[np.ndarray]]:
-    """Random frames of a clip, in order: their numbers, and they themselves.
+def draw_frames(video: Video, count: int, among: Sequence[int] | None = None) -> tuple[list[int], list[np.ndarray]]:
+    """Random frames of a clip, in order: their numbers, and they themselves; `among`: the numbers to draw from.
 
     A damaged file may have fewer frames than it claims: then draw from those that can be read.
     """
     while True:
         length = len(video)
+        numbers = range(length) if among is None else [number for number in among if number < length]
+        if not numbers:
+            raise UserError(f"{video.path}: none of the {length} frames that can be read shows a face")
         try:
-            numbers = sorted(random.choices(range(length), k=count))
-            return numbers, [video[number] for number in numbers]
+            drawn = sorted(random.choices(numbers, k=count))
+            return drawn, [video[number] for number in drawn]
         except UserError:
             if not 0 < len(video) < length:
                 raise

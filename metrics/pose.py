@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data.faces.head_pose import POINTS
 from metrics.akd import AkdDlib
 from metrics.metric import Batch, Columns, Video, masked
 from metrics.parts.curves import correlations
 from metrics.parts.drawn import truth_of
 from metrics.parts.landmarks import SEARCH_EVERY, found
-from metrics.parts.poses import POINTS, difference
+from metrics.parts.poses import difference
 
 AXES = ("yaw", "pitch", "roll")
 

@@ -1,7 +1,8 @@
 """Turn your own videos into training data: detect, track and crop faces, split, pack, and add landmarks, in one go.
 
 <out>/train and <out>/test hold one packed clip (.clip) per face, with its 68 landmarks, and an index. The layouts of
-other families are beside them: {train,test}_data and _keypoints (face), talking_head/, ganimation/.
+other families are beside them: {train,test}_data and _keypoints (face), talking_head/, ganimation/, portraits/
+(live_portrait: packed clips of 512 pixels with landmarks, boxes of face and lips, and angles of the head).
 """
 
 import argparse
@@ -28,6 +29,7 @@ EPILOG = """examples:
   python script/prepare_videos.py --in phone --out dataset/mine
   python script/prepare_videos.py --in talks --out dataset/talks --split 8/2 --layouts face --preview
   then: python train.py --config configs/fomm/vox-256.yaml --dataroot dataset/mine
+        python train.py --config configs/live_portrait/released.yaml --dataroot dataset/mine/portraits
 
 A video's faces are all in one part, train or test. Videos in folders, <in>/<person>/<video>.mp4, are of one person,
 and no person is in both parts. Without folders every video counts as a person.
@@ -149,7 +151,9 @@ def gather(sources: list[Source], settings: Settings) -> int:
         frames = sum(row["frames"] for row in clips)
         print(f"{part}: {len(clips)} clips of {len(people)} people, {frames} frames, in {settings.out / part}")
         if clips:
-            index_folder(settings.out / part)
+            for folder in (settings.out / part, settings.out / "portraits" / part):
+                if folder.is_dir():
+                    index_folder(folder)
         else:
             print(f"warning: there is nothing to {part} on: add videos, or change --split", file=sys.stderr)
     if "ganimation" in settings.layouts:

@@ -96,8 +96,8 @@ def read_faces(root: Path, split: str) -> Faces:
 
 def draw_batch(faces: Faces, rng: np.random.Generator, size: int) -> tuple:
     """Crops with inaccurate squares, some rotated, some mirrored: pictures, points in [-1, 1], visibility."""
-    from data.drawn import MIRRORED
-    from data.faces.own_network import SIDE
+    from data.faces.detector import MIRRORED
+    from util.landmark_network import SIDE
 
     crops, targets, seen = [], [], []
     for index in rng.integers(len(faces.frames), size=size):
@@ -121,7 +121,7 @@ def fit(args: argparse.Namespace, faces: Faces):
     import torch
     from tqdm import tqdm
 
-    from data.faces.own_network import LandmarkNetwork
+    from util.landmark_network import LandmarkNetwork
 
     torch.manual_seed(args.seed)
     network = LandmarkNetwork().to(memory_format=torch.channels_last)
@@ -182,7 +182,7 @@ def measure(network, faces: Faces) -> float:
     import torch
 
     rng, errors = np.random.default_rng(0), []
-    from data.faces.own_network import SIDE
+    from util.landmark_network import SIDE
 
     for start in range(0, len(faces.frames), 64):
         numbers = range(start, min(start + 64, len(faces.frames)))

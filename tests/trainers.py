@@ -45,3 +45,8 @@ def batches(count, size=4):
 
 def parts_of(batch, count):
     return [{key: value.chunk(count)[i] for key, value in batch.items()} for i in range(count)]
+
+
+def cpu_trainer(family, epoch_size=20):
+    """A trainer of a family as it is."""
+    return Trainer(family, Processes(torch.device("cpu")), Clock(epoch_size))

@@ -7,6 +7,11 @@ import cv2
 import numpy as np
 
 POINTS = 68
+MIRRORED = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
+     41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)  # fmt: skip
+"""Index of each of the points in a mirrored picture."""
 # A near search looks this many box widths beyond the box on each side.
 NEAR_MARGIN = 0.6
 # A box with more than this share inside a better one is the same face.

@@ -8,14 +8,9 @@ import numpy as np
 
 from data.faces.detector import box_centre, box_size
 from data.faces.dlib_detector import DlibDetector, import_dlib
-from util.errors import UserError
-from util.reading import reading
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "landmarks" / "own.safetensors"
-AROUND_BOX, AROUND_POINTS = 1.35, 1.3
-"""Side of the crop: of a detector's box, of the square around points that were found."""
-NOT_OURS = "not the weights of the landmark network"
-MADE_BY = "script/train_landmarks.py makes them"
+AROUND_BOX = 1.35
+"""Side of the crop of a detector's box, in sides of the box."""
 PASSES = 2
 """Passes of the network: the points of the first centre the crop of the second."""
 
@@ -26,6 +21,8 @@ class OwnDetector(DlibDetector):
     batch_size = 16
 
     def __init__(self, model: Path | None = None, upsample: int = 1, device: str = "cpu"):
+        from util.landmark_network import WEIGHTS, load_network
+
         dlib = import_dlib()
         self._search, self._upsample = self._hog(dlib.get_frontal_face_detector()), upsample
         self.device, self.network = device, load_network(Path(model or WEIGHTS)).to(device)
@@ -53,7 +50,7 @@ class OwnDetector(DlibDetector):
     def _pass(self, faces: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
         import torch
 
-        from data.faces.own_network import SIDE
+        from util.landmark_network import SIDE
 
         matrices = [crop_matrix(square, SIDE) for _, square in faces]
         crops = np.stack([cut(frame, matrix, SIDE) for (frame, _), matrix in zip(faces, matrices, strict=True)])
@@ -67,25 +64,6 @@ class OwnDetector(DlibDetector):
         return [(one.astype(np.float32), sure) for one, sure in zip(moved, likely, strict=True)]
 
 
-def load_network(path: Path):
-    """The network with the weights of a file, in eval mode."""
-    from data.faces.own_network import LandmarkNetwork
-    from util.weights_file import read_weights, refuse_unusable
-
-    weights = read_weights(path)
-    refuse_unusable(weights, path)
-    state = {name: value.float() for name, value in weights.items()}
-    network = LandmarkNetwork()
-    own = network.state_dict()
-    # Files omit the batch counters of batch norm, which nothing reads.
-    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
-    if missing or set(state) - set(own):
-        raise UserError(f"{path}: {NOT_OURS}; {MADE_BY}")
-    with reading(path, NOT_OURS, MADE_BY):
-        network.load_state_dict(own | state)
-    return network.eval()
-
-
 def square_of(box: np.ndarray) -> np.ndarray:
     """Centre and side of the crop for a detector's box."""
     return np.array([*box_centre(box), AROUND_BOX * box_size(box)])
@@ -93,6 +71,8 @@ def square_of(box: np.ndarray) -> np.ndarray:
 
 def square_around(points: np.ndarray) -> np.ndarray:
     """Centre and side of the crop around points."""
+    from util.landmark_network import AROUND_POINTS
+
     low, high = points.min(0), points.max(0)
     return np.array([*(low + high) / 2, AROUND_POINTS * max(float((high - low).max()), 4.0)])
 

@@ -14,6 +14,7 @@ from data.base import Clip, Job, Kept, Preview, as_tensor
 from data.faces.detector import Detector
 from data.faces.landmarks import build_detector, track
 from data.faces.portrait_driving import Driving, DrivingSettings, open_driving
+from data.faces.portrait_points import PortraitPoints
 from data.faces.portrait_source import Cropping, PortraitPicture, PortraitVideo
 from data.video.images import is_image
 from data.video.opening import open_steady, open_video
@@ -92,6 +93,7 @@ class PortraitSettings:
     results_dir: str | None
     name: str
     format: str
+    portrait_landmarks: str = ""
     eye_retargeting: str | float | None = None
     lip_retargeting: str | float | None = None
     normalize_lip: bool = False
@@ -125,8 +127,14 @@ class PortraitClips:
         """The face detector, built at its first use."""
         return build_detector(**self.detector_settings)
 
+    @cached_property
+    def portrait_points(self) -> PortraitPoints | None:
+        """What finds 203 landmarks where 68 are known, if the user has its file."""
+        file = self.settings.portrait_landmarks
+        return PortraitPoints(Path(file)) if file else None
+
     def points(self, path: Path, rate: Fraction | None = None, option: str = "--source_image") -> np.ndarray:
-        """Landmarks (N, 68, 2) of the face tracked through a video, or of a picture's face."""
+        """Landmarks (N, 68 or 203, 2) of the face tracked through a video, or of a picture's face."""
         if self.detector_settings["name"] == "file" and rate is not None:
             raise UserError(
                 f"--landmarks file: they belong to the frames of {path} as they are, which here get another rate; "
@@ -138,13 +146,16 @@ class PortraitClips:
         if not found.present.any():
             raise UserError(f"{option} {path}: no face in any of its {len(found)} frames")
         log.log(logging.INFO if found.report()["found"] == len(found) else logging.WARNING, "%s", found.summary())
-        return found.points
+        if self.portrait_points is None:
+            return found.points
+        with open_steady(path, rate) as video:
+            return self.portrait_points.of_clip(video, found.points)
 
     def source(self, path: Path, needs_points: bool | None = None) -> Source:
         """A picture, or a video all of whose frames are animated unless --source_frame names one."""
         needs_points = self.needs_source if needs_points is None else needs_points
         if not path.exists() or is_image(path) or self.cropping.source_frame is not None:
-            return PortraitPicture(path, self.cropping, lambda: self.detector, needs_points)
+            return PortraitPicture(path, self.cropping, lambda: self.detector, needs_points, self.portrait_points)
         return PortraitVideo(path, self.cropping, partial(self.points, rate=self.settings.fps), needs_points)
 
     def clip(self, request: Any) -> Clip:
@@ -170,7 +181,7 @@ class PortraitClips:
         """The item of a picture that many drivings share, and what finishes its frames."""
         if not is_image(path) and self.cropping.source_frame is None:
             raise UserError(f"{path}: not a picture; --source_frame N takes one of its frames")
-        picture = PortraitPicture(path, self.cropping, lambda: self.detector, self.needs_source)
+        picture = PortraitPicture(path, self.cropping, lambda: self.detector, self.needs_source, self.portrait_points)
         return picture.item(), picture.finish()
 
     def previews(self, request: Any) -> tuple[Preview | None, Preview | None]:

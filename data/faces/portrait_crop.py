@@ -2,18 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import cv2
 import numpy as np
 
 from data.base import Preview, corners_of
+from util.border_mask import SIDE, border_mask
 from util.errors import UserError
+from util.openness import openness_ratios
 
-SIDE = 512
-"""Crop size of the original's mask."""
-BORDER = 16
-"""Width of the soft border of that mask."""
 EYES_AND_LIPS: dict[int, tuple[list[int], list[int], list[int]]] = {
     203: ([0, 6, 12, 18], [24, 30, 36, 42], [48, 66]),
     106: ([33, 35, 40, 39], [87, 89, 94, 93], [52, 61]),
@@ -26,8 +24,6 @@ EYES_AND_LIPS: dict[int, tuple[list[int], list[int], list[int]]] = {
 SOURCE = {"scale": 2.3, "shift": (0.0, -0.125)}
 DRIVING = {"scale": 2.2, "shift": (0.0, -0.1)}
 """Crop scales of pictures and driving videos."""
-LID_HEIGHT = 1.15
-"""Two of a lid's six points lie at 87 % of its height, so 68 landmarks measure a smaller openness by this factor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,15 +101,6 @@ def preview_of(picture: np.ndarray, faces: list[np.ndarray], square: Square | No
     return Preview(picture, faces, whole if square is None else square.corners, seen)
 
 
-def border_mask(size: int = SIDE) -> np.ndarray:
-    """How much a result counts in each pixel of its crop: 255 inside, falling to 0 along the border; (size, size)."""
-    width = BORDER * size / SIDE
-    index = np.arange(size)
-    rising = np.minimum(np.minimum(index, size - index), width) / width
-    falling = np.sqrt((1 - rising[:, None]) ** 2 + (1 - rising) ** 2)
-    return np.floor(255 * np.maximum(0, 1 - falling)).astype(np.uint8)
-
-
 class PasteBack:
     """Pastes results into the picture they were cropped from; precomputes what does not change per frame."""
 
@@ -159,25 +146,5 @@ class PasteBack:
 
 def openness(landmarks: np.ndarray) -> np.ndarray:
     """How far left eye, right eye and lips are open, (..., 3), by 203 or 68 landmarks (..., N, 2)."""
-    points = np.asarray(landmarks, np.float64)
-    if points.shape[-2] == 203:
-        pairs = ((6, 18, 0, 12), (30, 42, 24, 36), (90, 102, 48, 66))
-        ratios = [_ratio(*(points[..., i, :] for i in four)) for four in pairs]
-    elif points.shape[-2] == 68:
-        lids = ((37, 38, 41, 40, 36, 39), (43, 44, 47, 46, 42, 45))
-        ratios = [LID_HEIGHT * _ratio(*_lid(points, six)) for six in lids]
-        ratios.append(_ratio(*(points[..., i, :] for i in (62, 66, 48, 54))))
-    else:
-        raise UserError(f"the openness of eyes and lips takes 68 or 203 landmarks, not {points.shape[-2]}")
+    ratios = openness_ratios(np.asarray(landmarks, np.float64), partial(np.linalg.norm, axis=-1))
     return np.stack(ratios, axis=-1).astype(np.float32)
-
-
-def _lid(points: np.ndarray, six: Sequence[int]) -> list[np.ndarray]:
-    """Middle of the upper lid, of the lower one, and the corners."""
-    upper, lower = (points[..., list(pair), :].mean(-2) for pair in (six[:2], six[2:4]))
-    return [upper, lower, points[..., six[4], :], points[..., six[5], :]]
-
-
-def _ratio(upper: np.ndarray, lower: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    height, width = (np.linalg.norm(a - b, axis=-1) for a, b in ((upper, lower), (left, right)))
-    return height / (width + 1e-6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -98,7 +98,15 @@ class PortraitPicture:
     is_video = False
     fps: Fraction | None = None
 
-    def __init__(self, path: Path, cropping: Cropping, detector: Callable[[], Detector], needs_points: bool):
+    def __init__(
+        self,
+        path: Path,
+        cropping: Cropping,
+        detector: Callable[[], Detector],
+        needs_points: bool,
+        refine: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    ):
+        """`refine`: finds more landmarks of a face in a picture whose 68 are known."""
         if not path.exists():
             raise UserError(f"--source_image {path}: there is no such file")
         self.path, self.cropping, self._detector = path, cropping, detector
@@ -108,6 +116,8 @@ class PortraitPicture:
         self.faces: list[Face] = []
         if cropping.crops or needs_points:
             self.faces = chosen_faces(self._found(), cropping.face, str(path))
+        if refine is not None:
+            self.faces = [replace(face, points=refine(self.picture, face.points)) for face in self.faces]
         if cropping.crops:
             self.squares = [cropping.square(face.points) for face in self.faces]
 

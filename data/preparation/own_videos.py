@@ -11,6 +11,8 @@ import numpy as np
 
 from data.faces.crop import UNIT_WIDEN, Crop, cut, points_box
 from data.faces.detector import Detector
+from data.faces.portrait_annotations import annotation_arrays
+from data.faces.portrait_crop import SOURCE, common_square
 from data.faces.tracking import Status, Track, fill, smooth_track
 from data.faces.trajectories import follow
 from data.preparation.face_clips import CropSettings, Proposal, contact_sheet, propose, sheet_frames
@@ -21,11 +23,12 @@ from data.video.reader import RATE_TEXT
 from util.errors import UserError
 from util.files import replacing_folder, write_text
 
-LAYOUTS = ("face", "talking_head", "ganimation")
+LAYOUTS = ("face", "talking_head", "ganimation", "portraits")
 SHOTS = 20  # frames of a clip for talking heads, as many as VoxCeleb2 is sampled to
 SHOT_SIZE = 256
 UNIT_SIZE = 128  # of GANimation's pictures
 UNIT_SECONDS = 0.5  # between them
+PORTRAIT_SIZE = 512  # LivePortrait's results
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,20 @@ class Source:
     name: str
     person: str
     split: str
+
+
+@dataclass(frozen=True)
+class FaceClip:
+    """A clip of one face, from which each layout is made."""
+
+    name: str
+    packed: PackedClip
+    source: Source
+    out: Path
+    video: Video
+    crop: Crop
+    points: np.ndarray
+    """(N, 68, 2) in pixels of the video, without gaps as far as the settings fill them."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,7 @@ class Settings:
     def outputs(self, source: Source) -> list[Path]:
         """The report, the preview, and the paths of the clips, whose names begin with that of their video."""
         split = source.split
-        folders = [split, f"{split}_data", f"{split}_keypoints", f"ganimation/{split}_pictures"]
+        folders = [split, f"{split}_data", f"{split}_keypoints", f"ganimation/{split}_pictures", f"portraits/{split}"]
         clips = [self.out / folder / source.name for folder in [*folders, f"talking_head/{split}/{source.person}"]]
         return [self.report(source), self.out / "previews" / f"{source.name}.jpg", *clips]
 
@@ -90,14 +107,14 @@ def _write(video: Video, one: Proposal, source: Source, settings: Settings) -> d
     if one.reason:
         return row
     size = (settings.size, settings.size)
-    points = completed(one.points, video.fps, settings, clip)
-    points = np.stack([crop.points_inside(each, size, index) for index, each in enumerate(points)])
+    whole = completed(one.points, video.fps, settings, clip)
+    points = np.stack([crop.points_inside(each, size, index) for index, each in enumerate(whole)])
     path = settings.out / source.split / f"{clip}{SUFFIX}"
     frames = (crop.apply(video[crop.first + index], size, index) for index in range(crop.count))
     pack(path, frames, fps=video.fps, arrays={"landmarks": points}, meta=_meta(crop, source))
-    packed = PackedClip(path)
+    made = FaceClip(clip, PackedClip(path), source, settings.out, video, crop, whole)
     for layout in settings.layouts:
-        WRITERS[layout](packed, clip, source, settings.out)
+        WRITERS[layout](made)
     return row
 
 
@@ -123,43 +140,64 @@ def _with_points(packed: PackedClip, indices: Iterable[int]) -> list[int]:
     return [index for index in indices if not np.isnan(points[index]).any()]
 
 
-def write_face(packed: PackedClip, clip: str, source: Source, out: Path) -> None:
+def write_face(made: FaceClip) -> None:
     """<split>_data/<clip>/<frame>.png and <split>_keypoints/<clip>/<frame>.txt."""
+    packed, split = made.packed, made.source.split
     points = packed.arrays["landmarks"]
-    with replacing_folder(out / f"{source.split}_data" / clip) as folder:
+    with replacing_folder(made.out / f"{split}_data" / made.name) as folder:
         for index, frame in enumerate(packed):
             save_image(folder / f"{index:05d}.png", frame, text={RATE_TEXT: str(packed.fps)})
-    with replacing_folder(out / f"{source.split}_keypoints" / clip) as folder:
+    with replacing_folder(made.out / f"{split}_keypoints" / made.name) as folder:
         for index in _with_points(packed, range(len(packed))):
             lines = [f"{x},{y}\n" for x, y in np.rint(points[index]).astype(int)]
             (folder / f"{index:05d}.txt").write_text("".join(lines), encoding="utf-8")
 
 
-def write_talking_head(packed: PackedClip, clip: str, source: Source, out: Path) -> None:
+def write_talking_head(made: FaceClip) -> None:
     """talking_head/<split>/<person>/<clip>/<frame>.jpg with metadata.npz, as script/extract_landmarks.py writes it."""
+    packed, source = made.packed, made.source
     chosen = _with_points(packed, thin(len(packed), SHOTS))
     points = packed.arrays["landmarks"][chosen] * (SHOT_SIZE / packed.size[0])
     names = [f"{index:05d}.jpg" for index in chosen]
-    with replacing_folder(out / "talking_head" / source.split / source.person / clip) as folder:
+    with replacing_folder(made.out / "talking_head" / source.split / source.person / made.name) as folder:
         for index, name in zip(chosen, names, strict=True):
             save_image(folder / name, packed[index])
         arrays = {"names": np.array(names), "landmarks": points.astype(np.float32)}
         np.savez(folder / "metadata.npz", **arrays, size=SHOT_SIZE, frames=len(chosen))
 
 
-def write_ganimation(packed: PackedClip, clip: str, source: Source, out: Path) -> None:
+def write_ganimation(made: FaceClip) -> None:
     """ganimation/<split>_pictures/<clip>/<clip>_<frame>.jpg, which gather_ganimation brings together."""
+    packed = made.packed
     step = max(1, round(UNIT_SECONDS * float(packed.fps)))
-    with replacing_folder(out / "ganimation" / f"{source.split}_pictures" / clip) as folder:
+    with replacing_folder(made.out / "ganimation" / f"{made.source.split}_pictures" / made.name) as folder:
         for index in _with_points(packed, range(0, len(packed), step)):
             box = points_box(packed.arrays["landmarks"][index])
             centre, side = (box[:2] + box[2:]) / 2, UNIT_WIDEN * (box[2:] - box[:2]).max()
             square = np.concatenate([centre - side / 2, centre + side / 2])
-            name = f"{clip.replace('#', '_')}_{index:05d}.jpg"
+            name = f"{made.name.replace('#', '_')}_{index:05d}.jpg"
             save_image(folder / name, cut(packed[index], square, UNIT_SIZE))
 
 
-WRITERS = {"face": write_face, "talking_head": write_talking_head, "ganimation": write_ganimation}
+def write_portraits(made: FaceClip) -> None:
+    """portraits/<split>/<clip>.clip: one upright square of LivePortrait's size for all frames, with annotations."""
+    seen = made.points[~np.isnan(made.points).any((1, 2))]
+    square = common_square(seen, SOURCE["scale"], SOURCE["shift"])
+    matrix = square.matrix(PORTRAIT_SIZE)
+    points = made.points @ matrix[:, :2].T + matrix[:, 2]
+    frames = (square.cut(made.video[made.crop.first + index], PORTRAIT_SIZE) for index in range(made.crop.count))
+    pack(
+        made.out / "portraits" / made.source.split / f"{made.name}{SUFFIX}", frames, fps=made.video.fps,
+        arrays=annotation_arrays(points, (PORTRAIT_SIZE, PORTRAIT_SIZE)), meta={"identity": made.source.person},
+    )  # fmt: skip
+
+
+WRITERS = {
+    "face": write_face,
+    "talking_head": write_talking_head,
+    "ganimation": write_ganimation,
+    "portraits": write_portraits,
+}
 
 
 def gather_ganimation(root: Path) -> int:

@@ -11,7 +11,10 @@ from metrics.parts.openface import SIDE, OpenFaceNet
 from metrics.parts.streams import Stream
 from metrics.parts.tools import Tools
 from metrics.parts.weights import read_script
+from util.arcface_template import SIDE as SIDE_OF_ARCFACE
+from util.arcface_template import TEMPLATE
 from util.errors import UserError
+from util.onnx_network import load_onnx
 from util.resizing import resize
 from util.weights_file import read_weights
 
@@ -19,9 +22,7 @@ RECOGNISER = "dlib_face_recognition_resnet_model_v1.dat"
 CHIP = 150
 """Side of the aligned face for dlib's recogniser; smaller faces are upsampled before points are rounded."""
 
-ARCFACE_SIDE, ARCFACE_LENGTH = 112, 512
-ARCFACE_TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
-"""Positions of eyes, nose and corners of the mouth in the training pictures of ArcFace networks."""
+ARCFACE_LENGTH = 512
 
 
 class DlibEmbedding:
@@ -116,7 +117,7 @@ class ArcFace:
     def _describe(self, frame: np.ndarray, points: np.ndarray) -> np.ndarray:
         import cv2
 
-        chip = cv2.warpAffine(frame, alignment(five_points(points)), (ARCFACE_SIDE, ARCFACE_SIDE))
+        chip = cv2.warpAffine(frame, alignment(five_points(points)), (SIDE_OF_ARCFACE, SIDE_OF_ARCFACE))
         vector = self._network(((chip.astype(np.float32) - 127.5) / 127.5).transpose(2, 0, 1)[None])
         if vector.shape != (ARCFACE_LENGTH,):
             raise UserError(
@@ -133,7 +134,7 @@ def five_points(points: np.ndarray) -> np.ndarray:
 def alignment(points: np.ndarray) -> np.ndarray:
     """The similarity transform (2, 3) that fits five points to ArcFace's template (least squares)."""
     # In complex numbers rotation and scale are one factor.
-    here, there = points @ np.array([1, 1j]), np.array(ARCFACE_TEMPLATE) @ np.array([1, 1j])
+    here, there = points @ np.array([1, 1j]), np.array(TEMPLATE) @ np.array([1, 1j])
     middle, target = here.mean(), there.mean()
     factor = np.vdot(here - middle, there - target) / np.vdot(here - middle, here - middle)
     shift = target - factor * middle
@@ -145,7 +146,8 @@ def _arcface(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     import torch
 
     if path.suffix.lower() == ".onnx":
-        return _onnx(path)
+        run = load_onnx(path, "--arcface")
+        return lambda picture: np.asarray(run(picture)[0][0], np.float64)
     network = read_script(path, torch.device("cpu"))
 
     def describe(picture: np.ndarray) -> np.ndarray:
@@ -153,16 +155,3 @@ def _arcface(path: Path) -> Callable[[np.ndarray], np.ndarray]:
             return network(torch.from_numpy(picture)).double().numpy()[0]
 
     return describe
-
-
-def _onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UserError(f"--arcface {path}: reading ONNX needs: pip install onnxruntime ({error})") from error
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has a separate error class for each kind of fault.
-        raise UserError(f"--arcface {path}: not an ONNX network ({str(error).splitlines()[0]})") from None
-    name = session.get_inputs()[0].name
-    return lambda picture: np.asarray(session.run(None, {name: picture})[0][0], np.float64)

@@ -12,9 +12,19 @@ from torch import Tensor, nn
 
 from models.family import Family, Layout
 from models.live_portrait.animation import Frames, Mover, Points, edited_openness, edited_points
+from models.live_portrait.composing import as_painted, copy_at_first, with_source_pixels
 from models.live_portrait.finished import finish_generator, finish_warping
 from models.live_portrait.keypoints import Motion
-from models.live_portrait.losses import Adversarial, Cascade, Equivariance, NoAdversarial, Priors
+from models.live_portrait.losses import (
+    Adversarial,
+    Cascade,
+    Equivariance,
+    Identity,
+    NoAdversarial,
+    PerceptualCascade,
+    Priors,
+    Regions,
+)
 from models.live_portrait.motion_extractor import MotionExtractor
 from models.live_portrait.networks import (
     AppearanceExtractor,
@@ -30,10 +40,12 @@ from models.live_portrait.released import RETARGETING_STEM, find_released
 from models.live_portrait.retargeting import Adjuster, Adjustments, Openness
 from models.live_portrait.smoothing import KalmanSmoother, build_smoother
 from models.live_portrait.transfer import Rules
+from models.parts.arcface import load_arcface
 from models.parts.blocks import fold_norms
 from models.parts.cpu_convolutions import quicken
 from models.parts.equivariance import NoEquivariance
-from models.parts.options import PerceptualSettings, build_perceptual
+from models.parts.losses import NoTerms
+from models.parts.options import PerceptualSettings, ScheduleSettings, build_perceptual, build_schedules
 from models.parts.pictures import Pictures, first_samples
 from models.parts.sizes import check_size
 from util.errors import UserError
@@ -85,10 +97,12 @@ class LivePortrait(Family):
             motion_max_features=opt.flow_max_features,
             motion_num_blocks=opt.flow_num_blocks,
             compress=opt.compress,
+            kernel=opt.flow_kernel,
         )
         self.spade_generator = _generator(opt)
         self.stitching = Stitching(opt.num_kp)
         self.eye, self.lip = eye_retargeting(opt.num_kp), lip_retargeting(opt.num_kp)
+        self.compose = with_source_pixels if opt.copy_pixels else as_painted
         self.rules, self.mover, self.smoother = _rules(opt), _mover(opt), _smoother(opt)
         self.adjuster = Adjuster(_adjustments(opt), self.stitching, self.eye, self.lip)
         self.input_size, self.multiple = opt.input_size, 2 ** (opt.num_down_blocks + opt.flow_num_blocks)
@@ -100,25 +114,26 @@ class LivePortrait(Family):
     def prepare_training(self, opt: Any) -> None:
         if opt.start_at_rest:
             self.motion_extractor.start_at_rest()
+            if opt.copy_pixels:
+                copy_at_first(self.spade_generator)
         self.discriminators = _cascade(opt) if opt.weight_gan else None
         self.adversarial = _adversarial(opt) if opt.weight_gan else NoAdversarial()
-        self.perceptual = build_perceptual(settings_of(PerceptualSettings, opt))
-        self.equivariance = _equivariance(opt)
-        self.priors = Priors(
-            {name: getattr(opt, f"weight_{name}") for name in ("prior", "deformation", "headpose", "guide")},
-            distance=opt.prior_distance,
-            depth=opt.prior_depth,
-            guided=opt.guide_points,
-            wing_shape=opt.wing,
-        )
-        self.adam = partial(torch.optim.Adam, lr=opt.lr, betas=(0.5, 0.999))
+        pyramid = build_perceptual(settings_of(PerceptualSettings, opt))
+        self.perceptual = PerceptualCascade(pyramid, _regions(opt, "perceptual_regions"))
+        self.identity = _identity(opt.identity_network, opt.weight_identity)
+        self.equivariance, self.priors = _equivariance(opt), _priors(opt)
+        self.adam = partial(torch.optim.Adam, lr=opt.lr, betas=tuple(opt.adam_betas))
         self.largest_gradient = opt.clip_gradients
+        self.schedules = build_schedules(settings_of(ScheduleSettings, opt), ("animator", "discriminator"))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         made = {"animator": self.adam([p for name in ANIMATORS for p in getattr(self, name).parameters()])}
         if self.discriminators is not None:
             made["discriminator"] = self.adam(self.discriminators.parameters())
         return made
+
+    def rate(self, name: str, clock: Clock) -> float:
+        return self.schedules.rate(name, clock)
 
     def before_update(self, names: tuple[str, ...]) -> None:
         if self.largest_gradient and "animator" in names:
@@ -130,7 +145,7 @@ class LivePortrait(Family):
         of_source, of_driving = self.motion_extractor(source), self.motion_extractor(driving)
         # The driving frame uses the source's canonical points, so that it differs from the source by motion only.
         kp_source, kp_driving = of_source.points(), of_driving.points(of_source.canonical)
-        prediction = self.generate(self.appearance_feature_extractor(source), kp_source, kp_driving)
+        prediction = self.generate(self.encode(source), kp_source, kp_driving)
         target = resized(batch["driving"], prediction.shape[-1])
 
         def detect(frame: Tensor) -> Tensor:
@@ -140,7 +155,8 @@ class LivePortrait(Family):
         yield (
             "animator",
             {
-                **self.perceptual(prediction, target),
+                **self.perceptual(prediction, target, batch),
+                **self.identity(prediction, target, batch),
                 **self.adversarial.for_generator(self.discriminators, prediction, target, batch),
                 **equivariance_terms,
                 **self.priors(of_source, of_driving, batch),
@@ -177,10 +193,9 @@ class LivePortrait(Family):
             return state
         image = self.seen(source["image"].flatten(0, -4))
         numbers = source.get("openness")
-        volume = self.appearance_feature_extractor(image)
         return state | {
             "motion": self.motion_extractor(image),
-            "encoded": self.warping_module.encode(volume),
+            "encoded": self.encode(image),
             "openness": None if numbers is None else numbers.flatten(0, -2),
         }
 
@@ -216,9 +231,15 @@ class LivePortrait(Family):
         check_size(small, self.multiple)
         return small
 
-    def generate(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
-        """The picture (N, 3, H, W) of a volume with moved points."""
-        return self.spade_generator(self.warping_module(volume, kp_source, kp_driving))
+    def encode(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is computed once for a source: its volume, the few channels that show how it moves, and itself."""
+        return *self.warping_module.encode(self.appearance_feature_extractor(picture)), picture
+
+    def generate(self, encoded: tuple[Tensor, Tensor, Tensor], kp_source: Tensor, kp_driving: Tensor) -> Tensor:
+        """The picture (N, 3, H, W) of a source whose points are moved; one source may serve all driving points."""
+        *volumes, picture = encoded
+        features, motion = self.warping_module.warp_and_motion(volumes, kp_source, kp_driving)
+        return self.compose(self.spade_generator(features), picture, motion)
 
     def _mover(self, driving_picture: bool, source_video: bool) -> Mover:
         rules = self.rules(per_frame=source_video, picture=driving_picture)
@@ -252,8 +273,7 @@ class LivePortrait(Family):
             return next(self.parameters()).new_zeros(0, 3, 1, 1)
         picture = points.frames.picture
         if picture.ndim > 1:
-            encoded = self.warping_module.encode(self.appearance_feature_extractor(picture))
-            return self.spade_generator(self.warping_module.warp(encoded, points.source, points.driven))
+            return self.generate(self.encode(picture), points.source, points.driven)
         return self._moved(state, picture, points.source, points.driven)
 
     def _edited(self, state: dict[str, Any], driving: dict[str, Any]) -> Tensor:
@@ -271,7 +291,7 @@ class LivePortrait(Family):
         encoded = state["encoded"]
         if len(encoded[0]) > 1:
             encoded = tuple(part[face] for part in encoded)
-        return self.spade_generator(self.warping_module.warp(encoded, kp_source, kp))
+        return self.generate(encoded, kp_source, kp)
 
 
 def resized(picture: Tensor, side: int) -> Tensor:
@@ -290,6 +310,7 @@ def _generator(opt: Any) -> SpadeGenerator:
         out_channels=opt.generator_out_channels,
         hidden=opt.spade_width,
         num_middle_blocks=opt.num_middle_blocks,
+        masked=opt.copy_pixels,
     )
 
 
@@ -355,13 +376,28 @@ def _cascade(opt: Any) -> Cascade:
     )
 
 
+def _regions(opt: Any, option: str) -> Regions:
+    return Regions(getattr(opt, option), opt.region_size, f"--{option}")
+
+
 def _adversarial(opt: Any) -> Adversarial:
-    return Adversarial(
-        opt.gan_regions,
-        weight=opt.weight_gan,
-        matching=opt.weight_matching,
-        loss=opt.gan_loss,
-        region_size=opt.region_size,
+    regions = _regions(opt, "gan_regions")
+    return Adversarial(regions, weight=opt.weight_gan, matching=opt.weight_matching, loss=opt.gan_loss)
+
+
+def _identity(file: str, weight: float) -> Identity | NoTerms:
+    return Identity(weight, load_arcface(Path(file))) if file else NoTerms()
+
+
+def _priors(opt: Any) -> Priors:
+    return Priors(
+        {name: getattr(opt, f"weight_{name}") for name in ("prior", "deformation", "headpose", "guide")},
+        distance=opt.prior_distance,
+        depth=opt.prior_depth,
+        guided=opt.guide_points,
+        guides=opt.guide_landmarks,
+        wing_shape=opt.wing,
+        both_poses=opt.headpose_source,
     )
 
 
@@ -373,4 +409,5 @@ def _equivariance(opt: Any) -> Equivariance | NoEquivariance:
         sigma_affine=opt.sigma_affine,
         sigma_tps=opt.sigma_tps,
         points_tps=opt.points_tps,
+        align_corners=opt.transform_align_corners,
     )

@@ -34,7 +34,8 @@ def finish_warping(module: WarpingModule) -> WarpingModule:
     for index, block in enumerate(blocks):
         blocks[index] = DoublingBlock(block)
     _fold(network.hourglass.decoder)
-    network.mask = FourierVolume(network.mask)
+    if network.mask.kernel_size[0] > 3:  # spectra pay off for large kernels
+        network.mask = FourierVolume(network.mask)
     wide = (*network.hourglass.encoder.down_blocks[:2], network.hourglass.decoder)
     for block in wide if quick_forms_work() else ():
         block.conv = WinogradVolume(block.conv)

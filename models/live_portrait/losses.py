@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.live_portrait.keypoints import Motion, angles_of
+from models.parts.arcface import alignment_grid
 from models.parts.discriminator import ScaleDiscriminator
 from models.parts.equivariance import RandomTransform, Transformed
 from models.parts.keypoints import KeyPoints
@@ -70,30 +71,43 @@ def guide(points: Sequence[Tensor], landmarks: Sequence[Tensor], omega: float, e
 class Priors(nn.Module):
     """Losses on motions alone: key point prior, deformation prior, head pose, guide."""
 
-    def __init__(self, opt_weights: Mapping[str, float], *, distance: float, depth: float,
-                 guided: Sequence[int], wing_shape: Sequence[float]):  # fmt: skip
+    def __init__(
+        self, weights: Mapping[str, float], *, distance: float, depth: float, guided: Sequence[int],
+        guides: Sequence[int], wing_shape: Sequence[float], both_poses: bool,
+    ):  # fmt: skip
+        """`guided`: the points that lie on the landmarks `guides`; `both_poses`: of the source frame, too."""
         super().__init__()
-        self.weights = {name: weight for name, weight in opt_weights.items() if weight}
+        if len(guided) != len(guides):
+            raise UserError(
+                f"--guide_points names {len(guided)} points, --guide_landmarks {len(guides)} landmarks; one each"
+            )
+        self.weights = {name: weight for name, weight in weights.items() if weight}
         self.distance, self.depth = distance, depth
-        self.guided, self.wing_shape = list(guided), tuple(wing_shape)
+        self.guided, self.guides, self.wing_shape = list(guided), list(guides), tuple(wing_shape)
+        self.both_poses = both_poses
 
     def forward(self, source: Motion, driving: Motion, batch: Batch) -> Terms:
         kp_driving = driving.points(source.canonical)
         computed = {
             "prior": lambda: keypoint_prior(kp_driving, self.distance, self.depth),
             "deformation": lambda: deformation_prior(driving.expression),
-            "headpose": lambda: _headpose(driving, batch),
+            "headpose": lambda: self._headpose(source, driving, batch),
             "guide": lambda: self._guide(source.points(), kp_driving, batch),
         }
         return {name: weight * computed[name]() for name, weight in self.weights.items()}
 
     def _guide(self, kp_source: Tensor, kp_driving: Tensor, batch: Batch) -> Tensor:
         landmarks = [wanted(batch, f"{name}_landmarks", "--weight_guide") for name in ("source", "driving")]
-        if landmarks[0].shape[1] != len(self.guided):
-            raise UserError(
-                f"--guide_points names {len(self.guided)} points, the samples have {landmarks[0].shape[1]} landmarks"
-            )
-        return guide([kp[:, self.guided] for kp in (kp_source, kp_driving)], landmarks, *self.wing_shape)
+        points = [kp[:, self.guided] for kp in (kp_source, kp_driving)]
+        return guide(points, [found[:, self.guides] for found in landmarks], *self.wing_shape)
+
+    def _headpose(self, source: Motion, driving: Motion, batch: Batch) -> Tensor:
+        motions = {"driving": driving} | ({"source": source} if self.both_poses else {})
+        errors = [
+            headpose(torch.cat(angles_of(motion.rotation), 1), wanted(batch, f"{name}_angles", "--weight_headpose"))
+            for name, motion in motions.items()
+        ]
+        return sum(errors) / len(errors)
 
 
 def headpose(angles: Tensor, wanted_angles: Tensor) -> Tensor:
@@ -101,15 +115,62 @@ def headpose(angles: Tensor, wanted_angles: Tensor) -> Tensor:
     return (angles - wanted_angles).abs().mean(0).sum()
 
 
-def _headpose(driving: Motion, batch: Batch) -> Tensor:
-    return headpose(torch.cat(angles_of(driving.rotation), 1), wanted(batch, "driving_angles", "--weight_headpose"))
-
-
 def wanted(batch: Batch, key: str, option: str) -> Any:
     """A batch entry that a loss needs; the error names the loss's option."""
     if key not in batch:
-        raise UserError(f"{option} needs {key} in the training samples, which this --dataset_mode does not give")
+        raise UserError(
+            f"{option} needs {key} in the training samples: take --dataset_mode portraits and clips with landmarks "
+            "(script/prepare_videos.py --layouts portraits)"
+        )
     return batch[key]
+
+
+class Regions(nn.Module):
+    """The whole picture, the face and the lips, as a cascade of losses sees them."""
+
+    def __init__(self, names: Sequence[str], size: int, option: str):
+        """`size`: the side of face and lips; `option`: what asks for them."""
+        super().__init__()
+        self.names, self.size, self.option = tuple(names), size, option
+
+    def forward(self, picture: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """By name; boxes (B, 4) are left, top, right, bottom in [-1, 1] of the picture."""
+        return {name: picture if name == "whole" else self._cut(picture, name, batch) for name in self.names}
+
+    def _cut(self, picture: Tensor, name: str, batch: Batch) -> Tensor:
+        return cut_boxes(picture, wanted(batch, f"{name}_box", f"{self.option} {name}"), self.size)
+
+
+class PerceptualCascade(nn.Module):
+    """The perceptual pyramid of the whole picture and of regions of it, with equal weights."""
+
+    def __init__(self, pyramid: nn.Module, regions: Regions):
+        super().__init__()
+        self.pyramid, self.regions = pyramid, regions
+
+    def forward(self, generated: Tensor, real: Tensor, batch: Batch) -> Terms:
+        made, true = self.regions(generated, batch), self.regions(real, batch)
+        of_regions = {name: self.pyramid(made[name], true[name]) for name in self.regions.names}
+        return {
+            term if name == "whole" else f"{term}_{name}": value
+            for name, terms in of_regions.items()
+            for term, value in terms.items()
+        }
+
+
+class Identity(nn.Module):
+    """1 - cosine of the ArcFace embeddings of result and driving frame, both aligned by the driving landmarks."""
+
+    def __init__(self, weight: float, network: nn.Module):
+        super().__init__()
+        self.weight, self.network = weight, network
+
+    def forward(self, generated: Tensor, real: Tensor, batch: Batch) -> Terms:
+        grid = alignment_grid(wanted(batch, "driving_landmarks", "--identity_network"), generated)
+        with torch.no_grad():
+            target = self.network(cut_grid(real, grid))
+        made = self.network(cut_grid(generated, grid))
+        return {"identity": self.weight * (1 - F.cosine_similarity(made, target)).mean()}
 
 
 class Cascade(nn.Module):
@@ -131,25 +192,15 @@ class Adversarial(nn.Module):
 
     on = True
 
-    def __init__(self, regions: Sequence[str], *, weight: float, matching: float, loss: str, region_size: int):
+    def __init__(self, regions: Regions, *, weight: float, matching: float, loss: str):
         super().__init__()
-        self.regions, self.weight, self.matching = tuple(regions), weight, matching
-        self.hinge, self.region_size = loss == "hinge", region_size
-
-    def views(self, picture: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """The input of each discriminator; boxes (B, 4) are left, top, right, bottom in [-1, 1] of the picture."""
-        return {
-            name: picture if name == "whole" else cut_boxes(
-                picture, wanted(batch, f"{name}_box", f"--gan_regions {name}"), self.region_size
-            )
-            for name in self.regions
-        }  # fmt: skip
+        self.regions, self.weight, self.matching, self.hinge = regions, weight, matching, loss == "hinge"
 
     def for_generator(self, judge: nn.Module, generated: Tensor, real: Tensor, batch: Batch) -> Terms:
         """GAN and feature matching terms of the generator."""
-        judged = judge(self.views(generated, batch))
+        judged = judge(self.regions(generated, batch))
         with torch.no_grad():
-            judged_real = judge(self.views(real, batch))
+            judged_real = judge(self.regions(real, batch))
         scores = [at_least_single(score) for _, score in judged.values()]
         terms = {"gan": self.weight * sum((-s if self.hinge else (1 - s) ** 2).mean() for s in scores)}
         if self.matching:
@@ -159,8 +210,8 @@ class Adversarial(nn.Module):
 
     def for_discriminator(self, judge: nn.Module, generated: Tensor, real: Tensor, batch: Batch) -> Terms:
         """The GAN term of the discriminators."""
-        fake, true = (judge(self.views(picture, batch)) for picture in (generated.detach(), real))
-        pairs = [(at_least_single(true[name][1]), at_least_single(fake[name][1])) for name in self.regions]
+        fake, true = (judge(self.regions(picture, batch)) for picture in (generated.detach(), real))
+        pairs = [(at_least_single(true[name][1]), at_least_single(fake[name][1])) for name in self.regions.names]
         if self.hinge:
             return {"discriminator": sum(F.relu(1 - t).mean() + F.relu(1 + f).mean() for t, f in pairs)}
         return {"discriminator": sum((1 - t).square().mean() + f.square().mean() for t, f in pairs)}
@@ -180,4 +231,9 @@ def cut_boxes(pictures: Tensor, boxes: Tensor, size: int) -> Tensor:
     line = (torch.arange(size, dtype=boxes.dtype, device=boxes.device) + 0.5) / size
     x, y = (boxes[:, i, None] + (boxes[:, i + 2] - boxes[:, i])[:, None] * line for i in (0, 1))
     grid = torch.stack([x[:, None].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
+    return cut_grid(pictures, grid)
+
+
+def cut_grid(pictures: Tensor, grid: Tensor) -> Tensor:
+    """Pictures sampled at a grid (B, h, w, 2) in [-1, 1] between their edges, which are repeated beyond."""
     return F.grid_sample(pictures, grid.to(pictures.dtype), padding_mode="border", align_corners=False)

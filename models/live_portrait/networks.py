@@ -73,14 +73,15 @@ class DenseMotionNetwork(nn.Module):
         max_features: int,
         num_blocks: int,
         compress: int,
+        kernel: int = 7,
     ):
         super().__init__()
         self.compress = nn.Conv3d(volume_channels, compress, 1)
         self.norm = VolumeNorm(compress)
         self.hourglass = VolumeHourglass(block_expansion, (num_kp + 1) * (compress + 1), num_blocks, max_features)
         features = self.hourglass.out_features
-        self.mask = nn.Conv3d(features, num_kp + 1, 7, padding=3)
-        self.occlusion = nn.Conv2d(features * volume_depth, 1, 7, padding=3)
+        self.mask = nn.Conv3d(features, num_kp + 1, kernel, padding=kernel // 2)
+        self.occlusion = nn.Conv2d(features * volume_depth, 1, kernel, padding=kernel // 2)
 
     def compressed(self, volume: Tensor) -> Tensor:
         """Compress a volume to the few channels that the network reads."""
@@ -139,12 +140,14 @@ class WarpingModule(nn.Module):
         motion_max_features: int = 1024,
         motion_num_blocks: int = 5,
         compress: int = 4,
+        kernel: int = 7,
     ):
         super().__init__()
         width = min(max_features, block_expansion * 2**num_down_blocks)
         self.dense_motion_network = DenseMotionNetwork(
-            num_kp, volume_channels, volume_depth, motion_expansion, motion_max_features, motion_num_blocks, compress
-        )
+            num_kp, volume_channels, volume_depth, motion_expansion, motion_max_features, motion_num_blocks, compress,
+            kernel,
+        )  # fmt: skip
         self.third = ProjectionBlock(volume_channels * volume_depth, width)
         self.fourth = nn.Conv2d(width, width, 1)
 
@@ -157,8 +160,15 @@ class WarpingModule(nn.Module):
 
     def warp(self, encoded: tuple[Tensor, Tensor], kp_source: Tensor, kp_driving: Tensor) -> Tensor:
         """The map (B, C, h, w) for driving points; one source may be paired with all of them."""
+        return self.warp_and_motion(encoded, kp_source, kp_driving)[0]
+
+    def warp_and_motion(
+        self, encoded: tuple[Tensor, Tensor], kp_source: Tensor, kp_driving: Tensor
+    ) -> tuple[Tensor, DenseMotion]:
+        """The same, and the flow that made it."""
         volume, compressed = encoded
-        return self.project(volume, self.dense_motion_network.of_compressed(compressed, kp_source, kp_driving))
+        motion = self.dense_motion_network.of_compressed(compressed, kp_source, kp_driving)
+        return self.project(volume, motion), motion
 
     def project(self, volume: Tensor, motion: DenseMotion) -> Tensor:
         """The warped volume with depth folded into channels."""
@@ -228,7 +238,9 @@ class SpadeGenerator(nn.Module):
         out_channels: int = 64,
         hidden: int = 128,
         num_middle_blocks: int = 6,
+        masked: bool = False,
     ):
+        """`masked`: a fourth channel says where pixels of the source are better."""
         super().__init__()
         label = min(max_features, block_expansion * 2**num_down_blocks)
         self.upscale, self.num_middle_blocks = upscale, num_middle_blocks
@@ -237,7 +249,7 @@ class SpadeGenerator(nn.Module):
             setattr(self, f"G_middle_{i}", SpadeBlock(2 * label, 2 * label, label, hidden))
         self.up_0 = SpadeBlock(2 * label, label, label, hidden)
         self.up_1 = SpadeBlock(label, out_channels, label, hidden)
-        last = nn.Conv2d(out_channels, 3 * upscale**2, 3, padding=1)
+        last = nn.Conv2d(out_channels, (4 if masked else 3) * upscale**2, 3, padding=1)
         self.conv_img = nn.Sequential(last, nn.PixelShuffle(upscale)) if upscale > 1 else last
 
     def forward(self, label: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ the released weights and of the original's command.
 import math
 from typing import Any
 
-from models.parts.options import NETWORKS, add_perceptual_options, add_transform_options
+from models.parts.options import NETWORKS, add_perceptual_options, add_schedule_options, add_transform_options
 from util.values import (
     at_least,
     count,
@@ -42,6 +42,12 @@ FAULTS = ("retargeting", "left_eye", "rotations", "driving_picture", "normalize_
 """Faults of the original, by the names of --as_original."""
 GAN_REGIONS = ("whole", "face", "lips")
 point = within(0, NUM_KP - 1, integer)
+landmark = within(0, 67, integer)
+odd = only(at_least(1), lambda value: value % 2 == 1, "an odd whole number", "ODD")
+GUIDE_POINTS = [11, 13, 18, 15, 16, 6, 12, 14, 17, 19]
+GUIDE_LANDMARKS = [37, 41, 36, 44, 46, 48, 54, 62, 66, 57]
+"""Where they belong: three points of the left eye, two of the right one, five of the lips, among them those between
+which openness is measured."""
 
 
 openness = word_or(share, driving=DRIVING, yes=DRIVING, no=None)
@@ -82,10 +88,13 @@ def add_network_options(parser: Any) -> None:
     add("--flow_max_features", f"{dense}.max_features", type=count, default=1024, help="dense motion: maximum channels")
     add("--flow_num_blocks", f"{dense}.num_blocks", type=count, default=5, help="dense motion: downsampling blocks")
     add("--compress", f"{dense}.compress", type=count, default=4, help="dense motion: channels of its volume")
+    add("--flow_kernel", type=odd, default=7, help="dense motion: kernel size of masks and occlusion (the paper's: 7)")
     add("--upscale", f"{G}.upscale", type=count, default=2, help="upscaling factor from input to result")
     add("--generator_out_channels", type=count, default=64, help="generator: channels of the last features")
     add("--spade_width", type=count, default=128, help="generator: hidden channels of SPADE")
     add("--num_middle_blocks", type=at_least(0), default=6, help="generator: blocks before the upsampling")
+    parser.add_switch("--copy_pixels", help="blend the result with pixels of the source along the flow by a mask "
+                      "(not in the paper): small networks learn motion before they can paint")  # fmt: skip
 
 
 def add_animation_options(parser: Any, training: bool) -> None:
@@ -136,10 +145,33 @@ def add_training_options(parser: Any) -> None:
     losses = parser.add_argument_group("losses", example="--no_perceptual --weight_guide 5")
     add = schedule.add_argument
     add("--lr", type=not_negative, default=2e-4, help="learning rate of all networks")
+    add("--adam_betas", type=list_of(share, "beta1,beta2", empty=False), default=[0.5, 0.999], help="betas of Adam",
+        advanced=True)  # fmt: skip
     add("--clip_gradients", type=not_negative, default=0.0, help="clip the norm of the gradients; 0: no clipping")
+    add_schedule_options(schedule)
     add_transform_options(losses)
+    losses.add_switch("--transform_align_corners", default=True, advanced=True,
+                      help="equivariance transform: corners of pictures are those of the grid, as in the first order "
+                      "motion model")  # fmt: skip
     parser.set_defaults(sigma_tps=0.005, points_tps=5)
     add_perceptual_options(losses)
+    add = losses.add_argument
+    add("--perceptual_regions", type=list_of(one_of(*GAN_REGIONS)), default=["whole"],
+        help="inputs of the perceptual loss; face and lips need clips with landmarks")  # fmt: skip
+    add("--region_size", type=count, default=128, help="side of the regions face and lips", advanced=True)
+    add("--identity_network", type=text, default="",
+        help="weights of an ArcFace network (iresnet, PyTorch) for the identity loss")  # fmt: skip
+    add("--weight_identity", type=not_negative, default=1.0, advanced=True,
+        help="with --identity_network: weight of 1 - cosine of the embeddings")  # fmt: skip
+    _add_prior_options(losses)
+    _add_gan_options(parser)
+    schedule.add_switch("--start_at_rest", default=True,
+                      help="initialise points with scale 1 and no motion, so that training starts from the source",
+                      advanced=True)  # fmt: skip
+
+
+def _add_prior_options(losses: Any) -> None:
+    """Losses on key points alone."""
     add = losses.add_argument
     add("--weight_equivariance", type=not_negative, default=20.0, help="weight of the equivariance loss")
     add("--weight_prior", type=not_negative, default=10.0, help="weight of the key point prior")
@@ -150,17 +182,15 @@ def add_training_options(parser: Any) -> None:
     add("--prior_depth", type=number, default=0.33, help="key point prior: mean depth", advanced=True)
     add("--weight_deformation", type=not_negative, default=5.0, help="weight of the deformation prior")
     add("--weight_headpose", type=not_negative, default=0.0,
-        help="weight of the head pose loss, in degrees; needs a dataset mode with angles")  # fmt: skip
+        help="weight of the head pose loss, in degrees; needs clips with landmarks")  # fmt: skip
+    losses.add_switch("--headpose_source", help="apply the head pose loss to the source frame too", advanced=True)
     add("--weight_guide", type=not_negative, default=0.0,
-        help="weight of the guide loss on landmarks; needs a dataset mode with landmarks")  # fmt: skip
-    add("--guide_points", type=list_of(point), default=[11, 13, 15, 16, 18, 6, 12, 14, 17, 19],
-        help="key points of the guide loss, one per landmark of a sample", advanced=True)  # fmt: skip
+        help="weight of the guide loss on landmarks; needs clips with landmarks")  # fmt: skip
+    add("--guide_points", type=list_of(point), default=GUIDE_POINTS, help="key points of the guide loss", advanced=True)
+    add("--guide_landmarks", type=list_of(landmark), default=GUIDE_LANDMARKS,
+        help="their landmarks (of 68), in the same order", advanced=True)  # fmt: skip
     add("--wing", type=list_of(positive, "omega,epsilon", empty=False), default=[0.1, 0.01],
         help="parameters of the Wing loss of --weight_guide, in units of [-1, 1]", advanced=True)  # fmt: skip
-    _add_gan_options(parser)
-    schedule.add_switch("--start_at_rest", default=True,
-                      help="initialise points with scale 1 and no motion, so that training starts from the source",
-                      advanced=True)  # fmt: skip
 
 
 def _add_gan_options(parser: Any) -> None:
@@ -171,8 +201,7 @@ def _add_gan_options(parser: Any) -> None:
         advanced=False,
     )  # fmt: skip
     add("--gan_regions", type=list_of(one_of(*GAN_REGIONS)), default=["whole"],
-        help="inputs of the discriminators; face and lips need a dataset mode with boxes")  # fmt: skip
-    add("--region_size", type=count, default=128, help="side of the regions face and lips")
+        help="inputs of the discriminators; face and lips need clips with landmarks")  # fmt: skip
     add("--gan_loss", type=one_of("hinge", "squares"), default="hinge", help="adversarial loss")
     add("--weight_matching", type=not_negative, default=10.0, help="weight of feature matching")
     add("--discriminator_block_expansion", type=count, default=32, help="discriminators: base channels")

@@ -39,10 +39,10 @@ class SecondStage:
         return self.factor(clock.epoch, self.epoch_milestones)
 
 
-def require_first_stage(opt: Any, first_stage: str) -> None:
-    """Refuse to train an AVD network with all weights 0."""
+def require_first_stage(opt: Any, first_stage: str, what: str = "an AVD network is") -> None:
+    """Refuse to train a second stage on networks with random weights."""
     if not (opt.init_from or opt.continue_train or opt.continue_from):
-        raise UserError(f"--init_from: an AVD network is trained on a model of {first_stage}; name its run or its file")
+        raise UserError(f"--init_from: {what} trained on a model of {first_stage}; name its run or its file")
 
 
 def _require_batches(opt: Any) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from script.turns import answer_turns, take_turns
+from util.errors import UserError
 from util.values import integer, list_of
 from util.waiting import wait_briefly
 
@@ -45,6 +46,9 @@ CONFIGS = {
 """The families that animate a picture by a video, each with its configuration of faces."""
 BARS = {"live_portrait": ((2, 1 / 255), (3, 1.0))}
 """Other targets than EXACT and FAST: those of float32, and of bf16, whose difference is only reported."""
+AUTHORS_MS = {"appearance_feature_extractor": 0.82, "motion_extractor": 0.84, "warping_module": 5.21,
+              "spade_generator": 7.59}  # fmt: skip
+"""LivePortrait's networks by the authors' figures: milliseconds a frame, RTX 4090, half precision, compiled."""
 ENCODED_ONCE = {"live_portrait"}
 """Families whose original encodes the source once for all frames."""
 SPREAD = {"live_portrait": 1.0}
@@ -73,6 +77,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--way", choices=(PLAIN, *PRECISIONS), help="make the frames in one way for every line of input"
     )
     parser.add_argument("--frames_to", type=Path, help="file for them")
+    parser.add_argument(
+        "--networks", action="store_true", help="live_portrait: the share of each network instead, on any device"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,9 +89,12 @@ def run(args: argparse.Namespace) -> int:
         wait_briefly()
     import torch
 
-    if args.gpu_id >= 0:
-        return _gpu_table(args, torch.device("cuda", args.gpu_id))
+    device = torch.device("cuda", args.gpu_id) if args.gpu_id >= 0 else torch.device("cpu")
     torch.set_num_threads(args.threads)
+    if args.networks:
+        return _network_shares(args, device)
+    if args.gpu_id >= 0:
+        return _gpu_table(args, device)
     if args.way:
         answer_turns(_turn(args))
         return 0
@@ -206,6 +216,58 @@ def _gpu_measure(family: Any, source: Any, item: dict[str, Any], precision: str)
         with FlopCounterMode(display=False) as counter, torch.compiler.set_stance("force_eager"):
             family.animate(state, item)
     return batch / seconds, memory, counter.get_total_flops()
+
+
+def _network_shares(args: argparse.Namespace, device: Any) -> int:
+    """Print how long each network of LivePortrait takes for one frame, in shares, beside the authors' figures."""
+    import torch
+
+    from engine.networks import compile_networks, use_channels_last
+    from engine.precision import Precision
+
+    if args.model != "live_portrait":
+        raise UserError(f"--networks: {args.model} has no figures to stand beside; take --model live_portrait")
+    family = random_family(args.config).to(device)
+    family.prepare_inference()
+    use_channels_last(family)
+    precision = "bf16" if device.type == "cuda" else "fp32"
+    if device.type == "cuda":
+        compile_networks(family.networks())
+    source, _ = pictures_of(args)
+    with torch.inference_mode(), Precision(precision, device).autocast():
+        works = _network_works(family, source.to(device))
+        seconds = _gpu_seconds if device.type == "cuda" else _cpu_seconds
+        taken = {name: seconds(work, rounds=args.rounds) for name, work in works.items()}
+    print(f"{device}, {precision}, one frame\n\n| network | ms | share | authors, RTX 4090: ms | share |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, time_taken in taken.items():
+        share, theirs = time_taken / sum(taken.values()), AUTHORS_MS[name] / sum(AUTHORS_MS.values())
+        print(f"| {name} | {1e3 * time_taken:.2f} | {share:.0%} | {AUTHORS_MS[name]} | {theirs:.0%} |")
+    return 0
+
+
+def _network_works(family: Any, source: Any) -> dict[str, Callable[[], Any]]:
+    """Each network at work on what it gets of a picture."""
+    image = family.seen(source)
+    volume, points = family.appearance_feature_extractor(image), family.motion_extractor(image).points()
+    encoded = family.warping_module.encode(volume)
+    features = family.warping_module.warp(encoded, points, points)
+    return {
+        "appearance_feature_extractor": lambda: family.appearance_feature_extractor(image),
+        "motion_extractor": lambda: family.motion_extractor(image),
+        "warping_module": lambda: family.warping_module.warp(encoded, points, points),
+        "spade_generator": lambda: family.spade_generator(features),
+    }
+
+
+def _cpu_seconds(work: Callable[[], Any], rounds: int) -> float:
+    """Median seconds of processor time of some work, after a warm-up."""
+    taken = []
+    for _ in range(rounds + 1):
+        begin = time.process_time()
+        work()
+        taken.append(time.process_time() - begin)
+    return statistics.median(taken[1:])
 
 
 def _gpu_seconds(work: Callable[[], Any], rounds: int = 20) -> float:

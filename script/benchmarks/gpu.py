@@ -91,6 +91,8 @@ def parts(gpu_id: int) -> Iterator[Part]:
         sizes = ["--batches=1,2,4,8,16,32,64" if model == "fomm" else "--batches=1,8,32"] if on_gpu else SMALL
         yield Part(f"animate-{model}", f"Networks alone: `{model}`",
                    (*benchmark, "animate", f"--model={model}", device, *sizes), 100)  # fmt: skip
+    yield Part("shares-live_portrait", "`live_portrait`: each network, beside the authors' figures",
+               (*benchmark, "animate", "--model=live_portrait", device, "--networks"), 60)  # fmt: skip
     for precision in ("fp32", "tf32", "bf16") if on_gpu else ("fp32",):
         sizes = ["--frames=300", "--batch=16"] if on_gpu else SMALL
         yield Part(f"pipeline-{precision}", f"From decoding to encoding: `fomm`, {precision}",

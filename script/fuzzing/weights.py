@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.faces.own_detector import load_network
 from data.micro.prior_points import read_points, write_points
 from engine.checkpoints.load import load_networks
 from engine.checkpoints.released import read_training_state
@@ -28,6 +27,7 @@ from script.fuzzing.damage import PICKLE_TOKENS, TEXT_TOKENS, in_zip
 from script.fuzzing.oddities import in_json, in_torch
 from script.fuzzing.target import Target, written
 from util.caffemodel import read_caffemodel
+from util.landmark_network import LandmarkNetwork, load_network
 from util.weights_file import read_weights, refuse_unusable
 
 
@@ -123,8 +123,6 @@ def _points(folder: Path) -> list[bytes]:
 
 
 def _landmark_networks(folder: Path) -> list[bytes]:
-    from data.faces.own_network import LandmarkNetwork
-
     torch.manual_seed(0)
     return [_save({name: value.half() for name, value in LandmarkNetwork().state_dict().items()})]
 

@@ -452,10 +452,9 @@ def trained(case: Case, kind: torch.dtype) -> Computed:
     side = case["inputs"]["source"][1][-1]
     family = make_family(case, f"--input_size={side}", "--no_perceptual", "--weight_gan=0", training=True).to(kind)
     source, driving, target = (given(case, name).to(kind) for name in ("source", "driving", "target"))
-    volume = family.appearance_feature_extractor(source)
     of_source, of_driving = family.motion_extractor(source), family.motion_extractor(driving)
     kp_source, kp_driving = of_source.points(), of_driving.points(of_source.canonical)
-    prediction = family.generate(volume, kp_source, kp_driving)
+    prediction = family.generate(family.encode(source), kp_source, kp_driving)
     loss = (prediction - target).abs().mean()
     loss.backward()
     computed = {"kp_source": kp_source, "kp_driving": kp_driving, "prediction": prediction, "loss": loss.view(1)}

@@ -1,8 +1,9 @@
-"""LivePortrait by the commands: train two steps, resume, animate a pair with a template, edit."""
+"""LivePortrait by the commands: both stages, resumed, by more processes; a pair with a template; edits."""
 
 import json
 
 import pytest
+import torch
 from paths import ROOT
 from running import run
 
@@ -12,17 +13,58 @@ pytestmark = pytest.mark.slow
 TINY = f"--config={ROOT / 'configs' / 'tiny' / 'live_portrait.yaml'}"
 
 
+SECOND = f"--config={ROOT / 'configs' / 'tiny' / 'live_portrait_retarget.yaml'}"
+GUIDED = ("--weight_guide=1", "--weight_headpose=0.1", "--perceptual_regions=whole,face,lips", "--region_size=32")
+
+
+def training(sample):
+    return (f"--dataroot={sample}", "--batch_size=2", "--num_repeats=1", "--visdom=no", "--nThreads=0")
+
+
 @pytest.fixture(scope="module")
 def folder(sample, tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
-    words = (TINY, f"--dataroot={sample}", "--batch_size=2", "--num_repeats=1", "--gpu_id=-1", "--visdom=no")
+    words = (TINY, *training(sample), *GUIDED, "--gpu_id=-1")
     run(folder, *words, "--steps=2")
     run(folder, *words, "--steps=3", "--continue_train")
     return folder
 
 
-def animate(folder, *arguments, status=0):
-    return run(folder, TINY, "--cpu", *arguments, script="test.py", status=status)
+def weights(folder):
+    files = sorted(folder.glob("latest-*.pth"))
+    assert files
+    return {f"{file.stem}.{name}": value for file in files for name, value in torch.load(file).items()}
+
+
+def test_both_stages_train_resume_and_take_another_number_of_processes(folder, sample):
+    first = (TINY, *training(sample), *GUIDED, "--gpu_id=-1,-1", "--steps=3")
+    # Two processes: each has batch norms of its own share, so that these rest from the first step on.
+    run(folder, *first, "--name=two", "--freeze_norms=0")
+    run(folder, *first[:-2], "--gpu_id=-1", "--steps=3", "--name=one", "--freeze_norms=0")
+    one, two = (weights(folder / "result" / name) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    moving = {name for name, value in one.items() if not torch.allclose(value, two[name], rtol=0, atol=2e-3)}
+    assert not moving
+    second = (SECOND, *training(sample), "--gpu_id=-1", "--init_from=result/live_portrait", "--name=stitched")
+    run(folder, *second, "--steps=2")
+    began = weights(folder / "result" / "stitched")
+    run(folder, SECOND, *training(sample), "--gpu_id=-1", "--name=stitched", "--steps=4", "--continue_train")
+    ended, base = weights(folder / "result" / "stitched"), weights(folder / "result" / "live_portrait")
+    moved = {name.split(".")[0] for name, value in ended.items() if not torch.equal(value, began[name])}
+    assert moved == {f"latest-{name}" for name in ("stitching", "eye", "lip")}
+    kept = [name for name in base if name.startswith(("latest-motion", "latest-warping", "latest-spade"))]
+    assert kept and all(torch.equal(base[name], ended[name]) for name in kept)
+    clip = sorted((sample / "test").glob("*.mp4"))[0]
+    animate(
+        folder, "--name=stitched", f"--source_image={clip}", "--source_frame=0", f"--driving_video={clip}",
+        "--no_crop_image", "--output=stitched.mp4", tiny=False,
+    )  # fmt: skip
+    with open_video(folder / "stitched.mp4") as made:
+        assert len(made) == 8
+
+
+def animate(folder, *arguments, status=0, tiny=True):
+    return run(folder, *[TINY][: int(tiny)], "--cpu", *arguments, script="test.py", status=status)
 
 
 def test_a_pair_its_template_and_an_edit(folder, sample):

@@ -13,7 +13,7 @@ from paths import ROOT
 
 from data import find_dataset
 from data.faces.detector import Face
-from data.faces.portrait_crop import PasteBack, Square, border_mask, square_of
+from data.faces.portrait_crop import PasteBack, Square, square_of
 from data.faces.portrait_source import PortraitPicture
 from data.jobs.pairs import Requested
 from data.video import VideoWriter, write_image
@@ -21,6 +21,7 @@ from engine.animator import Animator, to_bytes
 from models import find_family
 from options import parse
 from options.pairs import pair_settings, requests
+from util.border_mask import border_mask
 from util.errors import UserError
 from util.motion_template import read_template, write_template
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from metrics_faces import drawn, moved
 
+from data.faces.head_pose import head_rotation, yaw_pitch_roll
 from metrics import find_metrics
 from metrics.evaluation.measuring import Measurement
 from metrics.evaluation.results import of_video, totals
 from metrics.metric import REPEATED, RESULT, TRUTH, Video
 from metrics.motion import displacement
-from metrics.parts.poses import pose
 from metrics.parts.tools import Tools
 from metrics.theval import silences
 from util.errors import UserError
@@ -54,14 +54,18 @@ def test_landmarks_and_pose_against_the_drawn_truth(clip, tools):
     assert own["pose/truth"]["frames"] < 10
 
 
+def pose_of(points, height, width):
+    return yaw_pitch_roll(head_rotation(points, height, width))
+
+
 def test_pose_follows_the_drawn_rotation():
     from data.sample_faces import render
 
     for axis, sign in [(0, 20), (0, -20), (1, 12), (2, 15), (2, -15)]:
-        rest = pose(render(identity=3, size=192).landmarks, 192, 192)
+        rest = pose_of(render(identity=3, size=192).landmarks, 192, 192)
         rotation = np.zeros(3)
         rotation[axis] = sign
-        turned = pose(render(identity=3, rotation=tuple(rotation), size=192).landmarks, 192, 192) - rest
+        turned = pose_of(render(identity=3, rotation=tuple(rotation), size=192).landmarks, 192, 192) - rest
         assert turned[axis] == pytest.approx(sign, abs=8), (axis, sign, turned)
         assert np.abs(np.delete(turned, axis)).max() < 8, (axis, sign, turned)
 

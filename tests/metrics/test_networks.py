@@ -258,12 +258,12 @@ def test_arcface_takes_a_file_and_sees_aligned_faces(tmp_path):
 
 
 def test_alignment_finds_turn_scale_and_shift():
-    from metrics.parts.embeddings import ARCFACE_TEMPLATE
+    from util.arcface_template import TEMPLATE
 
     turn = np.array([[0, -2.0], [2.0, 0]])
-    points = np.array(ARCFACE_TEMPLATE) @ turn.T + [5, 7]
+    points = np.array(TEMPLATE) @ turn.T + [5, 7]
     matrix = alignment(points)
-    np.testing.assert_allclose(points @ matrix[:, :2].T + matrix[:, 2], ARCFACE_TEMPLATE, atol=1e-9)
+    np.testing.assert_allclose(points @ matrix[:, :2].T + matrix[:, 2], TEMPLATE, atol=1e-9)
 
 
 def test_heads_of_another_network_are_reported(files):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 from adapters.common import fill_weights
 from paths import REFERENCE, ROOT
 from safetensors.torch import save_file
@@ -15,16 +16,18 @@ from engine.distributed import Processes
 from engine.trainer import Trainer
 from models import find_family
 from models.live_portrait.animation import hull_ratio
+from models.live_portrait.composing import with_source_pixels
 from models.live_portrait.family import ANIMATORS, PERCEPTRONS
 from models.live_portrait.finished import finish_generator, finish_warping
 from models.live_portrait.keypoints import Motion, angles_of, nearest_rotation, rotation_of
 from models.live_portrait.losses import cut_boxes
-from models.live_portrait.networks import SpadeGenerator, WarpingModule
+from models.live_portrait.networks import DenseMotion, SpadeGenerator, WarpingModule
 from models.live_portrait.options import EYE_POINTS, LIP_POINTS, REGIONS
 from models.live_portrait.released import RETARGETING
 from models.live_portrait.retargeting import Openness, require_openness
 from models.live_portrait.smoothing import KalmanSmoother
 from models.live_portrait.transfer import Rules, region_points, transfer
+from models.live_portrait.volumes import volume_grid
 from options import parse
 from util.errors import UserError
 
@@ -298,11 +301,79 @@ def test_regions_and_guides_of_the_batch_are_used_and_missed_by_name():
     batch["face_box"] = torch.tensor([[-0.5, -0.5, 0.5, 0.5]] * 2)
     with pytest.raises(UserError, match="--weight_headpose needs driving_angles"):
         next(family.training_step(batch, None))
-    batch |= {f"{name}_landmarks": torch.rand(2, 10, 2) for name in ("source", "driving")}
+    batch |= {f"{name}_landmarks": torch.rand(2, 68, 2) for name in ("source", "driving")}
     batch["driving_angles"] = torch.zeros(2, 3)
     name, terms = next(family.training_step(batch, None))
     assert name == "animator" and {"gan", "matching", "guide", "headpose", "prior", "equivariance"} <= set(terms)
     assert all(torch.isfinite(term) for term in terms.values())
+
+
+def test_the_cascade_sees_regions_and_names_its_terms():
+    words = ["--perceptual_regions=whole,face,lips", "--region_size=48", "--batch_size=2"]
+    opt = parse([f"--config={CONFIG}", *words], True)
+    family = find_family("live_portrait")(opt, training=True)
+    family.prepare_training(opt)
+    made, real = (torch.rand(2, 3, 64, 64) for _ in range(2))
+    batch = {"face_box": torch.tensor([[-1.0, -1, 1, 1]] * 2), "lips_box": torch.tensor([[-0.5, 0, 0.5, 1]] * 2)}
+    terms = family.perceptual(made, real, batch)
+    assert set(terms) == {"pixels", "pixels_face", "pixels_lips"}
+    # What is wrong outside a region costs nothing there.
+    outside = real.clone()
+    outside[..., :24, :] = made[..., :24, :]
+    wrong = family.perceptual(outside, real, batch)
+    assert wrong["pixels_lips"] == 0 and wrong["pixels"] > 0
+    with pytest.raises(UserError, match="--perceptual_regions face needs face_box"):
+        family.perceptual(made, real, {})
+
+
+def test_lists_of_guides_have_one_length():
+    opt = parse([f"--config={CONFIG}", "--guide_points=1,2", "--guide_landmarks=30"], True)
+    family = find_family("live_portrait")(opt, training=True)
+    with pytest.raises(UserError, match="--guide_points names 2 points, --guide_landmarks 1"):
+        family.prepare_training(opt)
+
+
+def test_a_guided_point_is_pulled_to_its_landmark():
+    words = ["--weight_guide=1", "--guide_points=4,9", "--guide_landmarks=30,8", "--weight_prior=0", "--batch_size=1",
+             "--weight_deformation=0"]  # fmt: skip
+    opt = parse([f"--config={CONFIG}", *words], True)
+    family = find_family("live_portrait")(opt, training=True)
+    family.prepare_training(opt)
+    motion = random_motion(1)
+    landmarks = torch.rand(1, 68, 2)
+    landmarks[:, [30, 8]] = motion.points()[:, [4, 9], :2]
+    batch = {f"{name}_landmarks": landmarks for name in ("source", "driving")}
+    assert float(family.priors(motion, motion, batch)["guide"]) == pytest.approx(0, abs=1e-6)
+    assert float(family.priors(motion, motion, {k: v + 0.1 for k, v in batch.items()})["guide"]) > 0.1
+
+
+def test_pixels_are_copied_along_the_flow():
+    """Untrained, with copying, the result is the source; and points that all move by a pixel move the picture."""
+    opt = parse([f"--config={CONFIG}", "--copy_pixels", "--flow_kernel=3"], True)
+    family = find_family("live_portrait")(opt, training=True)
+    family.prepare_training(opt)
+    family.eval()
+    assert family.warping_module.dense_motion_network.mask.kernel_size == (3, 3, 3)
+    picture = F.interpolate(torch.rand(2, 3, 8, 8), size=64, mode="bicubic").clamp(0, 1)
+    with torch.no_grad():
+        encoded, kp = family.encode(picture), family.motion_extractor(picture).points()
+        assert (family.generate(encoded, kp, kp) - picture).abs().mean() < 0.05
+        size = (8, 16, 16)
+        shifted = volume_grid(size, like=kp).expand(2, -1, -1, -1, -1) + torch.tensor([4 / 63, 0, 0])
+        painted = torch.cat([torch.zeros_like(picture), torch.ones_like(picture[:, :1])], dim=1)
+        motion = DenseMotion(torch.zeros(0), shifted, torch.zeros(0))
+        moved = with_source_pixels(painted, picture, motion)
+    assert torch.allclose(moved[..., :-2], picture[..., 2:], atol=1e-4)
+
+
+def test_copied_pixels_come_through_the_quick_form():
+    family = build("--copy_pixels", "--flow_kernel=3")
+    source, driving = {"image": torch.rand(1, 3, 64, 64)}, {"image": torch.rand(3, 3, 64, 64)}
+    with torch.inference_mode():
+        expected, _ = family.animate(family.encode_source(source), driving)
+        family.prepare_inference()
+        made, _ = family.animate(family.encode_source(source), driving)
+    assert made.shape == (3, 3, 64, 64) and torch.allclose(made, expected, rtol=0, atol=1e-4)
 
 
 def test_training_starts_from_released_weights(tmp_path, caplog):

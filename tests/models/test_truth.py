@@ -8,7 +8,8 @@ import torch
 from paths import ROOT
 
 from data import find_dataset
-from data.drawn import MIRRORED, DrawnDataset
+from data.drawn import DrawnDataset
+from data.faces.detector import MIRRORED
 from data.sample_faces import perform_rich, render_clip
 from data.sample_faces.clips import write_film
 from data.sample_faces.motion import motion_truth

@@ -78,7 +78,7 @@ def test_help_starts_with_a_short_line_and_commands_and_ends_with_pages_that_exi
     assert options <= {f"--{name}" for name in OPTION.findall(text)}
     files = set(re.findall(r"docs/\w+\.md|configs/tiny/\w+\.yaml", text))
     assert len(files) >= 3 and all((ROOT / name).is_file() for name in files)
-    assert f"docs/{family.removesuffix('_avd').removesuffix('_finetune')}.md" in files
+    assert f"docs/{family.removesuffix('_avd').removesuffix('_finetune').removesuffix('_retarget')}.md" in files
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -7,10 +7,10 @@ from paths import ROOT
 from running import run
 
 from data.faces.landmarks import build_detector
-from data.faces.own_detector import WEIGHTS, OwnDetector, crop_matrix, cut, load_network, square_around
-from data.faces.own_network import SIDE, LandmarkNetwork
+from data.faces.own_detector import OwnDetector, crop_matrix, cut, square_around
 from data.sample_faces import render
 from util.errors import UserError
+from util.landmark_network import SIDE, WEIGHTS, LandmarkNetwork, load_network
 
 pytest.importorskip("dlib")
 

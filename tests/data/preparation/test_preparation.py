@@ -542,6 +542,13 @@ def test_own_videos_become_every_familys_layout(tmp_path, scripts, people):
     assert np.array_equal(text, np.rint(points[3])) and len(list_images(mine / "train_data" / "bob#000000#000006")) == 6
     with np.load(mine / "talking_head" / "train" / "bob" / "bob#000000#000006" / "metadata.npz") as stored:
         assert np.allclose(stored["landmarks"], points * 2) and stored["names"][0] == "00000.jpg"
+    portrait = PackedClip(mine / "portraits" / "train" / "bob#000000#000006.clip")
+    assert portrait.size == (512, 512) and len(portrait) == 6 and ClipIndex(mine / "portraits" / "test")
+    shapes = {name: array.shape for name, array in portrait.arrays.items()}
+    assert shapes == {"landmarks": (6, 68, 2), "boxes": (6, 2, 4), "angles": (6, 3)}
+    # The square is 2.3 faces large, and its middle an eighth of it above the face's.
+    inside = portrait.arrays["landmarks"].reshape(-1, 2)
+    assert 0.3 < np.ptp(inside, axis=0).max() / 512 < 0.6 and inside.mean(0)[1] > 512 * 0.5
     assert (mine / "ganimation" / "train_ids.csv").read_text() == "bob_000000_000006_00000.jpg\n"
     assert read_image(mine / "ganimation" / "imgs" / "bob_000000_000006_00000.jpg").shape == (128, 128, 3)
     assert len(table(mine / "clips.csv")) == 3 and len(list((mine / "previews").iterdir())) == 4

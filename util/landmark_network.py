@@ -1,16 +1,26 @@
 """A small network for the 68 points of a face in a square crop and how sure each is, learned from drawn people."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from util.errors import UserError
+from util.reading import reading
+from util.weights_file import read_weights, refuse_unusable
+
 POINTS = 68
 SIDE = 64
 """Side of the crops that the network sees."""
 CELLS = 16
 """Side of its heatmaps."""
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "landmarks" / "own.safetensors"
+AROUND_POINTS = 1.3
+"""Side of the crop, in sides of the square around a face's points."""
+NOT_OURS = "not the weights of the landmark network"
+MADE_BY = "script/train_landmarks.py makes them"
 
 
 class Found(NamedTuple):
@@ -68,3 +78,19 @@ class LandmarkNetwork(nn.Module):
         pooled = deep.mean((2, 3))
         # Means of heatmaps can't leave the crop, points can.
         return Found(mean + self.offset(pooled).unflatten(1, (POINTS, 2)), self.visible(pooled))
+
+
+def load_network(path: Path) -> LandmarkNetwork:
+    """The network with the weights of a file, in eval mode."""
+    weights = read_weights(path)
+    refuse_unusable(weights, path)
+    state = {name: value.float() for name, value in weights.items()}
+    network = LandmarkNetwork()
+    own = network.state_dict()
+    # Files omit the batch counters of batch norm, which nothing reads.
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    if missing or set(state) - set(own):
+        raise UserError(f"{path}: {NOT_OURS}; {MADE_BY}")
+    with reading(path, NOT_OURS, MADE_BY):
+        network.load_state_dict(own | state)
+    return network.eval()

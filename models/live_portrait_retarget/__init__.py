@@ -1,0 +1,1 @@
+"""LivePortrait, second stage: stitching, eyes and lips."""
