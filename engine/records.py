@@ -30,7 +30,7 @@ def fingerprint_of_weights(state: Mapping[str, "Tensor"]) -> str:
     value = 0
     for name, tensor in state.items():
         array = tensor.detach().cpu().contiguous().flatten().numpy()
-        value = zlib.crc32(array.view("u1"), zlib.crc32(name.encode(), value))
+        value = zlib.crc32(array.view("u1").data, zlib.crc32(name.encode(), value))
     return f"{value:08x}"
 
 

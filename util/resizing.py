@@ -13,9 +13,9 @@ def resize(picture: np.ndarray, size: tuple[int, int], *, nearest: bool = False,
     """
     picture = to_floats(picture)
     axes = [(old, new, nearest, zeros) for old, new in zip(picture.shape, size, strict=False)]
-    if all(axis_choice(*axis) is not None for axis in axes):
-        rows, columns = (axis_choice(*axis) for axis in axes)
-        return np.ascontiguousarray(picture[rows[:, None], columns])
+    chosen_rows, chosen_columns = (axis_choice(*axis) for axis in axes)
+    if chosen_rows is not None and chosen_columns is not None:
+        return np.ascontiguousarray(picture[chosen_rows[:, None], chosen_columns])
     # Both steps are linear and separable: one matrix per axis does both.
     rows, columns = (axis_weights(*axis) for axis in axes)
     out = np.tensordot(rows, picture, (1, 0))
