@@ -46,6 +46,8 @@ def quiet_folder() -> Iterator[Path]:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "given")
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+        # gradio asks its own server whether it is up; a proxy of the network knows no such server.
+        os.environ["NO_PROXY"] = ",".join(filter(None, (os.environ.get("NO_PROXY"), *LOCAL)))
         yield Path(folder)
 
 
