@@ -36,6 +36,8 @@ FOLDERS = {"face": "", "ganimation": "aus", "talking_head": "talking_head"}
 FRAMES = "as_frames"
 """Clips as pictures, which no encoder of videos changes."""
 PERSONAL = "talking_head_finetune"
+ANNOTATED = "live_portrait_retarget"
+"""This family learns from landmarks; the truth of the drawn people holds them."""
 
 
 def main() -> int:
@@ -110,6 +112,8 @@ def words_of(name: str, sample: Path) -> list[str]:
     words = [f"--config={TINY / name}.yaml", f"--dataroot={data_of(name, sample)}", f"--batch_size={BATCH}"]
     if name == PERSONAL:
         words += [f"--source={sample / 'test_data' / 'id002#00'}", "--shots=4"]
+    if name == ANNOTATED:
+        words += [f"--annotations={sample / 'truth'}"]
     return words
 
 
