@@ -6,11 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.log_names import RESERVED
 from engine.updates import StepError
 
 KINDS = ("number", "histogram", "pictures")
-RESERVED = frozenset({"step", "epoch", "samples_per_second", "waiting_for_data", "gpu_memory_gib", "memory_gib"})
-"""Names in a line of log.jsonl that are reserved."""
 
 
 class Notes:

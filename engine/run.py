@@ -13,7 +13,8 @@ from engine.checkpoints.released import NEWEST, holds_weights
 from engine.checkpoints.save import Checkpoints, continue_from
 from engine.claim import claimed
 from engine.distributed import Processes
-from engine.sinks import LOG_FILE, write_picture
+from engine.log_names import LOG_FILE
+from engine.sinks import write_picture
 from util.errors import UserError
 from util.files import folders_in, refuse_unwritable, set_aside, write_text
 from util.grid import labelled_grid

@@ -21,14 +21,13 @@ from torch import Tensor
 
 from engine import visdom_server
 from engine.clock import Clock
+from engine.log_names import LOG_FILE
 from util.errors import UserError
 from util.files import replacing, write_text
 from util.jsons import read_lines
 from util.plugins import find_class
 
 log = logging.getLogger(__name__)
-
-LOG_FILE = "log.jsonl"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.notes import RESERVED
-from engine.sinks import LOG_FILE
+from engine.log_names import LOG_FILE, RESERVED
 from util.errors import UserError, run_main
 from util.jsons import read_lines
 
