@@ -457,6 +457,19 @@ def test_bad_input_ends_with_status_2_and_no_traceback(folder, sample, portrait,
     assert words in output and "Traceback" not in output
 
 
+def test_the_benchmark_tells_the_share_of_each_network():
+    small = ["--config=configs/tiny/live_portrait.yaml", "--size=64", "--rounds=1", "--threads=1", "--networks"]
+    command = [sys.executable, "script/benchmark.py", "animate", "--model=live_portrait", *small]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^\| (\w+) \| [\d.]+ \| (\d+)% \| ([\d.]+) \| \d+% \|$", done.stdout, re.MULTILINE)
+    assert {name: theirs for name, _, theirs in rows} == {
+        "appearance_feature_extractor": "0.82", "motion_extractor": "0.84", "warping_module": "5.21",
+        "spade_generator": "7.59",
+    }  # fmt: skip
+    assert sum(int(share) for _, share, _ in rows) == pytest.approx(100, abs=2)
+
+
 def test_the_benchmark_compares_with_a_plain_loop():
     small = ["--config=configs/tiny/fomm.yaml", "--size=64", "--frames=3", "--batch=2", "--rounds=1", "--threads=1"]
     command = [sys.executable, "script/benchmark.py", "animate", *small]
