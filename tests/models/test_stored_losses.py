@@ -5,6 +5,7 @@ stores them again.
 """
 
 import json
+import math
 from itertools import islice
 
 import pytest
@@ -15,15 +16,17 @@ from script.store_losses import FOLDER, STEPS, TINY, losses_of, made_by
 FEW = 3
 SAME = 1e-5
 """Relative difference of all steps with the same version of torch on the same kind of processor."""
-BEGIN, GROWTH, MOST = 1e-4, 1.5, 0.5
-"""Elsewhere sums are rounded otherwise, and training magnifies it: the first step may differ by BEGIN, each later one
-by GROWTH times as much as the one before, up to MOST."""
+ELSEWHERE = {1: 1e-4, 2: 3e-2, 3: 0.3}
+"""The same on another kind of processor or with another version, by step; later steps are not compared there.
+
+Sums are rounded otherwise, and the first updates of Adam, which are as large as the rate whatever the gradient, magnify
+it. With AVX2 in place of AVX-512 fomm, mraa and ganimation differed by up to 9e-6, 3e-3, 3e-2, and later by 0.6."""
 NAMES = sorted(path.stem for path in TINY.glob("*.yaml"))
 
 
 def allowed(step: int, same: bool) -> float:
     """The largest relative difference that a step may have."""
-    return SAME if same else min(MOST, BEGIN * GROWTH ** (step - 1))
+    return SAME if same else ELSEWHERE.get(step, math.inf)
 
 
 def made_alike(name: str) -> bool:
