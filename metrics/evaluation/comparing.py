@@ -19,7 +19,7 @@ from util.reading import reading
 
 RESAMPLINGS, INTERVAL = 2000, 0.95
 RUNS = Path("eval_results")
-NEEDED = ("total", "videos", "sizes", "definitions", "protocol")
+NEEDED = ("total", "videos", "definitions", "protocol")
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,10 @@ class Run:
 
     @property
     def sizes(self) -> dict[str, str]:
-        """Video -> the size of its frames when they were measured, whatever brought them to it."""
-        return {name: f"{width}x{height}" for name, (width, height) in self.content["sizes"].items()}
+        """Video -> the size of its frames when they were measured, whatever brought them to it; earlier versions wrote
+        none."""
+        with reading(self.folder / JSON, "sizes are not width and height of each video", "measure again"):
+            return {name: f"{width}x{height}" for name, (width, height) in self.content.get("sizes", {}).items()}
 
     def values(self, column: str) -> dict[str, float]:
         """Video -> value, for the videos that have one."""

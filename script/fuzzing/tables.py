@@ -105,9 +105,15 @@ BOXES = "Identity  : \tid1\nReference : \tabc\n\nFRAME \tX \tY \tW \tH\n" + "".j
 )
 MEASURED = {
     "total": {"l1": 0.1}, "videos": {"a": {"l1": 0.1}, "b": {"l1": 0.2}}, "definitions": {"l1": {"unit": "x"}},
-    "protocol": None,
+    "sizes": {"a": [64, 64], "b": [64, 48]}, "protocol": None,
 }  # fmt: skip
 SETTINGS = {"identities": 3, "clips": 2, "frames": 8, "size": 64, "seed": 0, "layouts": ["frames"]}
+
+
+def read_measured(path: Path) -> Any:
+    """A measured run, and the sizes of its videos."""
+    run = read_run(str(path))
+    return [run.content, run.sizes]
 
 
 def read_results(path: Path) -> Any:
@@ -266,7 +272,7 @@ TARGETS = (
     _target("results", "results.jsonl", texts(RESULTS), read_results, within=(in_lines,), names_file=False),
     _target("log", "log.jsonl", texts(LOGGED), read_log, within=(in_lines,)),
     _target("reports", "loss_log.txt", texts(*REPORTED), read_reports),
-    _target("measured", "metrics.json", texts(json.dumps(MEASURED)), lambda path: read_run(str(path)), within=JSON),
+    _target("measured", "metrics.json", texts(json.dumps(MEASURED)), read_measured, within=JSON),
     _target("report", "case.json", texts(REPORT), read_report, within=JSON),
     _target("crop", "case.json", _crops, Crop.load, within=JSON),
     _target("settings", "settings.json", texts(json.dumps(SETTINGS)), read_settings, within=JSON),

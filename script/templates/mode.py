@@ -23,9 +23,9 @@ class MyModeDataset(FramesDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         # Random choices need no seed here: the loader seeds them from the run's seed, the epoch and the index.
-        name, frames = self.draw(index)
-        source, driving = map(to_tensor, self.augmentation(frames))
-        return {"source": source, "driving": driving, "colour": mean_colour(driving), "name": name}
+        pair = self.pair(index)
+        source, driving = map(to_tensor, pair.frames)
+        return {"source": source, "driving": driving, "colour": mean_colour(driving), "name": pair.name}
 
     def source_item(self, frames: Sequence[np.ndarray]) -> dict[str, Tensor]:
         return self.item(frames[0])

@@ -73,7 +73,7 @@ def test_losses_are_finite_and_fall_on_one_batch(trained):
 
 
 def test_a_family_that_starts_as_a_copy_of_its_source_learns(sample, tmp_path):
-    opt = parse(["--model=toys:Repeater", f"--dataroot={sample}", "--batch_size=2"], training=True)
+    opt = parse(["--model=toys:Repeater", f"--dataroot={sample}", "--batch_size=2", "--steps=6"], training=True)
     test_losses_are_finite_and_fall_on_one_batch(trained_on_one_batch(opt, tmp_path))
 
 

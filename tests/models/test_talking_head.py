@@ -514,7 +514,7 @@ def test_failed_persons_stop_no_other_and_are_listed(tmp_path, monkeypatch):
         return 0
 
     meta = SimpleNamespace(objective=SimpleNamespace(content=None))
-    monkeypatch.setattr(finetune_persons, "build_family", lambda opt: meta)
+    monkeypatch.setattr("building.build_family", lambda opt: meta)
     monkeypatch.setattr(finetune_persons, "start", lambda gpus: None)
     monkeypatch.setattr(finetune_persons, "train", train)
     command = ["x", "--persons", str(tmp_path / "people"), "--init_from=meta", f"--checkpoints_dir={tmp_path / 'runs'}"]

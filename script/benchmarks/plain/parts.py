@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from engine.trainer import Trainer
 from engine.updates import Update
 from models import Family, find_family
+from models.live_portrait.losses import PerceptualCascade
 from models.parts.blocks import AntiAliasDown, UpBlock
 from models.parts.losses import PerceptualPyramid, mean_difference
 from models.parts.motion import Motion, MotionNetwork
@@ -43,7 +44,11 @@ def published(config: str, plain: Mapping[type, type] | None) -> Family:
     opt = parse([f"--config={config}", "--no_perceptual"], training=True)
     made = find_family(opt.model)(opt, training=True)
     made.prepare_training(opt)
-    made.perceptual = PerceptualPyramid(random_features(), opt.scales, opt.weight_perceptual)
+    pyramid = PerceptualPyramid(random_features(), opt.scales, opt.weight_perceptual)
+    if isinstance(made.perceptual, PerceptualCascade):
+        made.perceptual.pyramid = pyramid
+    else:
+        made.perceptual = pyramid
     replaced(made, plain or {})
     return made
 
