@@ -515,8 +515,8 @@ def test_failed_persons_stop_no_other_and_are_listed(tmp_path, monkeypatch):
 
     meta = SimpleNamespace(objective=SimpleNamespace(content=None))
     monkeypatch.setattr("building.build_family", lambda opt: meta)
-    monkeypatch.setattr(finetune_persons, "start", lambda gpus: None)
-    monkeypatch.setattr(finetune_persons, "train", train)
+    monkeypatch.setattr("engine.distributed.start", lambda devices: None)
+    monkeypatch.setattr("train.train", train)
     command = ["x", "--persons", str(tmp_path / "people"), "--init_from=meta", f"--checkpoints_dir={tmp_path / 'runs'}"]
     monkeypatch.setattr(sys, "argv", command)
     assert finetune_persons.main() == 1
