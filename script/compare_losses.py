@@ -76,7 +76,7 @@ def read_losses(path: Path) -> Losses:
         raise UserError(f"{path}: no run with a {LOG_FILE}, and no such file")
     lines, damaged = read_lines(file)
     if damaged:
-        print(f"{file}: {damaged} damaged lines are left out", file=sys.stderr)
+        print(f"{file}: damaged lines left out: {damaged}", file=sys.stderr)
     losses: Losses = {}
     for _, entry in lines:
         if isinstance(entry.get("step"), int):

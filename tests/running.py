@@ -7,6 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import torch
 from paths import ROOT
 from script_runner import ScriptRunner
 
@@ -52,3 +53,16 @@ def run(folder, *arguments, script="train.py", status=0):
     found, output = runner().run(script, *arguments, folder=Path(folder))
     assert found == status, output
     return output
+
+
+def run_two_processes(program, folder):
+    """Run a program of tests/engine under torchrun, which leaves 0.pth and 1.pth in a folder; returns their content."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    script = ROOT / "tests" / "engine" / program
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", script.parent)))
+    done = subprocess.run(
+        [*torchrun, str(script), str(folder)],
+        cwd=ROOT, env=environment() | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (folder / "1.pth").is_file(), done.stderr
+    return [torch.load(folder / f"{rank}.pth", weights_only=False) for rank in (0, 1)]

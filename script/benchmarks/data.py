@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from script.bars import report_bars
+
 PACKED = "packed, opened and two frames"
 JPEG = "two JPEG files, read_image"
 JPEG_OPENCV = "two JPEG files, cv2.imread"
@@ -46,9 +48,7 @@ def run(args: argparse.Namespace) -> int:
         return measure_modes(args)
     with tempfile.TemporaryDirectory() as folder:
         bars = [*measure_frames(args, Path(folder)), measure_index(args, Path(folder))]
-    for text, kept in bars:
-        print(f"{'kept  ' if kept else 'MISSED'}  {text}")
-    return 0 if all(kept for _, kept in bars) else 1
+    return report_bars(bars)
 
 
 def measure_modes(args: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from script.bars import report_bars
 from script.benchmarks.train import MODELS, plugin_of
 from util.values import list_of, positive
 
@@ -229,9 +230,7 @@ def print_waits(measured: list[dict[str, Any]]) -> int:
             (f"and {after['waited']:.2f} s where nothing overlaps", overlap["waited"] < after["waited"]),
             ("losses are the same, bit for bit", overlap["losses"] == after["losses"]),
         ]
-    for text, holds in kept:
-        print(f"{'kept  ' if holds else 'MISSED'}  {text}")
-    return 0 if all(holds for _, holds in kept) else 1
+    return report_bars(kept)
 
 
 def compare(args: argparse.Namespace, group: Any) -> list[dict[str, Any]]:

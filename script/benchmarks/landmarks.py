@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data.faces import landmarks
+from script.bars import report_bars
 from util.errors import UserError
 
 SIDE = 256
@@ -49,9 +50,7 @@ def judge(times: float, median: float) -> int:
         (f"following is {times:.1f} times as fast as searching every frame (bar: 5)", times >= 5),
         (f"its points differ by {median:.2f} pixels in the median (bar: 1, at {SIDE})", median <= 1),
     ]
-    for text, kept in bars:
-        print(f"{'kept  ' if kept else 'MISSED'}  {text}")
-    return 0 if all(kept for _, kept in bars) else 1
+    return report_bars(bars)
 
 
 def timed(frames: list, detector, search_every: int, name: str) -> tuple[landmarks.Track, float]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from script.bars import report_bars
 from script.benchmarks.pipeline import write_clip
 
 MOST_BYTES, MOST_GROWTH = 2e9, 0.05
@@ -63,9 +64,7 @@ def run(args: argparse.Namespace) -> int:
         (f"at most {peak / 2**20:.0f} MiB (bar: {MOST_BYTES / 2**20:.0f})", peak < MOST_BYTES),
         (f"the second half adds {growth:.1%} of that (bar: {MOST_GROWTH:.0%})", growth <= MOST_GROWTH),
     ]
-    for text, kept in bars:
-        print(f"{'kept  ' if kept else 'MISSED'}  {text}")
-    return 0 if all(kept for _, kept in bars) else 1
+    return report_bars(bars)
 
 
 def save_random_weights(words: list[str], folder: Path) -> None:

@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from script.bars import report_bars
+
 PIXELS = ("l1", "psnr", "ssim/gauss", "ms_ssim")
 FACES = ("akd/dlib", "akd/euclidean", "face_missed", "id/dlib", "pose", "jitter")
 SIDE, BATCH = 256, 8
@@ -58,9 +60,7 @@ def judge(share: float, times: float, growth: float, few: int) -> int:
         (f"{20 * few} frames take {100 * growth:+.1f} % more memory than {few} (bar: {100 * MOST_GROWTH:.0f} %)",
          growth <= MOST_GROWTH),
     ]  # fmt: skip
-    for text, kept in bars:
-        print(f"{'kept  ' if kept else 'MISSED'}  {text}")
-    return 0 if all(kept for _, kept in bars) else 1
+    return report_bars(bars)
 
 
 def drawn_clip(count: int):

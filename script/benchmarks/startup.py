@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from script.bars import report_bars
 from util.errors import RunError
 
 TORCH = "import torch"
@@ -45,10 +46,7 @@ def run(args: argparse.Namespace) -> int:
     fastest = {name: min(taken) for name, taken in seconds.items()}
     for name, taken in seconds.items():
         print(f"  {name:24s} {fastest[name]:6.2f} s, slowest {max(taken):6.2f} s")
-    bars = list(judged(fastest))
-    for text, kept in bars:
-        print(f"{'kept  ' if kept else 'MISSED'}  {text}")
-    return 0 if all(kept for _, kept in bars) else 1
+    return report_bars(judged(fastest))
 
 
 def commands_of(folder: Path) -> dict[str, list[str]]:

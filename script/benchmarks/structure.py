@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from script.bars import report_bars
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `benchmark.py structure`."""
@@ -41,9 +43,7 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         root = args.dataroot or drawn_clip(args, Path(folder))
         bars = [measure_drawing(args, root), measure_reading(args, root, Path(folder))]
-    for text, kept in bars:
-        print(f"{'kept  ' if kept else 'MISSED'}  {text}")
-    return 0 if all(kept for _, kept in bars) else 1
+    return report_bars(bars)
 
 
 def drawn_clip(args: argparse.Namespace, root: Path) -> Path:

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from script.bars import report_bars
 from script.turns import answer_turns, take_turns
 
 FOLDER = Path(__file__).parent / "training"
@@ -65,11 +66,7 @@ def run(args: argparse.Namespace) -> int:
     memory = {way: memory_in_a_process(args, way) for way in (PLAIN, OURS)}
     for way in (PLAIN, OURS):
         print(f"  {way:10s} {seconds[way]:8.3f} s a step, {memory[way] / 2**20:8.0f} MiB")
-    kept = []
-    for text, bar_kept in bars(plugin, seconds, memory, losses):
-        print(f"{'kept  ' if bar_kept else 'MISSED'}  {text}")
-        kept.append(bar_kept)
-    return 0 if all(kept) else 1
+    return report_bars(bars(plugin, seconds, memory, losses))
 
 
 def plugin_of(model: str) -> Any:

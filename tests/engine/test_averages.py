@@ -2,9 +2,6 @@
 
 import copy
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -19,8 +16,7 @@ from averaged import (
     monitor_of,
     trainer_of,
 )
-from paths import ROOT
-from running import environment, run
+from running import run, run_two_processes
 from toys import EveryNth, Joint, TwiceCritic
 from trainers import assert_equal, batches, build
 
@@ -42,16 +38,8 @@ def test_averages_and_schedules_equal_the_loop_by_hand(accumulate):
 
 
 def test_two_processes_equal_the_loop_by_hand(tmp_path):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    script = ROOT / "tests" / "engine" / "two_processes.py"
-    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", script.parent)))
-    done = subprocess.run(
-        [*torchrun, str(script), str(tmp_path)],
-        cwd=ROOT, env=environment() | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert (tmp_path / "1.pth").is_file(), done.stderr
-    for rank in (0, 1):
-        saved, trainer = torch.load(tmp_path / f"{rank}.pth", weights_only=False), trainer_of(build(Averaged))
+    for saved in run_two_processes("two_processes.py", tmp_path):
+        trainer = trainer_of(build(Averaged))
         trainer.family.load_state_dict(saved["weights"])
         trainer.averages.of["generator"].values = saved["average"]
         assert_as_by_hand(trainer)

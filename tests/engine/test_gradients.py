@@ -1,15 +1,11 @@
 """Gradients averaged over processes: during the backward pass as after it, bit for bit, and in bf16."""
 
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 from overlapping import STEPS, WAYS
-from paths import ROOT
-from running import environment
+from running import run_two_processes
 from torch import nn
 from toys import EveryNth, Joint, TwiceCritic
 from trainers import batches, build, parts_of
@@ -26,15 +22,7 @@ TOYS = {toy.__name__: toy for toy in (Joint, TwiceCritic, EveryNth)}
 def made(tmp_path_factory):
     """The results of both processes for each toy and variant."""
     folder = tmp_path_factory.mktemp("overlapping")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    script = ROOT / "tests" / "engine" / "overlapping.py"
-    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", script.parent)))
-    done = subprocess.run(
-        [*torchrun, str(script), str(folder)],
-        cwd=ROOT, env=environment() | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert (folder / "1.pth").is_file(), done.stderr
-    return [torch.load(folder / f"{rank}.pth", weights_only=False) for rank in (0, 1)]
+    return run_two_processes("overlapping.py", folder)
 
 
 def largest_difference(one, other):

@@ -19,6 +19,7 @@ from engine.sinks import LogFile
 from engine.trainer import Trainer, seed_everything
 from models.fomm.family import FirstOrderMotion
 from options import parse
+from script.bars import report_bars
 from script.benchmarks.plain.parts import smooth_pictures
 
 CONFIG = "configs/tiny/fomm.yaml"
@@ -144,9 +145,7 @@ def run(args: argparse.Namespace) -> int:
         (f"the engine's step takes {ratio:.4f} of the hand-written one's {seconds:.3f} CPU seconds (bar: {BAR})",
          ratio <= BAR),
     ]  # fmt: skip
-    for text, bar_kept in kept:
-        print(f"{'kept  ' if bar_kept else 'MISSED'}  {text}")
-    return 0 if all(bar_kept for _, bar_kept in kept) else 1
+    return report_bars(kept)
 
 
 def largest_difference(folder: Path, steps: int = 3) -> float:

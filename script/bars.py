@@ -1,0 +1,12 @@
+"""The bars of measurements: told line by line, and the exit status that says whether all are kept."""
+
+from collections.abc import Iterable
+
+
+def report_bars(bars: Iterable[tuple[str, bool]]) -> int:
+    """Print each bar with whether it is kept; status 1 if one is missed."""
+    status = 0
+    for text, kept in bars:
+        print(f"{'kept  ' if kept else 'MISSED'}  {text}")
+        status = status if kept else 1
+    return status
