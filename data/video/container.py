@@ -1,7 +1,14 @@
 """Opening the files that PyAV reads and writes."""
 
+import gc
+import os
 from pathlib import Path
 from typing import Any
+
+# Containers are in reference cycles. If a forked process collected one of its parent's, the decoder would wait for
+# threads that exist only in the parent: the collector of a fork leaves alone what was there before.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=gc.freeze)
 
 # No playlists or other indirections: an untrusted video must not make us open other files.
 CONTAINERS = (

@@ -1,5 +1,6 @@
 """Reading and writing videos and pictures: every kind that people have, and every way in which files are broken."""
 
+import gc
 import itertools
 import multiprocessing
 import pickle
@@ -188,6 +189,24 @@ def test_a_video_is_used_in_other_processes(tmp_path):
     assert results.get() == [9, 2]
     child.join()
     assert child.exitcode == 0 and number_of(video[8]) == 8
+
+
+def test_another_process_leaves_the_decoders_of_its_parent_alone(tmp_path):
+    decoder = video_file.Decoder(encode(tmp_path / "a.mp4", "libx264", {"g": "5"}))
+    next(decoder.frames())
+    gc.disable()
+    try:
+        cycle = [decoder]
+        cycle.append(cycle)
+        del decoder, cycle  # garbage that nobody has collected, and a decoder with threads in it
+        child = multiprocessing.get_context("fork").Process(target=gc.collect)
+        child.start()
+    finally:
+        gc.enable()
+    child.join(60)
+    child.kill()
+    child.join()
+    assert child.exitcode == 0
 
 
 def test_frame_rates():
