@@ -41,6 +41,7 @@ def clip(sample, tmp_path_factory):
     return path, folder / "me.png", np.stack(frames)
 
 
+@pytest.mark.slow
 def test_frames_are_those_of_the_command(run, clip, tmp_path):
     model, folder = run
     path, picture, frames = clip
@@ -167,6 +168,7 @@ def two_people(side=128):
     return np.concatenate([render(identity=number, size=side).image for number in (3, 8)], axis=1)
 
 
+@pytest.mark.slow
 def test_a_preview_shows_what_a_call_takes(run, clip, tmp_path):
     model, both = run[0], two_people()
     source, driving = model.preview(both, clip[0], crop_image=True, face=2)
@@ -191,6 +193,7 @@ def expressive(sample, tmp_path_factory):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_units_change_a_picture_as_the_command_does(expressive, tmp_path):
     picture = tmp_path / "two.png"
     write_image(picture, two_people())
@@ -227,6 +230,7 @@ def test_training_accepts_a_dataset_object(tmp_path):
     assert lines[-1]["step"] == 2 and lines[-1]["epoch"] == 2
 
 
+@pytest.mark.slow
 def test_it_is_imported_from_anywhere_and_adds_its_packages_itself(tmp_path):
     program = (
         "import importlib.util, sys\n"

@@ -23,6 +23,7 @@ def files(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_prepare_animates_with_the_model_that_ships(files):
     pair = ["--source_image", "me.png", "--driving_video", "talk it.mp4"]
     run(files, *pair, "--output", "out.mp4", "--cpu", script="docker/prepare.py")

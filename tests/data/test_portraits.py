@@ -147,6 +147,7 @@ def test_a_picture_is_animated_and_pasted_back(folder, family_of):
     assert bare[0].shape == (64, 64, 3)
 
 
+@pytest.mark.slow
 def test_all_faces_of_a_picture_are_animated(folder, family_of, monkeypatch):
     monkeypatch.setattr(PortraitPicture, "_found", two_faces)
     opt = pair(folder, "two.png", "drive.mp4", "--face=all")
@@ -183,6 +184,7 @@ def test_a_face_at_the_border_is_cut_out_with_black_around(folder, family_of):
 
 
 @pytest.mark.parametrize("words", [[], ["--no_relative"], ["--smooth_variance=1e-4"], ["--look_ahead=all"]])
+@pytest.mark.slow
 def test_a_source_video_is_animated_frame_by_frame_in_any_batches(folder, family_of, words):
     opt = pair(folder, "wide.mp4", "drive.mp4", *words)
     family = family_of(opt)

@@ -37,6 +37,7 @@ def test_averages_and_schedules_equal_the_loop_by_hand(accumulate):
     assert_reports_as_by_hand(reports.entries)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_the_loop_by_hand(tmp_path):
     for saved in run_two_processes("two_processes.py", tmp_path):
         trainer = trainer_of(build(Averaged))
@@ -217,6 +218,7 @@ def test_wrong_averages_are_reported(averaged, told):
         trainer_of(family)
 
 
+@pytest.mark.slow
 def test_the_commands_save_resume_and_animate_with_averages(tmp_path):
     toy = ["--model=tests.toys:Kept", "--gpu_id=-1", "--batch_size=4", "--nThreads=0", "--name=a"]
     run(tmp_path, *toy, "--steps=4")

@@ -31,6 +31,7 @@ def largest_difference(one, other):
 
 @pytest.mark.parametrize("toy", TOYS)
 @pytest.mark.parametrize(("early", "late"), [("overlap", "after"), ("bf16", "bf16 after")])
+@pytest.mark.slow
 def test_overlap_changes_no_bit(made, toy, early, late):
     for rank in made:
         assert largest_difference(rank[toy][early]["weights"], rank[toy][late]["weights"]) == 0

@@ -204,6 +204,7 @@ def curve(port, name):
     return list(window["content"]["data"][0]["y"])
 
 
+@pytest.mark.slow
 def test_visdom_is_started_survived_and_found_again(tmp_path, port, caplog, monkeypatch):
     monkeypatch.setattr(Visdom, "RETRY", 0.2)
     caplog.set_level("INFO")

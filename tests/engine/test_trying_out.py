@@ -42,6 +42,7 @@ def test_names_of_few_samples_are_repeated_as_they_are():
     assert FirstSamples(toy_data(), 2, batch_size=3).item_names() is None
 
 
+@pytest.mark.slow
 def test_overfit_memorises_its_samples(tmp_path):
     output = run(tmp_path, *TOY, "--overfit=1", "--steps=300", "--print_every=100")
     assert "training tests.toys:Joint on 4 samples" in output
@@ -49,6 +50,7 @@ def test_overfit_memorises_its_samples(tmp_path):
     assert losses[-1] < 0.3 * losses[0]
 
 
+@pytest.mark.slow
 def test_a_dry_run_does_everything_once_and_leaves_nothing(tmp_path):
     output = run(tmp_path, *TOY, "--steps=1000", "--dry_run")
     assert "1/1" in output and "the dry run went well" in output and "l1=" in output
@@ -57,6 +59,7 @@ def test_a_dry_run_does_everything_once_and_leaves_nothing(tmp_path):
     assert "leave --continue_train out" in run(tmp_path, *TOY, "--dry_run", "--continue_train", status=2)
 
 
+@pytest.mark.slow
 def test_a_dry_run_resumes_another_run_for_one_step(tmp_path):
     run(tmp_path, *TOY, "--steps=3")
     before = sorted(path.name for path in tmp_path.rglob("*"))
@@ -65,6 +68,7 @@ def test_a_dry_run_resumes_another_run_for_one_step(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_profile_is_a_trace_and_a_table_of_ten(tmp_path):
     output = run(tmp_path, *TOY, "--steps=8", "--profile=2")
     folder = tmp_path / "result" / "a" / "profile"
@@ -75,6 +79,7 @@ def test_a_profile_is_a_trace_and_a_table_of_ten(tmp_path):
     assert "ended before the profile began" in run(tmp_path, *TOY[:-1], "--name=b", "--steps=2", "--profile=2")
 
 
+@pytest.mark.slow
 def test_detect_anomaly_names_the_operation(tmp_path):
     (tmp_path / "roots.py").write_text(
         "from tests.toys import Joint\n\n\nclass Roots(Joint):\n    def training_step(self, batch, clock):\n"

@@ -55,6 +55,7 @@ def test_results_are_written_as_csv_json_and_table(folders, tmp_path):
     assert json.loads(output.strip().splitlines()[-1])["total"] == content["total"]
 
 
+@pytest.mark.slow
 def test_several_processes_measure_what_one_measures(folders, tmp_path):
     for workers in (1, 2):
         evaluate(*given(folders, tmp_path / str(workers), "--metrics", "l1", "--workers", workers))
@@ -79,6 +80,7 @@ def test_an_interrupted_run_is_continued_and_a_changed_result_is_measured_again(
     assert (tmp_path / "o" / "metrics.json").read_bytes() != whole
 
 
+@pytest.mark.slow
 def test_a_protocol_sets_its_metrics(folders, tmp_path):
     evaluate(*given(folders, tmp_path / "o", "--protocol", "real"))
     content = json.loads((tmp_path / "o" / "metrics.json").read_text())
@@ -160,6 +162,7 @@ def test_tables_of_all_kinds_hold_both_weightings_and_the_controls(folders, tmp_
     assert (r"\begin{tabular}" in output) == (kind == "latex")
 
 
+@pytest.mark.slow
 def test_animation_is_measured_without_a_truth(folders, tmp_path):
     """Against the source picture and the driving video; pixels are not compared with anything."""
     arguments = ("--generated", folders / "made", "--driving", folders / "real", "--source", folders / "real")

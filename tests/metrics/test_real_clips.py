@@ -45,6 +45,7 @@ def made(case, real):
 
 
 @pytest.mark.parametrize("case", EXPECTED)
+@pytest.mark.slow
 def test_known_faults_have_the_known_values(real, case):
     measurement = Measurement(["l1", "psnr", "akd/dlib", "akd/euclidean"], ["truth"], controls=False)
     with measurement.video(Video(case)) as measured:

@@ -137,6 +137,7 @@ def test_the_source_is_encoded_once(trained, clip, monkeypatch):
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_weights_make_the_same_frames(trained, testing, clip, tmp_path):
     opt, trainer, _, _ = trained
     Checkpoints(tmp_path).save(trainer)

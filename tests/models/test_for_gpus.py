@@ -217,6 +217,7 @@ def test_synchronisation_and_other_devices_are_detected(mistake):
 
 
 @pytest.mark.parametrize("name", family_names())
+@pytest.mark.slow
 def test_every_network_is_one_graph_for_the_compiler(name, sample):
     """--compile: as the training step calls them; what breaks a graph costs a round trip of the device each time."""
     family, batch = trained_family(name, sample)

@@ -64,6 +64,7 @@ def batch():
 @pytest.mark.parametrize(
     "words", [[], ["--openness_by=pictures"], ["--shoulder_mask=border", "--train_parts=stitching"]]
 )
+@pytest.mark.slow
 def test_the_perceptrons_learn_and_nothing_else_does(batch, words):
     family = family_of(*words)
     before = copy.deepcopy(family.state_dict())

@@ -52,6 +52,7 @@ def made(name, sample, folder, steps):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_the_first_steps_have_the_stored_losses(name, sample, tmp_path):
     assert_as_stored(name, made(name, sample, tmp_path, FEW), made_alike(name))
 

@@ -62,6 +62,7 @@ def test_help_all_shows_every_option_and_how_many_more_is_reported(capsys, famil
 
 
 @pytest.mark.parametrize(("family", "training"), COMMANDS)
+@pytest.mark.slow
 def test_the_examples_of_the_groups_are_understood(capsys, family, training):
     for part in groups(told(capsys, training, f"--model={family}", "--help_all")).values():
         assert parse([f"--model={family}", *example(part)], training) is not None

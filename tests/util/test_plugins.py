@@ -43,6 +43,7 @@ def test_a_class_of_another_kind_is_refused():
         find_dataset("toys:Joint")
 
 
+@pytest.mark.slow
 def test_a_family_and_a_mode_outside_the_checkout_are_trained_under_their_name(tmp_path):
     package = tmp_path / "my_paper"
     package.mkdir()

@@ -91,6 +91,7 @@ def test_commands_and_yaml_name_rules(tmp_path):
         parse(["--model=fomm", "--lr_schedule=cosin"], training=True)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_family_warms_up_and_falls(sample, tmp_path):
     command = [
         f"--config={ROOT / 'configs/tiny/fomm.yaml'}", f"--dataroot={sample}", "--gpu_id=-1", "--name=a",

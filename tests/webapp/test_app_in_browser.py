@@ -22,7 +22,7 @@ from webapp import jobs
 from webapp.server import POLICY, Address, quiet_folder, serve
 from webapp.work import Stopped
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 

@@ -255,6 +255,7 @@ def crop_faces(*arguments):
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_command_cuts_faces_and_tells_what_it_dropped(videos, tmp_path):
     pytest.importorskip("dlib")
     out = tmp_path / "out"

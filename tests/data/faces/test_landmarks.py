@@ -72,6 +72,7 @@ def drawn():
     return list(frames), truth
 
 
+@pytest.mark.slow
 def test_dlib_finds_drawn_people(dlib_detector):
     for identity in (0, 2):
         picture = render(identity, size=128)
@@ -93,6 +94,7 @@ def test_dlib_points_are_finer_than_whole_pixels(dlib_detector):
     assert len(np.unique(points % 1)) > 2
 
 
+@pytest.mark.slow
 def test_following_equals_searching_every_frame_at_a_fraction_of_the_searches(dlib_detector, drawn, monkeypatch):
     frames, truth = drawn
     whole = []
@@ -368,6 +370,7 @@ def test_face_alignment_places_boxes_and_points_in_the_frame(alignment):
             np.testing.assert_allclose(one.points, other.points)
 
 
+@pytest.mark.slow
 def test_face_alignment_loads_its_own_networks(tmp_path):
     torch = pytest.importorskip("torch")
     models = pytest.importorskip("face_alignment.models")
@@ -389,6 +392,7 @@ def test_face_alignment_loads_its_own_networks(tmp_path):
 
 
 @pytest.mark.skipif(not (REAL / "clips").is_dir(), reason="no real clips here")
+@pytest.mark.slow
 def test_all_real_clips_have_faces(dlib_detector):
     from itertools import islice
 

@@ -88,6 +88,7 @@ def test_other_weights_are_refused(tmp_path):
             load_network(tmp_path / "x.pth")
 
 
+@pytest.mark.slow
 def test_training_resumes_and_exports(tmp_path, sample):
     words = ["--people", sample, "--run", tmp_path / "run", "--out", tmp_path / "out", "--batch_size", 4]
     run(ROOT, *words, "--steps", 2, script="script/train_landmarks.py")

@@ -116,6 +116,7 @@ class Raising(ToyData):
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("error", [IndexError, ZeroDivisionError, RuntimeError, StopIteration])
+@pytest.mark.slow
 def test_whatever_a_sample_raises_makes_it_a_bad_one(tmp_path, error, workers):
     """Named and counted once though its message changes; its origin follows the first of its kind."""
     got = batches(Raising(error, {3, 7}), tmp_path, 15, workers=workers, share=0.1)
@@ -151,6 +152,7 @@ def test_a_mistake_that_hits_every_sample_ends_the_run_at_once_and_is_shown(tmp_
         (partial(RuntimeError, "[enforce fail] DefaultCPUAllocator: can't allocate memory:"), "not enough memory"),
     ],
 )
+@pytest.mark.slow
 def test_missing_resources_are_no_bad_samples(tmp_path, error, words, workers):
     with pytest.raises(RunError, match=words) as caught:
         batches(Raising(error, {3}), tmp_path, 15, workers=workers, share=1)

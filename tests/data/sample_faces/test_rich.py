@@ -134,6 +134,7 @@ def test_the_plain_set_stays_as_it_was():
     assert digest.hexdigest() == PLAIN_DIGEST
 
 
+@pytest.mark.slow
 def test_the_command_draws_a_rich_set(tmp_path):
     command = [sys.executable, str(SCRIPT), "--out", str(tmp_path), "--variety", "rich", "--identities", "2"]
     command += ["--clips", "1", "--frames", "3", "--stride", "8", "--size", "64", "--workers", "1"]

@@ -330,6 +330,7 @@ def test_micro_expressions_are_listed(small_set):
         assert truth.performance.aus.sum(1).argmax() == int(row["ApexFrame"])
 
 
+@pytest.mark.slow
 def test_other_workers_give_the_same_bytes_and_a_killed_run_resumes(small_set, tmp_path, capsys):
     command = [sys.executable, *arguments(tmp_path / "two", "--workers", "2")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -344,6 +345,7 @@ def test_other_workers_give_the_same_bytes_and_a_killed_run_resumes(small_set, t
     assert files(tmp_path / "two")["test/id001#00.mp4"] == one["test/id001#00.mp4"]
 
 
+@pytest.mark.slow
 def test_files_of_a_killed_run_are_removed_by_the_next(tmp_path):
     few = ["--identities", "1", "--clips", "1", "--frames", "2", "--size", "32", "--layouts", "--workers", "0"]
     with ScriptRunner() as scripts:
@@ -372,6 +374,7 @@ def test_films_have_sound_and_all_frames(small_set):
     assert np.abs(first - drawn).mean() < 6
 
 
+@pytest.mark.slow
 def test_a_detector_finds_the_faces_where_they_are():
     pytest.importorskip("dlib")
     try:

@@ -60,6 +60,7 @@ def test_one_frame_alone_and_several_are_drawn_alike():
     assert (together == np.stack(alone)).all()
 
 
+@pytest.mark.slow
 def test_a_test_run_writes_the_original_s_pictures(tmp_path):
     case = CASES["test_run"]
     for name, described in case["sequences"].items():

@@ -791,6 +791,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_long_videos_need_no_more_memory(tmp_path):
     peaks = []
     for count in (100, 900):
@@ -925,6 +926,7 @@ def test_one_behind_asks_for_the_next_before_it_gives_one():
 
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="the real clips are not here")
 @pytest.mark.parametrize("name", ["d11.mp4", "s32.mp4"])
+@pytest.mark.slow
 def test_real_clips(tmp_path, name):
     video = open_video(CLIPS / name)
     with warnings.catch_warnings():

@@ -348,6 +348,7 @@ def test_a_foreign_training_state_is_reported_by_file(content):
 @pytest.mark.parametrize(
     "place", ["result/a", "result/a/latest-checkpoint.pth.tar", "result/a/00000003-checkpoint.pth.tar"]
 )
+@pytest.mark.slow
 def test_a_new_run_resumes_another_one(place):
     """It ends as the other one would have; with --continue_train the same line can be repeated."""
     run("--name=a", "--steps=3")
