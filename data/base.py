@@ -13,7 +13,6 @@ import numpy as np
 
 from util.attributes import KeepsMethods
 from util.printable import printable
-from util.resizing import to_floats
 from util.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -268,7 +267,22 @@ class Dataset(KeepsMethods):
 
 def to_tensor(frame: np.ndarray) -> Tensor:
     """A picture (H, W, C) as float tensor (C, H, W) in [0, 1]."""
-    return as_tensor(to_floats(frame).transpose(2, 0, 1))
+    return to_tensors([frame])[0]
+
+
+def to_tensors(frames: Sequence[np.ndarray]) -> Tensor:
+    """Pictures (H, W, C) of one size as one float tensor (N, C, H, W) in [0, 1]."""
+    import cv2
+
+    height, width, channels = frames[0].shape
+    planes = np.empty((len(frames), channels, height, width), np.float32)
+    for picture, frame in zip(planes, frames, strict=True):
+        # Channels are taken apart as bytes, where there is a quarter of the memory to walk through.
+        for plane, channel in zip(picture, cv2.split(np.ascontiguousarray(frame)), strict=True):
+            plane[...] = channel
+        if frame.dtype == np.uint8:
+            picture /= np.float32(255)
+    return as_tensor(planes)
 
 
 def as_tensor(array: np.ndarray) -> Tensor:

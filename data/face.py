@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from data.base import Clip, Dataset, Job, as_tensor, to_tensor
+from data.base import Clip, Dataset, Job, as_tensor, to_tensor, to_tensors
 from data.faces.retarget import Retarget
 from data.structure.edge_cache import EdgeCache, cache_file
 from data.structure.maps import background_edges, structure_maps
@@ -117,14 +117,17 @@ class FaceDataset(Dataset):
         points = np.stack([sequence.points(index) for index in chosen])
         background = [self._background(sequence, *pair) for pair in zip(chosen, pictures, strict=True)]
         maps = self._structure_maps(points, sizes.pop(), background)
-        import torch
-
-        return torch.stack([self.picture(picture) for picture in pictures]), as_tensor(maps)
+        return to_tensors([self._sized(picture) for picture in pictures]), as_tensor(maps)
 
     def picture(self, picture: np.ndarray) -> Tensor:
         """A frame as the networks see it: (3, S, S)."""
+        return to_tensor(self._sized(picture))
+
+    def _sized(self, picture: np.ndarray) -> np.ndarray:
+        if picture.shape[:2] == (self.side, self.side):
+            return picture
         image = Image.fromarray(picture).resize((self.side, self.side), Image.Resampling.BICUBIC)
-        return to_tensor(np.asarray(image))
+        return np.asarray(image)
 
     def _background(self, sequence: Frames, index: int, picture: np.ndarray) -> np.ndarray | None:
         if self.opt.no_canny_edge:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.base import Job
+from data.base import Job, to_tensor
 from data.faces import landmarks
-from data.talking.driven import LandmarkDriven, add_driving_options, joined
+from data.talking.driven import LandmarkDriven, Shown, add_driving_options, joined
 from data.video import open_video, thin
 from util.errors import UserError
 from util.values import count, text
@@ -48,7 +48,7 @@ class PersonDataset(LandmarkDriven):
 
     def __init__(self, opt: Any, training: bool):
         super().__init__(opt, training)
-        self.shots: list[tuple[Tensor, Tensor]] = []
+        self.shots: list[Shown] = []
         if not training:
             return
         if not opt.source:
@@ -63,11 +63,11 @@ class PersonDataset(LandmarkDriven):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         picture, drawn = self.shots[index % len(self.shots)]
-        return {"picture": picture, "landmarks": drawn}
+        return {"picture": to_tensor(picture), "landmarks": to_tensor(drawn)}
 
     def whole(self) -> dict[str, Tensor]:
-        picture, drawn = self.target
-        return joined(self.shots) | {"target": picture[None], "target_landmarks": drawn[None]}
+        target = joined([self.target])
+        return joined(self.shots) | {"target": target["pictures"], "target_landmarks": target["landmarks"]}
 
     def jobs(self) -> list[Job]:
         raise UserError("a personal model has no test split: give --driving_video")
@@ -76,12 +76,12 @@ class PersonDataset(LandmarkDriven):
         """Empty, since the model knows its person; a picture gives the proportions for --retarget."""
         return super().source_item(frames, points) if frames else {}
 
-    def _find(self, path: Path, shots: int) -> list[tuple[Tensor, Tensor]]:
+    def _find(self, path: Path, shots: int) -> list[Shown]:
         """The shots, then a frame of a pose that is not among them; fewer where there are not so many faces."""
         if not path.exists():
             raise UserError(f"--source {path}: there is no such file or folder")
         with open_video(path) as video:
-            seen: dict[int, tuple[Tensor, Tensor] | None] = {}
+            seen: dict[int, Shown | None] = {}
             chosen = [self._face_near(video, wanted, seen) for wanted in thin(len(video), shots)]
             chosen = sorted({index for index in chosen if index is not None})
             if not chosen:
@@ -106,6 +106,6 @@ class PersonDataset(LandmarkDriven):
                 return index
         return None
 
-    def _look(self, frame: np.ndarray) -> tuple[Tensor, Tensor] | None:
+    def _look(self, frame: np.ndarray) -> Shown | None:
         points = self.face(frame)
         return None if points is None else self.shown(frame, points)

@@ -11,8 +11,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.base import Clip, Job
-from data.talking.driven import LandmarkDriven, add_driving_options, joined
+from data.base import Clip, Job, to_tensor
+from data.talking.driven import LandmarkDriven, Shown, add_driving_options, joined
 from data.talking.files import FrameLandmarks, find_landmark_file, read_frame_landmarks
 from data.video.images import read_image
 from util.errors import UserError
@@ -75,12 +75,17 @@ class TalkingHeadDataset(LandmarkDriven):
         video = self.folder / self.videos[index]
         known = read_frame_landmarks(find_landmark_file(video))
         chosen = [self._frame(video, known, frame) for frame in choose_frames(len(known.names), self.shots)]
-        (target, target_landmarks), *others = chosen
-        return {"video": self.first_item + index, "target": target, "target_landmarks": target_landmarks} | joined(
-            others
-        )
+        frames = joined(chosen)
+        pictures, landmarks = frames["pictures"], frames["landmarks"]
+        return {
+            "video": self.first_item + index,
+            "target": pictures[0],
+            "target_landmarks": landmarks[0],
+            "pictures": pictures[1:],
+            "landmarks": landmarks[1:],
+        }
 
-    def _frame(self, video: Path, known: FrameLandmarks, index: int, flip: bool = True) -> tuple[Tensor, Tensor]:
+    def _frame(self, video: Path, known: FrameLandmarks, index: int, flip: bool = True) -> Shown:
         """A frame and its landmark picture."""
         flip = flip and self.random_flip and random.random() > 0.5
         return self.shown(read_image(video / known.names[index]), known.points[index], known.size, flip)
@@ -111,7 +116,7 @@ class HeldOut:
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for index in self.frames:
             picture, landmarks = self.dataset._frame(self.video, self.known, index, flip=False)
-            yield {"image": picture, "landmarks": landmarks}
+            yield {"image": to_tensor(picture), "landmarks": to_tensor(landmarks)}
 
 
 def choose_frames(count: int, shots: int) -> list[int]:

@@ -10,9 +10,9 @@ import torch
 
 from engine.console import configure_logging
 from engine.distributed import LOST, Processes, choose_devices, finish, is_launched, is_lost_peer, launch, start
-from engine.memory import keep_freed_memory
 from util.debugging import guard_breakpoints
 from util.errors import outcome
+from util.memory import keep_freed_memory
 
 log = logging.getLogger(__name__)
 

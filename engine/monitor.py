@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from engine.clock import Clock
 from engine.distributed import Processes
-from engine.memory import host_memory_gib
 from engine.notes import Notes
 from engine.sinks import Sink
 from engine.validation import Validated
 from util.grid import labelled_grid
+from util.memory import host_memory_gib
 
 log = logging.getLogger(__name__)
 

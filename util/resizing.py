@@ -11,15 +11,20 @@ def resize(picture: np.ndarray, size: tuple[int, int], *, nearest: bool = False,
     Along an axis that shrinks by f it is blurred by a Gaussian with sigma (f - 1) / 2; then samples are taken
     bilinearly between pixel centres, or `nearest`. The border is mirrored, or `zeros`.
     """
-    picture = to_floats(picture)
     axes = [(old, new, nearest, zeros) for old, new in zip(picture.shape, size, strict=False)]
     chosen_rows, chosen_columns = (axis_choice(*axis) for axis in axes)
     if chosen_rows is not None and chosen_columns is not None:
-        return np.ascontiguousarray(picture[chosen_rows[:, None], chosen_columns])
+        return to_floats(picked(picture, chosen_rows, chosen_columns))
+    picture = to_floats(picture)
     # Both steps are linear and separable: one matrix per axis does both.
     rows, columns = (axis_weights(*axis) for axis in axes)
     out = np.tensordot(rows, picture, (1, 0))
     return np.ascontiguousarray(np.tensordot(columns, out, (1, 1)).swapaxes(0, 1))
+
+
+def picked(picture: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The pixels of a picture (H, W, C) in these rows and columns, copied."""
+    return picture.take(rows, axis=0).take(columns, axis=1)
 
 
 @lru_cache(maxsize=64)

@@ -18,6 +18,7 @@ from data.base import Mixture
 from data.loading.bad_samples import BadSamples, Problem, problem_of
 from util.debugging import guard_breakpoints
 from util.errors import RunError, UserError
+from util.memory import keep_freed_memory
 
 BAD = "_bad_samples"
 """Key of a batch's problems with bad samples; the only key if no good sample replaced them."""
@@ -314,12 +315,15 @@ class _Collate:
 
 
 def _init_worker(worker: int) -> None:
-    """Ignore signals meant for the parent, and never collect objects inherited from it.
+    """Keep freed memory, ignore signals meant for the parent, and never collect objects inherited from it.
+
+    Every sample needs as much memory as the one before: new pages took half of the time of collating one.
 
     Ctrl-C reaches the whole process group; only the parent acts on it, after the current step. A decoder of the parent,
     garbage collected here, would wait forever for its threads, which do not exist in this process.
     """
     gc.freeze()
+    keep_freed_memory()
     guard_breakpoints(alone=False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

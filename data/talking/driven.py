@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.base import Dataset, as_tensor, to_tensor
+from data.base import Dataset, as_tensor, to_tensor, to_tensors
 from data.faces.detector import Detector
 from data.faces.landmarks import build_detector, detector_settings
 from data.faces.retarget import Retarget
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 POINTS_SIZE = 256
 """Side of the square in whose pixels landmarks are stored, independent of the networks' picture size."""
+Shown = tuple[np.ndarray, np.ndarray]
+"""A frame and its landmark picture, (H, W, 3) uint8."""
 
 
 class LandmarkDriven(Dataset):
@@ -46,14 +48,12 @@ class LandmarkDriven(Dataset):
         face = main_face(self.detector.detect([frame])[0])
         return None if face is None else face.points * np.float32(POINTS_SIZE / np.array(frame.shape[1::-1]))
 
-    def shown(
-        self, frame: np.ndarray, points: np.ndarray, points_size: int = POINTS_SIZE, flip: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    def shown(self, frame: np.ndarray, points: np.ndarray, points_size: int = POINTS_SIZE, flip: bool = False) -> Shown:
         """A frame and its landmark picture as the networks see them."""
         picture, points = fitted(frame, points, self.size, fit=self.fit, points_size=points_size)
         if flip:
             picture, points = mirrored(picture, points)
-        return to_tensor(picture), to_tensor(draw_landmarks(points, self.size))
+        return picture, draw_landmarks(points, self.size)
 
     @staticmethod
     def size_of(opt: Any) -> tuple[int, int]:
@@ -92,9 +92,7 @@ def add_driving_options(parser: Any, training: bool) -> None:
             help="bring the driving landmarks to the proportions of the source's face; both begin alike")  # fmt: skip
 
 
-def joined(frames: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+def joined(frames: Sequence[Shown]) -> dict[str, Tensor]:
     """Frames and their landmark pictures as `pictures` and `landmarks` (T, 3, H, W)."""
-    import torch
-
     pictures, landmarks = zip(*frames, strict=True)
-    return {"pictures": torch.stack(pictures), "landmarks": torch.stack(landmarks)}
+    return {"pictures": to_tensors(pictures), "landmarks": to_tensors(landmarks)}

@@ -21,14 +21,16 @@ def fitted(
     """
     height, width = frame.shape[:2]
     left, top, right, bottom = box = window(height, width, fit)
-    picture = Image.fromarray(frame)
-    if fit != "squash":
-        picture = picture.crop(box)
     extent = np.array([right - left, bottom - top])
     squashed = points_size or size
     # A division of integers: if the size does not change, the factor is exactly 1 and the points stay the same.
     factor = np.array([width, height]) * size / (extent * squashed)
     moved = (points * factor - np.array([left, top]) * size / extent).astype(np.float32)
+    if (height, width) == (size, size):
+        return frame, moved
+    picture = Image.fromarray(frame)
+    if fit != "squash":
+        picture = picture.crop(box)
     return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS)), moved
 
 

@@ -150,7 +150,7 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
     # A palette or a grey picture can name one of its colours as the transparent one.
     if picture.has_transparency_data:
         return on_white(np.asarray(picture.convert("RGBA")))
-    return np.array(picture.convert("RGB"))
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _grey16_to_rgb(grey: np.ndarray) -> np.ndarray:

@@ -130,8 +130,8 @@ def _turn(args: argparse.Namespace) -> Callable[[], dict[str, float]]:
     import torch
 
     from engine.animator import Animator
-    from engine.memory import keep_freed_memory
     from engine.networks import use_channels_last
+    from util.memory import keep_freed_memory
 
     source, driving = pictures_of(args)
     family = random_family(args.config)

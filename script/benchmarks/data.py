@@ -57,7 +57,9 @@ def measure_modes(args: argparse.Namespace) -> int:
     import torch
 
     from script.benchmarks.plain.modes import MODES, draw_people
+    from util.memory import keep_freed_memory
 
+    keep_freed_memory()  # as workers do
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     missed = []

@@ -100,9 +100,9 @@ def animator_of(args: argparse.Namespace) -> tuple[Any, Any]:
 
     from data import find_dataset
     from engine.animator import Animator
-    from engine.memory import keep_freed_memory
     from models import find_family
     from options import parse
+    from util.memory import keep_freed_memory
 
     opt = parse([f"--config={args.config}", f"--load_size={args.size}"], training=False)
     torch.manual_seed(0)

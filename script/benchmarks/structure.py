@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print; status 1 if a target is missed."""
     import cv2
 
-    from engine.memory import keep_freed_memory
+    from util.memory import keep_freed_memory
 
     cv2.setNumThreads(1)
     # As train.py does on the CPU: for both versions, new memory would cost more than the drawing.

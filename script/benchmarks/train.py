@@ -135,7 +135,7 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, dict], dict[str, float]
 
 def answer_with_steps(trainer: Any, batch: dict, args: argparse.Namespace) -> None:
     """Run a step for every line of the input, and print its losses and duration."""
-    from engine.memory import keep_freed_memory
+    from util.memory import keep_freed_memory
 
     if args.steps_of == OURS and args.gpu_id < 0:
         keep_freed_memory()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from building import load_family
-from data.base import to_tensor
+from data.base import to_tensor, to_tensors
 from data.faces.head_pose import head_rotation, yaw_pitch_roll
 from data.faces.landmarks import build_detector
 from data.faces.portrait_crop import openness
@@ -97,7 +97,7 @@ def read_clips(root: Path, frames: int, stride: int) -> Iterator[Clip]:
         seen.add(path.stem.split("#")[0])
         with open_video(path) as video:
             indices = list(range(0, len(video), stride))[:frames]
-            pictures = torch.stack([to_tensor(video[index]) for index in indices])
+            pictures = to_tensors([video[index] for index in indices])
         truth = Truth.load(truth_path)
         truth.performance.rotation = truth.performance.rotation[indices]
         truth.landmarks = truth.landmarks[indices]

@@ -10,12 +10,13 @@ from layouts import prove_shorter
 from reference.formula import image
 from sounding import with_sound
 
-from data.augment import Augmentation, rotate
+from data.augment import Augmentation, _rotated_exactly, rotate
 from data.frames import FramesDataset, find_entries
 from data.video import VideoWriter, side_by_side, write_image
 from data.video.packed import pack
 from options import parse
 from util.errors import UserError
+from util.resizing import to_bytes, to_floats
 
 SIZE = (24, 32)
 
@@ -112,6 +113,28 @@ def test_rotation_of_a_picture_that_is_not_square_is_scikit_image_s():
 
     frame = frames_of("x")[0] / np.float32(255)
     np.testing.assert_allclose(rotate([frame], 25)[0], theirs(frame, 25), atol=2e-5)
+
+
+@pytest.mark.parametrize("degrees", [0, 12.3, -90, 135])
+def test_bytes_are_rotated_like_floats(degrees):
+    frame = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
+    exactly = _rotated_exactly([frame], degrees)[0]
+    np.testing.assert_allclose(rotate([to_floats(frame)], degrees)[0], exactly, atol=2e-5)
+    turned = rotate([frame], degrees)[0]
+    assert turned.dtype == np.uint8
+    # A byte changes where the sum is that near to the middle between two.
+    difference = np.abs(turned.astype(int) - to_bytes(exactly))
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01
+
+
+def test_rotation_keeps_fractions_unless_jitter_rounds_them(monkeypatch):
+    frames = [np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)]
+    (turned,) = Augmentation(degrees=(7, 7)).after_flip(frames)
+    assert turned.dtype == np.float32
+    jittered = Augmentation(degrees=(7, 7), resize_ratio=(1.2, 1.2), contrast=1e-9)
+    kept = []
+    monkeypatch.setattr("data.augment.rotate", lambda frames, degrees: kept.append(frames) or rotate(frames, degrees))
+    assert jittered.after_flip(frames)[0].dtype == np.uint8 and kept[0][0] is frames[0]
 
 
 def test_reconstruction_drives_each_clip_by_itself(root):

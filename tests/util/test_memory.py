@@ -10,7 +10,7 @@ from paths import ROOT
 PAGES = """
 import resource
 import torch
-from engine.memory import keep_freed_memory
+from util.memory import keep_freed_memory
 
 keep_freed_memory()
 for number in range(25):
