@@ -23,8 +23,7 @@ log = logging.getLogger(__name__)
 def load_family(opt: Options) -> tuple[Family, Loaded]:
     """The family with the weights of the options, and the facts of these weights."""
     if takes_own_weights(opt):
-        log.info("with the model that ships with Grimace, learned from drawn people (weights/README.md); --name takes "
-                 "a run of yours")  # fmt: skip
+        log.info("using Grimace's own model, trained on drawn people (weights/README.md); choose your run with --name")
     build = partial(find_family(opt.model), opt, training=False)
     with without_random_weights():
         family = build().eval()
@@ -44,7 +43,7 @@ def build_family(opt: Options) -> Family:
     family = find_family(opt.model).for_training(opt)
     if opt.init_from:
         path = load_networks(family, opt.init_from, needed=family.needed, owner=owner_of_weights)
-        log.info("starting with the weights of %s", path)
+        log.info("starting from the weights of %s", path)
     return family
 
 

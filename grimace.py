@@ -21,7 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 if not (ROOT / "models").is_dir():
-    raise ImportError("grimace runs from its checkout: install it from there with pip install -e .")
+    raise ImportError("grimace runs from its checkout: install it there with pip install -e .")
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # data, models and util are not installed as packages, whose names others may use
 
@@ -200,7 +200,7 @@ class Model:
         """
         dataset = self._dataset(source.options)
         if not hasattr(dataset, "unit_items"):
-            raise UserError(f"{self.options.model}: is not driven by action units")
+            raise UserError(f"{self.options.model} is not driven by action units")
         frame = None
         for item in dataset.unit_items(units, len(source.item["image"])):
             made, _ = source.model._animator.advance(source.state, item)
@@ -233,7 +233,7 @@ class Model:
         opt = _resolved([*self._words, *_words(options)], training=False)
         settled = [name for name in SETTLED if getattr(opt, name) != getattr(self.options, name)]
         if settled:
-            raise UserError(f"{', '.join(settled)}: say it to grimace.load(), or to the command where it is of that")
+            raise UserError(f"{', '.join(settled)}: set it in grimace.load(); options of a command only work there")
         return opt
 
     def _for(self, options: Mapping[str, Any]) -> tuple["Model", Options]:
@@ -258,7 +258,7 @@ class Model:
         wanted = Requested(self._dataset(opt), pair_settings(opt))
         if isinstance(source, Encoded):
             if options:
-                raise UserError(f"{', '.join(options)}: options of an encoded source are those of encode()")
+                raise UserError(f"{', '.join(options)}: set these options of an encoded source in encode()")
             return wanted.driven(source.item, driving, source.finish, _rate(fps)), source.state
         if isinstance(driving, Path):
             request = Request(_pictures(source), driving, best_frame=opt.best_frame, name=driving.stem)
@@ -338,7 +338,7 @@ def _words(options: Mapping[str, Any]) -> list[str]:
 def _resolved(words: list[str], training: bool) -> Options:
     opt = parse(words, training=training)
     if opt is None:
-        raise UserError("help, version and print_config are for commands; here, look at the options of a model")
+        raise UserError("help, version and print_config only work in commands; see Model.options instead")
     return opt
 
 

@@ -52,7 +52,7 @@ def dry_run(opt: Options, processes: Processes) -> int:
     with TemporaryDirectory(prefix="grimace_dry_run_") as folder:
         status = train(dry_options(opt, folder), processes)
     if not status:
-        log.info("the dry run went well: a step, a report and a checkpoint; nothing was kept")
+        log.info("dry run passed: a step, a report and a checkpoint; removed its files")
     return status
 
 
@@ -104,7 +104,7 @@ def _train(opt: Options, run: Run, trainer: Trainer, dataset: Any) -> int:
     )  # fmt: skip
     log.info("training %s on %d samples until step %d, on %s", opt.model, len(dataset), steps, machine(processes))
     if clock.step >= steps:
-        log.warning("step %d is reached already: nothing is left to do; more --epochs or --steps go on", steps)
+        log.warning("already at step %d: nothing to do; train longer with more --epochs or --steps", steps)
 
     # 3. The loop: the engine's, with reporting, validating and saving after each step.
     with closing(batches), StopRequest() as stop, explain_lost_workers(opt.nThreads):
@@ -112,7 +112,7 @@ def _train(opt: Options, run: Run, trainer: Trainer, dataset: Any) -> int:
 
     # 4. How it ended.
     if stop.signal:
-        log.info("stopped at step %d; --continue_train goes on from there", clock.step)
+        log.info("stopped at step %d; resume with --continue_train", clock.step)
     else:
         with trainer.averages.in_use():
             run.show("after", family, dataset)

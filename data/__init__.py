@@ -32,7 +32,7 @@ def find_dataset(mode: str) -> "type[Dataset]":
     if mode not in modes:
         nearest = get_close_matches(mode, modes, 1)
         hint = f" Did you mean {nearest[0]}?" if nearest else ""
-        raise UserError(f"--dataset_mode {mode}: there is no such mode.{hint} There are: {', '.join(modes)}")
+        raise UserError(f"--dataset_mode {mode}: no such mode.{hint} Available: {', '.join(modes)}")
     from data.base import Dataset
 
     module = importlib.import_module(f"data.{mode}")
@@ -47,5 +47,5 @@ def _checked(found: type, mode: str) -> "type[Dataset]":
     from data.base import Dataset
 
     if not issubclass(found, Dataset):
-        raise UserError(f"--dataset_mode {mode}: not a dataset mode, which is a subclass of data.base.Dataset")
+        raise UserError(f"--dataset_mode {mode}: not a dataset mode; a mode is a subclass of data.base.Dataset")
     return found

@@ -78,8 +78,8 @@ class ActionUnitsDataset(Dataset):
         self.units = units_for(opt.cond_nc, opt.units)
         if training and len(self.pictures) < opt.batch_size:
             raise UserError(
-                f"--batch_size {opt.batch_size}: {opt.dataroot} has {len(self.pictures)} training pictures only; "
-                f"take --batch_size={len(self.pictures)} or less, or more pictures"
+                f"--batch_size {opt.batch_size}: {opt.dataroot} has only {len(self.pictures)} training pictures; use "
+                f"--batch_size={len(self.pictures)} or less, or add pictures"
             )
 
     @cached_property
@@ -157,7 +157,7 @@ class ActionUnitsDataset(Dataset):
             named = {find_unit(name, self.units): value for name, value in intensities.items()}
             intensities = [named.get(index, 0.0) for index in range(len(self.units))]
         if len(intensities) != len(self.units):
-            raise UserError(f"{len(intensities)} intensities: this model has the {len(self.units)} units "
+            raise UserError(f"{len(intensities)} intensities: this model expects {len(self.units)} units: "
                             + ", ".join(unit.column for unit in self.units))  # fmt: skip
         wanted = condition(np.asarray(intensities, np.float32))
         return [{"aus": wanted, "face": face} for face in range(faces)]
@@ -198,14 +198,14 @@ def find_pictures(
     names = read_ids(root / ids_file)
     folder = root / images
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder of pictures; name it with --images_folder")
+        raise UserError(f"{folder}: no such folder of pictures; set --images_folder")
     files = {path.stem: path for path in reversed(list_images(folder))}
     missing = [name for name in names if name not in files]
     unknown = [name for name in names if name in files and name not in annotations]
     for kind, left_out in ((f"no picture in {folder}", missing), ("no action units", unknown)):
         if left_out:
             warnings.warn(
-                f"{root / ids_file}: {len(left_out)} of {len(names)} names are left out, they have {kind}: "
+                f"{root / ids_file}: skipped {len(left_out)} of {len(names)} names with {kind}: "
                 + ", ".join(left_out[:10]) + (" ..." if len(left_out) > 10 else ""),
                 stacklevel=3,
             )  # fmt: skip
@@ -218,9 +218,9 @@ def find_pictures(
 def read_ids(path: Path) -> list[str]:
     """The names of a list, one a line (in the first column), without the suffixes of pictures."""
     if not path.is_file():
-        raise UserError(f"{path}: there is no such list of pictures, one file name a line")
-    lines = read_text(path, "not a list of pictures, one file name a line").splitlines()
+        raise UserError(f"{path}: no such list of pictures; it needs one file name per line")
+    lines = read_text(path, "not a list of pictures with one file name per line").splitlines()
     names = [line.split("\t")[0].strip() for line in lines if line.strip()]
     if not names:
-        raise UserError(f"{path}: is empty; it needs one file name a line")
+        raise UserError(f"{path}: empty; it needs one file name per line")
     return [Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else name for name in names]

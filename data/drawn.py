@@ -42,8 +42,8 @@ class DrawnDataset(FramesDataset):
             missing = next((name for name in self.names if not self._motion_path(name).is_file()), None)
             if missing:
                 raise UserError(
-                    f"{self._motion_path(missing)}: there is no such file; --dataset_mode drawn learns from the truth "
-                    "of drawn people: draw them by script/make_sample_dataset.py with --layouts motion"
+                    f"{self._motion_path(missing)}: no such file; --dataset_mode drawn needs the ground truth of "
+                    f"drawn people: make them with script/make_sample_dataset.py --layouts motion"
                 )
 
     def _motion_path(self, name: str) -> Path:

@@ -113,7 +113,9 @@ class FaceDataset(Dataset):
         sizes = {picture.shape[:2] for picture in pictures} | ({size} if size else set())
         if len(sizes) > 1:
             known = " and ".join(f"{height} x {width}" for height, width in sorted(sizes))
-            raise UserError(f"{sequence.pictures}: frames of one sequence have one size, found {known}; resize them")
+            raise UserError(
+                f"{sequence.pictures}: the frames of a sequence must have one size, found {known}; resize them"
+            )
         points = np.stack([sequence.points(index) for index in chosen])
         background = [self._background(sequence, *pair) for pair in zip(chosen, pictures, strict=True)]
         maps = self._structure_maps(points, sizes.pop(), background)
@@ -145,7 +147,7 @@ class FaceDataset(Dataset):
         first, most = self.opt.start_frame, self.opt.total_test_frames
         chosen = range(len(sequence))[first : most and first + most]
         if not chosen:
-            raise UserError(f"--start_frame {first}: {sequence.pictures} has {len(sequence)} frames only")
+            raise UserError(f"--start_frame {first}: {sequence.pictures} has only {len(sequence)} frames")
         driving = Driving(self, sequence, chosen)
         source = {name: value for name, value in next(iter(driving)).items() if name != "frame"}
         fps = Fraction(self.opt.fps or TEST_FPS)

@@ -194,13 +194,13 @@ class FramesDataset(Dataset):
 
     def _listed_pairs(self, table: Path) -> list[tuple[str, str]]:
         if not table.is_file():
-            raise UserError(f"--pairs_list {table}: there is no such file; --pairs_list= animates random pairs")
+            raise UserError(f"--pairs_list {table}: no such file; use --pairs_list= for random pairs")
         rows = [(row["source"], row["driving"]) for _, row in read_rows(table, "--pairs_list", ("source", "driving"))]
         pairs = listed_pairs(rows, self.names, self.opt.num_pairs)
         if len(pairs) < min(len(rows), self.opt.num_pairs):
-            problem = f"--pairs_list {table}: of {len(rows)} pairs {len(pairs)} are of clips that are in {self.folder}"
+            problem = f"--pairs_list {table}: clips of only {len(pairs)} of its {len(rows)} pairs are in {self.folder}"
             if not pairs:
-                raise UserError(f"{problem}; they are called like {', '.join(self.names[:2])}")
+                raise UserError(f"{problem}; clips have names like {', '.join(self.names[:2])}")
             log.warning("%s", problem)
         return pairs
 
@@ -223,8 +223,8 @@ class FramesDataset(Dataset):
         if self.frame_shape and not self.load_size and tuple(video.size) != self.frame_shape:
             video.close()
             raise UserError(
-                f"{path}: its frames are {video.size[0]} x {video.size[1]} (height x width), those of "
-                f"--frame_shape {self.frame_shape[0]} x {self.frame_shape[1]}; set --load_size to resize them"
+                f"{path}: its frames are {video.size[0]} x {video.size[1]} (height x width), not --frame_shape "
+                f"{self.frame_shape[0]} x {self.frame_shape[1]}; set --load_size to resize them"
             )
         return video
 
@@ -238,7 +238,7 @@ def draw_frames(video: Video, count: int, among: Sequence[int] | None = None) ->
         length = len(video)
         numbers = range(length) if among is None else [number for number in among if number < length]
         if not numbers:
-            raise UserError(f"{video.path}: none of the {length} frames that can be read shows a face")
+            raise UserError(f"{video.path}: no face in any of the {length} readable frames")
         try:
             drawn = sorted(random.choices(numbers, k=count))
             return drawn, [video[number] for number in drawn]
@@ -296,12 +296,12 @@ def is_entry(path: Path) -> bool:
 def find_entries(root: Path, training: bool, seed: int) -> tuple[Path, list[str]]:
     """The folder of the split and the sorted names of its clips: train/ and test/, or 80/20 of all."""
     if not root.is_dir():
-        raise UserError(f"--dataroot {root}: there is no such folder; it should hold train/ and test/ with clips")
+        raise UserError(f"--dataroot {root}: no such folder; it needs train/ and test/ with clips")
     parts = parts_of(root)
     folder = (root / ("train" if training else "test")) if parts else root
     if parts and folder not in parts:
         raise UserError(
-            f"--dataroot {root}: there is {parts[0].name} but no {folder.name}; move some clips to {folder}"
+            f"--dataroot {root}: contains {parts[0].name} but no {folder.name}; move some clips to {folder}"
         )
     names = sorted(path.name for path in folder.iterdir() if is_entry(path))
     if not parts:

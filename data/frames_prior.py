@@ -74,7 +74,7 @@ class PriorFramesDataset(FramesDataset):
     def _check_augmentations(self) -> None:
         moving = [name for name in ("rotation_degrees", "resize_ratio", "crop_size") if getattr(self.opt, name)]
         if moving:
-            raise UserError(f"--{moving[0]} would move the face away from its points; leave it out with frames_prior")
+            raise UserError(f"--{moving[0]} moves the face away from its points; remove it with frames_prior")
 
     def _check_points(self) -> None:
         """Check now that the folder of points has those of every training clip, rather than fail after an hour.
@@ -109,7 +109,7 @@ class PriorFramesDataset(FramesDataset):
                 if self.folder_of_points:
                     points = self.folder_of_points.read(*self._file_names(name))
                 else:
-                    points = self._found(islice(video, SEARCHED), self.detector.clip(name), name, "leave it out")
+                    points = self._found(islice(video, SEARCHED), self.detector.clip(name), name, "remove it")
                 self.found[name] = scaled(points, video.size, self.load_size or video.size)
         return self.found[name]
 
@@ -156,7 +156,7 @@ class PriorFramesDataset(FramesDataset):
 
     def _points_of(self, frames: Sequence[np.ndarray], name: str, cutting: str) -> Tensor:
         """The points of the user's video, in pixels of the networks' pictures."""
-        points = self._found(frames, self.detector, name, f"cut it out by {cutting}")
+        points = self._found(frames, self.detector, name, f"crop it with {cutting}")
         size = frames[0].shape[:2]
         return as_tensor(scaled(points, size, self.load_size or size))
 
@@ -182,15 +182,15 @@ def read_marks(path: Path) -> dict[str, Marks]:
     try:
         columns, rows = read_dicts(path)
     except UserError as error:
-        log.warning("%s; no coded marks are drawn", error)
+        log.warning("%s; drawing no coded marks", error)
         return {}
     if "name" not in columns:
-        log.warning("%s: no column name (there are: %s); no coded marks are drawn", path, ", ".join(columns))
+        log.warning("%s: no column name (available: %s); drawing no coded marks", path, ", ".join(columns))
         return {}
     marks = {}
     for _, row in rows:
         try:
             marks[row["name"]] = Marks(*(integer(row[mark]) if row.get(mark) else None for mark in Marks._fields))
         except ArgumentTypeError as error:
-            log.warning("%s: %s: %s; its coded marks are not drawn", path, row["name"], error)
+            log.warning("%s: %s: %s; skipping its coded marks", path, row["name"], error)
     return marks

@@ -52,7 +52,7 @@ class PersonDataset(LandmarkDriven):
         if not training:
             return
         if not opt.source:
-            raise UserError("--source is missing: give a video, a folder of pictures or a picture of the person")
+            raise UserError("--source is missing: set it to a video, a folder of pictures or a picture of the person")
         found = self._find(Path(opt.source), opt.shots)
         # An epoch goes over all shots; a batch larger than that sees some of them twice.
         self.repeats = -(-opt.batch_size // (len(found) - 1 or 1))
@@ -70,7 +70,7 @@ class PersonDataset(LandmarkDriven):
         return joined(self.shots) | {"target": target["pictures"], "target_landmarks": target["landmarks"]}
 
     def jobs(self) -> list[Job]:
-        raise UserError("a personal model has no test split: give --driving_video")
+        raise UserError("a personal model has no test split: set --driving_video")
 
     def source_item(self, frames: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> dict[str, Any]:
         """Empty, since the model knows its person; a picture gives the proportions for --retarget."""
@@ -79,7 +79,7 @@ class PersonDataset(LandmarkDriven):
     def _find(self, path: Path, shots: int) -> list[Shown]:
         """The shots, then a frame of a pose that is not among them; fewer where there are not so many faces."""
         if not path.exists():
-            raise UserError(f"--source {path}: there is no such file or folder")
+            raise UserError(f"--source {path}: no such file or folder")
         with open_video(path) as video:
             seen: dict[int, Shown | None] = {}
             chosen = [self._face_near(video, wanted, seen) for wanted in thin(len(video), shots)]
@@ -89,9 +89,9 @@ class PersonDataset(LandmarkDriven):
             target = self._face_near(video, (chosen[0] + chosen[-1]) // 2 + 1, seen, apart_from=chosen)
         without = [index for index, face in seen.items() if face is None]
         if without:
-            log.warning("%s: no face in the frames %s; others are taken", path, ", ".join(map(str, sorted(without))))
+            log.warning("%s: no face in frames %s; using others", path, ", ".join(map(str, sorted(without))))
         if len(chosen) < shots:
-            log.warning("%s: %d frames with a face, not %d (--shots)", path, len(chosen), shots)
+            log.warning("%s: only %d frames with a face, fewer than --shots %d", path, len(chosen), shots)
         return [seen[index] for index in [*chosen, *([target] if target is not None else chosen[:1])]]
 
     def _face_near(self, video: Any, wanted: int, seen: dict, apart_from: list[int] | None = None) -> int | None:

@@ -66,8 +66,8 @@ class PortraitsDataset(FramesDataset):
         self.jitter = opt.crop_jitter if training else 0.0
         if training and self.annotated and self.augmentation.moves_pixels:
             raise UserError(
-                "--rotation_degrees, --resize_ratio, --crop_size: landmarks would not follow these; take "
-                "--crop_jitter, or --annotations none to train without landmarks"
+                "--rotation_degrees, --resize_ratio, --crop_size: landmarks do not follow these; use --crop_jitter, "
+                "or train without landmarks (--annotations none)"
             )
 
     @cached_property
@@ -114,8 +114,8 @@ class PortraitsDataset(FramesDataset):
         found = self.annotations_of(name, video)
         if found is None:
             raise UserError(
-                f"{self.folder / name}: has no landmarks, other clips have; {MADE_BY}, --annotations names a folder of "
-                "<clip>.npz, --annotations none trains without them"
+                f"{self.folder / name}: has no landmarks, unlike other clips; {MADE_BY}. Set --annotations to a "
+                f"folder of <clip>.npz, or to none to train without them"
             )
         return found
 

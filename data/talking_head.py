@@ -122,7 +122,7 @@ class HeldOut:
 def choose_frames(count: int, shots: int) -> list[int]:
     """A random target and T other frames of `count`; if there are too few, others repeat, but never the target."""
     if count < 2:
-        raise UserError(f"a video with {count} frames with a face can't be trained on; 2 are needed")
+        raise UserError(f"only {count} frames with a face; training needs at least 2")
     target, *others = random.sample(range(count), min(shots + 1, count))
     chosen = list(others)
     while len(chosen) < shots:
@@ -133,12 +133,12 @@ def choose_frames(count: int, shots: int) -> list[int]:
 def find_videos(root: Path, training: bool) -> tuple[Path, list[str]]:
     """The folder of the split and the sorted names <person>/<video> of those with faces in two frames or more."""
     if not root.is_dir():
-        raise UserError(f"--dataroot {root}: there is no such folder; it should hold <person>/<video>/<frames>")
+        raise UserError(f"--dataroot {root}: no such folder; it needs <person>/<video>/<frames>")
     folder = root
     if (root / "train").is_dir():
         folder = root / ("train" if training else "test")
     if not training and folder.name != "test":
-        raise UserError(f"--dataroot {root}: there is no train/ and test/; persons to test are kept apart, in test/")
+        raise UserError(f"--dataroot {root}: no train/ and test/; move the test persons to test/")
     names = sorted(f"{person.name}/{video.name}" for person in _folders(folder) for video in _folders(person))
     with ThreadPoolExecutor(16) as pool:
         problems = list(pool.map(lambda name: _problem(folder / name), names))
@@ -146,11 +146,11 @@ def find_videos(root: Path, training: bool) -> tuple[Path, list[str]]:
     left_out = [f"{name}: {problem}" for name, problem in zip(names, problems, strict=True) if problem]
     if left_out:
         more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
-        log.warning("%d of %d videos are left out: %s%s", len(left_out), len(names), "; ".join(left_out[:5]), more)
+        log.warning("skipped %d of %d videos: %s%s", len(left_out), len(names), "; ".join(left_out[:5]), more)
     if not kept:
         raise UserError(
-            f"--dataroot {root}: no videos with landmarks in {folder}; it should hold <person>/<video>/<frames>, and "
-            "script/extract_landmarks.py --root writes the metadata.npz of each video"
+            f"--dataroot {root}: no videos with landmarks in {folder}; it needs <person>/<video>/<frames>, and the "
+            f"metadata.npz of each video, which script/extract_landmarks.py --root writes"
         )
     return folder, kept
 
@@ -168,4 +168,4 @@ def _problem(video: Path) -> str | None:
         count = len(read_frame_landmarks(path).names)
     except UserError as error:
         return str(error)
-    return None if count > 1 else f"a face in {count} frames, 2 are needed"
+    return None if count > 1 else f"a face in {count} frames, fewer than 2"

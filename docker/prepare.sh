@@ -36,8 +36,8 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-[ -f "$source" ] || fail "--source_image ${source:-(missing)}: there is no such file"
-[ -f "$driving" ] || fail "--driving_video ${driving:-(missing)}: there is no such file"
+[ -f "$source" ] || fail "--source_image ${source:-(missing)}: no such file"
+[ -f "$driving" ] || fail "--driving_video ${driving:-(missing)}: no such file"
 [ -n "$output" ] || fail "--output FILE is needed, e.g. out.mp4"
 mkdir -p "$(dirname "$output")"
 command -v "$docker" >/dev/null || fail "there is no $docker; GRIMACE_DOCKER names another program"

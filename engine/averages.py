@@ -114,9 +114,9 @@ def _check(family: Any) -> None:
     name, networks = f"{type(family).__name__} ({type(family).__module__}): averaged", family.networks()
     for network, decay in family.averaged.items():
         if network not in networks:
-            raise UserError(f"{name} names {network!r}, which is no network; there are: {', '.join(networks)}")
+            raise UserError(f"{name} names {network!r}, which is not a network; available: {', '.join(networks)}")
         if not 0 <= decay < 1:
-            raise UserError(f"{name} gives {network!r} the decay {decay}; it is from 0 to below 1, e.g. 0.999")
+            raise UserError(f"{name} gives {network!r} the decay {decay}; choose one in [0, 1), e.g. 0.999")
         tables = [table.parameter for table in family.row_tables().values()]
         if any(parameter.startswith(f"{network}.") for parameter in tables):
-            raise UserError(f"{name} names {network!r}, whose rows are of other items in every step")
+            raise UserError(f"{name} names {network!r}, whose rows belong to different items in every step; remove it")

@@ -29,10 +29,10 @@ def claimed(folder: Path) -> Iterator[None]:
             if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EAGAIN):
                 file.seek(0)
                 raise UserError(
-                    f"{folder}: {file.read().strip() or 'another process'} works in it at this moment: wait for its "
-                    "end, stop it, or choose another --name"
+                    f"{folder}: in use by {file.read().strip() or 'another process'}: wait for its end, stop it, or "
+                    f"choose another --name"
                 ) from None
-            log.warning("%s cannot be locked (%s): let no other process train there", folder, error)
+            log.warning("cannot lock %s (%s): make sure that no other process trains there", folder, error)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

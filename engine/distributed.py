@@ -86,13 +86,13 @@ def choose_devices(gpu_ids: Sequence[int]) -> list[int]:
     """One entry per process to start: the index of its GPU, or -1 for the CPU ("-1,-1": two on the CPU)."""
     wanted = [gpu for gpu in gpu_ids if gpu >= 0]
     if wanted and not torch.cuda.is_available():
-        log.warning("no CUDA device here: using the CPU (--gpu_id=-1 says so without this warning)")
+        log.warning("no CUDA device: using the CPU (--gpu_id=-1 avoids this warning)")
         return [-1]
     missing = [gpu for gpu in wanted if gpu >= torch.cuda.device_count()]
     if missing:
         raise UserError(f"--gpu_id: there is no GPU {missing[0]}; this machine has {torch.cuda.device_count()}")
     if wanted and len(wanted) < len(gpu_ids):
-        raise UserError("--gpu_id: either GPUs or the CPU (-1), not both")
+        raise UserError("--gpu_id: choose GPUs or the CPU (-1), not both")
     return wanted or [-1] * max(1, len(gpu_ids))
 
 
@@ -122,7 +122,7 @@ def launch(script: str, arguments: Sequence[str], count: int) -> int:
         elastic_launch(config, sys.executable)("-u", script, *arguments)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        log.error("process %d ended with status %d, and with it all others", rank, failure.exitcode)
+        log.error("process %d exited with status %d; ended all others", rank, failure.exitcode)
         return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
     except SignalException as error:
         return 128 + error.sigval
@@ -144,7 +144,7 @@ def start(gpus: Sequence[int], patience: timedelta = timedelta(minutes=30)) -> P
     return Processes(device, rank, world, patience)
 
 
-LOST = "another process has ended; its own message says why"
+LOST = "another process has exited; see its message"
 
 
 def is_lost_peer(error: Exception) -> bool:

@@ -20,7 +20,7 @@ class Reconstruction:
     def add(self, made: Tensor, items: Sequence[Mapping[str, Any]], motion: Tensor | None = None) -> None:
         """Compare results (N, 3, H, W) with the frames of their driving items."""
         if "image" not in items[0]:
-            raise UserError("--mode reconstruction: this dataset mode's items hold no real frames to compare with")
+            raise UserError("--mode reconstruction: the items of this dataset mode have no real frames to compare with")
         real = torch.stack([item["image"] for item in items]).to(made.device)
         self.first = real[:1] if self.first is None else self.first
         self.frames += len(items)

@@ -165,7 +165,7 @@ class Monitor:
             try:
                 getattr(sink, what)(*content)
             except Exception as error:  # a full disk or a lost server must not end days of training
-                log.warning("%s is dropped: %s: %s", type(sink).__name__, type(error).__name__, error)
+                log.warning("stopped reporting to %s: %s: %s", type(sink).__name__, type(error).__name__, error)
                 self.sinks.remove(sink)
 
 

@@ -74,17 +74,17 @@ def refuse_unsaved(family: HasNetworks, parameters: Mapping[str, Iterable[torch.
     absent = [entry for entry in entries if not isinstance(getattr(family, entry, 0), nn.Module | None)]
     if absent:
         raise UserError(
-            f"{name}: layout.entries names {', '.join(absent)}, which is no network of the family: set "
-            f"self.{absent[0]} in __init__ or prepare_training (to None where there is none), or take the entry out"
+            f"{name}: layout.entries names {', '.join(absent)}, which is not a network of the family: set "
+            f"self.{absent[0]} in __init__ or prepare_training (to None if absent), or remove the entry"
         )
     saved = {id(value) for network in family.networks().values() for value in network.parameters()}
     for optimizer, trained in parameters.items():
         lost = names_of([value for value in trained if id(value) not in saved], family)
         if lost:
             raise UserError(
-                f"{name}: the optimizer {optimizer!r} trains {lost}, which no checkpoint would hold: none of the "
-                f"networks of layout.entries ({', '.join(entries)}) has them. Add their network to the entries; a bare "
-                "nn.Parameter goes into one of the networks"
+                f"{name}: the optimizer {optimizer!r} trains {lost}, which no checkpoint would save: no network in "
+                f"layout.entries ({', '.join(entries)}) owns them. Add their network to the entries; move a bare "
+                f"nn.Parameter into one of the networks"
             )
 
 
@@ -114,6 +114,6 @@ def compile_networks(networks: Mapping[str, nn.Module], leave: Iterable[str] = (
     torch._dynamo.config.recompile_limit = 64  # shared by all networks; beyond it they silently run eagerly
     for name, network in networks.items():
         if name in leave:
-            log.info("%s is not compiled: its loss differentiates twice", name)
+            log.info("not compiling %s: its loss needs second derivatives", name)
         else:
             network.compile()

@@ -29,7 +29,7 @@ class Notes:
         """Add a value. Default kind: a number if it is one, pictures for a batch (N, 1 or 3, H, W), otherwise a
         histogram."""
         if name in RESERVED:
-            raise StepError(f"log({name!r}, ...): the log has this name for something else; take another one")
+            raise StepError(f"log({name!r}, ...): the log uses this name already; choose another one")
         value = value.detach() if isinstance(value, Tensor) else torch.full((), float(value), device=self.device)
         kind = kind or _kind_of(value)
         if kind == "number" and value.numel() == 1:
@@ -40,14 +40,14 @@ class Notes:
             self.pictures[name] = value
         else:
             raise StepError(
-                f"log({name!r}, ...): a tensor of shape {tuple(value.shape)} as {kind!r}; a kind is one of "
-                f"{', '.join(KINDS)}: one number, any numbers, a batch (N, C, H, W)"
+                f"log({name!r}, ...): a tensor of shape {tuple(value.shape)} as {kind!r}; expected one number, any "
+                f"numbers, or a batch (N, C, H, W) for the kinds {', '.join(KINDS)}"
             )
 
     def refuse_terms(self, losses: Iterable[str]) -> None:
         """Refuse names of the step's loss terms."""
         if taken := [name for name in losses if name in self._numbers]:
-            raise StepError(f"log({taken[0]!r}, ...): a term of the training step has this name; take another one")
+            raise StepError(f"log({taken[0]!r}, ...): a loss term has this name; choose another one")
 
     def numbers(self) -> dict[str, Tensor]:
         """Means of the numbers over micro-batches and repeated names."""

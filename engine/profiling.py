@@ -39,7 +39,7 @@ class StepProfiler:
     ) -> None:
         self._profile.__exit__(kind, error, trace)
         if not (self._written or error):
-            log.warning("--profile: training ended before the profile began, after %d steps", WARM_UP)
+            log.warning("--profile: training ended before profiling started, after %d steps", WARM_UP)
 
     def _write(self, recorded: profile) -> None:
         self._written = True
@@ -48,4 +48,6 @@ class StepProfiler:
         write_text(self.folder / "table.txt", table)
         with replacing(self.folder / "trace.json") as temporary:
             recorded.export_chrome_trace(str(temporary))
-        log.info("%s\nthe profile is in %s; chrome://tracing or ui.perfetto.dev open trace.json", table, self.folder)
+        log.info(
+            "%s\nwrote the profile to %s; open trace.json in chrome://tracing or ui.perfetto.dev", table, self.folder
+        )

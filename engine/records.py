@@ -91,9 +91,9 @@ class Records:
         known = self.known(output)
         other = [name for name, value in {**self.made_with, **made_of}.items() if known.get(name) != value]
         if other:
-            how = f"made with other {' and '.join(other)}" if known else "and nothing is known of how it was made"
+            how = f"made with other {' and '.join(other)}" if known else "and no record tells how it was made"
             raise UserError(
-                f"{output} is there already, {how}: --overwrite replaces what is there, --results_dir NAME keeps it"
+                f"{output} exists already, {how}: replace it with --overwrite, or keep it with --results_dir NAME"
             )
         return not (whole and "damaged" in known)
 
@@ -112,7 +112,7 @@ class Records:
         known = [entry for _, entry in lines if isinstance(entry.get("output"), str) and "\0" not in entry["output"]]
         damaged += len(lines) - len(known)
         if damaged:
-            log.warning("%s: %d of its lines cannot be read and are left out", self.path, damaged)
+            log.warning("%s: skipped %d unreadable lines", self.path, damaged)
         entries = {entry["output"]: entry for entry in known}
         return [entry for output, entry in entries.items() if is_there(self._root / output)]
 
@@ -136,7 +136,7 @@ class Commands:
         """The recorded commands, in order."""
         lines, damaged = read_lines(self.path)
         if damaged:
-            log.warning("%s: %d of its lines cannot be read and are left out", self.path, damaged)
+            log.warning("%s: skipped %d unreadable lines", self.path, damaged)
         return [entry for _, entry in lines]
 
 

@@ -68,7 +68,7 @@ class Results:
                 self.unmeasured += 1
                 return False
         elif there := job.output.exists():
-            log.info("%s is there already; --overwrite makes it again", job.output)
+            log.info("%s exists already; --overwrite replaces it", job.output)
         self.skipped += there
         return there
 
@@ -93,10 +93,13 @@ class Results:
     def summarise(self) -> int:
         """Log existing results, speed and failures; returns the exit status."""
         if self.skipped and not self.one:
-            log.info("%d were there already; --overwrite makes them again", self.skipped)
+            log.info("skipped %d existing results; --overwrite replaces them", self.skipped)
         if self.unmeasured:
-            log.info("%d were there, but not measured like this: made again, because the frames of a written video are "
-                     "not quite those that the model made", self.unmeasured)  # fmt: skip
+            log.info(
+                "made %d existing results again to measure them, because compression changes the frames of a written "
+                "video",
+                self.unmeasured,
+            )
         if self.speed.frames:
             log.info("%d frames, %.1f frames/s from reading to writing", self.speed.frames, self.speed.rate)
         return 1 if self.failures.found else 0

@@ -49,7 +49,7 @@ def write_page(folder: Path) -> int:
     made = [_made(entry) for entry in commands]
     page = Page(title, _facts(records, last) | measured.totals, figures, failed, made, better, measured.order)
     write_text(folder / PAGE, page.html())
-    log.info("%d video(s), to look at: %s", len(known), folder / PAGE)
+    log.info("%d video(s) on the page %s", len(known), folder / PAGE)
     return len(known)
 
 
@@ -95,7 +95,7 @@ class Measured:
         path = folder / METRICS
         if not path.is_file():
             return cls({})
-        what = "does not hold the metrics of script/evaluate.py"
+        what = "has no metrics of script/evaluate.py"
         try:
             with reading(path, what):
                 return cls(read_json(path, what))

@@ -104,13 +104,13 @@ class HostTable:
         if names is None or self.names is None or names == self.names:
             if len(rows) and rows.max() >= len(self._written):
                 raise UserError(
-                    f"the run has rows for {rows.max() + 1} items or more, the dataset has {len(self._written)}; "
-                    "continue with the dataset that it began with"
+                    f"the run has rows for at least {rows.max() + 1} items, but the dataset has "
+                    f"{len(self._written)}; resume with the original dataset"
                 )
             return slice(None), rows
         now = {name: row for row, name in enumerate(self.names)}
         log.warning(
-            "the dataset has changed: %d items are gone and %d are new; the rows of the others go on",
+            "the dataset has changed: removed %d items, added %d; keeping the rows of the others",
             len(set(names) - now.keys()),
             len(now.keys() - set(names)),
         )
@@ -164,9 +164,7 @@ class StepRows:
         own = torch.cat([batch[self.declared.key] for batch in micro_batches])
         rows, indices = self.processes.gather(own).unique(return_inverse=True)
         if len(rows) > len(self.parameter):
-            raise RuntimeError(
-                f"{len(rows)} rows in a step; {self.declared.parameter} has room for {len(self.parameter)}"
-            )
+            raise RuntimeError(f"{len(rows)} rows in a step; {self.declared.parameter} fits {len(self.parameter)}")
         self._rows = rows.numpy()
         self._fill()
         mine = indices.view(self.processes.world, -1)[self.processes.rank]

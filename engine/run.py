@@ -42,11 +42,11 @@ class Start:
         """Refuse contradictory options."""
         if self.weights and (self.resume or self.checkpoint):
             raise UserError(
-                "--continue_train and --checkpoint continue, --init_from begins at step 0: give one of them"
+                "--continue_train and --checkpoint resume, --init_from starts at step 0: use only one of them"
             )
         if self.which not in NEWEST and not (self.resume or self.checkpoint):
             raise UserError(
-                f"--which {self.which}: says from where to go on: give --continue_train or --checkpoint, too"
+                f"--which {self.which} chooses the checkpoint to resume from: add --continue_train or --checkpoint"
             )
 
 
@@ -59,11 +59,11 @@ class Run:
         self.folder = checkpoints.folder
         start.check()
         if start.resume and not (self.folder.is_dir() or start.checkpoint):
-            raise UserError(f"--continue_train: there is no run {self.folder}; runs: {folders_in(self.folder.parent)}")
+            raise UserError(f"--continue_train: no run {self.folder}; runs: {folders_in(self.folder.parent)}")
         if self._holds_a_run() and not (start.resume or start.weights):
             raise UserError(
-                f"{self.folder} holds a run already: continue it with --continue_train, choose another --name, begin "
-                "anew with weights and keep what is there with --init_from, or remove it"
+                f"{self.folder} contains a run already: resume it with --continue_train, choose another --name, "
+                f"restart from weights and keep the old files with --init_from, or remove it"
             )
         if processes.is_main:
             refuse_unwritable(self.folder, "checkpoints_dir")
@@ -76,10 +76,10 @@ class Run:
         if start.checkpoint:
             continue_from(trainer, start.checkpoint, start.which, batch_size=batch_size, owner=owner)
         elif start.which not in NEWEST:
-            raise UserError(f"--which {start.which}: {self.folder} holds no checkpoint yet")
+            raise UserError(f"--which {start.which}: {self.folder} has no checkpoint yet")
         elif start.resume:
             self._refuse_to_forget_weights()
-            log.warning("%s holds no checkpoint yet: starting at step 0", self.folder)
+            log.warning("%s has no checkpoint yet: starting at step 0", self.folder)
 
     @contextmanager
     def opened(self, trainer: Any, options: str) -> Iterator[None]:
@@ -116,14 +116,14 @@ class Run:
         weights = saved.is_file() and read_yaml_file(saved).get("init_from")
         if weights:
             raise UserError(
-                f"--continue_train: {self.folder} holds no checkpoint yet, and the run began with weights of another "
-                f"one: give --init_from {weights} again, in place of --continue_train"
+                f"--continue_train: {self.folder} has no checkpoint yet, and the run started from other weights: use "
+                f"--init_from {weights} again instead of --continue_train"
             )
 
     def _prepare(self, trainer: Any, options: str) -> None:
         if self.start.weights and self._holds_a_run():
             earlier = [path for path in self.folder.iterdir() if not path.name.startswith(("previous_", "."))]
-            log.info("the run that was in %s is now in %s", self.folder, set_aside(self.folder, earlier))
+            log.info("moved the old run in %s to %s", self.folder, set_aside(self.folder, earlier))
         if self.start.which not in NEWEST:
             self.checkpoints.set_aside_later(trainer)
         self.checkpoints.remove_unfinished(trainer.family)

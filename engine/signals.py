@@ -37,7 +37,7 @@ class StopRequest:
             os._exit(128 + number)
         if self.signal is None:
             self.signal = number
-            log.warning("stopping after this step and saving; once more ends at once")
+            log.warning("saving and stopping after this step; interrupt again to stop at once")
 
 
 def unwind_at_sigterm() -> None:

@@ -88,7 +88,7 @@ class LogFile(Sink):
             lines, damaged = read_lines(path)
             kept = [line for line, entry in lines if _step_of(entry) <= step]
             if damaged > 1:  # one was being written when the process was killed
-                log.warning("%s: %d of its lines cannot be read and are left out", path, damaged)
+                log.warning("%s: skipped %d unreadable lines", path, damaged)
             with replacing(path) as temporary:
                 temporary.write_bytes(b"".join(line + b"\n" for line in kept))
 
@@ -209,7 +209,7 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     """Write a PNG of (H, W, 3) RGB, whole or not at all."""
     with replacing(path) as temporary:
         if not cv2.imwrite(str(temporary), picture[..., ::-1]):
-            raise OSError(f"{temporary} could not be written")
+            raise OSError(f"cannot write {temporary}")
 
 
 class TensorBoard(Sink):
@@ -281,7 +281,7 @@ class Visdom(Sink):
         self._thread.join(timeout=10)
         if self.own_server is not None:
             self.own_server.terminate()
-            log.info("curves and pictures stay in %s; to see them again: %s", self.folder, self._command())
+            log.info("saved curves and pictures in %s; to see them again: %s", self.folder, self._command())
 
     def _command(self) -> str:
         return f"python -m engine.visdom_server --port {self.port} --env_path {self.folder}"
@@ -292,15 +292,15 @@ class Visdom(Sink):
             return
         self.own_server = visdom_server.start_in_background(self.port, self.folder)
         if self.own_server is None:
-            raise OSError(f"none listens on port {self.port}, none could be started (see {self.folder}/server.log)")
+            raise OSError(f"no server on port {self.port}, and starting one failed (see {self.folder}/server.log)")
         log.info("started visdom for this run: http://127.0.0.1:%d/env/%s", self.port, self.environment)
         problem = visdom_server.page_problem(self.port)
         if problem:
-            log.warning("visdom's page does not open: %s", problem)
+            log.warning("cannot open visdom's page: %s", problem)
         if missing := visdom_server.missing_files():
             log.warning(
-                "visdom's page is blank until its server has fetched %d files (%s, ...), which takes a network; "
-                "without one: bash script/visdom_offline.sh. TensorBoard and log.jsonl need none",
+                "visdom's page is blank until its server has downloaded %d files (%s, ...); without a network, run "
+                "bash script/visdom_offline.sh. TensorBoard and log.jsonl need no network",
                 len(missing), missing[0],
             )  # fmt: skip
 
@@ -322,7 +322,7 @@ class Visdom(Sink):
             except Exception as error:  # whatever a server does, training continues
                 self._client = None
                 if not self._lost:
-                    log.warning("visdom at %s:%d is gone (%s); trying now and then", self.server, self.port, error)
+                    log.warning("lost visdom at %s:%d (%s); retrying", self.server, self.port, error)
                 self._lost = True
             if kind == "close":
                 return
@@ -428,14 +428,12 @@ def open_sinks(
             if build:
                 sinks.append(build())
         except (ImportError, OSError) as error:
-            log.warning("no %s: %s (--%s=no says so without this warning)", name, error, name)
+            log.warning("no %s: %s (--%s=no avoids this warning)", name, error, name)
     return sinks
 
 
 def find_sink(name: str) -> Callable[[RunInfo], Sink]:
     """The class of a sink of --sink."""
     if name not in SINKS and ":" not in name:
-        raise UserError(
-            f"--sink {name}: there is no such sink; there are: {', '.join(SINKS)}, and MODULE:CLASS of yours"
-        )
+        raise UserError(f"--sink {name}: no such sink; available: {', '.join(SINKS)}, and your own MODULE:CLASS")
     return find_class(SINKS.get(name, name), "--sink")

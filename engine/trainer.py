@@ -102,7 +102,7 @@ class Trainer:
         while self.clock.step < steps:
             micro_batches = list(itertools.islice(batches, accumulate))
             if len(micro_batches) < accumulate:
-                raise RuntimeError("the loader ended before training did; it is meant to be endless")
+                raise RuntimeError("the data loader ended before training; it must be endless")
             losses, visuals = self.step(micro_batches)
             self.clock.advance(samples_per_step)
             if after_step(losses, visuals):

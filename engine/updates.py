@@ -50,7 +50,7 @@ class RunningStep:
             self.visuals = {} if end.value is None else end.value
             if not isinstance(self.visuals, Mapping):
                 raise StepError(
-                    f"training_step of {self.family.__name__} returns {_kind(end.value)}; what it returns are pictures "
+                    f"training_step of {self.family.__name__} returns {_kind(end.value)}; return pictures "
                     'to show, {"name": image batch}, or nothing'
                 ) from None
             return None
@@ -86,15 +86,15 @@ class RunningStep:
     def _check_numbers(self, names: tuple[str, ...], what: str, numbers: Any) -> None:
         where = f"{self.where} ({', '.join(names)})"
         if not isinstance(numbers, Mapping):
-            raise StepError(f"{where}: {_kind(numbers)} stands where a dict of {what}s is expected; {FORM}")
+            raise StepError(f"{where}: {_kind(numbers)} instead of a dict of {what}s; {FORM}")
         if not numbers:
-            raise StepError(f"{where}: has no {what}s, so there is nothing to train with; is every weight 0?")
+            raise StepError(f"{where}: has no {what}s, so nothing would be trained; is every weight 0?")
         for name, value in numbers.items():
             if not isinstance(value, Tensor):
                 remedy = "compute it from tensors, without item() or float()"
                 raise StepError(f"{where}: the {what} {name!r} is {_kind(value)}, not a tensor; {remedy}")
             if value.numel() != 1:
-                raise StepError(f"{where}: the {what} {name!r} is {_kind(value)}, not one number; take its mean()")
+                raise StepError(f"{where}: the {what} {name!r} is {_kind(value)}, not one number; use its mean()")
             if not value.is_floating_point():
                 raise StepError(f"{where}: the {what} {name!r} is {_kind(value)}, which has no gradient")
 
@@ -131,7 +131,7 @@ class Reach:
     def _unreached(self, name: str, parameters: list[Tensor], update: Update, where: str) -> str:
         terms = [term if value.requires_grad else f"{term} (detached)" for term, value in update.terms.items()]
         return (
-            f"{where}: the loss reaches none of the parameters of the optimizer {name!r}, so it would train nothing. "
-            f"Terms: {', '.join(terms)}; without gradient: {names_of(parameters, self._family)}. Is something "
-            "detached, computed under no_grad, or of another network?"
+            f"{where}: the loss reaches none of the parameters of the optimizer {name!r}, so it trains nothing. "
+            f"Terms: {', '.join(terms)}; without gradient: {names_of(parameters, self._family)}. Is a tensor "
+            f"detached, computed under no_grad, or from another network?"
         )

@@ -111,7 +111,7 @@ class Validation:
                 channels_last=self.channels_last,
             )  # fmt: skip
         except Exception as error:  # training matters more than its validation
-            log.warning("validation: the networks cannot be prepared: %s: %s", type(error).__name__, error)
+            log.warning("validation: cannot prepare the networks: %s: %s", type(error).__name__, error)
         self.is_off = self.processes.any(animator is None)
         return None if self.is_off else animator
 
@@ -185,7 +185,7 @@ class Validation:
         log.info("validation at step %d: %s; %.1f s, %.1f %% of the time", clock.step, told, found.seconds,
                  100 * self.budget.share_spent())  # fmt: skip
         if self.is_off:
-            log.error("validation is switched off: none of its clips could be reconstructed and measured")
+            log.error("switched off validation: could not reconstruct and measure any of its clips")
             return
         if warning := self.stagnation.look(clock.step):
             log.warning("%s", warning)
@@ -279,8 +279,8 @@ class Stagnation:
         identity = self.copied < 0.05 * self.repeated
         poor = self.made >= 0.99 * self.repeated
         told = {
-            "the results are the source, hardly changed: the motion is the identity": identity,
-            "the results are no better than the first frame repeated": poor and not identity,
+            "the results hardly differ from the source: the motion is the identity": identity,
+            "the results are no better than repeating the first frame": poor and not identity,
         }
         return next(filter(None, [self._lasts(what, holds, step) for what, holds in told.items()]), "")
 
@@ -295,6 +295,6 @@ class Stagnation:
         self._told[what] = lasted
         return (
             f"!!! FOR {lasted} STEPS {what} (difference to the truth {self.made:.4g}, of the first frame "
-            f"{self.repeated:.4g}). If it has just begun, wait; else the run has collapsed: go back to a checkpoint "
-            "before it (--continue_train --which STEP), with a lower learning rate"
+            f"{self.repeated:.4g}). If training has just started, wait; otherwise the run has collapsed: resume from "
+            f"an earlier checkpoint (--continue_train --which STEP) with a lower learning rate"
         )

@@ -100,7 +100,7 @@ def _fetch_scripts() -> None:
     try:
         download_scripts()
     except Exception as error:  # the page is optional; data are recorded without it
-        log.warning("visdom's page may stay blank: its scripts could not be fetched (%s)", error)
+        log.warning("visdom's page may stay blank: cannot download its scripts (%s)", error)
 
 
 def _end_with(parent: int) -> None:

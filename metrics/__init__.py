@@ -40,10 +40,10 @@ def find_metric(name: str) -> type[Metric]:
         return _classes()[name]
     if family := variants(name):
         lines = "".join(f"\n  {full}: {kind.says}. Used by: {kind.used_by}" for full, kind in family.items())
-        raise UserError(f"--metrics {name}: the name has several meanings; choose one:{lines}")
+        raise UserError(f"--metrics {name}: the name is ambiguous; choose one:{lines}")
     nearest = get_close_matches(name, metric_names(), 1)
     hint = f" Did you mean {nearest[0]}?" if nearest else ""
-    raise UserError(f"--metrics {name}: there is no such metric.{hint} There are: {', '.join(metric_names())}")
+    raise UserError(f"--metrics {name}: no such metric.{hint} Available: {', '.join(metric_names())}")
 
 
 def find_metrics(names: Sequence[str]) -> list[type[Metric]]:
@@ -58,5 +58,5 @@ def find_metrics(names: Sequence[str]) -> list[type[Metric]]:
         grouped = family if name not in family and all(kind.is_group for kind in family.values()) else {}
         wanted.update(grouped or {name: find_metric(name)})
     if not wanted:
-        raise UserError(f"--metrics: name at least one of {', '.join(metric_names())}")
+        raise UserError(f"--metrics: choose at least one of {', '.join(metric_names())}")
     return list(wanted.values())

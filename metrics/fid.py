@@ -40,7 +40,7 @@ class Frechet(SetMetric):
         """The distance; NaN with too few features."""
         count = min(self._made.count, self._real.count)
         if count < 2 or (count < self.least and not self.tools.allow_few):
-            log.warning("%s: %d %s are too few for an unbiased distance (%d); --force prints it all the same",
+            log.warning("%s: %d %s are too few for an unbiased distance (%d); --force reports it anyway",
                         self.name, count, self.of, self.least)  # fmt: skip
             return float("nan"), count
         return frechet_distance(self._made, self._real), count

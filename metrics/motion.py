@@ -35,8 +35,10 @@ class MotionTruth(Metric):
         """The error per frame; a column without pixels is not measured."""
         count = len(batch)
         if batch.motion is None and batch.result.role == "result":
-            raise UserError(f"{self.name}: what moved the frames of {self._video.name} is not known; name a folder of "
-                            "NAME.npz with grid (N, h, w, 2) by --motion, or leave the metric out")  # fmt: skip
+            raise UserError(
+                f"{self.name}: the motion of the frames of {self._video.name} is unknown; set --motion to a folder "
+                f"of NAME.npz with grid (N, h, w, 2), or remove the metric"
+            )
         if batch.motion is None or (isinstance(batch.motion, str) and batch.motion == TRUE):
             # No model moved a replayed driving video or the truth.
             empty = masked(np.zeros(count), np.zeros(count, bool))

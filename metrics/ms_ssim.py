@@ -26,7 +26,7 @@ class MsSsim(Metric):
         one, other = batch.result.pixels, batch.truth.pixels
         if min(one.shape[-2:]) < LEAST_SIDE:
             raise UserError(f"ms_ssim: needs frames of at least {LEAST_SIDE} pixels, these are {one.shape[-1]}x"
-                            f"{one.shape[-2]}; take ssim/gauss")  # fmt: skip
+                            f"{one.shape[-2]}; use ssim/gauss")  # fmt: skip
         return {self.name: ms_ssim(one, other).double().cpu().numpy()}
 
 

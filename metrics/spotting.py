@@ -92,7 +92,7 @@ def matches(spotted: list[Interval], annotated: list[Interval]) -> int:
 def read_intervals(tools: Tools, option: str) -> dict[tuple[str, str], list[Interval]]:
     """(video, kind) -> intervals, from a csv with the columns video, onset, offset and kind."""
     if option not in tools.tables:
-        raise UserError(f"spotting: name the csv of intervals (video, onset, offset, kind) with --{option}")
+        raise UserError(f"spotting: set --{option} to the csv of intervals (video, onset, offset, kind)")
     path = Path(tools.tables[option])
     intervals: dict[tuple[str, str], list[Interval]] = {}
     _, rows = read_dicts(path, f"--{option} {path}")

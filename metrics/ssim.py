@@ -18,7 +18,7 @@ class _Ssim(Metric):
         result, truth = batch.result.pixels, batch.truth.pixels
         if min(result.shape[-2:]) < self.side:
             raise UserError(f"{self.name}: its window is {self.side} pixels wide, the frames are {result.shape[-1]}x"
-                            f"{result.shape[-2]}; leave it out, or measure larger frames")  # fmt: skip
+                            f"{result.shape[-2]}; remove the metric, or measure larger frames")  # fmt: skip
         return self.measure(result, truth)
 
     def measure(self, result: torch.Tensor, truth: torch.Tensor) -> Columns:

@@ -56,7 +56,8 @@ def find_family(name: str) -> "type[Family]":
     }
     if len(classes) != 1:
         raise UserError(
-            f"--model {name}: {module.__name__} defines {', '.join(sorted(classes)) or 'no family'}; one is meant"
+            f"--model {name}: {module.__name__} defines {', '.join(sorted(classes)) or 'no family'}; specify one as "
+            f"MODULE:CLASS"
         )
     return next(iter(classes.values()))
 
@@ -93,14 +94,14 @@ def _refuse_unknown(name: str) -> None:
     if name not in family_names():
         nearest = get_close_matches(name, family_names(), 1)
         hint = f" Did you mean {nearest[0]}?" if nearest else ""
-        raise UserError(f"--model {name}: there is no such family.{hint} There are: {', '.join(family_names())}")
+        raise UserError(f"--model {name}: no such family.{hint} Available: {', '.join(family_names())}")
 
 
 def _checked(found: type, name: str) -> "type[Family]":
     from models.family import Family
 
     if not issubclass(found, Family):
-        raise UserError(f"--model {name}: is no family; one is a subclass of models.Family")
+        raise UserError(f"--model {name}: not a family; a family is a subclass of models.Family")
     return found
 
 

@@ -174,7 +174,7 @@ class Family(KeepsMethods, nn.Module):
             epochs, steps = self.planned_epochs, self.planned_steps
         limits = [steps, epochs and math.ceil(epochs * samples / batch_size)]
         if not any(limits):
-            raise UserError("how long to train? give --epochs or --steps")
+            raise UserError("the length of training is unknown; set --epochs or --steps")
         return min(limit for limit in limits if limit)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -277,7 +277,7 @@ class Family(KeepsMethods, nn.Module):
 
         x and y are in [-1, 1] between the middles of the outermost pixels; families with `tells_motion` have it.
         """
-        raise UserError("motion/truth: this family does not tell where its pixels are from; leave the metric out")
+        raise UserError("motion/truth: this family has no dense motion; remove the metric")
 
     def finish(self, state: dict[str, Any], most: int) -> tuple[Tensor, dict[str, Any]]:
         """Return at most this many pending frames, when there are no more driving frames."""
@@ -285,13 +285,13 @@ class Family(KeepsMethods, nn.Module):
 
     def measure(self, driving: dict[str, Any]) -> dict[str, Tensor]:
         """The motion of driving frames (a batch) as arrays, for a motion template."""
-        raise UserError("--save_template: this family has no motion templates; leave the option out")
+        raise UserError("--save_template: this family has no motion templates; remove the option")
 
     def explain(
         self, source: dict[str, Any], state: dict[str, Any], driving: dict[str, Any]
     ) -> tuple[Tensor, dict[str, Any], dict[str, Tensor]]:
         """The results of `animate`, and visualisations of intermediate results: {column: (N, C, h, w)}."""
-        raise UserError("--visualize: this family has no pictures of how its frames come about; leave the option out")
+        raise UserError("--visualize: this family has no visualisations; remove the option")
 
     def recognises_weights(self, content: Any) -> bool:
         """Whether the content of a weights file belongs to this family; asked about files that fit no other family.

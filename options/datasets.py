@@ -23,7 +23,7 @@ def build_dataset(opt: Options, training: bool) -> Any:
         return mode(opt, training)
     block = block_of(opt.shares, roots) if opt.shares and training else ()
     if twice := next((root for root in roots if roots.count(root) > 1), None):
-        raise UserError(f"--dataroot {opt.dataroot}: names {twice} twice; name each folder once")
+        raise UserError(f"--dataroot {opt.dataroot}: lists {twice} twice; list each folder once")
     return Several([mode(_of_root(opt, root), training) for root in roots], roots, training=training, block=block)
 
 
@@ -48,13 +48,14 @@ def block_of(shares: Sequence[float], roots: Sequence[Path]) -> list[int]:
     if len(shares) != len(roots):
         names = ", ".join(map(str, roots))
         raise UserError(
-            f"{shown}: {len(shares)} shares for {len(roots)} folders; --dataroot names {names}. Give one share for each"
+            f"{shown}: {len(shares)} shares for {len(roots)} folders; --dataroot lists {names}. Set one share per "
+            f"folder"
         )
     parts = [round(PARTS * share) for share in shares]
     if any(abs(PARTS * share - part) > 1e-6 or not part for share, part in zip(shares, parts, strict=True)):
-        raise UserError(f"{shown}: a share has three decimals at most and is above 0, e.g. 0.7 or 0.125")
+        raise UserError(f"{shown}: a share must be above 0 and have at most three decimals, e.g. 0.7 or 0.125")
     if sum(parts) != PARTS:
-        raise UserError(f"{shown}: add up to {sum(parts) / PARTS:g}; shares are parts of 1")
+        raise UserError(f"{shown}: add up to {sum(parts) / PARTS:g}; shares must add up to 1")
     common = math.gcd(*parts)
     return [part // common for part in parts]
 

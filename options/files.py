@@ -14,7 +14,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         near = ", ".join(sorted(str(other) for other in path.parent.glob("*.y*ml"))[:8]) if path.parent.is_dir() else ""
-        raise UserError(f"--config {path}: there is no such file" + (f"; in its folder: {near}" if near else ""))
+        raise UserError(f"--config {path}: no such file" + (f"; in its folder: {near}" if near else ""))
     called = f"--config {path}"
     inner = options_in(path)
     content = read_yaml_file(path, called) if inner is None else parse_yaml(inner, called)
@@ -24,7 +24,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         raise UserError(f"--config {path}: expected lines 'option: value', found a {type(content).__name__}")
     for name, value in leaves(content, lambda _: False):
         if str(name).endswith("_params") and value is not None:
-            raise UserError(f"--config {path}: {name} is a section, with lines 'option: value' in it; found {value!r}")
+            raise UserError(f"--config {path}: {name} is a section and needs lines 'option: value'; found {value!r}")
     return content
 
 

@@ -113,7 +113,7 @@ def measuring_plan(
     from metrics.evaluation.running import Plan  # torch, which declaring options does not need
 
     if opt.output:
-        raise UserError("--metrics: it writes into a folder of results; give --results_dir FOLDER in place of --output")
+        raise UserError("--metrics writes into a folder of results; use --results_dir FOLDER instead of --output")
     has_truth = opt.mode == "reconstruction"
     protocol = choose_protocol(opt.protocol, opt.metrics, has_truth=has_truth)
     if not (tells_motion and has_truth):

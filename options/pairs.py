@@ -41,12 +41,12 @@ def requests(
     named = [f"--{name}" for name in ("source_image", "driving_video", "output") if getattr(opt, name)]
     if opt.pairs:
         if named:
-            raise UserError(f"--pairs: the table says what is animated and where it goes; leave out {', '.join(named)}")
+            raise UserError(f"--pairs: the table sets inputs and outputs; remove {', '.join(named)}")
         return read_pairs(Path(opt.pairs), folder, opt.format, opt.best_frame, opt.allow_outside, is_still)
     alone = bool(opt.source_image) != bool(opt.driving_video)
     if alone and (needs_source or opt.source_image):
         given, missing = ("source_image", "driving_video") if opt.source_image else ("driving_video", "source_image")
-        raise UserError(f"--{given} is given, --{missing} is not: a pair takes both")
+        raise UserError(f"--{given} needs --{missing}, too: set both")
     if not opt.driving_video:
         _refuse_options_of_pairs(opt, of_pairs)
         return []
@@ -71,5 +71,7 @@ def _refuse_options_of_pairs(opt: Any, of_pairs: Sequence[str]) -> None:
     """Test splits are cropped already, and their motion starts at the first frame."""
     given = [f"--{name}" for name in of_pairs if getattr(opt, name) not in (None, False)]
     if given:
-        raise UserError(f"{', '.join(given)}: for pairs (--source_image and --driving_video, or --pairs) alone; clips "
-                        "of the test split are taken as they are")  # fmt: skip
+        raise UserError(
+            f"{', '.join(given)}: only for pairs (--source_image and --driving_video, or --pairs), not for the test "
+            f"split"
+        )

@@ -118,7 +118,7 @@ class OptionGroup:
 
     def _refuse_argparse_habits(self, name: str, settings: dict[str, Any]) -> None:
         if not name.startswith("--"):
-            raise UserError(f"{self._title} declares {name!r}: the names of options begin with two dashes, --{name}")
+            raise UserError(f"{self._title} declares {name!r}: option names start with two dashes, --{name}")
         if "action" in settings:
             raise UserError(
                 f"{self._title} declares {name} with action={settings['action']!r}: declare a yes/no option with "
@@ -209,8 +209,8 @@ class OptionParser:
         name = spelling.replace("-", "_")
         if name in self.claims:
             raise UserError(
-                f"{title} declares {spelling}, which is declared already, by: {self.claims[name]}. Take another name; "
-                f"set_defaults({name.lstrip('_')}=...) gives the option that is there another default"
+                f"{title} declares {spelling}, already declared by {self.claims[name]}. Choose another name, or "
+                f"change the default of the existing option with set_defaults({name.lstrip('_')}=...)"
             )
         self.claims[name] = title
 
@@ -284,7 +284,7 @@ class OptionParser:
         if value is None:
             return self._nothing(name, where)
         if gone := what_became_of(f"{name}={value}"):
-            raise UserError(f"{where}: there is no {value!r}.{gone}")
+            raise UserError(f"{where}: no such value {value!r}.{gone}")
         try:
             if action.nargs in ("+", "*") or isinstance(action.nargs, int):
                 return [read(item) for item in (value if isinstance(value, list) else [value])]
@@ -297,7 +297,7 @@ class OptionParser:
         declared = self.declared[name]
         if declared is None or declared is False or declared in ("", []):
             return declared
-        raise UserError(f"{where}: has no value; give it one, or leave it out: it is {self.default(name)} then")
+        raise UserError(f"{where}: has no value; set one, or remove the line for the default {self.default(name)}")
 
     def expand(self, values: dict[str, Any]) -> dict[str, Any]:
         """The values of one file or command line, with words replaced by their values."""
@@ -309,7 +309,7 @@ class OptionParser:
                 expanded |= {name: value} | self.words[name][value]
             else:
                 raise UserError(
-                    f"--{name} {value}: with this family (--model) it is one of {', '.join(self.words[name])}"
+                    f"--{name} {value}: with this family (--model), choose from {', '.join(self.words[name])}"
                 )
         return expanded
 
@@ -359,22 +359,20 @@ class OptionParser:
     def _explain_unknown(self, word: str, other: "OptionParser | None") -> str:
         if not word.startswith("-"):
             if gone := what_became_of(word):
-                return f"{word}: there is no such command.{gone}"
+                return f"{word}: no such command.{gone}"
             return f"'{word}' is not expected here; options are written --name=value"
         name = word.lstrip("-").partition("=")[0]
         hint = self.suggest(name).replace("Did you mean ", "Did you mean --")
         if other and other.canonical(name) and not what_became_of(name):
             hint = f" It is an option of {other.parser.prog}."
-        return (
-            f"{word.partition('=')[0]}: there is no such option.{hint} See --help (a family's own: --model X --help)."
-        )
+        return f"{word.partition('=')[0]}: no such option.{hint} See --help (a family's own: --model X --help)."
 
     def _refuse_gone_values(self, arguments: list[str]) -> None:
         for word, following in pairwise([*arguments, ""]):
             name, equals, value = word.removeprefix("--").partition("=")
             value = value if equals else following
             if gone := what_became_of(f"{name}={value}"):
-                raise UserError(f"--{name}: there is no {value!r}.{gone}")
+                raise UserError(f"--{name}: no such value {value!r}.{gone}")
 
 
 def spelled(value: Any) -> str:

@@ -156,7 +156,7 @@ def _refuse_absent_run(first: dict[str, Any]) -> None:
     if not folder.exists():
         released = (read_yaml(ZOO) if ZOO.is_file() else {}).get("models", {})
         hint = f"; it is a released model: python script/weights.py where {folder.name}" * (folder.name in released)
-        raise UserError(f"--name {said['name']}: there is no run {folder}; runs: {folders_in(folder.parent)}{hint}")
+        raise UserError(f"--name {said['name']}: no run {folder}; runs: {folders_in(folder.parent)}{hint}")
 
 
 def _first_look(arguments: list[str], training: bool) -> dict[str, Any]:
@@ -189,13 +189,13 @@ def _for_family(name: str | None, content: dict[str, Any], path: Path, continued
     one, other = find_family(name), find_family(own)
     if not (issubclass(one, other) or issubclass(other, one)) or not _are_stages(name, own):
         raise UserError(
-            f"{path.parent}: this is a run of the family {own}, not {name}: give --model {own}, or leave --model and "
-            "--config out"
+            f"{path.parent}: this is a run of the family {own}, not {name}: set --model {own}, or remove --model and "
+            f"--config"
         )
     if continued:
         raise UserError(
-            f"{path.parent}: this is a run of the family {own}, which {name} can't continue; begin with its networks: "
-            f"--init_from {path.parent}, with another --name"
+            f"{path.parent}: this is a run of the family {own}, which {name} can't continue; start from its "
+            f"networks: --init_from {path.parent}, with another --name"
         )
     foreign = _declared(own) - _declared(name)
     return {key: value for key, value in content.items() if key not in foreign}
@@ -242,8 +242,8 @@ def _refuse_foreign_start(name: str, own: str, folder: Path) -> None:
     """Refuse to start from a run of a family that this one does not accept."""
     if name != own and not _are_stages(name, own):
         raise UserError(
-            f"{folder}: this is a run of the family {own}, and {name} has other networks: give --model {own}, or "
-            f"weights of {name}. A second stage declares which weights it begins with: begins_with = ({own!r},)"
+            f"{folder}: this is a run of the family {own}, and {name} has other networks: set --model {own}, or use "
+            f"weights of {name}. A second stage declares the families that it starts from: begins_with = ({own!r},)"
         )
 
 
@@ -277,8 +277,8 @@ def _named_family(first: dict[str, Any], files: list[tuple[Path, dict]]) -> str 
             name = recognise_family(content)
             if name is None:
                 raise UserError(
-                    f"--config {path}: its sections ({', '.join(map(str, content))}) belong to none of the families "
-                    f"{', '.join(family_names())}; name one with --model"
+                    f"--config {path}: its sections ({', '.join(map(str, content))}) match none of the families "
+                    f"{', '.join(family_names())}; choose one with --model"
                 )
             return name
     return None
@@ -315,7 +315,7 @@ def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionPar
             continue  # an empty file
         if name is None:
             hint = parser.suggest(key) or other.suggest(key)
-            raise UserError(f"--config {path}: {key}: there is no such option.{hint}")
+            raise UserError(f"--config {path}: {key}: no such option.{hint}")
         values[name] = parser.convert(name, value, f"--config {path}: {key}")
     return values
 
@@ -323,7 +323,7 @@ def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionPar
 def _stay_in_one_process(opt: Options) -> None:
     """A debugger only sees its own process."""
     if len(opt.gpu_id) > 1 and not opt.cpu:
-        raise UserError(f"--debug works in one process: name one device, e.g. --gpu_id={opt.gpu_id[0]}")
+        raise UserError(f"--debug works in one process: choose one device, e.g. --gpu_id={opt.gpu_id[0]}")
     opt.nThreads = 0
 
 
@@ -331,22 +331,20 @@ def _check_name(opt: Options) -> None:
     """Refuse a name that would put the run's folder, or its results, outside the expected folders."""
     if not opt.allow_outside and leads_outside(Path(opt.name), Path(opt.checkpoints_dir)):
         raise UserError(
-            f"--name {opt.name}: leads out of the folder of runs, --checkpoints_dir {opt.checkpoints_dir}; "
-            "--allow_outside permits that"
+            f"--name {opt.name}: is outside the folder of runs, --checkpoints_dir {opt.checkpoints_dir}; set "
+            f"--allow_outside to permit that"
         )
 
 
 def _check_inputs(opt: Options) -> None:
     """Refuse pictures and numbers of frames that would be ignored."""
     if opt.best_frame is not None and opt.find_best_frame:
-        raise UserError(
-            f"--best_frame {opt.best_frame}: --find_best_frame looks for another one; leave one of the two out"
-        )
+        raise UserError(f"--best_frame {opt.best_frame}: --find_best_frame chooses another one; remove one of them")
     sources = opt.source_image or []
     if len(sources) > 1 and not find_dataset(opt.dataset_mode).several_sources:
         raise UserError(
             f"--source_image {' '.join(sources)}: {opt.model} with --dataset_mode {opt.dataset_mode} animates one "
-            "picture; give one, or --pairs with a line for each"
+            f"picture; use one, or --pairs with a line for each"
         )
 
 
@@ -360,7 +358,7 @@ def _default_name(values: dict[str, Any]) -> str:
 def dry_options(opt: Options, folder: str) -> Options:
     """The options of a dry run: everything once, in a temporary folder, without sinks."""
     if opt.continue_train:
-        raise UserError("--dry_run works in a folder of its own: leave --continue_train out")
+        raise UserError("--dry_run uses its own folder: remove --continue_train")
     once = dict.fromkeys(("save_every", "print_every", "pictures_every"), 1) | {"save_every_epochs": 0}
     quiet = {"visdom": False, "tensorboard": False, "sink": [], "checkpoints_dir": folder}
     return Options(**vars(opt) | once | quiet)

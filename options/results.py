@@ -44,6 +44,8 @@ def as_the_original(opt: Options, family: Any, pairs: bool) -> tuple[bool, bool]
     strips = as_original if opt.strips is None else opt.strips
     explain = as_original and opt.mode in family.explained_modes if opt.visualize is None else opt.visualize
     if explain and (opt.compare or opt.paste_back):
-        raise UserError("--visualize: the videos show source and driving frame already; leave out --compare and "
-                        "--paste_back, or set --visualize=no")  # fmt: skip
+        raise UserError(
+            "--visualize already shows source and driving frame; remove --compare and --paste_back, or set "
+            "--visualize=no"
+        )
     return strips, explain

@@ -28,10 +28,12 @@ def validation_metrics(opt: Any, device: Any) -> Measurement:
     kinds = find_metrics(opt.validate_metrics)
     for kind in kinds:
         if issubclass(kind, SetMetric) or kind.tables:
-            raise UserError(f"--validate_metrics {kind.name}: measure it with test.py; here a metric has a value per "
-                            "frame and needs nothing but frames")  # fmt: skip
+            raise UserError(
+                f"--validate_metrics {kind.name}: validation needs metrics with a value per frame that use nothing "
+                f"but frames; measure this one with test.py"
+            )
         if kind.in_time and opt.validate_frames:
-            raise UserError(f"--validate_metrics {kind.name}: it compares successive frames; give --validate_frames=0")
+            raise UserError(f"--validate_metrics {kind.name}: it compares successive frames; set --validate_frames=0")
     names = tuple(kind.name for kind in kinds)
     plan = Plan(names, ("truth", "source"), controls=False, device=str(device), weights=metric_weights(opt))
     measurement = plan.measurement()
@@ -77,7 +79,7 @@ def validating(
     every = unless_said if opt.validate_every is None else opt.validate_every
     for_best = opt.best_by.startswith(VALIDATED)
     if not every and for_best:
-        raise UserError(f"--best_by {opt.best_by}: there is no validation with --validate_every=0")
+        raise UserError(f"--best_by {opt.best_by}: --validate_every=0 switches validation off; set it above 0")
     if not every or (steps // every <= step // every and not for_best):
         return None
     try:
@@ -98,14 +100,14 @@ def _validating(
     assert testing is not None  # neither help nor version was requested
     dataset = build_dataset(testing, training=False)
     if "driving" not in dataset.pictures_of(outside=False):
-        raise UserError(f"--dataset_mode {opt.dataset_mode}: its items hold no frames to compare results with")
+        raise UserError(f"--dataset_mode {opt.dataset_mode}: its items have no frames to compare results with")
     measurement = validation_metrics(opt, device)
     found = Validating(
         evenly(dataset.jobs(), opt.validate_clips), testing, measurement, every,
         opt.best_by.startswith(VALIDATED) and is_higher_better(opt.best_by.removeprefix(VALIDATED), measurement),
     )  # fmt: skip
     if missing := set(found.build().networks()) - set(trained):
-        raise UserError(f"animation needs networks that are not trained in this run: {', '.join(sorted(missing))}")
+        raise UserError(f"animation needs networks that this run does not train: {', '.join(sorted(missing))}")
     return found
 
 
@@ -114,7 +116,7 @@ def is_higher_better(name: str, measurement: Measurement) -> bool:
     directions = {one.name: one.better for one in measurement.metrics if one.better != "like truth"}
     if name not in directions:
         known = ", ".join(f"{VALIDATED}{one}" for one in directions)
-        raise UserError(f"--best_by {VALIDATED}{name}: what is validated and can be better or worse: {known}")
+        raise UserError(f"--best_by {VALIDATED}{name}: choose a validated value that can be better or worse: {known}")
     return directions[name] == "higher"
 
 

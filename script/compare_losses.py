@@ -73,16 +73,16 @@ def read_losses(path: Path) -> Losses:
     """The losses of a run or a file by step."""
     file = path / LOG_FILE if path.is_dir() else path
     if not file.is_file():
-        raise UserError(f"{path}: no run with a {LOG_FILE}, and no such file")
+        raise UserError(f"{path}: neither a run with a {LOG_FILE} nor a file")
     lines, damaged = read_lines(file)
     if damaged:
-        print(f"{file}: damaged lines left out: {damaged}", file=sys.stderr)
+        print(f"{file}: skipped {damaged} damaged lines", file=sys.stderr)
     losses: Losses = {}
     for _, entry in lines:
         if isinstance(entry.get("step"), int):
             losses.setdefault(entry["step"], {}).update(losses_of(entry))
     if not losses:
-        raise UserError(f"{file}: holds no losses; it is to be a log of train.py")
+        raise UserError(f"{file}: contains no losses; use a log of train.py")
     return losses
 
 
@@ -141,7 +141,7 @@ def tell(found: list[Comparison], tolerance: float, missing: list[str]) -> int:
     parting = [each for each in found if each.parts_at is not None]
     if parting:
         first = min(parting, key=lambda each: each.parts_at)
-        print(f"they part at step {first.parts_at} ({first.name}), by more than {tolerance:g}")
+        print(f"they diverge at step {first.parts_at} ({first.name}), by more than {tolerance:g}")
     elif not missing:
         print(f"equal within {tolerance:g} in {max(each.steps for each in found)} steps")
     return 1 if parting or missing else 0

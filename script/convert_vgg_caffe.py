@@ -76,7 +76,7 @@ def read_arguments() -> argparse.Namespace:
 def caffemodel(path: Path) -> Iterator[Path]:
     """The .caffemodel itself, extracted if it is in an archive."""
     if not path.is_file():
-        raise UserError(f"{path}: there is no such file; --help says where to get it")
+        raise UserError(f"{path}: no such file; see --help for where to get it")
     with tempfile.NamedTemporaryFile(suffix=".caffemodel") as unpacked:
         with reading(path, "the archive is damaged", "download it again", also=(tarfile.TarError,)):
             is_archive = tarfile.is_tarfile(path)
@@ -91,7 +91,7 @@ def _unpack(path: Path, target: IO[bytes]) -> None:
         if member is None:
             raise UserError(f"{path}: there is no .caffemodel in this archive")
         if member.size > LARGEST:
-            raise UserError(f"{path}: {member.name} claims {member.size:,} bytes; those of VGG have up to 600 million")
+            raise UserError(f"{path}: {member.name} claims {member.size:,} bytes; VGG has at most 600 million")
         source = archive.extractfile(member)
         while block := source.read(1 << 24):
             target.write(block)
@@ -136,7 +136,7 @@ def convert(kind: str, arrays: Arrays, path: Path) -> dict[str, Tensor]:
             raise UserError(f"{path}: not {kind}: {name} has the shapes {found}, expected {shapes[name]} and its bias")
         for part, array in zip(("weight", "bias"), arrays[name], strict=True):
             if not np.isfinite(array).all() or (part == "weight" and array.min() == array.max()):
-                raise UserError(f"{path}: the {part} of {name} is not finite or all the same; download it again")
+                raise UserError(f"{path}: the {part} of {name} is not finite, or constant; download it again")
             state[f"{entry}.{part}"] = torch.from_numpy(array)
     return state
 
@@ -193,7 +193,7 @@ def check(kind: str, arrays: Arrays, state: dict[str, Tensor], written: Path) ->
         )
     difference = max(float(np.abs(ours.numpy() - theirs).max() / np.abs(theirs).max()) for ours, theirs in pairs)
     if not difference < TOLERANCE:
-        raise UserError(f"the converted network differs from Caffe's arrays by {difference:.3g}; nothing was written")
+        raise UserError(f"the converted network differs from Caffe's arrays by {difference:.3g}; wrote nothing")
     return difference
 
 

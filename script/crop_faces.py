@@ -57,7 +57,7 @@ def main() -> int:
         failures=args.out / "crop_faces_failures.csv",
     )
     kept, dropped = gather(output, videos)
-    print(f"{summary}\n{kept} face clips in {args.out}, {dropped} dropped; crops.csv says why")
+    print(f"{summary}\n{kept} face clips in {args.out}, {dropped} dropped; see crops.csv for the reasons")
     return summary.status
 
 
@@ -76,7 +76,7 @@ def find_videos(source: Path) -> dict[str, Path]:
         return {source.stem: source}
     videos = named_videos(source) if source.is_dir() else {}
     if not videos:
-        raise UserError(f"--in {source}: no video there; name a video or a folder of videos (mp4, mov, avi, mkv, webm)")
+        raise UserError(f"--in {source}: no video; set it to a video or a folder of videos (mp4, mov, avi, mkv, webm)")
     return videos
 
 
@@ -150,7 +150,7 @@ def clip_size(text: str) -> tuple[int, int] | None:
     """Read "256", "320x240" (width x height) or "0"; an argparse type."""
     numbers = text.split("x")
     if not all(number.isdigit() for number in numbers) or len(numbers) > 2:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size: 256, 320x240 (width x height), or 0")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size: use 256, 320x240 (width x height), or 0")
     width, height = int(numbers[0]), int(numbers[-1])
     return (height, width) if width and height else None
 

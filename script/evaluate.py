@@ -112,9 +112,9 @@ def read_arguments() -> argparse.Namespace:
 def checked(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.Namespace:
     """Refuse impossible measurements before anything is loaded."""
     if not args.list and args.generated is None:
-        parser.error("--generated FOLDER is needed: the videos to measure")
+        parser.error("--generated FOLDER is missing: set it to the videos to measure")
     if not (args.list or args.metrics or args.protocol):
-        parser.error("--metrics NAME,... or --protocol NAME is needed; --list tells what there is")
+        parser.error("--metrics NAME,... or --protocol NAME is missing; --list shows all")
     return args
 
 

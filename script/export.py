@@ -32,7 +32,7 @@ def main() -> int:
 
     found = Checkpoints(args.run).complete_set(args.which) if args.run.is_dir() else None
     if not found:
-        raise UserError(f"--run {args.run}: holds no checkpoint of a training run")
+        raise UserError(f"--run {args.run}: no checkpoint of a training run")
     which, training = found
     content = exported(args.run, which, training)
     with replacing(args.output) as temporary:
@@ -62,7 +62,9 @@ def exported(run: Path, which: str, training: Mapping[str, Any]) -> Any:
     layout = family.layout
     if "{entry}" in layout.pattern:
         files = layout.pattern.format(which=which, entry="*")
-        raise UserError(f"--run {run}: the files of {options['model']} are the original's as they are; copy {files}")
+        raise UserError(
+            f"--run {run}: the files of {options['model']} have the original's format already; copy {files}"
+        )
     # Files of earlier versions lack the epoch.
     epoch = {layout.epoch: Clock(**training["clock"]).last_epoch(options["batch_size"])}
     content = family.exported(epoch | read_weights(run / layout.pattern.format(which=which)), training)

@@ -36,7 +36,10 @@ def main() -> int:
     family = find_family(opt.model)(opt, training=False)
     loaded = load_set(family, args.run, args.which)
     if "{entry}" in loaded.layout.pattern:
-        raise UserError(f"{args.run}: weights of {opt.model} are several files; this script exports families of one")
+        raise UserError(
+            f"{args.run}: the weights of {opt.model} are several files; this script only exports families with a "
+            f"single file"
+        )
     path = args.out / Path(family.layout.pattern.format(which="latest").removesuffix(".tar")).with_suffix(
         ".safetensors"
     )
@@ -74,7 +77,9 @@ def write(path: Path, family: torch.nn.Module, single: list[str]) -> None:
         for key, value in released_state(name, network.state_dict(), family.layout.rename).items():
             small = value.half() if value.is_floating_point() and name not in single else value
             if not torch.isfinite(small.float()).all():
-                raise UserError(f"{name}.{key}: numbers beyond half precision; this run can't be exported so")
+                raise UserError(
+                    f"{name}.{key}: values exceed the range of half precision; this run cannot be exported in it"
+                )
             tensors[f"{family.layout.entries[name]}.{key}"] = small.contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:

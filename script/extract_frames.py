@@ -50,7 +50,7 @@ def main() -> int:
     source = find_videos(args.input, args.compression)
     videos = named_videos(source)
     if not videos:
-        raise UserError(f"--in {source}: no videos in it; mp4, mov, avi, mkv and webm are read")
+        raise UserError(f"--in {source}: no videos in it; use mp4, mov, avi, mkv or webm")
     ids = list(dict.fromkeys(map(id_of, videos)))
     phases = phases_of_lists(args.splits, ids) if args.splits else split(ids, args.split)
     # Frames extracted earlier keep their split, even if other videos were added to the folder since.
@@ -135,11 +135,11 @@ def phases_of_lists(folder: Path, videos: list[str]) -> dict[str, str]:
             phases.update({str(name): phase for pair in read_json(path, what) for name in pair})
     missing, unlisted = sorted(phases.keys() - set(videos)), sorted(set(videos) - phases.keys())
     if missing:
-        print(f"{len(missing)} listed videos are not there: {', '.join(missing[:10])} ...", file=sys.stderr)
+        print(f"{len(missing)} listed videos are missing: {', '.join(missing[:10])} ...", file=sys.stderr)
     if unlisted:
-        print(f"{len(unlisted)} videos are in no list, and left out: {', '.join(unlisted[:10])} ...", file=sys.stderr)
+        print(f"{len(unlisted)} videos are in no list, skipped: {', '.join(unlisted[:10])} ...", file=sys.stderr)
     if not phases:
-        raise UserError(f"--splits {folder}: its lists name no videos; get those of FaceForensics++")
+        raise UserError(f"--splits {folder}: its lists are empty; get those of FaceForensics++")
     if len(missing) == len(phases):
         raise UserError(f"--splits {folder}: none of the listed videos (such as {missing[0]}) is in the folder")
     return {name: phase for name, phase in phases.items() if name in videos}

@@ -35,7 +35,7 @@ def main() -> int:
         return 0
     chosen = list(targets) if args.targets == ["all"] else args.targets
     if unknown := [name for name in chosen if name not in targets]:
-        raise UserError(f"{', '.join(unknown)}: no kind of file; there are: {', '.join(targets)}")
+        raise UserError(f"{', '.join(unknown)}: unknown kind of file; available: {', '.join(targets)}")
     return run_all([targets[name] for name in chosen], args)
 
 
@@ -61,9 +61,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("fuzz_faults"), help="folder of faults [fuzz_faults]")
     args = parser.parse_args()
     if not args.targets and not args.list:
-        parser.error("name kinds of files, or all; --list prints them")
+        parser.error("name kinds of files, or all; --list shows them")
     if args.file and (len(args.targets) != 1 or not args.file.is_file()):
-        raise UserError(f"--file {args.file}: give a file that is there, and the one kind that it is of")
+        raise UserError(f"--file {args.file}: set it to an existing file, and name its kind")
     return args
 
 
@@ -82,7 +82,7 @@ def run_all(targets: Iterable[Target], args: argparse.Namespace) -> int:
             print(f"  {number}: {reason}")
         faults += counts[FAULT]
     if faults:
-        print(f"{faults} faults; the files and tracebacks are in {args.out}", file=sys.stderr)
+        print(f"{faults} faults; see the files and tracebacks in {args.out}", file=sys.stderr)
     return 1 if faults else 0
 
 

@@ -50,7 +50,7 @@ def main() -> int:
     items = find_items(root, folder)
     settings = {**landmarks.detector_settings(args), "batch_size": args.batch_size}
     if args.face == "last" and args.landmarks == "file":
-        raise UserError("--face last: a file of landmarks has one face per frame; leave the option out")
+        raise UserError("--face last: a file of landmarks has one face per frame; remove the option")
     summary = jobs.run(
         partial(
             make_points,
@@ -114,7 +114,7 @@ def find_items(root: Path, folder: Path) -> list[Item]:
     for clip in filter(is_clip, clips):
         name = clip.name if clip.is_dir() else clip.stem
         if name in items:
-            raise UserError(f"{items[name].clip} and {clip} would both have the points {name}.pt; rename one of them")
+            raise UserError(f"{items[name].clip} and {clip} would get the same points {name}.pt; rename one of them")
         items[name] = Item(clip, folder / f"{name}.pt", folder / "previews" / f"{name}.jpg")
     if not items:
         raise UserError(f"--in {root}: no clips in {', '.join(map(str, parts))}: folders of frames, videos, or .clip")

@@ -54,7 +54,7 @@ def video_of(folder: Path, name: str) -> Path:
     """The video of a clip."""
     path = folder / f"{name}.mp4"
     if not path.is_file():
-        raise UserError(f"--pairs {name}: there is no {path}; --people names the folder of the drawn people's videos")
+        raise UserError(f"--pairs {name}: no file {path}; set --people to the folder of the drawn people's videos")
     return path
 
 
@@ -91,7 +91,7 @@ def models(value: str) -> tuple[str, Path]:
     """LABEL=WEIGHTS."""
     label, equals, weights = value.partition("=")
     if not (label and equals and weights):
-        raise argparse.ArgumentTypeError(f"{value}: give LABEL=WEIGHTS, e.g. tps=result/tps")
+        raise argparse.ArgumentTypeError(f"{value}: expected LABEL=WEIGHTS, e.g. tps=result/tps")
     return label, Path(weights)
 
 
@@ -99,7 +99,7 @@ def pair(value: str) -> tuple[str, str]:
     """SOURCE:DRIVING."""
     source, colon, driving = value.partition(":")
     if not (source and colon and driving):
-        raise argparse.ArgumentTypeError(f"{value}: give SOURCE:DRIVING, e.g. {PAIRS[0]}")
+        raise argparse.ArgumentTypeError(f"{value}: expected SOURCE:DRIVING, e.g. {PAIRS[0]}")
     return source, driving
 
 

@@ -180,11 +180,11 @@ def read_arguments() -> argparse.Namespace:
     jobs.add_options(parser)
     args = parser.parse_args()
     if args.size % 2 or args.size < 32:
-        parser.error(f"--size {args.size}: give an even number from 32 on")
+        parser.error(f"--size {args.size}: use an even number of at least 32")
     if args.layouts is None:
         args.layouts = ["motion"] if args.variety == "rich" else list(LAYOUTS)
     if args.variety == "rich" and set(args.layouts) - set(RICH_LAYOUTS):
-        parser.error(f"--variety rich: of the layouts it has {', '.join(RICH_LAYOUTS)}")
+        parser.error(f"--variety rich: choose from the layouts {', '.join(RICH_LAYOUTS)}")
     return args
 
 
@@ -233,7 +233,7 @@ def keep_settings(path: Path, settings: Settings, overwrite: bool) -> None:
     """Refuse to mix clips of different settings in one folder."""
     if path.is_file() and not overwrite and read_settings(path) != settings:
         raise UserError(
-            f"{path}: this folder holds a set of other settings ({path.read_text(encoding='utf-8').strip()}); "
+            f"{path}: this folder contains a set with other settings ({path.read_text(encoding='utf-8').strip()}); "
             "choose another --out, or --overwrite to draw everything again"
         )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -141,7 +141,7 @@ def judge(swept: list, name: str, levels: Sequence[float], measure: Measure, rea
         inside.append(np.abs(change[lower:]).mean())
         outside.append(np.abs(change[:lower]).mean())
     if not correlations:
-        raise UserError(f"{name}: no face is found in the results; is the model trained?")
+        raise UserError(f"{name}: no face found in the results; is the model trained?")
     return {
         "correlation": f"{np.mean(correlations):.2f}",
         "positive": f"{np.mean(np.array(correlations) > 0.5):.2f}",
@@ -209,7 +209,7 @@ def read_arguments() -> tuple[argparse.Namespace, list[str]]:
     args, rest = parser.parse_known_args()
     unknown = [name for name in args.units if name not in MOVEMENTS]
     if unknown:
-        parser.error(f"--units {','.join(unknown)}: there are {', '.join(MOVEMENTS)}")
+        parser.error(f"--units {','.join(unknown)}: choose from {', '.join(MOVEMENTS)}")
     return args, rest
 
 

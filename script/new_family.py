@@ -45,7 +45,7 @@ def main() -> int:
     """Write what the command line asks for, and print how to try it."""
     args = read_arguments()
     if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
-        raise UserError(f"{args.name}: a name is a word of small letters, digits and _, e.g. my_paper")
+        raise UserError(f"{args.name}: use lower-case letters, digits and _, e.g. my_paper")
     if args.dataset_mode or args.metric:
         return write_module(args)
     return write_outside(args) if args.out else write_inside(args)
@@ -93,7 +93,7 @@ def write_module(args: argparse.Namespace) -> int:
     """A dataset mode or a metric, one module each."""
     kind, known = ("mode", dataset_modes()) if args.dataset_mode else ("metric", metric_names())
     if args.name in known:
-        raise UserError(f"{args.name}: there is one already; there are: {', '.join(known)}")
+        raise UserError(f"{args.name}: this name exists already; existing: {', '.join(known)}")
     folder = args.out or ROOT / ("data" if args.dataset_mode else "metrics")
     path = folder / f"{args.name}.py"
     write_all({path: template(f"{kind}.py")}, args.name, word=f"my_{kind}")
@@ -143,7 +143,7 @@ def write_all(files: dict[Path, str], name: str, word: str = "my_paper") -> None
     """Write files with `word` replaced by the new name; refuse if one of them exists."""
     there = [str(path) for path in files if path.exists()]
     if there:
-        raise UserError(f"{', '.join(there)}: there already; choose another name, or move it away")
+        raise UserError(f"{', '.join(there)}: exists already; choose another name, or move it away")
     for path, text in files.items():
         write_text(path, text.replace(word, name).replace(camel(word), camel(name)))
         print(f"wrote {path}")

@@ -62,7 +62,7 @@ def main() -> int:
     videos = {phase: find_videos(root, phase) for phase in phases}
     if not any(videos.values()):
         wanted = ", ".join(f"{phase}_data" for phase in args.phases or PHASES)
-        raise UserError(f"--root {root}: no folders of frames in {wanted}; script/extract_frames.py makes them")
+        raise UserError(f"--root {root}: no folders of frames in {wanted}; make them with script/extract_frames.py")
     settings = {**landmarks.detector_settings(args), "batch_size": args.batch_size}
     tables = [root / f"{phase}_keypoints.csv" for phase in phases]
     summary = jobs.run(
@@ -107,7 +107,7 @@ def find_videos(root: Path, phase: str) -> list[Video]:
     both = sorted(folders & {parent for folder in folders for parent in folder.parents})
     if both:
         raise UserError(
-            f"{both[0]}: holds pictures and folders of pictures; move the pictures into a folder of their own"
+            f"{both[0]}: contains pictures and folders of pictures; move the pictures into their own folder"
         )
     return [_video(root, phase, folder.relative_to(phase_root)) for folder in sorted(folders, key=natural_key)]
 

@@ -96,9 +96,9 @@ def read_arguments() -> argparse.Namespace:
     jobs.add_options(parser)
     args = parser.parse_args()
     if args.index is None and (args.input is None or args.out is None):
-        parser.error("give --in and --out to pack, or --index to make an index only")
+        parser.error("set --in and --out to pack, or --index to make only an index")
     if args.arrays is not None and args.fps is not None:
-        parser.error("--arrays belong to the frames as they are: without --fps")
+        parser.error("--arrays belong to the original frames: remove --fps")
     return args
 
 
@@ -116,7 +116,7 @@ def find_clips(root: Path) -> dict[str, Path]:
     for path in list_clips(root):
         name = printable(name_of(root, path))
         if name in found:
-            raise UserError(f"{found[name]} and {path} would both be called {name}: rename or move one of them")
+            raise UserError(f"{found[name]} and {path} would get the same name {name}: rename or move one of them")
         found[name] = path
     if not found:
         raise UserError(f"--in {root}: no videos and no folders of frames in it")
@@ -161,7 +161,7 @@ def frames_of(video: Video, size: tuple[int | None, int] | None, landmarks: np.n
         yield resize(frame, size)
         count += 1
     if landmarks is not None and len(landmarks) != count:
-        raise UserError(f"{video.path}: {count} frames, but landmarks of {len(landmarks)}; find the landmarks again")
+        raise UserError(f"{video.path}: {count} frames, but landmarks of {len(landmarks)}; detect the landmarks again")
 
 
 def find_arrays(name: str, source: Path, video: Video, folder: Path | None) -> dict[str, np.ndarray]:
@@ -185,13 +185,13 @@ def read_points(source: Path, folder: Path) -> np.ndarray:
     from data.faces.file_detector import read_text
 
     if not source.is_dir():
-        raise UserError(f"{source}: texts with key points belong to a folder of frames, this is a video")
+        raise UserError(f"{source}: text files with key points need a folder of frames, not a video")
     points = []
     for image in list_images(source):
         text = folder / f"{image.stem}.txt"
         found = read_text(text) if text.is_file() else np.full((1, 68, 2), np.nan)
         if len(found) != 1:
-            raise UserError(f"{text}: holds the points of {len(found)} frames, and should of one")
+            raise UserError(f"{text}: has the points of {len(found)} frames instead of one")
         points.append(found[0])
     return np.asarray(points, dtype=np.float32)
 
@@ -211,8 +211,8 @@ def make_index(folder: Path) -> int:
 
     path, count, left_out = index_folder(folder, progress=partial(tqdm, desc="index", unit="clip"))
     for name, reason in left_out.items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
-    print(f"{count} clips in {path}" + (f", {len(left_out)} left out" if left_out else ""))
+        print(f"skipped: {name}: {reason}", file=sys.stderr)
+    print(f"{count} clips in {path}" + (f", {len(left_out)} skipped" if left_out else ""))
     return 0
 
 

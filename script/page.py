@@ -25,10 +25,10 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = read_arguments()
     if not args.folder.is_dir():
-        raise UserError(f"{args.folder}: there is no such folder; name one of the results of test.py")
+        raise UserError(f"{args.folder}: no such folder; choose a results folder of test.py")
     add_posters(args.folder)
     if not write_page(args.folder):
-        raise UserError(f"{args.folder}: holds no results of which a results.jsonl tells")
+        raise UserError(f"{args.folder}: contains no results.jsonl with results")
     return 0
 
 

@@ -45,13 +45,13 @@ def main() -> int:
         folder = existing(args.input_aus_filesdir, "--input_aus_filesdir")
         tables = sorted(folder.glob("*.csv"), key=natural_key)
         if not tables:
-            raise UserError(f"--input_aus_filesdir {folder}: there are no tables (*.csv) in this folder")
+            raise UserError(f"--input_aus_filesdir {folder}: no tables (*.csv) in this folder")
         collected = collect(
             tqdm(tables, unit="table"), units,
             face=args.face, min_confidence=args.min_confidence, frame_name=args.frame_name,
         )  # fmt: skip
     if not collected.annotations:
-        raise UserError(f"no picture is left of {len(collected.left_out)}; the first: {collected.left_out[0][1]}")
+        raise UserError(f"skipped all {len(collected.left_out)} pictures; the first: {collected.left_out[0][1]}")
     path = args.output_path / args.output_name
     write_annotations(path, collected.annotations, units)
     report(collected, path, means_table(collected.annotations, units))
@@ -61,7 +61,7 @@ def main() -> int:
 def existing(folder: Path, option: str) -> Path:
     """Require an existing folder."""
     if not folder.is_dir():
-        raise UserError(f"{option} {folder}: there is no such folder")
+        raise UserError(f"{option} {folder}: no such folder")
     return folder
 
 
@@ -74,7 +74,7 @@ def report(collected: Collected, path: Path, means: list[list[str]]) -> None:
     widths = [max(len(row[column]) for row in means) for column in range(len(means[0]))]
     for row in means:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
-    print(f"{len(collected.annotations)} pictures in {path}, {len(collected.left_out)} left out (left_out.csv)")
+    print(f"{len(collected.annotations)} pictures in {path}, {len(collected.left_out)} skipped (left_out.csv)")
     for name, why in collected.chosen[:5]:
         print(f"several faces: {name}: {why}")
     if len(collected.chosen) > 5:

@@ -159,16 +159,16 @@ def find_table(root: Path) -> Path:
             return found[0]
         if found:
             raise UserError(
-                f"{folder}: several tables ({', '.join(path.name for path in found)}); say which with --table"
+                f"{folder}: several tables ({', '.join(path.name for path in found)}); choose one with --table"
             )
-    raise UserError(f"--in {root}: there is no coding table (xlsx) in it or above it; name it with --table")
+    raise UserError(f"--in {root}: no coding table (xlsx) in it or above it; set --table")
 
 
 def number(name: str) -> int:
     """The number of a subject: 1 of sub01, s1 or 001."""
     match = re.search(r"\d+", name)
     if not match:
-        raise UserError(f"{name}: a folder of a subject has a number in its name, such as s01")
+        raise UserError(f"{name}: the folder of a subject needs a number in its name, such as s01")
     return int(match[0])
 
 
@@ -178,10 +178,11 @@ def test_subjects(clips: list[Clip], chosen: list[int] | None) -> set[int]:
     test = set(chosen) if chosen else set(subjects[4::5] or subjects[1:][-1:])
     if unknown := test - set(subjects):
         raise UserError(
-            f"--test_subjects {', '.join(map(str, unknown))}: there are only {', '.join(map(str, subjects))}"
+            f"--test_subjects {', '.join(map(str, unknown))}: no such subject; available: "
+            f"{', '.join(map(str, subjects))}"
         )
     if len(subjects) > 1 and test == set(subjects):
-        raise UserError("--test_subjects names everybody: nobody is left to train on")
+        raise UserError("--test_subjects lists all subjects: keep some for training")
     return test
 
 
@@ -205,14 +206,16 @@ def chosen_frames(clip: Clip, all_frames: bool) -> tuple[dict[int, Path], int]:
     """The clip's pictures by frame number, and the number of missing ones between onset and offset."""
     sample = clip.sample
     if clip.frames is None:
-        raise UserError(f"there is no folder {sample.file} of subject {sample.subject} in --in")
+        raise UserError(f"no folder {sample.file} of subject {sample.subject} in --in")
     files = {int(digits[-1]): file for file in list_images(clip.frames) if (digits := re.findall(r"\d+", file.stem))}
     if not files:
         raise UserError(f"{clip.frames}: no pictures with a number in their name")
     if all_frames or not sample.coded:
         return files, 0
     if sample.onset is None or sample.offset is None or sample.onset >= sample.offset:
-        raise UserError(f"the table has onset {sample.onset} and offset {sample.offset}; --all_frames does without")
+        raise UserError(
+            f"the table has onset {sample.onset} and offset {sample.offset}; use --all_frames to ignore them"
+        )
     inside = {index: file for index, file in files.items() if sample.onset <= index <= sample.offset}
     if not inside:
         raise UserError(

@@ -114,7 +114,7 @@ def find_sources(folder: Path, sizes: tuple[int, int], settings: Settings) -> li
     existing_folder(folder, "--in", "videos, or <person>/<video>.mp4")
     videos = named_videos(folder)
     if not videos:
-        raise UserError(f"--in {folder}: no videos in it; mp4, mov, avi, mkv and webm are read")
+        raise UserError(f"--in {folder}: no videos in it; use mp4, mov, avi, mkv or webm")
     named = []
     for name, path in videos.items():
         first, *rest = map(printable, path.relative_to(folder).with_suffix("").parts)
@@ -155,7 +155,7 @@ def gather(sources: list[Source], settings: Settings) -> int:
                 if folder.is_dir():
                     index_folder(folder)
         else:
-            print(f"warning: there is nothing to {part} on: add videos, or change --split", file=sys.stderr)
+            print(f"warning: no clips to {part} on: add videos, or change --split", file=sys.stderr)
     if "ganimation" in settings.layouts:
         print(
             f"{gather_ganimation(settings.out / 'ganimation')} pictures for OpenFace in {settings.out}/ganimation/imgs"

@@ -45,7 +45,7 @@ def main() -> int:
     args = read_arguments()
     known = sorted(path.stem for path in TINY.glob("*.yaml"))
     if unknown := set(args.families) - set(known):
-        raise UserError(f"--families {' '.join(sorted(unknown))}: there are {', '.join(known)}")
+        raise UserError(f"--families {' '.join(sorted(unknown))}: choose from {', '.join(known)}")
     with tempfile.TemporaryDirectory() as folder:
         sample = Path(folder) / "people"
         drawing = [sys.executable, str(ROOT / "script" / "make_sample_dataset.py"), f"--out={sample}", *PEOPLE]

@@ -61,7 +61,7 @@ def main() -> int:
     args = read_arguments()
     folder = args.out / VERSION
     if folder.is_dir() and not args.families:
-        raise UserError(f"{folder}: there already; what a version stored stays as it is")
+        raise UserError(f"{folder}: exists already; stored weights of a version are not replaced")
     for name in args.families or SMALL:
         path = folder / f"{name}.zip"
         store(name, path)

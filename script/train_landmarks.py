@@ -46,9 +46,7 @@ def main() -> int:
     train, test = (read_faces(args.people, split) for split in ("train", "test"))
     print(f"{len(train.frames)} frames to learn from, {len(test.frames)} to measure on")
     network = fit(args, train)
-    print(
-        f"drawn people that it has not seen: median distance {100 * measure(network, test):.1f} % of the eyes' distance"
-    )
+    print(f"unseen drawn people: median distance {100 * measure(network, test):.1f} % of the eyes' distance")
     path = args.out / "own.safetensors"
     export(network, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -90,7 +88,7 @@ def read_faces(root: Path, split: str) -> Faces:
         points.append(truth.landmarks)
         visible.append(truth.visible)
     if not frames:
-        raise UserError(f"{root / split}: no clips with their truth; script/make_sample_dataset.py draws them")
+        raise UserError(f"{root / split}: no clips with ground truth; draw them with script/make_sample_dataset.py")
     return Faces(*(np.concatenate(parts) for parts in (frames, points, visible)))
 
 

@@ -16,8 +16,8 @@ fail() {
 }
 
 [ $# = 0 ] || [ $# = 2 ] || fail "give nothing, --to FILE.tar, or --from FILE.tar"
-case "${1:-}" in '' | --to | --from) ;; *) fail "$1: there is no such option; --to FILE.tar or --from FILE.tar" ;; esac
-[ "${1:-}" != --from ] || [ -f "$2" ] || fail "--from $2: there is no such file"
+case "${1:-}" in '' | --to | --from) ;; *) fail "$1: no such option; --to FILE.tar or --from FILE.tar" ;; esac
+[ "${1:-}" != --from ] || [ -f "$2" ] || fail "--from $2: no such file"
 
 python=${GRIMACE_VENV:-.venv}/bin/python
 [ "${GRIMACE_VENV:-}" != none ] || python=python3

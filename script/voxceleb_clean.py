@@ -34,7 +34,8 @@ def main() -> int:
     root = existing_folder(args.root, "--root", "videos, such as <person>/<video>/<clip>.mp4")
     if args.move and root.resolve() in [args.move.resolve(), *args.move.resolve().parents]:
         raise UserError(
-            f"--move {args.move}: lies inside --root, where its videos would count as a part of the dataset"
+            f"--move {args.move}: inside --root, where its videos would count as part of the dataset; choose a "
+            f"folder outside"
         )
     state = args.state or root.with_name(f"{root.name}_checked")
     report = args.list or root.with_name(f"{root.name}_damaged.csv")

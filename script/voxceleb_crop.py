@@ -148,15 +148,15 @@ def read_row(line: dict[str, str], where: str) -> Row:
         fps = Fraction(line["fps"].strip())
         partition = line["partition"].strip()
     except KeyError as error:
-        raise UserError(f"{where}: there is no column {error}; see --help for those needed") from error
+        raise UserError(f"{where}: no column {error}; see --help for the required ones") from error
     except (ValueError, AttributeError, ZeroDivisionError) as error:
-        raise UserError(f"{where}: cannot be read: {error}") from error
+        raise UserError(f"{where}: cannot read it: {error}") from error
     if not (start < end and left < right and top < bottom and fps > 0):
         raise UserError(f"{where}: the frames {start} to {end} or the box {line['bbox']} are empty")
     person = (line.get("person_id") or "").strip()
     odd = next((part for part in (partition, person, video) if part and part != Path(part).name), None)
     if odd is not None or not video:
-        raise UserError(f"{where}: {odd or 'nothing'!r} can't be part of the name of a file")
+        raise UserError(f"{where}: {odd or 'nothing'!r} cannot be part of a file name")
     name = f"{person}#{video}" if person else video
     return Row(f"{name}#{start:06d}#{end:06d}", partition, video, start, end, fps, box)
 
@@ -170,7 +170,7 @@ def cut(item: tuple[Path | Row, Path, Path | None], settings: Settings) -> str |
     """Cut one clip."""
     source, target, whole = item
     if whole is None:
-        raise UserError(f"the video {video_id(source)} is not in --videos; YouTube may no longer have it")
+        raise UserError(f"the video {video_id(source)} is not in --videos; it may no longer be on YouTube")
     if isinstance(source, Row):
         with open_video(whole) as video:
             first, last = (math.ceil(frame * video.fps / source.fps) for frame in (source.start, source.end))
@@ -186,11 +186,11 @@ def read_boxes(path: Path) -> tuple[np.ndarray, np.ndarray]:
     lines = [line.split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
     starts = [number for number, words in enumerate(lines) if words[:1] == ["FRAME"]]
     if not starts:
-        raise UserError(f"{path}: no line FRAME X Y W H; not one of VoxCeleb's box files, or cut short")
+        raise UserError(f"{path}: no line FRAME X Y W H: not a box file of VoxCeleb, or truncated")
     try:
         table = np.array([[float(word) for word in words[:5]] for words in lines[starts[0] + 1 :] if words])
     except ValueError as error:
-        raise UserError(f"{path}: the boxes cannot be read: {error}") from error
+        raise UserError(f"{path}: cannot read the boxes: {error}") from error
     if table.ndim != 2 or table.shape[1] != 5:
         raise UserError(f"{path}: no boxes, or lines of fewer than five numbers")
     table = table[np.argsort(table[:, 0], kind="stable")]
@@ -216,7 +216,7 @@ def write_clip(
     top, bottom = (min(max(round(edge * height), 0), height) for edge in box[1::2])
     there = range(frames.start, min(frames.stop, len(video)))
     if not there or right - left < 2 or bottom - top < 2:
-        raise UserError(f"{video.path}: frames {frames.start} to {frames.stop} or the box {box} lie outside of it")
+        raise UserError(f"{video.path}: frames {frames.start} to {frames.stop} or the box {box} lie outside the video")
     audio = video.path if settings.audio and video.has_audio else None
     comment = f"cut from {video.path.name}, frames {frames.start} to {frames.stop - 1}"
     with VideoWriter(target, video.fps, audio=audio, audio_start=frames.start / video.fps, comment=comment) as writer:

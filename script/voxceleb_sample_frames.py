@@ -36,7 +36,7 @@ def main() -> int:
     if not videos:
         raise UserError(f"--in {args.input}: no folders <person>/<video> in it")
     if args.out.resolve() == args.input.resolve():
-        raise UserError("--out is the folder of --in: the thinned videos need a folder of their own")
+        raise UserError("--out equals --in: choose another folder for the thinned videos")
     summary = jobs.run(
         partial(sample, count=args.frames, out=args.out),
         videos,

@@ -126,7 +126,7 @@ def get(args: argparse.Namespace) -> int:
     model = named(read_table(args.table), args.name)
     if lacking := [name for name, file in model.files.items() if not file.direct]:
         raise UserError(
-            f"{model.name}: no direct link to {', '.join(lacking)} is known; fetch it in a browser from "
+            f"{model.name}: no direct link to {', '.join(lacking)}; download it in a browser from "
             f"{', '.join(model.where)}, then: python script/weights.py import FILE"
         )
     target = args.out / model.name

@@ -118,7 +118,7 @@ def test_options_are_those_of_the_commands(run, clip, tmp_path):
     wide = model.animate(clip[1], clip[0], tmp_path / "wide.mp4", compare=True)
     with open_video(wide) as video:
         assert video.size[1] > 2 * clip[2].shape[2]
-    with pytest.raises(UserError, match="there is no such option.*relative"):
+    with pytest.raises(UserError, match="no such option.*relative"):
         model.animate(clip[1], clip[0], relativ=False)
     with pytest.raises(UserError, match="options of an encoded source are those of encode"):
         model.animate(model.encode(clip[1]), clip[0], relative=False)
@@ -138,7 +138,7 @@ def test_options_that_a_family_reads_when_it_is_built_count_for_one_call(run, cl
     source = model.encode(clip[1], relative=False)
     assert np.array_equal(np.stack(list(model.animate(source, turned))), expected)
     assert model.options.relative, "later calls are as before"
-    with pytest.raises(UserError, match=r"precision: say it to grimace\.load"):
+    with pytest.raises(UserError, match=r"precision: set it in grimace\.load"):
         model.animate(clip[1], clip[0], precision="bf16")
 
 

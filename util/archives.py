@@ -75,7 +75,7 @@ def _array(content: bytes, name: str) -> np.ndarray:
         raise ValueError(f"array {name} has fields")
     shape, is_fortran, dtype = NPY_HEADERS[version](file, max_header_size=LONGEST_HEADER)
     if dtype.kind not in KINDS or dtype.fields or dtype.subdtype:
-        raise ValueError(f"array {name} holds {dtype}, neither numbers nor texts")
+        raise ValueError(f"array {name} holds {dtype}, neither numbers nor text")
     rest = len(content) - file.tell()
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != rest:
         raise ValueError(f"array {name}: {rest} bytes do not fill {shape} of {dtype}")

@@ -10,7 +10,7 @@ class KeepsMethods:
     def __setattr__(self, name: str, value: Any) -> None:
         if inspect.isfunction(getattr(type(self), name, None)) and not callable(value):
             raise AttributeError(
-                f"{type(self).__name__}: self.{name} = {value!r} hides the method {name}(), which is called by others; "
-                f"give the attribute another name, e.g. self._{name}"
+                f"{type(self).__name__}: self.{name} = {value!r} hides the method {name}(); rename the attribute, "
+                f"e.g. self._{name}"
             )
         super().__setattr__(name, value)

@@ -45,7 +45,7 @@ def read_caffemodel(path: Path, called: Path | None = None) -> dict[str, list[np
                     if layer.blobs:
                         layers[layer.name] = [_array(blob, layer.name, called) for blob in layer.blobs]
     if not layers:
-        raise UserError(f"{called}: holds no layers with weights; is it a .caffemodel?")
+        raise UserError(f"{called}: contains no layers with weights; is it a .caffemodel?")
     return layers
 
 
@@ -106,7 +106,7 @@ def _parse(name: str, content: bytes, path: Path) -> Any:
     try:
         return _messages()[name].FromString(content)
     except DecodeError as error:
-        raise UserError(f"{path}: a layer can't be read ({error}); download it again") from None
+        raise UserError(f"{path}: cannot read a layer ({error}); download it again") from None
 
 
 @cache

@@ -18,13 +18,13 @@ def read_cells(path: Path | str, called: str = "") -> list[tuple[int, list[str]]
     """
     path, called = Path(path), called or str(path)
     if not path.is_file():
-        raise UserError(f"{called}: there is no such file")
+        raise UserError(f"{called}: no such file")
     try:
         text = path.read_bytes().decode(ENCODING)
     except UnicodeDecodeError:
-        raise UserError(f"{called}: is not in UTF-8; save it as CSV UTF-8") from None
+        raise UserError(f"{called}: not UTF-8; save it as CSV UTF-8") from None
     if "\0" in text:
-        raise UserError(f"{called}: holds a NUL byte: it is damaged, or no csv in UTF-8; save it as CSV UTF-8")
+        raise UserError(f"{called}: contains a NUL byte: damaged, or not a csv in UTF-8; save it as CSV UTF-8")
     with reading(called, "cannot be read as csv"):
         reader = csv.reader(StringIO(text, newline=""))
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]

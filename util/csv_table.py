@@ -78,7 +78,7 @@ def _read(path: Path, option: str, needed: tuple[str, ...]) -> list[tuple[int, d
             f"{' and '.join(missing)}, and has {found}"
         )
     if not rows:
-        raise UserError(f"{option} {path}: holds the names of its columns and no rows")
+        raise UserError(f"{option} {path}: has a header but no rows")
     return rows
 
 

@@ -37,8 +37,8 @@ def _advise(*arguments: Any, **settings: Any) -> None:
 
 def _refuse(*arguments: Any, **settings: Any) -> NoReturn:
     raise NoDebugger(
-        f"{_position(sys._getframe(1))}: what you type does not reach this process, which loads data or is one of "
-        "several. Start the command with --debug and one device: then data is loaded in the main process, too"
+        f"{_position(sys._getframe(1))}: a debugger cannot run in this process, as it loads data or is one of "
+        f"several. Start the command with --debug and one device, so that everything runs in the main process"
     )
 
 

@@ -98,17 +98,17 @@ def units_for(count: int, names: Sequence[str] = ()) -> tuple[Unit, ...]:
     by_number = {unit.number: unit for unit in UNITS}
     if names:
         if len(names) != count:
-            raise UserError(f"--units: {len(names)} units are named, but --cond_nc is {count}")
+            raise UserError(f"--units: {len(names)} units, but --cond_nc is {count}")
         numbers = [_number(name) for name in names]
         unknown = [name for name, number in zip(names, numbers, strict=True) if number is None]
         if unknown:
-            raise UserError(f"--units: {', '.join(unknown)}: give numbers, e.g. AU12")
+            raise UserError(f"--units: {', '.join(unknown)}: use numbers, e.g. AU12")
         return tuple(by_number.get(number, Unit(number, f"unit {number}", "")) for number in numbers if number)
     if count == len(UNITS):
         return UNITS
     if count == len(ELEVEN):
         return tuple(by_number[number] for number in ELEVEN)
-    raise UserError(f"--cond_nc {count}: name the units with --units AU01,AU02,... in the order of the annotations")
+    raise UserError(f"--cond_nc {count}: list the units with --units AU01,AU02,... in the order of the annotations")
 
 
 def find_unit(name: str, units: Sequence[Unit] = UNITS) -> int:
@@ -122,7 +122,7 @@ def find_unit(name: str, units: Sequence[Unit] = UNITS) -> int:
     near = get_close_matches(words, known, 1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise UserError(
-        f"action unit {name!r}: there is none of that name or number here.{hint} There are: "
+        f"action unit {name!r}: no unit has this name or number.{hint} Available: "
         + ", ".join(f"{unit.number} ({unit.name})" for unit in units)
     )
 
@@ -158,9 +158,9 @@ def parse_expression(text: str, units: Sequence[Unit] = UNITS) -> np.ndarray:
 def _warn_of_unknown(name: str, numbers: Sequence[int], of: int) -> None:
     problem = f"--expression {name}: this model does not know " + ", ".join(f"AU{number:02d}" for number in numbers)
     if numbers and len(numbers) == of:
-        raise UserError(f"{problem}; it has no other units; name units with --au")
+        raise UserError(f"{problem}, and the preset has no other units; choose units with --au")
     if numbers:
-        warnings.warn(f"{problem}; the rest is used", stacklevel=4)
+        warnings.warn(f"{problem}; using the rest", stacklevel=4)
 
 
 def find_preset(name: str) -> Preset:
@@ -169,7 +169,7 @@ def find_preset(name: str) -> Preset:
     if words not in PRESETS:
         near = get_close_matches(words, PRESETS, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise UserError(f"--expression {name}: there is no such preset.{hint} There are: {', '.join(PRESETS)}")
+        raise UserError(f"--expression {name}: no such preset.{hint} Available: {', '.join(PRESETS)}")
     return PRESETS[words]
 
 
@@ -235,7 +235,7 @@ def _words(name: str) -> str:
 def _intensity(value: str, part: str) -> float:
     number = _number_in(value, part, "AU12=3.5")
     if not 0 <= number <= STRONGEST:
-        raise UserError(f"{part}: intensities go from 0 to 5")
+        raise UserError(f"{part}: intensities range from 0 to 5")
     return number
 
 

@@ -50,10 +50,7 @@ def is_there(path: Path) -> bool:
 def refuse_long_name(output: Path) -> None:
     """Refuse the name of a result that is too long for some file systems."""
     if is_too_long(output.name):
-        raise UserError(
-            f"{output.name}: too long for the name of a file; name the result by --output, or in the column output of "
-            "--pairs"
-        )
+        raise UserError(f"{output.name}: file name too long; set --output, or the column output of --pairs")
 
 
 def is_hidden_below(path: Path, folder: Path) -> bool:
@@ -122,7 +119,7 @@ def refuse_unwritable(folder: Path, option: str) -> None:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        raise UserError(f"--{option}: nothing can be written into {folder} ({error.strerror})") from error
+        raise UserError(f"--{option}: cannot write into {folder} ({error.strerror})") from error
 
 
 def write_text(path: Path | str, text: str) -> None:

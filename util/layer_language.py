@@ -30,7 +30,7 @@ def body(value: Any) -> Body:
 def _entry(entry: list, index: int) -> list:
     words = " ".join(map(str, entry))
     if not entry or entry[0] not in NUMBERS:
-        raise ArgumentTypeError(f"layer {index} ({words}): there are {', '.join(NUMBERS)}")
+        raise ArgumentTypeError(f"layer {index} ({words}): choose from {', '.join(NUMBERS)}")
     name, numbers = entry[0], [integer(number) for number in entry[1:]]
     expected = NUMBERS[name]
     if len(numbers) != len(expected) and not (name == "A" and len(numbers) == 1):

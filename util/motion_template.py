@@ -39,7 +39,7 @@ def read_template(path: Path | str) -> MotionTemplate:
     """Read a template of ours (.npz) or of the original (.pkl)."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"--driving_video {path}: there is no such file")
+        raise UserError(f"--driving_video {path}: no such file")
     return _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
 
 
@@ -73,16 +73,20 @@ def _checked(path: Path, arrays: dict[str, np.ndarray], fps: Fraction) -> Motion
     """Validate the arrays: their shapes must match, and all values must be finite."""
     missing = [name for name in SHAPES if name not in arrays]
     if missing:
-        raise UserError(f"{path}: a motion template without {', '.join(missing)}; write it again with --save_template")
+        raise UserError(f"{path}: this motion template lacks {', '.join(missing)}; recreate it with --save_template")
     known = {name: arrays[name] for name in (*SHAPES, *OPTIONAL) if name in arrays}
     count = len(known["R"])
     for name, array in known.items():
         wanted = (count, *(SHAPES | OPTIONAL)[name])
         if array.shape != wanted or not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
-            raise UserError(f"{path}: {name} is {array.dtype} {array.shape} here, with finite numbers "
-                            f"{wanted} is needed; write it again with --save_template")  # fmt: skip
+            raise UserError(
+                f"{path}: {name} is {array.dtype} {array.shape}, but must be {wanted} with finite numbers; recreate "
+                f"it with --save_template"
+            )
     if not count or fps <= 0:
-        raise UserError(f"{path}: this motion template has {count} frames at {fps} a second; write it again")
+        raise UserError(
+            f"{path}: this motion template has {count} frames at {fps} per second; recreate it with --save_template"
+        )
     return MotionTemplate({name: array.astype(np.float32) for name, array in known.items()}, fps)
 
 

@@ -15,7 +15,7 @@ def load_onnx(path: Path, option: str) -> Callable[[np.ndarray], list[np.ndarray
     except ImportError as error:
         raise UserError(f"{option} {path}: reading ONNX needs: pip install onnxruntime ({error})") from error
     if not path.is_file():
-        raise UserError(f"{option} {path}: there is no such file")
+        raise UserError(f"{option} {path}: no such file")
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a class of its own for each fault of a file

@@ -89,7 +89,9 @@ class Schedule:
     def rest(self, clock: Clock) -> int:
         """The steps after the warm-up, by the current planned length of the run."""
         if clock.planned_steps is None:
-            raise UserError(f"--lr_schedule {self.word}: follows the length of training, which is not known here")
+            raise UserError(
+                f"--lr_schedule {self.word}: needs the length of training, which is unknown; set --epochs or --steps"
+            )
         return clock.planned_steps - self.warm_up
 
 
@@ -111,7 +113,7 @@ class Schedules:
         names = list(optimizers)
         asked = dict.fromkeys(names, words) if isinstance(words, str) else words
         if unknown := [name for name in asked if name not in names]:
-            raise UserError(f"--lr_schedule: there is no optimizer {', '.join(unknown)}; there are: {', '.join(names)}")
+            raise UserError(f"--lr_schedule: there is no optimizer {', '.join(unknown)}; available: {', '.join(names)}")
         self._of = {name: replace(shared, word=asked.get(name, shared.word)) for name in names}
 
     def rate(self, name: str, clock: Clock) -> float:

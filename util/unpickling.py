@@ -169,22 +169,22 @@ class _Unpickler(pickle._Unpickler):
                     raise EOFError("it ends too early")
                 method = dispatch.get(code[0])
                 if method is None:
-                    raise pickle.UnpicklingError(f"the instruction {code!r} is damage, or builds more than plain data")
+                    raise pickle.UnpicklingError(f"the instruction {code!r} is damaged, or builds more than plain data")
                 method(self)
         except pickle._Stop as stop:  # type: ignore[attr-defined]
             return stop.value
-        raise pickle.UnpicklingError(f"it holds more than {MOST_STEPS:,} instructions; save it as npz")
+        raise pickle.UnpicklingError(f"it has more than {MOST_STEPS:,} instructions; save it as npz")
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in NAMES:
             raise _Refused(
-                f"refused: it would run or build {module}.{name} when read. Such a file holds {self._holds} and "
-                "nothing else; do not use it, or ask its author for an npz or csv"
+                f"refused: loading it would run or build {module}.{name}. Such a file must contain only "
+                f"{self._holds}; do not use it, or ask its author for an npz or csv"
             )
         return NAMES[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
-        raise _Refused(f"refused: it refers to something outside of the file ({pid!r})")
+        raise _Refused(f"refused: it refers to something outside the file ({pid!r})")
 
     def _load_frame(self) -> None:
         self.read(8)  # frames only set how much to read at once
@@ -192,7 +192,7 @@ class _Unpickler(pickle._Unpickler):
     def _load_reduce(self) -> None:
         function, arguments = self.stack[-2:]
         if id(function) not in _CALLED or not isinstance(arguments, tuple):
-            raise pickle.UnpicklingError("it calls what is no function")
+            raise pickle.UnpicklingError("it calls something that is not a function")
         self.load_reduce()
 
     def _load_build(self) -> None:
@@ -251,7 +251,7 @@ def _check_keys(keys: Iterable[Any]) -> None:
     """Only strings are keys: their hashes are unpredictable."""
     odd = next((key for key in keys if not isinstance(key, (str, bytes))), None)
     if odd is not None:
-        raise pickle.UnpicklingError(f"the key {str(odd)[:40]!r} is no text")
+        raise pickle.UnpicklingError(f"the key {str(odd)[:40]!r} is not text")
 
 
 def read_pickle(path: Path | str, holds: str, remedy: str = AGAIN) -> Any:

@@ -101,7 +101,7 @@ WHOLE = [1, 1]
 def text(value: Any) -> str:
     """A string; a number in a YAML file is used as written there."""
     if isinstance(value, (list, dict, bool)):
-        raise ArgumentTypeError(f"{value!r} is not a text; put it in quotes")
+        raise ArgumentTypeError(f"{value!r} is not text; put it in quotes")
     return str(value)
 
 

@@ -50,7 +50,7 @@ def read_weights(path: Path | str, lazily: bool = False) -> Any:
             raise UserError(f"{path}: {_explain(str(error))}") from None
     for name, tensor in _tensors(content):
         if problem := _oddity(tensor):
-            raise UserError(f"{path}: {name} {problem}; weights are plain, dense numbers")
+            raise UserError(f"{path}: {name} {problem}; weights must be plain, dense numbers")
     return content
 
 
@@ -110,7 +110,7 @@ def refuse_unusable(state: Any, where: Path | str) -> None:
         elif value.is_floating_point() and not _is_finite(value):
             problem = "holds NaN or infinity: the training that saved it had failed, or the file is damaged"
         if problem:
-            raise UserError(f"{where}: {name} {problem}; take another checkpoint")
+            raise UserError(f"{where}: {name} {problem}; use another checkpoint")
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -126,7 +126,7 @@ def _recognise(path: Path) -> str | None:
         return "is a folder, not a file of weights"
     if not path.is_file():
         found = sorted(other.name for other in path.parent.glob("*.pth*"))[:8] if path.parent.is_dir() else []
-        return "there is no such file" + (f"; in its folder: {', '.join(found)}" if found else "")
+        return "no such file" + (f"; in its folder: {', '.join(found)}" if found else "")
     with path.open("rb") as file:
         head = file.read(512)
     text = head.lstrip().lower()

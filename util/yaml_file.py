@@ -74,10 +74,10 @@ def _check_limits(text: str) -> None:
             sizes[event.anchor] = 1
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                raise ValueError(f"*{event.anchor} stands in itself, or for nothing")
+                raise ValueError(f"*{event.anchor} refers to itself, or to nothing")
             count += sizes[event.anchor]
         count += isinstance(event, yaml.NodeEvent)
         if len(open_nodes) > DEEPEST:
-            raise ValueError(f"more than {DEEPEST} lists and mappings in each other")
+            raise ValueError(f"more than {DEEPEST} nested lists and mappings")
         if count > MOST_NODES:
             raise ValueError(f"more than {MOST_NODES} values")

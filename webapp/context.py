@@ -88,7 +88,7 @@ class App:
         except Exception as error:  # told to whoever looks at the page; a bug also goes to the log
             yield note(message_of(error), wrong=True), None
         else:
-            yield note("stopped; what was learned until then is kept" if work.stopping else "done"), made
+            yield note("stopped; saved the training until then" if work.stopping else "done"), made
 
     def check_video(self, path: Path) -> None:
         """Refuse a driving video that is too long."""
@@ -98,8 +98,8 @@ class App:
             seconds = len(video) / float(video.fps)
         if seconds > self.limits.seconds:
             raise UserError(
-                f"the video lasts {seconds:.0f} s; the app takes {self.limits.seconds:g} s at most. Cut it, start the "
-                "app with a larger --max_seconds, or use test.py, which has no limit"
+                f"the video lasts {seconds:.0f} s; the app accepts at most {self.limits.seconds:g} s. Cut it, start "
+                f"the app with a larger --max_seconds, or use test.py, which has no limit"
             )
 
 

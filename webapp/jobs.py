@@ -53,7 +53,7 @@ def animate(models: Models, pair: Pair, folder: Path, work: Work) -> Made:
     model = models.load(pair.words)
     name = "-".join(path.stem for path in (pair.driving, *pair.sources[:1]))
     made = Made(folder / f"{name}.mp4", folder / f"{name}_compared.mp4")
-    work.tell("looking at the picture and the video")
+    work.tell("detecting faces in the picture and the video")
     model.animate(
         list(pair.sources), pair.driving, made.result, comparison=made.comparison,
         watch=lambda done, of: work.tell("frames", done, of), **pair.options,
@@ -84,7 +84,7 @@ def compare(
 ) -> tuple[dict[str, Path], Path]:
     """The same pair by several models, one after the other: their results, and all of them side by side."""
     if len(choices) < 2:
-        raise UserError("choose two models or more")
+        raise UserError("choose at least two models")
     results = {}
     for number, (label, words) in enumerate(choices.items(), 1):
         results[label] = folder / f"{number}_{pair.driving.stem}-{pair.sources[0].stem}.mp4"
@@ -129,7 +129,7 @@ def batch(
     inputs.mkdir(parents=True)
     for path in (table, *files):
         if (inputs / path.name).exists():
-            raise UserError(f"{path.name}: two files have this name; rename one, in the table, too")
+            raise UserError(f"{path.name}: two files have this name; rename one, also in the table")
         shutil.copy(path, inputs)
     total = max(0, lines_in(inputs / table.name) - 1)
     command = [
@@ -154,7 +154,7 @@ def refuse_paths(table: Path, files: Sequence[Path]) -> None:
     for line, row in read_rows(table, "--pairs", ("source", "driving")):
         for name in (row["source"], row["driving"]):
             if name not in given:
-                raise UserError(f"line {line}: {name} is not among the files that were given")
+                raise UserError(f"line {line}: {name} is not among the uploaded files")
 
 
 def person_of(given: Sequence[Path], folder: Path) -> Path:
@@ -207,8 +207,8 @@ class Personal:
 def finetune(personal: Personal, runs: Path, folder: Path, work: Work) -> str:
     """Finetune a talking head to a person; the name of its run."""
     if not personal.name.strip() or Path(personal.name).name != personal.name:
-        raise UserError(f"{personal.name or 'the name'}: give the new run a name, without / in it")
+        raise UserError(f"{personal.name or 'the name'}: choose a name for the new run, without /")
     if (runs / personal.name).exists():
-        raise UserError(f"{personal.name}: there is a run of this name; take another one")
+        raise UserError(f"{personal.name}: this run exists already; choose another name")
     words = [sys.executable, str(ROOT / "train.py"), *personal.words(runs)]
     return _kept(runs / personal.name, words, work, "steps", personal.steps, folder / "finetuning.txt")

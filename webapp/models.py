@@ -42,7 +42,7 @@ def runs_in(folder: Path) -> list[Known]:
         try:
             said = read_yaml_file(path)
         except UserError as error:
-            log.warning("not offered: %s", error)
+            log.warning("skipped: %s", error)
             continue
         family = said.get("model") if isinstance(said, dict) else None
         if family:
@@ -74,7 +74,7 @@ def words_of_file(checkpoint: str, config: str) -> Words:
     """The words for a file of weights; the configuration may lie in it."""
     path = Path(checkpoint.strip()).expanduser()
     if not checkpoint.strip() or not path.exists():
-        raise UserError(f"{checkpoint or 'weights'}: there is no such file or folder; give a path on this machine")
+        raise UserError(f"{checkpoint or 'weights'}: no such file or folder; enter a path on this machine")
     return (f"--checkpoint={path}", *([f"--config={config}"] if config else []))
 
 

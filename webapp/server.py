@@ -104,8 +104,8 @@ def serve(page: Any, address: Address, *, results: Path, megabytes: int, theme: 
     )  # fmt: skip
     server.mount("/results", StaticFiles(directory=results, html=True), name="results")
     if not address.local:
-        log.warning("people elsewhere can use this app and see its results: %s", shared or address.host)
-    print(f"Grimace is at {shared or here}  (Ctrl-C ends it)", flush=True)
+        log.warning("others can reach this app over the network and see its results: %s", shared or address.host)
+    print(f"Grimace runs at {shared or here}  (stop it with Ctrl-C)", flush=True)
     if block:
         page.block_thread()
     return here

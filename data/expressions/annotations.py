@@ -34,15 +34,17 @@ def read_annotations(path: Path | str, units: Sequence[Unit] = UNITS) -> Annotat
             sorted(one.name for one in path.parent.glob("*") if one.suffix in readers) if path.parent.is_dir() else []
         )
         raise UserError(
-            f"{path}: there is no such file; write it with script/prepare_au_annotations.py"
-            + (f", or name another with --aus_file: {', '.join(near[:6])}" if near else "")
+            f"{path}: no such file; make it with script/prepare_au_annotations.py"
+            + (f", or choose another with --aus_file: {', '.join(near[:6])}" if near else "")
         )
     content = readers[path.suffix.lower()](path, units)
     annotations = {_key(path, key): _checked(path, key, value, units) for key, value in content.items()}
     if not annotations:
-        raise UserError(f"{path}: holds no pictures")
+        raise UserError(f"{path}: contains no pictures")
     if max(float(values.max(initial=0)) for values in annotations.values()) < 1:
-        warnings.warn(f"{path}: no intensity reaches 1; they go from 0 to 5 and may be divided already", stacklevel=2)
+        warnings.warn(
+            f"{path}: no intensity reaches 1; the range is 0 to 5, so they may already be scaled", stacklevel=2
+        )
     return annotations
 
 
@@ -76,14 +78,14 @@ def _from_pickle(path: Path, units: Sequence[Unit]) -> Mapping:
 def _from_npz(path: Path, units: Sequence[Unit]) -> Mapping:
     arrays = read_npz(path, "needs the plain arrays names, aus and au_names", "names", "aus", "au_names")
     order = _order(path, [str(column) for column in arrays["au_names"].reshape(-1)], units)
-    with reading(path, "its arrays do not fit each other"):
+    with reading(path, "its arrays differ in length or shape"):
         return {str(name): row[order] for name, row in zip(arrays["names"], arrays["aus"], strict=True)}
 
 
 def _from_csv(path: Path, units: Sequence[Unit]) -> Mapping:
     rows = read_cells(path)
     order = _order(path, rows[0][1][1:], units)
-    with reading(path, "its lines do not have as many cells as the first"):
+    with reading(path, "its rows differ in their number of cells"):
         return {row[0]: [row[1:][index] for index in order] for _, row in rows[1:]}
 
 
@@ -117,8 +119,8 @@ def _checked(path: Path, key: Any, value: Any, units: Sequence[Unit]) -> np.ndar
         vector = vector[[UNITS.index(unit) for unit in units]]
     if vector.shape != (len(units),):
         raise UserError(
-            f"{path}: {key}: {vector.shape} values, not {len(units)}; --cond_nc says how many units there are"
+            f"{path}: {key}: {vector.shape} values instead of {len(units)}; set --cond_nc to the number of units"
         )
     if not np.isfinite(vector).all() or vector.min() < -SLACK or vector.max() > STRONGEST + SLACK:
-        raise UserError(f"{path}: {key}: intensities from {vector.min():g} to {vector.max():g}; they go from 0 to 5")
+        raise UserError(f"{path}: {key}: intensities from {vector.min():g} to {vector.max():g}; the range is 0 to 5")
     return vector

@@ -167,7 +167,7 @@ class ExpressionClips:
             except UserError as error:
                 if not given.is_dir():
                     raise
-                warnings.warn(f"left out: {error}", stacklevel=2)
+                warnings.warn(f"skipped: {error}", stacklevel=2)
                 continue
             yield subject
 
@@ -311,7 +311,7 @@ def input_pictures(path: Path) -> list[Path]:
             raise UserError(f"--input_path {path}: there are no pictures in this folder")
         return found
     if not path.is_file() or not is_image(path):
-        raise UserError(f"--input_path {path}: {'not a picture' if path.is_file() else 'there is no such file'}")
+        raise UserError(f"--input_path {path}: {'not a picture' if path.is_file() else 'no such file'}")
     return [path]
 
 

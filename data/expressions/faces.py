@@ -41,7 +41,7 @@ class FaceFinder:
             return [whole]
         boxes = self._squares(picture) if self.face_crop == "square" else self._boxes(picture)
         if not boxes:
-            warnings.warn(f"{path}: no face is found; the whole picture is taken for one", stacklevel=3)
+            warnings.warn(f"{path}: no face found; using the whole picture", stacklevel=3)
             return [whole]
         return [Crop(np.round(box)[None], size, video=str(path)) for box in self._chosen(boxes, path)]
 

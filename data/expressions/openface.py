@@ -45,14 +45,14 @@ class Table:
     def fps(self) -> Fraction:
         """Frames per second by the timestamps, which are rounded to milliseconds."""
         if self.timestamp is None or self.frame is None or len(self.timestamp) < 2:
-            raise UserError(f"{self.path}: no timestamps of two frames or more to tell the rate; give --fps")
+            raise UserError(f"{self.path}: fewer than two timestamps, so the frame rate is unknown; set --fps")
         seconds = float(self.timestamp[-1] - self.timestamp[0])
         frames = float(self.frame[-1] - self.frame[0])
         if seconds <= 0 or frames <= 0:
-            raise UserError(f"{self.path}: its timestamps do not rise; give --fps")
+            raise UserError(f"{self.path}: its timestamps do not increase; set --fps")
         rate = frames / seconds
         if not SLOWEST <= rate <= FASTEST:
-            raise UserError(f"{self.path}: its timestamps tell {rate:g} frames a second; give --fps")
+            raise UserError(f"{self.path}: its timestamps give {rate:g} frames per second; set --fps")
         # Snap nearly whole rates, and 29.97 and the like, to the exact rate.
         candidates = [Fraction(round(rate)), Fraction(round(rate * 1.001) * 1000, 1001)]
         exact = min(candidates, key=lambda one: abs(float(one) - rate))
@@ -72,14 +72,14 @@ def read_table(path: Path | str, units: Sequence[Unit] = UNITS) -> Table:
     missing = [name for name in wanted if name not in columns]
     if missing:
         raise UserError(
-            f"{path}: lacks the columns {', '.join(missing)}; run OpenFace with -aus (or all columns), or name the "
-            "units it has with --units"
+            f"{path}: lacks the columns {', '.join(missing)}; run OpenFace with -aus (or all columns), or list the "
+            f"units it has with --units"
         )
     numbers = _numbers(path, header, rows)
 
     for name in ("face", "face_id", "frame"):
         if name in columns and not (np.abs(numbers[:, columns[name]]) <= LARGEST_NUMBER).all():
-            raise UserError(f"{path}: column {name} does not hold frame or face numbers; run OpenFace again")
+            raise UserError(f"{path}: column {name} contains no frame or face numbers; run OpenFace again")
 
     def column(name: str) -> np.ndarray | None:
         return numbers[:, columns[name]] if name in columns else None
@@ -104,7 +104,7 @@ def choose_face(table: Table, by: str = "largest") -> tuple[int, str]:
         return 0, "the only face"
     if by == "largest" and table.size is not None:
         return int(np.argmax(table.size)), f"the largest of {len(table.size)} faces"
-    note = "" if by == "confident" else "; the table tells no sizes"
+    note = "" if by == "confident" else "; the table has no sizes"
     return int(np.argmax(table.confidence)), f"the most confident of {len(table.confidence)} faces{note}"
 
 
@@ -123,7 +123,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
         raise UserError(f"{path}: has a header and no rows: OpenFace found no face")
     ragged = next((number for number, row in enumerate(rows, 2) if len(row) != len(header)), None)
     if ragged:
-        raise UserError(f"{path}: line {ragged} does not have as many cells as the header; run OpenFace on it again")
+        raise UserError(f"{path}: line {ragged} and the header differ in their number of cells; run OpenFace again")
     return header, rows
 
 
@@ -162,5 +162,5 @@ def _check_range(table: Table, names: list[str]) -> None:
         return
     row, unit = np.argwhere(~inside)[0]
     raise UserError(
-        f"{table.path}: line {row + 2}, {names[unit]} is {table.intensities[row, unit]:g}; intensities go from 0 to 5"
+        f"{table.path}: line {row + 2}, {names[unit]} is {table.intensities[row, unit]:g}; the range is 0 to 5"
     )

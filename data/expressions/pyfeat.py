@@ -39,7 +39,7 @@ class UnitReader:
         sides = [np.asarray(table[name], np.float64) for name in SIDES]
         sizes = np.where(np.asarray(table[SCORE], np.float64) > 0, sides[0] * sides[1], np.nan)
         if not np.isfinite(sizes).any():
-            raise UserError("py-feat finds no face in the picture; give its units with --au or a table")
+            raise UserError("py-feat finds no face in the picture; set its units with --au, or give a table")
         row = int(np.nanargmax(sizes))
         names = [self._column(unit, table) for unit in self.units]
         values = [float(np.asarray(table[name], np.float64)[row]) for name in names]
@@ -49,7 +49,7 @@ class UnitReader:
         for name in (unit.column, STANDS_FOR.get(unit.column)):
             if name in table:
                 return name
-        raise UserError(f"py-feat's table has no {unit.column}; this model needs it: take OpenFace's tables")
+        raise UserError(f"py-feat's table has no {unit.column}; this model needs it: use OpenFace's tables")
 
 
 def _build(device: str) -> Any:

@@ -30,7 +30,7 @@ class Collected:
     def add(self, name: str, values: np.ndarray) -> None:
         """Annotate a picture; two tables for one are a mistake."""
         if name in self.annotations:
-            raise UserError(f"{name}: annotated twice; --frame_name must tell the frames of all videos apart")
+            raise UserError(f"{name}: annotated twice; choose a --frame_name that is unique over all videos")
         self.annotations[name] = values
 
 

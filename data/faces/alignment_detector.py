@@ -36,15 +36,15 @@ def find_weights(pattern: str, given: Path | None, option: str) -> Path:
     """Find a weights file: at the given path, in the dataset folder, then in torch's cache."""
     if given is not None and not Path(given).is_dir():
         if not Path(given).is_file():
-            raise UserError(f"{given}: no such file; {option} takes a file like {pattern} or the folder that holds it")
+            raise UserError(f"{given}: no such file; {option} expects a file like {pattern}, or its folder")
         return Path(given)
     folders = [Path(given)] if given is not None else [Path("dataset"), Path(torch.hub.get_dir()) / "checkpoints"]
     for folder in folders:
         for path in sorted(folder.glob(pattern)):
             return path
     raise UserError(
-        f"no weights {pattern} in {', '.join(map(str, folders))}; fetch them from {PAGE} (nothing is downloaded "
-        f"behind your back) and put them into dataset/, or name them with {option}"
+        f"no weights {pattern} in {', '.join(map(str, folders))}; download them from {PAGE} into dataset/, or set "
+        f"{option} (Grimace downloads nothing by itself)"
     )
 
 
@@ -165,7 +165,7 @@ def load_box_detector(name: str, given: Path | None, device: str):
 
         anchors = path.with_name(ANCHORS[DETECTORS[name]])
         if not anchors.is_file():
-            raise UserError(f"{anchors}: missing; BlazeFace needs its anchors beside its weights (see {PAGE})")
+            raise UserError(f"{anchors}: missing; put the anchors of BlazeFace beside its weights (see {PAGE})")
         build = {
             "path_to_detector": str(path),
             "path_to_anchor": str(anchors),
@@ -174,4 +174,4 @@ def load_box_detector(name: str, given: Path | None, device: str):
     try:
         return FaceDetector(device, **build)
     except Exception as error:
-        raise UserError(f"{path}: not the weights of {name} ({error}); fetch them again from {PAGE}") from error
+        raise UserError(f"{path}: not the weights of {name} ({error}); download them again from {PAGE}") from error

@@ -64,8 +64,8 @@ class Crop:
     def _check(self, frame):
         if frame.shape[:2] != tuple(self.frame_size):
             raise UserError(
-                f"this crop is of frames of {self.frame_size[1]}x{self.frame_size[0]}, "
-                f"not of {frame.shape[1]}x{frame.shape[0]}: take the video it was made from"
+                f"this crop belongs to frames of {self.frame_size[1]}x{self.frame_size[0]}, "
+                f"not of {frame.shape[1]}x{frame.shape[0]}: use the video it was made from"
             )
 
     def save(self, path: Path | str) -> None:
@@ -245,8 +245,8 @@ def chosen_faces(faces: Sequence[Face], which: str | int, name: str) -> list[Fac
     """The faces of a picture that --face means: largest, left, all, or the N-th from the left."""
     if not faces:
         raise UserError(
-            f"--source_image {name}: no face is found in it; take another picture, --face_detector or --landmarks, or "
-            "--no_crop_image if it shows nothing but a face"
+            f"--source_image {name}: no face found; use another picture, --face_detector or --landmarks, or "
+            f"--no_crop_image if the picture is cropped already"
         )
     in_order = from_left(faces)
     if which == "all":
@@ -272,9 +272,9 @@ def crop_picture(
     Without padding it is a square; it never reaches beyond the picture.
     """
     if not faces:
-        raise UserError(f"{name or 'the picture'}: no face found in it; give a picture with a face, or do not crop it")
+        raise UserError(f"{name or 'the picture'}: no face found; use a picture with a face, or do not crop it")
     if len(padding) not in (1, 4):
-        raise UserError(f"padding takes one number, or four for left, upper, right and lower; {len(padding)} are given")
+        raise UserError(f"padding expects one number, or four (left, top, right, bottom), not {len(padding)}")
     face = largest_face(faces)
     size = picture.shape[:2]
     union = points_box(face.points)
@@ -282,5 +282,5 @@ def crop_picture(
     box = square_around(union, box_size(union), size, margin) + (-left, -upper, right, lower)
     box = np.round(np.clip(box, 0, (size[1], size[0], size[1], size[0])))
     if box[2] - box[0] < 1 or box[3] - box[1] < 1:
-        raise UserError(f"{name or 'the picture'}: a padding of {tuple(padding)} leaves nothing of the face")
+        raise UserError(f"{name or 'the picture'}: a padding of {tuple(padding)} leaves an empty crop")
     return Crop(box[None], size, video=name)

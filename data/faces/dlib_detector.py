@@ -26,7 +26,7 @@ def find_model(name: str, given: Path | None, option: str) -> Path:
     if given is not None:
         path = Path(given) / name if Path(given).is_dir() else Path(given)
         if not path.is_file():
-            raise UserError(f"{path}: no such file; {option} takes {name} or the folder that holds it")
+            raise UserError(f"{path}: no such file; {option} expects {name}, or its folder")
         return path
     folders = [Path("dataset")]
     # Importing face_recognition_models needs pkg_resources, which current Pythons lack; its path is enough.
@@ -37,8 +37,8 @@ def find_model(name: str, given: Path | None, option: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise UserError(
-        f"{name} not found in {', '.join(map(str, folders))}; name it with {option}, put it into dataset/, "
-        "or run: pip install face-recognition-models"
+        f"{name} not found in {', '.join(map(str, folders))}; set {option}, put it into dataset/, or run: pip "
+        f"install face-recognition-models"
     )
 
 
@@ -53,7 +53,7 @@ def import_dlib():
 
 def load_model(read, path: Path):
     """Read one of dlib's model files; the error names an unreadable one."""
-    with reading(path, "not a model that dlib reads here", "fetch it again"):
+    with reading(path, "not a model that dlib can read here", "download it again"):
         return read(str(path))
 
 

@@ -38,7 +38,10 @@ def _from_npz(path):
     with reading(path, what), open_zip(path) as archive:
         arrays = Arrays(archive)
         if "frames" in arrays and "names" in arrays and int(arrays["frames"]) != len(arrays["names"]):
-            raise UserError(f"{path}: has only the frames with a face: its rows are not the video's frames")
+            raise UserError(
+                f"{path}: skips the frames without a face, so its rows do not match the video's frames; track again "
+                f"with --on_missing interpolate or hold"
+            )
         return _checked(path, {name: arrays[name] for name in arrays.files if name in ARRAYS})
 
 
@@ -59,7 +62,7 @@ def read_text(path: Path) -> np.ndarray:
         values = [line.replace(",", " ").split() for line in text_of(path, what).splitlines()]
         points = np.array([list(map(float, pair)) for pair in values if pair], dtype=np.float32)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) % POINTS:
-        raise UserError(f"{path}: {POINTS} lines of x,y a frame are needed, there are {len(points)}")
+        raise UserError(f"{path}: each frame needs {POINTS} lines of x,y; it has {len(points)}")
     return points.reshape(-1, POINTS, 2)
 
 
@@ -71,7 +74,7 @@ class FileDetector(Detector):
     def __init__(self, path: Path):
         self._path = Path(path)
         if not self._path.exists():
-            raise UserError(f"{path}: no such file or folder; --landmark_model names the landmarks to read")
+            raise UserError(f"{path}: no such file or folder; set --landmark_model to a file or folder of landmarks")
 
     def clip(self, name: str, first: int = 0) -> Detector:
         """The landmarks of the clip of exactly this name."""
@@ -93,8 +96,8 @@ class FileDetector(Detector):
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Always refuses: landmarks are looked up by clip name, and none is given."""
         raise UserError(
-            f"--landmarks file: {self._path} holds landmarks of clips by their names, and none is known here; take "
-            "--landmarks dlib or face-alignment"
+            f"--landmarks file: {self._path} lists landmarks by clip name, and this input has no name; use "
+            f"--landmarks dlib or face-alignment"
         )
 
 
@@ -110,7 +113,7 @@ class ClipPoints(Detector):
         """The faces of the next frames; a row with NaN is a frame without a face."""
         rows = self._points[self._next : self._next + len(frames)]
         if len(rows) < len(frames):
-            raise UserError(f"{self._path}: landmarks for {len(self._points)} frames, but the video has more")
+            raise UserError(f"{self._path}: has landmarks of {len(self._points)} frames, but the video is longer")
         self._next += len(frames)
         return [[face_of(row)] if np.isfinite(row).all() else [] for row in rows]
 

@@ -53,16 +53,16 @@ def build_detector(
 ) -> Detector:
     """Build a back end: "dlib", "own", "face-alignment", or "file" (landmarks found earlier, at `model`)."""
     if name not in BOX_DETECTORS:
-        raise UserError(f"--landmarks {name}: one of {', '.join(BOX_DETECTORS)} is needed")
+        raise UserError(f"--landmarks {name}: choose from {', '.join(BOX_DETECTORS)}")
     if name == "file":
         from data.faces.file_detector import FileDetector
 
         if model is None:
-            raise UserError("--landmarks file: --landmark_model must name the file or folder of landmarks")
+            raise UserError("--landmarks file: set --landmark_model to the file or folder of landmarks")
         return FileDetector(model)
     chosen = face_detector or BOX_DETECTORS[name][0]
     if chosen not in BOX_DETECTORS[name]:
-        raise UserError(f"--face_detector {chosen}: {name} has {', '.join(BOX_DETECTORS[name])}")
+        raise UserError(f"--face_detector {chosen}: with {name}, choose from {', '.join(BOX_DETECTORS[name])}")
     settings = {"model": model, "detector": chosen, "detector_model": face_detector_model}
     if upsample is not None:
         settings["upsample"] = upsample

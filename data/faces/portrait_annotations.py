@@ -108,11 +108,11 @@ def annotations_of(
         array = getattr(found, name)
         if array is not None and array.shape != (length, *shape):
             raise UserError(
-                f"{where}: {name} is {array.shape} here, for a clip of {length} frames it is {(length, *shape)}; "
+                f"{where}: {name} has shape {array.shape}, a clip of {length} frames needs {(length, *shape)}; "
                 f"{MADE_BY}"
             )
     if not len(found.present):
-        raise UserError(f"{where}: no frame with a face; leave the clip out")
+        raise UserError(f"{where}: no frame with a face; remove the clip")
     return found
 
 
@@ -123,8 +123,8 @@ def read_annotations(path: Path, size: tuple[int, int], length: int) -> Annotati
     arrays = read_npz(path, "not annotations of a clip", remedy=MADE_BY)
     found = annotations_of(arrays, size, length, str(path))
     if found is None:
-        raise UserError(f"{path}: has no array landmarks (frames, 68, 2); {MADE_BY}")
+        raise UserError(f"{path}: needs an array landmarks (frames, 68, 2); {MADE_BY}")
     drawn = arrays.get("size")
     if drawn is not None and int(drawn) != size[0]:
-        raise UserError(f"{path}: is about frames of {int(drawn)} pixels, those of its clip have {size[0]}")
+        raise UserError(f"{path}: made for frames of {int(drawn)} pixels, but its clip has {size[0]}")
     return found

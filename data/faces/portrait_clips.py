@@ -120,7 +120,7 @@ class PortraitClips:
         normalized = settings.normalize_lip or settings.source_video_eye_retargeting
         self.needs_source = bool(wanted) or normalized or settings.find_best_frame
         if tracking["on_missing"] == "skip":
-            raise UserError("--on_missing skip: every frame becomes one of the result; take interpolate, hold or error")
+            raise UserError("--on_missing skip: results keep every frame; use interpolate, hold or error")
 
     @cached_property
     def detector(self) -> Detector:
@@ -137,10 +137,10 @@ class PortraitClips:
         """Landmarks (N, 68 or 203, 2) of the face tracked through a video, or of a picture's face."""
         if self.detector_settings["name"] == "file" and rate is not None:
             raise UserError(
-                f"--landmarks file: they belong to the frames of {path} as they are, which here get another rate; "
-                "leave --fps out, or bring the video to the wanted rate before its landmarks are found"
+                f"--landmarks file: they belong to the original frames of {path}; remove --fps, or convert the video "
+                f"to that rate before finding its landmarks"
             )
-        log.info("looking for the face in %s", path)
+        log.info("detecting faces in %s", path)
         with open_steady(path, rate) as video:
             found = track(video, self.detector, name=path.name, fps=video.fps, **self.tracking)
         if not found.present.any():
@@ -180,7 +180,7 @@ class PortraitClips:
     def still(self, path: Path) -> tuple[dict[str, Any], Callable | None]:
         """The item of a picture that many drivings share, and what finishes its frames."""
         if not is_image(path) and self.cropping.source_frame is None:
-            raise UserError(f"{path}: not a picture; --source_frame N takes one of its frames")
+            raise UserError(f"{path}: not a picture; choose a frame with --source_frame N")
         picture = PortraitPicture(path, self.cropping, lambda: self.detector, self.needs_source, self.portrait_points)
         return picture.item(), picture.finish()
 
@@ -198,7 +198,7 @@ class PortraitClips:
         if request.best_frame is not None:
             if request.best_frame >= driving.length:
                 last = driving.length - 1
-                raise UserError(f"--best_frame {request.best_frame}: {request.driving} has the frames 0 to {last}")
+                raise UserError(f"--best_frame {request.best_frame}: {request.driving} has frames 0 to {last}")
             return request.best_frame
         return nearest_pose(source.points, list(driving.points))[0]
 
@@ -228,9 +228,9 @@ class PortraitClips:
             if base and not settings.edit_sweep:
                 planned.append(self._planned(path, "edit", ".png", [base]))
         if not planned:
-            raise UserError("--edit, --edit_sweep, --edit_grid: need a picture: give it with --source_image")
+            raise UserError("--edit, --edit_sweep and --edit_grid need a picture: set --source_image")
         if settings.output and len(planned) > 1:
-            raise UserError("--output names one result; the edits make several: --results_dir names their folder")
+            raise UserError("--output names one result, but the edits make several; use --results_dir")
         return planned
 
     def _planned(self, path: Path, kind: str, suffix: str, rows: Sequence[Mapping[str, float]], sheet=None):
@@ -240,7 +240,7 @@ class PortraitClips:
 
     def _edited(self, path: Path, output: Path, rows: Sequence[Mapping[str, float]], sheet: dict | None) -> Clip:
         if not is_image(path) and self.cropping.source_frame is None:
-            raise UserError(f"--edit: {path} is not a picture; --source_frame N takes one of its frames")
+            raise UserError(f"--edit: {path} is not a picture; choose a frame with --source_frame N")
         asks = any({"eyes", "lips"} & set(row) for row in rows)
         source = self.source(path, asks)
         faces = range(source.count) if sheet is None else [0]
@@ -300,16 +300,16 @@ def grid_of(base: Mapping[str, float]) -> tuple[list[dict[str, float]], dict[str
 
 def _edit_value(option: str, name: str, text: str) -> float:
     if name not in EDITS:
-        raise UserError(f"{option} {name}: there is no such edit; there are {', '.join(EDITS)}")
+        raise UserError(f"{option} {name}: no such edit; choose from {', '.join(EDITS)}")
     low, high = EDITS[name].low, EDITS[name].high
     try:
         value = float(text)
     except ValueError:
         raise UserError(f"{option} {name}={text}: {text!r} is not a number") from None
     if not low <= value <= high:
-        raise UserError(f"{option} {name}={text}: takes {low:g} to {high:g}")
+        raise UserError(f"{option} {name}={text}: the range is {low:g} to {high:g}")
     return value
 
 
 def _unknown(option: str, part: str, form: str) -> float:
-    raise UserError(f"{option} {part}: does not have the form {form}")
+    raise UserError(f"{option} {part}: expected the form {form}")

@@ -81,7 +81,7 @@ def square_of(landmarks: np.ndarray, scale: float, shift: Sequence[float], turne
 def _from_eyes_to_lips(points: np.ndarray) -> np.ndarray:
     """The unit vector from the middle of the eyes to that of the lips; down, where both coincide."""
     if len(points) not in EYES_AND_LIPS:
-        raise UserError(f"{len(points)} landmarks: a crop takes {', '.join(map(str, EYES_AND_LIPS))} of them")
+        raise UserError(f"{len(points)} landmarks: a crop needs {', '.join(map(str, EYES_AND_LIPS))}")
     left, right, lips = (points[indices].mean(0) for indices in EYES_AND_LIPS[len(points)])
     line = lips - (left + right) / 2
     length = np.linalg.norm(line)

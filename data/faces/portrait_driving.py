@@ -47,7 +47,7 @@ class DrivingTemplate:
 
     @property
     def points(self) -> np.ndarray:
-        raise UserError(f"{self.path}: a motion template has no pictures to look for faces in")
+        raise UserError(f"{self.path}: a motion template has no pictures in which to detect faces")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class DrivingFrames:
         self.path, self.settings, self.size = path, settings, settings.input_size
         self._find, self.needs_openness = find, needs_openness
         if not path.exists():
-            raise UserError(f"--driving_video {path}: there is no such file")
+            raise UserError(f"--driving_video {path}: no such file")
         self.is_picture = path.is_file() and is_image(path)
         self.rate = None if self.is_picture else settings.fps or fps
         with open_steady(path, self.rate) as video:
@@ -102,7 +102,7 @@ class DrivingFrames:
         except UserError as error:
             if self.needs_openness:
                 raise
-            log.warning("%s: the motion template will not tell how far eyes and lips are open", error)
+            log.warning("%s: the motion template will lack the openness of eyes and lips", error)
             return None
 
     @cached_property

@@ -32,8 +32,8 @@ class PortraitPoints:
         if len(outputs) <= OUTPUT or outputs[OUTPUT].size != 2 * COUNT:
             shapes = ", ".join(str(output.shape) for output in outputs)
             raise UserError(
-                f"{OPTION} {self.path}: its outputs are {shapes}; the third one of landmark.onnx holds "
-                f"{2 * COUNT} numbers"
+                f"{OPTION} {self.path}: its outputs are {shapes}; the third output of landmark.onnx has {2 * COUNT} "
+                f"numbers"
             )
         found = outputs[OUTPUT].reshape(COUNT, 2).astype(np.float64) * SIDE
         matrix = square.matrix(SIDE).astype(np.float64)

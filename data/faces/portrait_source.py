@@ -108,7 +108,7 @@ class PortraitPicture:
     ):
         """`refine`: finds more landmarks of a face in a picture whose 68 are known."""
         if not path.exists():
-            raise UserError(f"--source_image {path}: there is no such file")
+            raise UserError(f"--source_image {path}: no such file")
         self.path, self.cropping, self._detector = path, cropping, detector
         self.frame = cropping.source_frame or 0
         self.picture = cropping.limited(self._read())
@@ -126,7 +126,7 @@ class PortraitPicture:
             return read_image(self.path)
         with open_video(self.path) as video:
             if self.frame >= len(video):
-                raise UserError(f"--source_frame {self.frame}: {self.path} has the frames 0 to {len(video) - 1}")
+                raise UserError(f"--source_frame {self.frame}: {self.path} has frames 0 to {len(video) - 1}")
             return video[self.frame]
 
     def preview(self) -> Preview:
@@ -188,7 +188,7 @@ class PortraitVideo:
     def __init__(self, path: Path, cropping: Cropping, points: Callable[[Path], np.ndarray], needs_points: bool):
         """`points`: finds the landmarks (N, P, 2) of the face in all frames of a video."""
         if cropping.face != "largest":
-            raise UserError(f"--face {cropping.face}: a source video shows the one that --several follows")
+            raise UserError(f"--face {cropping.face}: in a source video, --several chooses the face")
         self.path, self.cropping = path, cropping
         self._found = points
         self.needs_points = needs_points or cropping.crops

@@ -100,7 +100,7 @@ class Track:
             rows = {"points": (68, 2), "boxes": (4,), "scores": (), "status": (), "person": ()}
             wrong = [name for name, shape in rows.items() if arrays[name].shape != (len(found.points), *shape)]
             if wrong:
-                raise ValueError(f"{', '.join(wrong)} of another shape")
+                raise ValueError(f"{', '.join(wrong)} with a wrong shape")
             return found
 
 
@@ -136,7 +136,7 @@ def track(
     if not result.present.any() and on_missing != "skip":
         raise UserError(
             f"{name}: no face in any of its {len(result)} frames; "
-            "leave the clip out, or try --face_detector cnn or a larger --upsample"
+            "remove the clip, or try --face_detector cnn or a larger --upsample"
         )
     if smooth:
         smooth_track(result, smooth, float(fps))
@@ -181,7 +181,7 @@ def _from_left(people: list[Trajectory], number: int, name: str) -> Trajectory:
         key=lambda one: one.faces[first].box[0] + one.faces[first].box[2],
     )
     if number > len(there):
-        raise UserError(f"--several {number}: {name} begins with {len(there)} face(s)")
+        raise UserError(f"--several {number}: {name} shows {len(there)} face(s) in the first frame with faces")
     return there[number - 1]
 
 
@@ -201,7 +201,7 @@ def fill(result: Track, on_missing: str) -> None:
     if on_missing == "error":
         raise UserError(
             f"{result.name}: no face in {len(missing)} of {len(result)} frames (first: frame {missing[0]}); "
-            "use --on_missing interpolate, hold or skip, or leave the clip out"
+            "use --on_missing interpolate, hold or skip, or remove the clip"
         )
     known = np.flatnonzero(result.present)
     shots = np.searchsorted(result.cuts, np.arange(len(result)), side="right")
@@ -252,7 +252,7 @@ class OneEuro:
 def smooth_track(result: Track, strength: float, fps: float) -> None:
     """Smooth the points in place; the filter restarts at every gap, cut and change of person."""
     if not 0 < strength <= 1:
-        raise UserError(f"--smooth {strength}: a strength from 0 (off) to 1 is needed")
+        raise UserError(f"--smooth {strength}: the range is 0 (off) to 1")
     smoother, before = None, None
     for index in np.flatnonzero(result.present):
         linked = before == index - 1 and result.person[before] == result.person[index]

@@ -102,9 +102,9 @@ def _listed_output(text: str, folder: Path, allow_outside: bool) -> Path | None:
         return None
     output = Path(text)
     if not output.name:
-        raise UserError(f"output {text} is no name of a file")
+        raise UserError(f"output {text} is not a file name")
     if not allow_outside and leads_outside(output, folder):
-        raise UserError(f"output {text} leads out of the results folder {folder}; --allow_outside permits that")
+        raise UserError(f"output {text} is outside the results folder {folder}; set --allow_outside to permit that")
     refuse_suffix(output)
     return folder / output
 
@@ -183,7 +183,7 @@ def refuse_inputs(output: Path, wanted: Iterable[Request]) -> None:
 
 def _refuse_among(output: Path, inputs: set[Path]) -> None:
     if output.resolve() in inputs:
-        raise UserError(f"output {output} is, or holds, what results are made of; give the result another name")
+        raise UserError(f"output {output} is, or contains, an input; choose another name")
 
 
 def _inputs(wanted: Iterable[Request]) -> set[Path]:
@@ -201,8 +201,9 @@ def _refuse_bad_outputs(found: dict[int, Request], problems: Problems) -> None:
             _refuse_among(request.output, inputs)
         first = lines.setdefault(request.output.resolve(), line)
         if first != line:
-            problems.add(line, f"the result is called {request.output.name}, as that of line {first}; give each a name "
-                         "of its own in the column output")  # fmt: skip
+            problems.add(
+                line, f"same result name {request.output.name} as line {first}; set unique names in the column output"
+            )
 
 
 def _warn_missing(path: Path, found: dict[int, Request]) -> None:
@@ -210,8 +211,8 @@ def _warn_missing(path: Path, found: dict[int, Request]) -> None:
     absent = {line: [file for file in request.paths if not is_there(file)] for line, request in found.items()}
     missing = [f"line {line}: {', '.join(map(str, files))}" for line, files in absent.items() if files]
     if missing:
-        rest = f" and {len(missing) - 10} lines more" if len(missing) > 10 else ""
-        log.warning("--pairs %s: there is no such file: %s%s", path, "; ".join(missing[:10]), rest)
+        rest = f" and {len(missing) - 10} more lines" if len(missing) > 10 else ""
+        log.warning("--pairs %s: no such file: %s%s", path, "; ".join(missing[:10]), rest)
 
 
 def _beside(table: Path, name: str) -> Path:

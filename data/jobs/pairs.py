@@ -65,8 +65,10 @@ def jobs_of(wanted: Sequence[Request], dataset: Dataset, settings: PairSettings,
 
 def _output(name: str, settings: PairSettings, folder: Path) -> Path:
     if settings.output:
-        raise UserError("--output names the result of one pair (--source_image, --driving_video); where there are "
-                        "several, --results_dir names their folder")  # fmt: skip
+        raise UserError(
+            "--output names the result of one pair (--source_image, --driving_video); for several pairs set "
+            "--results_dir"
+        )
     return folder / with_format(printable(name), settings.format)
 
 
@@ -80,9 +82,7 @@ class Requested:
         self.dataset, self.settings = dataset, settings
         self.size = dataset.picture_size() or DEFAULT_SIZE
         if dataset.needs_landmarks and settings.tracking["on_missing"] == "skip":
-            raise UserError(
-                "--on_missing skip: every driving frame becomes one of the result; take interpolate, hold or error"
-            )
+            raise UserError("--on_missing skip: results keep every driving frame; use interpolate, hold or error")
 
     @cached_property
     def detector(self) -> Detector:
@@ -95,7 +95,7 @@ class Requested:
             return own
         sources = [_SourcePicture(self, one) for one in request.sources]
         if self.settings.paste_back and not sources:
-            raise UserError("--paste_back: needs the picture to paste into; give it with --source_image")
+            raise UserError("--paste_back needs the picture to paste into; set --source_image")
         source = self.dataset.source_item([one.cut() for one in sources], *self._landmarks(sources))
         driving = _DrivingVideo(self, request.driving, source)
         clip = Clip(
@@ -124,14 +124,16 @@ class Requested:
     ) -> Clip:
         """The clip of such a source and a video, or frames (H, W, 3) uint8 as they come, of which none is held."""
         if self.settings.best_frame is not None or self.settings.find_best_frame:
-            raise UserError("--best_frame, --find_best_frame: need the paths of source and driving video")
+            raise UserError("--best_frame and --find_best_frame need the paths of source and driving video")
         if isinstance(driving, Path):
             video = _DrivingVideo(self, driving, source)
             audio = driving if self.settings.audio == "driving" and video.has_audio else None
             clip = Clip(driving.stem, source, video, video.fps, audio, len(video), self.dataset.cut_off)
         elif self.dataset.needs_landmarks or self.settings.crop_video:
-            raise UserError("frames without a file: their faces are not looked for; give the path of the video, or "
-                            "frames that show the face as the model wants it, without --crop_video")  # fmt: skip
+            raise UserError(
+                "--crop_video needs a video file; give its path instead of frames, or crop the frames yourself and "
+                "remove --crop_video"
+            )
         else:
             frames = VideoFrames((self.cut(frame, None) for frame in driving), fps)
             items = self.dataset.driving_items(frames, source)
@@ -190,20 +192,18 @@ class Requested:
             return None
         if self.dataset.needs_landmarks and not self.dataset.retarget:
             raise UserError(
-                f"{option}: driven by landmarks, it is the frame whose face is compared with the source's; it needs "
-                "--retarget"
+                f"{option}: for landmark-driven models this is the frame to compare with the source face; add "
+                f"--retarget"
             )
         if request.best_frame is None:
             return self._find_best_frame(sources, driving)
         if request.best_frame >= len(driving):
-            raise UserError(
-                f"--best_frame {request.best_frame}: {request.driving} has the frames 0 to {len(driving) - 1}"
-            )
+            raise UserError(f"--best_frame {request.best_frame}: {request.driving} has frames 0 to {len(driving) - 1}")
         return request.best_frame
 
     def _find_best_frame(self, sources: list["_SourcePicture"], driving: "_DrivingVideo") -> int:
         if not sources or not sources[0].faces:
-            raise UserError("--find_best_frame: no face is found in the source; give --best_frame N instead")
+            raise UserError("--find_best_frame: no face found in the source; use --best_frame N instead")
         found = driving.track
         candidates = [points if present else None for points, present in zip(found.points, found.present, strict=True)]
         return nearest_pose(sources[0].points(), candidates)[0]
@@ -224,14 +224,14 @@ class _SourcePicture:
             self.picture = source
             return
         if not path.exists():
-            raise UserError(f"--source_image {path}: there is no such file")
+            raise UserError(f"--source_image {path}: no such file")
         self.picture = read_image(path) if path.suffix.lower() in IMAGE_SUFFIXES else self._frame_of_video()
 
     def _frame_of_video(self) -> np.ndarray:
         self.frame = self.owner.settings.source_frame
         with open_video(self.path) as video:
             if not 0 <= self.frame < len(video):
-                raise UserError(f"--source_frame {self.frame}: {self.path} has the frames 0 to {len(video) - 1}")
+                raise UserError(f"--source_frame {self.frame}: {self.path} has frames 0 to {len(video) - 1}")
             return video[self.frame]
 
     @cached_property
@@ -243,7 +243,7 @@ class _SourcePicture:
         """The face of --face, if there are any."""
         which = self.owner.settings.face
         if which == "all":
-            raise UserError("--face all: here one face of a picture is animated; give its number from the left")
+            raise UserError("--face all: this model animates one face per picture; give its number from the left")
         return chosen_faces(self.faces, which, str(self.path)) if self.faces else []
 
     @cached_property
@@ -269,8 +269,7 @@ class _SourcePicture:
         """The landmarks of the face that a crop would show."""
         if not self.faces:
             raise UserError(
-                f"--source_image {self.path}: no face is found in it; take another picture, --face_detector or "
-                "--landmarks"
+                f"--source_image {self.path}: no face found; use another picture, --face_detector or --landmarks"
             )
         return self.chosen[0].points
 
@@ -287,7 +286,7 @@ class _DrivingVideo:
         self.neutral: int | None = None
         """The frame whose landmarks are compared with the source's, if the command names one."""
         if not path.exists():
-            raise UserError(f"--driving_video {path}: there is no such file")
+            raise UserError(f"--driving_video {path}: no such file")
         self._video = open_steady(path, owner.settings.fps)
         self.fps, self.length, self.frame_size = Fraction(self._video.fps), len(self._video), self._video.size
         self.has_audio = path.suffix.lower() not in IMAGE_SUFFIXES and path.is_file() and self._video.has_audio
@@ -328,10 +327,10 @@ class _DrivingVideo:
         settings = self.owner.settings
         if settings.detector["name"] == "file" and isinstance(self._video, Resampled):
             raise UserError(
-                f"--landmarks file: they belong to the frames of {self.path} as they are; leave --fps out, or bring "
-                "the video to a constant rate before its landmarks are found"
+                f"--landmarks file: they belong to the original frames of {self.path}; remove --fps, or convert the "
+                f"video to a constant rate before finding its landmarks"
             )
-        log.info("looking for the face in %s (%d frames)", self.path, self.length)
+        log.info("detecting faces in %s (%d frames)", self.path, self.length)
         found = track(self._video, self.owner.detector, name=str(self.path), fps=self.fps, **settings.tracking)
         if not found.present.any():
             raise UserError(f"--driving_video {self.path}: no face in any of its {len(found)} frames")

@@ -80,12 +80,12 @@ class BadSamples:
             if problem.index in self.seen:
                 continue
             self.seen[problem.index] = problem
-            log.warning("bad, replaced by another: %s", problem)
+            log.warning("replaced a bad sample: %s", problem)
             self._write(problem)
         if len(self.seen) > self.allowed:
             raise UserError(
-                f"bad samples: {len(self.seen)}, more than --max_bad allows; they are listed in {self.path}. "
-                f"Mend or remove them:{_listed(self.seen.values())}{self._hint()}"
+                f"{len(self.seen)} bad samples exceed --max_bad; {self.path} lists them. Fix or remove "
+                f"them:{_listed(self.seen.values())}{self._hint()}"
             )
 
     def none_is_good(self, problems: Sequence[Problem]) -> Exception:
@@ -98,8 +98,8 @@ class BadSamples:
         if not trace:
             return UserError(f"none of these samples could be read:{listed}")
         return RunError(
-            f"none of these samples could be made, so it is hardly damage, but a mistake in the dataset mode or in "
-            f"the options:{listed}\n{trace.rstrip()}"
+            f"none of these samples could be made; probably a bug in the dataset mode or a wrong option, not damaged "
+            f"files:{listed}\n{trace.rstrip()}"
         )
 
     def _write(self, problem: Problem) -> None:
@@ -113,7 +113,7 @@ class BadSamples:
     def _hint(self) -> str:
         if not self._shown:
             return ""
-        return f"\n{self.path} tells where errors come from that readers do not expect; they may be a mistake of ours"
+        return f"\n{self.path} has the file and line of unexpected errors; they may be bugs of Grimace"
 
 
 def _listed(problems: Sequence[Problem]) -> str:
@@ -122,4 +122,4 @@ def _listed(problems: Sequence[Problem]) -> str:
 
 
 def _remedy(problem: Problem) -> str:
-    return "; take fewer processes (--nThreads) or smaller samples" if NO_MEMORY in problem.reason else ""
+    return "; use fewer processes (--nThreads) or smaller samples" if NO_MEMORY in problem.reason else ""

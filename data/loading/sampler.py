@@ -50,8 +50,8 @@ class EndlessSampler(Sampler):
         """
         if batch_size % (world * parts):
             raise UserError(
-                f"--batch_size {batch_size} can't be shared out over {world} processes x {parts} micro-batches "
-                f"(--accumulate); take a multiple of {world * parts}"
+                f"--batch_size {batch_size} is not divisible by {world} processes x {parts} micro-batches "
+                f"(--accumulate); use a multiple of {world * parts}"
             )
         self.size, self.batch_size, self.start, self.seed = size, batch_size, start, seed
         self.rank, self.world, self.parts = rank, world, parts
@@ -129,9 +129,7 @@ def _shares(weights: Sequence[float] | None, size: int) -> np.ndarray | None:
         return None
     given = np.asarray(weights, np.float64)
     if given.shape != (size,) or not np.isfinite(given).all() or (given < 0).any() or not given.any():
-        raise UserError(
-            f"weights(): {size} numbers of at least 0 are wanted, one of them above 0; there are {given.size}"
-        )
+        raise UserError(f"weights(): expected {size} numbers >= 0, at least one above 0; found {given.size} numbers")
     return given / given.sum()
 
 
@@ -224,8 +222,8 @@ def endless_batches(
     """The batches of a sampler, loaded by worker processes."""
     if sampler.size < sampler.batch_size:
         raise UserError(
-            f"--batch_size {sampler.batch_size} is more than the {sampler.size} samples of the dataset; "
-            "take a smaller one, or repeat the data (--num_repeats, where the dataset mode has it)"
+            f"--batch_size {sampler.batch_size} exceeds the {sampler.size} samples of the dataset; use a smaller "
+            f"one, or repeat the data (--num_repeats, if the dataset mode has it)"
         )
     loader = DataLoader(
         SeededSamples(dataset, sampler.seed, debug),
@@ -264,21 +262,21 @@ def explain_lost_workers(workers: int) -> Iterator[None]:
 
 
 def _lost_worker_message(message: str, workers: int) -> str:
-    goes_on = "--continue_train goes on from the last checkpoint"
+    goes_on = "--continue_train resumes from the last checkpoint"
     if "Bus error" in message:
         return (
-            f"a process that loads samples found no room in shared memory: take fewer (--nThreads, now {workers}), or "
-            f"make it larger (/dev/shm; in Docker --shm-size). {goes_on}"
+            f"a data loading process ran out of shared memory: use fewer (--nThreads, now {workers}), or enlarge it "
+            f"(/dev/shm; in Docker --shm-size). {goes_on}"
         )
     crash = re.search(r"killed by signal: (?!Killed)(.+?)\.? *$|(exit code \d+)", message)
     if crash:
         return (
-            f"a process that loads samples crashed ({crash[1] or crash[2]}): --debug loads them in this process and "
+            f"a data loading process crashed ({crash[1] or crash[2]}): --debug loads data in the main process and "
             f"shows where. {goes_on}"
         )
     return (
-        f"the system ended a process that loads samples, as it does where memory runs out: take fewer of them "
-        f"(--nThreads, now {workers}), smaller samples or batches, or a machine with more memory. {goes_on}"
+        f"the system killed a data loading process, probably out of memory: use fewer (--nThreads, now {workers}), "
+        f"smaller samples or batches, or a machine with more memory. {goes_on}"
     )
 
 

@@ -48,7 +48,7 @@ def read_table(path: Path) -> list[Sample]:
             indices = {column: _column_index(names, COLUMNS[column]) for column in COLUMNS}
             with reading(f"--table {path}", "a line cannot be read", "correct it"):
                 return [sample for row in rows[number + 1 :] if (sample := _sample(row, indices))]
-    raise UserError(f"{path}: no line with the headings Subject and Filename; not a coding table of CASME II or SAMM")
+    raise UserError(f"{path}: no line with the headings Subject and Filename: not a coding table of CASME II or SAMM")
 
 
 def _column_index(names: Sequence[str], accepted: Sequence[str]) -> int | None:

@@ -67,7 +67,7 @@ def find_points(
     name: str,
     default: bool = False,
     last: bool = False,
-    remedy: str = "leave it out",
+    remedy: str = "remove it",
 ) -> tuple[np.ndarray, str | None]:
     """The points of the first of some frames that shows a face, and a note about them.
 
@@ -82,8 +82,8 @@ def find_points(
             return points_of_face(landmarks), f"no face before frame {index}" if index else None
     missing = f"no face in its first {index + 1} frames" if index > 0 else "no face found"
     if size is None or not default:
-        raise UserError(f"{name}: {missing}; {remedy}, or take the original's stored points by --default_points")
-    return default_points(size), f"{missing}: the stored points are taken"
+        raise UserError(f"{name}: {missing}; {remedy}, or use the original's stored points with --default_points")
+    return default_points(size), f"{missing}: using the stored points"
 
 
 def _landmarks(frame: np.ndarray, detector: Detector, last: bool) -> np.ndarray | None:
@@ -113,7 +113,7 @@ class PointsFolder:
     def __init__(self, folder: Path):
         self.folder = folder
         if not folder.is_dir():
-            raise UserError(f"--keypoint_folder {folder}: no such folder; script/kpmaker.py makes it")
+            raise UserError(f"--keypoint_folder {folder}: no such folder; make it with script/kpmaker.py")
         self._files = sorted(path for path in folder.glob("*.pt") if not path.name.startswith("."))
 
     def read(self, *names: str) -> np.ndarray:
@@ -130,10 +130,10 @@ class PointsFolder:
         containing = [path for path in self._files if names[-1] in path.stem]
         if len(containing) == 1:
             return containing[0]
-        several = f"; several contain the name: {', '.join(path.name for path in containing[:5])}" if containing else ""
+        several = f"; several names contain it: {', '.join(path.name for path in containing[:5])}" if containing else ""
         raise UserError(
-            f"{self.folder}: no {names[0]}.pt with the points of this clip{several}; script/kpmaker.py makes it, or "
-            "says in kpmaker_failures.csv why not: then move the clip away, or run it with --default_points"
+            f"{self.folder}: no {names[0]}.pt with the points of this clip{several}; make it with script/kpmaker.py; "
+            f"if kpmaker_failures.csv lists the clip, remove it or use --default_points"
         )
 
 
@@ -147,7 +147,7 @@ def read_points(path: Path) -> np.ndarray:
         raise UserError(f"{path}: holds {type(points).__name__} {shape}; points ({COUNT}, 2) are needed")
     points = points.detach().float().reshape(COUNT, 2).numpy()
     if not np.isfinite(points).all():
-        raise UserError(f"{path}: some of its points are not finite; make it again")
+        raise UserError(f"{path}: some of its points are not finite; recreate it with script/kpmaker.py")
     return points
 
 

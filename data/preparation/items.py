@@ -25,7 +25,7 @@ def subfolders(folder: Path) -> list[Path]:
 def existing_folder(folder: Path, option: str, content: str) -> Path:
     """Return the folder; if it is missing, the error names the option and the expected content."""
     if not folder.is_dir():
-        raise UserError(f"{option} {folder}: no such folder; it should hold {content}")
+        raise UserError(f"{option} {folder}: no such folder; it needs {content}")
     return folder
 
 
@@ -35,7 +35,7 @@ def named_videos(folder: Path) -> dict[str, Path]:
     for path in list_videos(folder):
         name = printable("_".join(path.relative_to(folder).with_suffix("").parts))
         if name in videos:
-            raise UserError(f"{videos[name]} and {path} would both be called {name}: rename or move one of them")
+            raise UserError(f"{videos[name]} and {path} would get the same name {name}: rename or move one of them")
         videos[name] = path
     return videos
 
@@ -72,7 +72,7 @@ def picture_size(text: str) -> tuple[int | None, int]:
     """Read "256" (the shorter side; aspect kept) or "320x240" (width x height); an argparse type."""
     match = re.fullmatch(r"(?:(\d+)x)?(\d+)", text)
     if not match or 0 in (int(match[1] or 1), int(match[2])):
-        raise argparse.ArgumentTypeError(f"'{text}' is no size: 256 for the shorter side, or 320x240")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 256 (the shorter side) or 320x240")
     return (int(match[1]) if match[1] else None), int(match[2])
 
 
@@ -122,7 +122,7 @@ def gpu_numbers(text: str) -> tuple[int, ...]:
     try:
         numbers = tuple(int(word) for word in text.split(","))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is not numbers of GPUs, such as 0,1") from error
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of GPUs such as 0,1") from error
     return tuple(number for number in numbers if number >= 0)
 
 

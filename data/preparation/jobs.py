@@ -229,7 +229,7 @@ class _Pool:
 @contextmanager
 def _open_pool(args: argparse.Namespace, items: int) -> Iterator[_Pool]:
     if args.address and args.backend == "local":
-        raise UserError("--address is the scheduler of a cluster: give --backend dask with it")
+        raise UserError("--address is the scheduler of a cluster: add --backend dask")
     if args.backend == "dask":
         with _open_dask(args.address) as pool:
             yield pool

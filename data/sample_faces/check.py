@@ -50,7 +50,7 @@ def dlib_models() -> tuple:
 
     spec = importlib.util.find_spec("face_recognition_models")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError("dlib's models are not installed; pip install face-recognition-models")
+        raise UserError("dlib's models are missing; run: pip install face-recognition-models")
     folder = Path(spec.submodule_search_locations[0]) / "models"
     predictor = dlib.shape_predictor(str(folder / "shape_predictor_68_face_landmarks.dat"))
     recogniser = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))

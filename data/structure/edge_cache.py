@@ -38,8 +38,8 @@ class EdgeCache:
             self._rows = np.memmap(path, np.uint8, "r+", shape=(rows, self.row_size))
         except OSError as error:
             raise UserError(
-                f"{path}: the cache of background edges can't be written ({error}); "
-                "give --structure_cache another folder, or none to disable it"
+                f"{path}: cannot write the cache of background edges ({error}); set --structure_cache to another "
+                f"folder, or to none to disable it"
             ) from error
 
     def edges(self, row: int, picture: Path, make: Callable[[], np.ndarray]) -> np.ndarray:

@@ -41,8 +41,8 @@ class FaceOutputs:
         others = [entry.name for entry in entries if not entry.name.endswith(("_vis.png", "_edge.png"))]
         if others:
             raise UserError(
-                f"{self.folder}: not replaced, it holds other files ({others[0]}); move them, or name another "
-                "--results_dir"
+                f"{self.folder}: not replaced, as it contains other files ({others[0]}); move them, or choose "
+                f"another --results_dir"
             )
 
     def write(self, item: dict[str, Any], made: np.ndarray) -> None:

@@ -40,7 +40,9 @@ def read_points(path: Path) -> np.ndarray:
     lines = read_text(path, "not lines of two numbers x,y", "make it again").splitlines()
     points = [_point(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if len(points) != POINTS:
-        raise UserError(f"{path}: holds {len(points)} points, {POINTS} are needed; make it again")
+        raise UserError(
+            f"{path}: has {len(points)} points instead of {POINTS}; recreate it with script/obtain_face_kp.py"
+        )
     return np.array(points, np.float64)
 
 
@@ -48,9 +50,14 @@ def _point(path: Path, number: int, line: str) -> tuple[float, float]:
     try:
         x, y = map(float, line.split(","))
     except ValueError:
-        raise UserError(f"{path}, line {number}: {line.strip()!r} is not two numbers x,y; make it again") from None
+        raise UserError(
+            f"{path}, line {number}: {line.strip()!r} is not two numbers x,y; recreate it with script/obtain_face_kp.py"
+        ) from None
     if not (abs(x) <= FARTHEST and abs(y) <= FARTHEST):  # NaN is not, either
-        raise UserError(f"{path}, line {number}: {line.strip()} is no point of a picture; make it again")
+        raise UserError(
+            f"{path}, line {number}: {line.strip()} is not a point of a picture; recreate it with "
+            f"script/obtain_face_kp.py"
+        )
     return x, y
 
 
@@ -88,7 +95,7 @@ def _folders(root: Path, phase: str) -> tuple[Path, Path]:
     points = next((root / name for name in spellings if (root / name).is_dir()), None)
     if points is None:
         raise UserError(
-            f"--dataroot {root}: there is no {phase}_keypoints; script/obtain_face_kp.py --root {root} makes it"
+            f"--dataroot {root}: there is no {phase}_keypoints; make it with script/obtain_face_kp.py --root {root}"
         )
     return pictures, points
 
@@ -124,10 +131,10 @@ def _tell(problems: list[str], root: Path, nothing_left: bool) -> None:
     if not problems:
         return
     more = f"; and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
-    summary = f"{'; '.join(problems[:MOST_NAMED])}{more}. script/obtain_face_kp.py --root {root} finds key points"
+    summary = f"{'; '.join(problems[:MOST_NAMED])}{more}. script/obtain_face_kp.py --root {root} detects key points"
     if nothing_left:
-        raise UserError(f"nothing has both a picture and key points: {summary}")
-    log.warning("left out: %s", summary)
+        raise UserError(f"no frame has both a picture and key points: {summary}")
+    log.warning("skipped: %s", summary)
 
 
 def of_trainable_length(found: list[Sequence], *, total: int, chunk: int, least: int, alike: bool) -> list[Sequence]:
@@ -139,15 +146,15 @@ def of_trainable_length(found: list[Sequence], *, total: int, chunk: int, least:
     if len(short) == len(found):
         longest = max(found, key=len)
         raise UserError(
-            f"{longest.pictures}: {len(longest)} frames are too few, and no sequence has more; --frames_D_V {least} in "
-            "a row are needed"
+            f"{longest.pictures}: the longest sequence has only {len(longest)} frames; --frames_D_V {least} needs "
+            f"{least} consecutive ones"
         )
     if short:
         shortest = min(length for length in lengths if length >= least)
-        hint = f"; --n_frames_total={shortest} keeps those with so many frames" if shortest < needed else ""
+        hint = f"; --n_frames_total={shortest} keeps sequences of {shortest} frames" if shortest < needed else ""
         named = ", ".join(f"{one.name} ({len(one)})" for one in short[:MOST_NAMED])
         log.warning(
-            "%d of %d sequences are left out, too short for clips of %d frames: %s%s%s",
+            "skipped %d of %d sequences, too short for clips of %d frames: %s%s%s",
             len(short), len(found), needed, named, ", ..." if len(short) > MOST_NAMED else "", hint,
         )  # fmt: skip
     return [one for one, length in zip(found, lengths, strict=True) if length >= needed]

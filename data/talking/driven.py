@@ -79,7 +79,7 @@ class LandmarkDriven(Dataset):
 
     def _adapter(self, source: dict[str, Any], neutral: np.ndarray) -> Retarget:
         if "points" not in source:
-            raise UserError("--retarget needs the person's proportions: give a picture with --source_image")
+            raise UserError("--retarget needs the person's proportions: set --source_image to a picture")
         return Retarget(source["points"][0].numpy(), neutral)
 
 

@@ -49,7 +49,7 @@ class ClipIndex:
             and self.identities.max(initial=0) < max(1, len(self._identity_offsets) - 1)
         )
         if not fits:
-            raise self._pack.damaged("its arrays contradict each other")
+            raise self._pack.damaged("its arrays are inconsistent")
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -102,7 +102,7 @@ def write_index(
         "identity_places": people_offsets,
     }
     if len(arrays["lengths"]) != len(names) or len(numbers) != len(names):
-        raise ValueError("an index has one length and one identity per name")
+        raise ValueError("an index needs one length and one identity per name")
     write_packed(path, (), lambda: {"kind": "index"}, arrays)
 
 
@@ -125,7 +125,7 @@ def index_folder(
         lengths.append(len(clip))
         people.append(str(clip.meta.get("identity", identity_of(name))))
     if not names:
-        raise UserError(f"{folder}: no packed clips ({SUFFIX}) that can be read; make some with script/pack_frames.py")
+        raise UserError(f"{folder}: no readable packed clips ({SUFFIX}); make some with script/pack_frames.py")
     write_index(folder / INDEX_NAME, names, lengths, people)
     return folder / INDEX_NAME, len(names), left_out
 

@@ -45,7 +45,7 @@ class VideoFile(Video):
         with Decoder(path) as decoder:
             first = next(decoder.frames(), None)
             if first is None:
-                raise UserError(f"{path}: no frame of it can be read ({decoder.damage or 'it has none'})")
+                raise UserError(f"{path}: no readable frame ({decoder.damage or 'it has none'})")
             check_canvas(path, first.width, first.height)
             self._coded_size = first.height, first.width
             self._orientation = _orientation(first)
@@ -98,7 +98,7 @@ class VideoFile(Video):
         return self._to_rgb(frame)
 
     def _damaged(self, index: int) -> UserError:
-        return UserError(f"{self.path}: frame {index} cannot be read, the file is damaged; remove or replace it")
+        return UserError(f"{self.path}: cannot read frame {index}, the file is damaged; remove or replace it")
 
     def timeline(self) -> Timeline:
         if not self.frame_index.seekable:
@@ -171,7 +171,7 @@ class VideoFile(Video):
         damage = decoder.damage or decoder.shortfall()
         if not damage:
             return ""
-        damage = f"{damage}; {decoder.frames_read()} could be read"
+        damage = f"{damage}; read {decoder.frames_read()} frames"
         self._warn(damage)
         if self._index is None or len(self._index) != len(decoder.times):
             self._index = decoder.index(damage)
@@ -203,7 +203,7 @@ class Decoder:
         try:
             self.container = open_to_read(path)
         except (av.error.FFmpegError, OSError) as error:
-            raise UserError(f"{path}: cannot be read as a video ({_reason(path, error)})") from None
+            raise UserError(f"{path}: cannot read it as a video ({_reason(path, error)})") from None
         try:
             self.stream = _video_stream(path, self.container)
             codec = self.stream.codec_context
@@ -291,7 +291,7 @@ class Decoder:
         if shows_each and found < self.stored - self.hidden:
             return "not all of its frames can be decoded"
         if found < self.frames_to_show():
-            return "its index or its edit list leaves frames out"
+            return "its index or edit list skips frames"
         if not found or NO_TIME in (self.times[0], self.times[-1]):
             return None
         return self.missing_end(self.times[0], self.times[-1] + self.last)
@@ -432,9 +432,7 @@ def _video_stream(path: Path, container):
     moving = [stream for stream in streams if not stream.disposition & still]
     if not moving:
         what = "a cover picture" if streams else "sound" if container.streams.audio else "no frames"
-        raise UserError(
-            f"{path}: not a video, the file has only {what}" if what != "no frames" else f"{path}: no frames"
-        )
+        raise UserError(f"{path}: not a video, it has only {what}" if what != "no frames" else f"{path}: no frames")
     if moving[0].codec_context is None:
         raise UserError(f"{path}: this installation of PyAV cannot decode its video; convert it to mp4 (H.264)")
     return moving[0]
@@ -450,8 +448,8 @@ def _reason(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         begins_as_mp4 = file.read(8)[4:] == b"ftyp"
     if begins_as_mp4:
-        return "an mp4 without its index (moov atom): truncated, or not written to its end"
-    return "not a video, or its beginning is damaged"
+        return "an mp4 without index (moov atom): truncated or incompletely written"
+    return "not a video, or damaged at the start"
 
 
 def _rate(stream) -> Fraction:

@@ -104,7 +104,7 @@ def open_picture(file: BinaryIO, path: Path) -> Image.Image:
     try:
         picture = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
-        raise ValueError("not a picture, or its beginning is damaged" if head else "the file is empty") from None
+        raise ValueError("not a picture, or damaged at the start" if head else "the file is empty") from None
     check_canvas(path, *picture.size)
     return picture
 
@@ -144,7 +144,7 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
     picture.load()
     ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode == "F":
-        raise ValueError("its values are fractions of an unknown range; save it with 8 or 16 bits")
+        raise ValueError("floating-point values of unknown range; save it with 8 or 16 bits")
     if picture.mode.startswith("I"):
         return _grey16_to_rgb(np.asarray(picture))
     # A palette or a grey picture can name one of its colours as the transparent one.
@@ -181,7 +181,7 @@ def save_image(path: Path | str, frame: np.ndarray, *, quality: int = 95, text: 
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in WRITTEN_SUFFIXES:
-        raise UserError(f"{path}: pictures are written as {', '.join(WRITTEN_SUFFIXES)}; change the suffix")
+        raise UserError(f"{path}: use one of the suffixes {', '.join(WRITTEN_SUFFIXES)} for pictures")
     options = {}
     if suffix == ".png":
         options = {"compress_level": PNG_COMPRESSION, "pnginfo": _png_text(text or {})}
@@ -195,7 +195,7 @@ def checked_frame(frame: np.ndarray) -> np.ndarray:
     """A contiguous frame, ready to write; raises ValueError for a wrong shape or type, a bug of the caller."""
     frame = np.asarray(frame)
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-        raise ValueError(f"a frame is (height, width, 3) uint8, not {frame.shape} {frame.dtype}")
+        raise ValueError(f"a frame must be (height, width, 3) uint8, not {frame.shape} {frame.dtype}")
     return np.ascontiguousarray(frame)
 
 
@@ -210,5 +210,5 @@ def side_by_side(frames: list[np.ndarray]) -> np.ndarray:
     """Frames of one height in a row: a strip that `open_video` reads again, or a visual comparison."""
     heights = {frame.shape[0] for frame in frames}
     if len(heights) != 1:
-        raise ValueError(f"frames side by side have one height, not {sorted(heights)}")
+        raise ValueError(f"frames side by side must have the same height, not {sorted(heights)}")
     return np.concatenate([checked_frame(frame) for frame in frames], axis=1)

@@ -23,7 +23,7 @@ def max_pixels() -> int:
     """The limit that holds now."""
     text = os.environ.get(VARIABLE) or str(MAX_PIXELS)
     if not (text.isdecimal() and int(text)):
-        raise UserError(f"{VARIABLE}={text}: give the most pixels of a picture, such as {MAX_PIXELS}")
+        raise UserError(f"{VARIABLE}={text}: expected a number of pixels such as {MAX_PIXELS}")
     return int(text)
 
 
@@ -31,6 +31,6 @@ def check_canvas(path: Path | str, width: Any, height: Any) -> None:
     """Raise UserError for a picture or video whose header claims more pixels than the limit."""
     if width * height > max_pixels():
         raise UserError(
-            f"{path}: claims {width} x {height} pixels, more than the limit of {max_pixels():,}; if it is meant, "
-            f"raise --max_pixels (or {VARIABLE})"
+            f"{path}: claims {width} x {height} pixels, more than the limit of {max_pixels():,}; to accept it, raise "
+            f"--max_pixels (or {VARIABLE})"
         )

@@ -35,7 +35,7 @@ def pack(
     `format` is "jpeg" (with `quality` to 100) or "png" (lossless, about five times as large).
     """
     if format not in ("jpeg", "png"):
-        raise UserError(f"frames are packed as jpeg or png, not as {format}")
+        raise UserError(f"unknown format {format}; choose from jpeg, png")
     encode = _encoder(format, quality)
     size: list[int] = []
 
@@ -43,12 +43,14 @@ def pack(
         for frame in map(checked_frame, frames):
             size[:] = size or frame.shape[:2]
             if list(frame.shape[:2]) != size:
-                raise UserError(f"{path}: a frame of {frame.shape[:2]} in a clip of {tuple(size)}; resize to one size")
+                raise UserError(
+                    f"{path}: a frame of {frame.shape[:2]} in a clip of {tuple(size)}; resize all frames to one size"
+                )
             yield encode(frame)
 
     def describe() -> dict:
         if not size:
-            raise UserError(f"{path}: not packed, there was no frame")
+            raise UserError(f"{path}: not packed: no frames")
         return {"fps": str(frame_rate(fps)), "format": format, "size": size, "meta": dict(meta or {})}
 
     write_packed(path, encoded(), describe, arrays or {})
@@ -95,7 +97,7 @@ class PackedClip(Video):
         self._pack = PackedFile(self.path)
         text = self._pack.text
         if "size" not in text:
-            raise UserError(f"{self.path}: an index of clips, not a clip")
+            raise UserError(f"{self.path}: this is an index of clips, not a clip")
         with reading(self.path, "its description is damaged", REMEDY):
             self.fps = told_rate(self.path, text["fps"])
             height, width = map(int, text["size"])
@@ -116,10 +118,10 @@ class PackedClip(Video):
         with reading(f"{self.path}: frame {index}", "cannot be decoded", REMEDY):
             # OpenCV allocates whatever size a record claims.
             if claimed_size(record) != self.size:
-                raise ValueError(f"it claims the size {claimed_size(record)} in a clip of {self.size}")
+                raise ValueError(f"its header claims the size {claimed_size(record)} in a clip of {self.size}")
             frame = cv2.imdecode(np.frombuffer(record, np.uint8), cv2.IMREAD_COLOR_RGB)
         if frame is None or frame.shape[:2] != self.size:
-            raise UserError(f"{self.path}: frame {index} cannot be decoded; {REMEDY}")
+            raise UserError(f"{self.path}: cannot decode frame {index}; {REMEDY}")
         return frame
 
     def verify(self) -> None:

@@ -36,7 +36,7 @@ VERSION = 1
 _HEADER = struct.Struct("<8sIIQQQQQI")
 HEADER_SIZE = 64
 ALIGNMENT = 64
-REMEDY = "pack it again (script/pack_frames.py) or copy it again"
+REMEDY = "pack it again with script/pack_frames.py, or copy it again"
 
 
 def write_packed(path: Path | str, records: Iterable[bytes], describe, arrays: Mapping[str, np.ndarray]) -> None:
@@ -68,7 +68,7 @@ def _finish(file: BinaryIO, offsets: list[int], sums: list[int], text: dict) -> 
 def _write_array(file: BinaryIO, name: str, array: np.ndarray) -> dict:
     array = np.asarray(array)
     if array.dtype.hasobject:
-        raise ValueError(f"array {name} holds Python objects; only numbers and fixed text are packed")
+        raise ValueError(f"array {name} contains Python objects; only numbers and fixed text can be packed")
     offset = _align(file)
     content = array.tobytes()
     file.write(content)
@@ -89,17 +89,17 @@ class PackedFile:
         try:
             self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except OSError as error:
-            raise UserError(f"{path}: cannot be opened ({error.strerror})") from None
+            raise UserError(f"{path}: cannot open it ({error.strerror})") from None
         self.count, table_offset, table_length, text_length, size, tail_sum = self._read_header()
         if table_length != 12 * self.count + 8 or table_offset + table_length + text_length != size:
-            raise self.damaged("its header contradicts itself")
+            raise self.damaged("its header is inconsistent")
         tail = self._read(table_offset, table_length + text_length)
         if zlib.crc32(tail) != tail_sum:
             raise self.damaged("its table does not match its checksum")
         self.offsets = np.frombuffer(tail, "<u8", self.count + 1)
         self.sums = np.frombuffer(tail, "<u4", self.count, offset=8 * (self.count + 1))
         if self.offsets[-1] > table_offset or np.any(self.offsets[1:] < self.offsets[:-1]):
-            raise self.damaged("its table contradicts itself")
+            raise self.damaged("its table is inconsistent")
         with reading(path, "its description is damaged", REMEDY):
             self.text: dict = dict(json.loads(tail[table_length:]))
 
@@ -108,10 +108,10 @@ class PackedFile:
         if not header.startswith(MAGIC):
             raise self.damaged("it does not begin like a packed file") if header else self.damaged("it is empty")
         if len(header) < HEADER_SIZE:
-            raise self.damaged("it ends in its header")
+            raise self.damaged("it ends within its header")
         magic, version, _, *fields = _HEADER.unpack_from(header)
         if version != VERSION:
-            raise UserError(f"{self.path}: packed in format {version}, this program reads {VERSION}; {REMEDY}")
+            raise UserError(f"{self.path}: has format {version}, but this version of Grimace reads {VERSION}; {REMEDY}")
         if struct.unpack_from("<I", header, _HEADER.size)[0] != zlib.crc32(header[: _HEADER.size]):
             raise self.damaged("its header does not match its checksum")
         if os.fstat(self._file).st_size != fields[4]:
@@ -145,7 +145,7 @@ class PackedFile:
             content = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
             return MappingProxyType({name: _array(content, entry) for name, entry in described.items()})
         except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
-            raise self.damaged(f"its arrays are not where it says: {error}") from None
+            raise self.damaged(f"wrong positions of its arrays: {error}") from None
 
     def verify(self) -> None:
         """Read everything and compare it with its checksums; UserError names what is damaged."""

@@ -23,9 +23,9 @@ def frame_rate(value: Fraction | float | str) -> Fraction:
     try:
         rate = Fraction(value)
     except (ValueError, ZeroDivisionError, OverflowError):
-        raise UserError(f"'{value}' is not a frame rate; give a number or a fraction like 25 or 30000/1001") from None
+        raise UserError(f"'{value}' is not a frame rate such as 25 or 30000/1001") from None
     if not 0 < rate <= 1000:
-        raise UserError(f"{value} frames per second is not possible; give a rate above 0 and up to 1000")
+        raise UserError(f"{value} frames per second: the rate must be above 0 and at most 1000")
     for usual in (Fraction(round(rate)), Fraction(round(rate * 1001 / 1000) * 1000, 1001)):
         # Rates averaged over a container's rounded times lie this close to the true one.
         if abs(usual - rate) <= rate / 50_000:
@@ -160,7 +160,7 @@ class FrameFolder(Video):
         self.path = path
         self.files = list_images(path)
         if not self.files:
-            raise UserError(f"{path}: no pictures in this folder; a video is a file, or a folder of png, jpg or bmp")
+            raise UserError(f"{path}: no pictures in this folder; use a video file, or a folder of png, jpg or bmp")
         first, text = read_image_and_text(self.files[0])
         self.size = first.shape[:2]
         self.fps = told_rate(self.files[0], text[RATE_TEXT]) if RATE_TEXT in text else fps or DEFAULT_RATE
@@ -173,7 +173,7 @@ class FrameFolder(Video):
         if frame.shape[:2] != self.size:
             raise UserError(
                 f"{self.files[index]}: {frame.shape[1]}x{frame.shape[0]}, but the folder's first picture is "
-                f"{self.size[1]}x{self.size[0]}; the frames of a video have one size"
+                f"{self.size[1]}x{self.size[0]}; resize all frames to one size"
             )
         return frame
 
@@ -189,7 +189,7 @@ class Strip(Video):
             # A picture several times as wide as high, exactly, is square frames in a row.
             frame_width = height if width % height == 0 else width
         if not 0 < frame_width <= width or width % frame_width:
-            raise UserError(f"{path}: {width} pixels wide, which is not a row of frames of width {frame_width}")
+            raise UserError(f"{path}: its width {width} is not a multiple of the frame width {frame_width}")
         self.size = height, frame_width
         self.fps = told_rate(path, text[RATE_TEXT]) if RATE_TEXT in text else fps or DEFAULT_RATE
         self._count = width // frame_width

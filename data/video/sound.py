@@ -31,7 +31,7 @@ class Sound:
         self._waiting: tuple[Fraction, object] | None = None
         self.input = _open(source)
         if self.input is None:
-            warnings.warn(f"{source} has no sound; the video is written without", stacklevel=2)
+            warnings.warn(f"{source} has no sound; writing a video without sound", stacklevel=2)
             return
         stream = self.input.streams.audio[0]
         stream.thread_type = "AUTO"
@@ -187,11 +187,11 @@ def _open(source: Path):
     import av
 
     if not source.is_file():
-        raise UserError(f"{source}: no such file to take the sound from")
+        raise UserError(f"{source}: no such file to copy sound from")
     try:
         container = open_to_read(source, f"{CONTAINERS},{SOUNDS}")
     except (av.error.FFmpegError, OSError) as error:
-        raise UserError(f"{source}: no sound can be read from it ({error.strerror})") from None
+        raise UserError(f"{source}: cannot read its sound ({error.strerror})") from None
     if container.streams.audio and container.streams.audio[0].codec_context is not None:
         return container
     container.close()

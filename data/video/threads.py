@@ -39,7 +39,7 @@ class BackgroundWriter(WholeOrNothing):
 
     def abort(self) -> None:
         """Discard the video."""
-        self._error = self._error or InterruptedError("writing was given up")
+        self._error = self._error or InterruptedError("writing was aborted")
         self._stop()
         self.writer.abort()
 

@@ -44,7 +44,7 @@ _MKV = Format("libx264", 50, ("aac", "mp3", "opus", "vorbis", "flac", "ac3"), "a
 _VP9 = {"deadline": "good", "cpu-used": "4", "row-mt": "1", "b": "0"}
 _WEBM = Format("libvpx-vp9", 63, ("opus", "vorbis"), "libopus", False, _VP9, {})
 FORMATS = {".mp4": _MP4, ".m4v": _MP4, ".mov": _MP4, ".mkv": _MKV, ".webm": _WEBM}
-NOT_WRITTEN = f"videos are written as {', '.join(FORMATS)}, .gif, a folder (no suffix); change the suffix"
+NOT_WRITTEN = f"unknown suffix; use one of {', '.join(FORMATS)}, .gif, or none for a folder of frames"
 
 
 def has_format(path: Path) -> bool:
@@ -81,7 +81,7 @@ class VideoWriter(WholeOrNothing):
         self.count = 0
         """Frames written so far."""
         if not 0 <= quality <= 100:
-            raise UserError(f"quality {quality}: give a number from 0 to 100")
+            raise UserError(f"quality {quality}: the range is 0 to 100")
         suffix = "" if as_folder and not has_format(self.path) else self.path.suffix.lower()
         if suffix in FORMATS:
             sound = (Path(audio), Fraction(audio_start)) if audio else None
@@ -93,7 +93,7 @@ class VideoWriter(WholeOrNothing):
         else:
             raise UserError(f"{path}: {NOT_WRITTEN}")
         if audio and suffix not in FORMATS:
-            warnings.warn(f"{path}: this kind of video has no sound", stacklevel=2)
+            warnings.warn(f"{path}: this format has no sound", stacklevel=2)
         self._size: tuple[int, int] | None = None
         self._stack: ExitStack | None = None
         self._closed = False
@@ -118,7 +118,7 @@ class VideoWriter(WholeOrNothing):
             return
         self._closed = True
         if self._stack is None:
-            raise UserError(f"{self.path}: not written, there was no frame to write")
+            raise UserError(f"{self.path}: not written: no frames")
         with self._stack:
             self._guarded(self._sink.finish)
 
@@ -126,7 +126,7 @@ class VideoWriter(WholeOrNothing):
         """Discard the video."""
         self._closed = True
         if self._stack is not None:
-            given_up = InterruptedError("writing was given up")
+            given_up = InterruptedError("writing was aborted")
             self._stack.__exit__(InterruptedError, given_up, None)
 
     def _guarded(self, work, *arguments) -> None:
@@ -135,7 +135,7 @@ class VideoWriter(WholeOrNothing):
         try:
             work(*arguments)
         except (OSError, av.error.FFmpegError) as error:
-            raise UserError(f"{self.path}: cannot be written ({error.strerror or error})") from error
+            raise UserError(f"{self.path}: cannot write it ({error.strerror or error})") from error
 
 
 class _FileSink:
@@ -264,7 +264,7 @@ def _add_gif_comment(path: Path, comment: str) -> None:
     with path.open("rb+") as file:
         file.seek(-1, 2)
         if file.read() != b"\x3b":
-            raise ValueError("the gif does not end as it should")
+            raise ValueError("the gif has no trailer")
         file.seek(-1, 2)
         file.write(b"\x21\xfe" + blocks + b"\x00\x3b")
 
@@ -280,7 +280,9 @@ class _FolderSink:
         if self.path.exists():
             others = [entry.name for entry in self.path.iterdir() if not re.fullmatch(r"\d{6,}\.png", entry.name)]
             if others:
-                raise UserError(f"{self.path}: not replaced, it holds other files ({others[0]}); name a new folder")
+                raise UserError(
+                    f"{self.path}: not replaced, as it contains other files ({others[0]}); choose a new folder"
+                )
         self.folder = stack.enter_context(replacing_folder(self.path))
 
     def write(self, frame: np.ndarray) -> None:

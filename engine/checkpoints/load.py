@@ -25,8 +25,8 @@ from util.weights_file import is_safetensors, nested, read_weights, refuse_unusa
 log = logging.getLogger(__name__)
 
 OTHER_WEIGHTS = (
-    ". Weights of another family need its --model or --config; a file of another name is named itself (--checkpoint "
-    "FILE, --init_from FILE)"
+    ". For weights of another family set its --model or --config; for a file with another name, give its path "
+    "(--checkpoint FILE, --init_from FILE)"
 )
 Owner = Callable[[Any, Any], str | None]
 """Names the family that a weights file belongs to."""
@@ -66,7 +66,7 @@ def load_set(
     networks = family.networks()
     layout, which = find_set(location, family.layout, which)
     if location.is_dir() and which != "latest" and which not in (sets := sets_in(location, layout)):
-        raise UserError(f"--which {which}: {location} holds no such checkpoint; there are: {', '.join(sorted(sets))}")
+        raise UserError(f"--which {which}: {location} has no such checkpoint; available: {', '.join(sorted(sets))}")
     folder, which = (location, which) if location.is_dir() else (location.parent, set_of(location.name, layout) or "")
     averages = averaged_states(family, folder, which, layout) if averaged else {}
     needed = set(networks if needed is None else needed)
@@ -98,7 +98,7 @@ def averaged_states(family: Any, folder: Path, which: str | None, layout: Any) -
     refuse_changed(folder, which, [path])
     content, entries = read_weights(path), {name: layout.entries[name] for name in family.networks()}
     found = {name: content[entry] for name, entry in entries.items() if entry in content}
-    log.info("averaged over training: %s (%s)", ", ".join(found), path)
+    log.info("loaded the moving average of %s (%s)", ", ".join(found), path)
     return found
 
 
@@ -114,7 +114,7 @@ def restore_averages(trainer: Any, folder: Path, which: str | None, updates: Map
                 load_strictly(average.network, state, f"{averages_file(folder, which or '')} ({name})")
                 average.updates = updates.get(name, 0)
             elif trainer.clock.step:
-                log.warning("%s holds no average of %s: it starts from the current weights", folder, name)
+                log.warning("%s has no average of %s: starting from the current weights", folder, name)
 
 
 def _load_released(family: Any, path: Path, states: Mapping[str, Any], needed: Iterable[str] | None) -> Loaded:
@@ -124,7 +124,7 @@ def _load_released(family: Any, path: Path, states: Mapping[str, Any], needed: I
     states = {name: state for name, state in states.items() if name in networks}
     absent = needed - set(states) - set(family.optional)
     if absent:
-        raise UserError(f"{path}: holds no weights of {', '.join(sorted(absent))}")
+        raise UserError(f"{path}: has no weights of {', '.join(sorted(absent))}")
     unfit = _load_states(family, states, needed, path, family.layout)
     return Loaded(path, family.layout, "", {}, frozenset(networks) - set(states), unfit)
 
@@ -134,8 +134,8 @@ def _name_owner(family: Any, path: Path, content: Any, owner: Owner | None, erro
     other = owner and owner(family, content)
     if other:
         raise UserError(
-            f"{path}: this is a checkpoint of the family {other}: --model {other} reads it, with the --config that it "
-            "was trained with"
+            f"{path}: this is a checkpoint of the family {other}: load it with --model {other} and the --config of "
+            f"its training"
         ) from error
 
 
@@ -143,9 +143,9 @@ def _absent(location: Path) -> str:
     """The error text for a missing run or file."""
     near = [path for path in location.parent.glob("[!.]*") if path.is_dir() or ".pth" in path.name]
     return (
-        f"{location}: there is no such file or folder; in {location.parent} there are: "
-        f"{_shorten(sorted(path.name for path in near), 20) or 'none'}. --name takes a run of --checkpoints_dir, "
-        "--checkpoint the weights themselves"
+        f"{location}: no such file or folder; {location.parent} contains: "
+        f"{_shorten(sorted(path.name for path in near), 20) or 'none'}. Choose a run in --checkpoints_dir with "
+        f"--name, or weights with --checkpoint"
     )
 
 
@@ -154,7 +154,7 @@ def no_weights(folder: Path, layout: Any) -> str:
     found = sorted(path.name for path in folder.glob("[!.]*.pth*"))
     expected = dict.fromkeys(weight_names(layout, layout.entries, "latest").values())
     return (
-        f"{folder}: no weights in it are called as this family's, {', '.join(expected)}; there are: "
+        f"{folder}: no file has a name of this family's weights, {', '.join(expected)}; the folder contains: "
         f"{_shorten(found) or 'none'}"
     )
 
@@ -163,7 +163,7 @@ def _load_states(family: Any, states: Mapping[str, Any], needed: set[str], path:
     """Load state dicts with released names into the family's networks; return the names that do not fit."""
     networks, unfit = family.networks(), set()
     for name in needed - set(states):
-        log.info("%s holds no %s: it keeps its initial weights", path, name)
+        log.info("%s has no %s: keeping its initial weights", path, name)
     for name, state in states.items():
         where = f"{path} ({layout.entries[name]})"
         try:
@@ -177,7 +177,7 @@ def _load_states(family: Any, states: Mapping[str, Any], needed: set[str], path:
         except UserError as error:
             if name in needed:
                 raise
-            log.warning("starting %s afresh: %s", name, error)
+            log.warning("reinitialising %s: %s", name, error)
             unfit.add(name)
     return frozenset(unfit)
 
@@ -198,7 +198,7 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], where: str) -
         raise UserError(
             f"{where} does not fit {type(network).__name__}: "
             + "; ".join(f"{len(keys)} {kind}: {_shorten(keys)}" for kind, keys in lists.items() if keys)
-            + ". Give the options the model was trained with (--config, or its options.yaml beside it), or its --model."
+            + ". Use the options of its training (--config, or its options.yaml beside it), or its --model."
         )
     with torch.no_grad():
         network.load_state_dict({**own, **state})
@@ -211,14 +211,16 @@ def _shorten(keys: list[str], most: int = 6) -> str:
 def _entries(path: Path, content: Any, entries: Mapping[str, str], networks: Mapping, needed: set[str]) -> dict:
     """The networks' state dicts from a file with one entry per network."""
     if not isinstance(content, Mapping):
-        raise UserError(f"{path}: holds a {type(content).__name__}, not the entries {', '.join(entries.values())}")
+        raise UserError(
+            f"{path}: contains a {type(content).__name__} instead of the entries {', '.join(entries.values())}"
+        )
     if is_safetensors(path):
         content = nested(content, entries.values())
     absent = [entries[name] for name in networks if name in needed and entries[name] not in content]
     if absent:
         raise UserError(
             f"{path}: lacks the entries {', '.join(absent)}; it has {_shorten([str(key) for key in content], 10)}. "
-            "It may belong to another family: name that one with --model."
+            "It may belong to another family: set --model."
         )
     return {name: content[entries[name]] for name in networks if entries[name] in content}
 
@@ -244,8 +246,8 @@ def _siblings(family: Any, file: Path, layout: Any, owner: Owner | None) -> dict
     _name_owner(family, file, read_weights(file), owner)
     expected = ", ".join(weight_names(layout, layout.entries, "latest").values())
     raise UserError(
-        f"{file}: the name tells no network; names are like {expected}. Or give the folder. Weights of another family "
-        "need its --model or --config"
+        f"{file}: no network has this file name; use a name like {expected}, or give the folder. For weights of "
+        f"another family set its --model or --config"
     )
 
 
@@ -259,7 +261,7 @@ def released_state(name: str, state: Mapping[str, Tensor], rename: Mapping[str, 
 def _own_keys(name: str, state: Mapping[str, Tensor], rename: Mapping[str, str]) -> dict[str, Tensor]:
     """The inverse of released_state; also strips the prefix of DataParallel."""
     if not isinstance(state, Mapping):
-        raise UserError(f"the entry for {name} holds a {type(state).__name__}, not a state dict")
+        raise UserError(f"the entry for {name} is a {type(state).__name__}, not a state dict")
     prefixes = {released: own for own, released in _prefixes(name, rename).items()}
     return {_replace_prefix(key.removeprefix("module."), prefixes): value for key, value in state.items()}
 

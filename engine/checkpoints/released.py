@@ -101,7 +101,7 @@ def read_training_state(path: Path, lazily: bool = False) -> dict[str, Any]:
     """Read the training state of a set; `lazily` leaves its tensors in the file."""
     state = read_weights(path, lazily)
     if not (isinstance(state, dict) and {"clock", "optimizers", "checksums"} <= state.keys()):
-        raise UserError(f"{path}: is not the training state of a checkpoint, as its name says; move it away")
+        raise UserError(f"{path}: not the training state of a checkpoint, despite its name; move it away")
     return state
 
 
@@ -113,15 +113,14 @@ def refuse_changed(folder: Path, which: str, files: Iterable[Path]) -> None:
     try:
         sums = read_training_state(training, lazily=True)["checksums"]
     except UserError as error:
-        log.warning("the weights are not compared with what training saved: %s", error)
+        log.warning("cannot compare the weights with their checksums: %s", error)
         return
     for file in files:
         expected = sums.get(file.name.replace(which, "{which}", 1))
         if expected is not None and file.is_file() and file_checksum(file) != expected:
             raise UserError(
-                f"{file} is damaged, or not the one that training saved: its checksum is not the one in "
-                f"{training.name}. Take another set (--which), or copy it again; if it was changed on purpose, move "
-                f"{training.name} away"
+                f"{file} is damaged or replaced: its checksum differs from the one in {training.name}. Use another "
+                f"checkpoint (--which), or copy it again; if you changed it on purpose, move {training.name} away"
             )
 
 

@@ -28,31 +28,29 @@ def go_on(trainer: Any, loaded: Loaded, batch_size: int) -> None:
     with reading(loaded.path, "its record of the training length is damaged", "--init_from FILE starts at step 0"):
         trained_for = _trained_for(trainer.family, loaded, training)
     _set_clock(trainer.clock, batch_size, **trained_for)
-    unknown = "" if trained_for else "; how long it was trained is not known"
-    log.info(
-        "continuing %s after %d epochs, at step %d%s", loaded.path, trainer.clock.epoch, trainer.clock.step, unknown
-    )
+    unknown = "" if trained_for else "; its length of training is unknown"
+    log.info("resuming %s after %d epochs, at step %d%s", loaded.path, trainer.clock.epoch, trainer.clock.step, unknown)
     if loaded.absent:
-        log.warning("%s holds no %s: missing networks start afresh", loaded.path, ", ".join(sorted(loaded.absent)))
+        log.warning("%s has no %s: reinitialising missing networks", loaded.path, ", ".join(sorted(loaded.absent)))
     for name, optimizer in trainer.optimizers.items():
         try:
             _refuse_new_networks(trainer.family, optimizer, loaded)
             with reading(loaded.path, "the optimizer's state is damaged"):
                 _adopt(optimizer, _optimizer_state(name, loaded, training), _row_parameters(trainer.family))
         except UserError as error:
-            log.warning("the optimizer of %s starts afresh: %s", name, error)
+            log.warning("resetting the optimizer of %s: %s", name, error)
     try:
         with reading(loaded.path, "its averages are damaged"):
             restore_averages(trainer, loaded.folder, loaded.which, training.get("averages", {}))
     except UserError as error:
-        log.warning("the averages start from the current weights: %s", error)
+        log.warning("restarting the averages from the current weights: %s", error)
         trainer.averages.restart()
     for name, rows in trainer.rows.items() if trainer.processes.is_main else ():
         try:
             with reading(loaded.path, "its rows are damaged"):
                 rows.table.load_state_dict(_stored(training.get("rows", {}), name, loaded))
         except UserError as error:
-            log.warning("the rows of %s start afresh: %s", name, error)
+            log.warning("reinitialising the rows of %s: %s", name, error)
 
 
 def _training_state(trainer: Any, loaded: Loaded) -> dict[str, Any]:
@@ -108,13 +106,13 @@ def _optimizer_state(name: str, loaded: Loaded, training: Mapping[str, Any]) -> 
     if training:
         return _stored(training["optimizers"], name, loaded)
     if name not in loaded.layout.optimizers:
-        raise UserError("none is kept beside these weights")
+        raise UserError("these weights come without optimizer state")
     return _stored(loaded.content, loaded.layout.optimizers[name], loaded)
 
 
 def _stored(states: Mapping[str, Any], name: str, loaded: Loaded) -> Any:
     if name not in states:
-        raise UserError(f"{loaded.path} holds no {name}")
+        raise UserError(f"{loaded.path} has no {name}")
     return states[name]
 
 
@@ -124,7 +122,7 @@ def _refuse_new_networks(family: Any, optimizer: torch.optim.Optimizer, loaded: 
     trained = set(_parameters(optimizer))
     new = [name for name in sorted(loaded.absent | loaded.unfit) if trained & set(networks[name].parameters())]
     if new:
-        raise UserError(f"so does {', '.join(new)}")
+        raise UserError(f"it also trains reinitialised networks: {', '.join(new)}")
 
 
 def _adopt(optimizer: torch.optim.Optimizer, state: Any, rows: Iterable[Tensor]) -> None:
@@ -133,13 +131,13 @@ def _adopt(optimizer: torch.optim.Optimizer, state: Any, rows: Iterable[Tensor])
         raise UserError("the stored entry is not an optimizer's state")
     own, theirs = optimizer.state_dict()["param_groups"], state["param_groups"]
     if [len(group["params"]) for group in own] != [len(group["params"]) for group in theirs]:
-        raise UserError("the stored one trains other parameters")
+        raise UserError("it trains other parameters")
     numbers = [number for group in theirs for number in group["params"]]
     free = {id(row) for row in rows}
     for number, parameter in zip(numbers, _parameters(optimizer), strict=True):
         moments = [value for value in state["state"].get(number, {}).values() if isinstance(value, Tensor)]
         if id(parameter) not in free and any(value.ndim and value.shape != parameter.shape for value in moments):
-            raise UserError("the stored one trains parameters of other shapes")
+            raise UserError("its parameters have other shapes")
     groups = [group | {"params": their["params"]} for group, their in zip(own, theirs, strict=True)]
     optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 

@@ -40,7 +40,7 @@ from util.reading import reading
 from util.weights_file import read_weights
 
 log = logging.getLogger(__name__)
-BACK = "bring the files back from a copy; --init_from FILE begins at step 0, with weights that are whole"
+BACK = "restore the files from a backup, or start at step 0 from complete weights with --init_from FILE"
 
 
 def save_file(path: Path, content: Any) -> int:
@@ -56,8 +56,8 @@ def save_file(path: Path, content: Any) -> int:
         if not isinstance(cause, OSError):
             raise
         raise UserError(
-            f"{path} could not be written ({cause.strerror}). What was saved before is whole: --continue_train goes on "
-            "from there"
+            f"cannot write {path} ({cause.strerror}). Earlier checkpoints are complete: --continue_train resumes "
+            f"from them"
         ) from error
 
 
@@ -100,7 +100,7 @@ class Checkpoints:
         path = self.folder / "best.json"
         if not path.is_file():
             return None
-        what = "does not tell the value of the best checkpoint"
+        what = "has no value of the best checkpoint"
         with reading(path, what, "remove it"):
             return float(read_json(path, what, "remove it")["value"])
 
@@ -116,7 +116,7 @@ class Checkpoints:
             with reading(training_file(self.folder, name), "not the training state of this run", BACK):
                 trainer.load_state_dict(state | self._separate_optimizers(trainer, name))
                 restore_averages(trainer, self.folder, name, state.get("averages", {}))
-            log.info("continuing %s at step %d", self.folder, trainer.clock.step)
+            log.info("resuming %s at step %d", self.folder, trainer.clock.step)
             return True
         if not holds_weights(self.folder, trainer.family.layout):
             self._refuse_other_weights(trainer.family)
@@ -125,8 +125,8 @@ class Checkpoints:
             continue_from(trainer, self.folder, which, batch_size=self.options.get("batch_size", 1), owner=owner)
         except UserError as error:
             raise UserError(
-                f"--continue_train: {str(error).removesuffix('.')}. Nothing was changed. --init_from FILE takes "
-                "weights alone, from step 0"
+                f"--continue_train: {str(error).removesuffix('.')}. Nothing was changed. To start at step 0 with "
+                f"these weights, use --init_from FILE"
             ) from error
         return True
 
@@ -143,11 +143,11 @@ class Checkpoints:
             state, wrong = self._checked(name)
             if not wrong:
                 return name, state
-            log.warning("%s: checkpoint %s is not complete; looking for the one before", self.folder, name)
+            log.warning("%s: checkpoint %s is incomplete; trying the one before", self.folder, name)
             problems += wrong
         if problems:
             raise UserError(
-                f"{self.folder}: no checkpoint is complete: {'; '.join(problems)}. Nothing was changed; {BACK}"
+                f"{self.folder}: no complete checkpoint: {'; '.join(problems)}. Nothing was changed; {BACK}"
             )
         return None
 
@@ -166,7 +166,7 @@ class Checkpoints:
             if not file.is_file():
                 wrong.append(f"{file.name} is missing")
             elif file_checksum(file) != value:
-                wrong.append(f"{file.name} is damaged, or not the one that was saved")
+                wrong.append(f"{file.name} is damaged or replaced")
         return state, wrong
 
     def _refuse_other_weights(self, family: Any) -> None:
@@ -175,8 +175,8 @@ class Checkpoints:
         ours = {file for which in unfinished for file in self._files(family, which)}
         if set(self.folder.glob("[!.]*.pth*")) - ours:
             raise UserError(
-                f"--continue_train: {no_weights(self.folder, family.layout)}. --checkpoint FILE continues from a file "
-                "into a new run, --init_from FILE takes its weights alone"
+                f"--continue_train: {no_weights(self.folder, family.layout)}. --checkpoint FILE resumes from a file "
+                f"into a new run; --init_from FILE starts at step 0 with its weights"
             )
 
     def set_aside_later(self, trainer: Any) -> None:
@@ -185,7 +185,7 @@ class Checkpoints:
         later = [name for name in self.numbers() if int(name) > int(number)]
         files = [file for name in later for file in self._files(trainer.family, name) if file.exists()]
         if files:
-            log.info("the checkpoints after %s are now in %s", number, set_aside(self.folder, files))
+            log.info("moved the checkpoints after %s to %s", number, set_aside(self.folder, files))
 
     def remove_unfinished(self, family: Any) -> None:
         """Remove leftovers of interrupted saves."""
@@ -225,7 +225,7 @@ class Checkpoints:
 
     def _write_mark(self, which: str) -> Path:
         mark = unfinished_mark(self.folder, which)
-        write_text(mark, "these files are no complete checkpoint: they are being written, or removed\n")
+        write_text(mark, "these files are an incomplete checkpoint: being written or removed\n")
         return mark
 
     def _keep_foreign(self, family: Any, which: str) -> None:
@@ -234,7 +234,7 @@ class Checkpoints:
         foreign = [path for path in files if path.exists()]
         if foreign and not training.exists():
             moved_to = set_aside(self.folder, foreign)
-            log.info("not replaced but moved to %s: %s", moved_to, ", ".join(path.name for path in foreign))
+            log.info("moved to %s instead of replacing: %s", moved_to, ", ".join(path.name for path in foreign))
 
     def _write_files(self, trainer: Any, number: str) -> None:
         layout, networks = trainer.family.layout, trainer.family.networks()

@@ -38,7 +38,7 @@ class Saver:
         self.checkpoints.save(trainer)
         name = self.best_by
         if name and not name.startswith(VALIDATED) and name not in monitor.names:
-            raise UserError(f"--best_by {name}: the losses are {', '.join(monitor.names)}")
+            raise UserError(f"--best_by {name}: choose from the losses {', '.join(monitor.names)}")
         self.consider(trainer, monitor.averages)
 
     def consider(self, trainer: Any, values: Mapping[str, float]) -> None:

@@ -38,7 +38,7 @@ class Run:
         for line, row in read_dicts(path)[1] if path.is_file() else ():
             curves = found.setdefault(row.pop("video"), {})
             for column, cell in row.items():
-                with reading(path, f"line {line}: {column} is no number", "measure again"):
+                with reading(path, f"line {line}: {column} is not a number", "measure again"):
                     curves.setdefault(column, []).append(float(cell) if cell else None)
         return found
 
@@ -61,7 +61,7 @@ def read_run(given: str) -> Run:
     choices = [path, path / JSON, RUNS / given / JSON]
     found = next((choice for choice in choices if choice.is_file()), None)
     if found is None:
-        raise UserError(f"{given}: no {JSON} there; measure it first with script/evaluate.py --generated {given} ...")
+        raise UserError(f"{given}: no {JSON}; measure it first with script/evaluate.py --generated {given} ...")
     what, remedy = "not what script/evaluate.py writes", "measure again"
     with reading(found, what, remedy):
         content = read_json(found, what, remedy)
@@ -77,7 +77,7 @@ def read_runs(given: Sequence[str], labels: Sequence[str] | None = None) -> list
     if len(set(names)) < len(names):
         names = [str(run.folder) for run in runs] if not labels else names
     if len(set(names)) < len(names):
-        raise UserError("two runs have the same name; tell them apart with --labels A,B,...")
+        raise UserError("two runs have the same name; set --labels A,B,...")
     runs = [Run(name, run.folder, run.content) for name, run in zip(names, runs, strict=True)]
     for run in runs[1:]:
         _check_alike(runs[0], run)
@@ -90,15 +90,17 @@ def _check_alike(one: Run, other: Run) -> None:
         mine, theirs = one.content["definitions"][name], other.content["definitions"][name]
         differing = [key for key in ("settings", "weights") if mine[key] != theirs[key]]
         if differing:
-            raise UserError(f"{name}: {one.label} and {other.label} differ in its {' and '.join(differing)}; measure "
-                            "both in the same way")  # fmt: skip
+            raise UserError(
+                f"{name}: {one.label} and {other.label} differ in its {' and '.join(differing)}; measure both with "
+                f"the same settings"
+            )
     sizes = {run.label: run.sizes for run in (one, other)}
     for video in sorted(set(sizes[one.label]) & set(sizes[other.label])):
         mine, theirs = (known[video] for known in sizes.values())
         if mine != theirs:
             raise UserError(
-                f"{video} was measured at different sizes, {one.label} at {mine}, {other.label} at {theirs}; give both "
-                "the same --size"
+                f"{video} was measured at different sizes, {one.label} at {mine}, {other.label} at {theirs}; measure "
+                f"both with the same --size"
             )
 
 

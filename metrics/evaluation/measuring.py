@@ -92,9 +92,9 @@ def check_needs(kind: type[Metric], roles: frozenset[str]) -> None:
     for need in kind.needs:
         if not roles & set(need.split("|")):
             raise UserError(
-                f"--metrics {kind.name}: it compares the result with its {need.replace('|', ' or ')}, which is not "
-                f"given ({', '.join(sorted(roles)) or 'there is only the result'}); leave the metric out, or name the "
-                "videos"
+                f"--metrics {kind.name}: it compares the result with its {need.replace('|', ' or ')}, which is "
+                f"missing (given: {', '.join(sorted(roles)) or 'only the result'}); remove the metric, or name the "
+                f"videos"
             )
 
 
@@ -103,12 +103,10 @@ def check_tables(kind: type[Metric], tools: Tools) -> None:
     missing = [option for option in kind.tables if option not in tools.tables]
     if missing:
         told = "; ".join(f"--{option}: {TABLES[option]}" for option in missing)
-        raise UserError(
-            f"--metrics {kind.name}: needs files that are not named ({told}); script/evaluate.py takes them"
-        )
+        raise UserError(f"--metrics {kind.name}: needs files that are not set ({told}); use script/evaluate.py")
     for option in kind.tables:
         if not Path(tools.tables[option]).exists():
-            raise UserError(f"--{option} {tools.tables[option]}: there is no such file or folder")
+            raise UserError(f"--{option} {tools.tables[option]}: no such file or folder")
 
 
 def _is_row(row: str, roles: frozenset[str]) -> bool:
@@ -173,7 +171,7 @@ class VideoMeasurement:
             raise UserError(f"{self.video.name}: unequal numbers of frames: {_described(shapes)}")
         if "truth" in shapes and shapes["truth"] != shapes[RESULT]:
             raise UserError(
-                f"{self.video.name}: result and truth have other sizes ({_described(shapes)}); bring the truth to the "
+                f"{self.video.name}: result and truth differ in size ({_described(shapes)}); bring the truth to the "
                 "result's size with --size"
             )
 
@@ -212,14 +210,14 @@ class VideoMeasurement:
 def checked(frames: torch.Tensor, what: str, tools: Tools, first: int = 0) -> torch.Tensor:
     """Frames as floats on the device; an error if they are not pictures in [0, 1]."""
     if frames.ndim != 4 or frames.shape[1] != 3:
-        raise UserError(f"{what}: frames (N, 3, H, W) are measured, these are {tuple(frames.shape)}")
+        raise UserError(f"{what}: expected frames (N, 3, H, W), found {tuple(frames.shape)}")
     frames = frames.to(tools.device, torch.float32)
     bad = ~torch.isfinite(frames).flatten(1).all(1)
     if bad.any():
-        raise UserError(f"{what}: frame {first + int(bad.nonzero()[0])} holds values that are no numbers (NaN)")
+        raise UserError(f"{what}: frame {first + int(bad.nonzero()[0])} contains NaN")
     if len(frames) and (frames.min() < -1e-3 or frames.max() > 1 + 1e-3):
         low, high = float(frames.min()), float(frames.max())
-        raise UserError(f"{what}: values from {low:.3g} to {high:.3g}; frames are measured in [0, 1]")
+        raise UserError(f"{what}: values from {low:.3g} to {high:.3g}; frames must be in [0, 1]")
     return frames
 
 

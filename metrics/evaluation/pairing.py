@@ -35,7 +35,7 @@ def find_clips(folder: Path, option: str) -> dict[str, Path]:
     clip."""
     folder = Path(folder)
     if not folder.exists():
-        raise UserError(f"{option} {folder}: there is no such folder")
+        raise UserError(f"{option} {folder}: no such folder")
     if folder.is_file():
         return {folder.stem: folder}
     found: dict[str, Path] = {}
@@ -47,10 +47,12 @@ def find_clips(folder: Path, option: str) -> dict[str, Path]:
             continue
         name = path.name if is_frames else path.stem
         if name in found:
-            raise UserError(f"{option} {folder}: {found[name].name} and {path.name} are both called {name}; keep one")
+            raise UserError(
+                f"{option} {folder}: {found[name].name} and {path.name} have the same name {name}; keep one"
+            )
         found[name] = path
     if not found:
-        raise UserError(f"{option} {folder}: holds no videos, folders of frames or pictures")
+        raise UserError(f"{option} {folder}: contains no videos, folders of frames or pictures")
     return found
 
 
@@ -71,8 +73,8 @@ def pairs(folders: Mapping[str, Path | None]) -> list[Pair]:
     if lacking:
         more = f" and {len(lacking) - 10} more" if len(lacking) > 10 else ""
         raise UserError(
-            f"no counterpart of {len(lacking)} of {len(results)} results: {', '.join(lacking[:10])}{more}; files "
-            "belong together by name, without the suffix"
+            f"no counterpart of {len(lacking)} of {len(results)} results: {', '.join(lacking[:10])}{more}; files are "
+            f"matched by name, without the suffix"
         )
     return [Pair(name, files) for name, files in found]
 
@@ -88,13 +90,13 @@ def listed_pairs(path: Path, folders: Mapping[str, Path | None]) -> list[Pair]:
     found, missing = [], []
     for line, row in rows:
         if not all(row.get(column) for column in roles):
-            raise UserError(f"--pairs {path}: line {line} needs the columns {', '.join(roles)}, as folders are given")
+            raise UserError(f"--pairs {path}: line {line} needs the columns {', '.join(roles)}, one per given folder")
         files = {role: Path(folders[role]) / row[column] for column, role in roles.items()}
         missing += [f"{one} (line {line})" for one in files.values() if not is_there(one)]
         found.append(Pair(Path(row["generated"]).stem, files))
     names = [pair.name for pair in found]
     if missing or not found or len(set(names)) < len(names):
-        reason = f"not there: {', '.join(missing[:10])}" if missing else "empty, or a result is there twice"
+        reason = f"missing: {', '.join(missing[:10])}" if missing else "empty, or with a duplicate result"
         raise UserError(f"--pairs {path}: {reason}")
     return found
 
@@ -129,8 +131,8 @@ class OpenPair:
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{role} {count}" for role, count in lengths.items())
             raise UserError(
-                f"{self.pair.name}: unequal numbers of frames ({told}); frames are compared one by one. Cut the longer "
-                "one, or give both the same rate with --fps"
+                f"{self.pair.name}: unequal numbers of frames ({told}); frames are compared one by one. Cut the "
+                f"longer one, or convert both to the same rate with --fps"
             )
 
     def source(self) -> torch.Tensor | None:

@@ -53,7 +53,7 @@ def find_protocol(name: str) -> Protocol:
     if not path.is_file():
         nearest = get_close_matches(name, protocol_names(), 1)
         hint = f" Did you mean {nearest[0]}?" if nearest else ""
-        raise UserError(f"--protocol {name}: there is none.{hint} There are: {', '.join(protocol_names())}")
+        raise UserError(f"--protocol {name}: no such protocol.{hint} Available: {', '.join(protocol_names())}")
     return read_protocol(path)
 
 
@@ -64,8 +64,10 @@ def choose_protocol(
     mode = "reconstruction" if has_truth else "animation"
     protocol = find_protocol(name) if name else Protocol("none", "as the command says", (), mode)
     if protocol.mode == "reconstruction" and not has_truth:
-        raise UserError(f"--protocol {name}: it compares results with the truth, which is not given: --mode "
-                        "reconstruction of test.py has it, and --real of script/evaluate.py names it")  # fmt: skip
+        raise UserError(
+            f"--protocol {name}: it compares results with the truth, which is missing: use --mode reconstruction of "
+            f"test.py, or --real of script/evaluate.py"
+        )
     find_metrics(metrics or protocol.metrics)
     return replace(protocol, metrics=tuple(metrics or protocol.metrics), size=size or protocol.size)
 
@@ -74,9 +76,10 @@ def without_motion(protocol: Protocol, named: Sequence[str]) -> Protocol:
     """The protocol less the metrics of the model's dense motion, which nobody tells; an error if they were `named`."""
     of_motion = [kind.name for kind in find_metrics(protocol.metrics) if kind.of_motion]
     if asked := [name for name in of_motion if name in named]:
-        raise UserError(f"--metrics {asked[0]}: the dense motion behind the frames is not known: families that move "
-                        "pixels tell it to test.py, and --motion FOLDER of script/evaluate.py names files of it; leave "
-                        "the metric out")  # fmt: skip
+        raise UserError(
+            f"--metrics {asked[0]}: the dense motion behind the frames is unknown: use a family that moves pixels "
+            f"with test.py, or --motion FOLDER of script/evaluate.py, or remove the metric"
+        )
     return replace(protocol, metrics=tuple(name for name in protocol.metrics if name not in of_motion))
 
 
@@ -96,6 +99,6 @@ def _protocol(path: Path, content: Mapping[str, Any]) -> Protocol:
         if content.get(name, allowed[0]) not in allowed:
             raise UserError(f"{path}: {name} is one of {', '.join(allowed)}, not {content[name]!r}")
     if content.get("published") and not content["published"].get("source"):
-        raise UserError(f"{path}: published numbers need the source that prints them")
+        raise UserError(f"{path}: published numbers need their source")
     lists = {name: tuple(content[name] or ()) for name in ("metrics", "steps", "caveats") if name in content}
     return Protocol(path.stem, **{**content, **lists})

@@ -111,7 +111,7 @@ class Rendered:
             log.error("nothing could be measured")
             return None
         if missing := len(entries) - len(found):
-            log.warning("%d of %d results are not measured yet; the same command measures them", missing, len(entries))
+            log.warning("%d of %d results are not measured yet; run the same command again", missing, len(entries))
         content = report(whole, list(found.values()), self.protocol.facts(), command) | {
             "failed": {row["name"]: row["reason"] for row in failed}
         }
@@ -135,7 +135,7 @@ class Rendered:
                 state = dict(read_npz(path, what))
                 key, *tokens = json.loads(str(state.pop("tokens")))
             except (UserError, KeyError, ValueError) as error:
-                log.warning("%s: is left out, its videos are measured again (%s)", path, error)
+                log.warning("%s: ignored, measuring its videos again (%s)", path, error)
                 continue
             if key == self._key and known.issuperset(tokens):
                 yield path, (set(tokens), state)
@@ -177,7 +177,7 @@ class ResultMeasurement:
         shown = {}
         if self._role:
             if "image" not in items[0]:
-                raise UserError("--metrics: the driving items hold no frames to compare the result with")
+                raise UserError("--metrics: the driving items have no frames to compare the result with")
             shown[self._role] = self._sized(torch.stack([item["image"] for item in items]))
         # Written frames are clamped to black and white, too.
         self._measured.add(self._sized(made.float().clamp(0, 1)), **shown, motion=motion)
@@ -220,7 +220,7 @@ def first_picture(source: Mapping[str, Any]) -> Tensor:
     """The picture (1, 3, H, W) of a source; the first one of several."""
     picture = next((source[key] for key in ("image", "pictures") if key in source), None)
     if picture is None:
-        raise UserError("--metrics: the source holds no picture to compare the result with")
+        raise UserError("--metrics: the source has no picture to compare the result with")
     return picture[None] if picture.ndim == 3 else picture[:1]
 
 

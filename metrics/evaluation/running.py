@@ -206,8 +206,8 @@ def _check_alive(open_shares: Mapping[str, Any], shares: Mapping[str, list[Pair]
         if process.exitcode not in (None, 0):
             pair = shares[first][min(sent[first], len(shares[first]) - 1)]
             raise UserError(
-                f"the process measuring {pair.name} ended (status {process.exitcode}): out of memory, or a crash of a "
-                "library. What is measured is kept; run the same command with --workers 1 to go on"
+                f"the process measuring {pair.name} exited (status {process.exitcode}): out of memory, or a library "
+                f"crashed. Finished measurements are kept; resume with the same command and --workers 1"
             )
 
 

@@ -21,7 +21,7 @@ def truth_of(tools: Tools, video: Video, last: int, metric: str) -> Truth:
     """The truth of the clip with this video's name; an error if it has fewer than `last` frames."""
     truth = _load(table_file(tools, OPTION, video, ".npz", metric))
     if last > len(truth):
-        raise UserError(f"{video.name}: --{OPTION} tells of {len(truth)} frames, the video has at least {last}")
+        raise UserError(f"{video.name}: --{OPTION} covers {len(truth)} frames, the video has at least {last}")
     return truth
 
 

@@ -74,7 +74,7 @@ def dlib_recogniser_files() -> dict[str, Path]:
         return {"recogniser": find_model(RECOGNISER, None, "--landmark_model")}
     except UserError:
         raise UserError(
-            f"id/dlib: {RECOGNISER} is not found; run: pip install face-recognition-models, or put it into dataset/"
+            f"id/dlib: {RECOGNISER} not found; run: pip install face-recognition-models, or put it into dataset/"
         ) from None
 
 
@@ -121,7 +121,7 @@ class ArcFace:
         vector = self._network(((chip.astype(np.float32) - 127.5) / 127.5).transpose(2, 0, 1)[None])
         if vector.shape != (ARCFACE_LENGTH,):
             raise UserError(
-                f"--arcface: gives {vector.shape} numbers a face; an ArcFace network gives {ARCFACE_LENGTH}"
+                f"--arcface: its output has shape {vector.shape}; an ArcFace network has {ARCFACE_LENGTH} outputs"
             )
         return vector / max(float(np.linalg.norm(vector)), 1e-12)
 

@@ -43,7 +43,7 @@ class Moments:
     def mean_and_covariance(self) -> tuple[np.ndarray, np.ndarray]:
         """Estimates of mean and (unbiased) covariance."""
         if np.abs(self.products).max(initial=0) > EXACT:
-            raise UserError(f"{self.count} features are too many or too large to be summed exactly; measure fewer")
+            raise UserError(f"{self.count} features are too many or too large for an exact sum; measure fewer")
         mean = self.sums / self.count
         return mean, (self.products - self.count * np.outer(mean, mean)) / (self.count - 1)
 

@@ -36,5 +36,5 @@ def read_sound(path: Path) -> np.ndarray | None:
             pieces = [out.to_ndarray()[0] for frame in container.decode(audio=0) for out in resampler.resample(frame)]
             pieces += [out.to_ndarray()[0] for out in resampler.resample(None)]
     except av.error.FFmpegError as error:
-        raise UserError(f"{path}: its sound cannot be read ({error})") from None
+        raise UserError(f"{path}: cannot read its sound ({error})") from None
     return np.concatenate(pieces).astype(np.float64) if pieces else None

@@ -85,6 +85,6 @@ def heads_file(net: str) -> Path:
             if (path := Path(folder) / inside.format(net)).is_file():
                 return path
     raise UserError(
-        f"lpips/{net}: its heads (7 KB) lie in the package torchmetrics, which is not installed; run: "
-        "pip install -r requirements-metrics.txt. Without it you can measure ms_ssim"
+        f"lpips/{net}: its heads (7 KB) come with the package torchmetrics, which is not installed; run: "
+        "pip install -r requirements-metrics.txt. Without it, use ms_ssim"
     )

@@ -44,7 +44,7 @@ def table_option(kind: str, role: str) -> str:
 def table_file(tools: Tools, option: str, video: Video, suffix: str, metric: str) -> Path:
     """The table of a video, found by name."""
     if option not in tools.tables:
-        raise UserError(f"{metric}: tables are needed; name their folder (NAME{suffix} per video) with --{option}")
+        raise UserError(f"{metric}: needs tables; set --{option} to their folder (NAME{suffix} per video)")
     folder = Path(tools.tables[option])
     path = folder if folder.is_file() else folder / f"{video.name}{suffix}"
     if not path.is_file():

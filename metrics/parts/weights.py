@@ -91,18 +91,18 @@ class Weights:
         if wanted.option in self.given:
             path = Path(self.given[wanted.option])
             if not path.is_file():
-                raise UserError(f"--{wanted.option} {path}: there is no such file; it takes {wanted.file}")
+                raise UserError(f"--{wanted.option} {path}: no such file; it expects {wanted.file}")
             return path
         path = self.folder / wanted.file
         if not path.is_file():
             raise UserError(
-                f"{metric}: {path} is missing. Fetch {wanted.file} from {wanted.where}, put it into {self.folder}/ or "
-                f"name it with --{wanted.option}; without it you can measure {wanted.instead}"
+                f"{metric}: {path} is missing. Download {wanted.file} from {wanted.where} into {self.folder}/, or "
+                f"set --{wanted.option}; without it, use {wanted.instead}"
             )
         if not sha256(path).startswith(wanted.sha256):
             raise UserError(
-                f"{path}: not the published file (its hash begins with {sha256(path)[:8]}, not {wanted.sha256}); fetch "
-                f"it again from {wanted.where}, or name it with --{wanted.option} to use it as it is"
+                f"{path}: not the published file (its hash begins with {sha256(path)[:8]}, not {wanted.sha256}); "
+                f"download it again from {wanted.where}, or set --{wanted.option} to use it anyway"
             )
         return path
 

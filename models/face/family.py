@@ -80,7 +80,7 @@ class FaceAnimation(Family):
 
     def prepare_training(self, opt: Any) -> None:
         if opt.max_frames_per_gpu < opt.frames_D_V:
-            raise UserError(f"--frames_D_V {opt.frames_D_V}: so many frames need --max_frames_per_gpu={opt.frames_D_V}")
+            raise UserError(f"--frames_D_V {opt.frames_D_V}: add --max_frames_per_gpu={opt.frames_D_V}")
         initialise(self.generator, opt.init_type)
         if opt.start_with_source:
             self.generator.start_with_source()
@@ -178,7 +178,7 @@ class FaceAnimation(Family):
         height, width = pictures.shape[-2:]
         if height % self.multiple or width % self.multiple or min(height, width) < 2 * self.multiple:
             raise UserError(
-                f"pictures of {height} x {width} don't fit: sides are multiples of {self.multiple}, and at least "
+                f"pictures of {height} x {width} don't fit: sides must be multiples of {self.multiple}, at least "
                 f"{2 * self.multiple}; set --load_size"
             )
 

@@ -325,7 +325,7 @@ class Generator(nn.Module):
     def start_with_source(self) -> None:
         """Let the untrained flows rest, and take nearly all of the picture from the reference (a logit of 3: 0.95)."""
         if not self.copy_pixels:
-            raise UserError("--start_with_source needs --copy_pixels: pixels of the reference make the picture")
+            raise UserError("--start_with_source needs --copy_pixels, which takes pixels from the reference")
         heads = [part for name, part in self.flow_net.named_children() if name.startswith(("output", "mask"))]
         for head in heads:
             conv = head[0] if isinstance(head, nn.Sequential) else head

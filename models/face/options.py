@@ -104,10 +104,10 @@ def patch_sizes(attn_layer: list[int], kernel_size: dict[int, int], layers: int,
     most = min(layers, deepest)
     wrong = [layer for layer in attn_layer if not 1 <= layer <= most]
     if wrong or not attn_layer:
-        raise UserError(f"--attn_layer {','.join(map(str, attn_layer))}: layers from 1 to {most} are possible")
+        raise UserError(f"--attn_layer {','.join(map(str, attn_layer))}: the range is 1 to {most}")
     missing = [layer for layer in attn_layer if layer not in kernel_size]
     if missing:
         raise UserError(f"--kernel_size: no size for attention layer {missing[0]}; add {missing[0]}=3, for example")
     if any(kernel_size[layer] < 1 for layer in attn_layer):
-        raise UserError("--kernel_size: patches are at least 1 pixel wide")
+        raise UserError("--kernel_size: patches must be at least 1 pixel wide")
     return {layer: kernel_size[layer] for layer in sorted(attn_layer, reverse=True)}

@@ -14,8 +14,8 @@ def structure_channels(given: int | None, no_dist_map: bool) -> int:
     channels = 2 if no_dist_map else 2 + DISTANCES
     if given not in (None, channels):
         raise UserError(
-            f"--structure_nc {given}: there are {channels} channels {'with' if no_dist_map else 'without'} "
-            "--no_dist_map; leave the option out"
+            f"--structure_nc {given}: expected {channels} channels {'with' if no_dist_map else 'without'} "
+            "--no_dist_map; remove the option"
         )
     return channels
 

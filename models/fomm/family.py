@@ -185,7 +185,7 @@ def _check_adversarial(opt: Any) -> None:
     if any(weights) and len(weights) != blocks:
         raise UserError(
             f"--weight_feature_matching {','.join(map(str, weights))}: the discriminator has {blocks} blocks "
-            f"(--discriminator_num_blocks), so give {blocks} weights, or 0 for none"
+            f"(--discriminator_num_blocks), so set {blocks} weights, or 0 for none"
         )
 
 

@@ -34,7 +34,7 @@ def _repeat(generator: Generator) -> None:
     if generator.down_blocks or not curves:
         raise UserError(
             f"--start_with_source needs --num_down_blocks 0 and --generator_block_expansion {2 * channels} or more: "
-            "the features of the first layer lead to the picture; or --composite, which copies the source's pixels"
+            "to pass the first features to the output; or --composite, which copies the source's pixels"
         )
     for layer in (first.conv, generator.final):
         layer.weight.mul_(SHARE)

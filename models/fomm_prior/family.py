@@ -42,13 +42,13 @@ class FacialPrior(FirstOrderMotion):
         if opt.num_kp != NUM_KP or not opt.estimate_jacobian:
             raise UserError(
                 f"--num_kp {opt.num_kp}, --estimate_jacobian {opt.estimate_jacobian}: the facial prior has {NUM_KP} "
-                "points and moves by their jacobians alone"
+                f"points and needs their jacobians"
             )
         super().__init__(opt, training)
         if opt.magnify != 1 and not training and opt.mode == "reconstruction":
             raise UserError(
-                f"--magnify {opt.magnify:g} --mode reconstruction: it is measured how near the results are to clips "
-                "whose movements are as they are; give --magnify 1, or --mode animate"
+                f"--magnify {opt.magnify:g} --mode reconstruction: reconstruction compares with clips whose "
+                f"movements are not magnified; use --magnify 1, or --mode animate"
             )
         self.magnify = opt.magnify
 

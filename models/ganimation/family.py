@@ -171,4 +171,4 @@ def _decay(opt: Any) -> partial:
 def _warn_of_seconds(opt: Any) -> None:
     for old, new in IN_SECONDS.items():
         if vars(opt)[old] is not None:
-            warnings.warn(f"--{old} has no effect: nothing here depends on the time; give {new} in steps", stacklevel=3)
+            warnings.warn(f"--{old} has no effect: Grimace counts steps, not seconds; set {new}", stacklevel=3)

@@ -72,7 +72,9 @@ class Discriminator(nn.Module):
     def __init__(self, image_size: int = 128, units: int = 17, width: int = 64, init: str = "paper", noise: float = 0):
         super().__init__()
         if image_size < 2**HALVINGS:
-            raise UserError(f"--image_size {image_size}: the discriminator needs pictures of at least {2**HALVINGS}")
+            raise UserError(
+                f"--image_size {image_size}: the discriminator needs pictures of at least {2**HALVINGS} pixels"
+            )
         self.noise = Noise(noise) if noise else nn.Identity()
         widths = [3, *(width * 2**i for i in range(HALVINGS))]
         layers = []

@@ -174,8 +174,8 @@ class LivePortrait(Family):
         missing = [name for name in PERCEPTRONS if name not in (states or PERCEPTRONS) and name not in self.optional]
         if missing:
             raise UserError(
-                f"{path}: there is no {RETARGETING_STEM}.pth, which holds the networks {', '.join(missing)}: name it "
-                f"with --retargeting_weights, or leave out {', '.join(f'--{PERCEPTRONS[name]}' for name in missing)} "
+                f"{path}: there is no {RETARGETING_STEM}.pth with the networks {', '.join(missing)}: set "
+                f"--retargeting_weights, or remove {', '.join(f'--{PERCEPTRONS[name]}' for name in missing)} "
                 "(stitching: --no_stitching)"
             )
         return states

@@ -79,7 +79,8 @@ class Priors(nn.Module):
         super().__init__()
         if len(guided) != len(guides):
             raise UserError(
-                f"--guide_points names {len(guided)} points, --guide_landmarks {len(guides)} landmarks; one each"
+                f"--guide_points names {len(guided)} points, --guide_landmarks {len(guides)} landmarks; list as many "
+                f"of each"
             )
         self.weights = {name: weight for name, weight in weights.items() if weight}
         self.distance, self.depth = distance, depth
@@ -119,7 +120,7 @@ def wanted(batch: Batch, key: str, option: str) -> Any:
     """A batch entry that a loss needs; the error names the loss's option."""
     if key not in batch:
         raise UserError(
-            f"{option} needs {key} in the training samples: take --dataset_mode portraits and clips with landmarks "
+            f"{option} needs {key} in the training samples: use --dataset_mode portraits and clips with landmarks "
             "(script/prepare_videos.py --layouts portraits)"
         )
     return batch[key]

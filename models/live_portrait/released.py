@@ -30,7 +30,7 @@ def find_released(path: Path, retargeting: str = "") -> States | None:
     files = {name: _file(base, name) for name in BASE}
     missing = [name for name, file in files.items() if file is None]
     if missing:
-        raise UserError(f"{base}: lacks {', '.join(f'{name}.pth' for name in missing)}, of five files; copy them there")
+        raise UserError(f"{base}: lacks {', '.join(f'{name}.pth' for name in missing)}; copy all five files there")
     states: States = {name: read_weights(file) for name, file in files.items()}
     fifth = Path(retargeting) if retargeting else _retargeting_file(base)
     return states if fifth is None else states | retargeting_states(read_weights(fifth), fifth)

@@ -139,11 +139,11 @@ def require_openness(wanted: Adjustments, source: Openness | None, driving: Open
     """Raise an error if a required openness is unknown."""
     if wanted.needs_source and source is None:
         raise UserError(
-            "--eye_retargeting, --lip_retargeting and --normalize_lip need landmarks of the source; this dataset mode "
-            "gives none: take --dataset_mode portraits"
+            "--eye_retargeting, --lip_retargeting and --normalize_lip need landmarks of the source, which this "
+            "dataset mode lacks: use --dataset_mode portraits"
         )
     if wanted.needs_driving and driving is None:
         raise UserError(
-            "--eye_retargeting driving, --lip_retargeting driving: nothing tells how far eyes and lips of the driving "
-            "frames are open (an old motion template does not); give a number, e.g. --eye_retargeting 0.3"
+            "--eye_retargeting driving, --lip_retargeting driving: the openness of eyes and lips in the driving "
+            "frames is unknown (old motion templates lack it); set a number, e.g. --eye_retargeting 0.3"
         )

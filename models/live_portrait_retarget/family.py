@@ -65,8 +65,8 @@ class LivePortraitRetarget(LivePortrait):
         self.parts = tuple(dict.fromkeys(opt.train_parts))
         if "stitching" in self.parts and opt.batch_size // opt.accumulate < 2:
             raise UserError(
-                f"--batch_size {opt.batch_size} --accumulate {opt.accumulate}: stitching learns from the motion of "
-                "other samples; take two at least, or leave it out of --train_parts"
+                f"--batch_size {opt.batch_size} --accumulate {opt.accumulate}: stitching uses the motion of other "
+                f"samples; use at least two, or remove it from --train_parts"
             )
         self.by_points, self.border = opt.openness_by == "points", opt.shoulder_mask == "border"
         weights = Path(opt.landmark_network or WEIGHTS)

@@ -151,7 +151,7 @@ class ArticulatedAnimation(KeyPointFamily):
 def build_avd(opt: Any) -> AvdNetwork:
     """The network that combines the identity of one picture's regions with another one's pose."""
     if not (opt.estimate_affine or opt.pca_based):
-        raise UserError("--estimate_affine=no: an AVD network joins affine parts too; there are none with this setting")
+        raise UserError("--estimate_affine=no: an AVD network needs affine parts; remove this setting")
     return AvdNetwork(
         num_regions=opt.num_regions,
         id_bottle_size=opt.id_bottle_size,

@@ -69,12 +69,12 @@ class ArcFaceNet(nn.Module):
 def load_arcface(path: Path) -> ArcFaceNet:
     """The network of a file."""
     if not path.is_file():
-        raise UserError(f"--identity_network {path}: there is no such file")
+        raise UserError(f"--identity_network {path}: no such file")
     state = read_weights(path)
     if not isinstance(state, Mapping) or "layer4.0.conv1.weight" not in state:
         raise UserError(f"--identity_network {path}: {WHAT}")
     refuse_unusable(state, path)
-    with reading(path, WHAT, "name other weights, or leave --identity_network out"):
+    with reading(path, WHAT, "choose other weights, or remove --identity_network"):
         network = ArcFaceNet(*_sizes(state))
         network.load_state_dict(state)
     return network.eval()

@@ -41,8 +41,8 @@ def require_avd(content: Any, path: Path, second_stage: str) -> None:
     """The error for a file of the first stage without an AVD network explains how to train one."""
     if isinstance(content, Mapping) and "avd_network" not in content:
         raise UserError(
-            f"{path}: holds no AVD network, which --mode avd animates with. Train one (--model {second_stage} "
-            f"--init_from {path}), or animate with --mode relative or --mode standard"
+            f"{path}: has no AVD network for --mode avd. Train one (--model {second_stage} --init_from {path}), or "
+            f"use --mode relative or --mode standard"
         )
 
 

@@ -48,9 +48,9 @@ class ScaleDiscriminator(nn.Module):
         if min(height, width) < 1 or height * width == 1:
             size = " x ".join(map(str, frame.shape[-2:]))
             raise UserError(
-                f"a picture of {size} is too small for the {len(self.down_blocks)} blocks of the discriminator: take "
-                "fewer (--discriminator_num_blocks), leave small ones out of --discriminator_scales, or train on "
-                "larger pictures (--load_size)"
+                f"a picture of {size} is too small for the {len(self.down_blocks)} blocks of the discriminator: use "
+                f"fewer (--discriminator_num_blocks), remove small scales from --discriminator_scales, or train on "
+                f"larger pictures (--load_size)"
             )
 
 

@@ -61,9 +61,9 @@ class PerceptualPyramid(nn.Module):
         if min(real.shape[-2:]) < self.least_side:
             height, width = real.shape[-2:]
             raise UserError(
-                f"--scales {','.join(self.pyramid.scales)}: the perceptual loss sees a picture of {height} x {width}, "
-                f"VGG-19 takes {self.least_side} x {self.least_side} at least; leave small scales out, train on "
-                "larger pictures (--load_size), or without VGG-19 (--no_perceptual)"
+                f"--scales {','.join(self.pyramid.scales)}: the perceptual loss gets a picture of {height} x "
+                f"{width}, VGG-19 needs at least {self.least_side} x {self.least_side}; remove small scales, train "
+                f"on larger pictures (--load_size), or without VGG-19 (--no_perceptual)"
             )
         with torch.no_grad():
             real_maps = self.features(real)

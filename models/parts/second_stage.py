@@ -42,7 +42,7 @@ class SecondStage:
 def require_first_stage(opt: Any, first_stage: str, what: str = "an AVD network is") -> None:
     """Refuse to train a second stage on networks with random weights."""
     if not (opt.init_from or opt.continue_train or opt.continue_from):
-        raise UserError(f"--init_from: {what} trained on a model of {first_stage}; name its run or its file")
+        raise UserError(f"--init_from: {what} trained on a model of {first_stage}; set it to its run or file")
 
 
 def _require_batches(opt: Any) -> None:
@@ -50,7 +50,7 @@ def _require_batches(opt: Any) -> None:
     if opt.batch_size // opt.accumulate < 2:
         raise UserError(
             f"--batch_size {opt.batch_size} --accumulate {opt.accumulate}: the batch norms of the AVD network need two "
-            "samples in each micro-batch; take a larger --batch_size or a smaller --accumulate"
+            "samples in each micro-batch; use a larger --batch_size or a smaller --accumulate"
         )
 
 

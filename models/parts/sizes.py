@@ -19,8 +19,8 @@ def check_size(image: Tensor, multiple: int) -> None:
     if any(side % multiple for side in image.shape[-2:]):
         height, width = image.shape[-2:]
         raise UserError(
-            f"pictures of {height} x {width} don't fit: with this configuration both sides are multiples of "
-            f"{multiple}; resize them, or take fewer blocks or a larger scale factor"
+            f"pictures of {height} x {width} don't fit: with this configuration both sides must be multiples of "
+            f"{multiple}; resize them, or use fewer blocks or a larger scale factor"
         )
 
 

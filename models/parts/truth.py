@@ -62,8 +62,8 @@ class TruthLosses(nn.Module):
 def _check(batch: dict[str, Tensor]) -> None:
     if "motion" not in batch:
         raise UserError(
-            "--weight_truth_*: these losses need the truth of drawn people, which the dataset does not give; "
-            "train with --dataset_mode drawn, or set the weights to 0"
+            "--weight_truth_*: these losses need the ground truth of drawn people, which the dataset lacks; train "
+            "with --dataset_mode drawn, or set the weights to 0"
         )
 
 

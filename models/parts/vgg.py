@@ -90,8 +90,8 @@ def vgg19(weights: str | None, **settings) -> Vgg19:
     path = Path(weights) if weights else Path(torch.hub.get_dir()) / CACHED
     if not path.is_file():
         raise UserError(
-            f"{path}: there are no weights of VGG-19 here, which the perceptual loss needs. Get them with python -c "
-            "\"import torchvision; torchvision.models.vgg19(weights='DEFAULT')\", or point --vgg19 at a file of "
+            f"{path}: no weights of VGG-19, which the perceptual loss needs. Get them with python -c "
+            "\"import torchvision; torchvision.models.vgg19(weights='DEFAULT')\", or set --vgg19 to a file in "
             "torchvision's layout, or train without this loss: --no_perceptual"
         )
     network = Vgg19(**settings)
@@ -104,8 +104,8 @@ def caffe_vgg(kind: str, weights: str | None, taps: Sequence[int]) -> CaffeVgg:
     path = Path(weights or f"dataset/{kind}_caffe.pth")
     if not path.is_file():
         raise UserError(
-            f"--{kind} {path}: there are no weights of {kind} here. script/convert_vgg_caffe.py --help says where to "
-            "get Caffe's file and how to convert it"
+            f"--{kind} {path}: no weights of {kind}. See script/convert_vgg_caffe.py --help for where to get Caffe's "
+            f"file and how to convert it"
         )
     network = CaffeVgg(kind, taps)
     _load(network, path, "conv_layers", f"{kind} as script/convert_vgg_caffe.py writes them")
@@ -119,7 +119,7 @@ def _load(network: VggFeatures, path: Path, prefix: str, what: str) -> None:
     missing = [name for name in own if not isinstance(state, Mapping) or name not in state]
     if missing:
         shown = ", ".join(map(str, list(state)[:4])) if isinstance(state, Mapping) else f"a {type(state).__name__}"
-        raise UserError(f"{path}: not weights of {what}: it has no {missing[0]} ({len(missing)} missing), but {shown}")
+        raise UserError(f"{path}: not weights of {what}: {missing[0]} is missing (of {len(missing)}); it has {shown}")
     refuse_unusable({name: state[name] for name in own}, path)
     with reading(path, f"not weights of {what}", "name others"):
         network.features.load_state_dict({name: state[entry] for entry, name in own.items()})

@@ -36,7 +36,7 @@ def check_layers(entries: Body, allowed: Sequence[str], network: str) -> None:
     for index, entry in enumerate(entries):
         if entry[0] not in allowed:
             where = f"--{network}_layers: layer {index} ({' '.join(map(str, entry))})"
-            raise UserError(f"{where}: this network is made of {', '.join(allowed)}")
+            raise UserError(f"{where}: this network allows {', '.join(allowed)}")
 
 
 def _down(flow: Flow, _: str, channels: int, kernel: int, pooling: int) -> tuple[nn.Module, Flow]:
@@ -71,7 +71,7 @@ def _norm(flow: Flow, _: str) -> tuple[nn.Module, Flow]:
 
 def _attention(flow: Flow, _: str, unused: int = 0) -> tuple[nn.Module, Flow]:
     if flow.channels < 8:
-        raise ValueError(f"attention needs at least 8 channels, {flow.channels} come in")
+        raise ValueError(f"attention needs at least 8 input channels, not {flow.channels}")
     return SelfAttention(flow.channels), flow
 
 
@@ -87,14 +87,14 @@ BUILDERS: dict[str, Callable[..., tuple[nn.Module, Flow]]] = {
 
 def _check_kernel(kernel: int) -> None:
     if kernel % 2 == 0:
-        raise ValueError(f"the kernel is odd, so that the map keeps its size, not {kernel}")
+        raise ValueError(f"the kernel must be odd to keep the size of the map, not {kernel}")
 
 
 def _check_kept(flow: Flow, channels: int) -> None:
     if channels != flow.channels:
-        raise ValueError(f"it adds to what comes in, which has {flow.channels} channels, not {channels}")
+        raise ValueError(f"it adds to its input, which has {flow.channels} channels, not {channels}")
 
 
 def _check_adaptive(flow: Flow) -> None:
     if flow.size < 2:
-        raise ValueError("the map is 1 x 1, which has no deviation for AdaIN; pool less, or take larger pictures")
+        raise ValueError("a 1 x 1 map has no deviation for AdaIN; pool less, or use larger pictures")

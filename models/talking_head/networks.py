@@ -66,11 +66,13 @@ class Generator(nn.Module):
         if flow != Flow(channels, size):
             raise UserError(
                 f"--generator_layers: the last layer gives {flow.channels} channels of {flow.size} x {flow.size}; "
-                f"a picture has {channels} of {size} x {size}"
+                f"a picture needs {channels} of {size} x {size}"
             )
         self.style_channels = [n for layer in self.layers for n in getattr(layer, "style_channels", ())]
         if not self.style_channels:
-            raise UserError("--generator_layers: without a layer BA or U the person has no influence on the picture")
+            raise UserError(
+                "--generator_layers: add a layer BA or U; without it the person has no influence on the picture"
+            )
         count = sum(self.style_channels)
         if personal:
             self.adain = nn.Parameter(torch.zeros(1, count, 2))
@@ -158,6 +160,6 @@ class Discriminator(nn.Module):
 def _check_dim(flow: Flow, dim: int, network: str) -> None:
     if flow.channels != dim:
         raise UserError(
-            f"--{network}_layers: the last layer gives {flow.channels} channels, but --embedding_dim is {dim}; "
-            "they are equal"
+            f"--{network}_layers: the last layer gives {flow.channels} channels, but --embedding_dim is {dim}; make "
+            f"them equal"
         )

@@ -34,7 +34,7 @@ def released_entries(content: Any, path: Path) -> Any:
         return content
     if len(content) not in (6, 8) or not all(isinstance(content[i], Mapping) for i in POSITIONS.values()):
         raise UserError(
-            f"{path}: this list is not a save_N.pkl: those hold 6 or 8 items, state dicts at positions 3, 4 and 5"
+            f"{path}: this list is not a save_N.pkl, which has 6 or 8 items with state dicts at positions 3, 4 and 5"
         )
     entries = {name: dict(content[position]) for name, position in POSITIONS.items()}
     entries["discriminator"].pop("embedding.weight", None)

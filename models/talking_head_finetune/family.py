@@ -48,7 +48,7 @@ class TalkingHeadFinetune(Family):
 
     def prepare_training(self, opt: Any) -> None:
         if not (self.impersonal or opt.continue_train or opt.continue_from):
-            raise UserError("--init_from: a personal model begins with a meta-trained one; name its run or its file")
+            raise UserError("--init_from: a personal model starts from a meta-trained one; set it to its run or file")
         rows = BatchRows(1, opt.embedding_dim) if self.impersonal else None
         self.discriminator = build_discriminator(opt, rows)
         self.objective = Objective(build_content(opt), opt.weight_feature_matching)
@@ -62,7 +62,7 @@ class TalkingHeadFinetune(Family):
 
     @classmethod
     def exported(cls, content: dict[str, Any], training: Mapping[str, Any]) -> Any:
-        raise UserError("the original saves no finetuned talking heads; --run takes a run of the family talking_head")
+        raise UserError("the original saves no finetuned talking heads; set --run to a run of the family talking_head")
 
     def milestone(self, moment: str, dataset: Any) -> dict[str, Tensor]:
         like = next(self.generator.parameters())

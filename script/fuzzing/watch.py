@@ -132,7 +132,7 @@ class _Watched:
 
     def _note(self, number: int | None, kind: str, reason: str) -> None:
         if number is None:
-            raise RuntimeError(f"{self.target.name}: the whole files can't be made and read: it {reason}")
+            raise RuntimeError(f"{self.target.name}: cannot make and read the undamaged files: it {reason}")
         self.report.counts[kind] += 1
         if kind != FAULT:
             return

@@ -103,8 +103,10 @@ def read_clips(root: Path, frames: int, stride: int) -> Iterator[Clip]:
         truth.landmarks = truth.landmarks[indices]
         yield Clip(path.stem, pictures, truth)
     if len(seen) < 2:
-        raise UserError(f"--dataroot {root}: less than two people in test/ with their truth; draw some with "
-                        "script/make_sample_dataset.py")  # fmt: skip
+        raise UserError(
+            f"--dataroot {root}: fewer than two people in test/ with ground truth; draw some with "
+            f"script/make_sample_dataset.py"
+        )
 
 
 def moved(family, source: Clip, frames: Tensor, relative: bool) -> tuple[Tensor, Tensor, tuple]:

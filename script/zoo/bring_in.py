@@ -25,7 +25,7 @@ WEIGHTS = (".pth", ".tar", ".safetensors")
 def bring_in(model: Model, path: Path, target: Path, overwrite: bool) -> dict[str, str]:
     """Turn a released file or folder into a run; returns the hashes of its files."""
     if target.exists() and not overwrite:
-        raise UserError(f"{target}: is there already; --overwrite replaces it")
+        raise UserError(f"{target}: exists already; --overwrite replaces it")
     files = _files(model, path)
     digests = {name: sha256_of(file) for name, file in files.items()}
     _refuse_other(model, path, digests)
@@ -62,7 +62,7 @@ def _refuse_other(model: Model, path: Path, digests: Mapping[str, str]) -> None:
         known = model.files.get(name)
         if known and known.sha256 and known.sha256 != digest:
             raise UserError(f"{path}: {name} is not the released file: its SHA-256 is {digest}, not {known.sha256}; "
-                            "fetch it again")  # fmt: skip
+                            "download it again")  # fmt: skip
 
 
 def _name_here(model: Model, name: str) -> str:
@@ -71,7 +71,7 @@ def _name_here(model: Model, name: str) -> str:
     if model.is_folder or any(set_of(Path(name).name, one) for one in (layout, *layout.others)):
         return name
     if "{entry}" in layout.pattern:
-        raise UserError(f"{name}: the name tells no network; call it as it was released: {', '.join(model.files)}")
+        raise UserError(f"{name}: no network has this file name; restore its released name: {', '.join(model.files)}")
     pattern = layout.pattern.format(which="latest")
     return f"{pattern.split('.pth')[0]}.safetensors" if name.endswith(".safetensors") else pattern
 
@@ -100,7 +100,7 @@ def animate_drawn(model: Model, folder: Path) -> str:
         command = [sys.executable, str(ROOT / "test.py"), *run, *words]
         told = subprocess.run(command, capture_output=True, text=True, check=False)
         if told.returncode:
-            raise UserError(f"{folder}: test.py does not animate a drawn person with it:\n{told.stderr[-1500:]}")
+            raise UserError(f"{folder}: test.py fails to animate a drawn person with it:\n{told.stderr[-1500:]}")
         return _looked_at(made)
 
 
@@ -111,7 +111,7 @@ def _looked_at(folder: Path) -> str:
 
     paths = [folder / entry["output"] for entry in Records(folder, {}).entries()]
     if not paths:
-        raise UserError(f"{folder}: test.py made nothing of a drawn person")
+        raise UserError(f"{folder}: test.py made no result from a drawn person")
     frames = []
     for path in paths:
         if path.suffix in IMAGE_SUFFIXES:
@@ -120,5 +120,5 @@ def _looked_at(folder: Path) -> str:
             with open_video(path) as video:
                 frames += list(video)
     if min(frame.std() for frame in frames) < 1:
-        raise UserError(f"{paths[0].name}: a frame of one colour: the weights and the configuration don't fit")
+        raise UserError(f"{paths[0].name}: a frame of one colour: weights and configuration do not match")
     return f"animates a drawn person: {len(frames)} frame(s) of {frames[0].shape[1]} x {frames[0].shape[0]}"

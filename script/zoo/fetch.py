@@ -21,7 +21,7 @@ def fetch(file: File, target: Path) -> str:
         try:
             _download(str(file.direct), part)
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            raise UserError(f"{file.direct}: cannot be fetched ({error}); the same command goes on") from error
+            raise UserError(f"{file.direct}: download failed ({error}); run the same command to resume") from error
         _check(file, part, target.name)
         part.rename(target)
     return _check(file, target, target.name)
@@ -52,5 +52,5 @@ def _check(file: File, path: Path, name: str) -> str:
     known = file.sha256 or next(iter(re.findall(r"-([0-9a-f]{8,64})\.\w+$", name)), "")
     if not digest.startswith(known):
         path.unlink()
-        raise UserError(f"{file.direct}: not the released file, and removed: its SHA-256 is {digest}, not {known}")
+        raise UserError(f"{file.direct}: removed, as it is not the released file: its SHA-256 is {digest}, not {known}")
     return digest

@@ -47,8 +47,8 @@ def chosen(found: list[Model], path: Path, name: str | None) -> Model:
         return matching[0]
     names = ", ".join(model.name for model in found)
     if name is not None:
-        raise UserError(f"{path}: --as {name}: its networks are others; they are those of {names}")
-    raise UserError(f"{path}: {len(found)} released models have these networks: say which it is by --as NAME: {names}")
+        raise UserError(f"{path}: --as {name} has other networks; these belong to {names}")
+    raise UserError(f"{path}: {len(found)} released models have these networks: choose one with --as NAME: {names}")
 
 
 @cache
@@ -83,12 +83,12 @@ def _why_not(model: Model, path: Path) -> str:
 def recognised(table: Mapping[str, Model], path: Path, name: str | None) -> Model:
     """The released model of a file or folder."""
     if not path.exists():
-        raise UserError(f"{path}: there is no such file or folder")
+        raise UserError(f"{path}: no such file or folder")
     if name is not None and name not in table:
-        raise UserError(f"--as {name}: no released model of this name is known; there are: {', '.join(table)}")
+        raise UserError(f"--as {name}: no such released model; available: {', '.join(table)}")
     found, reasons = fitting(table, path)
     if not found:
-        raise UserError(f"{path}: its entries are those of no released model that is known:\n  " + "\n  ".join(reasons))
+        raise UserError(f"{path}: no known released model has these entries:\n  " + "\n  ".join(reasons))
     return chosen(found, path, name)
 
 

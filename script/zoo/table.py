@@ -62,7 +62,7 @@ def read_table(path: Path = TABLE) -> dict[str, Model]:
     try:
         return {name: _model(name, entry, content["sources"]) for name, entry in content["models"].items()}
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: is not a table of released weights like configs/zoo.yaml ({error!r})") from error
+        raise UserError(f"{path}: not a table of released weights like configs/zoo.yaml ({error!r})") from error
 
 
 def _model(name: str, entry: Mapping[str, Any], sources: Mapping[str, Any]) -> Model:
@@ -77,7 +77,7 @@ def _model(name: str, entry: Mapping[str, Any], sources: Mapping[str, Any]) -> M
 def named(table: Mapping[str, Model], name: str) -> Model:
     """The model of a name; an error lists all names."""
     if name not in table:
-        raise UserError(f"{name}: no released model of this name is known; there are: {', '.join(table)}")
+        raise UserError(f"{name}: no such released model; available: {', '.join(table)}")
     return table[name]
 
 
@@ -99,5 +99,5 @@ def record(path: Path, model: Model, file: str, size: int, sha256: str) -> None:
     told = ", ".join(f"{key}: {value}" for key, value in known.items() if value is not None)
     changed, count = line.subn(lambda match: f"{match[1]}{{{told}}}", text)
     if count != 1:
-        raise UserError(f"{path}: the line of {file} in {model.name} is not found; write it yourself: {{{told}}}")
+        raise UserError(f"{path}: cannot find the line of {file} in {model.name}; add it yourself: {{{told}}}")
     write_text(path, changed)

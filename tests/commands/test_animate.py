@@ -175,7 +175,7 @@ def test_a_list_of_pairs_resumes_and_names_failures(folder, sample, portrait):
     (folder / "broken.mp4").write_bytes(second.read_bytes())
     (folder / "pairs.csv").write_text((folder / "pairs.csv").read_text().replace("long" * 64, "short"))
     output = animate(folder, "--pairs=pairs.csv", "--results_dir=many", "--strips")
-    assert "2 were there already" in output
+    assert "skipped 2 existing results" in output
     assert made.stat().st_mtime_ns == stamp, "what is there is not made again"
     assert not (folder / "many" / "failures.csv").exists(), "nothing fails any more"
     assert "failed" not in (folder / "many" / "index.html").read_text()
@@ -215,7 +215,7 @@ def test_a_name_outside_the_folder_of_runs_is_refused(folder, tmp_path):
     for script in ("train.py", "test.py"):
         begin = f"--checkpoint={folder / 'result' / 'tiny'}"
         told = run(folder, "--model=fomm", "--name=../../x", begin, script=script, status=2)
-        assert "--name ../../x: leads out of the folder of runs" in told and "--allow_outside" in told
+        assert "--name ../../x: is outside the folder of runs" in told and "--allow_outside" in told
     (tmp_path / "runs").mkdir()
     (tmp_path / "beside").symlink_to(folder / "result" / "tiny")
     call = [f"--checkpoints_dir={tmp_path / 'runs'}", "--name=../beside", "--print_config"]
@@ -302,7 +302,7 @@ def test_results_of_other_weights_are_told_apart(folder, sample):
     before = animate(folder, *call)
     video = next((folder / "twice").glob("*.mp4"))
     stamp = video.stat().st_mtime_ns
-    assert "1 were there already" in animate(folder, *call)
+    assert "skipped 1 existing results" in animate(folder, *call)
     weights = folder / "result" / "tiny" / "latest-checkpoint.pth.tar"
     content = torch.load(weights, weights_only=True)
     content["generator"]["final.bias"] += 1
@@ -411,7 +411,7 @@ def test_how_frames_came_about(folder, sample, portrait):
     animate(folder, *pair)
     with open_video(folder / "how.mp4") as made:
         assert made.size == (64, 6 * 64) and len(made) == 8
-    assert "leave out --compare" in animate(folder, *pair, "--overwrite", "--compare", status=2)
+    assert "remove --compare" in animate(folder, *pair, "--overwrite", "--compare", status=2)
 
 
 def test_shards_make_each_video_once(folder, sample):
@@ -439,8 +439,8 @@ def test_a_gif_and_a_folder_drive_too(folder, sample, portrait):
     ("arguments", "words"),
     [
         (["--source_image=portrait.png"], "--driving_video is not"),
-        (["--source_image=absent.png", "--driving_video=absent.mp4"], "absent.png: there is no such file"),
-        (["--pairs=absent.csv"], "absent.csv: there is no such file"),
+        (["--source_image=absent.png", "--driving_video=absent.mp4"], "absent.png: no such file"),
+        (["--pairs=absent.csv"], "absent.csv: no such file"),
         (["--shard=3/2"], "'3/2' is not i/N with i from 1 to N"),
         (["--checkpoint=absent"], "absent"),
         (["--num_kp=7"], "does not fit"),
@@ -449,7 +449,7 @@ def test_a_gif_and_a_folder_drive_too(folder, sample, portrait):
         (["--pairs=absent.csv", "--output=one.mp4"], "leave out --output"),
         (["--crop_image", "--find_best_frame"], "--crop_image, --find_best_frame: for pairs"),
         (["--source_image=a.png", "--driving_video=b.mp4", f"--output={'long' * 64}.mp4"], "name of a file"),
-        (["--results_dir=/proc/nothing"], "--results_dir: nothing can be written into /proc/nothing"),
+        (["--results_dir=/proc/nothing"], "--results_dir: cannot write into /proc/nothing"),
     ],
 )
 def test_bad_input_ends_with_status_2_and_no_traceback(folder, sample, portrait, arguments, words):

@@ -54,7 +54,7 @@ def test_the_wrapper_mounts_the_files_and_passes_other_options_on(files, tmp_pat
         "--output", "/out/out.mp4", "--compare",
     ]  # fmt: skip
     refused = prepare("--source_image", "absent.png", "--output", "out.mp4")
-    assert refused.returncode == 2 and "absent.png: there is no such file" in refused.stderr
+    assert refused.returncode == 2 and "absent.png: no such file" in refused.stderr
 
 
 def test_the_image_copies_existing_files_and_no_data():

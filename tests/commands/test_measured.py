@@ -44,7 +44,7 @@ def test_reconstruction_is_measured_in_the_same_pass_and_resumes(folder, sample)
     call = ["--mode=reconstruction", "--results_dir=rec", "--format=png", "--metrics=l1,ssim/gauss", "--cpu"]
     measure(folder, sample, *call[:-2], "--max_clips=1", "--cpu")
     output = measure(folder, sample, *call, "--table=md", "--json")
-    assert "1 were there, but not measured like this: made again" in output
+    assert "made 1 existing results again to measure them" in output
     content = numbers(folder / "rec")
     line = json.loads(next(line for line in output.splitlines() if line.startswith("{")))
     assert line["total"] == content["total"] and "| l1 ↓ " in output
@@ -63,7 +63,7 @@ def test_reconstruction_is_measured_in_the_same_pass_and_resumes(folder, sample)
     assert all("ssim/gauss" in (folder / "rec" / unquote(one["curves"])).read_text() for one in shown["results"])
 
     stamps = {path: path.stat().st_mtime_ns for path in (folder / "rec").glob("*/*.png")}
-    assert "2 were there already" in measure(folder, sample, *call)
+    assert "skipped 2 existing results" in measure(folder, sample, *call)
     assert stamps == {path: path.stat().st_mtime_ns for path in (folder / "rec").glob("*/*.png")}
     assert numbers(folder / "rec") == content
 
@@ -97,7 +97,7 @@ def test_the_motion_of_a_family_is_measured_against_the_truth(folder, sample):
     assert moved["n"] == still["n"] == 16 and still["frames"] > 0
     assert 0.5 < moved["frames"] / still["frames"] < 2
     told = measure(folder, sample, "--metrics=motion/truth", truth, "--results_dir=none", "--cpu", status=2)
-    assert "--metrics motion/truth: the dense motion behind the frames is not known" in told
+    assert "--metrics motion/truth: the dense motion behind the frames is unknown" in told
 
 
 def test_a_missing_file_is_reported_before_anything_is_made(folder, sample):
@@ -108,10 +108,10 @@ def test_a_missing_file_is_reported_before_anything_is_made(folder, sample):
 
 
 REFUSED = {
-    "--metrics ssim: the name has several meanings": ["--metrics=ssim"],
-    "abc: there is no such metric": ["--metrics=abc"],
+    "--metrics ssim: the name is ambiguous": ["--metrics=ssim"],
+    "abc: no such metric": ["--metrics=abc"],
     "--protocol fomm: it compares results with the truth": ["--protocol=fomm", "--mode=animate"],
-    "give --results_dir FOLDER in place of --output": ["--metrics=l1", "--output=a.mp4"],
+    "use --results_dir FOLDER instead of --output": ["--metrics=l1", "--output=a.mp4"],
     "pose/truth: needs files that are not named": ["--metrics=pose/truth"],
 }
 

@@ -93,7 +93,7 @@ def test_validation_equals_the_measurement_of_test_py(folder, sample):
 
 def test_bad_requests_end_before_the_first_step(folder, sample):
     output = train(folder, sample, "--steps=1", "--name=bad", "--best_by=val/jitter", status=2)
-    assert "--best_by val/jitter: what is validated and can be better or worse: val/l1, val/psnr" in output
+    assert "--best_by val/jitter: choose a validated value that can be better or worse: val/l1, val/psnr" in output
 
 
 def asked(*metrics, frames=16):
@@ -105,8 +105,8 @@ def asked(*metrics, frames=16):
     ("names", "words"),
     [
         (["kid"], "a metric has a value per frame"),
-        (["pose/truth"], "needs nothing but frames"),
-        (["jitter"], "give --validate_frames=0"),
+        (["pose/truth"], "use nothing but frames"),
+        (["jitter"], "set --validate_frames=0"),
         (["lpips/alex"], "alexnet-owt-7be5be79.pth is missing"),
     ],
 )
@@ -118,7 +118,7 @@ def test_metrics_that_cannot_be_validated_are_refused(names, words):
 def test_directions_are_those_of_the_metrics():
     measurement = validation_metrics(asked("l1", "psnr", "jitter", frames=0), "cpu")
     assert is_higher_better("psnr", measurement) and not is_higher_better("l1", measurement)
-    with pytest.raises(UserError, match="val/jitter: what is validated"):
+    with pytest.raises(UserError, match="val/jitter: choose a validated value"):
         is_higher_better("jitter", measurement)
 
 

@@ -225,7 +225,7 @@ def test_wrong_data_are_named(root, tmp_path):
     strangers = tmp_path / "list.csv"
     strangers.write_text("source,driving\ngone,c#1\n")
     for table, words in ((strangers, "of 1 pairs 0 are of clips that are in .*called like c#1"),
-                         (tmp_path / "absent.csv", "no such file; --pairs_list= animates random pairs")):  # fmt: skip
+                         (tmp_path / "absent.csv", "no such file; use --pairs_list= for random pairs")):  # fmt: skip
         with pytest.raises(UserError, match=words):
             dataset(root, f"--pairs_list={table}", training=False).jobs()
 

@@ -295,7 +295,7 @@ def test_templates_without_openness_move_all_the_same(folder, family_of, templat
     opt = pair(folder, "one.png", "animal.pkl")
     assert len(result(family_of(opt), clip_of(opt))) == 7
     opt = pair(folder, "one.png", "animal.pkl", "--lip_retargeting")
-    with pytest.raises(UserError, match="an old motion template does not"):
+    with pytest.raises(UserError, match="old motion templates lack it"):
         result(family_of(opt), clip_of(opt))
 
 
@@ -338,7 +338,7 @@ def test_damaged_templates_are_reported(tmp_path, template):
     arrays = dict(template.arrays)
     arrays["R"] = np.full_like(arrays["R"], np.nan)
     write_template(tmp_path / "f.npz", [arrays], Fraction(25))
-    with pytest.raises(UserError, match=r"f\.npz: R is float32 \(7, 3, 3\) here, with finite numbers"):
+    with pytest.raises(UserError, match=r"f\.npz: R is float32 \(7, 3, 3\), but must be"):
         read_template(tmp_path / "f.npz")
     buffer = io.BytesIO()
     np.savez(buffer, format=np.array([Hostile()], dtype=object))
@@ -384,7 +384,7 @@ def test_the_grid_shows_every_edit(folder, family_of):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("--edit=smil=1", "no such edit; there are gaze_x"),
+        ("--edit=smil=1", "no such edit; choose from gaze_x"),
         ("--edit=smile=9", "takes -0.3 to 1.3"),
         ("--edit=smile=x", "'x' is not a number"),
         ("--edit=smile", "NAME=VALUE"),

@@ -207,8 +207,8 @@ def test_a_damaged_average_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("averaged", "told"),
     [
-        ({"genrator": 0.9}, "averaged names 'genrator', which is no network; there are: generator, coder, critic"),
-        ({"generator": 1.0}, "gives 'generator' the decay 1.0; it is from 0 to below 1"),
+        ({"genrator": 0.9}, "averaged names 'genrator', which is no network; available: generator, coder, critic"),
+        ({"generator": 1.0}, "gives 'generator' the decay 1.0; choose one in"),
     ],
 )
 def test_wrong_averages_are_reported(averaged, told):

@@ -76,7 +76,7 @@ def test_a_python_number_and_a_name_that_comes_twice_are_averaged():
 @pytest.mark.parametrize(
     ("name", "value", "kind", "told"),
     [
-        ("step", 1.0, None, "the log has this name for something else"),
+        ("step", 1.0, None, "the log uses this name already"),
         ("map", torch.ones(2, 3), "pictures", "a tensor of shape (2, 3) as 'pictures'"),
         ("map", torch.ones(2, 3), "number", "a tensor of shape (2, 3) as 'number'"),
         ("map", torch.ones(2), "histogramm", "a kind is one of number, histogram, pictures"),
@@ -100,7 +100,7 @@ def test_a_logged_name_that_a_term_has_is_refused():
             self.log("l1", 1.0)
             yield from super().training_step(batch, clock)
 
-    with pytest.raises(StepError, match="'l1'.*a term of the training step has this name"):
+    with pytest.raises(StepError, match="'l1'.*a loss term has this name"):
         advance(trainer_of(build(Twice)), batches(1))
 
 
@@ -194,7 +194,7 @@ def test_unknown_sinks_are_reported(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "trackio", None)
     with pytest.raises(UserError, match="pip install trackio"):
         find_sink("trackio")(RunInfo(tmp_path, "mine", 0, {}))
-    with pytest.raises(UserError, match="--sink wanbd: there is no such sink; there are: wandb, trackio"):
+    with pytest.raises(UserError, match="--sink wanbd: no such sink; available: wandb, trackio"):
         find_sink("wanbd")
     with pytest.raises(UserError, match="--sink toys:Nothing: toys has no class 'Nothing'.*Averaged|Chunks"):
         find_sink("toys:Nothing")

@@ -100,4 +100,4 @@ def test_script_page_makes_missing_posters_and_adds_metrics(tmp_path):
     (shown,) = shown_in(tmp_path).values()
     assert (shown["width"], shown["height"], shown["facts"]["psnr"]) == (96, 64, 31.0)
     assert (tmp_path / shown["poster"]).is_file()
-    assert "there is no such folder" in run(tmp_path, "absent", script="script/page.py", status=2)
+    assert "no such folder" in run(tmp_path, "absent", script="script/page.py", status=2)

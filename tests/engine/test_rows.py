@@ -100,7 +100,7 @@ def test_rows_follow_their_items_when_the_dataset_changes(tmp_path, caplog):
     state = before.rows["items"].table.state_dict()
     after = build(Rowed, tmp_path / "b", count=6, names=["a new one", *names[2:], "another"])
     after.rows["items"].table.load_state_dict(state)
-    assert "2 items are gone and 2 are new" in caplog.text
+    assert "removed 2 items, added 2" in caplog.text
     now = {"value": before, "other": after}
     rows = {key: trainer.rows["items"].table.read(np.arange(6), 2)["value"] for key, trainer in now.items()}
     np.testing.assert_array_equal(rows["other"][[1, 2, 4]], rows["value"][[2, 3, 5]])
@@ -110,7 +110,7 @@ def test_rows_follow_their_items_when_the_dataset_changes(tmp_path, caplog):
 def test_rows_without_names_need_as_many_items(tmp_path):
     before, fewer = build(Rowed, tmp_path / "a", count=6), build(Rowed, tmp_path / "b", count=4)
     train(before, [(0, [0, 2, 3, 5])])
-    with pytest.raises(UserError, match="rows for 6 items or more, the dataset has 4"):
+    with pytest.raises(UserError, match="rows for at least 6 items, but the dataset has 4"):
         fewer.rows["items"].table.load_state_dict(before.rows["items"].table.state_dict())
 
 
@@ -126,7 +126,7 @@ def test_only_touched_rows_take_disk_and_are_saved(tmp_path):
 
 def test_too_small_a_parameter_is_named(tmp_path):
     trainer = build(Rowed, tmp_path, places=2)
-    with pytest.raises(RuntimeError, match="critic.embedding.weight has room for 2"):
+    with pytest.raises(RuntimeError, match="critic.embedding.weight fits 2"):
         train(trainer, [(0, [1, 2, 3, 4])])
 
 

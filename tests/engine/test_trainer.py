@@ -175,7 +175,7 @@ def whole_number(loss):
     [
         (number, r"yield 2 \(gen\): the term 'l1' is the float .*, not a tensor"),
         (whole_picture, r"yield 2 \(gen\): the term 'l1' is a float64 tensor of shape \(2, 3\), not one number"),
-        (bare_tensor, r"yield 2 \(gen\): a float64 tensor of shape \(\) stands where a dict of terms is expected"),
+        (bare_tensor, r"yield 2 \(gen\): a float64 tensor of shape \(\) instead of a dict of terms"),
         (nothing, r"yield 2 \(gen\): has no terms"),
         (whole_number, r"yield 2 \(gen\): the term 'l1' is a int64 tensor of shape \(\), which has no gradient"),
     ],
@@ -377,10 +377,10 @@ class BareEntry(WithScale):
 @pytest.mark.parametrize(
     ("family", "told"),
     [
-        (WithScale, "WithScale.*'gen' trains scale, which no checkpoint would hold"),
+        (WithScale, "WithScale.*'gen' trains scale, which no checkpoint would save"),
         (
             WithoutEntry,
-            "'coder' trains coder.0.weight.*of layout.entries \\(generator, critic\\) has them",
+            "'coder' trains coder.0.weight.*in layout.entries \\(generator, critic\\) owns them",
         ),
         (Misspelt, "layout.entries names codder, which is no network"),
         (BareEntry, "layout.entries names scale, which is no network"),

@@ -177,7 +177,7 @@ def test_mismatching_networks_switch_validation_off(caplog):
     trained.family.net = nn.Linear(2, 1)
     one = validation()
     assert one.run(trained).values == {} and one.is_off
-    assert "the networks cannot be prepared: RuntimeError" in caplog.text and "switched off" in caplog.text
+    assert "cannot prepare the networks: RuntimeError" in caplog.text and "switched off" in caplog.text
 
 
 def test_kept_frames_are_read_once_and_spread():

@@ -89,7 +89,10 @@ def test_true_motion_has_no_error_and_no_motion_its_full_length(clip, tools):
     assert still["motion/truth.face"]["frames"] > 0 and expected > 0
     assert totals([record], measurement.metrics, TRUTH)["motion/truth"]["n"] == 0
     alone = Measurement(["motion/truth"], ["truth"], tools)
-    with pytest.raises(UserError, match="motion/truth: what moved.*--motion"), alone.video(Video("a")) as measured:
+    with (
+        pytest.raises(UserError, match="motion/truth: the motion of the frames.*--motion"),
+        alone.video(Video("a")) as measured,
+    ):
         measured.add(tensor(frames), truth=tensor(frames))
 
 
@@ -105,7 +108,7 @@ def test_missing_or_too_short_truth_is_reported(clip, tools):
     with pytest.raises(UserError, match="--drawn_truth"):
         measure(["pose/truth"], frames, frames, Tools())
     longer = np.concatenate([frames, frames])
-    with pytest.raises(UserError, match="a: --drawn_truth tells of 8 frames"):
+    with pytest.raises(UserError, match="a: --drawn_truth covers 8 frames"):
         measure(["landmarks/truth"], longer, longer, tools)
 
 

@@ -91,8 +91,8 @@ def test_a_protocol_sets_its_metrics(folders, tmp_path):
 REFUSED = {
     "no counterpart of 1 of 3 results: c.mp4 \\(truth\\)": lambda root: (root / "real" / "c").rename(root / "away"),
     "b: unequal numbers of frames \\(result 4, truth 3\\)": lambda root: (root / "real" / "b" / "0003.png").unlink(),
-    "both called a": lambda root: write_image(root / "made" / "a.png", np.zeros((8, 8, 3), np.uint8)),
-    "a: result and truth have other sizes": lambda root: shrink(root / "real" / "a"),
+    "have the same name a": lambda root: write_image(root / "made" / "a.png", np.zeros((8, 8, 3), np.uint8)),
+    "a: result and truth differ in size": lambda root: shrink(root / "real" / "a"),
 }
 
 
@@ -120,7 +120,7 @@ def test_mismatching_pairs_are_reported(folders, tmp_path, message):
         (["--metrics", "ssim"], "ssim/mcnet"),
         (["--protocol", "fom"], "there is none"),
         ([], "--metrics NAME,... or --protocol"),
-        (["--metrics", "pose", "--real", "nowhere"], "nowhere: there is no such folder"),
+        (["--metrics", "pose", "--real", "nowhere"], "nowhere: no such folder"),
     ],
 )
 def test_bad_options_are_reported(folders, tmp_path, arguments, message):

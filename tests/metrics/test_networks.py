@@ -94,7 +94,7 @@ def test_missing_and_wrong_files_are_reported(files, tmp_path):
     (tmp_path / "alexnet-owt-7be5be79.pth").write_bytes(b"something else")
     with pytest.raises(UserError, match="not the published file.*7be5be79"):
         find_metric("lpips/alex")(tools)
-    with pytest.raises(UserError, match="nowhere.pth: there is no such file"):
+    with pytest.raises(UserError, match="nowhere.pth: no such file"):
         find_metric("fvd")(Tools(weights=Weights(tmp_path, {"i3d": tmp_path / "nowhere.pth"})))
 
 

@@ -194,7 +194,7 @@ def test_missing_needs_are_reported_before_the_first_video(tmp_path):
         build("csim/arcface")
     with pytest.raises(UserError, match="pose/truth: needs files that are not named .*--drawn_truth"):
         build("pose/truth")
-    with pytest.raises(UserError, match="--drawn_truth away: there is no such file or folder"):
+    with pytest.raises(UserError, match="--drawn_truth away: no such file or folder"):
         build("pose/truth", tables={"drawn_truth": "away"})
     with pytest.raises(UserError, match="l1: it compares the result with its truth"):
         build("l1", roles=("driving", "source"))

@@ -52,7 +52,7 @@ def test_a_file_says_its_own_sizes_and_stays_as_it_is(file):
 
 
 def test_other_files_are_told(tmp_path):
-    with pytest.raises(UserError, match=r"--identity_network .*absent\.pth: there is no such file"):
+    with pytest.raises(UserError, match=r"--identity_network .*absent\.pth: no such file"):
         load_arcface(tmp_path / "absent.pth")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match=r"other\.pth: not the weights of an ArcFace network"):

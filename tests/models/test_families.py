@@ -121,7 +121,7 @@ def test_a_family_provides_its_motion_or_refuses(trained, clip):
     animator = Animator(family, CPU, batch_size=3, channels_last=False)
     found = animator.with_motion(clip.source, itertools.islice(iter(clip.driving), 4), clip.first)
     if not family.tells_motion:
-        with pytest.raises(UserError, match="motion/truth: this family does not tell"):
+        with pytest.raises(UserError, match="motion/truth: this family has no dense motion"):
             next(found)
         return
     _, made, motions = map(torch.cat, zip(*[(torch.zeros(1), *parts) for _, *parts in found], strict=True))

@@ -368,9 +368,9 @@ def test_a_clip_without_points_is_reported_before_training(root):
     (root / "train" / "b#1.mp4").touch()
     with pytest.raises(UserError, match=r"no b#1\.pt "):
         dataset(root)
-    with pytest.raises(UserError, match="no such folder; script/kpmaker.py makes it"):
+    with pytest.raises(UserError, match="no such folder; make it with script/kpmaker.py"):
         dataset(root, "--keypoint_folder=nowhere")
-    with pytest.raises(UserError, match="--rotation_degrees would move the face away"):
+    with pytest.raises(UserError, match="--rotation_degrees moves the face away"):
         dataset(root, "--rotation_degrees=10")
 
 
@@ -393,7 +393,7 @@ def test_only_clips_that_are_animated_need_points(root):
     assert [clip.name for clip in data.clips()] == ["d-d"]
     with pytest.raises(UserError, match=r"no c\.pt"):
         list(dataset(root, training=False).clips())
-    with pytest.raises(UserError, match="no such folder; script/kpmaker.py makes it"):
+    with pytest.raises(UserError, match="no such folder; make it with script/kpmaker.py"):
         list(dataset(root, "--keypoint_folder=nowhere", training=False).clips())
 
 
@@ -402,7 +402,7 @@ def test_only_clips_that_are_animated_need_points(root):
     [
         ("name,onset,apex,offset\nc,0.0, 1 ,2.0\nd,-,1,2\n", Marks(0, 1, 2), "clips.csv: d: '-' is not a whole number"),
         ("\ufeffname,onset,apex,offset\nc,0,,2\nd,1,x,2\n", Marks(0, None, 2), "clips.csv: d: 'x' is not a whole"),
-        ("clip;onset;apex;offset\nc;0;1;2\n", None, "clips.csv: no column name (there are: clip;onset;apex;offset)"),
+        ("clip;onset;apex;offset\nc;0;1;2\n", None, "clips.csv: no column name (available: clip;onset;apex;offset)"),
         ("", None, "clips.csv: is empty"),
     ],
 )
@@ -428,7 +428,7 @@ def test_points_are_found_where_nothing_has_them(sample):
     empty = np.zeros_like(frames[0])
     with pytest.raises(UserError, match="source picture: no face found; .*--crop_image, or .*--default_points"):
         data.source_item([empty])
-    with pytest.raises(UserError, match="driving video: no face in its first 2 frames; cut it out by --crop_video"):
+    with pytest.raises(UserError, match="driving video: no face in its first 2 frames; crop it with --crop_video"):
         next(data.driving_items([empty] * 2, source))
     stored = dataset(sample, "--default_points", training=False).source_item([empty])["keypoint"]
     torch.testing.assert_close(stored, points()[0])

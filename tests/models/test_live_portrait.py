@@ -386,7 +386,7 @@ def test_training_starts_from_released_weights(tmp_path, caplog):
     trainer = Trainer(family, Processes(torch.device("cpu")), Clock(20))
     continue_from(trainer, tmp_path, batch_size=2)
     assert trainer.clock.step == 0 and same(family, build())
-    assert "how long it was trained is not known" in caplog.text
+    assert "its length of training is unknown" in caplog.text
 
 
 def test_boxes_are_cropped():

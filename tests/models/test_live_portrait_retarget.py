@@ -163,7 +163,7 @@ def test_a_second_stage_needs_a_first_one_and_two_samples():
         UserError, match="--init_from: stitching, eyes and lips are trained on a model of live_portrait"
     ):
         find_family("live_portrait_retarget")(opt, training=True).prepare_training(opt)
-    with pytest.raises(UserError, match="stitching learns from the motion of other samples"):
+    with pytest.raises(UserError, match="stitching uses the motion of other samples"):
         family_of("--batch_size=1")
     family_of("--batch_size=1", "--train_parts=eyes,lips")
 

@@ -283,7 +283,7 @@ def test_pictures_too_small_for_vgg_are_refused_with_the_remedy():
     loss = PerceptualPyramid(Vgg19(), [1, 0.25, 0.125], [10] * 5)
     large, small = torch.zeros(1, 3, 128, 128), torch.zeros(1, 3, 64, 64)
     assert loss(large, large)["perceptual"] == 0
-    with pytest.raises(UserError, match="--scales 1,0.25,0.125: .* 8 x 8, VGG-19 takes 16 x 16 at least; .*--load"):
+    with pytest.raises(UserError, match="--scales 1,0.25,0.125: .* 8 x 8, VGG-19 needs at least 16 x 16; .*--load"):
         loss(small, small)
 
 
@@ -311,7 +311,7 @@ def test_missing_vgg_weights_are_explained(tmp_path):
     with pytest.raises(UserError, match="--no_perceptual"):
         vgg19(str(tmp_path / "nowhere.pth"))
     torch.save({"other": torch.ones(1)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match=r"layout: it has no features.0.weight \(26 missing\), but other"):
+    with pytest.raises(UserError, match=r"layout: features.0.weight is missing \(of 26\); it has other"):
         vgg19(str(tmp_path / "other.pth"))
     shapes = {name: torch.zeros(value.shape) for name, value in Vgg19().state_dict().items()}
     torch.save(shapes | {"features.0.bias": torch.zeros(3)}, tmp_path / "narrow.pth")

@@ -490,7 +490,7 @@ def test_the_second_stage_says_which_sizes_fit(first_stage):
 
 @pytest.mark.parametrize("words", [["--batch_size=1"], ["--batch_size=4", "--accumulate=4"]])
 def test_the_second_stage_refuses_batches_of_one_sample(first_stage, words):
-    with pytest.raises(UserError, match="two samples in each micro-batch; take a larger --batch_size"):
+    with pytest.raises(UserError, match="two samples in each micro-batch; use a larger --batch_size"):
         second_stage(first_stage, *words)
 
 

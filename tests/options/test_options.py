@@ -187,7 +187,7 @@ def test_the_switch_that_lists_networks_in_the_originals(training):
 
 @pytest.mark.parametrize("arguments", [["--best_frame", "0"], ["--best_frame=3"]])
 def test_a_best_frame_that_is_named_and_looked_for_is_refused(arguments):
-    with pytest.raises(UserError, match="--best_frame [03]: --find_best_frame looks for another one; leave one"):
+    with pytest.raises(UserError, match="--best_frame [03]: --find_best_frame chooses another one; remove one"):
         resolved([*arguments, "--find_best_frame"], training=False)
     assert resolved([*arguments, "--find_best_frame=no"], training=False).best_frame is not None
 
@@ -233,7 +233,7 @@ def test_scientific_numbers_in_yaml():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--batchsize=3"], "--batchsize: there is no such option. Did you mean --batch_size"),
+        (["--batchsize=3"], "--batchsize: no such option. Did you mean --batch_size"),
         (["--batch_siz=3"], "Did you mean --batch_size"),
         (["--train_params.batchsize=3"], "Did you mean --train_params.batch_size"),
         (["--no_tensorbord"], "Did you mean --no_tensorboard"),
@@ -244,7 +244,7 @@ def test_scientific_numbers_in_yaml():
         (["--dataset_mode=frame"], "Did you mean frames"),
         (["--dataset_mode=nowhere:Data"], "--dataset_mode nowhere:Data: No module named 'nowhere'"),
         (["--dataset_mode=tests.toys:Data"], "--dataset_mode tests.toys:Data: .* no class 'Data'"),
-        (["--config=absent.yaml"], "absent.yaml: there is no such file"),
+        (["--config=absent.yaml"], "absent.yaml: no such file"),
     ],
 )
 def test_errors_on_the_command_line(arguments, words):
@@ -319,7 +319,7 @@ def test_help_shows_the_range(capsys):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("batchsize: 3", r"bad.yaml: batchsize: there is no such option. Did you mean batch_?[sS]ize"),
+        ("batchsize: 3", r"bad.yaml: batchsize: no such option. Did you mean batch_?[sS]ize"),
         ("batch_size: [1, 2]", r"bad.yaml: batch_size: \[1, 2\] is not a whole number"),
         ("train_params:\n  batch_siez: 3", "train_params.batch_siez.*Did you mean train_params.batch_size"),
         ("batch_size: 3\nbatch_size: 4", "there twice"),
@@ -332,10 +332,10 @@ def test_help_shows_the_range(capsys):
         ),
         ("model_params: 5\ntrain_params: {batch_size: 3}", "bad.yaml: model_params is a section.*found 5"),
         ("model_params: {common_params: [5]}", r"bad.yaml: model_params.common_params is a section.*found \[5\]"),
-        ("keep: null", "bad.yaml: keep: has no value; give it one, or leave it out: it is 3 then"),
+        ("keep: null", "bad.yaml: keep: has no value; set one, or remove the line for the default 3"),
         ("dataset_mode: null", "dataset_mode: has no value"),
         ("model: null", "model: has no value"),
-        ("nowhere_params: null\ntrain_params: {batch_size: 3}", "nowhere_params: there is no such option"),
+        ("nowhere_params: null\ntrain_params: {batch_size: 3}", "nowhere_params: no such option"),
     ],
 )
 def test_errors_in_a_file(content, words):
@@ -351,7 +351,7 @@ def test_a_key_without_value_is_refused_with_its_position(key):
     for section in sections:
         place = place.setdefault(section, {})
     place[last] = None
-    with pytest.raises(UserError, match=f"{key}: has no value; give it one, or leave it out"):
+    with pytest.raises(UserError, match=f"{key}: has no value; set one, or remove the line"):
         parse([write("null.yaml", yaml.safe_dump(content))], True)
 
 
@@ -416,7 +416,7 @@ def test_reconstruction_without_a_limit():
     assert parse(["--model=fomm", config], False).max_clips is None, "all"
     with pytest.raises(UserError, match="reconstruction_params.format: 'avi' is not one of mp4, gif"):
         parse(["--model=fomm", config, "--mode=reconstruction"], False)
-    with pytest.raises(UserError, match="reconstruction_params.num_video: there is no such option. Did you mean"):
+    with pytest.raises(UserError, match="reconstruction_params.num_video: no such option. Did you mean"):
         parse(["--model=fomm", write("a.yaml", "reconstruction_params: {num_video: 1}")], False)
 
 
@@ -433,7 +433,7 @@ def test_talking_heads_take_several_sources():
 
 
 def test_unknown_family_and_nested_file_of_nobody():
-    with pytest.raises(UserError, match=f"no such family.*There are: {', '.join(family_names())}"):
+    with pytest.raises(UserError, match=f"no such family.*Available: {', '.join(family_names())}"):
         parse(["--model=fom"], True)
     with pytest.raises(UserError, match="belong to none of the families"):
         parse([write("other.yaml", "model_params: {foo_params: {}}\n")], True)
@@ -497,7 +497,7 @@ def test_a_word_on_the_command_line_overrides_files(tmp_path, monkeypatch):
 
 
 def test_a_mode_of_another_family_is_refused_with_those_there_are():
-    with pytest.raises(UserError, match="--mode avd: .*one of animate, reconstruction, standard, relative"):
+    with pytest.raises(UserError, match="--mode avd: .*choose from animate, reconstruction, standard, relative"):
         parse(["--model=fomm", "--mode=avd"], False)
 
 
@@ -517,9 +517,9 @@ def test_the_options_of_a_run_of_frames_are_read_again(tmp_path):
 
 def test_a_run_of_another_family_is_refused_by_its_name(tmp_path):
     folder = saved_run(tmp_path / "run", "mraa")
-    with pytest.raises(UserError, match="a run of the family mraa, not fomm: give --model mraa"):
+    with pytest.raises(UserError, match="a run of the family mraa, not fomm: set --model mraa"):
         parse(["--model=fomm", f"--checkpoint={folder}"], False)
-    with pytest.raises(UserError, match="a run of the family mraa, not tps: give --model mraa"):
+    with pytest.raises(UserError, match="a run of the family mraa, not tps: set --model mraa"):
         parse([f"--config={ROOT / 'configs/tiny/tps.yaml'}", f"--checkpoint={folder}"], False)
 
 
@@ -534,7 +534,7 @@ def test_a_relative_with_other_networks_is_refused_by_its_name(tmp_path, own, as
     folder = saved_run(tmp_path / "run", own)
     (folder / "options.yaml").write_text((folder / "options.yaml").read_text() + "keypoint_folder: there\n")
     config = ROOT / f"configs/tiny/{asked}.yaml"
-    with pytest.raises(UserError, match=f"a run of the family {own}, not {asked}: give --model {own}"):
+    with pytest.raises(UserError, match=f"a run of the family {own}, not {asked}: set --model {own}"):
         parse([f"--config={config}", f"--checkpoint={folder}"], False)
 
 
@@ -546,7 +546,7 @@ def test_starting_from_a_run_of_other_networks_is_refused_by_name(tmp_path, own)
     folder = saved_run(tmp_path / "run", own)
     others = [name for name in family_names() if name != own and not {(own, name), (name, own)} & set(STAGES)]
     for asked in others:
-        with pytest.raises(UserError, match=f"this is a run of the family {own}, and {asked} has other networks: give"):
+        with pytest.raises(UserError, match=f"this is a run of the family {own}, and {asked} has other networks: set"):
             parse([f"--model={asked}", f"--init_from={folder}"], True)
 
 
@@ -575,7 +575,7 @@ def declare(parser, *declarations):
 @pytest.mark.parametrize(
     ("second", "told"),
     [
-        (("--width", [], {}), "dataset mode mine declares --width, which is declared already, by: family yours"),
+        (("--width", [], {}), "dataset mode mine declares --width, already declared by family yours"),
         (("--breadth", ["--width"], {}), "dataset mode mine declares --width, .* by: family yours"),
         (("--breadth", ["--wide"], {}), "dataset mode mine declares --wide, .* by: family yours"),
         (("--breadth", ["-w"], {}), "dataset mode mine declares -w, .* by: family yours"),
@@ -585,7 +585,7 @@ def declare(parser, *declarations):
             "--breadth with action=.store_true.: .*add_switch",
         ),
         (("--breadth", [], {"action": "append"}), "declares --breadth with action=.append.: .*nargs"),
-        (("breadth", [], {}), "declares 'breadth': the names of options begin with two dashes, --breadth"),
+        (("breadth", [], {}), "declares 'breadth': option names start with two dashes, --breadth"),
     ],
 )
 def test_mistakes_in_declaring_options_are_reported_with_the_remedy(second, told):

@@ -43,7 +43,7 @@ def test_the_first_step_at_which_runs_part_is_told(tmp_path, capsys):
     other = written(tmp_path / "b", apart)
     assert run(one, other) == 1
     output = capsys.readouterr().out
-    assert "they part at step 3 (l1), by more than 1e-05" in output
+    assert "they diverge at step 3 (l1), by more than 1e-05" in output
     assert [line.split()[3] for line in output.splitlines()[1:3]] == ["3", "4"]
     assert run(one, other, "--tolerance=1e-3") == 1 and run(one, other, "--tolerance=0.1") == 0
 

@@ -205,7 +205,9 @@ def test_the_files_of_ganimation_are_the_originals(tmp_path):
         optimizer.load_state_dict(record)
         for one, twin in zip(optimizer.state.values(), ours.state.values(), strict=True):
             assert torch.equal(one["exp_avg_sq"], twin["exp_avg_sq"])
-    with pytest.raises(UserError, match="the files of ganimation are the original's as they are; copy net_epoch_3_id"):
+    with pytest.raises(
+        UserError, match="the files of ganimation have the original's format already; copy net_epoch_3_id"
+    ):
         exported(tmp_path, tmp_path / "all.pth")
 
 

@@ -113,9 +113,9 @@ def test_a_family_based_on_fomm_trains_with_a_new_mode_and_reconstructs(checkout
     ("arguments", "told"),
     [
         (("fomm",), "there is such a family already"),
-        (("frames", "--dataset_mode"), "there is one already"),
-        (("l1", "--metric"), "there is one already"),
-        (("My-Paper",), "a name is a word of small letters"),
+        (("frames", "--dataset_mode"), "this name exists already"),
+        (("l1", "--metric"), "this name exists already"),
+        (("My-Paper",), "use lower-case letters"),
     ],
 )
 def test_taken_and_invalid_names_are_refused(arguments, told, monkeypatch):

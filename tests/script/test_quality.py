@@ -63,7 +63,7 @@ def test_every_row_has_a_configuration_and_prints_its_commands():
 
 
 def test_unknown_rows_and_missing_videos_are_told():
-    with pytest.raises(UserError, match="--rows abc: there is no such row; there are tps_tiny"):
+    with pytest.raises(UserError, match="--rows abc: no such row; there are tps_tiny"):
         quality.chosen_rows("mraa_tiny, abc", has_videos=False)
     with pytest.raises(UserError, match="--real FOLDER"):
         quality.chosen_rows("mraa_real", has_videos=False)

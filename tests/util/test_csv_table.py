@@ -36,5 +36,5 @@ def test_all_errors_of_a_table_are_reported(tmp_path, content, words):
 
 
 def test_a_missing_table_is_named(tmp_path):
-    with pytest.raises(UserError, match="--pairs .*absent.csv: there is no such file"):
+    with pytest.raises(UserError, match="--pairs .*absent.csv: no such file"):
         read_rows(tmp_path / "absent.csv", "--pairs", ("source",))

@@ -12,7 +12,7 @@ from util.errors import RunError, UserError, full_disk, outcome, run_main
 
 
 def from_full_disk() -> UserError:
-    error = UserError("a.pth could not be written; --continue_train goes on")
+    error = UserError("cannot write a.pth; --continue_train resumes")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
     return error
 
@@ -31,7 +31,7 @@ def from_full_disk() -> UserError:
         (OSError("two\nlines"), 1, "two lines"),
         (OSError(), 1, "OSError"),
         (MemoryError("Unable to allocate 9 GiB"), 1, "there is not enough memory (Unable to allocate 9 GiB)"),
-        (from_full_disk(), 1, "a.pth could not be written; --continue_train goes on"),
+        (from_full_disk(), 1, "cannot write a.pth; --continue_train resumes"),
         (KeyError("x"), 1, None),
     ],
 )  # fmt: skip

@@ -41,14 +41,14 @@ def test_mistakes_of_the_program_and_interruptions_pass():
 YAMLS = {
     "day: 2021-99-99": "month must be in 1..12",
     "size: !!int x": "invalid literal",
-    "deep: " + "[" * 5000: "(more than 40 lists and mappings in each other|exceeded maximum nesting depth)",
-    "deep: " + "{a: " * 5000: "more than 40 lists and mappings in each other",
+    "deep: " + "[" * 5000: "(more than 40 nested lists and mappings|exceeded maximum nesting depth)",
+    "deep: " + "{a: " * 5000: "more than 40 nested lists and mappings",
     "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
     + "\n".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]" for old, new in zip("abcde", "bcdef", strict=True)): (
         "more than 100000 values"
     ),
-    "a: &a [*a]": r"\*a stands in itself",
-    "a: *b": "stands in itself, or for nothing",
+    "a: &a [*a]": r"\*a refers to itself",
+    "a: *b": "refers to itself, or to nothing",
     "a: !!python/object/apply:os.system [ls]": "could not determine a constructor",
     "a: \0": "control characters",
     "a: 1\nb: 2\na: 3": "the key 'a' is there twice.*line 3",
@@ -92,7 +92,7 @@ def test_damaged_lines_of_a_log_are_skipped_and_counted(tmp_path, caplog):
     assert [entry.get("step") for _, entry in lines] == [1, "x", 2] and damaged == 4
     LogFile(path, step=2)
     assert path.read_bytes() == b'{"step": 1}\n{"step": 2, "l1": 0.5}\n'
-    assert "4 of its lines cannot be read" in caplog.text
+    assert "skipped 4 unreadable lines" in caplog.text
     assert read_lines(tmp_path / "absent") == ([], 0)
 
 
@@ -107,7 +107,7 @@ def test_damaged_lines_of_results_are_skipped_and_counted(tmp_path, caplog):
     ]
     (tmp_path / "results.jsonl").write_bytes(b"\n".join(lines))
     assert [entry["frames"] for entry in Records(tmp_path, {}).entries()] == [3]
-    assert "4 of its lines cannot be read and are left out" in caplog.text
+    assert "skipped 4 unreadable lines" in caplog.text
 
 
 def test_damaged_json_is_refused(tmp_path):

@@ -76,7 +76,7 @@ def test_each_optimizer_may_have_its_rule():
     rules = Schedules(Schedule("constant"), {"generator": "linear"}, ("generator", "critic"))
     clock = Clock(10, step=5, planned_steps=10)
     assert (rules.rate("generator", clock), rules.rate("critic", clock)) == (0.5, 1)
-    with pytest.raises(UserError, match="no optimizer genrator; there are: generator, critic"):
+    with pytest.raises(UserError, match="no optimizer genrator; available: generator, critic"):
         Schedules(Schedule(), {"genrator": "linear"}, ("generator", "critic"))
 
 

@@ -79,7 +79,7 @@ def test_a_table_becomes_a_page_and_failures_are_on_it(people, own, tmp_path):
     assert page == tmp_path / "made" / "index.html" and (tmp_path / "made" / "talk-me.mp4").is_file()
     assert "nobody.png" in page.read_text(encoding="utf-8")
     table.write_text("source,driving,output\nme.png,talk.mp4,../out\n")
-    with pytest.raises(RunError, match="leads out of the results folder"):
+    with pytest.raises(RunError, match="is outside the results folder"):
         jobs.batch(own, table, people, [], tmp_path / "refused", work)
 
 

@@ -187,7 +187,7 @@ def _animate(
 ) -> Iterator[list[Any]]:  # fmt: skip
     if not driving or (kind.source and not sources):
         missing = "a driving video" if sources or not kind.source else "a picture"
-        yield [note(f"give {missing} first: upload one, take one with the camera, or click on a drawn person", True),
+        yield [note(f"choose {missing} first: upload one, use the camera, or click on a drawn person", True),
                gr.skip(), gr.skip(), gr.skip(), gr.skip()]  # fmt: skip
         return
     inputs = {"source_image": list(sources), "driving_video": driving[0], "output": "out.mp4"}
@@ -207,7 +207,7 @@ def _express(
     app: App, words: Words, sources: Sequence[Path], panel: Panel, values: dict, request: gr.Request
 ) -> Iterator[list[Any]]:  # fmt: skip
     if not sources:
-        yield [note("give a picture first: upload one, take one with the camera, or click on a drawn person", True),
+        yield [note("choose a picture first: upload one, use the camera, or click on a drawn person", True),
                gr.skip(), gr.skip(), gr.skip(), gr.skip()]  # fmt: skip
         return
     units, said = panel.units(values), panel.said(values)

@@ -68,7 +68,7 @@ def connect(app: App, parts: Parts, words: Words, panel: Panel) -> None:
     def run(values: dict, request: gr.Request) -> Iterator[list[Any]]:
         tables = paths(values[parts.table])
         if not tables:
-            yield [note("give a table of pairs first", wrong=True), "", None, ""]
+            yield [note("upload a table of pairs first", wrong=True), "", None, ""]
             return
         said = panel.said(values)
         given = [option.word(said[option.name]) for option in panel.options if option.name in said]

@@ -47,7 +47,7 @@ def _run(
     request: gr.Request,
 ) -> Iterator[list[Any]]:  # fmt: skip
     if not source or not driving:
-        yield [note("give a picture and a driving video in the tab Animate first", wrong=True), gr.skip(), gr.skip()]
+        yield [note("choose a picture and a driving video in the tab Animate first", wrong=True), gr.skip(), gr.skip()]
         return
     offered = driven_by_videos(app.runs)
     pair = jobs.Pair((), tuple(paths(source)), paths(driving)[0], options)

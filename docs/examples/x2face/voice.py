@@ -44,7 +44,7 @@ class VoiceDataset(FramesDataset):
 
     def items_of(self, video: VideoFrames) -> Iterator[dict[str, Any]]:
         if video.path is None:
-            raise UserError("--dataset_mode voice: sound is read from a file; give the path of the driving video")
+            raise UserError("--dataset_mode voice reads sound from a file; give the path of the driving video")
         whole, length = read_sound(video.path, RATE, -self.seconds / 2), round(self.seconds * RATE)
         for position, frame in enumerate(video):
             begin = round(video.time(position) * RATE)  # of the window, since the sound begins half of one earlier

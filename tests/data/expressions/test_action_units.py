@@ -69,7 +69,7 @@ def test_intensities_are_read_as_people_write_them():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("13=2", "'13'.*There are: 1 "),
+        ("13=2", "'13'.*Available: 1 "),
         ("lip corner pullr=2", "Did you mean lip corner puller"),
         ("12", "is not a number.*AU12=3.5"),
         ("12=6", "0 to 5"),
@@ -108,7 +108,7 @@ def test_other_conditions_need_names():
     assert [unit.column for unit in units_for(2, ["AU12", "AU99"])] == ["AU12", "AU99"]
     with pytest.raises(UserError, match="--units"):
         units_for(5)
-    with pytest.raises(UserError, match="2 units are named, but --cond_nc is 3"):
+    with pytest.raises(UserError, match="2 units, but --cond_nc is 3"):
         units_for(3, ["AU12", "AU06"])
 
 
@@ -168,7 +168,7 @@ def test_the_face_of_a_picture_is_the_largest_or_the_most_confident(tmp_path):
     table = read_table(write_table(tmp_path / "a.csv", rows, ("face", "confidence", "p_scale")))
     assert choose_face(table)[0] == 1 and choose_face(table, "confident")[0] == 0
     row, why = choose_face(read_table(write_table(tmp_path / "b.csv", rows)))
-    assert row == 0 and "tells no sizes" in why
+    assert row == 0 and "has no sizes" in why
 
 
 def test_the_person_of_a_video_is_the_most_frequent_one(tmp_path):
@@ -184,7 +184,7 @@ def test_the_person_of_a_video_is_the_most_frequent_one(tmp_path):
         (lambda text: text.splitlines()[0], "no rows"),
         (lambda text: text.replace("AU12_r", "AU99_r"), "lacks the columns AU12_r"),
         (lambda text: text.replace("2.500", "nonsense"), "line 2, column AU12_r: 'nonsense' is not a number"),
-        (lambda text: text.replace("2.500", "25.00"), "AU12_r is 25; intensities go from 0 to 5"),
+        (lambda text: text.replace("2.500", "25.00"), "AU12_r is 25; the range is 0 to 5"),
         (lambda text: text[: len(text) // 3 * 2] + "\n", "line 2"),
     ],
 )
@@ -206,7 +206,7 @@ def test_tables_of_pictures_and_videos_are_gathered_and_skipped_items_are_listed
     smiles = {name: values[8] for name, values in collected.annotations.items()}
     assert smiles == {"one": 3, "two": 2, "film_00001": 1, "film_00003": 5}
     assert [name for name, _ in collected.left_out] == ["dim", "film_00002", "torn"]
-    assert collected.chosen == [("two", "the most confident of 2 faces; the table tells no sizes")]
+    assert collected.chosen == [("two", "the most confident of 2 faces; the table has no sizes")]
     row = next(row for row in means_table(collected.annotations) if row[0] == "AU12")
     assert row[2:] == ["2.750", "5.00", "1.000"]
 
@@ -253,8 +253,8 @@ def test_models_of_fewer_units_read_theirs_out_of_all(tmp_path, suffix):
     ("content", "says"),
     [
         (["a"], "holds a list"),
-        ({1: np.zeros(17)}, "the key '1' is no text"),
-        ({"a": np.zeros(3)}, r"a: \(3,\) values, not 17; --cond_nc"),
+        ({1: np.zeros(17)}, "the key '1' is not text"),
+        ({"a": np.zeros(3)}, r"a: \(3,\) values instead of 17; set --cond_nc"),
         ({"a": np.full(17, 7.0)}, "a: intensities from 7 to 7"),
         ({"a": np.full(17, np.nan)}, "a: intensities"),
         ({"a": np.array([None] * 17)}, "'O8' is not one of plain numbers"),
@@ -273,13 +273,13 @@ def test_damaged_and_missing_files_are_named(tmp_path):
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"a": np.zeros(17)}, 2)[:-20])
     with pytest.raises(UserError, match="a.pkl: cannot be read as a pickle"):
         read_annotations(tmp_path / "a.pkl")
-    with pytest.raises(UserError, match=r"b.pkl: there is no such file.*--aus_file: a.pkl"):
+    with pytest.raises(UserError, match=r"b.pkl: no such file.*--aus_file: a.pkl"):
         read_annotations(tmp_path / "b.pkl")
 
 
 def test_intensities_that_were_divided_already_are_warned_of(tmp_path):
     write_annotations(tmp_path / "a.pkl", {"a": np.full(17, 0.5)})
-    with pytest.warns(UserWarning, match="divided already"):
+    with pytest.warns(UserWarning, match="may already be scaled"):
         read_annotations(tmp_path / "a.pkl")
 
 
@@ -333,7 +333,7 @@ def test_pictures_are_drawn_with_replacement_as_the_original_does(tmp_path):
 
 
 def test_a_dataset_smaller_than_the_batch_says_so(tmp_path):
-    with pytest.raises(UserError, match=r"--batch_size 25: .* has 4 training pictures only.*--batch_size=4"):
+    with pytest.raises(UserError, match=r"--batch_size 25: .* has only 4 training pictures.*--batch_size=4"):
         dataset(write_dataset(tmp_path), "--batch_size=25")
 
 
@@ -346,7 +346,7 @@ def test_what_is_missing_is_listed(tmp_path):
     with pytest.warns(UserWarning) as warned:
         assert len(dataset(tmp_path, "--batch_size=3")) == 3
     said = " | ".join(str(one.message) for one in warned)
-    assert "1 of 5 names are left out, they have no picture" in said and "face.00" in said
+    assert "skipped 1 of 5 names with no picture" in said and "face.00" in said
     assert "they have no action units: new" in said
 
 
@@ -368,7 +368,7 @@ def test_an_unusable_folder_says_what_it_lacks(tmp_path, spoil, says):
 
 
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="the sample of the original is not here")
-@pytest.mark.filterwarnings("ignore:.*divided already")
+@pytest.mark.filterwarnings("ignore:.*may already be scaled")
 def test_the_sample_of_the_original_is_read(tmp_path):
     annotations = read_annotations(SAMPLE / "aus_openface.pkl")
     assert len(annotations) == 4 and all(values.shape == (17,) for values in annotations.values())
@@ -626,5 +626,5 @@ def test_the_users_commands_train_and_animate(tmp_path):
 
 def test_timestamps_that_tell_no_rate_are_refused(tmp_path):
     rows = [{"frame": 1, "timestamp": 0}, {"frame": 2, "timestamp": 1e300}]
-    with pytest.raises(UserError, match="its timestamps tell 1e-300 frames a second; give --fps"):
+    with pytest.raises(UserError, match="its timestamps give 1e-300 frames per second; set --fps"):
         read_table(write_table(tmp_path / "a.csv", rows, SEQUENCE)).fps()

@@ -427,5 +427,5 @@ def test_whatever_dlib_raises_for_a_damaged_model_is_reported_with_its_file(tmp_
     def read(path):
         raise error("vector::_M_default_append")
 
-    with pytest.raises(UserError, match="a.dat: not a model that dlib reads here .*; fetch it again"):
+    with pytest.raises(UserError, match="a.dat: not a model that dlib can read here .*; download it again"):
         load_model(read, tmp_path / "a.dat")

@@ -94,7 +94,7 @@ def test_arrays_beside_a_clip_say_what_landmarks_alone_say():
 
 def test_annotations_that_do_not_fit_are_told(tmp_path):
     known = annotations()
-    with pytest.raises(UserError, match=r"clip: landmarks is \(3, 68, 2\) here, for a clip of 4 frames"):
+    with pytest.raises(UserError, match=r"clip: landmarks has shape \(3, 68, 2\), a clip of 4 frames"):
         annotations_of({"landmarks": known.landmarks}, known.size, 4, "clip")
     with pytest.raises(UserError, match="no frame with a face"):
         annotations_of({"landmarks": np.full((3, 68, 2), np.nan)}, known.size, 3, "clip")
@@ -160,7 +160,7 @@ def test_packed_clips_and_single_pictures_are_annotated(tmp_path):
     (tmp_path / "train").mkdir()
     pack(tmp_path / "train" / "a.clip", frames, fps=25, arrays=annotation_arrays(points, (64, 64)))
     write_image(tmp_path / "train" / "b.png", frames[0])
-    with pytest.raises(UserError, match=r"b\.png: has no landmarks, other clips have"):
+    with pytest.raises(UserError, match=r"b\.png: has no landmarks, unlike other clips"):
         dataset(tmp_path)[1]
     (tmp_path / "points").mkdir()
     np.savez(tmp_path / "points" / "b.npz", landmarks=points[:1])
@@ -172,6 +172,6 @@ def test_packed_clips_and_single_pictures_are_annotated(tmp_path):
 
 
 def test_augmentations_that_landmarks_do_not_follow_are_refused(sample):
-    with pytest.raises(UserError, match="landmarks would not follow these; take --crop_jitter"):
+    with pytest.raises(UserError, match="landmarks do not follow these; use --crop_jitter"):
         dataset(sample, "--rotation_degrees=10")
     dataset(sample, "--rotation_degrees=10", "--annotations=none")[0]

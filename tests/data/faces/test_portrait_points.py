@@ -88,13 +88,13 @@ def test_a_turned_face_is_seen_upright(tmp_path):
 
 
 def test_other_files_are_told(tmp_path):
-    with pytest.raises(UserError, match=r"--portrait_landmarks .*absent.onnx: there is no such file"):
+    with pytest.raises(UserError, match=r"--portrait_landmarks .*absent.onnx: no such file"):
         PortraitPoints(tmp_path / "absent.onnx")
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(UserError, match=r"text\.onnx: not an ONNX network"):
         PortraitPoints(tmp_path / "text.onnx")
     onnx_file(tmp_path / "few.onnx", np.zeros((106, 2)))
-    with pytest.raises(UserError, match=r"few\.onnx: its outputs are .*\(1, 212\); the third one"):
+    with pytest.raises(UserError, match=r"few\.onnx: its outputs are .*\(1, 212\); the third output"):
         PortraitPoints(tmp_path / "few.onnx")(np.zeros((90, 90, 3), np.uint8), face(45, 45, 40))
     onnx_file(tmp_path / "one.onnx", np.zeros((203, 2)), outputs=1)
     with pytest.raises(UserError, match=r"one\.onnx: its outputs are"):

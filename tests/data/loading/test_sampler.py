@@ -129,7 +129,7 @@ def test_whatever_a_sample_raises_makes_it_a_bad_one(tmp_path, error, workers):
     ]  # fmt: skip
     assert all("(test_sampler.py, line " in line for line in listed)
     assert text.count("Traceback (most recent call last)") == 1 and "    Traceback" in lines[1]
-    with pytest.raises(UserError, match=r"(?s)bad samples: 2, more than --max_bad.*bad_samples.txt tells where"):
+    with pytest.raises(UserError, match=r"(?s)2 bad samples exceed --max_bad.*bad_samples.txt has the file and line"):
         batches(Raising(error, {3, 7}), tmp_path, 15, workers=workers, share=0.05)
 
 
@@ -206,8 +206,8 @@ def test_debug_raises_unexpected_errors(tmp_path):
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ("DataLoader worker (pid 7) is killed by signal: Killed. ", "where memory runs out.*--nThreads, now 4"),
-        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "where memory runs out.*--nThreads, now 4"),
+        ("DataLoader worker (pid 7) is killed by signal: Killed. ", "out of memory: .*--nThreads, now 4"),
+        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "out of memory: .*--nThreads, now 4"),
         ("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible", "shared memory.*--nThreads.*shm"),
         ("DataLoader worker (pid 7) is killed by signal: Segmentation fault. ", r"crashed \(Segmentation fault\)"),
         ("DataLoader worker (pid 7) exited unexpectedly with exit code 3. Details", r"crashed \(exit code 3\)"),
@@ -222,7 +222,7 @@ def test_a_lost_worker_is_reported_in_one_line(said, words):
 
 
 def test_too_many_damaged_samples_stop_with_the_list(tmp_path):
-    with pytest.raises(UserError, match=r"more than --max_bad allows.*\n  sample 3: faces/3.png"):
+    with pytest.raises(UserError, match=r"exceed --max_bad.*\n  sample 3: faces/3.png"):
         batches(data(bad=3), tmp_path, 15, share=0.01)
 
 
@@ -261,7 +261,7 @@ sys.exit(2)
 
 
 def test_a_dataset_smaller_than_the_batch_is_an_error(tmp_path):
-    with pytest.raises(UserError, match="--batch_size 4 is more than the 3 samples"):
+    with pytest.raises(UserError, match="--batch_size 4 exceeds the 3 samples"):
         batches(data(samples=3), tmp_path, 1)
 
 
@@ -277,7 +277,7 @@ def test_weights_set_how_often_samples_are_drawn():
 
 @pytest.mark.parametrize("weights", [[1.0], [0.0] * 3, [1.0, -1.0, 1.0], [1.0, float("nan"), 1.0]])
 def test_invalid_weights_are_reported(weights):
-    with pytest.raises(UserError, match=r"weights\(\): 3 numbers of at least 0 are wanted"):
+    with pytest.raises(UserError, match=r"weights\(\): expected 3 numbers"):
         EndlessSampler(3, 3, weights=weights)
 
 

@@ -174,11 +174,11 @@ def test_shares_are_exact_in_whole_numbers(shares, block):
     [
         (["--dataroot=a,b", "--shares=0.7"], "--shares 0.7: 1 shares for 2 folders; --dataroot names a, b"),
         (["--dataroot=a", "--shares=0.7,0.3"], "2 shares for 1 folders; --dataroot names a"),
-        (["--dataroot=a,b", "--shares=0.7,0.2"], "--shares 0.7,0.2: add up to 0.9; shares are parts of 1"),
-        (["--dataroot=a,b", "--shares=0.9999,0.0001"], "a share has three decimals at most"),
+        (["--dataroot=a,b", "--shares=0.7,0.2"], "--shares 0.7,0.2: add up to 0.9; shares must add up to 1"),
+        (["--dataroot=a,b", "--shares=0.9999,0.0001"], "a share must .* at most three decimals"),
         (["--dataroot=a,b,a"], "names a twice"),
-        (["--dataroot=a,gone"], "--dataroot gone: there is no such folder"),
-        (["--dataroot=gone,too"], "--dataroot gone,too: there is no such folder"),
+        (["--dataroot=a,gone"], "--dataroot gone: no such folder"),
+        (["--dataroot=gone,too"], "--dataroot gone,too: no such folder"),
     ],
 )
 def test_wrong_shares_and_folders_are_told(folders, arguments, told):

@@ -106,7 +106,7 @@ def test_lists_that_name_no_videos_are_reported(tmp_path, scripts):
     for path in (tmp_path / "FF" / "splits").iterdir():
         path.write_text("[[]]")
     status, said = scripts.run("extract_frames", "--in", "FF", "--splits", "FF/splits", folder=tmp_path)
-    assert status == 2 and "error: --splits FF/splits: its lists name no videos" in said
+    assert status == 2 and "error: --splits FF/splits: its lists are empty" in said
 
 
 def test_own_videos_split_by_share_and_a_range_of_frames(tmp_path, scripts):

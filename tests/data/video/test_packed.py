@@ -94,7 +94,7 @@ def test_packing_goes_whole_or_not_at_all(tmp_path):
         pack(tmp_path / "a.clip", [], fps=25)
     with pytest.raises(UserError, match="one size"):
         pack(tmp_path / "a.clip", [frame(0), frame(1, (40, 40))], fps=25)
-    with pytest.raises(UserError, match="jpeg or png"):
+    with pytest.raises(UserError, match="jpeg, png"):
         make(tmp_path / "a.clip", format="gif")
     with pytest.raises(ValueError, match="objects"):
         make(tmp_path / "a.clip", arrays={"a": np.array([{}])})

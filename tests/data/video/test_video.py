@@ -574,8 +574,8 @@ def with_a_longer_length(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "codec", "damage", "told"),
     [
-        ("a.mp4", "libx264", with_wrong_clock, "its index or its edit list leaves frames out; 1 of 60 frames"),
-        ("a.mp4", "libx264", with_late_beginning, "its index or its edit list leaves frames out; 56 of 60 frames"),
+        ("a.mp4", "libx264", with_wrong_clock, "its index or edit list skips frames; 1 of 60 frames"),
+        ("a.mp4", "libx264", with_late_beginning, "its index or edit list skips frames; 56 of 60 frames"),
         ("a.gif", "gif", with_a_wrong_block, "damaged at byte [0-9]+ of [0-9]+; 5 of about 59 frames"),
         ("a.mkv", "libx264", with_a_longer_length, "ends after 2.4 of 4.8 seconds; 60 of about 120 frames"),
     ],

@@ -114,16 +114,19 @@ def test_a_file_of_the_original_with_the_name_of_one_to_save_is_moved(tmp_path):
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
-        ({"discriminator": None}, ["holds no critic", "optimizer of dis starts afresh"]),
-        ({"discriminator": {"odd": torch.zeros(1)}}, ["starting critic afresh", "optimizer of dis starts afresh"]),
-        ({"optimizer_generator": None}, ["optimizer of gen starts afresh", "holds no optimizer_generator"]),
-        ({"optimizer_generator": {"state": {}, "param_groups": []}}, ["gen starts afresh", "other parameters"]),
-        ({"optimizer_generator": 3}, ["gen starts afresh", "not an optimizer's state"]),
+        ({"discriminator": None}, ["has no critic", "resetting the optimizer of dis"]),
+        ({"discriminator": {"odd": torch.zeros(1)}}, ["reinitialising critic", "resetting the optimizer of dis"]),
+        ({"optimizer_generator": None}, ["resetting the optimizer of gen", "has no optimizer_generator"]),
+        (
+            {"optimizer_generator": {"state": {}, "param_groups": []}},
+            ["resetting the optimizer of gen", "other parameters"],
+        ),
+        ({"optimizer_generator": 3}, ["resetting the optimizer of gen", "not an optimizer's state"]),
         (
             {"optimizer_generator": {"state": {}, "param_groups": 3}},
-            ["gen starts afresh", "optimizer's state is damaged"],
+            ["resetting the optimizer of gen", "optimizer's state is damaged"],
         ),
-        ({"epoch": None}, ["after 0 epochs, at step 0; how long it was trained is not known"]),
+        ({"epoch": None}, ["after 0 epochs, at step 0; its length of training is unknown"]),
     ],
 )
 def test_missing_or_mismatching_parts_start_from_scratch_with_a_warning(tmp_path, caplog, entries, words):
@@ -149,7 +152,7 @@ def test_an_optimizer_of_other_shapes_starts_from_scratch(tmp_path, caplog):
     other["state"][0]["exp_avg"] = torch.zeros(7)
     released(before, tmp_path / "00000001-checkpoint.pth.tar", optimizer_generator=other)
     assert not resumed(tmp_path).optimizers["gen"].state_dict()["state"]
-    assert "parameters of other shapes" in caplog.text
+    assert "parameters have other shapes" in caplog.text
 
 
 def test_a_file_per_network_resumes_at_the_largest_number(tmp_path, caplog):
@@ -161,7 +164,7 @@ def test_a_file_per_network_resumes_at_the_largest_number(tmp_path, caplog):
     after = resumed(tmp_path, Chunks)
     assert_equal(before.family, after.family)
     assert (after.clock.step, after.clock.samples) == (10, 40)
-    assert "the optimizer of gen starts afresh" in caplog.text
+    assert "resetting the optimizer of gen" in caplog.text
     Checkpoints(tmp_path).save(after)
     assert (tmp_path / "10_net_G.pth").is_file()
     assert (tmp_path / "previous_1" / "latest_net_G.pth").read_bytes() == theirs
@@ -169,7 +172,7 @@ def test_a_file_per_network_resumes_at_the_largest_number(tmp_path, caplog):
 
 def test_weights_that_can_not_be_loaded_are_an_error_and_stay(tmp_path):
     torch.save(build(Chunks).critic.state_dict(), tmp_path / "latest_net_D.pth")
-    with pytest.raises(UserError, match=r"latest_net_G.pth: there is no such file.*--init_from FILE"):
+    with pytest.raises(UserError, match=r"latest_net_G.pth: no such file.*--init_from FILE"):
         resumed(tmp_path, Chunks)
     torch.save({"odd": torch.zeros(1)}, tmp_path / "latest_net_G.pth")
     with pytest.raises(UserError, match=r"does not fit Sequential.*--init_from FILE"):
@@ -179,7 +182,7 @@ def test_weights_that_can_not_be_loaded_are_an_error_and_stay(tmp_path):
 
 def test_weights_of_another_name_are_an_error_with_the_remedy():
     released(trained(), Path("result/b/vox-cpk.pth.tar"))
-    with pytest.raises(UserError, match=r"no weights.*there are: vox-cpk.pth.tar.*--checkpoint FILE.*--init_from FILE"):
+    with pytest.raises(UserError, match=r"no file has.*contains: vox-cpk.pth.tar.*--checkpoint FILE.*--init_from FILE"):
         run("--name=b", "--steps=2", "--continue_train")
     assert [path.name for path in Path("result/b").iterdir()] == ["vox-cpk.pth.tar"]
 
@@ -219,9 +222,7 @@ def test_a_run_without_a_complete_checkpoint_is_an_error_that_names_the_files(da
         if damage != "delete":
             path.write_bytes(content[:-100])
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    with pytest.raises(
-        UserError, match=rf"no checkpoint is complete: .*00000002.*{words}.*latest.*Nothing was changed"
-    ):
+    with pytest.raises(UserError, match=rf"no complete checkpoint: .*00000002.*{words}.*latest.*Nothing was changed"):
         run("--name=b", "--steps=3", "--continue_train")
     assert before == {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
@@ -257,7 +258,7 @@ def test_a_run_from_a_checkpoint_that_saved_nothing_starts_from_it_again():
 
 def test_a_missing_checkpoint_is_an_error():
     run("--name=b", "--steps=1")
-    with pytest.raises(UserError, match=r"--which 7: .* no such checkpoint; there are: 00000001, latest. Nothing was"):
+    with pytest.raises(UserError, match=r"--which 7: .* no such checkpoint; available: 00000001, latest. Nothing was"):
         run("--name=b", "--steps=3", "--continue_train", "--which=7")
     with pytest.raises(UserError, match="--which 7: .* --continue_train or --checkpoint"):
         run("--name=c", "--steps=3", "--which=7")
@@ -281,7 +282,7 @@ def test_a_resumed_run_removes_leftovers_of_an_interrupted_save(monkeypatch):
 def test_a_run_that_is_at_its_end_says_so(caplog):
     run("--name=b", "--steps=2")
     run("--name=b", "--continue_train")
-    assert "step 2 is reached already: nothing is left to do; more --epochs or --steps" in caplog.text
+    assert "already at step 2: nothing to do; train longer with more --epochs or --steps" in caplog.text
 
 
 def test_a_set_is_found_by_the_value_of_its_number(tmp_path):
@@ -379,7 +380,7 @@ def test_a_run_on_other_data_resumes_at_the_same_epoch():
 
 
 def test_options_to_resume_and_to_start_exclude_each_other():
-    with pytest.raises(UserError, match="give one of them"):
+    with pytest.raises(UserError, match="use only one of them"):
         run("--name=b", "--steps=1", "--init_from=x", "--checkpoint=y")
 
 

@@ -217,7 +217,7 @@ def test_a_damaged_newest_set_is_passed_over(tmp_path, caplog):
     resumed = trainer_at(0)
     assert checkpoints.resume(resumed)
     assert resumed.clock.step == 1
-    assert "00000002 is not complete" in caplog.text
+    assert "00000002 is incomplete" in caplog.text
 
 
 def test_saving_after_a_loss_that_is_not_finite_is_refused(tmp_path):
@@ -315,19 +315,19 @@ def test_truncated_files_and_archives(tmp_path):
 
 def test_a_name_without_network_is_refused(tmp_path):
     torch.save({}, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match="names are like latest_net_G.pth"):
+    with pytest.raises(UserError, match="use a name like latest_net_G.pth"):
         load_networks(build(Chunks), tmp_path / "weights.pth")
 
 
 def test_a_missing_run_is_reported_with_the_existing_ones(tmp_path):
     Checkpoints(tmp_path / "result" / "here").save(trainer_at(1))
-    with pytest.raises(UserError, match=r"nosuch: there is no such file or folder.* are: here\. .*--checkpoint"):
+    with pytest.raises(UserError, match=r"nosuch: no such file or folder.* are: here\. .*--checkpoint"):
         load_networks(build(Joint), tmp_path / "result" / "nosuch")
 
 
 def test_a_folder_of_other_weights_is_reported_with_its_content(tmp_path):
     torch.save({}, tmp_path / "vox-cpk.pth.tar")
-    with pytest.raises(UserError, match=r"no weights .* latest_net_G.pth, .*there are: vox-cpk.pth.tar.*--model"):
+    with pytest.raises(UserError, match=r"no file has .* latest_net_G.pth, .*contains: vox-cpk.pth.tar.*--model"):
         load_networks(build(Chunks), tmp_path)
 
 

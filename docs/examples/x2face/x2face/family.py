@@ -99,5 +99,5 @@ class X2Face(Family):
 def side_of(size: tuple[int, int] | None) -> int:
     """The side of the pictures, which the decoder is built for."""
     if size is None or size[0] != size[1] or size[0] < 16 or size[0] & (size[0] - 1):
-        raise UserError("--load_size: x2face takes square pictures with a power of 2 as their side, e.g. 256")
+        raise UserError("--load_size: x2face needs square pictures whose side is a power of 2, e.g. 256")
     return size[0]
