@@ -12,9 +12,9 @@ from engine.checkpoints.load import Loaded, load_networks, load_set
 from engine.distributed import Processes
 from engine.networks import compile_networks, list_networks, to_device, without_random_weights
 from engine.trainer import Trainer
-from engine.validation import Validation, undisturbed
+from engine.validation import Validation, preserving_random_state
 from models import Family, find_family
-from options import Options, owner_of_weights, parse, run_folder, takes_own_weights
+from options import Options, owner_of_weights, parse, run_folder, uses_own_weights
 from options.validating import validating
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 def load_family(opt: Options) -> tuple[Family, Loaded]:
     """The family with the weights of the options, and the facts of these weights."""
-    if takes_own_weights(opt):
+    if uses_own_weights(opt):
         log.info("using Grimace's own model, trained on drawn people (weights/README.md); choose your run with --name")
     build = partial(find_family(opt.model), opt, training=False)
     with without_random_weights():
@@ -50,7 +50,7 @@ def build_family(opt: Options) -> Family:
 def build_validation(opt: Options, trainer: Trainer, steps: int) -> Validation | None:
     """The validation during training, if any."""
     device, step = trainer.processes.device, trainer.clock.step
-    with undisturbed(device):
+    with preserving_random_state(device):
         what = validating(opt, partial(parse, training=False), trainer.family.networks(), step, steps, device)
     return what and Validation(
         what, trainer.processes, share=opt.validate_share / 100, frames=opt.validate_frames, precision=opt.precision,

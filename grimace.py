@@ -36,7 +36,7 @@ from building import build_animator, load_family
 from data.base import Clip, Dataset, Preview
 from data.jobs.outputs import Outputs
 from data.jobs.pair_list import Request
-from data.jobs.pairs import Requested
+from data.jobs.pairs import RequestedClips
 from data.video.limits import limit_pixels
 from engine.animator import to_bytes
 from engine.distributed import Processes
@@ -165,17 +165,17 @@ class Model:
         request = Request(
             _pictures(source) if source is not None else (), _path(driving) if driving is not None else None
         )
-        return Requested(self._dataset(opt), pair_settings(opt)).previews(request)
+        return RequestedClips(self._dataset(opt), pair_settings(opt)).previews(request)
 
     def encode(self, source: Picture | Sequence[Picture], **options: Any) -> Encoded:
         """Encode a source for several driving videos; `options` apply to all of them."""
         model, opt = self._for(options)
-        item, finish = Requested(self._dataset(opt), pair_settings(opt)).source(_pictures(source))
+        item, finish = RequestedClips(self._dataset(opt), pair_settings(opt)).source(_pictures(source))
         return Encoded(model, item, model._animator.encode(item), opt, finish)
 
     def step(self, source: Encoded, frame: np.ndarray) -> np.ndarray | None:
         """The frame for one more driving frame (H, W, 3) uint8, for live use; None while later ones are needed."""
-        clip = Requested(self._dataset(source.options), pair_settings(source.options)).driven(
+        clip = RequestedClips(self._dataset(source.options), pair_settings(source.options)).driven(
             source.item, [frame], source.finish, Fraction(25)
         )
         (item,) = clip.driving
@@ -255,7 +255,7 @@ class Model:
     ) -> tuple[Clip, dict[str, Any] | None]:
         """The clip of a source and a driving video, and the state of an encoded source."""
         driving = _path(driving) if isinstance(driving, (str, Path)) else driving
-        wanted = Requested(self._dataset(opt), pair_settings(opt))
+        wanted = RequestedClips(self._dataset(opt), pair_settings(opt))
         if isinstance(source, Encoded):
             if options:
                 raise UserError(f"{', '.join(options)}: set these options of an encoded source in encode()")

@@ -19,15 +19,15 @@ from data import find_dataset
 from data.base import Clip, Dataset
 from data.jobs.outputs import Outputs
 from data.jobs.pairs import jobs_of
-from data.video import noting_damage
+from data.video import collecting_damage
 from data.video.limits import limit_pixels
 from engine.checkpoints.released import Loaded
 from engine.checkpoints.resume import describe_duration
 from engine.command import run_on_devices
 from engine.distributed import UNHURRIED, Processes, machine
 from engine.evaluation import Reconstruction
-from engine.records import Commands, Failures, Records, begin_fingerprints, part_of
-from engine.rendering import Renderer, Results, render_all, shared_out
+from engine.records import Commands, Failures, Records, begin_fingerprints, shard_suffix
+from engine.rendering import Renderer, Results, render_all, shard_jobs
 from engine.results_page import write_page
 from engine.signals import unwind_at_sigterm
 from metrics.evaluation.rendered import Rendered
@@ -64,15 +64,16 @@ def test(opt: Options, processes: Processes) -> int:
     # 2. The family and its animator.
     family, loaded = load_family(opt)
     # A single --output has no records, and so no fingerprints.
-    made_with = dict if opt.output else begin_fingerprints(family, result_options(opt))
+    common_inputs = dict if opt.output else begin_fingerprints(family, result_options(opt))
     animator = build_animator(opt, family, processes)
 
     # 3. Existing results, failures, measurements, and the files of each result.
     strips, explain = as_the_original(opt, family, bool(wanted))
     pictures, tells_motion = dataset.pictures_of(bool(wanted)), family.tells_motion and not explain
-    results, measuring = _results(opt, processes, Records(folder, made_with), pictures, tells_motion)
+    results, measuring = _results(opt, processes, Records(folder, common_inputs), pictures, tells_motion)
     renderer = Renderer(
-        animator, results, partial(_outputs, opt, dataset, strips, explain), partial(noting_damage, opt.strict_video),
+        animator, results, partial(_outputs, opt, dataset, strips, explain),
+        partial(collecting_damage, opt.strict_video),
         measure=[Reconstruction] * (opt.mode == "reconstruction") + ([measuring.begin] if measuring else []),
         explain=explain, with_motion=measuring is not None and measuring.wants_motion,
     )  # fmt: skip
@@ -80,8 +81,8 @@ def test(opt: Options, processes: Processes) -> int:
 
     # 4. Make the videos and report.
     if processes.is_main and not opt.output:
-        Commands(folder).add(_command(opt, family, loaded) | made_with())
-    jobs = shared_out(jobs_of(wanted, dataset, pair_settings(opt), folder), processes, opt.shard, opt.max_clips)
+        Commands(folder).add(_command(opt, family, loaded) | common_inputs())
+    jobs = shard_jobs(jobs_of(wanted, dataset, pair_settings(opt), folder), processes, opt.shard, opt.max_clips)
     with measuring or nullcontext():
         render_all(jobs, renderer, processes, alone=alone)
     processes.wait()  # until every process has stored its measurements
@@ -101,7 +102,7 @@ def _results(
     """
     plan = measuring_plan(opt, pictures, processes.device, tells_motion=tells_motion)
     known = [] if opt.overwrite else records.of_this_command()
-    part = part_of(opt.shard, processes.rank, processes.world)
+    part = shard_suffix(opt.shard, processes.rank, processes.world)
     measuring = Rendered(*plan, records.path.parent, part=part, entries=known) if plan else None
     results = Results(
         records, Failures(records.path.parent, opt.shard, processes.rank, processes.world), one=bool(opt.output),

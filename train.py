@@ -114,7 +114,7 @@ def _train(opt: Options, run: Run, trainer: Trainer, dataset: Any) -> int:
     if stop.signal:
         log.info("stopped at step %d; resume with --continue_train", clock.step)
     else:
-        with trainer.averages.in_use():
+        with trainer.averages.applied():
             run.show("after", family, dataset)
     return stop.status
 

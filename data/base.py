@@ -43,11 +43,11 @@ class Clip:
     """Arguments of SheetWriter if the result is one picture: how its frames are laid out."""
     coded: Any = None
     """The coded marks of a micro-expression (data.micro.curves.Marks), for its plot."""
-    kept: Kept | None = None
+    saved_motion: SavedMotion | None = None
 
 
 @dataclass
-class Kept:
+class SavedMotion:
     """The motion of a driving video to save beside the result: `write` gets that of all items."""
 
     items: Callable[[], Iterable[dict[str, Any]]]
@@ -82,7 +82,7 @@ class Job:
     make: Callable[[], Clip]
     output: Path | None = None
     """None: it follows from the name."""
-    made_of: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
     """Inputs that identify its result, since another result may have the same name."""
     recorded: dict[str, Any] = field(default_factory=dict)
     """Fields for the records, from the command or a line of --pairs."""

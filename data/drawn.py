@@ -19,7 +19,7 @@ from util.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOST_KEPT = 2000
+MAX_CACHED = 2000
 """Clips that a process keeps in memory; ten frames of 128 pixels with their truth take 1 MB."""
 HIDDEN = 0.2
 """Weight of an occluded point: its neighbours show its position."""
@@ -38,7 +38,7 @@ class DrawnDataset(FramesDataset):
         super().__init__(opt, training)
         if training:
             self.root = Path(opt.dataroot)
-            self._kept: dict[str, Kept] = {}
+            self._cache: dict[str, CachedClip] = {}
             missing = next((name for name in self.names if not self._motion_path(name).is_file()), None)
             if missing:
                 raise UserError(
@@ -52,30 +52,30 @@ class DrawnDataset(FramesDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         item = self.items[index % len(self.items)]
         name = random.choice(self.people[item]) if self.opt.id_sampling else item
-        parts = self.kept(name).parts(random.random())
+        parts = self.cached(name).parts(random.random())
         parts.frames = self.augmentation.after_flip(parts.frames)
         if self.augmentation.horizontal_flip and random.random() < 0.5:
             parts = parts.mirrored()
         return {**parts.tensors(), "name": name}
 
-    def kept(self, name: str) -> Kept:
+    def cached(self, name: str) -> CachedClip:
         """A clip with its ground truth, cached: reading it takes longer than a training step of a small network."""
-        if name not in self._kept:
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[name] = self._read(name)
-        return self._kept[name]
+        if name not in self._cache:
+            if len(self._cache) >= MAX_CACHED:
+                self._cache.pop(next(iter(self._cache)))
+            self._cache[name] = self._read(name)
+        return self._cache[name]
 
-    def _read(self, name: str) -> Kept:
+    def _read(self, name: str) -> CachedClip:
         truth = Truth.load(self.root / "truth" / f"{plain(name)}.npz")
         with self.open(name) as video:
             frames = [self.sized(frame) for frame in video]
         points = [weighted_points(truth, k) for k in range(len(truth))]
-        return Kept(frames, MotionTruth.load(self._motion_path(name)), truth.mask, points)
+        return CachedClip(frames, MotionTruth.load(self._motion_path(name)), truth.mask, points)
 
 
 @dataclass
-class Kept:
+class CachedClip:
     """A clip and the truth about it."""
 
     frames: list[np.ndarray]

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class PersonDataset(LandmarkDriven):
     """T frames with a face, spread evenly over --source.
 
-    A training item holds `picture` and `landmarks` (3, H, W). `whole` holds all T, and one frame that is not among them
+    A training item holds `picture` and `landmarks` (3, H, W). `person` holds all T, and another frame
     where there is one.
     """
 
@@ -65,7 +65,7 @@ class PersonDataset(LandmarkDriven):
         picture, drawn = self.shots[index % len(self.shots)]
         return {"picture": to_tensor(picture), "landmarks": to_tensor(drawn)}
 
-    def whole(self) -> dict[str, Tensor]:
+    def person(self) -> dict[str, Tensor]:
         target = joined([self.target])
         return joined(self.shots) | {"target": target["pictures"], "target_landmarks": target["landmarks"]}
 
@@ -101,11 +101,11 @@ class PersonDataset(LandmarkDriven):
             if index in taken or index >= len(video):  # a damaged video may end early
                 continue
             if index not in seen:
-                seen[index] = self._look(video[index])
+                seen[index] = self._detect(video[index])
             if seen[index]:
                 return index
         return None
 
-    def _look(self, frame: np.ndarray) -> Shown | None:
+    def _detect(self, frame: np.ndarray) -> Shown | None:
         points = self.face(frame)
         return None if points is None else self.shown(frame, points)

@@ -24,15 +24,15 @@ from data.video.packed import PackedClip
 from util.errors import UserError
 from util.portrait_edits import EDITS
 from util.settings import settings_of
-from util.values import at_least, count, list_of, number, positive, text, within, word_or
+from util.values import at_least, count, keyword_or, list_of, number, positive, text, within
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOST_READ = 1000
+MAX_CACHED = 1000
 """Files of annotations that a process keeps in memory."""
 LARGEST_JITTER = 0.5
-read_once = lru_cache(MOST_READ)(read_annotations)
+read_once = lru_cache(MAX_CACHED)(read_annotations)
 
 
 class PortraitsDataset(FramesDataset):
@@ -190,7 +190,7 @@ def tensors_of(source: FaceFacts, driving: FaceFacts) -> dict[str, "Tensor"]:
 
 def _add_annotations(parser: Any) -> None:
     parser = parser.add_argument_group("portraits", example="--crop_jitter 0.05")
-    parser.add_argument("--annotations", type=word_or(text, auto=None, none=""), default=None,
+    parser.add_argument("--annotations", type=keyword_or(text, auto=None, none=""), default=None,
         help="folder of <clip>.npz with landmarks (frames, 68, 2) for clips that are not packed; auto: "
         "DATAROOT/truth; none: no landmarks, whatever there is", advanced=True)  # fmt: skip
     parser.add_argument("--crop_jitter", type=within(0, LARGEST_JITTER), default=0.0,

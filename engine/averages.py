@@ -93,7 +93,7 @@ class Averages:
                 average.update()
 
     @contextmanager
-    def in_use(self) -> Iterator[None]:
+    def applied(self) -> Iterator[None]:
         """Within this context, networks with an average use it."""
         for average in self.of.values():
             average.swap()

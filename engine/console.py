@@ -7,12 +7,12 @@ import warnings
 from tqdm import tqdm
 
 
-class _BesideTheBar(logging.Handler):
+class _AboveProgressBar(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-class _Words(logging.Formatter):
+class _MessageFormatter(logging.Formatter):
     """Plain messages; warnings and errors start with their level."""
 
     def __init__(self, prefix: str):
@@ -26,8 +26,8 @@ class _Words(logging.Formatter):
 
 def configure_logging(rank: int | None = None) -> None:
     """Show the project's messages on the console; with several processes, only warnings and errors of other ranks."""
-    handler = _BesideTheBar()
-    handler.setFormatter(_Words("" if rank is None else f"rank {rank}: "))
+    handler = _AboveProgressBar()
+    handler.setFormatter(_MessageFormatter("" if rank is None else f"rank {rank}: "))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in ("__main__", "building", "engine", "data", "models", "metrics", "test", "train"):
         logging.getLogger(name).setLevel(logging.INFO if not rank else logging.WARNING)

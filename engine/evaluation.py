@@ -17,16 +17,16 @@ class Reconstruction:
         self.first: Tensor | None = None
         self.frames, self.result, self.repeated, self.copied = 0, 0.0, 0.0, 0.0
 
-    def add(self, made: Tensor, items: Sequence[Mapping[str, Any]], motion: Tensor | None = None) -> None:
+    def add(self, generated: Tensor, items: Sequence[Mapping[str, Any]], motion: Tensor | None = None) -> None:
         """Compare results (N, 3, H, W) with the frames of their driving items."""
         if "image" not in items[0]:
             raise UserError("--mode reconstruction: the items of this dataset mode have no real frames to compare with")
-        real = torch.stack([item["image"] for item in items]).to(made.device)
+        real = torch.stack([item["image"] for item in items]).to(generated.device)
         self.first = real[:1] if self.first is None else self.first
         self.frames += len(items)
-        self.result += float((made.float() - real).abs().mean((1, 2, 3)).sum())
+        self.result += float((generated.float() - real).abs().mean((1, 2, 3)).sum())
         self.repeated += float((self.first - real).abs().mean((1, 2, 3)).sum())
-        self.copied += float((made.float() - self.first).abs().mean((1, 2, 3)).sum())
+        self.copied += float((generated.float() - self.first).abs().mean((1, 2, 3)).sum())
 
     def facts(self) -> dict[str, float]:
         """The means over all frames."""

@@ -17,7 +17,7 @@ class LossWatch:
         self._on_gpu = device.type == "cuda"
         self._pending: tuple[list[str], Tensor, torch.cuda.Event | None, int] | None = None
 
-    def look(self, terms: dict[str, Tensor], step: int) -> None:
+    def record(self, terms: dict[str, Tensor], step: int) -> None:
         """Start checking the terms of one update; raises NotFinite for an earlier one (on the CPU for this one)."""
         self.check()
         values = torch.stack([value.float() for value in terms.values()])

@@ -22,7 +22,7 @@ from util.memory import host_memory_gib
 
 log = logging.getLogger(__name__)
 
-MOST_VALUES = 2**18
+MAX_VALUES = 2**18
 """Maximum number of histogram values copied from the device."""
 ROWS = 4
 """Number of samples to show if the pictures do not specify it (`rows`)."""
@@ -88,7 +88,7 @@ class Monitor:
             self._sums[name] = self._sums.get(name, 0) + value.detach()
             self._counts[name] = self._counts.get(name, 0) + 1
         self.names |= dict.fromkeys(losses)
-        self._tell("step", clock, losses)
+        self._send("step", clock, losses)
         self._bar.update()
         if clock.step % self.print_every == 0:
             self.report(clock)
@@ -108,8 +108,8 @@ class Monitor:
         entry["losses"] = {name: value for name, value in self.averages.items() if name in self.names}
         entry["logged"] = {name: value for name, value in self.averages.items() if name not in self.names}
         entry |= details | {"histograms": self._histograms()}
-        self._bar.set_postfix_str(_sentence(entry))
-        self._tell("report", entry)
+        self._bar.set_postfix_str(_progress_text(entry))
+        self._send("report", entry)
 
     def _read(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """The averages since the last report and the current rates and norms, in one transfer from the device."""
@@ -136,21 +136,21 @@ class Monitor:
         if not (self.sinks and self._trainer):
             return {}
         flat = {name: values.flatten() for name, values in self._trainer.notes.histograms.items()}
-        thinned = {name: values[:: max(1, len(values) // MOST_VALUES)] for name, values in flat.items()}
+        thinned = {name: values[:: max(1, len(values) // MAX_VALUES)] for name, values in flat.items()}
         return {name: values.float().cpu().numpy() for name, values in thinned.items()}
 
     def validated(self, clock: Clock, found: Validated) -> None:
         """Send the values of a validation to all sinks; its time does not count as training."""
         self._since.leave_out(found.seconds)
         entry = {"step": clock.step, "epoch": round(clock.exact_epoch, 4), "values": found.values}
-        self._tell("validated", entry)
+        self._send("validated", entry)
         if self.sinks and found.pictures:
-            self._tell("show_validation", clock.step, labelled_grid(found.pictures, rows=2))
+            self._send("show_validation", clock.step, labelled_grid(found.pictures, rows=2))
 
     def close(self) -> None:
         """Close everything at the end of training."""
         self._bar.close()
-        self._tell("close")
+        self._send("close")
 
     def _show(self, step: int, visuals: Mapping[str, Tensor]) -> None:
         logged = self._trainer.notes.pictures if self._trainer else {}
@@ -158,9 +158,9 @@ class Monitor:
             rows = getattr(visuals, "rows", ROWS)
             shown = {**visuals, **logged}
             arrays = {name: batch[:rows].detach().float().cpu().numpy() for name, batch in shown.items()}
-            self._tell("show", step, labelled_grid(arrays, rows=rows))
+            self._send("show", step, labelled_grid(arrays, rows=rows))
 
-    def _tell(self, what: str, *content: Any) -> None:
+    def _send(self, what: str, *content: Any) -> None:
         for sink in list(self.sinks):
             try:
                 getattr(sink, what)(*content)
@@ -191,7 +191,7 @@ class _Speed:
         return measured
 
 
-def _sentence(entry: dict[str, Any]) -> str:
+def _progress_text(entry: dict[str, Any]) -> str:
     """End of the progress line."""
     losses = " ".join(f"{name}={value:.4g}" for name, value in (entry["losses"] | entry["logged"]).items())
     memory = f", {entry['gpu_memory_gib']} GiB" if "gpu_memory_gib" in entry else ""

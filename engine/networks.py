@@ -36,14 +36,14 @@ def without_random_weights() -> Iterator[None]:
     drawn = {name: getattr(nn.init, name) for name in RANDOM}
     try:
         for name in RANDOM:
-            setattr(nn.init, name, _as_it_is)
+            setattr(nn.init, name, _unchanged)
         yield
     finally:
         for name, function in drawn.items():
             setattr(nn.init, name, function)
 
 
-def _as_it_is(tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+def _unchanged(tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
     return tensor
 
 

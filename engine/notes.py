@@ -33,7 +33,7 @@ class Notes:
         value = value.detach() if isinstance(value, Tensor) else torch.full((), float(value), device=self.device)
         kind = kind or _kind_of(value)
         if kind == "number" and value.numel() == 1:
-            self._numbers.setdefault(name, []).append(in_full(value).reshape(()))
+            self._numbers.setdefault(name, []).append(at_least_float32(value).reshape(()))
         elif kind == "histogram" and value.numel():
             self.histograms[name] = value
         elif kind == "pictures" and value.ndim == 4:
@@ -54,7 +54,7 @@ class Notes:
         return {name: torch.stack(values).mean() for name, values in self._numbers.items()}
 
 
-def in_full(value: Tensor) -> Tensor:
+def at_least_float32(value: Tensor) -> Tensor:
     """A number in single precision, or in double if it already is."""
     return value.to(torch.promote_types(value.dtype, torch.float32))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from util.cells import read_dicts
 from util.csv_table import write_table
 from util.errors import UserError
-from util.files import is_there, is_too_long, write_text
+from util.files import is_too_long, path_exists, write_text
 from util.jsons import append_line, read_lines
 from util.printable import printable
 from util.threads import begin
@@ -48,12 +48,12 @@ def begin_fingerprints(network: "nn.Module", options: Mapping[str, Any]) -> Call
     return lambda: {"weights": weights(), "options": fingerprint_of_options(options)}
 
 
-def seen_from(root: Path, path: Path) -> str:
+def relative_to(root: Path, path: Path) -> str:
     """The file's path in a folder with resolved links; the file itself may be a link and keeps its name."""
     return os.path.relpath(path.parent.resolve() / path.name, root)
 
 
-def part_of(shard: Sequence[int], rank: int = 0, world: int = 1) -> str:
+def shard_suffix(shard: Sequence[int], rank: int = 0, world: int = 1) -> str:
     """Suffix of files that one shard of shared work writes; empty without shards."""
     return ("" if list(shard) == WHOLE else "_{}_of_{}".format(*shard)) + (f"_{rank}" if world > 1 else "")
 
@@ -61,27 +61,26 @@ def part_of(shard: Sequence[int], rank: int = 0, world: int = 1) -> str:
 class Records:
     """The results of a folder, a line of JSON each; the last line of a result is valid.
 
-    `made_with` has the common inputs of this command's results, or is a function that returns them, called when they
-    are needed. A result with other inputs does not count as existing
-    and is not overwritten without --overwrite. Paths are relative to the folder, so that it can be moved and reached
-    through links.
+    `common_inputs` are those of all results of this command, or a function that returns them, called when they are
+    needed. A result with other inputs does not count as existing and is not overwritten without --overwrite. Paths
+    are relative to the folder, so that it can be moved and reached through links.
     """
 
-    def __init__(self, folder: Path, made_with: Mapping[str, str] | Callable[[], Mapping[str, str]]):
-        self.path, self._made_with = folder / "results.jsonl", made_with
+    def __init__(self, folder: Path, common_inputs: Mapping[str, str] | Callable[[], Mapping[str, str]]):
+        self.path, self._common_inputs = folder / "results.jsonl", common_inputs
         self._root = folder.resolve()
         self._known = {entry["output"]: entry for entry in self.entries()}
 
     @cached_property
-    def made_with(self) -> dict[str, str]:
+    def common_inputs(self) -> dict[str, str]:
         """The common inputs of this command's results."""
-        return dict(self._made_with() if callable(self._made_with) else self._made_with)
+        return dict(self._common_inputs() if callable(self._common_inputs) else self._common_inputs)
 
     def _relative(self, path: Path) -> str:
         """A path as recorded: relative to the folder."""
-        return seen_from(self._root, path)
+        return relative_to(self._root, path)
 
-    def has(self, output: Path, made_of: Mapping[str, str], whole: bool = False) -> bool:
+    def has(self, output: Path, inputs: Mapping[str, str], whole: bool = False) -> bool:
         """Whether this result exists already; an error if a different one has its name.
 
         With `whole` (--strict_video) a result of damaged videos does not count.
@@ -89,7 +88,7 @@ class Records:
         if is_too_long(output.name) or not output.exists():
             return False
         known = self.known(output)
-        other = [name for name, value in {**self.made_with, **made_of}.items() if known.get(name) != value]
+        other = [name for name, value in {**self.common_inputs, **inputs}.items() if known.get(name) != value]
         if other:
             how = f"made with other {' and '.join(other)}" if known else "and no record tells how it was made"
             raise UserError(
@@ -100,7 +99,7 @@ class Records:
     def add(self, entry: Mapping[str, Any]) -> None:
         """Record a result; `output` is a path."""
         recorded = {key: self._relative(value) if isinstance(value, Path) else value for key, value in entry.items()}
-        append_line(self.path, {**recorded, **self.made_with})
+        append_line(self.path, {**recorded, **self.common_inputs})
 
     def known(self, output: Path) -> dict[str, Any]:
         """The record of a result from before this command."""
@@ -114,11 +113,11 @@ class Records:
         if damaged:
             log.warning("%s: skipped %d unreadable lines", self.path, damaged)
         entries = {entry["output"]: entry for entry in known}
-        return [entry for output, entry in entries.items() if is_there(self._root / output)]
+        return [entry for output, entry in entries.items() if path_exists(self._root / output)]
 
     def of_this_command(self) -> list[dict[str, Any]]:
         """The entries with the same inputs."""
-        return [entry for entry in self.entries() if self.made_with.items() <= entry.items()]
+        return [entry for entry in self.entries() if self.common_inputs.items() <= entry.items()]
 
 
 class Commands:
@@ -129,7 +128,7 @@ class Commands:
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Record a command; it replaces an earlier one with the same inputs."""
-        kept = [known for known in self.entries() if maker_of(known) != maker_of(entry)]
+        kept = [known for known in self.entries() if command_key(known) != command_key(entry)]
         write_text(self.path, "".join(json.dumps(one, default=str) + "\n" for one in [*kept, entry]))
 
     def entries(self) -> list[dict[str, Any]]:
@@ -140,7 +139,7 @@ class Commands:
         return [entry for _, entry in lines]
 
 
-def maker_of(entry: Mapping[str, Any]) -> tuple[Any, Any]:
+def command_key(entry: Mapping[str, Any]) -> tuple[Any, Any]:
     """The fields that link a result to its command."""
     return entry.get("weights"), entry.get("options")
 
@@ -152,8 +151,8 @@ class Failures:
     """Name of the result, line of --pairs and its entries (if given), output, reason."""
 
     def __init__(self, folder: Path, shard: Sequence[int], rank: int, world: int):
-        part = part_of(shard)
-        self.path = folder / f"failures{part_of(shard, rank, world)}.csv"
+        part = shard_suffix(shard)
+        self.path = folder / f"failures{shard_suffix(shard, rank, world)}.csv"
         self._patterns = [f"failures{part}.csv", f"failures{part}_*.csv"]
         self.found: list[dict[str, str]] = []
 
@@ -165,7 +164,7 @@ class Failures:
     def add(self, entry: Mapping[str, Any], reason: str) -> None:
         """Record a failure; `entry` has the known facts, `output` is a path."""
         root = self.path.parent.resolve()
-        shown = {key: seen_from(root, value) if isinstance(value, Path) else value for key, value in entry.items()}
+        shown = {key: relative_to(root, value) if isinstance(value, Path) else value for key, value in entry.items()}
         row = {**shown, "reason": reason}
         self.found.append({column: printable(row.get(column, "")) for column in self.COLUMNS})
 
@@ -188,6 +187,6 @@ class Failures:
     def __exit__(self, *error: object) -> None:
         """Write the file if there are failures, also after an error."""
         if self.found:
-            told = "; ".join(f"{row['name']}: {row['reason']}" for row in self.found[:3])
-            log.error("%d failed, see %s: %s", len(self.found), self.path, told)
+            reasons = "; ".join(f"{row['name']}: {row['reason']}" for row in self.found[:3])
+            log.error("%d failed, see %s: %s", len(self.found), self.path, reasons)
             write_table(self.path, self.COLUMNS, self.found)

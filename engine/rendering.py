@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class Measurer(Protocol):
     """Measures the frames of one result before they are encoded."""
 
-    def add(self, made: Tensor, items: list[dict[str, Any]], motion: Tensor | None = None) -> None:
+    def add(self, generated: Tensor, items: list[dict[str, Any]], motion: Tensor | None = None) -> None:
         """Measure the next results (N, 3, H, W) with their driving items, and their dense motion if requested."""
 
     def facts(self) -> dict[str, Any]:
@@ -52,18 +52,18 @@ class Results:
         self.folder = records.path.parent
         self.speed, self.skipped, self.unmeasured = Stopwatch(), 0, 0
 
-    def refuse_others(self, jobs: Iterable[Any]) -> None:
+    def refuse_foreign_results(self, jobs: Iterable[Any]) -> None:
         """Raise an error before work starts if results of other weights or options have these names."""
         if isinstance(jobs, Sized) and not self.overwrite and not self.one:
             for job in jobs:
-                self.records.has(job.output, job.made_of)
+                self.records.has(job.output, job.inputs)
 
     def has(self, job: Any) -> bool:
         """Whether the result of a job exists already."""
         if self.overwrite:
             return False
         if not self.one:
-            there = self.records.has(job.output, job.made_of, self.strict)
+            there = self.records.has(job.output, job.inputs, self.strict)
             if there and self.is_measured and not self.is_measured(self.records.known(job.output)):
                 self.unmeasured += 1
                 return False
@@ -73,7 +73,7 @@ class Results:
         return there
 
     @contextmanager
-    def noting_failure(self, job: Any, stop: bool) -> Iterator[None]:
+    def recording_failure(self, job: Any, stop: bool) -> Iterator[None]:
         """Record the error of a video and continue with the others, unless `stop` is set."""
         try:
             yield
@@ -88,7 +88,7 @@ class Results:
     def add(self, job: Any, facts: dict[str, Any]) -> None:
         """Record a finished result."""
         if not self.one:
-            self.records.add(job.entry | facts | job.made_of)
+            self.records.add(job.entry | facts | job.inputs)
 
     def summarise(self) -> int:
         """Log existing results, speed and failures; returns the exit status."""
@@ -115,11 +115,11 @@ class Renderer:
 
     def __init__(
         self, animator: Animator, results: Results, open_outputs: Callable[[Any, Path], AbstractContextManager],
-        noting_damage: Callable[[], AbstractContextManager[list[str]]], *,
+        collecting_damage: Callable[[], AbstractContextManager[list[str]]], *,
         measure: Sequence[Callable[[Any, Any], Measurer]], explain: bool, with_motion: bool = False,
     ):  # fmt: skip
         self.animator, self.results = animator, results
-        self.open_outputs, self.noting_damage = open_outputs, noting_damage
+        self.open_outputs, self.collecting_damage = open_outputs, collecting_damage
         self.measure, self.explain, self.with_motion = measure, explain, with_motion
 
     def make(self, job: Any, alone: bool) -> None:
@@ -127,8 +127,8 @@ class Renderer:
         command."""
         if self.results.has(job):
             return
-        with self.results.noting_failure(job, stop=alone):
-            with self.noting_damage() as damage:
+        with self.results.recording_failure(job, stop=alone):
+            with self.collecting_damage() as damage:
                 self._make(job, damage, alone)
             if alone:
                 log.info("wrote %s", job.output)
@@ -140,10 +140,10 @@ class Renderer:
         ahead = prefetch(clip.driving, 2 * self.animator.batch_size)
         items, frames = tqdm(ahead, total=clip.length, unit="frame", disable=not show_progress), 0
         with self.open_outputs(clip, job.output) as outputs:
-            for batch, made, motion, pictures in one_behind(self._passes(clip, items)):
+            for batch, generated, motion, pictures in one_behind(self._passes(clip, items)):
                 for measurer in measurers:
-                    measurer.add(made, batch, motion)
-                truncated = to_bytes(made, cut_off=255).cpu().numpy() if outputs.wants_truncated else None
+                    measurer.add(generated, batch, motion)
+                truncated = to_bytes(generated, cut_off=255).cpu().numpy() if outputs.wants_truncated else None
                 outputs.write(batch, pictures(), truncated)
                 frames += len(batch)
                 self.results.speed.add(len(batch))
@@ -152,25 +152,25 @@ class Renderer:
             for measurer in measurers:
                 facts |= measurer.facts()
             self.results.add(job, facts | ({"damaged": printable("; ".join(damage))} if damage else {}))
-        if clip.kept:
-            clip.kept.write(self.animator.measured(clip.kept.items()))
+        if clip.saved_motion:
+            clip.saved_motion.write(self.animator.measured(clip.saved_motion.items()))
 
     def _passes(self, clip: Any, items: Iterable[dict]) -> Iterator[tuple]:
         """For each pass: the driving items, the results, their dense motion, and the pictures to write."""
         if self.explain:
-            for batch, made, columns in self.animator.explained(clip.source, items, clip.first):
+            for batch, generated, columns in self.animator.explained(clip.source, items, clip.first):
                 arrays = [column.movedim(1, -1).float().cpu().numpy() for column in columns.values()]
-                yield batch, made, None, partial(rows_of, arrays)
+                yield batch, generated, None, partial(rows_of, arrays)
             return
         animate = self.animator.with_motion if self.with_motion else self.animator.batches
-        for batch, made, *motion in animate(clip.source, items, clip.first):
-            yield batch, made, motion[0] if motion else None, to_host(to_bytes(made, clip.cut_off))
+        for batch, generated, *motion in animate(clip.source, items, clip.first):
+            yield batch, generated, motion[0] if motion else None, to_host(to_bytes(generated, clip.cut_off))
 
 
 def render_all(jobs: Iterable[Any], renderer: Renderer, processes: Processes, *, alone: bool) -> None:
     """Make the videos of all jobs. `alone`: a single job with its own progress bar."""
     results = renderer.results
-    results.refuse_others(jobs)
+    results.refuse_foreign_results(jobs)
     if processes.is_main and not alone:
         results.failures.forget()
     processes.wait()
@@ -181,7 +181,7 @@ def render_all(jobs: Iterable[Any], renderer: Renderer, processes: Processes, *,
     processes.wait()
 
 
-def shared_out(jobs: Iterable[Any], processes: Processes, shard: tuple[int, int], most: int | None) -> Iterable[Any]:
+def shard_jobs(jobs: Iterable[Any], processes: Processes, shard: tuple[int, int], most: int | None) -> Iterable[Any]:
     """This process's share of the jobs, by --shard i/N and the processes within it; a list if their number is known."""
     part, parts = shard
     first, step = part - 1 + parts * processes.rank, parts * processes.world

@@ -13,7 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from engine.records import Commands, Failures, Records, maker_of
+from engine.records import Commands, Failures, Records, command_key
 from util.errors import UserError
 from util.files import replacing_folder, write_text
 from util.jsons import read_json
@@ -46,8 +46,8 @@ def write_page(folder: Path) -> int:
     figures = [_figure(folder, entry, measured, curves, commands) for entry in known]
     better = {key.replace("_", " "): value for key, value in (LOWER_IS_BETTER | measured.better).items()}
     title = str(last.get("name") or folder.resolve().name)
-    made = [_made(entry) for entry in commands]
-    page = Page(title, _facts(records, last) | measured.totals, figures, failed, made, better, measured.order)
+    commands_shown = [_made(entry) for entry in commands]
+    page = Page(title, _facts(records, last) | measured.totals, figures, failed, commands_shown, better, measured.order)
     write_text(folder / PAGE, page.html())
     log.info("%d video(s) on the page %s", len(known), folder / PAGE)
     return len(known)
@@ -104,15 +104,15 @@ class Measured:
             return cls({})
 
 
-def _totals(content: Mapping[str, Any], wanted: Container[str]) -> dict[str, str]:
+def _totals(content: Mapping[str, Any], shown_metrics: Container[str]) -> dict[str, str]:
     weighting = content.get("protocol", {}).get("weighting", "frames")
     repeated = content.get("controls", {}).get("first frame repeated", {})
-    told = {}
+    totals = {}
     for name, total in content.get("total", {}).items():
-        if name in wanted:
+        if name in shown_metrics:
             control = f" (first frame repeated {_total(repeated[name], weighting)})" if name in repeated else ""
-            told[f"measured {name}"] = _total(total, weighting) + control
-    return told
+            totals[f"measured {name}"] = _total(total, weighting) + control
+    return totals
 
 
 def _total(total: Mapping[str, Any], weighting: str) -> str:
@@ -128,7 +128,7 @@ def _figure(
     name = measured.name_of(entry["output"])
     files = {key: entry[key] for key in ("poster", "truth", "shown_source", "beside") if _is_there(folder, entry, key)}
     known = {key: entry[key] for key in SHOWN if key in entry} | measured.facts_of(name)
-    made = [number for number, one in enumerate(commands) if maker_of(one) == maker_of(entry)]
+    commands_shown = [number for number, one in enumerate(commands) if command_key(one) == command_key(entry)]
     return Figure(
         file=entry["output"],
         files=files,
@@ -138,7 +138,7 @@ def _figure(
         frames=entry.get("frames"),
         is_folder=(folder / entry["output"]).is_dir(),
         curves=curves.get(name) if name else None,
-        made=made[0] if made else None,
+        command=commands_shown[0] if commands_shown else None,
     )
 
 
@@ -159,7 +159,7 @@ def _made(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: entry[key] for key in shown if entry.get(key)} | {"differing": entry.get("differing") or {}}
 
 
-def _write_curves(folder: Path, wanted: Container[str | None]) -> dict[str, str]:
+def _write_curves(folder: Path, shown_metrics: Container[str | None]) -> dict[str, str]:
     """Write the metrics per frame for the page; returns measured name -> file.
 
     They are scripts, because browsers do not let a local page load data; one file each, because most are never opened.
@@ -171,7 +171,7 @@ def _write_curves(folder: Path, wanted: Container[str | None]) -> dict[str, str]
     try:
         with replacing_folder(folder / CURVES) as temporary, reading(path, "not a table of script/evaluate.py"):
             for name, columns in _frame_metrics(path):
-                if name in wanted:
+                if name in shown_metrics:
                     file = f"{len(written)}.js"
                     (temporary / file).write_text(f"showCurves({json.dumps(columns)});\n", encoding="utf-8")
                     written[name] = f"{CURVES}/{file}"

@@ -159,7 +159,7 @@ class StepRows:
         """The whole table, created on first use in the main process."""
         return HostTable(**self._settings, width=self.parameter.shape[1], decays=self._decays, declared=self.declared)
 
-    def bring(self, micro_batches: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def load(self, micro_batches: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Fill the parameter; return the micro-batches with indices into it instead of item numbers."""
         own = torch.cat([batch[self.declared.key] for batch in micro_batches])
         rows, indices = self.processes.gather(own).unique(return_inverse=True)
@@ -179,7 +179,7 @@ class StepRows:
                 tensor[: len(self._rows)].copy_(torch.from_numpy(found[name]))
             self.processes.share([tensor])
 
-    def take_back(self) -> None:
+    def store(self) -> None:
         """Write the rows of the finished step into the table."""
         if self.processes.is_main:
             kept = {name: tensor[: len(self._rows)].cpu().numpy() for name, tensor in self._device_tensors().items()}

@@ -60,7 +60,7 @@ class Run:
         start.check()
         if start.resume and not (self.folder.is_dir() or start.checkpoint):
             raise UserError(f"--continue_train: no run {self.folder}; runs: {folders_in(self.folder.parent)}")
-        if self._holds_a_run() and not (start.resume or start.weights):
+        if self._contains_run() and not (start.resume or start.weights):
             raise UserError(
                 f"{self.folder} contains a run already: resume it with --continue_train, choose another --name, "
                 f"restart from weights and keep the old files with --init_from, or remove it"
@@ -106,7 +106,7 @@ class Run:
             arrays = {title: pictures.float().cpu().numpy() for title, pictures in shown.items()}
             write_picture(self.folder / f"{moment}.png", labelled_grid(arrays, rows=8))
 
-    def _holds_a_run(self) -> bool:
+    def _contains_run(self) -> bool:
         """Whether the folder holds output of training or weights of the family."""
         return (self.folder / LOG_FILE).exists() or holds_weights(self.folder, self.layout)
 
@@ -121,7 +121,7 @@ class Run:
             )
 
     def _prepare(self, trainer: Any, options: str) -> None:
-        if self.start.weights and self._holds_a_run():
+        if self.start.weights and self._contains_run():
             earlier = [path for path in self.folder.iterdir() if not path.name.startswith(("previous_", "."))]
             log.info("moved the old run in %s to %s", self.folder, set_aside(self.folder, earlier))
         if self.start.which not in NEWEST:

@@ -261,7 +261,7 @@ class Visdom(Sink):
         self._lost = False
         self._queue: queue.Queue = queue.Queue(maxsize=64)
         self._start_server_if_none()
-        self._thread = threading.Thread(target=self._talk, daemon=True)
+        self._thread = threading.Thread(target=self._send_loop, daemon=True)
         self._thread.start()
 
     def report(self, entry: dict[str, Any]) -> None:
@@ -310,7 +310,7 @@ class Visdom(Sink):
         except queue.Full:  # the server is slow; the page may have gaps, the log file has none
             log.debug("visdom is slow: skipped one report")
 
-    def _talk(self) -> None:
+    def _send_loop(self) -> None:
         while True:
             try:
                 kind, content = self._queue.get(timeout=self.RETRY)

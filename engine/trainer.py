@@ -20,7 +20,7 @@ from engine.distributed import Processes
 from engine.finite import LossWatch
 from engine.gradients import GradientAverage
 from engine.networks import HasNetworks, freeze_norms, refuse_unsaved
-from engine.notes import Notes, in_full
+from engine.notes import Notes, at_least_float32
 from engine.precision import Precision
 from engine.rows import build_rows
 from engine.updates import Reach, RunningStep, StepError, Update
@@ -116,7 +116,7 @@ class Trainer:
         if self.clock.exact_epoch >= self.freeze_norms:
             freeze_norms(self.family)
         for rows in self.rows.values():
-            micro_batches = rows.bring(micro_batches)
+            micro_batches = rows.load(micro_batches)
         batches = [move(batch, self.processes.device, self.channels_last) for batch in micro_batches]
         running = [RunningStep(self.family, batch, self.clock, self.optimizers) for batch in batches]
         losses: dict[str, list[Tensor]] = {}
@@ -125,7 +125,7 @@ class Trainer:
             if names is None:
                 self.notes.refuse_terms(losses)
                 for rows in self.rows.values():
-                    rows.take_back()
+                    rows.store()
                 return {name: torch.stack(values).mean() for name, values in losses.items()}, visuals
             self.gradients.finish(names)
             if self._may_update(terms):
@@ -155,7 +155,7 @@ class Trainer:
             except Exception as error:
                 step.blame(error)
             for name, value in update.report.items():
-                total[name] = total.get(name, 0) + in_full(value.detach()) / len(running)
+                total[name] = total.get(name, 0) + at_least_float32(value.detach()) / len(running)
         asked = {update and update.names for update in updates}
         if len(asked) > 1:
             raise RuntimeError(f"the micro-batches of one step ask for different updates: {asked}")
@@ -176,7 +176,7 @@ class Trainer:
     def _may_update(self, terms: dict[str, Tensor]) -> bool:
         """Whether to perform this update; only skipping must know it now and so synchronises."""
         if not self.skip_not_finite:
-            self.watch.look(terms, self.clock.step)
+            self.watch.record(terms, self.clock.step)
             return True
         finite = all(bool(torch.isfinite(value)) for value in terms.values())
         finite = not self.processes.any(not finite)

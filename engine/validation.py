@@ -30,7 +30,7 @@ GAIN = f"{VALIDATED}percent_below_repeating"
 class ClipMeasurer(Protocol):
     """Measures the reconstruction of one clip."""
 
-    def add(self, made: Tensor, items: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, generated: Tensor, items: Sequence[Mapping[str, Any]]) -> None:
         """Measure the next results (N, 3, H, W) with their driving items."""
 
     def sums(self) -> dict[str, tuple[float, int]]:
@@ -92,14 +92,14 @@ class Validation:
     def run(self, trainer: Any) -> Validated:
         """Validate the trainer's current weights, or their averages."""
         begin = time.monotonic()
-        with undisturbed(self.processes.device):
-            with trainer.averages.in_use():
+        with preserving_random_state(self.processes.device):
+            with trainer.averages.applied():
                 animator = self._animator(trainer.family)
             found = self._reconstruct(animator) if animator else Validated({}, {})
         found.seconds = time.monotonic() - begin
         self.budget.spend(found.seconds)
         if self.processes.is_main:
-            self._tell(trainer.clock, found)
+            self._log(trainer.clock, found)
         return found
 
     def _animator(self, family: Any) -> Animator | None:
@@ -107,7 +107,7 @@ class Validation:
         animator = None
         try:
             animator = Animator(
-                self._twin(family), self.processes.device, batch_size=AT_ONCE, precision=self.precision,
+                self._inference_copy(family), self.processes.device, batch_size=AT_ONCE, precision=self.precision,
                 channels_last=self.channels_last,
             )  # fmt: skip
         except Exception as error:  # training matters more than its validation
@@ -115,7 +115,7 @@ class Validation:
         self.is_off = self.processes.any(animator is None)
         return None if self.is_off else animator
 
-    def _twin(self, family: Any) -> Any:
+    def _inference_copy(self, family: Any) -> Any:
         """The family as test.py would load it."""
         twin, trained = self.what.build().eval(), family.networks()
         for name, network in twin.networks().items():
@@ -138,22 +138,22 @@ class Validation:
         total = self.processes.gather(numbers[None]).sum((0, 1))
         means = {name: float(value / count) for name, (value, count) in zip(self.names, total, strict=False) if count}
         values = {f"{VALIDATED}{name}": value for name, value in means.items()}
-        (made, count), (repeated, _), (copied, _) = total[len(self.names) :].tolist()
+        (generated, count), (repeated, _), (copied, _) = total[len(self.names) :].tolist()
         self.is_off = not count
-        self.stagnation = replace(self.stagnation, made=made, repeated=repeated, copied=copied)
+        self.stagnation = replace(self.stagnation, generated=generated, repeated=repeated, copied=copied)
         if repeated:
-            values[GAIN] = 100 * (1 - made / repeated)
+            values[GAIN] = 100 * (1 - generated / repeated)
         shown = self._gathered(pictures)
         return Validated(values, {self.jobs[index].name: picture for index, picture in shown.items()})
 
     def _clip(self, job: Any, animator: Animator) -> tuple[list[tuple[float, int]], Tensor]:
         """Sums and counts of a clip (metrics, then differences: result, first frame, copying), and its picture."""
         clip, items = self._opened(job)
-        measurer, losses, shown = self.what.measure(job, clip), Reconstruction(job, clip), _Shown()
-        for batch, made in animator.batches(clip.source, items, clip.first):
-            measurer.add(made, batch)
-            losses.add(made, batch)
-            shown.add(made, batch)
+        measurer, losses, shown = self.what.measure(job, clip), Reconstruction(job, clip), _ShownPictures()
+        for batch, generated in animator.batches(clip.source, items, clip.first):
+            measurer.add(generated, batch)
+            losses.add(generated, batch)
+            shown.add(generated, batch)
         sums = measurer.sums()
         differences = (losses.result, losses.repeated, losses.copied)
         return [sums[name] for name in self.names] + [(one, losses.frames) for one in differences], shown.picture
@@ -180,32 +180,32 @@ class Validation:
         known = self.processes.gather(known[None]).amax(0)
         return {index: sent[index].numpy().astype(np.float32) / 255 for index in range(len(self.jobs)) if known[index]}
 
-    def _tell(self, clock: Clock, found: Validated) -> None:
-        told = ", ".join(f"{name.removeprefix(VALIDATED)} {value:.4g}" for name, value in found.values.items())
-        log.info("validation at step %d: %s; %.1f s, %.1f %% of the time", clock.step, told, found.seconds,
+    def _log(self, clock: Clock, found: Validated) -> None:
+        message = ", ".join(f"{name.removeprefix(VALIDATED)} {value:.4g}" for name, value in found.values.items())
+        log.info("validation at step %d: %s; %.1f s, %.1f %% of the time", clock.step, message, found.seconds,
                  100 * self.budget.share_spent())  # fmt: skip
         if self.is_off:
             log.error("switched off validation: could not reconstruct and measure any of its clips")
             return
-        if warning := self.stagnation.look(clock.step):
+        if warning := self.stagnation.update(clock.step):
             log.warning("%s", warning)
 
 
-class _Shown:
+class _ShownPictures:
     """The frame that differs most from the first, which shows motion best."""
 
     def __init__(self) -> None:
         self.first: Tensor | None = None
         self.most, self.picture = -1.0, torch.zeros(2, 3, 0, 0, dtype=torch.uint8)
 
-    def add(self, made: Tensor, items: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, generated: Tensor, items: Sequence[Mapping[str, Any]]) -> None:
         real = torch.stack([item["image"] for item in items])
         self.first = real[:1] if self.first is None else self.first
         moved = (real - self.first).abs().mean((1, 2, 3))
         index = int(moved.argmax())
         if float(moved[index]) > self.most:
             self.most = float(moved[index])
-            both = torch.stack([real[index], made[index].float().cpu()])
+            both = torch.stack([real[index], generated[index].float().cpu()])
             self.picture = (both.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
@@ -225,7 +225,7 @@ def spread(driving: Iterable[dict[str, Any]], length: int | None, frames: int) -
 
 
 @contextmanager
-def undisturbed(device: torch.device) -> Iterator[None]:
+def preserving_random_state(device: torch.device) -> Iterator[None]:
     """Restores the random generators of Python, numpy and torch after the block."""
     cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
@@ -243,58 +243,58 @@ class _Budget:
     """Limits validation to a share of the time since the start; the first one always runs."""
 
     def __init__(self, share: float):
-        self._share, self._begun = share, time.monotonic()
+        self._share, self._started = share, time.monotonic()
         self._spent = self._last = 0.0
 
     def allows(self) -> bool:
-        return self._spent + self._last <= self._share * (time.monotonic() - self._begun + self._last)
+        return self._spent + self._last <= self._share * (time.monotonic() - self._started + self._last)
 
     def spend(self, seconds: float) -> None:
         self._spent, self._last = self._spent + seconds, seconds
 
     def share_spent(self) -> float:
-        return self._spent / max(time.monotonic() - self._begun, 1e-9)
+        return self._spent / max(time.monotonic() - self._started, 1e-9)
 
 
 @dataclass
 class Stagnation:
     """Detects a run whose results are, for a long time, no better than the first frame repeated, or equal to it."""
 
-    made: float = 0.0
+    generated: float = 0.0
     """Sums of absolute differences: of the results to the truth,"""
     repeated: float = 0.0
     """of the first frame to the truth,"""
     copied: float = 0.0
     """and of the results to the first frame."""
     _since: dict[str, int] = field(default_factory=dict)
-    _told: dict[str, int] = field(default_factory=dict)
+    _warned: dict[str, int] = field(default_factory=dict)
 
     LEAST = 200
     """Steps before the first warning; doubled after each warning."""
 
-    def look(self, step: int) -> str:
+    def update(self, step: int) -> str:
         """A warning, if one is due."""
         if not self.repeated:
             return ""  # nothing moved, or nothing could be measured
         identity = self.copied < 0.05 * self.repeated
-        poor = self.made >= 0.99 * self.repeated
-        told = {
+        poor = self.generated >= 0.99 * self.repeated
+        message = {
             "the results hardly differ from the source: the motion is the identity": identity,
             "the results are no better than repeating the first frame": poor and not identity,
         }
-        return next(filter(None, [self._lasts(what, holds, step) for what, holds in told.items()]), "")
+        return next(filter(None, [self._warning(what, holds, step) for what, holds in message.items()]), "")
 
-    def _lasts(self, what: str, holds: bool, step: int) -> str:
+    def _warning(self, what: str, holds: bool, step: int) -> str:
         if not holds:
             self._since.pop(what, None)
-            self._told.pop(what, None)
+            self._warned.pop(what, None)
             return ""
         lasted = step - self._since.setdefault(what, step)
-        if lasted < max(self.LEAST, 2 * self._told.get(what, 0)):
+        if lasted < max(self.LEAST, 2 * self._warned.get(what, 0)):
             return ""
-        self._told[what] = lasted
+        self._warned[what] = lasted
         return (
-            f"!!! FOR {lasted} STEPS {what} (difference to the truth {self.made:.4g}, of the first frame "
+            f"!!! FOR {lasted} STEPS {what} (difference to the truth {self.generated:.4g}, of the first frame "
             f"{self.repeated:.4g}). If training has just started, wait; otherwise the run has collapsed: resume from "
             f"an earlier checkpoint (--continue_train --which STEP) with a lower learning rate"
         )

@@ -6,7 +6,7 @@ from metrics.metric import Batch, Columns, Metric, Video, masked
 from metrics.parts.curves import correlations
 from metrics.parts.drawn import truth_of
 from metrics.parts.landmarks import found
-from metrics.parts.tables import LEAST_CONFIDENCE
+from metrics.parts.tables import MIN_CONFIDENCE
 from util.expressions import UNITS
 
 
@@ -18,7 +18,7 @@ class ActionUnitError(Metric):
     says = "mean absolute difference of 17 action units from the driving video's, 0 to 5; Pearson's r per unit (.r)"
     used_by = "papers on expression transfer"
     needs = ("driving|truth",)
-    settings = {"units": [unit.column for unit in UNITS], "least confidence": LEAST_CONFIDENCE}
+    settings = {"units": [unit.column for unit in UNITS], "least confidence": MIN_CONFIDENCE}
     libraries = ("py-feat",)
 
     @property
@@ -32,13 +32,13 @@ class ActionUnitError(Metric):
 
     def update(self, batch: Batch) -> Columns:
         """The difference per frame; frames without a driving face are not measured."""
-        result, wanted = batch.result.find("aus"), self.wanted(batch)
-        self._curves.append((result, wanted))
-        each = np.abs(result - wanted)
+        result, expected = batch.result.find("aus"), self.expected(batch)
+        self._curves.append((result, expected))
+        each = np.abs(result - expected)
         values = (each.mean(1), *each.T)
-        return {name: masked(column, found(wanted)) for name, column in zip(self.columns, values, strict=True)}
+        return {name: masked(column, found(expected)) for name, column in zip(self.columns, values, strict=True)}
 
-    def wanted(self, batch: Batch) -> np.ndarray:
+    def expected(self, batch: Batch) -> np.ndarray:
         """The intensities (N, 17) that the result should show."""
         return batch.either("driving", "truth").find("aus")
 
@@ -60,7 +60,7 @@ class ActionUnitTruth(ActionUnitError):
         super().begin(video)
         self._video = video
 
-    def wanted(self, batch: Batch) -> np.ndarray:
+    def expected(self, batch: Batch) -> np.ndarray:
         """The drawn person's intensities."""
         last = batch.first + len(batch)
         return truth_of(self.tools, self._video, last, self.name).performance.aus[batch.first : last]

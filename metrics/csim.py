@@ -25,5 +25,5 @@ class CsimArcface(Metric):
 
     def update(self, batch: Batch) -> Columns:
         """The similarity per frame; frames without a face in the source or truth are not measured."""
-        result, wanted = (one.find("embedding/arcface") for one in (batch.result, batch.either("truth", "source")))
-        return {self.name: masked((result * wanted).sum(-1), found(wanted))}
+        result, expected = (one.find("embedding/arcface") for one in (batch.result, batch.either("truth", "source")))
+        return {self.name: masked((result * expected).sum(-1), found(expected))}

@@ -25,25 +25,25 @@ class Frechet(SetMetric):
 
     def __init__(self, tools: Tools):
         super().__init__(tools)
-        self._made, self._real = Moments(), Moments()
+        self._generated, self._real = Moments(), Moments()
 
     def state(self) -> dict[str, np.ndarray]:
         """The moments of both sets."""
-        return self._made.state("made_") | self._real.state("real_")
+        return self._generated.state("made_") | self._real.state("real_")
 
     def merge(self, state: Mapping[str, np.ndarray]) -> None:
         """Merge the moments of another process."""
-        self._made.merge(state, "made_")
+        self._generated.merge(state, "made_")
         self._real.merge(state, "real_")
 
     def total(self) -> tuple[float, int]:
         """The distance; NaN with too few features."""
-        count = min(self._made.count, self._real.count)
+        count = min(self._generated.count, self._real.count)
         if count < 2 or (count < self.least and not self.tools.allow_few):
             log.warning("%s: %d %s are too few for an unbiased distance (%d); --force reports it anyway",
                         self.name, count, self.of, self.least)  # fmt: skip
             return float("nan"), count
-        return frechet_distance(self._made, self._real), count
+        return frechet_distance(self._generated, self._real), count
 
 
 class Fid(Frechet):
@@ -62,5 +62,5 @@ class Fid(Frechet):
 
     def gather(self, batch: Batch) -> None:
         """Add the features of the frames."""
-        self._made.add(batch.result.find("inception"))
+        self._generated.add(batch.result.find("inception"))
         self._real.add(batch.either("truth", "driving").find("inception"))

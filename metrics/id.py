@@ -35,7 +35,7 @@ class IdentityDlib(Metric):
     def update(self, batch: Batch) -> Columns:
         """The distance per frame; frames without a face in the source or truth are not measured."""
         reference = batch.either("truth", "source")
-        result, wanted = (one.find("embedding/dlib") for one in (batch.result, reference))
-        distance = np.linalg.norm(result - wanted, axis=-1)
+        result, expected = (one.find("embedding/dlib") for one in (batch.result, reference))
+        distance = np.linalg.norm(result - expected, axis=-1)
         different = np.where(np.isnan(distance), np.nan, distance > DIFFERENT)
-        return dict(zip(self.columns, (masked(one, found(wanted)) for one in (distance, different)), strict=True))
+        return dict(zip(self.columns, (masked(one, found(expected)) for one in (distance, different)), strict=True))

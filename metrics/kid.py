@@ -50,7 +50,7 @@ class Kid(SetMetric):
 
     def __init__(self, tools: Tools):
         super().__init__(tools)
-        self._made, self._real, self._name = Sample(), Sample(), ""
+        self._generated, self._real, self._name = Sample(), Sample(), ""
 
     def weights(self) -> Mapping[str, Path]:
         """The Inception network."""
@@ -62,32 +62,34 @@ class Kid(SetMetric):
 
     def gather(self, batch: Batch) -> None:
         """Add the features of the frames as candidates."""
-        self._made.add(self._name, batch.first, batch.result.find("inception"))
+        self._generated.add(self._name, batch.first, batch.result.find("inception"))
         self._real.add(self._name, batch.first, batch.either("truth", "driving").find("inception"))
 
     def state(self) -> dict[str, np.ndarray]:
         """The selected features, and the number of candidates."""
         return {f"{name}_{part}": np.asarray(getattr(sample, part))
-                for name, sample in (("made", self._made), ("real", self._real))
+                for name, sample in (("made", self._generated), ("real", self._real))
                 for part in ("keys", "features", "seen")}  # fmt: skip
 
     def merge(self, state: Mapping[str, np.ndarray]) -> None:
         """Merge the selections of two processes."""
-        for name, sample in (("made", self._made), ("real", self._real)):
+        for name, sample in (("made", self._generated), ("real", self._real)):
             if len(state[f"{name}_keys"]):
                 sample.take(state[f"{name}_keys"], state[f"{name}_features"])
                 sample.seen += int(state[f"{name}_seen"])
 
     def total(self) -> tuple[float, int]:
         """The mean over the subsets."""
-        made, real = (sample.features.astype(np.float64) for sample in (self._made, self._real))
-        size = min(SUBSET, len(made), len(real))
+        generated, real = (sample.features.astype(np.float64) for sample in (self._generated, self._real))
+        size = min(SUBSET, len(generated), len(real))
         if size < 2:
-            return float("nan"), self._made.seen
+            return float("nan"), self._generated.seen
         rng = np.random.default_rng(0)
-        values = [squared_mmd(made[rng.permutation(len(made))[:size]], real[rng.permutation(len(real))[:size]])
-                  for _ in range(SUBSETS)]  # fmt: skip
-        return float(np.mean(values)), self._made.seen
+        values = [
+            squared_mmd(generated[rng.permutation(len(generated))[:size]], real[rng.permutation(len(real))[:size]])
+            for _ in range(SUBSETS)
+        ]
+        return float(np.mean(values)), self._generated.seen
 
 
 def squared_mmd(one: np.ndarray, other: np.ndarray) -> float:

@@ -24,11 +24,11 @@ class LandmarksTruth(AkdDlib):
     def update(self, batch: Batch) -> Columns:
         """The distance per frame, over the 68 points."""
         truth = truth_of(self.tools, self._video, batch.first + len(batch), self.name)
-        wanted = truth.landmarks[batch.first : batch.first + len(batch)]
+        expected = truth.landmarks[batch.first : batch.first + len(batch)]
         found = batch.result.find(self.kind)
         # Convert between frame sizes so that pixel centres match.
-        found, wanted = (
+        found, expected = (
             (points + 0.5) * (REFERENCE_HEIGHT / height)
-            for points, height in ((found, batch.result.height), (wanted, truth.size))
+            for points, height in ((found, batch.result.height), (expected, truth.size))
         )
-        return {self.name: np.linalg.norm(found - wanted, axis=-1).mean(-1)}
+        return {self.name: np.linalg.norm(found - expected, axis=-1).mean(-1)}

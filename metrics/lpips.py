@@ -30,7 +30,7 @@ class LpipsAlex(Metric):
 
     def update(self, batch: Batch) -> Columns:
         """The distance per frame."""
-        pairs = [(batch.result.pixels[part], batch.truth.pixels[part]) for part in self.tools.at_once(len(batch))]
+        pairs = [(batch.result.pixels[part], batch.truth.pixels[part]) for part in self.tools.batch_slices(len(batch))]
         return {self.name: torch.cat([self._network(*pair) for pair in pairs]).double().cpu().numpy()}
 
 

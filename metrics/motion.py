@@ -57,8 +57,8 @@ class MotionTruth(Metric):
 
     @staticmethod
     def _errors(truth, frame: int, flow: np.ndarray) -> tuple[float, float, float]:
-        wanted, seen = truth.motion(frame, 0)
-        error = np.linalg.norm(flow - wanted, axis=-1) * (REFERENCE_HEIGHT / truth.size)
+        expected, seen = truth.motion(frame, 0)
+        error = np.linalg.norm(flow - expected, axis=-1) * (REFERENCE_HEIGHT / truth.size)
         parts = (seen, seen & truth.mask[frame], ~seen)
         return tuple(float(error[part].mean()) if part.any() else np.nan for part in parts)
 

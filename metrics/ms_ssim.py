@@ -9,7 +9,7 @@ from util.errors import UserError
 
 SHARES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the scales (Wang et al. 2003), the finest first."""
-LEAST_SIDE = (2 * RADIUS + 1) * 2 ** (len(SHARES) - 1)
+MIN_SIDE = (2 * RADIUS + 1) * 2 ** (len(SHARES) - 1)
 
 
 class MsSsim(Metric):
@@ -24,8 +24,8 @@ class MsSsim(Metric):
     def update(self, batch: Batch) -> Columns:
         """Per frame, averaged over the channels."""
         one, other = batch.result.pixels, batch.truth.pixels
-        if min(one.shape[-2:]) < LEAST_SIDE:
-            raise UserError(f"ms_ssim: needs frames of at least {LEAST_SIDE} pixels, these are {one.shape[-1]}x"
+        if min(one.shape[-2:]) < MIN_SIDE:
+            raise UserError(f"ms_ssim: needs frames of at least {MIN_SIDE} pixels, these are {one.shape[-1]}x"
                             f"{one.shape[-2]}; use ssim/gauss")  # fmt: skip
         return {self.name: ms_ssim(one, other).double().cpu().numpy()}
 

@@ -25,9 +25,9 @@ class MouthOpening(AkdDlib):
     def update(self, batch: Batch) -> Columns:
         """Per frame; not measured where the driving face was not found."""
         streams = batch.result, batch.either("driving", "truth")
-        result, wanted = (self.of(stream.find(self.kind))[:, None] for stream in streams)
-        self._curves.append((result, wanted))
-        return {self.name: masked(np.abs(result - wanted)[:, 0], found(wanted))}
+        result, expected = (self.of(stream.find(self.kind))[:, None] for stream in streams)
+        self._curves.append((result, expected))
+        return {self.name: masked(np.abs(result - expected)[:, 0], found(expected))}
 
     def finish(self) -> dict[str, float]:
         """Pearson's r over the frames of the video."""

@@ -40,13 +40,13 @@ class Pose(AkdDlib):
 
     def update(self, batch: Batch) -> Columns:
         """Per frame."""
-        result, wanted = batch.result.find("pose"), self.wanted(batch)
-        self._curves.append((result, wanted))
-        each = difference(result, wanted)
+        result, expected = batch.result.find("pose"), self.expected(batch)
+        self._curves.append((result, expected))
+        each = difference(result, expected)
         values = (each.mean(1), *each.T)
-        return {name: masked(column, found(wanted)) for name, column in zip(self.columns, values, strict=True)}
+        return {name: masked(column, found(expected)) for name, column in zip(self.columns, values, strict=True)}
 
-    def wanted(self, batch: Batch) -> np.ndarray:
+    def expected(self, batch: Batch) -> np.ndarray:
         """The pose that the result should have (N, 3)."""
         return batch.either("driving", "truth").find("pose")
 
@@ -64,7 +64,7 @@ class PoseTruth(Pose):
     needs = ()
     tables = ("drawn_truth",)
 
-    def wanted(self, batch: Batch) -> np.ndarray:
+    def expected(self, batch: Batch) -> np.ndarray:
         """The drawn person's own."""
         last = batch.first + len(batch)
         return truth_of(self.tools, self._video, last, self.name).performance.rotation[batch.first : last]

@@ -9,7 +9,7 @@ from util.cells import read_dicts
 from util.errors import UserError
 from util.reading import reading
 
-LEAST_IOU = 0.5
+MIN_IOU = 0.5
 KINDS = ("macro", "micro")
 Interval = tuple[int, int]
 """Onset and offset, both included."""
@@ -19,13 +19,13 @@ class Spotting(Metric):
     """Intervals come from another program's tables; each can match one annotation only."""
 
     name = "spotting"
-    says = f"F1 of spotted intervals over all videos together, true where IoU >= {LEAST_IOU}; macro and micro apart"
+    says = f"F1 of spotted intervals over all videos together, true where IoU >= {MIN_IOU}; macro and micro apart"
     used_by = "challenges on spotting micro-expressions"
     better = "higher"
     needs = ()
     in_time = True
     tables = ("spotted", "annotated")
-    settings = {"least IoU": LEAST_IOU, "matching": "one to one, best first", "pooled": "counts of all videos"}
+    settings = {"least IoU": MIN_IOU, "matching": "one to one, best first", "pooled": "counts of all videos"}
 
     def __init__(self, tools: Tools):
         super().__init__(tools)
@@ -83,7 +83,7 @@ def matches(spotted: list[Interval], annotated: list[Interval]) -> int:
                    reverse=True)  # fmt: skip
     taken: tuple[set, set] = (set(), set())
     for iou, i, j in pairs:
-        if iou >= LEAST_IOU and i not in taken[0] and j not in taken[1]:
+        if iou >= MIN_IOU and i not in taken[0] and j not in taken[1]:
             taken[0].add(i)
             taken[1].add(j)
     return len(taken[0])

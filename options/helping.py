@@ -28,7 +28,7 @@ EXAMPLES = {
 }
 """Of train.py (True) and test.py (False): option groups and their purpose."""
 SUBJECTS = {True: "docs/training.md", False: "docs/animating.md, docs/evaluation.md"}
-ASKED = frozenset({"-h", "--help", "--help_all", "--version"})
+HELP_OPTIONS = frozenset({"-h", "--help", "--help_all", "--version"})
 """Options that are answered by a text."""
 DEFAULT = "fomm"
 """The family in examples if none is given."""
@@ -36,12 +36,12 @@ DEFAULT = "fomm"
 
 def add_help_options(parser: OptionParser) -> None:
     """Declare options that print a text and exit, whatever the other options are."""
-    told = {
+    rows = {
         ("-h", "--help"): "show what people set and stop; with --model X the options of a family, too",
         ("--help_all",): "show all options and stop",
         ("--version",): "show the version and stop",
     }
-    for spellings, help in told.items():
+    for spellings, help in rows.items():
         for spelling in spellings:
             parser.claim(spelling, "every command")
         parser.parser.add_argument(*spellings, action="store_true", default=SUPPRESS, help=help)

@@ -4,7 +4,7 @@ from typing import Any
 
 from data.faces import landmarks
 from options.parser import OptionGroup, OptionParser
-from util.values import WHOLE, at_least, count, integer, number, one_of, positive, shard, text, within, word_or
+from util.values import WHOLE, at_least, count, integer, keyword_or, number, one_of, positive, shard, text, within
 
 KINDS = ("mp4", "gif", "webm", "png")
 
@@ -82,7 +82,7 @@ def _add_crops(parser: OptionParser) -> None:
         help="padding of this crop in pixels: one number, or left upper right lower", advanced=True,
     )  # fmt: skip
     group.add_argument(
-        "--face", type=word_or(count, largest="largest", left="left", all="all"), default="largest",
+        "--face", type=keyword_or(count, largest="largest", left="left", all="all"), default="largest",
         help="which of several faces of a source picture: the N-th from the left; all: where the family can",
     )  # fmt: skip
     group.add_switch("--crop_video", "-cv", help="crop the face in the driving video, with one square for all frames")

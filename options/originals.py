@@ -3,7 +3,7 @@
 `docs/originals.md` shows the same rows; a test compares them.
 """
 
-GONE: tuple[tuple[tuple[str, ...], str], ...] = (
+REMOVED: tuple[tuple[tuple[str, ...], str], ...] = (
     (("display_freq", "check_every"), "`--pictures_every`, in steps"),
     (("print_freq", "display_every"), "`--print_every`, in steps"),
     (
@@ -37,9 +37,9 @@ GONE: tuple[tuple[tuple[str, ...], str], ...] = (
 """Names (or name=value, if only one value was removed), and the replacement."""
 
 
-def what_became_of(spelling: str) -> str:
+def replacement_of(spelling: str) -> str:
     """The replacement of an original's option (or name=value) as a sentence; empty for all others."""
-    for names, now in GONE:
+    for names, now in REMOVED:
         if spelling in names:
             return f" It is an option of an original project; here: {now.replace('`', '')}."
     return ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from data import find_dataset
-from options.originals import what_became_of
+from options.originals import replacement_of
 from util.errors import UserError
 from util.run_options import RunOptions
 from util.values import Converter, boolean, integer, number, one_of, text
@@ -271,7 +271,7 @@ class OptionParser:
         The error says if the `other` command has the option.
         """
         if strict:
-            self._refuse_gone_values(arguments)
+            self._refuse_removed_values(arguments)
         known, rest = self.parser.parse_known_args([self._translate(word) for word in arguments])
         if strict and rest:
             raise UserError(self._explain_unknown(rest[0], other))
@@ -282,8 +282,8 @@ class OptionParser:
         action = self.actions[name]
         read = cast(Converter, action.type)
         if value is None:
-            return self._nothing(name, where)
-        if gone := what_became_of(f"{name}={value}"):
+            return self._empty_value(name, where)
+        if gone := replacement_of(f"{name}={value}"):
             raise UserError(f"{where}: no such value {value!r}.{gone}")
         try:
             if action.nargs in ("+", "*") or isinstance(action.nargs, int):
@@ -292,7 +292,7 @@ class OptionParser:
         except argparse.ArgumentTypeError as error:
             raise UserError(f"{where}: {error}") from None
 
-    def _nothing(self, name: str, where: str) -> Any:
+    def _empty_value(self, name: str, where: str) -> Any:
         """The value of null: None for options that accept it."""
         declared = self.declared[name]
         if declared is None or declared is False or declared in ("", []):
@@ -315,7 +315,7 @@ class OptionParser:
 
     def suggest(self, name: str) -> str:
         """ " Did you mean ...?" for a misspelt name, the replacement of an original's option, or an empty string."""
-        if gone := what_became_of(name):
+        if gone := replacement_of(name):
             return gone
         nearest = get_close_matches(name, [s for s in self.spellings() if ("." in s) == ("." in name)], 1, 0.6)
         return f" Did you mean {nearest[0]}?" if nearest else ""
@@ -358,20 +358,20 @@ class OptionParser:
 
     def _explain_unknown(self, word: str, other: "OptionParser | None") -> str:
         if not word.startswith("-"):
-            if gone := what_became_of(word):
+            if gone := replacement_of(word):
                 return f"{word}: no such command.{gone}"
             return f"'{word}' is not expected here; options are written --name=value"
         name = word.lstrip("-").partition("=")[0]
         hint = self.suggest(name).replace("Did you mean ", "Did you mean --")
-        if other and other.canonical(name) and not what_became_of(name):
+        if other and other.canonical(name) and not replacement_of(name):
             hint = f" It is an option of {other.parser.prog}."
         return f"{word.partition('=')[0]}: no such option.{hint} See --help (a family's own: --model X --help)."
 
-    def _refuse_gone_values(self, arguments: list[str]) -> None:
+    def _refuse_removed_values(self, arguments: list[str]) -> None:
         for word, following in pairwise([*arguments, ""]):
             name, equals, value = word.removeprefix("--").partition("=")
             value = value if equals else following
-            if gone := what_became_of(f"{name}={value}"):
+            if gone := replacement_of(f"{name}={value}"):
                 raise UserError(f"--{name}: no such value {value!r}.{gone}")
 
 

@@ -8,7 +8,7 @@ import yaml
 from data import find_dataset
 from models import add_family_options, family_names, find_family, recognise_family, run_name
 from options.files import is_nested, leaves, read_yaml
-from options.helping import ASKED, add_help_options, help_text
+from options.helping import HELP_OPTIONS, add_help_options, help_text
 from options.parser import OptionParser, Options
 from options.shared import add_shared_options
 from util.errors import UserError
@@ -72,13 +72,13 @@ def parse(arguments: list[str], training: bool) -> Options | None:
         return None
     arguments, first, files = _layers(arguments, training)
     parser = _build_parser(first, files, training)
-    if ASKED & set(arguments):
+    if HELP_OPTIONS & set(arguments):
         print(help_text(parser, training, everything="--help_all" in arguments))
         return None
     if not training:
-        _refuse_absent_run(first)
+        _refuse_missing_run(first)
     other = _build_parser(first, files, not training)
-    parser.use_mode(_said("mode", first, files) or parser.declared.get("mode"))
+    parser.use_mode(_setting("mode", first, files) or parser.declared.get("mode"))
     other.use_mode(None)
     values = defaults = parser.defaults(other)
     for path, content in files:
@@ -107,32 +107,32 @@ def parser_of(arguments: list[str], training: bool) -> OptionParser:
 
 def _layers(arguments: list[str], training: bool) -> tuple[list[str], dict[str, Any], list[tuple[Path, dict]]]:
     """The command line, with what stands for the model that ships; a first look at it; the files below it."""
-    first = _first_look(arguments, training)
-    if not training and _takes_own(first):
+    first = _preparse(arguments, training)
+    if not training and _needs_own_weights(first):
         # It was trained on cropped faces.
         arguments = [f"--checkpoint={OWN_WEIGHTS}", "--name=own", "--crop_image", "--crop_video", *arguments]
-        first = _first_look(arguments, training)
+        first = _preparse(arguments, training)
     files = _option_files(first, training)
     return arguments, first, _network_options(first, files) + files if training else files
 
 
-def _takes_own(first: dict[str, Any]) -> bool:
+def _needs_own_weights(first: dict[str, Any]) -> bool:
     """Whether to use the model that ships: pictures are given, and no model."""
-    said = first["explicit"].keys()
-    asked = {"source_image", "pairs"} & said and not {
+    explicit = first["explicit"].keys()
+    inputs = {"source_image", "pairs"} & explicit and not {
         "help",
         "help_all",
         "model",
         "config",
         "checkpoint",
         "name",
-    } & said
+    } & explicit
     folder = Path(first["explicit"].get("checkpoints_dir", first["checkpoints_dir"]))
     default = folder / _default_name({"model": first["model"]})
-    return bool(asked) and not default.exists() and OWN_WEIGHTS.is_dir()
+    return bool(inputs) and not default.exists() and OWN_WEIGHTS.is_dir()
 
 
-def takes_own_weights(opt: Options) -> bool:
+def uses_own_weights(opt: Options) -> bool:
     """Whether a command uses the model that ships."""
     return Path(opt.checkpoint).resolve() == OWN_WEIGHTS if opt.checkpoint else False
 
@@ -147,19 +147,19 @@ def _with_layer(below: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
     return below | layer
 
 
-def _refuse_absent_run(first: dict[str, Any]) -> None:
+def _refuse_missing_run(first: dict[str, Any]) -> None:
     """Refuse a missing run: its family would be unknown, and all options would be checked against another one's."""
-    said = first["explicit"]
-    if "name" not in said or {"model", "config", "checkpoint"} & said.keys():
+    explicit = first["explicit"]
+    if "name" not in explicit or {"model", "config", "checkpoint"} & explicit.keys():
         return
-    folder = Path(said.get("checkpoints_dir", first["checkpoints_dir"])) / said["name"]
+    folder = Path(explicit.get("checkpoints_dir", first["checkpoints_dir"])) / explicit["name"]
     if not folder.exists():
         released = (read_yaml(ZOO) if ZOO.is_file() else {}).get("models", {})
         hint = f"; it is a released model: python script/weights.py where {folder.name}" * (folder.name in released)
-        raise UserError(f"--name {said['name']}: no run {folder}; runs: {folders_in(folder.parent)}{hint}")
+        raise UserError(f"--name {explicit['name']}: no run {folder}; runs: {folders_in(folder.parent)}{hint}")
 
 
-def _first_look(arguments: list[str], training: bool) -> dict[str, Any]:
+def _preparse(arguments: list[str], training: bool) -> dict[str, Any]:
     parser = OptionParser("")
     add_shared_options(parser, training)
     add_help_options(parser)
@@ -168,10 +168,10 @@ def _first_look(arguments: list[str], training: bool) -> dict[str, Any]:
 
 def _option_files(first: dict[str, Any], training: bool) -> list[tuple[Path, dict]]:
     """The saved options of the run that a command uses, then the file of --config."""
-    said = first["explicit"]
-    files = [(Path(said["config"]), read_yaml(said["config"]))] if said.get("config") else []
-    if said.get("continue_train") or not training:
-        saved = _saved_options(said, first)
+    explicit = first["explicit"]
+    files = [(Path(explicit["config"]), read_yaml(explicit["config"]))] if explicit.get("config") else []
+    if explicit.get("continue_train") or not training:
+        saved = _saved_options(explicit, first)
         if saved:
             content = {key: value for key, value in read_yaml(saved).items() if key not in NOT_INHERITED}
             files.insert(0, (saved, _for_family(_named_family(first, files), content, saved, training)))
@@ -187,7 +187,7 @@ def _for_family(name: str | None, content: dict[str, Any], path: Path, continued
     if name is None or own is None or name == own:
         return content
     one, other = find_family(name), find_family(own)
-    if not (issubclass(one, other) or issubclass(other, one)) or not _are_stages(name, own):
+    if not (issubclass(one, other) or issubclass(other, one)) or not _is_second_stage(name, own):
         raise UserError(
             f"{path.parent}: this is a run of the family {own}, not {name}: set --model {own}, or remove --model and "
             f"--config"
@@ -217,8 +217,8 @@ def family_options(opt: Options) -> dict[str, Any]:
 
 def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> list[tuple[Path, dict]]:
     """The network options of the run that training starts from, as declared by this family."""
-    said = [*(content for _, content in files), first["explicit"]]
-    starts = [content[name] for content in said for name in ("init_from", "continue_from") if content.get(name)]
+    explicit = [*(content for _, content in files), first["explicit"]]
+    starts = [content[name] for content in explicit for name in ("init_from", "continue_from") if content.get(name)]
     start = str(starts[-1]) if starts else None
     if not start:
         return []
@@ -233,30 +233,30 @@ def _network_options(first: dict[str, Any], files: list[tuple[Path, dict]]) -> l
     return [(saved, {key: value for key, value in content.items() if key in networks.actions})]
 
 
-def _are_stages(one: str, other: str) -> bool:
+def _is_second_stage(one: str, other: str) -> bool:
     """Whether one of two families is a second stage of the other, whose networks its files contain."""
     return one in find_family(other).begins_with or other in find_family(one).begins_with
 
 
 def _refuse_foreign_start(name: str, own: str, folder: Path) -> None:
     """Refuse to start from a run of a family that this one does not accept."""
-    if name != own and not _are_stages(name, own):
+    if name != own and not _is_second_stage(name, own):
         raise UserError(
             f"{folder}: this is a run of the family {own}, and {name} has other networks: set --model {own}, or use "
             f"weights of {name}. A second stage declares the families that it starts from: begins_with = ({own!r},)"
         )
 
 
-def _saved_options(said: dict[str, Any], first: dict[str, Any]) -> Path | None:
+def _saved_options(explicit: dict[str, Any], first: dict[str, Any]) -> Path | None:
     """The file with the options of the weights: options.yaml beside them, or the weights themselves."""
-    name = said.get("name") or _default_name({"model": first["model"]} | said)
-    folders = [Path(said.get("checkpoints_dir", first["checkpoints_dir"])) / name]
-    if said.get("checkpoint"):
-        checkpoint = Path(said["checkpoint"])
+    name = explicit.get("name") or _default_name({"model": first["model"]} | explicit)
+    folders = [Path(explicit.get("checkpoints_dir", first["checkpoints_dir"])) / name]
+    if explicit.get("checkpoint"):
+        checkpoint = Path(explicit["checkpoint"])
         files = sorted(checkpoint.glob("*.safetensors")) if checkpoint.is_dir() else [checkpoint]
-        told = next((file for file in files if options_in(file) is not None), None)
-        if told is not None:
-            return told
+        described = next((file for file in files if options_in(file) is not None), None)
+        if described is not None:
+            return described
         folders.insert(0, checkpoint if checkpoint.is_dir() else checkpoint.parent)
     return next((folder / "options.yaml" for folder in folders if (folder / "options.yaml").is_file()), None)
 
@@ -288,20 +288,20 @@ def _build_parser(first: dict[str, Any], files: list[tuple[Path, dict]], trainin
     parser = OptionParser(f"python {'train.py' if training else 'test.py'}")
     add_shared_options(parser, training)
     add_help_options(parser)
-    said_model = "model" in first["explicit"] or any("model" in content or is_nested(content) for _, content in files)
-    if not said_model and {"help", "help_all"} & first["explicit"].keys():
+    model_is_set = "model" in first["explicit"] or any("model" in content or is_nested(content) for _, content in files)
+    if not model_is_set and {"help", "help_all"} & first["explicit"].keys():
         return parser
     parser.family = _family_name(first, files)
     add_family_options(parser.family, parser.group(f"family {parser.family}"), training)
-    mode = _said("dataset_mode", first, files) or parser.default("dataset_mode")
+    mode = _setting("dataset_mode", first, files) or parser.default("dataset_mode")
     find_dataset(mode).add_options(parser.group(f"dataset mode {mode}"), training)
     return parser
 
 
-def _said(name: str, first: dict[str, Any], files: list[tuple[Path, dict]]) -> str | None:
+def _setting(name: str, first: dict[str, Any], files: list[tuple[Path, dict]]) -> str | None:
     """An option's value on the command line, or in the last file that sets it."""
-    said = [str(content[name]) for _, content in files if content.get(name)]
-    return first["explicit"].get(name) or (said[-1] if said else None)
+    explicit = [str(content[name]) for _, content in files if content.get(name)]
+    return first["explicit"].get(name) or (explicit[-1] if explicit else None)
 
 
 def _values_of(path: Path, content: dict, parser: OptionParser, other: OptionParser) -> dict[str, Any]:

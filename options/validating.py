@@ -75,8 +75,8 @@ def validating(
 
     `parse` resolves the command line of test.py, whose options validation uses; `trained` names the networks.
     """
-    unless_said = 1 if opt.dry_run else VALIDATE_EVERY
-    every = unless_said if opt.validate_every is None else opt.validate_every
+    default_interval = 1 if opt.dry_run else VALIDATE_EVERY
+    every = default_interval if opt.validate_every is None else opt.validate_every
     for_best = opt.best_by.startswith(VALIDATED)
     if not every and for_best:
         raise UserError(f"--best_by {opt.best_by}: --validate_every=0 switches validation off; set it above 0")
@@ -103,7 +103,7 @@ def _validating(
         raise UserError(f"--dataset_mode {opt.dataset_mode}: its items have no frames to compare results with")
     measurement = validation_metrics(opt, device)
     found = Validating(
-        evenly(dataset.jobs(), opt.validate_clips), testing, measurement, every,
+        evenly_spread(dataset.jobs(), opt.validate_clips), testing, measurement, every,
         opt.best_by.startswith(VALIDATED) and is_higher_better(opt.best_by.removeprefix(VALIDATED), measurement),
     )  # fmt: skip
     if missing := set(found.build().networks()) - set(trained):
@@ -120,7 +120,7 @@ def is_higher_better(name: str, measurement: Measurement) -> bool:
     return directions[name] == "higher"
 
 
-def evenly(jobs: Any, number: int) -> list[Job]:
+def evenly_spread(jobs: Any, number: int) -> list[Job]:
     """This many evenly spread jobs of a list; the first ones of another iterable."""
     if not isinstance(jobs, list):
         return list(islice(jobs, number))

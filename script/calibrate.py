@@ -55,9 +55,9 @@ Libraries that are not installed are left out and named: pip install -r requirem
 
 def main() -> int:
     args = read_arguments()
-    made, real, shown = frames_of(args)
+    generated, real, shown = frames_of(args)
     with tempfile.TemporaryDirectory() as folder:
-        rows, missing = compared(made, real, Path(folder))
+        rows, missing = compared(generated, real, Path(folder))
     published = published_rows(args.published, args.results)
     write_text(args.out, document(rows, missing, published, shown))
     far = [row["metric"] for row in rows if not row["agrees"]]
@@ -99,23 +99,27 @@ def frames_of(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, str]:
     # Shifted by 0 to 3 pixels and noisy, so that every metric has something to measure.
     noise = np.random.default_rng(0).normal(0, 4, real.shape)
     moved = np.stack([np.roll(frame, index % 4, axis=1) for index, frame in enumerate(real)])
-    made = np.clip(moved + noise, 0, 255).round().astype(np.uint8)
-    return made, real, args.video.name if args.video else "a drawn person (`data.sample_faces.tiny_clip`, identity 1)"
+    generated = np.clip(moved + noise, 0, 255).round().astype(np.uint8)
+    return (
+        generated,
+        real,
+        args.video.name if args.video else "a drawn person (`data.sample_faces.tiny_clip`, identity 1)",
+    )
 
 
-def compared(made: np.ndarray, real: np.ndarray, folder: Path) -> tuple[list[dict], list[str]]:
+def compared(generated: np.ndarray, real: np.ndarray, folder: Path) -> tuple[list[dict], list[str]]:
     """Our value and the reference's for every installed reference, and the packages that are missing."""
     wanted = [*references(), *lpips_references(folder)]
     missing = sorted({one.by for one in wanted if not one.is_installed})
-    rows = [row_of(one, made, real, folder) for one in wanted if one.is_installed]
+    rows = [row_of(one, generated, real, folder) for one in wanted if one.is_installed]
     return rows, missing
 
 
-def row_of(reference: Reference, made: np.ndarray, real: np.ndarray, folder: Path) -> dict:
+def row_of(reference: Reference, generated: np.ndarray, real: np.ndarray, folder: Path) -> dict:
     """One line of the table."""
     if reference.metric.startswith("lpips/"):
         write_trunk(reference.metric.split("/")[1], folder)
-    theirs, mine = reference.compute(made, real), ours(reference.metric, made, real, folder)
+    theirs, mine = reference.compute(generated, real), ours(reference.metric, generated, real, folder)
     difference = abs(mine - theirs) / max(abs(theirs), 1e-12)
     return {
         "metric": reference.metric, "ours": mine, "theirs": theirs, "relative": difference,
@@ -123,7 +127,7 @@ def row_of(reference: Reference, made: np.ndarray, real: np.ndarray, folder: Pat
     }  # fmt: skip
 
 
-def ours(name: str, made: np.ndarray, real: np.ndarray, folder: Path) -> float:
+def ours(name: str, generated: np.ndarray, real: np.ndarray, folder: Path) -> float:
     """The metric's value: the mean over the frames."""
     import torch
 
@@ -136,7 +140,7 @@ def ours(name: str, made: np.ndarray, real: np.ndarray, folder: Path) -> float:
     given = {"lpips_trunk": trunk_path(name.split("/")[1], folder)} if name.startswith("lpips/") else {}
     measurement = Measurement([name], ["truth"], Tools(weights=Weights(given=given)), controls=False)
     with measurement.video(Video("calibration")) as measured:
-        frames = [torch.from_numpy(one).permute(0, 3, 1, 2).float() / 255 for one in (made, real)]
+        frames = [torch.from_numpy(one).permute(0, 3, 1, 2).float() / 255 for one in (generated, real)]
         measured.add(frames[0], truth=frames[1])
     return float(totals([measured.record], measurement.metrics)[name]["frames"])
 

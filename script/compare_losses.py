@@ -53,7 +53,7 @@ def main() -> int:
         raise UserError(f"{args.one} and {args.other} report no loss at the same step; compare runs with equal "
                         "--print_every")  # fmt: skip
     print(table(found))
-    return tell(found, args.tolerance, missing(one, other))
+    return print_verdict(found, args.tolerance, missing(one, other))
 
 
 def read_arguments() -> argparse.Namespace:
@@ -134,7 +134,7 @@ def table(found: list[Comparison]) -> str:
     return "\n".join([head, *lines])
 
 
-def tell(found: list[Comparison], tolerance: float, missing: list[str]) -> int:
+def print_verdict(found: list[Comparison], tolerance: float, missing: list[str]) -> int:
     """Say where the runs part; the exit status."""
     if missing:
         print(f"only one of the two has: {', '.join(missing)}")

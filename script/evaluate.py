@@ -143,7 +143,7 @@ def measured(wanted: list[Pair], plan: Plan, measurement, out: Path, args) -> tu
 
     from metrics.evaluation import running
 
-    kept = running.Kept(out, plan, measurement)
+    kept = running.FinishedPairs(out, plan, measurement)
     if args.overwrite:
         kept.path.unlink(missing_ok=True)
     known = kept.load(wanted)

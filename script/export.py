@@ -70,11 +70,11 @@ def exported(run: Path, which: str, training: Mapping[str, Any]) -> Any:
     content = family.exported(epoch | read_weights(run / layout.pattern.format(which=which)), training)
     for state in content.values() if isinstance(content, Mapping) else ():
         if isinstance(state, Mapping) and "param_groups" in state:
-            make_old(state, run)
+            use_integer_steps(state, run)
     return content
 
 
-def make_old(optimizer: Mapping[str, Any], run: Path) -> None:
+def use_integer_steps(optimizer: Mapping[str, Any], run: Path) -> None:
     """Make an optimizer's state readable for versions of PyTorch that count its steps as integers."""
     if any("initial_lr" not in group for group in optimizer["param_groups"]):
         raise UserError(

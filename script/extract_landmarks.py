@@ -84,7 +84,7 @@ def find_landmarks(video: Path, detector: dict, gpus: tuple[int, ...], size: int
     names, points = [], []
     for start in range(0, len(files), finder.batch_size):
         batch = files[start : start + finder.batch_size]
-        for file, faces in zip(batch, finder.detect([squashed(file, size) for file in batch]), strict=True):
+        for file, faces in zip(batch, finder.detect([resized_square(file, size) for file in batch]), strict=True):
             if faces:
                 names.append(file.name)
                 points.append(max((face.points for face in faces), key=points_extent))
@@ -100,7 +100,7 @@ def find_landmarks(video: Path, detector: dict, gpus: tuple[int, ...], size: int
     return f"no face in {without} of {len(files)} frames" if without else None
 
 
-def squashed(file: Path, size: int) -> np.ndarray:
+def resized_square(file: Path, size: int) -> np.ndarray:
     """A frame as the model sees it: resized to a square."""
     from PIL import Image
 

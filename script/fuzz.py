@@ -73,7 +73,7 @@ def run_all(targets: Iterable[Target], args: argparse.Namespace) -> int:
     print(f"{'kind':18}{'read':>7}{'refused':>9}{'faults':>8}{'slowest':>10}{'all':>8}")
     for target in targets:
         start = time.perf_counter()
-        report = tried(target, args, limits)
+        report = fuzz_target(target, args, limits)
         counts = report.counts
         slowest, number = report.slowest
         seconds = f"{slowest:8.2f} s ({number}){time.perf_counter() - start:6.0f} s"
@@ -86,7 +86,7 @@ def run_all(targets: Iterable[Target], args: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-def tried(target: Target, args: argparse.Namespace, limits: Limits) -> Report:
+def fuzz_target(target: Target, args: argparse.Namespace, limits: Limits) -> Report:
     """The summary of one target."""
     if args.file:
         content = args.file.read_bytes()

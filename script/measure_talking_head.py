@@ -72,11 +72,13 @@ def measure(args: argparse.Namespace, rest: list[str]) -> list[dict]:
         for clip in tqdm(videos, unit="video", leave=False):
             held_out = move(default_collate(list(driving[clip.name])), device, channels_last=False)
             shown = move(clip.source, device, channels_last=False)
-            made = dict(zip(COLUMNS, results(meta, shown, held_out, args.steps, opt), strict=True))
-            totals += torch.tensor([float((m - held_out["image"]).abs().mean((1, 2, 3)).sum()) for m in made.values()])
+            generated = dict(zip(COLUMNS, results(meta, shown, held_out, args.steps, opt), strict=True))
+            totals += torch.tensor(
+                [float((m - held_out["image"]).abs().mean((1, 2, 3)).sum()) for m in generated.values()]
+            )
             frames += len(held_out["image"])
             if args.pictures:
-                columns = {"landmarks": held_out["landmarks"], "true": held_out["image"], **made}
+                columns = {"landmarks": held_out["landmarks"], "true": held_out["image"], **generated}
                 arrays = {name: batch[::3].cpu().numpy() for name, batch in columns.items()}
                 write_image(args.pictures / f"{clip.name}_T{shots}.png", labelled_grid(arrays, rows=4))
         means = dict(zip(COLUMNS, (totals / frames).tolist(), strict=True))
@@ -140,8 +142,8 @@ def drawn(family, held_out: dict[str, Tensor]) -> Tensor:
     import torch
 
     with torch.inference_mode():
-        made, _ = family.eval().animate(family.encode_source({}), {"landmarks": held_out["landmarks"]})
-    return made
+        generated, _ = family.eval().animate(family.encode_source({}), {"landmarks": held_out["landmarks"]})
+    return generated
 
 
 if __name__ == "__main__":

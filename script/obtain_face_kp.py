@@ -61,8 +61,8 @@ def main() -> int:
     phases = [phase for phase in args.phases or PHASES if (root / f"{phase}_data").is_dir()]
     videos = {phase: find_videos(root, phase) for phase in phases}
     if not any(videos.values()):
-        wanted = ", ".join(f"{phase}_data" for phase in args.phases or PHASES)
-        raise UserError(f"--root {root}: no folders of frames in {wanted}; make them with script/extract_frames.py")
+        folders = ", ".join(f"{phase}_data" for phase in args.phases or PHASES)
+        raise UserError(f"--root {root}: no folders of frames in {folders}; make them with script/extract_frames.py")
     settings = {**landmarks.detector_settings(args), "batch_size": args.batch_size}
     tables = [root / f"{phase}_keypoints.csv" for phase in phases]
     summary = jobs.run(
@@ -144,7 +144,7 @@ def has_all(points: Path, frames: Path) -> bool:
 
 def find_points(video: Video, detector: dict, gpus: tuple[int, ...], tracking: dict) -> str | None:
     """Write the key points of one video; a warning if some frames have no points of their own."""
-    if taken_over(video):
+    if reuse_old_points(video):
         return None
     files = list_images(video.frames)
     if not files:
@@ -164,7 +164,7 @@ def find_points(video: Video, detector: dict, gpus: tuple[int, ...], tracking: d
     return f"no face in {gaps} of {len(files)} frames (--on_missing {tracking['on_missing']})" if gaps else None
 
 
-def taken_over(video: Video) -> bool:
+def reuse_old_points(video: Video) -> bool:
     """Copy the points from the folder of the old spelling, if they exist and are valid."""
     if not has_all(video.old_points, video.frames):
         return False
@@ -182,8 +182,8 @@ def taken_over(video: Video) -> bool:
 def write_reports(path: Path, videos: list[Video]) -> None:
     """Collect the reports of this and earlier runs in one table."""
     columns = ["name", "frames", "found", "detected", "filled", "without", "longest_gap", "faces", "cuts", "source"]
-    made = [video.report for video in videos if video.report.is_file() and video.points.is_dir()]
-    write_table(path, columns, map(load, made))
+    reports = [video.report for video in videos if video.report.is_file() and video.points.is_dir()]
+    write_table(path, columns, map(load, reports))
 
 
 if __name__ == "__main__":

@@ -85,8 +85,8 @@ def losses_of(name: str, sample: Path, folder: Path) -> Iterator[dict[str, float
     from options import build_dataset, parse
 
     torch.set_num_threads(1)
-    first_stage = begin_first_stage(name, sample, folder)
-    opt = parse([*words_of(name, sample), *first_stage, f"--checkpoints_dir={folder}"], training=True)
+    first_stage = train_first_stage(name, sample, folder)
+    opt = parse([*arguments_of(name, sample), *first_stage, f"--checkpoints_dir={folder}"], training=True)
     seed_everything(opt.seed)
     dataset = build_dataset(opt, training=True)
     family = build_family(opt)
@@ -107,7 +107,7 @@ def losses_of(name: str, sample: Path, folder: Path) -> Iterator[dict[str, float
         yield {key: value.item() for key, value in losses.items()}
 
 
-def words_of(name: str, sample: Path) -> list[str]:
+def arguments_of(name: str, sample: Path) -> list[str]:
     """The command line that trains a small configuration on the drawn people."""
     words = [f"--config={TINY / name}.yaml", f"--dataroot={data_of(name, sample)}", f"--batch_size={BATCH}"]
     if name == PERSONAL:
@@ -117,7 +117,7 @@ def words_of(name: str, sample: Path) -> list[str]:
     return words
 
 
-def begin_first_stage(name: str, sample: Path, folder: Path) -> list[str]:
+def train_first_stage(name: str, sample: Path, folder: Path) -> list[str]:
     """Save the networks of a second stage's first one, as they are built; the words that begin with them."""
     import torch
 
@@ -129,7 +129,7 @@ def begin_first_stage(name: str, sample: Path, folder: Path) -> list[str]:
 
     if not (first := find_family(name).begins_with):
         return []
-    run, opt = folder / first[0], parse(words_of(first[0], sample), training=True)
+    run, opt = folder / first[0], parse(arguments_of(first[0], sample), training=True)
     run.mkdir(parents=True)
     seed_everything(opt.seed)
     trainer = Trainer(find_family(opt.model).for_training(opt), Processes(torch.device("cpu")), Clock(1), folder=run)

@@ -144,8 +144,8 @@ def frames_of(name: str, run: Path) -> Any:
     family, _ = load_family(opt)
     animator = Animator(family, torch.device("cpu"), batch_size=2, channels_last=False)
     source, *driving = items_of(name, opt)
-    made = torch.cat([frames for _, frames in animator.batches(source, driving, None)])
-    return made[:, :, ::EVERY, ::EVERY].float().cpu().numpy()
+    frames = torch.cat([frames for _, frames in animator.batches(source, driving, None)])
+    return frames[:, :, ::EVERY, ::EVERY].float().cpu().numpy()
 
 
 def items_of(name: str, opt: Any) -> Iterator[dict[str, Any]]:

@@ -41,13 +41,13 @@ def show_where(args: argparse.Namespace) -> int:
 
     model = named(read_table(args.table), args.name)
     entries = ", ".join(find_family(model.family).layout.entries.values())
-    told = {
+    facts = {
         "family": model.family, "paper": model.paper, "repository": model.repository, "where": ", ".join(model.where),
         "licence": model.licence, "trained on": model.trained_on, "crop": model.crop,
         "options": " ".join(model.words).replace(f"{ROOT}/", ""), "entries": entries, "note": model.note,
         "published": ", ".join(f"{name} {value}" for name, value in model.published.items()),
     }  # fmt: skip
-    for name, value in told.items():
+    for name, value in facts.items():
         if value:
             print(f"{name:12}{value}")
     for name, file in model.files.items():

@@ -12,7 +12,7 @@ from paths import ROOT
 
 from data import dataset_modes, find_dataset
 from models import family_names, find_family
-from options.originals import GONE
+from options.originals import REMOVED
 from options.parser import OptionParser
 from options.shared import add_shared_options
 from util.version import VERSION
@@ -130,7 +130,7 @@ def commands(text: str):
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_commands_have_options_that_exist(name, known_options):
-    gone = {f"--{option}" for names, _ in GONE for option in names}
+    gone = {f"--{option}" for names, _ in REMOVED for option in names}
     for words in commands(text_of(name)):
         after = words[next(i for i, word in enumerate(words) if word.endswith(".py")) + 1 :]
         for word in takewhile(lambda word: word not in "|;&", after):

@@ -9,9 +9,9 @@ import numpy as np
 
 from util.reading import AGAIN, reading
 
-MOST_UNPACKED = 2**30
+MAX_UNPACKED = 2**30
 """Bytes to which any archive may unpack; larger ones may unpack to at most MOST_TIMES their own size."""
-MOST_TIMES = 4
+MAX_RATIO = 4
 LONGEST_HEADER = 2000
 """Characters; a plain array's header has about a hundred, and longer ones are slow to parse."""
 KINDS = "biufUS"
@@ -29,10 +29,10 @@ def open_zip(path: Path | str) -> zipfile.ZipFile:
     entries = archive.infolist()
     total, size = sum(entry.file_size for entry in entries), path.stat().st_size
     problem = None
-    if total > max(MOST_UNPACKED, MOST_TIMES * size):
+    if total > max(MAX_UNPACKED, MAX_RATIO * size):
         problem = (
-            f"{size / 2**20:.1f} MiB that unpack to {total / 2**20:,.0f} MiB, more than {MOST_UNPACKED >> 20} MiB and "
-            f"than {MOST_TIMES} times the file; save it without compression if that is meant"
+            f"{size / 2**20:.1f} MiB that unpack to {total / 2**20:,.0f} MiB, more than {MAX_UNPACKED >> 20} MiB and "
+            f"than {MAX_RATIO} times the file; save it without compression if that is meant"
         )
     elif not entries:  # raised for a damaged end of the file
         problem = "it holds nothing"

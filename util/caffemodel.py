@@ -28,24 +28,24 @@ FIELDS = {
 """Our messages: types, and names with their field numbers; * marks repeated fields."""
 
 
-def read_caffemodel(path: Path, called: Path | None = None) -> dict[str, list[np.ndarray]]:
+def read_caffemodel(path: Path, label: Path | None = None) -> dict[str, list[np.ndarray]]:
     """The arrays of every layer with weights, by layer name; they view the file's bytes and are copied layer by layer.
 
-    Leading dimensions of 1, which old files give to biases and matrices, are dropped. `called` names the file in
+    Leading dimensions of 1, which old files give to biases and matrices, are dropped. `label` names the file in
     errors, e.g. the archive that contains it.
     """
-    layers, called = {}, called or path
+    layers, label = {}, label or path
     with path.open("rb") as file:
         if not path.stat().st_size:
-            raise UserError(f"{called}: is empty; download it again")
+            raise UserError(f"{label}: is empty; download it again")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            for number, start, end in _fields(content, called):
+            for number, start, end in _fields(content, label):
                 if number in (NEW_LAYER, OLD_LAYER):
-                    layer = _parse("NewLayer" if number == NEW_LAYER else "OldLayer", content[start:end], called)
+                    layer = _parse("NewLayer" if number == NEW_LAYER else "OldLayer", content[start:end], label)
                     if layer.blobs:
-                        layers[layer.name] = [_array(blob, layer.name, called) for blob in layer.blobs]
+                        layers[layer.name] = [_array(blob, layer.name, label) for blob in layer.blobs]
     if not layers:
-        raise UserError(f"{called}: contains no layers with weights; is it a .caffemodel?")
+        raise UserError(f"{label}: contains no layers with weights; is it a .caffemodel?")
     return layers
 
 

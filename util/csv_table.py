@@ -12,7 +12,7 @@ from util.errors import UserError
 from util.files import replacing
 from util.printable import printable
 
-MOST_TOLD = 50
+MAX_ERRORS = 50
 """Number of lines that an error message describes in detail."""
 
 
@@ -38,13 +38,13 @@ class Problems:
 
     def refuse(self) -> None:
         """Raise one error with all collected ones, in order of the lines; does nothing without errors."""
-        told = [f"line {line}: {reason}" for line, reasons in sorted(self.found.items()) for reason in reasons]
-        if len(told) == 1:
-            raise UserError(f"{self.table}, {told[0]}")
-        if told:
-            rest = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
-            lines = "\n  ".join([*told[:MOST_TOLD], *rest])
-            raise UserError(f"{self.table}: {len(told)} errors:\n  {lines}")
+        lines = [f"line {line}: {reason}" for line, reasons in sorted(self.found.items()) for reason in reasons]
+        if len(lines) == 1:
+            raise UserError(f"{self.table}, {lines[0]}")
+        if lines:
+            rest = [f"and {len(lines) - MAX_ERRORS} more"] if len(lines) > MAX_ERRORS else []
+            listed = "\n  ".join([*lines[:MAX_ERRORS], *rest])
+            raise UserError(f"{self.table}: {len(lines)} errors:\n  {listed}")
 
 
 def read_rows(

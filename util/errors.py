@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from io import TextIOWrapper
 
-from util.printable import harmless
+from util.printable import sanitized
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_MEMORY = "there is not enough memory"
@@ -16,7 +16,7 @@ class UserError(Exception):
     """Bad input: the message names the file, key or option and the remedy; commands end with status 2, no traceback."""
 
     def __str__(self) -> str:
-        return harmless(super().__str__())
+        return sanitized(super().__str__())
 
 
 class RunError(Exception):
@@ -30,7 +30,7 @@ def outcome(error: BaseException) -> tuple[str | None, int]:
     if isinstance(error, RunError):
         return str(error), 1
     if isinstance(error, OSError):
-        return _of_the_system(error), 1
+        return _system_message(error), 1
     if isinstance(error, MemoryError):
         return f"{NO_MEMORY} ({error})" if str(error) else NO_MEMORY, 1
     return None, 1
@@ -45,7 +45,7 @@ def full_disk(error: BaseException | None) -> OSError | None:
     return None
 
 
-def _of_the_system(error: OSError) -> str:
+def _system_message(error: OSError) -> str:
     """One line: the file, the system's message, and a general remedy if there is one."""
     message = " ".join((error.strerror or str(error) or type(error).__name__).split())
     named = f"{error.filename}: {message}" if error.filename else message

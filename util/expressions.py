@@ -184,12 +184,12 @@ class Sweep:
 
     def over(self, base: np.ndarray) -> list[np.ndarray]:
         """The expressions: `base` with this unit changed."""
-        made = []
+        expressions = []
         for value in np.linspace(self.start, self.stop, self.frames):
             expression = np.array(base, np.float32)
             expression[self.index] = value
-            made.append(expression)
-        return made
+            expressions.append(expression)
+        return expressions
 
 
 def parse_sweeps(text: str, units: Sequence[Unit] = UNITS) -> list[Sweep]:
@@ -206,7 +206,7 @@ def parse_sweeps(text: str, units: Sequence[Unit] = UNITS) -> list[Sweep]:
     return sweeps
 
 
-def passage(start: np.ndarray, target: np.ndarray, frames: int, easing: str = "smooth") -> list[np.ndarray]:
+def transition(start: np.ndarray, target: np.ndarray, frames: int, easing: str = "smooth") -> list[np.ndarray]:
     """A transition between expressions: the first frame is `start`, the last `target`."""
     times = np.linspace(0, 1, frames) if frames > 1 else np.ones(1)
     return [mixture(start, target, EASINGS[easing](float(time))) for time in times]

@@ -37,7 +37,7 @@ def is_too_long(name: str) -> bool:
     return len(os.fsencode(name)) > LONGEST_NAME
 
 
-def is_there(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """Whether a path exists; False for a name that is too long for the system."""
     try:
         return path.exists()

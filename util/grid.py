@@ -18,12 +18,12 @@ def as_picture(picture: np.ndarray) -> np.ndarray:
     return to_bytes(picture[:3]).transpose(1, 2, 0)
 
 
-def labelled_grid(columns: Mapping[str, np.ndarray], *, rows: int = 4, least_height: int = 96) -> np.ndarray:
+def labelled_grid(columns: Mapping[str, np.ndarray], *, rows: int = 4, min_height: int = 96) -> np.ndarray:
     """One picture (H, W, 3) uint8: a column per name, a row per sample, the names on top.
 
     Values are batches (N, C, H, W) in [0, 1]; small pictures are upsampled without smoothing, all to the same height.
     """
-    height = max(least_height, *(batch.shape[-2] for batch in columns.values()))
+    height = max(min_height, *(batch.shape[-2] for batch in columns.values()))
     strips = []
     for name, batch in columns.items():
         tiles = [_enlarge(as_picture(picture), height) for picture in batch[:rows]]

@@ -26,7 +26,7 @@ def load_onnx(path: Path, option: str) -> Callable[[np.ndarray], list[np.ndarray
         try:
             return [np.asarray(output) for output in session.run(None, {name: array})]
         except Exception as error:
-            told = str(error).splitlines()[0]
-            raise UserError(f"{option} {path}: takes no input of shape {array.shape} ({told})") from None
+            problem = str(error).splitlines()[0]
+            raise UserError(f"{option} {path}: takes no input of shape {array.shape} ({problem})") from None
 
     return run

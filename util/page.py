@@ -41,7 +41,7 @@ class Figure:
     """Whether it is a folder of frames 000000.png, 000001.png ..."""
     curves: str | None = None
     """The script that passes the metrics of its frames to `showCurves`."""
-    made: int | None = None
+    command: int | None = None
     """The index of the command that made it."""
 
 
@@ -93,7 +93,7 @@ def _json(content: Any) -> str:
 def _result(figure: Figure) -> dict[str, Any]:
     """The page's data about a result."""
     width, height = figure.size or DEFAULT_SIZE
-    told = {
+    facts = {
         "name": printable(Path(figure.file).name),
         "file": _link(figure.file),
         "kind": _kind(figure),
@@ -103,9 +103,9 @@ def _result(figure: Figure) -> dict[str, Any]:
         "frames": figure.frames,
         "facts": {printable(key): _value(value) for key, value in figure.facts.items()},
         "curves": figure.curves and _link(figure.curves),
-        "made": figure.made,
+        "made": figure.command,
     } | {key: _link(file) for key, file in figure.files.items()}
-    return {key: value for key, value in told.items() if value is not None}
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def _kind(figure: Figure) -> str:
@@ -150,12 +150,12 @@ def _commands(commands: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _command(number: int, command: Mapping[str, Any], count: int) -> str:
-    told = {key: value for key, value in command.items() if key != "differing"}
+    facts = {key: value for key, value in command.items() if key != "differing"}
     options = command.get("differing") or {}
     rows = "\n".join(f'<tr><th scope="row">{_text(k)}</th><td>{_text(v)}</td></tr>' for k, v in options.items())
     title = "What made them" if count == 1 else f"What made them: command {number + 1}"
     return (
-        f'<details class="made" id="made{number}"><summary>{title}</summary>{_facts(told)}'
+        f'<details class="made" id="made{number}"><summary>{title}</summary>{_facts(facts)}'
         f'<p>Options that differ from the defaults:</p><div class="wide"><table><tbody>{rows}</tbody></table></div>'
         "</details>"
     )

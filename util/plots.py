@@ -18,7 +18,7 @@ def plot(name: str, curves: Mapping[str, Sequence[float | None]]) -> str:
         return ""
     low, high = min(known), max(known)
     frames = max(map(len, curves.values()))
-    said = escape(f"{printable(name)}: {low:.3g} … {high:.3g}")
+    caption = escape(f"{printable(name)}: {low:.3g} … {high:.3g}")
     lines = "".join(
         f'<g stroke="{COLOURS[index % len(COLOURS)]}"><title>{escape(printable(label))}</title>'
         + "".join(_line(run, frames, low, high) for run in _runs(values))
@@ -26,8 +26,8 @@ def plot(name: str, curves: Mapping[str, Sequence[float | None]]) -> str:
         for index, (label, values) in enumerate(curves.items())
     )
     return (
-        f'<span class="plot">{said}<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{said}"><g fill="none" stroke-width="1.2" stroke-linecap="round">{lines}</g></svg></span>'
+        f'<span class="plot">{caption}<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{caption}"><g fill="none" stroke-width="1.2" stroke-linecap="round">{lines}</g></svg></span>'
     )
 
 

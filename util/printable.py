@@ -20,6 +20,6 @@ STEERING = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066
 """Characters that move or clear a terminal, or change the direction of text; line breaks only before indented lines."""
 
 
-def harmless(text: str) -> str:
+def sanitized(text: str) -> str:
     """Clean a message that may quote a damaged file: it keeps its lines and cannot control a terminal."""
     return STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), printable(text))

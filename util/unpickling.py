@@ -18,9 +18,9 @@ import numpy as np
 from util.errors import UserError
 from util.reading import AGAIN, reading
 
-MOST_BYTES = 2**30
+MAX_BYTES = 2**30
 """Larger files are refused unread."""
-MOST_STEPS = 30_000_000
+MAX_STEPS = 30_000_000
 """Maximum number of instructions; each creates an object of up to a hundred bytes. A million arrays need 22 million."""
 LONGEST_DTYPE = 10
 KINDS = "biuf"
@@ -163,7 +163,7 @@ class _Unpickler(pickle._Unpickler):
         self.append, self.proto = self.stack.append, 0
         dispatch, read = self.dispatch, self._file.read
         try:
-            for _ in range(MOST_STEPS):
+            for _ in range(MAX_STEPS):
                 code = read(1)
                 if not code:
                     raise EOFError("it ends too early")
@@ -173,7 +173,7 @@ class _Unpickler(pickle._Unpickler):
                 method(self)
         except pickle._Stop as stop:  # type: ignore[attr-defined]
             return stop.value
-        raise pickle.UnpicklingError(f"it has more than {MOST_STEPS:,} instructions; save it as npz")
+        raise pickle.UnpicklingError(f"it has more than {MAX_STEPS:,} instructions; save it as npz")
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in NAMES:
@@ -203,7 +203,7 @@ class _Unpickler(pickle._Unpickler):
 
     def _load_bytearray(self) -> None:
         (length,) = struct.unpack("<Q", self.read(8))
-        self.append(bytearray(self.read(min(length, MOST_BYTES))))
+        self.append(bytearray(self.read(min(length, MAX_BYTES))))
 
     def _load_put(self) -> None:
         self.memo[_memo_key(self.readline())] = self.stack[-1]
@@ -258,8 +258,8 @@ def read_pickle(path: Path | str, holds: str, remedy: str = AGAIN) -> Any:
     """The plain data in a pickle of Python 2 or 3; `holds` describes the expected content in errors."""
     path = Path(path)
     with reading(path, f"cannot be read as a pickle of {holds}", remedy):
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError(f"it is longer than {MOST_BYTES >> 20} MiB; save it as npz")
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"it is longer than {MAX_BYTES >> 20} MiB; save it as npz")
         try:
             return _Unpickler(path.read_bytes(), holds).load()
         except _Refused as refused:

@@ -16,7 +16,7 @@ VALIDATED = "val/"
 Converter = Callable[[Any], Any]
 
 
-def shown_as(metavar: str, **facts: Any) -> Callable[[Converter], Converter]:
+def with_metavar(metavar: str, **facts: Any) -> Callable[[Converter], Converter]:
     """Set the metavar that --help shows for a converter's values, and `facts` that forms ask of it: `choices`, the
     words that it takes, or `limits`, the lowest and the highest number."""
 
@@ -52,7 +52,7 @@ def number(value: Any) -> float:
 def only(item: Converter, holds: Callable[[Any], bool], wanted: str, metavar: str, **facts: Any) -> Converter:
     """What `item` makes of a value, where that `holds`; else the error says what is `wanted`."""
 
-    @shown_as(metavar, item=item, **facts)
+    @with_metavar(metavar, item=item, **facts)
     def convert(value: Any) -> Any:
         converted = item(value)
         if not holds(converted):
@@ -82,7 +82,7 @@ seed = within(0, 2**32 - 1, integer)
 """A seed that numpy's generators accept."""
 
 
-@shown_as("i/N")
+@with_metavar("i/N")
 def shard(value: Any) -> list[int]:
     """ "i/N", the i-th of N parts of some work, from 1/N to N/N; or these two numbers."""
     try:
@@ -120,7 +120,7 @@ def boolean(value: Any) -> bool:
 def one_of(*choices: str) -> Converter:
     """One of a few words."""
 
-    @shown_as("|".join(choices), choices=choices)
+    @with_metavar("|".join(choices), choices=choices)
     def convert(value: Any) -> str:
         if isinstance(value, bool):  # YAML parses yes, no, on and off as booleans
             value = next((word for word in choices if word in (("yes", "on") if value else ("no", "off"))), value)
@@ -133,11 +133,11 @@ def one_of(*choices: str) -> Converter:
     return convert
 
 
-def word_or(item: Converter, **words: Any) -> Converter:
+def keyword_or(item: Converter, **words: Any) -> Converter:
     """One of a few words, each with a value, or a value of `item`; booleans are the words yes and no."""
     spelled = {"true": "yes", "on": "yes", "false": "no", "off": "no"}
 
-    @shown_as("|".join([*words, getattr(item, "metavar", item.__name__.upper())]), words=tuple(words))
+    @with_metavar("|".join([*words, getattr(item, "metavar", item.__name__.upper())]), words=tuple(words))
     def convert(value: Any) -> Any:
         word = str(value) if isinstance(value, (bool, str)) else ""
         word = spelled.get(word.lower(), word)
@@ -154,7 +154,7 @@ def list_of(item: Converter, form: str = "", empty: bool = True) -> Converter:
     names = form.split(",")
     least, most = sum("[" not in name for name in names), len(names) if form else math.inf
 
-    @shown_as(form.upper() or "A,B,...")
+    @with_metavar(form.upper() or "A,B,...")
     def convert(value: Any) -> list:
         parts = value
         if isinstance(value, str):
@@ -171,7 +171,7 @@ def list_of(item: Converter, form: str = "", empty: bool = True) -> Converter:
 def pairs_of(key: Converter, item: Converter) -> Converter:
     """A mapping such as "2=5,3=3" or {2: 5, 3: 3}."""
 
-    @shown_as("KEY=VALUE,...")
+    @with_metavar("KEY=VALUE,...")
     def convert(value: Any) -> dict:
         if isinstance(value, dict):
             return {key(left): item(right) for left, right in value.items()}

@@ -25,9 +25,9 @@ def commit() -> str:
         return ""
     call = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        told = subprocess.run(
+        described = subprocess.run(
             call, capture_output=True, text=True, timeout=10, check=False, env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return told.stdout.strip() if told.returncode == 0 else ""
+    return described.stdout.strip() if described.returncode == 0 else ""

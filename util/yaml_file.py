@@ -10,7 +10,7 @@ from util.reading import read_text, reading
 
 DEEPEST = 40
 """Maximum nesting of lists and mappings."""
-MOST_NODES = 100_000
+MAX_NODES = 100_000
 """Maximum number of values, including those repeated by aliases."""
 WHAT, REMEDY = "not readable as YAML", "correct it"
 MERGE = "tag:yaml.org,2002:merge"
@@ -44,14 +44,14 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_yaml_file(path: Path | str, called: str = "") -> Any:
-    """The content of a YAML file; `called` names the file in errors, e.g. "--config FILE"."""
-    return parse_yaml(read_text(path, WHAT, REMEDY), called or str(path))
+def read_yaml_file(path: Path | str, label: str = "") -> Any:
+    """The content of a YAML file; `label` names the file in errors, e.g. "--config FILE"."""
+    return parse_yaml(read_text(path, WHAT, REMEDY), label or str(path))
 
 
-def parse_yaml(text: str, called: str) -> Any:
-    """The content of a YAML text; `called` names it in errors."""
-    with reading(called, WHAT, REMEDY):
+def parse_yaml(text: str, label: str) -> Any:
+    """The content of a YAML text; `label` names it in errors."""
+    with reading(label, WHAT, REMEDY):
         try:
             _check_limits(text)
             return yaml.load(text, Loader=_Loader)
@@ -79,5 +79,5 @@ def _check_limits(text: str) -> None:
         count += isinstance(event, yaml.NodeEvent)
         if len(open_nodes) > DEEPEST:
             raise ValueError(f"more than {DEEPEST} nested lists and mappings")
-        if count > MOST_NODES:
-            raise ValueError(f"more than {MOST_NODES} values")
+        if count > MAX_NODES:
+            raise ValueError(f"more than {MAX_NODES} values")

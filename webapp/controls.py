@@ -73,7 +73,7 @@ def _is_offered(option: Declared) -> bool:
     return part in OWN_PARTS
 
 
-def part_of(option: Declared) -> str:
+def shard_suffix(option: Declared) -> str:
     """The part of --help, without whose it is."""
     return option.part.partition(": ")[2] or option.part
 
@@ -150,11 +150,11 @@ class Panel:
                     self._build(chosen)
 
     def _build(self, options: Sequence[Declared]) -> None:
-        for part in dict.fromkeys(part_of(option) for option in options):
+        for part in dict.fromkeys(shard_suffix(option) for option in options):
             gr.Markdown(f"**{part}** {REMARKS.get(part, '')}")
             with gr.Row():
                 for option in options:
-                    if part_of(option) == part:
+                    if shard_suffix(option) == part:
                         self._by_name[option.name] = control(option)
 
     @property
@@ -170,11 +170,11 @@ class Panel:
 
     def of(self, parts: Collection[str]) -> list[gr.components.Component]:
         """The components of some parts."""
-        return [self._by_name[option.name] for option in self.options if part_of(option) in parts]
+        return [self._by_name[option.name] for option in self.options if shard_suffix(option) in parts]
 
     def said(self, values: Mapping[Any, Any], parts: Collection[str] | None = None) -> dict[str, Any]:
         """The options that somebody has changed; of all parts, or of some."""
-        options = [option for option in self.options if parts is None or part_of(option) in parts]
+        options = [option for option in self.options if parts is None or shard_suffix(option) in parts]
         return changed(options, [values[self._by_name[option.name]] for option in options])
 
     def units(self, values: Mapping[Any, Any]) -> dict[str, float]:

@@ -25,7 +25,7 @@ from util.expressions import (
     parse_expression,
     parse_sweeps,
     parse_units,
-    passage,
+    transition,
 )
 from util.printable import printable
 
@@ -136,13 +136,13 @@ class ExpressionClips:
     ):
         self.settings, self.units, self.faces, self.to_image = settings, units, faces, to_image
         self.folder = Path(settings.results_dir)
-        self.wanted = wanted_expression(settings, units)
+        self.target = target_expression(settings, units)
         self.sweeps = parse_sweeps(settings.sweep, units)
         driving = read_driving(settings, units) if settings.driving_aus else None
         # A picture's table is a target expression, a video's table drives each frame.
         self.driving = None if driving is None or driving.is_still else driving
         if driving is not None and driving.is_still:
-            self.wanted = driving.expressions[0]
+            self.target = driving.expressions[0]
 
     def clips(self, pictures: Sequence[Path], aus: np.ndarray) -> Iterator[Clip]:
         """Clips of --input_path, or else of the given test pictures with their intensities."""
@@ -180,7 +180,7 @@ class ExpressionClips:
             yield Subject(path, picture, [whole], aus[index], name, aus[other])
 
     def _names_expression(self) -> bool:
-        return self.wanted is not None or bool(self.sweeps) or self.driving is not None or self.settings.au_grid
+        return self.target is not None or bool(self.sweeps) or self.driving is not None or self.settings.au_grid
 
     def _clips_of(self, subject: Subject) -> Iterator[Clip]:
         if self.settings.mode == "reconstruction":
@@ -188,7 +188,7 @@ class ExpressionClips:
             return
         if self.settings.au_grid:
             yield self._grid(subject)
-        if self.settings.au_grid and self.wanted is None and not self.sweeps and self.driving is None:
+        if self.settings.au_grid and self.target is None and not self.sweeps and self.driving is None:
             return
         movement = self._movement(subject)
         yield self._main(subject, movement)
@@ -207,7 +207,7 @@ class ExpressionClips:
         fps = self.settings.rate or FPS
         if self.driving is not None:
             return self.driving
-        start, target = self._start(subject), self.wanted
+        start, target = self._start(subject), self.target
         if self.sweeps:
             base = start if target is None else target
             return Movement([frame for sweep in self.sweeps for frame in sweep.over(base)], fps)
@@ -215,7 +215,7 @@ class ExpressionClips:
         if target is None:
             target = parse_expression("smile", self.units) if subject.target is None else subject.target
             frames = frames or (0 if subject.target is None else SPLIT_FRAMES)
-        return Movement(passage(start, target, frames, self.settings.easing) if frames else [target], fps)
+        return Movement(transition(start, target, frames, self.settings.easing) if frames else [target], fps)
 
     def _main(self, subject: Subject, movement: Movement) -> Clip:
         faces = range(len(subject.crops))
@@ -315,7 +315,7 @@ def input_pictures(path: Path) -> list[Path]:
     return [path]
 
 
-def wanted_expression(settings: ExpressionSettings, units: Sequence[Unit]) -> np.ndarray | None:
+def target_expression(settings: ExpressionSettings, units: Sequence[Unit]) -> np.ndarray | None:
     """The intensities that --expression and --au name, times --intensity; None if they name none."""
     if not settings.expression and not settings.au:
         return None

@@ -94,9 +94,9 @@ class PutBack:
         self.picture, self.crops = picture, list(crops)
         self._frame, self._done = picture, 0
 
-    def __call__(self, made: np.ndarray) -> np.ndarray | None:
+    def __call__(self, generated: np.ndarray) -> np.ndarray | None:
         """The whole picture once its last face has arrived."""
-        self._frame = paste(self._frame_for(self._done), made, self.crops[self._done])
+        self._frame = paste(self._frame_for(self._done), generated, self.crops[self._done])
         self._done = (self._done + 1) % len(self.crops)
         return None if self._done else self._frame
 

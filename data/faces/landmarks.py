@@ -11,7 +11,7 @@ from data.faces.detector import Detector, Face
 from data.faces.tracking import ON_MISSING, SEVERAL, Status, Track, track
 from data.faces.trajectories import SEARCH_EVERY, Trajectories, Trajectory, follow
 from util.errors import UserError
-from util.values import at_least, count, share, word_or
+from util.values import at_least, count, keyword_or, share
 
 __all__ = [
     "Detector",
@@ -90,7 +90,7 @@ def add_options(parser: HasGroups) -> None:
     group = add_detector_options(parser)
     group.add_argument(
         "--several",
-        type=word_or(count, **{word: word for word in SEVERAL}),
+        type=keyword_or(count, **{word: word for word in SEVERAL}),
         metavar="|".join((*SEVERAL, "N")),
         default="tracked",
         help="with several faces use the one tracked through most of the clip, each frame's largest, or the N-th from "

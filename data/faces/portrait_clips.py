@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from data.base import Clip, Job, Kept, Preview, as_tensor
+from data.base import Clip, Job, Preview, SavedMotion, as_tensor
 from data.faces.detector import Detector
 from data.faces.landmarks import build_detector, track
 from data.faces.portrait_driving import Driving, DrivingSettings, open_driving
@@ -174,7 +174,9 @@ class PortraitClips:
         if best is not None:
             clip.first = pairing.first(best)
         if self.settings.save_template:
-            clip.kept = Kept(driving.items, partial(write_template, self.settings.save_template, fps=driving.fps))
+            clip.saved_motion = SavedMotion(
+                driving.items, partial(write_template, self.settings.save_template, fps=driving.fps)
+            )
         return clip
 
     def still(self, path: Path) -> tuple[dict[str, Any], Callable | None]:

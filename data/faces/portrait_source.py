@@ -171,11 +171,11 @@ class _Faces:
         self._pastes: list[PasteBack] = []
         self._whole, self._done = picture, 0
 
-    def __call__(self, made: np.ndarray) -> np.ndarray | None:
+    def __call__(self, generated: np.ndarray) -> np.ndarray | None:
         """The whole picture, once its last face has arrived."""
         if not self._pastes:
-            self._pastes = [PasteBack(square, self.picture.shape[:2], made.shape[0]) for square in self.squares]
-        self._whole = self._pastes[self._done](self.picture if not self._done else self._whole, made)
+            self._pastes = [PasteBack(square, self.picture.shape[:2], generated.shape[0]) for square in self.squares]
+        self._whole = self._pastes[self._done](self.picture if not self._done else self._whole, generated)
         self._done = (self._done + 1) % len(self._pastes)
         return None if self._done else self._whole
 
@@ -243,6 +243,6 @@ class PortraitVideo:
         """The object that pastes each result into its frame."""
         return self._paste if self.cropping.pastes else None
 
-    def _paste(self, made: np.ndarray) -> np.ndarray:
+    def _paste(self, generated: np.ndarray) -> np.ndarray:
         picture, square = self._waiting.popleft()
-        return PasteBack(square, picture.shape[:2], made.shape[0])(picture, made)
+        return PasteBack(square, picture.shape[:2], generated.shape[0])(picture, generated)

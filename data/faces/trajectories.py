@@ -12,9 +12,9 @@ from data.faces.detector import NEAR_MARGIN, Detector, Face, box_centre, box_siz
 SEARCH_EVERY = 25  # frames between full-frame searches for new people
 PATIENCE = 25  # frames that a face may be missing and keep its identity
 UNVERIFIED = 3  # consecutive frames accepted on an unchanged look alone
-SAME_LOOK = 0.9  # correlation of a face's box with its content a frame ago, above which nothing has changed
+SAME_APPEARANCE = 0.9  # correlation of a face's box with its content a frame ago, above which nothing has changed
 LONGEST_PAUSE = 8  # frames between searches while no face is visible
-CUT_COLOURS, CUT_LOOK = 0.1, 0.25  # both changes above these between two frames: a cut
+CUT_COLOURS, CUT_APPEARANCE = 0.1, 0.25  # both changes above these between two frames: a cut
 MOVED = 0.12  # points may move this part of a face's size in an unverified frame
 
 
@@ -64,7 +64,7 @@ class Scene:
         last, self._last = self._last, (colours, tiny)
         if last is None:
             return False
-        return colour_change(colours, last[0]) > CUT_COLOURS and 1 - correlation(tiny, last[1]) > CUT_LOOK
+        return colour_change(colours, last[0]) > CUT_COLOURS and 1 - correlation(tiny, last[1]) > CUT_APPEARANCE
 
 
 def colour_shares(picture: np.ndarray) -> np.ndarray:
@@ -230,7 +230,7 @@ class Follower:
 
     def _unchanged(self, frame, person) -> Face | None:
         """The face in a frame that shows almost the same in its box; only for a while without a new detection."""
-        if person.unverified >= UNVERIFIED or correlation(look(frame, person.box), person.shown) < SAME_LOOK:
+        if person.unverified >= UNVERIFIED or correlation(look(frame, person.box), person.shown) < SAME_APPEARANCE:
             return None
         before = person.face.points
         points = self._detector.landmarks_in_box(frame, person.box)
@@ -245,11 +245,11 @@ class Follower:
         others = [one.box for one in self._people if one is not person and not one.unseen]
         free = [(box, score) for box, score in found if not any(overlap(box, other) > 0.4 for other in others)]
         box, score = max(free, key=lambda one: person.fits(one[0]), default=(None, 0.0))
-        if box is None or not person.fits(box) or self._is_anothers(frame, box, person):
+        if box is None or not person.fits(box) or self._fits_other_person(frame, box, person):
             return None
         return Face(box, self._detector.landmarks_in_box(frame, box), score)
 
-    def _is_anothers(self, frame, box, person) -> bool:
+    def _fits_other_person(self, frame, box, person) -> bool:
         """Whether a box fits another face better that is still missing in this frame."""
         rivals = [one for one in self._people if one is not person and one.unseen and one.fits(box)]
         if not rivals:
@@ -270,14 +270,14 @@ class Follower:
         for fit, person, face in sorted(pairs, key=lambda pair: -pair[0]):
             if fit > 0 and person.unseen and any(face is one for one in faces):
                 faces = [one for one in faces if one is not face]
-                self._walk_back(person, face)
+                self._track_backwards(person, face)
                 person.see(index, frame, face, checked=True)
         for face in faces:
             person = _Person(index, frame, face)
-            self._walk_back(person, face)
+            self._track_backwards(person, face)
             self._people.append(person)
 
-    def _walk_back(self, person, face):
+    def _track_backwards(self, person, face):
         """Track a newly visible face backwards through the frames that were not searched."""
         box = face.box
         for index, frame in reversed(self._waiting):

@@ -62,11 +62,13 @@ class Outputs:
         """Entries of these files for the records."""
         return ({"beside": self._beside.path} if self._beside else {}) | (self._page.facts if self._page else {})
 
-    def write(self, items: Sequence[dict[str, Any]], made: np.ndarray, truncated: np.ndarray | None = None) -> None:
+    def write(
+        self, items: Sequence[dict[str, Any]], generated: np.ndarray, truncated: np.ndarray | None = None
+    ) -> None:
         """Frames (N, H, W, 3) uint8 and the driving items that they were made of."""
         if self._strip:
             self._strip.write_all(truncated)
-        for item, frame in zip(items, made, strict=True):
+        for item, frame in zip(items, generated, strict=True):
             finished = self.clip.finish(frame) if self.clip.finish else frame
             if finished is not None:
                 shown = self._compared(item, finished) if self.compare else finished

@@ -12,7 +12,7 @@ from data.video import NOT_WRITTEN, has_format, unsuffixed
 from data.video.sheet_writer import WRITTEN_SUFFIXES
 from util.csv_table import Problems, read_rows
 from util.errors import UserError
-from util.files import is_there
+from util.files import path_exists
 from util.paths import leads_outside
 from util.printable import printable
 from util.values import at_least
@@ -40,7 +40,7 @@ class Request:
         return self.driving, *self.sources[:1]
 
     @property
-    def made_of(self) -> dict[str, str]:
+    def inputs(self) -> dict[str, str]:
         """Inputs that identify its result, since another result may have the same name."""
         source = ", ".join(str(path.resolve()) for path in self.sources)
         driving = str(self.driving.resolve())
@@ -89,7 +89,7 @@ def read_pairs(
             (_beside(path, row["source"]),), _beside(path, row["driving"]), output, frame, recorded=recorded
         )
     suffixes = {line: with_format("", format, is_still(request)) for line, request in found.items()}
-    settled = _settled(found, folder, suffixes)
+    settled = _with_outputs(found, folder, suffixes)
     _refuse_bad_outputs(settled, problems)
     problems.refuse()
     _warn_missing(path, settled)
@@ -109,7 +109,7 @@ def _listed_output(text: str, folder: Path, allow_outside: bool) -> Path | None:
     return folder / output
 
 
-def _settled(found: dict[int, Request], folder: Path, suffixes: dict[int, str]) -> dict[int, Request]:
+def _with_outputs(found: dict[int, Request], folder: Path, suffixes: dict[int, str]) -> dict[int, Request]:
     """The requests with names and outputs: from the table, plus a missing suffix, else from the names of the files."""
     unnamed = [line for line, request in found.items() if request.output is None]
     names = dict(zip(unnamed, unique_names([found[line].paths for line in unnamed]), strict=True))
@@ -208,7 +208,7 @@ def _refuse_bad_outputs(found: dict[int, Request], problems: Problems) -> None:
 
 def _warn_missing(path: Path, found: dict[int, Request]) -> None:
     """Warn at the start of missing files; their results fail, the others are made."""
-    absent = {line: [file for file in request.paths if not is_there(file)] for line, request in found.items()}
+    absent = {line: [file for file in request.paths if not path_exists(file)] for line, request in found.items()}
     missing = [f"line {line}: {', '.join(map(str, files))}" for line, files in absent.items() if files]
     if missing:
         rest = f" and {len(missing) - 10} more lines" if len(missing) > 10 else ""
@@ -218,4 +218,4 @@ def _warn_missing(path: Path, found: dict[int, Request]) -> None:
 def _beside(table: Path, name: str) -> Path:
     """A path in a table: as given if it exists, else relative to the table's folder."""
     path = Path(name)
-    return path if path.is_absolute() or is_there(path) else table.parent / path
+    return path if path.is_absolute() or path_exists(path) else table.parent / path

@@ -54,9 +54,9 @@ class PairSettings:
 def jobs_of(wanted: Sequence[Request], dataset: Dataset, settings: PairSettings, folder: Path) -> Iterable[Job]:
     """The pairs that the command names, else what the dataset has to animate; each knows where its result goes."""
     if wanted:
-        requested = Requested(dataset, settings)
+        requested = RequestedClips(dataset, settings)
         return [
-            Job(each.name, partial(requested.clip, each), each.output, each.made_of, each.recorded) for each in wanted
+            Job(each.name, partial(requested.clip, each), each.output, each.inputs, each.recorded) for each in wanted
         ]
     jobs = dataset.jobs()
     placed = (replace(job, output=job.output or _output(job.name, settings, folder)) for job in jobs)
@@ -72,7 +72,7 @@ def _output(name: str, settings: PairSettings, folder: Path) -> Path:
     return folder / with_format(printable(name), settings.format)
 
 
-class Requested:
+class RequestedClips:
     """Turns requests into clips, by the options of cropping, resizing and face detection.
 
     Faces are detected in whole pictures and frames, at their original proportions and resolution.
@@ -175,7 +175,7 @@ class Requested:
         """
         if crop is not None:
             return crop.apply(picture, self.size)
-        picture = _seen_through(picture, self.dataset.window(*picture.shape[:2]))
+        picture = _cropped(picture, self.dataset.window(*picture.shape[:2]))
         return picture if picture.shape[:2] == self.size else to_bytes(resize(picture, self.size))
 
     def points_in_cut(self, points: np.ndarray, size: tuple[int, int], crop: Crop | None) -> np.ndarray:
@@ -209,7 +209,7 @@ class Requested:
         return nearest_pose(sources[0].points(), candidates)[0]
 
 
-def _seen_through(picture: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
+def _cropped(picture: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
     height, width = picture.shape[:2]
     return picture if window == (0, 0, width, height) else np.asarray(Image.fromarray(picture).crop(window))
 
@@ -217,7 +217,7 @@ def _seen_through(picture: np.ndarray, window: tuple[int, int, int, int]) -> np.
 class _SourcePicture:
     """A picture whose face is animated, and its crop; faces are detected once, if at all."""
 
-    def __init__(self, owner: Requested, source: Path | np.ndarray):
+    def __init__(self, owner: RequestedClips, source: Path | np.ndarray):
         self.owner, self.frame = owner, 0
         self.path = path = source if isinstance(source, Path) else Path("picture")
         if not isinstance(source, Path):
@@ -253,9 +253,9 @@ class _SourcePicture:
             return None
         return crop_picture(self.picture, self.chosen, settings.crop_image_padding, name=str(self.path))
 
-    def paste(self, made: np.ndarray) -> np.ndarray:
+    def paste(self, generated: np.ndarray) -> np.ndarray:
         """The whole picture with the result pasted over the crop."""
-        return paste(self.picture, made, self.crop)
+        return paste(self.picture, generated, self.crop)
 
     def cut(self) -> np.ndarray:
         """What is given to the dataset."""
@@ -281,7 +281,7 @@ class _SourcePicture:
 class _DrivingVideo:
     """The items of a driving video, opened once, read again at each iteration."""
 
-    def __init__(self, owner: Requested, path: Path, source: dict[str, Any]):
+    def __init__(self, owner: RequestedClips, path: Path, source: dict[str, Any]):
         self.owner, self.path, self.source = owner, path, source
         self.neutral: int | None = None
         """The frame whose landmarks are compared with the source's, if the command names one."""

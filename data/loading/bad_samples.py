@@ -16,7 +16,7 @@ from util.debugging import NoDebugger
 from util.errors import DISK_FULL, NO_MEMORY, RunError, UserError, outcome
 from util.printable import printable
 
-OF_THE_MACHINE = (*DISK_FULL, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+RESOURCE_ERRORS = (*DISK_FULL, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 SHOWN = 20
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Problem:
 
 def problem_of(index: int, name: str, error: Exception) -> Problem:
     """The problem that an error shows. `name` precedes unexpected errors, which may not name a file."""
-    if _is_of_the_machine(error):
+    if _is_resource_error(error):
         return Problem(index, printable(outcome(error)[0] or f"{NO_MEMORY} ({error})"), ends_run=True)
     line, _ = outcome(error)
     if line is not None:
@@ -52,9 +52,9 @@ def problem_of(index: int, name: str, error: Exception) -> Problem:
     return Problem(index, printable(reason.removeprefix(": ")), raised_at, printable(trace))
 
 
-def _is_of_the_machine(error: BaseException) -> bool:
+def _is_resource_error(error: BaseException) -> bool:
     """Whether memory, disk or open files are exhausted. Libraries report a lack of memory in their own ways."""
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in OF_THE_MACHINE):
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in RESOURCE_ERRORS):
         return True
     message = str(error)
     of_torch = isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in message or "out of memory" in message)
@@ -63,7 +63,7 @@ def _is_of_the_machine(error: BaseException) -> bool:
         return True
     # A reader may raise its own error when too many files are open.
     cause = error.__cause__
-    return isinstance(cause, OSError) and _is_of_the_machine(cause)
+    return isinstance(cause, OSError) and _is_resource_error(cause)
 
 
 class BadSamples:
@@ -88,7 +88,7 @@ class BadSamples:
                 f"them:{_listed(self.seen.values())}{self._hint()}"
             )
 
-    def none_is_good(self, problems: Sequence[Problem]) -> Exception:
+    def all_bad_error(self, problems: Sequence[Problem]) -> Exception:
         """The error that ends a run if none of several samples could be made."""
         for problem in problems:
             if problem.ends_run:

@@ -242,7 +242,7 @@ def endless_batches(
         for batch in batches:
             problems = batch.pop(BAD)
             if not batch:
-                raise bad_samples.none_is_good(problems)
+                raise bad_samples.all_bad_error(problems)
             bad_samples.add(problems)
             yield batch
     finally:
@@ -262,21 +262,21 @@ def explain_lost_workers(workers: int) -> Iterator[None]:
 
 
 def _lost_worker_message(message: str, workers: int) -> str:
-    goes_on = "--continue_train resumes from the last checkpoint"
+    resume_hint = "--continue_train resumes from the last checkpoint"
     if "Bus error" in message:
         return (
             f"a data loading process ran out of shared memory: use fewer (--nThreads, now {workers}), or enlarge it "
-            f"(/dev/shm; in Docker --shm-size). {goes_on}"
+            f"(/dev/shm; in Docker --shm-size). {resume_hint}"
         )
     crash = re.search(r"killed by signal: (?!Killed)(.+?)\.? *$|(exit code \d+)", message)
     if crash:
         return (
             f"a data loading process crashed ({crash[1] or crash[2]}): --debug loads data in the main process and "
-            f"shows where. {goes_on}"
+            f"shows where. {resume_hint}"
         )
     return (
         f"the system killed a data loading process, probably out of memory: use fewer (--nThreads, now {workers}), "
-        f"smaller samples or batches, or a machine with more memory. {goes_on}"
+        f"smaller samples or batches, or a machine with more memory. {resume_hint}"
     )
 
 

@@ -20,7 +20,7 @@ COLUMNS = {
     "emotion": ("estimatedemotion", "emotion"),
 }
 NEEDED = ("subject", "file")
-MOST_ROWS, MOST_COLUMNS = 100_000, 200
+MAX_ROWS, MAX_COLUMNS = 100_000, 200
 """Limits of rows and columns: real tables have up to 500 and 20, but a damaged one may claim 17 billion cells."""
 
 
@@ -94,7 +94,7 @@ def _read_xlsx(path: Path) -> list[tuple]:
                 raise ValueError(f"{damaged} does not match its checksum")
         book = load_workbook(path, read_only=True, data_only=True)
         try:
-            rows = book.worksheets[0].iter_rows(max_row=MOST_ROWS, max_col=MOST_COLUMNS, values_only=True)
+            rows = book.worksheets[0].iter_rows(max_row=MAX_ROWS, max_col=MAX_COLUMNS, values_only=True)
             return list(rows)
         finally:
             book.close()

@@ -32,7 +32,7 @@ DEFAULT_SIZE = (256, 256)
 FOLDER = "keypoint_folder"
 SEARCHED = 10
 """Number of a clip's frames that are searched for a face."""
-LEAST_SIDE = 256
+MIN_SIDE = 256
 """Smaller frames are enlarged for face detection."""
 
 
@@ -89,7 +89,7 @@ def find_points(
 def _landmarks(frame: np.ndarray, detector: Detector, last: bool) -> np.ndarray | None:
     """The 68 points of one face of a frame."""
     size = frame.shape[:2]
-    enlarging = LEAST_SIDE / min(size)
+    enlarging = MIN_SIDE / min(size)
     # Landmarks read from files are in the pixels of the frame itself.
     if enlarging > 1 and detector.can_follow:
         larger = round(size[0] * enlarging), round(size[1] * enlarging)

@@ -11,7 +11,7 @@ from util.resizing import to_bytes
 
 MARGIN = 0.15
 """By how much of its size the box around the points of a face is widened."""
-LEAST_SIDE = 256
+MIN_SIDE = 256
 """Smaller pictures are enlarged: the flow's patches are 8 pixels wide."""
 
 
@@ -31,7 +31,7 @@ class Movement:
         import cv2
 
         grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
-        scale = max(1.0, LEAST_SIDE / min(grey.shape))
+        scale = max(1.0, MIN_SIDE / min(grey.shape))
         if scale > 1:
             grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         self._first = grey if self._first is None else self._first
@@ -61,12 +61,12 @@ class SpottingPlot:
     def __enter__(self) -> "SpottingPlot":
         return self
 
-    def write(self, item: dict[str, Any], made: np.ndarray) -> None:
+    def write(self, item: dict[str, Any], generated: np.ndarray) -> None:
         """One frame: its driving item and the picture that was made."""
         if self._driving is None:
             self._driving = Movement(item["keypoint"].numpy())
         self._driving.add(to_bytes(item["image"].float().numpy().transpose(1, 2, 0)))
-        self._result.add(made)
+        self._result.add(generated)
 
     def __exit__(self, kind: Any, *error: Any) -> None:
         if kind is None and self._driving is not None:

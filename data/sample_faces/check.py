@@ -17,7 +17,7 @@ from data.sample_faces.person import Person, State
 from util.errors import UserError
 
 EVERY = 5  # frames between those that are measured
-MOST_YAW = 30.0
+MAX_YAW = 30.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def dlib_models() -> tuple:
 
 
 @dataclass
-class Seen:
+class Observation:
     """dlib's results for one frame."""
 
     identity: int
@@ -68,21 +68,23 @@ class Seen:
     descriptor: np.ndarray | None
 
 
-def look(frame: np.ndarray, points: np.ndarray, models: tuple, identity: int, clip: int, recognise: bool) -> Seen:
+def observe(
+    frame: np.ndarray, points: np.ndarray, models: tuple, identity: int, clip: int, recognise: bool
+) -> Observation:
     """Compare one frame with its truth."""
     detector, predictor, recogniser = models
     faces = detector(frame, 1)
     if len(faces) != 1:
-        return Seen(identity, clip, len(faces), np.nan, None)
+        return Observation(identity, clip, len(faces), np.nan, None)
     shape = predictor(frame, faces[0])
     found = np.array([(part.x, part.y) for part in shape.parts()], np.float64)
     scale = np.linalg.norm(points[36] - points[45])
     error = float(np.linalg.norm(found - points, axis=1).mean() / scale)
     descriptor = np.array(recogniser.compute_face_descriptor(frame, shape)) if recognise else None
-    return Seen(identity, clip, 1, error, descriptor)
+    return Observation(identity, clip, 1, error, descriptor)
 
 
-def look_at(clips: list[tuple[Path, Path]]) -> list[Seen]:
+def observe_clips(clips: list[tuple[Path, Path]]) -> list[Observation]:
     """Measure some frames of every clip, except strongly turned heads."""
     from tqdm import tqdm
 
@@ -93,13 +95,13 @@ def look_at(clips: list[tuple[Path, Path]]) -> list[Seen]:
         truth = Truth.load(path)
         with open_video(film) as video:
             for k in range(0, len(truth), EVERY):
-                if abs(truth.performance.rotation[k, 0]) < MOST_YAW:
+                if abs(truth.performance.rotation[k, 0]) < MAX_YAW:
                     recognise = k % (3 * EVERY) == 0
-                    seen.append(look(video[k], truth.landmarks[k], models, truth.identity, number, recognise))
+                    seen.append(observe(video[k], truth.landmarks[k], models, truth.identity, number, recognise))
     return seen
 
 
-def found_and_true(seen: list[Seen], bars: Bars) -> list[Result]:
+def check_detection(seen: list[Observation], bars: Bars) -> list[Result]:
     """The bars of dlib's detector and landmarks."""
     share = float(np.mean([one.faces == 1 for one in seen])) if seen else 0.0
     errors = [one.error for one in seen if one.faces == 1]
@@ -107,12 +109,12 @@ def found_and_true(seen: list[Seen], bars: Bars) -> list[Result]:
     found = f"{share:.1%} of {len(seen)} frames"
     distance = f"median {median:.1%} of the eyes' outer distance"
     return [
-        Result(f"exactly one face found, |yaw| < {MOST_YAW:.0f}", share >= bars.found, found, f">= {bars.found:.0%}"),
+        Result(f"exactly one face found, |yaw| < {MAX_YAW:.0f}", share >= bars.found, found, f">= {bars.found:.0%}"),
         Result("dlib's 68 points against ours", median < bars.error, distance, f"< {bars.error:.0%}"),
     ]
 
 
-def told_apart(seen: list[Seen], bars: Bars) -> Result:
+def check_identities(seen: list[Observation], bars: Bars) -> Result:
     """Nearest other clip by dlib's face recogniser: is it the same person? And how far are the two kinds of pairs?"""
     known = [one for one in seen if one.descriptor is not None]
     title, bar = "identities repeats apart (dlib's recogniser, nearest other clip)", f">= {bars.apart:.0%}"
@@ -217,9 +219,9 @@ def _plain(truth: Truth) -> Performance:
 
 def run(clips: list[tuple[Path, Path]], seed: int, variety: str = "plain") -> list[Result]:
     """All bars on a set."""
-    seen, bars = look_at(clips), BARS[variety]
+    seen, bars = observe_clips(clips), BARS[variety]
     frames = sum(len(Truth.load(path)) for _, path in clips)
-    results = [*found_and_true(seen, bars), told_apart(seen, bars)]
+    results = [*check_detection(seen, bars), check_identities(seen, bars)]
     if variety == "plain":
         # A rich face has two uneven halves, hair that moves and noise: a unit has no region of its own there.
         results.append(units_local(person(seed, 0)))

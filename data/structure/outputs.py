@@ -45,12 +45,12 @@ class FaceOutputs:
                 f"another --results_dir"
             )
 
-    def write(self, item: dict[str, Any], made: np.ndarray) -> None:
+    def write(self, item: dict[str, Any], generated: np.ndarray) -> None:
         """One frame: its driving item and the picture that was made."""
         edges = edge_picture(item["structure"].numpy())
-        save_image(self._pictures / f"{item['frame']}_vis.png", made)
+        save_image(self._pictures / f"{item['frame']}_vis.png", generated)
         save_image(self._pictures / f"{item['frame']}_edge.png", edges)
-        self._video.write(side_by_side([edges, made]))
+        self._video.write(side_by_side([edges, generated]))
 
 
 def edge_picture(structure: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 POINTS = 68
 FARTHEST = 100_000
 """Pixels; no picture is as large."""
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ def find_sequences(root: Path, phase: str) -> list[Sequence]:
     found, names = [], set()
     for folder in folders:
         inner = folder.relative_to(pictures)
-        frames, lone = _pair(folder, points / inner)
-        problems += lone
+        frames, unmatched = _pair(folder, points / inner)
+        problems += unmatched
         if frames:
             found.append(Sequence(_free_name("_".join(inner.parts) or phase, names), folder, frames))
     known = {points / folder.relative_to(pictures) for folder in folders}
     problems += [
         f"{folder}: key points without pictures" for folder in folders_with(points, _is_text)[0] if folder not in known
     ]
-    _tell(problems, root, nothing_left=not found)
+    _report_problems(problems, root, nothing_left=not found)
     return found
 
 
@@ -106,10 +106,10 @@ def _pair(folder: Path, points_folder: Path) -> tuple[tuple[tuple[Path, Path], .
     points = {path.stem: path for path in points_folder.glob("*.txt") if _is_text(path.name)}
     both = sorted(pictures.keys() & points.keys(), key=natural_key)
     problems = [
-        f"{folder}: {len(lone)} {what} ({', '.join(sorted(lone, key=natural_key)[:3])})"
-        for what, lone in (("pictures without key points", pictures.keys() - points.keys()),
+        f"{folder}: {len(unmatched)} {what} ({', '.join(sorted(unmatched, key=natural_key)[:3])})"
+        for what, unmatched in (("pictures without key points", pictures.keys() - points.keys()),
                            ("key points without a picture", points.keys() - pictures.keys()))
-        if lone
+        if unmatched
     ]  # fmt: skip
     return tuple((pictures[stem], points[stem]) for stem in both), problems
 
@@ -126,12 +126,12 @@ def _is_text(name: str) -> bool:
     return name.endswith(".txt") and not name.startswith(".")
 
 
-def _tell(problems: list[str], root: Path, nothing_left: bool) -> None:
+def _report_problems(problems: list[str], root: Path, nothing_left: bool) -> None:
     """Warn of what is left out; raise UserError if nothing remains."""
     if not problems:
         return
-    more = f"; and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
-    summary = f"{'; '.join(problems[:MOST_NAMED])}{more}. script/obtain_face_kp.py --root {root} detects key points"
+    more = f"; and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
+    summary = f"{'; '.join(problems[:MAX_NAMED])}{more}. script/obtain_face_kp.py --root {root} detects key points"
     if nothing_left:
         raise UserError(f"no frame has both a picture and key points: {summary}")
     log.warning("skipped: %s", summary)
@@ -152,10 +152,10 @@ def of_trainable_length(found: list[Sequence], *, total: int, chunk: int, least:
     if short:
         shortest = min(length for length in lengths if length >= least)
         hint = f"; --n_frames_total={shortest} keeps sequences of {shortest} frames" if shortest < needed else ""
-        named = ", ".join(f"{one.name} ({len(one)})" for one in short[:MOST_NAMED])
+        named = ", ".join(f"{one.name} ({len(one)})" for one in short[:MAX_NAMED])
         log.warning(
             "skipped %d of %d sequences, too short for clips of %d frames: %s%s%s",
-            len(short), len(found), needed, named, ", ..." if len(short) > MOST_NAMED else "", hint,
+            len(short), len(found), needed, named, ", ..." if len(short) > MAX_NAMED else "", hint,
         )  # fmt: skip
     return [one for one, length in zip(found, lengths, strict=True) if length >= needed]
 

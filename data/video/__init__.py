@@ -3,7 +3,7 @@
 What most callers need is here; this wing imports no other one.
 """
 
-from data.video.damage import DamagedVideo, noting_damage
+from data.video.damage import DamagedVideo, collecting_damage
 from data.video.images import IMAGE_SUFFIXES, list_images, natural_key, read_image, side_by_side, write_image
 from data.video.opening import (
     PARTS,
@@ -35,7 +35,7 @@ __all__ = [
     "list_images",
     "list_videos",
     "natural_key",
-    "noting_damage",
+    "collecting_damage",
     "open_steady",
     "open_video",
     "parts_of",

@@ -12,7 +12,7 @@ class DamagedVideo(UserWarning):
 
 
 @contextmanager
-def noting_damage(strict: bool = False) -> Iterator[list[str]]:
+def collecting_damage(strict: bool = False) -> Iterator[list[str]]:
     """Yield a list that collects the warnings about damaged videos while the block runs, from all threads.
 
     With `strict` (--strict_video) a damaged video is a UserError instead of a warning.

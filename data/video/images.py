@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from data.video.limits import check_canvas
 from util.errors import UserError
-from util.files import is_there, replacing
+from util.files import path_exists, replacing
 from util.reading import reading
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -81,7 +81,7 @@ def read_image_and_text(path: Path | str) -> tuple[np.ndarray, dict[str, str]]:
     # Ignore invalid metadata as long as the pixels can be read.
     with reading(path, UNREADABLE, "replace or remove it"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if not is_there(path):
+        if not path_exists(path):
             raise UserError(f"{path}: no such picture")
         with path.open("rb") as file, open_picture(file, path) as picture:
             pixels = _to_rgb(picture)

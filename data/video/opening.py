@@ -12,7 +12,7 @@ from data.video.packed import SUFFIX as PACKED_SUFFIX
 from data.video.packed import PackedClip
 from data.video.reader import FrameFolder, Resampled, Strip, Video, frame_rate
 from util.errors import UserError
-from util.files import is_hidden_below, is_there
+from util.files import is_hidden_below, path_exists
 
 PARTS = ("train", "test")
 """The splits of a dataset of clips, as subfolders; without them its folder holds the clips of both."""
@@ -34,7 +34,7 @@ def open_video(
     """
     path = Path(path)
     rate = None if fps is None else frame_rate(fps)
-    if not is_there(path):
+    if not path_exists(path):
         raise UserError(f"{path}: no such video")
     if path.is_dir():
         video: Video = FrameFolder(path, rate)

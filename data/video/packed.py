@@ -11,7 +11,7 @@ import numpy as np
 from data.video.images import PNG_SIGNATURE, checked_frame
 from data.video.limits import check_canvas
 from data.video.packed_file import REMEDY, PackedFile, write_packed
-from data.video.reader import Video, frame_rate, told_rate
+from data.video.reader import Video, frame_rate, stored_rate
 from util.errors import UserError
 from util.reading import reading
 
@@ -99,7 +99,7 @@ class PackedClip(Video):
         if "size" not in text:
             raise UserError(f"{self.path}: this is an index of clips, not a clip")
         with reading(self.path, "its description is damaged", REMEDY):
-            self.fps = told_rate(self.path, text["fps"])
+            self.fps = stored_rate(self.path, text["fps"])
             height, width = map(int, text["size"])
             self.meta = dict(text["meta"])
         check_canvas(self.path, width, height)

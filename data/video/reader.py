@@ -145,7 +145,7 @@ class Resampled(Video):
         self.source.close()
 
 
-def told_rate(path: Path, value: str) -> Fraction:
+def stored_rate(path: Path, value: str) -> Fraction:
     """The frame rate that a file stores."""
     try:
         return frame_rate(value)
@@ -163,7 +163,7 @@ class FrameFolder(Video):
             raise UserError(f"{path}: no pictures in this folder; use a video file, or a folder of png, jpg or bmp")
         first, text = read_image_and_text(self.files[0])
         self.size = first.shape[:2]
-        self.fps = told_rate(self.files[0], text[RATE_TEXT]) if RATE_TEXT in text else fps or DEFAULT_RATE
+        self.fps = stored_rate(self.files[0], text[RATE_TEXT]) if RATE_TEXT in text else fps or DEFAULT_RATE
 
     def __len__(self) -> int:
         return len(self.files)
@@ -191,7 +191,7 @@ class Strip(Video):
         if not 0 < frame_width <= width or width % frame_width:
             raise UserError(f"{path}: its width {width} is not a multiple of the frame width {frame_width}")
         self.size = height, frame_width
-        self.fps = told_rate(path, text[RATE_TEXT]) if RATE_TEXT in text else fps or DEFAULT_RATE
+        self.fps = stored_rate(path, text[RATE_TEXT]) if RATE_TEXT in text else fps or DEFAULT_RATE
         self._count = width // frame_width
         self._picture: np.ndarray | None = picture
 

@@ -126,8 +126,8 @@ class VideoWriter(WholeOrNothing):
         """Discard the video."""
         self._closed = True
         if self._stack is not None:
-            given_up = InterruptedError("writing was aborted")
-            self._stack.__exit__(InterruptedError, given_up, None)
+            aborted = InterruptedError("writing was aborted")
+            self._stack.__exit__(InterruptedError, aborted, None)
 
     def _guarded(self, work, *arguments) -> None:
         import av

@@ -12,11 +12,11 @@ from engine.checkpoints.released import (
     Loaded,
     averages_file,
     find_set,
-    found_as,
     holds_weights,
     refuse_changed,
     set_of,
     sets_in,
+    stored_file,
     weight_names,
 )
 from util.errors import UserError
@@ -77,7 +77,7 @@ def load_set(
         states = {name: read_weights(file) for name, file in files.items() if file.is_file() or name in there}
         unfit = _load_states(family, states | averages, needed, path, layout)
     else:
-        path = found_as(location / layout.pattern.format(which=which)) if location.is_dir() else location
+        path = stored_file(location / layout.pattern.format(which=which)) if location.is_dir() else location
         refuse_changed(path.parent, which, [path])
         content = read_weights(path)
         try:
@@ -107,7 +107,7 @@ def restore_averages(trainer: Any, folder: Path, which: str | None, updates: Map
     family, averages = trainer.family, trainer.averages
     averages.restart()
     states = averaged_states(family, folder, which, family.layout) if averages.of else {}
-    with averages.in_use():
+    with averages.applied():
         for name, average in averages.of.items():
             if name in states:
                 state, _ = family.convert_state(name, _own_keys(name, states[name], family.layout.rename))
@@ -230,7 +230,7 @@ def _files_of(family: Any, location: Path, layout: Any, which: str, owner: Owner
     folder = location if location.is_dir() else location.parent
     if location.is_dir():
         names = weight_names(layout, family.networks(), which)
-        files = {name: found_as(location / file) for name, file in names.items()}
+        files = {name: stored_file(location / file) for name, file in names.items()}
     else:
         files = _siblings(family, location, layout, owner)
     refuse_changed(folder, which, files.values())
@@ -242,7 +242,7 @@ def _siblings(family: Any, file: Path, layout: Any, owner: Owner | None) -> dict
     which = set_of(file.name, layout)
     if which:
         names = weight_names(layout, family.networks(), which)
-        return {name: found_as(file.with_name(other)) for name, other in names.items()}
+        return {name: stored_file(file.with_name(other)) for name, other in names.items()}
     _name_owner(family, file, read_weights(file), owner)
     expected = ", ".join(weight_names(layout, layout.entries, "latest").values())
     raise UserError(

@@ -44,7 +44,7 @@ def weight_names(layout: Any, networks: Iterable[str], which: str) -> dict[str, 
     return {name: layout.pattern.format(which=which, entry=layout.entries[name]) for name in networks}
 
 
-def found_as(path: Path) -> Path:
+def stored_file(path: Path) -> Path:
     """The path itself, or its safetensors variant if only that exists."""
     other = path.with_name(as_safetensors(path.name))
     return other if other.is_file() and not path.is_file() else path
@@ -146,7 +146,7 @@ def find_set(path: Path, layout: Any, which: str) -> tuple[Any, str]:
         if "{entry}" in one.pattern and path.is_file() and (named := set_of(path.name, one)):
             return one, named
         wanted = "latest" if which in NEWEST else same_number(which, numbered_sets(path, one))
-        if any(found_as(path / name).is_file() for name in weight_names(one, one.entries, wanted).values()):
+        if any(stored_file(path / name).is_file() for name in weight_names(one, one.entries, wanted).values()):
             return one, wanted
     for one in candidates if which in NEWEST else ():
         if numbered_sets(path, one):

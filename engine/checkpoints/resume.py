@@ -18,7 +18,7 @@ from util.weights_file import read_weights
 log = logging.getLogger(__name__)
 
 
-def go_on(trainer: Any, loaded: Loaded, batch_size: int) -> None:
+def resume_training(trainer: Any, loaded: Loaded, batch_size: int) -> None:
     """Restore clock, optimizers, averages and rows of a trainer whose networks are loaded.
 
     They come from our training state beside the weights, or from the original's files. Whatever is missing or does not
@@ -86,11 +86,11 @@ def describe_duration(family: Any, loaded: Loaded) -> str:
         with reading(loaded.path, "its record of the training length is damaged"):
             if path.is_file():
                 return f"{int(read_training_state(path, lazily=True)['clock']['step'])} steps"
-            told = _trained_for(family, loaded, {})
+            length = _trained_for(family, loaded, {})
     except UserError as error:  # the weights themselves are loaded
         log.warning("%s", error)
         return ""
-    return " ".join(f"{count} {unit}" for unit, count in told.items())
+    return " ".join(f"{count} {unit}" for unit, count in length.items())
 
 
 def _set_clock(clock: Clock, batch_size: int, steps: int = 0, epochs: Fraction | int = 0) -> None:

@@ -31,7 +31,7 @@ from engine.checkpoints.released import (
     unfinished_mark,
     weight_names,
 )
-from engine.checkpoints.resume import go_on
+from engine.checkpoints.resume import resume_training
 from util.checksums import file_checksum
 from util.errors import UserError
 from util.files import replacing, set_aside, write_text
@@ -299,7 +299,7 @@ def continue_from(
     location, family = Path(location), trainer.family
     found = Checkpoints(location).complete_set(which) if location.is_dir() else None
     loaded = load_set(family, location, found[0] if found else which, family.needed, owner, averaged=False)
-    go_on(trainer, loaded, batch_size)
+    resume_training(trainer, loaded, batch_size)
 
 
 def _link(path: Path, name: Path) -> None:

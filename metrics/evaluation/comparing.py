@@ -114,12 +114,12 @@ class Difference:
     videos: int
 
     @property
-    def is_luck(self) -> bool:
-        """Whether the interval excludes 0."""
+    def includes_zero(self) -> bool:
+        """Whether the interval contains 0, so that the difference may be chance."""
         return self.low <= 0 <= self.high
 
     def __str__(self) -> str:
-        return f"{self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}]" + ("" if self.is_luck else " *")
+        return f"{self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}]" + ("" if self.includes_zero else " *")
 
 
 def difference(first: Run, other: Run, column: str) -> Difference | None:

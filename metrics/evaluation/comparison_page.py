@@ -107,9 +107,9 @@ def _section(path: Path, runs: Sequence[Run], name: str, shared: Sequence[str]) 
     figures = [_figure(path, runs[0].folder, first["truth"], "truth", "")] if "truth" in first else []
     for run in runs:
         own = run.content["videos"][name]
-        said = ", ".join(f"{column} {shown(own.get(column))}" for column in shared[:4])
+        caption = ", ".join(f"{column} {shown(own.get(column))}" for column in shared[:4])
         file = run.content.get("files", {}).get(name, {}).get("result")
-        figures.append(_figure(path, run.folder, file, run.label, said))
+        figures.append(_figure(path, run.folder, file, run.label, caption))
     return (
         f'<section data-name="{escape(name)}"{data}><h2>{escape(name)}</h2><div class="row">{"".join(figures)}</div>'
         '<nav><button>play / pause</button><input type="range" min="0" max="1" step="0.001" value="0"></nav>'
@@ -125,11 +125,11 @@ def _plots(runs: Sequence[Run], name: str, shared: Sequence[str]) -> str:
     return f'<details class="plots" open>{shown}</details>' if plots else ""
 
 
-def _figure(path: Path, folder: Path, file: str | None, label: str, said: str) -> str:
+def _figure(path: Path, folder: Path, file: str | None, label: str, caption: str) -> str:
     shows = "no file known"
     if file is not None:
         link = quote(os.path.relpath(folder / file, path.parent))
         is_played = file.lower().endswith(PLAYED)
         shows = (f'<video src="{link}" muted loop playsinline preload="metadata"></video>' if is_played
                  else f'<a href="{link}">frames</a>')  # fmt: skip
-    return f"<figure>{shows}<figcaption><b>{escape(label)}</b> {escape(said)}</figcaption></figure>"
+    return f"<figure>{shows}<figcaption><b>{escape(label)}</b> {escape(caption)}</figcaption></figure>"

@@ -102,8 +102,8 @@ def check_tables(kind: type[Metric], tools: Tools) -> None:
     """Raise an error for a metric whose tables are not given or do not exist."""
     missing = [option for option in kind.tables if option not in tools.tables]
     if missing:
-        told = "; ".join(f"--{option}: {TABLES[option]}" for option in missing)
-        raise UserError(f"--metrics {kind.name}: needs files that are not set ({told}); use script/evaluate.py")
+        options = "; ".join(f"--{option}: {TABLES[option]}" for option in missing)
+        raise UserError(f"--metrics {kind.name}: needs files that are not set ({options}); use script/evaluate.py")
     for option in kind.tables:
         if not Path(tools.tables[option]).exists():
             raise UserError(f"--{option} {tools.tables[option]}: no such file or folder")

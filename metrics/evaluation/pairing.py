@@ -14,7 +14,7 @@ from data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Video, list_images, natur
 from metrics.metric import Video as Measured
 from util.cells import read_dicts
 from util.errors import UserError
-from util.files import is_there
+from util.files import path_exists
 from util.resizing import resize
 
 SUFFIXES = (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".clip")
@@ -92,7 +92,7 @@ def listed_pairs(path: Path, folders: Mapping[str, Path | None]) -> list[Pair]:
         if not all(row.get(column) for column in roles):
             raise UserError(f"--pairs {path}: line {line} needs the columns {', '.join(roles)}, one per given folder")
         files = {role: Path(folders[role]) / row[column] for column, role in roles.items()}
-        missing += [f"{one} (line {line})" for one in files.values() if not is_there(one)]
+        missing += [f"{one} (line {line})" for one in files.values() if not path_exists(one)]
         found.append(Pair(Path(row["generated"]).stem, files))
     names = [pair.name for pair in found]
     if missing or not found or len(set(names)) < len(names):
@@ -129,9 +129,9 @@ class OpenPair:
     def _check_lengths(self) -> None:
         lengths = {role: len(video) for role, video in self.videos.items()}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{role} {count}" for role, count in lengths.items())
+            counts = ", ".join(f"{role} {count}" for role, count in lengths.items())
             raise UserError(
-                f"{self.pair.name}: unequal numbers of frames ({told}); frames are compared one by one. Cut the "
+                f"{self.pair.name}: unequal numbers of frames ({counts}); frames are compared one by one. Cut the "
                 f"longer one, or convert both to the same rate with --fps"
             )
 
@@ -173,5 +173,5 @@ def squared(frame: np.ndarray, size: int) -> np.ndarray:
     frame = frame[top : top + side, left : left + side]
     if side == size:
         return frame
-    made = resize(frame, (size, size))
-    return np.rint(255 * made).astype(np.uint8) if frame.dtype == np.uint8 else made
+    resized = resize(frame, (size, size))
+    return np.rint(255 * resized).astype(np.uint8) if frame.dtype == np.uint8 else resized

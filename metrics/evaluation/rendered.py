@@ -172,7 +172,7 @@ class ResultMeasurement:
         source = self._sized(first_picture(clip.source)) if "source" in roles else None
         self._measured = VideoMeasurement(measurement, Video(name, clip.fps, files), source)
 
-    def add(self, made: Tensor, items: Sequence[Mapping[str, Any]], motion: Tensor | None = None) -> None:
+    def add(self, generated: Tensor, items: Sequence[Mapping[str, Any]], motion: Tensor | None = None) -> None:
         """Measure the next results (N, 3, H, W) with their driving items, and their dense motion if it is known."""
         shown = {}
         if self._role:
@@ -180,7 +180,7 @@ class ResultMeasurement:
                 raise UserError("--metrics: the driving items have no frames to compare the result with")
             shown[self._role] = self._sized(torch.stack([item["image"] for item in items]))
         # Written frames are clamped to black and white, too.
-        self._measured.add(self._sized(made.float().clamp(0, 1)), **shown, motion=motion)
+        self._measured.add(self._sized(generated.float().clamp(0, 1)), **shown, motion=motion)
 
     def finish(self) -> Record:
         """The record of a complete result."""

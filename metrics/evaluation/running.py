@@ -93,7 +93,7 @@ def _grids(path: Path) -> np.ndarray:
     return grids
 
 
-class Kept:
+class FinishedPairs:
     """The records of earlier runs in the same folder, except those of changed files or definitions."""
 
     def __init__(self, folder: Path, plan: Plan, measurement: Measurement):

@@ -91,7 +91,7 @@ class OpenFace:
         small = np.stack([resize(frame, (SIDE, SIDE)) for frame in stream.bytes])[..., ::-1]
         frames = torch.from_numpy(small.transpose(0, 3, 1, 2).copy()).to(self._tools.device, torch.float32)
         with torch.no_grad():
-            parts = [self._network(frames[part]) for part in self._tools.at_once(len(frames))]
+            parts = [self._network(frames[part]) for part in self._tools.batch_slices(len(frames))]
         return torch.cat(parts).double().cpu().numpy()
 
 

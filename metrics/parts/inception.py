@@ -25,7 +25,7 @@ class Inception:
 
         frames = (stream.pixels.clamp(0, 1) * 255).round().byte()
         with torch.no_grad():
-            parts = [self._network(frames[part])[0] for part in self._tools.at_once(len(frames))]
+            parts = [self._network(frames[part])[0] for part in self._tools.batch_slices(len(frames))]
         return torch.cat(parts).double().cpu().numpy()
 
 

@@ -28,7 +28,7 @@ TABLES = {
     "drawn_truth": "truth/ of a drawn dataset, for landmarks/truth, pose/truth, au/truth and motion/truth",
 }
 """Option -> its description."""
-LEAST_CONFIDENCE = 0.8
+MIN_CONFIDENCE = 0.8
 """OpenFace's rows with a lower confidence are ignored; its authors recommend 0.75 to 0.8."""
 COEFFICIENTS = {"expression": 64, "pose": 6}
 """Arrays of a coefficient file: expression (N, 64), pose (N, 6): three angles, then the translation."""
@@ -88,7 +88,7 @@ def openface_rows(path: Path) -> np.ndarray:
         raise UserError(f"{path}: a table of pictures; run OpenFace's FeatureExtraction on the video")
     chosen = choose_person(table)
     rows = np.full((int(table.frame[chosen].max()), len(UNITS)), np.nan)
-    good = table.good(LEAST_CONFIDENCE)[chosen]
+    good = table.good(MIN_CONFIDENCE)[chosen]
     rows[table.frame[chosen][good] - 1] = table.intensities[chosen][good]
     return rows
 

@@ -58,6 +58,6 @@ class Tools:
             self._shared[key] = make()
         return self._shared[key]
 
-    def at_once(self, count: int) -> list[slice]:
+    def batch_slices(self, count: int) -> list[slice]:
         """Slices of at most `batch_size` that cover this many frames."""
         return [slice(start, start + self.batch_size) for start in range(0, count, self.batch_size)]

@@ -128,27 +128,27 @@ class FaceAnimation(Family):
         for real, codes in zip(clip.split(self.chunk, 1), coded.split(self.chunk, 1), strict=True):
             real, structures = real.unbind(1), as_maps(codes).unbind(1)
             reference = self.generator.encode_reference(picture, structure)
-            made = frames(self.generator, structures, previous, reference)
-            fake = [frame.picture for frame in made]
+            generated = frames(self.generator, structures, previous, reference)
+            fake = [frame.picture for frame in generated]
             draw = self.adversarial.draw(draws, len(real))
             detached = [frame.detach() for frame in fake]
             yield "D", self.adversarial.for_critics(self.critics(), detached, real, draw)
             draw = self.adversarial.draw(draws, len(real))
             before = picture if previous is None else previous[0]
-            perceptual, previous_maps = self.perceptual(made, real, reference_maps, previous_maps)
+            perceptual, previous_maps = self.perceptual(generated, real, reference_maps, previous_maps)
             yield (
                 "G",
                 {
                     "app_gen": self.lambda_rec * sum(map(mean_difference, fake, real)),
                     **perceptual,
-                    **self.warping(made, real, picture, before),
-                    **self.regularisation(made),
+                    **self.warping(generated, real, picture, before),
+                    **self.regularisation(generated),
                     **self.adversarial.for_generator(self.critics(), fake, draw),
                 },
             )
             previous = detached[-1], structures[-1]
-        shown = _first_sample(picture, structure, real, structures, made)
-        return Pictures(partial(training_pictures, shown), rows=len(made))
+        shown = _first_sample(picture, structure, real, structures, generated)
+        return Pictures(partial(training_pictures, shown), rows=len(generated))
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
         picture, structure = 2 * source["image"] - 1, as_maps(source["structure"])
@@ -156,23 +156,23 @@ class FaceAnimation(Family):
         return {"reference": self.generator.encode_reference(picture, structure), "previous": None}
 
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-        made, state = self._follow(state, driving)
-        return _pictures(made), state
+        generated, state = self._follow(state, driving)
+        return _pictures(generated), state
 
     def animate_with_motion(
         self, state: dict[str, Any], driving: dict[str, Any]
     ) -> tuple[Tensor, dict[str, Any], Tensor]:
         # Of the two sources of a frame, the reference: what is painted from the frame before has a motion of its own.
-        made, state = self._follow(state, driving)
+        generated, state = self._follow(state, driving)
         finest = min(self.kernel_size)
-        flows = [flow_to_reference(frame.guides[finest], frame.picture.shape[-2:]) for frame in made]
-        return _pictures(made), state, as_grid(torch.cat(flows))
+        flows = [flow_to_reference(frame.guides[finest], frame.picture.shape[-2:]) for frame in generated]
+        return _pictures(generated), state, as_grid(torch.cat(flows))
 
     def _follow(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[list[Frame], dict[str, Any]]:
         """The next frames, and the state after them."""
         structures = as_maps(driving["structure"]).split(1)
-        made = frames(self.generator, structures, state["previous"], state["reference"])
-        return made, {**state, "previous": (made[-1].picture, structures[-1])}
+        generated = frames(self.generator, structures, state["previous"], state["reference"])
+        return generated, {**state, "previous": (generated[-1].picture, structures[-1])}
 
     def _check_size(self, pictures: Tensor) -> None:
         height, width = pictures.shape[-2:]
@@ -183,9 +183,9 @@ class FaceAnimation(Family):
             )
 
 
-def _pictures(made: list[Frame]) -> Tensor:
+def _pictures(generated: list[Frame]) -> Tensor:
     """Frames as pictures in [0, 1]."""
-    return ((torch.cat([frame.picture for frame in made]) + 1) / 2).clamp(0, 1)
+    return ((torch.cat([frame.picture for frame in generated]) + 1) / 2).clamp(0, 1)
 
 
 def as_grid(flow: Tensor) -> Tensor:
@@ -212,16 +212,16 @@ def _decay(opt: Any) -> Callable[[int], float]:
 
 
 def _first_sample(
-    picture: Tensor, structure: Tensor, real: tuple[Tensor, ...], structures: tuple[Tensor, ...], made: list[Frame]
+    picture: Tensor, structure: Tensor, real: tuple[Tensor, ...], structures: tuple[Tensor, ...], generated: list[Frame]
 ) -> Shown:
     """The first sample of a chunk without its graph."""
     guides = {
         layer: Guides(
             *(torch.cat([maps[:1].detach() for maps in column]) for column in zip(*frame_guides, strict=True))
         )
-        for layer in made[0].guides
-        for frame_guides in [[frame.guides[layer] for frame in made]]
+        for layer in generated[0].guides
+        for frame_guides in [[frame.guides[layer] for frame in generated]]
     }
     rows = (torch.cat([maps[:1].detach() for maps in column]) for column in (real, structures))
-    generated = torch.cat([frame.picture[:1].detach() for frame in made])
-    return Shown(picture[:1], structure[:1], *rows, generated, guides)
+    pictures = torch.cat([frame.picture[:1].detach() for frame in generated])
+    return Shown(picture[:1], structure[:1], *rows, pictures, guides)

@@ -211,11 +211,11 @@ class Perceptual(nn.Module):
         return flow_maps(self.features(picture), self.layers)
 
     def forward(
-        self, made: Sequence[Frame], real: Sequence[Tensor], reference: FlowMaps, previous: FlowMaps
+        self, generated: Sequence[Frame], real: Sequence[Tensor], reference: FlowMaps, previous: FlowMaps
     ) -> tuple[Terms, FlowMaps]:
         """The terms of a chunk, and the flow maps of its last generated frame."""
         sums = dict.fromkeys(("correctness_p", "correctness_r", "content_gen", "style_gen"), 0.0)
-        for frame, target in zip(made, real, strict=True):
+        for frame, target in zip(generated, real, strict=True):
             with torch.no_grad():
                 wanted = self.features(target)
             seen, goal = self.features(frame.picture), flow_maps(wanted, self.layers)
@@ -248,10 +248,10 @@ class Warping(nn.Module):
         super().__init__()
         self.weight = weight
 
-    def forward(self, made: Sequence[Frame], real: Sequence[Tensor], reference: Tensor, previous: Tensor) -> Terms:
+    def forward(self, generated: Sequence[Frame], real: Sequence[Tensor], reference: Tensor, previous: Tensor) -> Terms:
         """`previous`: the picture before the first frame."""
         sums = dict.fromkeys(("warp_p", "warp_r"), 0.0)
-        for frame, target in zip(made, real, strict=True):
+        for frame, target in zip(generated, real, strict=True):
             for name, source in (("p", previous), ("r", reference)):
                 parts = [_misplaced(source, target, flow) for flow in frame.flows(name).values()]
                 sums[f"warp_{name}"] += self.weight * sum(parts) / len(parts)
@@ -271,12 +271,12 @@ class Regularisation(nn.Module):
         super().__init__()
         self.residual, self.kernel_size, self.weight = AffineResidual(kernel_size.values()), dict(kernel_size), weight
 
-    def forward(self, made: Sequence[Frame]) -> Terms:
+    def forward(self, generated: Sequence[Frame]) -> Terms:
         return {
             f"regularization_{name}": self.weight
             * sum(
                 self.residual(flow, self.kernel_size[layer])
-                for frame in made
+                for frame in generated
                 for layer, flow in frame.flows(name).items()
             )
             for name in ("p", "r")

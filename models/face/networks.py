@@ -429,8 +429,8 @@ def frames(
 ) -> list[Frame]:
     """Consecutive frames, each from the one before; the first from `previous` (picture, structure) or the reference."""
     picture, structure = previous or (reference.picture, reference.structure)
-    made = []
+    generated = []
     for current in structures:
-        made.append(generator(current, picture, structure, reference))
-        picture, structure = made[-1].picture, current
-    return made
+        generated.append(generator(current, picture, structure, reference))
+        picture, structure = generated[-1].picture, current
+    return generated

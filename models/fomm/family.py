@@ -128,8 +128,11 @@ class FirstOrderMotion(KeyPointFamily):
         }
         yield self.animators, terms
         if self.adversarial.on:
-            made = prediction.detach()
-            yield "discriminator", self.adversarial.for_discriminator(self.discriminator, made, driving, kp_driving)
+            generated = prediction.detach()
+            yield (
+                "discriminator",
+                self.adversarial.for_discriminator(self.discriminator, generated, driving, kp_driving),
+            )
         return Pictures(partial(drawn_columns, self.generator, first_samples(step), self.style, masks=True))
 
     def encode(self, source: Tensor) -> Encoded:

@@ -46,7 +46,7 @@ class Ganimation(Family):
         super().__init__(opt, training)
         self.generator = Generator(units=opt.cond_nc, width=opt.ngf, blocks=opt.num_blocks)
         self.weights_layout = opt.weights_layout
-        self.shape_attention = saturate if opt.do_saturate_mask else _as_it_is
+        self.shape_attention = saturate if opt.do_saturate_mask else _unchanged
 
     def prepare_training(self, opt: Any) -> None:
         _warn_of_seconds(opt)
@@ -125,10 +125,10 @@ class Ganimation(Family):
             return to_pictures(first.image), state
         second = self.change(first.image, driving.get("back", aus))
         shown = {"input": to_pictures(image)}
-        for prefix, made in (("", first), ("second ", second)):
-            shown[f"{prefix}composed"] = to_pictures(made.image)
-            shown[f"{prefix}attention"] = made.attention.expand(-1, 3, -1, -1)
-            shown[f"{prefix}color"] = to_pictures(made.color)
+        for prefix, composed in (("", first), ("second ", second)):
+            shown[f"{prefix}composed"] = to_pictures(composed.image)
+            shown[f"{prefix}attention"] = composed.attention.expand(-1, 3, -1, -1)
+            shown[f"{prefix}color"] = to_pictures(composed.color)
         every = torch.stack([shown[name].float() for name in VIEWS])
         return every[view, torch.arange(len(aus), device=aus.device)], state
 
@@ -149,7 +149,7 @@ def to_pictures(values: Tensor) -> Tensor:
     return (values + 1) / 2
 
 
-def _as_it_is(attention: Tensor) -> Tensor:
+def _unchanged(attention: Tensor) -> Tensor:
     return attention
 
 

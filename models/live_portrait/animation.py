@@ -121,7 +121,7 @@ class Mover:
         source, driving = (
             None if numbers is None else Openness.of(numbers) for numbers in (frames.source_openness, frames.openness)
         )
-        require_openness(self.adjuster.wanted, source, driving)
+        require_openness(self.adjuster.adjustments, source, driving)
         return Points(frames, kp_source, self.adjuster(kp_source, kp, source, driving, state["usual"]))
 
     def _ratio(self, frames: Frames, initial: Motion) -> float:

@@ -127,10 +127,10 @@ class LivePortrait(Family):
         self.schedules = build_schedules(settings_of(ScheduleSettings, opt), ("animator", "discriminator"))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        made = {"animator": self.adam([p for name in ANIMATORS for p in getattr(self, name).parameters()])}
+        optimizers = {"animator": self.adam([p for name in ANIMATORS for p in getattr(self, name).parameters()])}
         if self.discriminators is not None:
-            made["discriminator"] = self.adam(self.discriminators.parameters())
-        return made
+            optimizers["discriminator"] = self.adam(self.discriminators.parameters())
+        return optimizers
 
     def rate(self, name: str, clock: Clock) -> float:
         return self.schedules.rate(name, clock)
@@ -282,7 +282,7 @@ class LivePortrait(Family):
         openness = None if openness is None else Openness.of(openness[face])
         kp_source, kp = source.points(), edited_points(source, edit)
         kp = kp + edited_openness(self.adjuster, kp_source, openness, edit)
-        if self.adjuster.wanted.stitching:
+        if self.adjuster.adjustments.stitching:
             kp = self.stitching(kp_source, kp)
         return self._moved(state, face, kp_source, kp)
 

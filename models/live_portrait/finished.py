@@ -66,12 +66,12 @@ class DoublingBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         count, _, depth, height, width = x.shape
         padded = F.pad(x, (1, 1, 1, 1))
-        made = x.new_empty(count, self.features, depth, height, 2, width, 2)
+        doubled = x.new_empty(count, self.features, depth, height, 2, width, 2)
         for index, weight in enumerate(self.weights):
             p, q = divmod(index, 2)
             seen = padded[..., p : p + height + 1, q : q + width + 1]
-            made[..., p, :, q] = F.conv3d(seen, weight, self.bias, padding=(1, 0, 0))
-        return F.relu(made.flatten(5, 6).flatten(3, 4), inplace=True)
+            doubled[..., p, :, q] = F.conv3d(seen, weight, self.bias, padding=(1, 0, 0))
+        return F.relu(doubled.flatten(5, 6).flatten(3, 4), inplace=True)
 
 
 def phase_taps(factor: int) -> Tensor:

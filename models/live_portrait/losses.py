@@ -98,25 +98,25 @@ class Priors(nn.Module):
         return {name: weight * computed[name]() for name, weight in self.weights.items()}
 
     def _guide(self, kp_source: Tensor, kp_driving: Tensor, batch: Batch) -> Tensor:
-        landmarks = [wanted(batch, f"{name}_landmarks", "--weight_guide") for name in ("source", "driving")]
+        landmarks = [require(batch, f"{name}_landmarks", "--weight_guide") for name in ("source", "driving")]
         points = [kp[:, self.guided] for kp in (kp_source, kp_driving)]
         return guide(points, [found[:, self.guides] for found in landmarks], *self.wing_shape)
 
     def _headpose(self, source: Motion, driving: Motion, batch: Batch) -> Tensor:
         motions = {"driving": driving} | ({"source": source} if self.both_poses else {})
         errors = [
-            headpose(torch.cat(angles_of(motion.rotation), 1), wanted(batch, f"{name}_angles", "--weight_headpose"))
+            headpose(torch.cat(angles_of(motion.rotation), 1), require(batch, f"{name}_angles", "--weight_headpose"))
             for name, motion in motions.items()
         ]
         return sum(errors) / len(errors)
 
 
-def headpose(angles: Tensor, wanted_angles: Tensor) -> Tensor:
+def headpose(angles: Tensor, target_angles: Tensor) -> Tensor:
     """Head pose loss of face-vid2vid: mean absolute difference, summed over pitch, yaw, roll (B, 3) in degrees."""
-    return (angles - wanted_angles).abs().mean(0).sum()
+    return (angles - target_angles).abs().mean(0).sum()
 
 
-def wanted(batch: Batch, key: str, option: str) -> Any:
+def require(batch: Batch, key: str, option: str) -> Any:
     """A batch entry that a loss needs; the error names the loss's option."""
     if key not in batch:
         raise UserError(
@@ -139,7 +139,7 @@ class Regions(nn.Module):
         return {name: picture if name == "whole" else self._cut(picture, name, batch) for name in self.names}
 
     def _cut(self, picture: Tensor, name: str, batch: Batch) -> Tensor:
-        return cut_boxes(picture, wanted(batch, f"{name}_box", f"{self.option} {name}"), self.size)
+        return cut_boxes(picture, require(batch, f"{name}_box", f"{self.option} {name}"), self.size)
 
 
 class PerceptualCascade(nn.Module):
@@ -167,7 +167,7 @@ class Identity(nn.Module):
         self.weight, self.network = weight, network
 
     def forward(self, generated: Tensor, real: Tensor, batch: Batch) -> Terms:
-        grid = alignment_grid(wanted(batch, "driving_landmarks", "--identity_network"), generated)
+        grid = alignment_grid(require(batch, "driving_landmarks", "--identity_network"), generated)
         with torch.no_grad():
             target = self.network(cut_grid(real, grid))
         made = self.network(cut_grid(generated, grid))

@@ -12,6 +12,7 @@ from util.values import (
     at_least,
     count,
     integer,
+    keyword_or,
     list_of,
     not_negative,
     number,
@@ -21,7 +22,6 @@ from util.values import (
     share,
     text,
     within,
-    word_or,
 )
 
 MODEL = "--model_params"
@@ -50,9 +50,9 @@ GUIDE_LANDMARKS = [37, 41, 36, 44, 46, 48, 54, 62, 66, 57]
 which openness is measured."""
 
 
-openness = word_or(share, driving=DRIVING, yes=DRIVING, no=None)
-look_ahead = word_or(at_least(0), auto=None, all=math.inf)
-faults = word_or(list_of(one_of(*FAULTS)), all=list(FAULTS))
+openness = keyword_or(share, driving=DRIVING, yes=DRIVING, no=None)
+look_ahead = keyword_or(at_least(0), auto=None, all=math.inf)
+faults = keyword_or(list_of(one_of(*FAULTS)), all=list(FAULTS))
 
 
 def add_options(parser: Any, training: bool) -> None:

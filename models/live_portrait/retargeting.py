@@ -61,39 +61,39 @@ class Adjustments:
 class Adjuster:
     """Applies the adjustments with the MLPs."""
 
-    def __init__(self, wanted: Adjustments, stitching: nn.Module, eye: nn.Module, lip: nn.Module):
-        self.wanted, self.stitching, self.eye, self.lip = wanted, stitching, eye, lip
+    def __init__(self, adjustments: Adjustments, stitching: nn.Module, eye: nn.Module, lip: nn.Module):
+        self.adjustments, self.stitching, self.eye, self.lip = adjustments, stitching, eye, lip
 
     def __call__(
         self, kp_source: Tensor, kp: Tensor, source: Openness | None, driving: Openness | None, usual: Tensor | None
     ) -> Tensor:
         """Driven points (N, K, 3) of a source; `usual`: the eye openness of a source video, (1, 1)."""
-        wanted = self.wanted
-        if wanted.retargets:
+        adjustments = self.adjustments
+        if adjustments.retargets:
             # The original drops all other motion here, with relative motion.
-            kept = kp_source if wanted.relative and "retargeting" in wanted.as_original else kp
+            kept = kp_source if adjustments.relative and "retargeting" in adjustments.as_original else kp
             kp = kept + self.retargeting(kp_source, source, driving)
-        if wanted.stitching:
+        if adjustments.stitching:
             kp = self.stitching(kp_source, kp)
-        if not wanted.retargets or "normalize_lip" not in wanted.as_original:
+        if not adjustments.retargets or "normalize_lip" not in adjustments.as_original:
             kp = kp + self.normalising(kp_source, source, usual)
-        return kp_source + (kp - kp_source) * wanted.multiplier
+        return kp_source + (kp - kp_source) * adjustments.multiplier
 
     def retargeting(self, kp_source: Tensor, source: Openness | None, driving: Openness | None) -> Tensor | float:
         """The offsets that open eyes and lips as requested."""
         total: Tensor | float = 0.0
-        if self.wanted.eyes is not None:
+        if self.adjustments.eyes is not None:
             total = total + self._eyes(kp_source, source, driving)
-        if self.wanted.lips is not None:
+        if self.adjustments.lips is not None:
             total = total + self.parted(
-                kp_source, source, _aim(self.wanted.lips, driving and driving.lips, source.lips)
+                kp_source, source, _aim(self.adjustments.lips, driving and driving.lips, source.lips)
             )
         return total
 
     def _eyes(self, kp_source: Tensor, source: Openness, driving: Openness | None) -> Tensor:
-        aim = _aim(self.wanted.eyes, driving and driving.eyes, source.eyes)
+        aim = _aim(self.adjustments.eyes, driving and driving.eyes, source.eyes)
         left, right = (self.opened(kp_source, source, one) for one in aim.split(1, dim=1))
-        if "left_eye" in self.wanted.as_original:
+        if "left_eye" in self.adjustments.as_original:
             return left
         return torch.where(self._belongs_left(kp_source), left, right)
 
@@ -103,7 +103,7 @@ class Adjuster:
         The network opens both eyes by the same degree; two calls allow a wink.
         """
         x = kp_source[..., :1]
-        return x < x[:, list(self.wanted.eye_points)].mean(1, keepdim=True)
+        return x < x[:, list(self.adjustments.eye_points)].mean(1, keepdim=True)
 
     def opened(self, kp_source: Tensor, source: Openness, aim: Tensor) -> Tensor:
         """The offsets that open both eyes to `aim` (N, 1)."""
@@ -115,11 +115,11 @@ class Adjuster:
 
     def normalising(self, kp_source: Tensor, source: Openness | None, usual: Tensor | None) -> Tensor | float:
         """The offsets that close the source's open lips, and keep a source video's eyes steady."""
-        wanted, total = self.wanted, 0.0
-        if wanted.normalize_lip and wanted.relative and wanted.lips is None:
+        adjustments, total = self.adjustments, 0.0
+        if adjustments.normalize_lip and adjustments.relative and adjustments.lips is None:
             closed = self.parted(kp_source, source, torch.zeros_like(source.lips))
             total = total + closed * (source.lips >= OPEN_LIPS)[..., None]
-        if wanted.normalize_eyes and usual is not None and wanted.eyes is None:
+        if adjustments.normalize_eyes and usual is not None and adjustments.eyes is None:
             total = total + self.opened(kp_source, source, usual.expand(len(kp_source), 1))
         return total
 
@@ -130,19 +130,19 @@ def usual_openness(first: Openness) -> Tensor:
     return torch.where(mean < CLOSED_EYES, torch.full_like(mean, USUAL_EYES), mean)
 
 
-def _aim(wanted: str | float, driving: Tensor | None, like: Tensor) -> Tensor:
+def _aim(adjustments: str | float, driving: Tensor | None, like: Tensor) -> Tensor:
     """The target openness in the shape of the source's."""
-    return driving if wanted == DRIVING else torch.full_like(like, float(wanted))
+    return driving if adjustments == DRIVING else torch.full_like(like, float(adjustments))
 
 
-def require_openness(wanted: Adjustments, source: Openness | None, driving: Openness | None) -> None:
+def require_openness(adjustments: Adjustments, source: Openness | None, driving: Openness | None) -> None:
     """Raise an error if a required openness is unknown."""
-    if wanted.needs_source and source is None:
+    if adjustments.needs_source and source is None:
         raise UserError(
             "--eye_retargeting, --lip_retargeting and --normalize_lip need landmarks of the source, which this "
             "dataset mode lacks: use --dataset_mode portraits"
         )
-    if wanted.needs_driving and driving is None:
+    if adjustments.needs_driving and driving is None:
         raise UserError(
             "--eye_retargeting driving, --lip_retargeting driving: the openness of eyes and lips in the driving "
             "frames is unknown (old motion templates lack it); set a number, e.g. --eye_retargeting 0.3"

@@ -11,7 +11,7 @@ from models.live_portrait.keypoints import Motion, flat, place_points
 from models.live_portrait.options import EYE_POINTS, LIP_POINTS, NUM_KP
 from models.parts.warps import product_2x2 as exact_product
 
-LEAST_SCALE = 1e-3
+MIN_SCALE = 1e-3
 """Scales closer to 0 are not used as a measure of a face's size."""
 CLOSED_LIPS = (
     (-9.4524e-05, 0.00024222, -4.00974e-05), (0.000208596, 0.000468054, 1.27464e-05),
@@ -89,7 +89,7 @@ def _of_picture(rules: Rules, source: Motion, driving: Motion) -> Driven:
 
 
 def _growth(scale: Tensor, initial: Tensor) -> Tensor:
-    small = initial.abs() < LEAST_SCALE
+    small = initial.abs() < MIN_SCALE
     return torch.where(small, torch.ones_like(scale), scale / torch.where(small, torch.ones_like(initial), initial))
 
 

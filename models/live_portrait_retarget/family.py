@@ -11,12 +11,12 @@ from torch import Tensor
 
 from models.live_portrait.family import ANIMATORS, PERCEPTRONS, LivePortrait
 from models.live_portrait.keypoints import Motion
-from models.live_portrait.losses import wanted
+from models.live_portrait.losses import require
 from models.live_portrait.retargeting import Openness
 from models.live_portrait.transfer import Rules, region_points, transfer
 from models.live_portrait_retarget.losses import (
-    Looker,
     OpennessLoss,
+    OpennessMeter,
     StitchingLoss,
     below_chin,
     crop_border,
@@ -70,7 +70,7 @@ class LivePortraitRetarget(LivePortrait):
             )
         self.by_points, self.border = opt.openness_by == "points", opt.shoulder_mask == "border"
         weights = Path(opt.landmark_network or WEIGHTS)
-        self.looker = None if self.by_points else Looker(load_network(weights))
+        self.openness_meter = None if self.by_points else OpennessMeter(load_network(weights))
         self.stitching_motion = opt.stitching_motion
         self.stitching_loss = StitchingLoss(opt.weight_shoulders, opt.weight_change)
         weights = opt.weight_openness, opt.weight_keep, opt.weight_offsets
@@ -99,16 +99,16 @@ class LivePortraitRetarget(LivePortrait):
                 encoded = self.encode(source)
                 pictures["still"] = still = self.generate(encoded, kp, kp)
         if "stitching" in self.parts:
-            made, terms = self._stitched(of_source, of_driving, partial(self.generate, encoded, kp), still, batch)
+            generated, terms = self._stitched(of_source, of_driving, partial(self.generate, encoded, kp), still, batch)
             yield "stitching", terms
-            pictures["stitched"] = made.detach()
+            pictures["stitched"] = generated.detach()
         for part in (part for part in self.parts if part != "stitching"):
             if self.by_points:
                 yield part, self._by_points(part, of_source, of_driving, batch)
                 continue
-            made, terms = self._by_pictures(part, kp, partial(self.generate, encoded, kp), still, batch)
+            generated, terms = self._by_pictures(part, kp, partial(self.generate, encoded, kp), still, batch)
             yield part, terms
-            pictures[part] = made.detach()
+            pictures[part] = generated.detach()
         return pictures
 
     def _stitched(
@@ -123,13 +123,13 @@ class LivePortraitRetarget(LivePortrait):
         kp = source.points()
         moved = self._moved_by_others(source, driving)
         stitched = self.stitching(kp, moved)
-        made = generate(stitched)
-        size = made.shape[-1]
+        generated = generate(stitched)
+        size = generated.shape[-1]
         if self.border:
-            mask = crop_border(size, like=made)
+            mask = crop_border(size, like=generated)
         else:
-            mask = below_chin(wanted(batch, "source_landmarks", "--shoulder_mask chin"), size)
-        return made, self.stitching_loss(made, still, mask, stitched - moved)
+            mask = below_chin(require(batch, "source_landmarks", "--shoulder_mask chin"), size)
+        return generated, self.stitching_loss(generated, still, mask, stitched - moved)
 
     def _moved_by_others(self, source: Motion, driving: Motion) -> Tensor:
         """The points of sources in the motion of the next sample, relative to its source frame or not."""
@@ -158,13 +158,13 @@ class LivePortraitRetarget(LivePortrait):
         low, high = self.aims[part]
         aim = low + (high - low) * torch.rand_like(kp[:, :1, 0])
         offsets = self._offsets(part, kp, self._openness(batch, "source"), aim)
-        made = generate(kp + offsets)
+        generated = generate(kp + offsets)
         landmarks = batch["source_landmarks"]
-        measured = self.looker(made, landmarks)
-        return made, self.openness_losses[part](made, still, landmarks, measured, aim, offsets)
+        measured = self.openness_meter(generated, landmarks)
+        return generated, self.openness_losses[part](generated, still, landmarks, measured, aim, offsets)
 
     def _openness(self, batch: dict[str, Any], name: str) -> Openness:
-        return Openness.of(openness_of(wanted(batch, f"{name}_landmarks", "--train_parts eyes,lips")))
+        return Openness.of(openness_of(require(batch, f"{name}_landmarks", "--train_parts eyes,lips")))
 
     def _offsets(self, part: str, kp: Tensor, now: Openness, aim: Tensor) -> Tensor:
         opens = self.adjuster.opened if part == "eyes" else self.adjuster.parted

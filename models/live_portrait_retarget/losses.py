@@ -33,14 +33,14 @@ def openness_of(landmarks: Tensor) -> Tensor:
     return torch.stack(openness_ratios(landmarks, partial(torch.linalg.vector_norm, dim=-1)), dim=-1)
 
 
-class Looker(nn.Module):
+class OpennessMeter(nn.Module):
     """Measures the openness of pictures by a landmark network, through which gradients flow."""
 
     def __init__(self, network: LandmarkNetwork):
         super().__init__()
         self.network = network
 
-    def train(self, mode: bool = True) -> "Looker":
+    def train(self, mode: bool = True) -> "OpennessMeter":
         """The network is frozen: its norms keep their statistics."""
         return super().train(False)
 
@@ -102,10 +102,10 @@ class StitchingLoss:
     shoulders: float
     change: float
 
-    def __call__(self, made: Tensor, still: Tensor, mask: Tensor, change: Tensor) -> Terms:
+    def __call__(self, generated: Tensor, still: Tensor, mask: Tensor, change: Tensor) -> Terms:
         """`still`: the source made of its own points; `change`: what stitching adds to points (B, K, 3)."""
         return {
-            "shoulders": self.shoulders * masked_difference(made, still, mask.expand(len(made), -1, -1, -1)),
+            "shoulders": self.shoulders * masked_difference(generated, still, mask.expand(len(generated), -1, -1, -1)),
             "stitching_change": self.change * change.abs().mean(),
         }
 
@@ -122,13 +122,13 @@ class OpennessLoss:
     offsets: float
 
     def __call__(
-        self, made: Tensor, still: Tensor, landmarks: Tensor, measured: Tensor, aim: Tensor, offsets: Tensor
+        self, generated: Tensor, still: Tensor, landmarks: Tensor, measured: Tensor, aim: Tensor, offsets: Tensor
     ) -> Terms:
-        """`measured` (B, 3): the openness of the pictures `made`; `aim` (B, 1)."""
-        elsewhere = 1 - self.mask(landmarks, made.shape[-1])
+        """`measured` (B, 3): the openness of the pictures `generated`; `aim` (B, 1)."""
+        elsewhere = 1 - self.mask(landmarks, generated.shape[-1])
         return {
             f"{self.name}_openness": self.openness * (measured[:, list(self.columns)] - aim).abs().mean(),
-            f"{self.name}_keep": self.keep * masked_difference(made, still, elsewhere),
+            f"{self.name}_keep": self.keep * masked_difference(generated, still, elsewhere),
             f"{self.name}_offsets": self.offsets * offsets.abs().mean(),
         }
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from models.parts.keypoints import mean_position
 from models.parts.warps import coordinate_grid, product_2x2
 
-LEAST_VARIANCE = 1e-10
+MIN_VARIANCE = 1e-10
 """Variances are clamped to this value, below which the gradient of their root would diverge."""
 
 
@@ -89,7 +89,7 @@ def principal_axes(covar: Tensor) -> tuple[Tensor, Tensor]:
 def affine_of_covariance(covar: Tensor) -> Tensor:
     """The axes of covariances (..., 2, 2), scaled by their standard deviations."""
     axes, variances = principal_axes(covar)  # U, S
-    return axes * variances.clamp(min=LEAST_VARIANCE).sqrt()[..., None, :]
+    return axes * variances.clamp(min=MIN_VARIANCE).sqrt()[..., None, :]
 
 
 def covariance_of_affine(affine: Tensor) -> Tensor:

@@ -38,9 +38,9 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
 
     @classmethod
     def exported(cls, content: dict[str, Any], training: Mapping[str, Any]) -> Any:
-        made = super().exported(content, training)
+        exported_entries = super().exported(content, training)
         # In the original's files of this stage the optimizer of the AVD network has the name of the first stage's.
-        return made | {FIRST_STAGE.optimizers["reconstruction"]: made["optimizer_avd"]}
+        return exported_entries | {FIRST_STAGE.optimizers["reconstruction"]: exported_entries["optimizer_avd"]}
 
     def prepare_training(self, opt: Any) -> None:
         require_first_stage(opt, "mraa")
@@ -55,10 +55,10 @@ class ArticulatedAvd(SecondStage, ArticulatedAnimation):
             identity = self.region_predictor(source)
             target = self.avd_network.posed(self.region_predictor(driving))
             pose = stretched(target, draw_proportions(driving, self.random_scale))
-        made = self.avd_network(identity, pose)
+        exported_entries = self.avd_network(identity, pose)
         differences = {
-            "rec_shift": mean_difference(target.shift, made.shift),
-            "rec_affine": mean_difference(target.affine, made.affine),
+            "rec_shift": mean_difference(target.shift, exported_entries.shift),
+            "rec_affine": mean_difference(target.affine, exported_entries.affine),
         }
         yield "avd", {name: self.weights[name] * difference for name, difference in differences.items()}
         return Pictures(partial(self._drawn, *first_samples([source, driving, identity, target])))

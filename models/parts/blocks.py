@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 Norm = Callable[[int], nn.Module]
-LEAST_POSITIONS = 512
+MIN_POSITIONS = 512
 """Minimum number of positions in a training batch from which `doubling_kernel` saves more time than it costs."""
 
 
@@ -68,7 +68,7 @@ class UpBlock(SameBlock):
         return F.relu(self.norm(self._doubled(x)), inplace=True)
 
     def _doubled(self, x: Tensor) -> Tensor:
-        if x[:, 0].numel() < LEAST_POSITIONS:
+        if x[:, 0].numel() < MIN_POSITIONS:
             return self.conv(F.interpolate(x, scale_factor=2))
         return F.conv_transpose2d(x, doubling_kernel(self.conv.weight), self.conv.bias, stride=2, padding=1)
 

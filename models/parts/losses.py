@@ -50,7 +50,7 @@ class PerceptualPyramid(nn.Module):
         self.features = features
         self.pyramid = ImagePyramid(scales)
         self.weights = list(weights)
-        self.least_side = getattr(features, "least_side", 1)
+        self.min_side = getattr(features, "min_side", 1)
 
     def distances(self, generated: Tensor, real: Tensor) -> list[list[Tensor]]:
         """The mean absolute difference for each scale and tap."""
@@ -58,11 +58,11 @@ class PerceptualPyramid(nn.Module):
         return [self._scale_distances(*pair) for pair in pairs]
 
     def _scale_distances(self, generated: Tensor, real: Tensor) -> list[Tensor]:
-        if min(real.shape[-2:]) < self.least_side:
+        if min(real.shape[-2:]) < self.min_side:
             height, width = real.shape[-2:]
             raise UserError(
                 f"--scales {','.join(self.pyramid.scales)}: the perceptual loss gets a picture of {height} x "
-                f"{width}, VGG-19 needs at least {self.least_side} x {self.least_side}; remove small scales, train "
+                f"{width}, VGG-19 needs at least {self.min_side} x {self.min_side}; remove small scales, train "
                 f"on larger pictures (--load_size), or without VGG-19 (--no_perceptual)"
             )
         with torch.no_grad():

@@ -12,6 +12,7 @@ from util.values import (
     at_least,
     count,
     integer,
+    keyword_or,
     list_of,
     not_negative,
     number,
@@ -20,7 +21,6 @@ from util.values import (
     pairs_of,
     share,
     text,
-    word_or,
 )
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def add_picture_options(parser: Any) -> None:
 def add_schedule_options(parser: Any, word: str = "constant", milestones: Sequence[int] = ()) -> None:
     """The learning rate schedule; `word` is the paper's."""
     add, words = parser.add_argument, {rule: rule for rule in RULES}
-    add("--lr_schedule", type=word_or(pairs_of(text, one_of(*RULES)), **words), default=word,
+    add("--lr_schedule", type=keyword_or(pairs_of(text, one_of(*RULES)), **words), default=word,
         help="learning rate schedule: linear and cosine decay over the whole training, step drops every --lr_period "
         "epochs, milestones at --epoch_milestones; or one per optimizer, OPTIMIZER=RULE,OPTIMIZER=RULE")  # fmt: skip
     add("--warm_up", type=at_least(0), default=0, help="steps of the linear warm-up of the learning rates")

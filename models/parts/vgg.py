@@ -45,7 +45,7 @@ class VggFeatures(nn.Module):
                 layers += [FrozenConv(channels, width), nn.ReLU(inplace=in_place)]
                 channels = width
         self.features = nn.Sequential(*layers[: max(taps) + 1])
-        self.least_side = 2 ** sum(isinstance(layer, nn.MaxPool2d) for layer in self.features)
+        self.min_side = 2 ** sum(isinstance(layer, nn.MaxPool2d) for layer in self.features)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []

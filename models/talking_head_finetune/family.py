@@ -29,7 +29,7 @@ class TalkingHeadFinetune(Family):
     """One person's talking head: starts from meta-trained networks and makes them personal with T pictures.
 
     Training batches hold `picture` and `landmarks` (B, 3, H, W), driving items `landmarks`; `milestone` reads the
-    person's whole set, `dataset.whole()`: `pictures` and `landmarks` (T, 3, H, W), `target` and `target_landmarks` (1,
+    person's whole set, `dataset.person()`: `pictures` and `landmarks` (T, 3, H, W), `target` and `target_landmarks` (1,
     3, H, W).
     """
 
@@ -66,31 +66,31 @@ class TalkingHeadFinetune(Family):
 
     def milestone(self, moment: str, dataset: Any) -> dict[str, Tensor]:
         like = next(self.generator.parameters())
-        whole = {name: value.to(like.device) for name, value in dataset.whole().items()}
+        person = {name: value.to(like.device) for name, value in dataset.person().items()}
         if moment == "loaded":
-            self.personalise(whole)
+            self.personalise(person)
             return {}
-        return self.preview(whole)
+        return self.preview(person)
 
     @torch.no_grad()
-    def personalise(self, whole: dict[str, Tensor]) -> None:
+    def personalise(self, person: dict[str, Tensor]) -> None:
         """Specialise the networks to the person in the pictures; the embedder is not needed afterwards."""
         self.embedder.eval()
-        pairs = pair(whole["pictures"], whole["landmarks"])
+        pairs = pair(person["pictures"], person["landmarks"])
         embedding = self.embedder(self.range * pairs).mean(0, keepdim=True)
         self.generator.personalise(embedding)
         self.discriminator.personalise(embedding)
         self.impersonal = False
         self.embedder = None
 
-    def preview(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
+    def preview(self, person: dict[str, Tensor]) -> dict[str, Tensor]:
         """The person in the target's pose, next to the given pictures."""
-        made = self.generator(self.range * whole["target_landmarks"], self.generator.adain)
+        generated = self.generator(self.range * person["target_landmarks"], self.generator.adain)
         return {
-            "given": whole["pictures"],
-            "landmarks": whole["target_landmarks"],
-            "target": whole["target"],
-            "generated": made,
+            "given": person["pictures"],
+            "landmarks": person["target_landmarks"],
+            "target": person["target"],
+            "generated": generated,
         }
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:

@@ -97,8 +97,8 @@ class ThinPlateSplineMotion(KeyPointFamily):
         self.largest_gradient = opt.clip_gradients
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        made = {"animator": self.adam(self.inpainting_network, self.dense_motion_network, self.kp_detector)}
-        return made if self.bg_predictor is None else made | {"background": self.adam(self.bg_predictor)}
+        optimizers = {"animator": self.adam(self.inpainting_network, self.dense_motion_network, self.kp_detector)}
+        return optimizers if self.bg_predictor is None else optimizers | {"background": self.adam(self.bg_predictor)}
 
     def before_update(self, names: tuple[str, ...]) -> None:
         for network in (network for name in names for network in self.clipped.get(name, ())):

@@ -85,14 +85,14 @@ def stepper(kind: str, count: int, args: argparse.Namespace, folder: Path):
 
     def step(batch: torch.Tensor) -> None:
         if kind == "host":
-            (brought,) = rows.bring([{"row": batch}])
+            (brought,) = rows.load([{"row": batch}])
             batch = brought["row"]
         for _ in range(2):
             table[batch.to(device)].square().mean().backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=False)
         if kind == "host":
-            rows.take_back()
+            rows.store()
         elif device.type == "cuda":
             torch.cuda.synchronize()
 

@@ -76,52 +76,52 @@ def _tensors(*frames: np.ndarray) -> list[Any]:
 def _skimage(factor: float = 1, data_range: float = 1, **settings: Any) -> Compute:
     """structural_similarity with these settings; `factor`: of pictures in [1 - factor, 1]."""
 
-    def compute(made: np.ndarray, real: np.ndarray) -> float:
+    def compute(generated: np.ndarray, real: np.ndarray) -> float:
         from skimage.metrics import structural_similarity
 
-        pairs = zip(*(factor * unit(one) + 1 - factor for one in (made, real)), strict=True)
+        pairs = zip(*(factor * unit(one) + 1 - factor for one in (generated, real)), strict=True)
         return float(np.mean([structural_similarity(a, b, data_range=data_range, channel_axis=-1, **settings)
                               for a, b in pairs]))  # fmt: skip
 
     return compute
 
 
-def _psnr(made: np.ndarray, real: np.ndarray) -> float:
+def _psnr(generated: np.ndarray, real: np.ndarray) -> float:
     from skimage.metrics import peak_signal_noise_ratio
 
-    pairs = zip(unit(real), unit(made), strict=True)
+    pairs = zip(unit(real), unit(generated), strict=True)
     return float(np.mean([peak_signal_noise_ratio(a, b, data_range=1) for a, b in pairs]))
 
 
-def _psnr_torchmetrics(made: np.ndarray, real: np.ndarray) -> float:
+def _psnr_torchmetrics(generated: np.ndarray, real: np.ndarray) -> float:
     from torchmetrics.functional.image import peak_signal_noise_ratio
 
-    return float(peak_signal_noise_ratio(*_tensors(made, real), data_range=1.0, reduction="elementwise_mean",
+    return float(peak_signal_noise_ratio(*_tensors(generated, real), data_range=1.0, reduction="elementwise_mean",
                                          dim=(1, 2, 3)))  # fmt: skip
 
 
-def _ssim_piq(made: np.ndarray, real: np.ndarray) -> float:
+def _ssim_piq(generated: np.ndarray, real: np.ndarray) -> float:
     import piq
 
-    return float(piq.ssim(*_tensors(made, real), data_range=1.0, downsample=False))
+    return float(piq.ssim(*_tensors(generated, real), data_range=1.0, downsample=False))
 
 
-def _ssim_torchmetrics(made: np.ndarray, real: np.ndarray) -> float:
+def _ssim_torchmetrics(generated: np.ndarray, real: np.ndarray) -> float:
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    return float(structural_similarity_index_measure(*_tensors(made, real), data_range=1.0))
+    return float(structural_similarity_index_measure(*_tensors(generated, real), data_range=1.0))
 
 
-def _ms_ssim_piq(made: np.ndarray, real: np.ndarray) -> float:
+def _ms_ssim_piq(generated: np.ndarray, real: np.ndarray) -> float:
     import piq
 
-    return float(piq.multi_scale_ssim(*_tensors(made, real), data_range=1.0))
+    return float(piq.multi_scale_ssim(*_tensors(generated, real), data_range=1.0))
 
 
-def _ms_ssim_torchmetrics(made: np.ndarray, real: np.ndarray) -> float:
+def _ms_ssim_torchmetrics(generated: np.ndarray, real: np.ndarray) -> float:
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-    return float(multiscale_structural_similarity_index_measure(*_tensors(made, real), data_range=1.0))
+    return float(multiscale_structural_similarity_index_measure(*_tensors(generated, real), data_range=1.0))
 
 
 @cache
@@ -153,23 +153,23 @@ def _points(frames: np.ndarray) -> np.ndarray:
     return found * 256 / frames.shape[1]
 
 
-def _akd(made: np.ndarray, real: np.ndarray) -> float:
-    return float(np.mean(np.abs(_points(made) - _points(real))))
+def _akd(generated: np.ndarray, real: np.ndarray) -> float:
+    return float(np.mean(np.abs(_points(generated) - _points(real))))
 
 
-def _akd_euclidean(made: np.ndarray, real: np.ndarray) -> float:
-    return float(np.linalg.norm(_points(made) - _points(real), axis=-1).mean())
+def _akd_euclidean(generated: np.ndarray, real: np.ndarray) -> float:
+    return float(np.linalg.norm(_points(generated) - _points(real), axis=-1).mean())
 
 
-def _jitter(made: np.ndarray, real: np.ndarray) -> float:
-    return float(np.linalg.norm(np.diff(_points(made), n=2, axis=0), axis=-1).mean())
+def _jitter(generated: np.ndarray, real: np.ndarray) -> float:
+    return float(np.linalg.norm(np.diff(_points(generated), n=2, axis=0), axis=-1).mean())
 
 
-def _identity(made: np.ndarray, real: np.ndarray) -> float:
+def _identity(generated: np.ndarray, real: np.ndarray) -> float:
     described = [
         np.array([_dlib_models()[2].compute_face_descriptor(frame, shape)
                   for frame, shape in zip(frames, _shapes(frames), strict=True)])
-        for frames in (made, real)
+        for frames in (generated, real)
     ]  # fmt: skip
     return float(np.linalg.norm(described[0] - described[1], axis=-1).mean())
 
@@ -208,8 +208,8 @@ def write_trunk(net: str, folder: Path) -> None:
     torch.save(named, trunk_path(net, folder))
 
 
-def _lpips(net: str, folder: Path, made: np.ndarray, real: np.ndarray) -> float:
+def _lpips(net: str, folder: Path, generated: np.ndarray, real: np.ndarray) -> float:
     import torch
 
     with torch.no_grad():
-        return float(_lpips_network(net, folder)(*_tensors(made, real), normalize=True).mean())
+        return float(_lpips_network(net, folder)(*_tensors(generated, real), normalize=True).mean())

@@ -148,7 +148,7 @@ def read_failures(path: Path) -> Any:
 
 def read_request_pairs(path: Path) -> Any:
     """The pairs of `test.py --pairs`."""
-    return [request.made_of for request in read_pairs(path, path.parent / "results")]
+    return [request.inputs for request in read_pairs(path, path.parent / "results")]
 
 
 def read_listed_pairs(path: Path) -> Any:

@@ -15,7 +15,7 @@ from script.fuzzing.target import Target, written
 
 FRAMES = 10
 SIZE = (32, 48)
-MOST_READ = 1000
+MAX_CACHED = 1000
 """Maximum number of frames read from a damaged video; a container may claim a rate with millions of them."""
 RATE = 8000
 
@@ -92,7 +92,7 @@ def read_video(path: Path) -> Any:
         some = [video[index] for index in (count - 1, 0, count // 2) if index < count]
         rate, timeline = video.fps, video.timeline()
     with open_steady(path) as video:
-        frames = [frame for frame, _ in zip(video, range(MOST_READ), strict=False)]
+        frames = [frame for frame, _ in zip(video, range(MAX_CACHED), strict=False)]
     return [count, some, rate, timeline.times, timeline.end, frames]
 
 

@@ -187,9 +187,9 @@ def _child(target: Target, folder: Path, limits: Limits, case: Case, numbers: ra
 
 
 def _read_all(target: Target, folder: Path, limits: Limits, case: Case, numbers: range, tell) -> None:
-    made = folder / "made"
-    made.mkdir()
-    wholes = target.make(made)
+    undamaged = folder / "made"
+    undamaged.mkdir()
+    wholes = target.make(undamaged)
     path = folder / CASE / target.file
     path.parent.mkdir()
     known = set()
@@ -219,7 +219,7 @@ def _limit_memory(gigabytes: float) -> None:
 
 def _outcome(target: Target, path: Path, known: set[int] | None) -> tuple[str, str]:
     """The outcome of a reader on a file."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             content = digest(target.read(path))
@@ -228,7 +228,7 @@ def _outcome(target: Target, path: Path, known: set[int] | None) -> tuple[str, s
             return (FAULT, f"{reason}\n{traceback.format_exc()}") if reason else (REFUSED, str(error))
         except Exception as error:
             return FAULT, f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
-    if lacking := next((str(one.message) for one in told if _lacks_memory(str(one.message))), None):
+    if lacking := next((str(one.message) for one in caught if _lacks_memory(str(one.message))), None):
         return FAULT, f"asks for more memory than there is: {lacking}"
     if known is not None and content not in known:
         return FAULT, "is read with another content than a whole file, although checksums tell"

@@ -49,14 +49,14 @@ class Small(Family):
 def trainer() -> Trainer:
     """An optimizer after one step."""
     torch.manual_seed(0)
-    made = Trainer(Small(), Processes(torch.device("cpu")), Clock(20))
-    for optimizer in made.optimizers.values():
+    trainer_ = Trainer(Small(), Processes(torch.device("cpu")), Clock(20))
+    for optimizer in trainer_.optimizers.values():
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.grad = torch.ones_like(parameter)
         optimizer.step()
-    made.clock.step, made.clock.samples = 1, 4
-    return made
+    trainer_.clock.step, trainer_.clock.samples = 1, 4
+    return trainer_
 
 
 @cache

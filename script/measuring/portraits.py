@@ -52,7 +52,7 @@ class Clip:
         return Openness.of(torch.from_numpy(openness(self.truth.landmarks[:1])))
 
 
-class Seer:
+class FaceReader:
     """What a detector that has not taught the model sees in a generated picture."""
 
     def __init__(self):
@@ -64,7 +64,7 @@ class Seer:
         faces = self.detector.detect([to_bytes(picture)])[0]
         return faces[0].points if faces else None
 
-    def who(self, picture: Tensor, points: np.ndarray) -> np.ndarray:
+    def descriptor(self, picture: Tensor, points: np.ndarray) -> np.ndarray:
         """dlib's description of a face."""
         return self.embed(to_bytes(picture), points)
 
@@ -80,11 +80,11 @@ def measure(words: list[str], frames: int, stride: int, threads: int, pictures: 
     family, _ = load_family(opt)
     torch.set_num_threads(threads)
     clips = list(read_clips(Path(opt.dataroot), frames, stride))
-    seer = Seer()
+    reader = FaceReader()
     with torch.inference_mode():
-        report_movement(family, clips, seer, pictures)
+        report_movement(family, clips, reader, pictures)
         report_shoulders(family, clips)
-        report_openness(family, clips, seer, pictures)
+        report_openness(family, clips, reader, pictures)
 
 
 def read_clips(root: Path, frames: int, stride: int) -> Iterator[Clip]:
@@ -125,31 +125,31 @@ def pairs(clips: list[Clip]) -> Iterator[tuple[Clip, Clip]]:
             yield source, clips[(index + step) % len(clips)]
 
 
-def report_movement(family, clips: list[Clip], seer: Seer, pictures: Path | None) -> None:
+def report_movement(family, clips: list[Clip], reader: FaceReader, pictures: Path | None) -> None:
     """Print whether the person stays the same and the head turns with the driving one."""
     own, other, turns, frames, missed = [], [], [], 0, 0
     for source, driving in pairs(clips):
         kp, driven, encoded = moved(family, source, driving.frames, relative=True)
-        made = family.generate(encoded, kp.expand_as(driven), driven)
+        generated = family.generate(encoded, kp.expand_as(driven), driven)
         poses = []
-        known = [seer.who(clip.frames[0], clip.truth.landmarks[0]) for clip in (source, driving)]
-        for picture in made:
+        known = [reader.descriptor(clip.frames[0], clip.truth.landmarks[0]) for clip in (source, driving)]
+        for picture in generated:
             frames += 1
-            points = seer.points(picture)
+            points = reader.points(picture)
             poses.append(np.full(3, np.nan))
             if points is None:
                 missed += 1
                 continue
             poses[-1] = yaw_pitch_roll(head_rotation(points, *picture.shape[-2:]))
             for distances, one in zip((own, other), known, strict=True):
-                distances.append(np.linalg.norm(seer.who(picture, points) - one))
+                distances.append(np.linalg.norm(reader.descriptor(picture, points) - one))
         true = driving.truth.performance.rotation
         turns.append(np.stack([np.array(poses) - poses[0], true - true[0]]))
         if pictures:
             columns = {
-                "source": source.frames[:1].expand(len(made), -1, -1, -1),
+                "source": source.frames[:1].expand(len(generated), -1, -1, -1),
                 "driving": driving.frames,
-                "made": made,
+                "made": generated,
             }
             write_image(
                 pictures / f"{source.name}_by_{driving.name}.png",
@@ -159,10 +159,10 @@ def report_movement(family, clips: list[Clip], seer: Seer, pictures: Path | None
     print(f"{frames} frames of {len(clips)} people, no face found in {missed}")
     print(f"identity: distance to the source {own.mean():.3f} (above 0.6: {(own > 0.6).mean():.1%}), to the driving "
           f"person {other.mean():.3f}, nearer to the source {(own < other).mean():.1%}")  # fmt: skip
-    made, true = np.concatenate(turns, axis=1)
+    generated, true = np.concatenate(turns, axis=1)
     for axis, name in enumerate(("yaw", "pitch", "roll")):
-        known = ~np.isnan(made[:, axis])
-        slope, correlation = line(true[known, axis], made[known, axis])
+        known = ~np.isnan(generated[:, axis])
+        slope, correlation = line(true[known, axis], generated[known, axis])
         print(f"pose: {name} since the first frame, correlation {correlation:.2f}, slope {slope:.2f}")
 
 
@@ -192,15 +192,15 @@ def report_shoulders(family, clips: list[Clip]) -> None:
             still = family.generate(encoded, kp[:1], kp[:1]).expand(len(driven), -1, -1, -1)
             mask = below_chin(source.landmarks, still.shape[-1]).expand(len(driven), -1, -1, -1)
             for name, points in zip(errors, (driven, family.stitching(kp, driven)), strict=True):
-                made = family.generate(encoded, kp, points)
-                errors[name].append(float(masked_difference(made, still, mask)))
-                faces[name].append(float(masked_difference(made, still, 1 - mask)))
-        told = ", ".join(f"{name} {np.mean(values):.4f}" for name, values in errors.items())
+                generated = family.generate(encoded, kp, points)
+                errors[name].append(float(masked_difference(generated, still, mask)))
+                faces[name].append(float(masked_difference(generated, still, 1 - mask)))
+        listed = ", ".join(f"{name} {np.mean(values):.4f}" for name, values in errors.items())
         above = ", ".join(f"{name} {np.mean(values):.4f}" for name, values in faces.items())
-        print(f"shoulders, {'relative' if relative else 'absolute'}: {told} (change above them: {above})")
+        print(f"shoulders, {'relative' if relative else 'absolute'}: {listed} (change above them: {above})")
 
 
-def report_openness(family, clips: list[Clip], seer: Seer, pictures: Path | None) -> None:
+def report_openness(family, clips: list[Clip], reader: FaceReader, pictures: Path | None) -> None:
     """Print the correlation of wanted and measured openness."""
     for part, wanted in (("eyes", EYES), ("lips", LIPS)):
         asked, measured = [], []
@@ -211,15 +211,15 @@ def report_openness(family, clips: list[Clip], seer: Seer, pictures: Path | None
             opens = family.adjuster.opened if part == "eyes" else family.adjuster.parted
             now = Openness(*(each.expand(len(aims), -1) for each in clip.openness))
             kp = kp.expand(len(aims), -1, -1)
-            made = family.generate(encoded, kp, kp + opens(kp, now, aims))
-            for aim, picture in zip(wanted, made, strict=True):
-                points = seer.points(picture)
+            generated = family.generate(encoded, kp, kp + opens(kp, now, aims))
+            for aim, picture in zip(wanted, generated, strict=True):
+                points = reader.points(picture)
                 if points is not None:
                     found = openness(points)
                     asked.append(aim)
                     measured.append(found[:2].mean() if part == "eyes" else found[2])
             if pictures:
-                grid = {f"{aim:.2f}": picture[None].numpy() for aim, picture in zip(wanted, made, strict=True)}
+                grid = {f"{aim:.2f}": picture[None].numpy() for aim, picture in zip(wanted, generated, strict=True)}
                 write_image(pictures / f"{clip.name}_{part}.png", labelled_grid(grid, rows=1))
         slope, correlation = line(np.array(asked), np.array(measured))
         print(f"openness of {part}: correlation {correlation:.2f}, slope {slope:.2f}, {len(asked)} pictures")

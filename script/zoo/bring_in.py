@@ -90,21 +90,21 @@ def animate_drawn(model: Model, folder: Path) -> str:
     from data.video import VideoWriter, write_image
 
     with tempfile.TemporaryDirectory() as place:
-        picture, video, made = (Path(place) / name for name in ("person.png", "other.mp4", "made"))
+        picture, video, results = (Path(place) / name for name in ("person.png", "other.mp4", "made"))
         write_image(picture, tiny_clip(identity=1, frames=1, size=256)[0][0])
         with VideoWriter(video, 25) as writer:
             for frame in tiny_clip(identity=2, frames=4, size=256)[0]:
                 writer.write(frame)
         words = [word.format(picture=picture, video=video) for word in model.check]
-        run = ["--cpu", f"--checkpoints_dir={folder.parent}", f"--name={folder.name}", f"--results_dir={made}"]
+        run = ["--cpu", f"--checkpoints_dir={folder.parent}", f"--name={folder.name}", f"--results_dir={results}"]
         command = [sys.executable, str(ROOT / "test.py"), *run, *words]
-        told = subprocess.run(command, capture_output=True, text=True, check=False)
-        if told.returncode:
-            raise UserError(f"{folder}: test.py fails to animate a drawn person with it:\n{told.stderr[-1500:]}")
-        return _looked_at(made)
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise UserError(f"{folder}: test.py fails to animate a drawn person with it:\n{result.stderr[-1500:]}")
+        return _check_results(results)
 
 
-def _looked_at(folder: Path) -> str:
+def _check_results(folder: Path) -> str:
     """Describe the results; an error if they have a single colour, as with wrong weights."""
     from data.video import IMAGE_SUFFIXES, open_video, read_image
     from engine.records import Records

@@ -52,7 +52,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     """Write tensors with metadata, which must be strings."""
     from safetensors.torch import save_file
 
-    told = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        save_file({key: value.contiguous() for key, value in tensors.items()}, temporary, metadata=told)
+        save_file({key: value.contiguous() for key, value in tensors.items()}, temporary, metadata=texts)

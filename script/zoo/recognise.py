@@ -28,7 +28,7 @@ def fitting(table: Mapping[str, Model], path: Path) -> tuple[list[Model], list[s
     for model in table.values():
         key = _networks_of(model)
         if key not in tried:
-            tried[key] = _why_not(model, path)
+            tried[key] = _mismatch(model, path)
     found = [model for model in table.values() if not tried[_networks_of(model)]]
     return found, sorted(set(filter(None, tried.values())))
 
@@ -66,7 +66,7 @@ def _networks_of(model: Model) -> tuple:
     return _networks(tuple(model.words), model.name)
 
 
-def _why_not(model: Model, path: Path) -> str:
+def _mismatch(model: Model, path: Path) -> str:
     """Why a file does not hold a model's networks; "" if it does."""
     opt = options_of(model)
     with torch.device("meta"):

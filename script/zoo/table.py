@@ -96,8 +96,8 @@ def record(path: Path, model: Model, file: str, size: int, sha256: str) -> None:
     before = rf"^  {re.escape(model.name)}:\n(?:    .*\n)*?      {re.escape(file)}: "
     line = re.compile(rf"({before})\{{(.*)\}}$", re.MULTILINE)
     known = {"bytes": size, "sha256": sha256, "direct": model.files[file].direct}
-    told = ", ".join(f"{key}: {value}" for key, value in known.items() if value is not None)
-    changed, count = line.subn(lambda match: f"{match[1]}{{{told}}}", text)
+    entries = ", ".join(f"{key}: {value}" for key, value in known.items() if value is not None)
+    changed, count = line.subn(lambda match: f"{match[1]}{{{entries}}}", text)
     if count != 1:
-        raise UserError(f"{path}: cannot find the line of {file} in {model.name}; add it yourself: {{{told}}}")
+        raise UserError(f"{path}: cannot find the line of {file} in {model.name}; add it yourself: {{{entries}}}")
     write_text(path, changed)

@@ -44,7 +44,7 @@ from models.face.sampling import extract, gaussian_resample
 from models.face.structure import structure_channels
 from models.parts.vgg import Vgg19
 from options import parse
-from options.originals import GONE
+from options.originals import REMOVED
 from util.resizing import to_bytes
 
 KINDS = Kinds()
@@ -493,7 +493,7 @@ RENAMED = {
     "batchSize": "batch_size", "display_freq": "pictures_every", "print_freq": "print_every",
     "save_latest_freq": "save_every", "which_iter": "which", ("test", "n_frames_pre_load_test"): "animate_batch",
 }  # fmt: skip
-SKIPPED = {name for names, _ in GONE for name in names} - RENAMED.keys()
+SKIPPED = {name for names, _ in REMOVED for name in names} - RENAMED.keys()
 SKIPPED |= {"debug", "isTrain", "results_dir", ("train", "n_frames_pre_load_test")}
 """Options that are gone, or that all families share."""
 

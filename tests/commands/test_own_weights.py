@@ -11,12 +11,12 @@ from running import run
 
 from engine.checkpoints.load import load_networks
 from models import find_family
-from options import options_as_yaml, parse, takes_own_weights
+from options import options_as_yaml, parse, uses_own_weights
 from util.weights_file import read_weights
 
 FOLDER = ROOT / "weights" / "own"
 FILE = FOLDER / "latest-cpk-reconstruction.safetensors"
-MOST_BYTES = 12 * 2**20
+MAX_BYTES = 12 * 2**20
 
 
 @pytest.fixture
@@ -27,18 +27,18 @@ def pictures(tmp_path):
 
 def test_pictures_without_a_name_are_animated_by_it(pictures, tmp_path):
     opt = parse([*pictures, f"--checkpoints_dir={tmp_path}"], training=False)
-    assert takes_own_weights(opt)
+    assert uses_own_weights(opt)
     assert (opt.model, opt.name, opt.crop_image) == ("mraa", "own", True)
 
 
 @pytest.mark.parametrize("words", [["--model=fomm"], [f"--config={ROOT / 'configs' / 'tiny' / 'fomm.yaml'}"]])
 def test_a_named_model_is_used(pictures, tmp_path, words):
-    assert not takes_own_weights(parse([*pictures, f"--checkpoints_dir={tmp_path}", *words], training=False))
+    assert not uses_own_weights(parse([*pictures, f"--checkpoints_dir={tmp_path}", *words], training=False))
 
 
 def test_a_run_of_the_default_name_takes_precedence(pictures, tmp_path):
     (tmp_path / parse([f"--checkpoints_dir={tmp_path}"], training=False).name).mkdir()
-    assert not takes_own_weights(parse([*pictures, f"--checkpoints_dir={tmp_path}"], training=False))
+    assert not uses_own_weights(parse([*pictures, f"--checkpoints_dir={tmp_path}"], training=False))
 
 
 def test_training_never_takes_it(tmp_path):
@@ -47,7 +47,7 @@ def test_training_never_takes_it(tmp_path):
 
 def test_its_card_is_about_this_file():
     card = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
-    assert FILE.stat().st_size <= MOST_BYTES
+    assert FILE.stat().st_size <= MAX_BYTES
     assert hashlib.sha256(FILE.read_bytes()).hexdigest() in card
     numbers = sum(value.numel() for name, value in read_weights(FILE).items() if "running" not in name)
     told = int(re.search(r"([\d,]+) parameters", card)[1].replace(",", ""))

@@ -9,7 +9,7 @@ from paths import ROOT
 from running import run
 
 from metrics.parts.weights import weight_options
-from options.validating import evenly, is_higher_better, validation_metrics
+from options.validating import evenly_spread, is_higher_better, validation_metrics
 from util.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -123,5 +123,5 @@ def test_directions_are_those_of_the_metrics():
 
 
 def test_clips_are_chosen_evenly():
-    assert evenly(list(range(10)), 4) == [0, 3, 6, 9] and evenly([1, 2], 4) == [1, 2]
-    assert evenly(iter(range(9)), 2) == [0, 1] and evenly(list(range(5)), 1) == [0]
+    assert evenly_spread(list(range(10)), 4) == [0, 3, 6, 9] and evenly_spread([1, 2], 4) == [1, 2]
+    assert evenly_spread(iter(range(9)), 2) == [0, 1] and evenly_spread(list(range(5)), 1) == [0]

@@ -267,7 +267,7 @@ def template(folder, family_of):
     opt = pair(folder, "one.png", "drive.mp4", f"--save_template={folder / 'drive.npz'}")
     clip = clip_of(opt)
     animator = Animator(family_of(opt), CPU, batch_size=3, channels_last=False)
-    clip.kept.write(animator.measured(clip.kept.items()))
+    clip.saved_motion.write(animator.measured(clip.saved_motion.items()))
     return read_template(folder / "drive.npz")
 
 

@@ -123,7 +123,7 @@ def test_in_use_swaps_averages_in_and_out():
     advance(trainer, batches(2))
     live = copy.deepcopy(trainer.family.state_dict())
     average = copy.deepcopy(trainer.averages.of["generator"].values)
-    with pytest.raises(RuntimeError, match="while averages"), trainer.averages.in_use():
+    with pytest.raises(RuntimeError, match="while averages"), trainer.averages.applied():
         assert all(torch.equal(value, average[name]) for name, value in trainer.family.generator.state_dict().items())
         raise RuntimeError("while averages are in use")
     assert all(torch.equal(value, live[name]) for name, value in trainer.family.state_dict().items())
@@ -142,7 +142,7 @@ def test_a_tensor_with_two_names_comes_back_after_in_use():
     trainer = trainer_of(build(Tied))
     advance(trainer, batches(2))
     live = copy.deepcopy(trainer.family.state_dict())
-    with trainer.averages.in_use():
+    with trainer.averages.applied():
         assert not torch.equal(trainer.family.generator[1].weight, live["generator.1.weight"])
     assert all(torch.equal(value, live[name]) for name, value in trainer.family.state_dict().items())
 

@@ -168,7 +168,7 @@ def test_tensorboard(tmp_path):
 
 
 def test_grid_shows_every_column_and_pads_short_ones():
-    grid = labelled_grid({"a": np.ones((3, 3, 8, 8)), "b": np.zeros((1, 1, 4, 8))}, rows=2, least_height=8)
+    grid = labelled_grid({"a": np.ones((3, 3, 8, 8)), "b": np.zeros((1, 1, 4, 8))}, rows=2, min_height=8)
     assert grid.shape == (18 + 2 * 8, 8 + 16, 3)
     assert (grid[18:, :8] == 255).all() and (grid[18:, 8:] == 0).all()
 

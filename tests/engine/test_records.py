@@ -48,11 +48,11 @@ def test_results_of_damaged_videos_do_not_count_with_strict_video(tmp_path):
         (WITH, {"sources": "y"}, "made with other sources"),
     ],
 )
-def test_another_result_of_the_same_name_is_told_apart(tmp_path, made_with, made_of, words):
+def test_another_result_of_the_same_name_is_told_apart(tmp_path, common_inputs, inputs, words):
     output = result(tmp_path)
     Records(tmp_path, WITH).add({"output": output, "sources": "x"})
     with pytest.raises(UserError, match=f"a.mp4 is there already, {words}: --overwrite .*--results_dir"):
-        Records(tmp_path, made_with).has(output, made_of)
+        Records(tmp_path, common_inputs).has(output, inputs)
 
 
 def test_a_result_is_known_from_everywhere_and_after_its_folder_was_moved(tmp_path, monkeypatch):

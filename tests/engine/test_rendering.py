@@ -14,7 +14,7 @@ from engine.animator import Animator
 from engine.distributed import Processes
 from engine.evaluation import Reconstruction
 from engine.records import Failures, Records
-from engine.rendering import Renderer, Results, render_all, shared_out
+from engine.rendering import Renderer, Results, render_all, shard_jobs
 from engine.results_page import write_page
 from util.errors import UserError
 
@@ -67,9 +67,9 @@ def job(folder, name, frames=5, broken=None):
 
 
 def render(folder, jobs, *, alone=False, one=False, overwrite=False, debug=False, damage=(), measure=()):
-    made_with = {"weights": "w", "options": "o"}
+    common_inputs = {"weights": "w", "options": "o"}
     results = Results(
-        Records(folder, made_with),
+        Records(folder, common_inputs),
         Failures(folder, (1, 1), 0, 1),
         one=one,
         overwrite=overwrite,
@@ -158,9 +158,9 @@ def test_shards_and_processes_share_all_jobs_out_once(as_list):
     for part, rank in ((part, rank) for part in (1, 2, 3) for rank in (0, 1)):
         jobs = list(range(20)) if as_list else iter(range(20))
         processes = SimpleNamespace(rank=rank, world=2)
-        taken += shared_out(jobs, processes, (part, 3), None)
+        taken += shard_jobs(jobs, processes, (part, 3), None)
     assert sorted(taken) == list(range(20))
-    assert list(shared_out(iter(range(20)), CPU, (1, 1), 4)) == [0, 1, 2, 3], "--max_clips"
+    assert list(shard_jobs(iter(range(20)), CPU, (1, 1), 4)) == [0, 1, 2, 3], "--max_clips"
 
 
 def test_unexpected_errors_are_recorded_with_traceback(tmp_path, caplog):

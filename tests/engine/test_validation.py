@@ -15,7 +15,7 @@ from data.base import Clip, Job
 from engine import validation as module
 from engine.clock import Clock
 from engine.distributed import Processes
-from engine.validation import GAIN, Stagnation, Validation, spread, undisturbed
+from engine.validation import GAIN, Stagnation, Validation, preserving_random_state, spread
 
 FRAMES = 6
 
@@ -114,7 +114,7 @@ def test_validation_does_not_affect_the_run():
 
 def test_random_generators_are_restored_after_an_error():
     before = torch.get_rng_state()
-    with pytest.raises(ValueError), undisturbed(torch.device("cpu")):
+    with pytest.raises(ValueError), preserving_random_state(torch.device("cpu")):
         torch.rand(1), random.random(), np.random.rand()
         raise ValueError
     assert torch.equal(before, torch.get_rng_state())
@@ -207,22 +207,22 @@ def test_it_is_due_every_so_many_steps_within_its_share_of_the_time(monkeypatch)
     [(1.0, 0.001, "motion is the identity"), (1.2, 1.0, "no better than the first frame repeated"), (0.5, 0.9, "")],
 )
 def test_a_run_without_motion_causes_a_warning_after_hundreds_of_steps(made, copied, words):
-    watch = Stagnation(made=made, repeated=1.0, copied=copied)
-    told = {step: watch.look(step) for step in range(100, 2000, 100)}
+    watch = Stagnation(generated=made, repeated=1.0, copied=copied)
+    told = {step: watch.update(step) for step in range(100, 2000, 100)}
     if not words:
         assert not any(told.values())
         return
     assert [step for step, said in told.items() if said] == [300, 500, 900, 1700], "again when it lasted twice as long"
     assert words in told[300] and "FOR 200 STEPS" in told[300]
     watch.made, watch.copied = 0.5, 1.0
-    assert not watch.look(2000)
+    assert not watch.update(2000)
     watch.made, watch.copied = made, copied
-    assert not watch.look(2100), "it begins anew"
+    assert not watch.update(2100), "it begins anew"
 
 
 def test_a_clip_without_motion_causes_no_warning():
-    watch = Stagnation(made=0.1, repeated=0.0, copied=0.1)
-    assert not any(watch.look(step) for step in range(0, 2000, 100))
+    watch = Stagnation(generated=0.1, repeated=0.0, copied=0.1)
+    assert not any(watch.update(step) for step in range(0, 2000, 100))
 
 
 def test_the_gain_is_relative_to_repeating_the_first_frame():

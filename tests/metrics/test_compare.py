@@ -44,8 +44,8 @@ def three(tmp_path):
 def test_significant_differences_are_marked(three):
     base, gain, luck = three
     found = difference(base, gain, "l1")
-    assert found.mean == pytest.approx(-0.01, abs=0.002) and not found.is_luck and found.videos == 20
-    assert difference(base, luck, "l1").is_luck
+    assert found.mean == pytest.approx(-0.01, abs=0.002) and not found.includes_zero and found.videos == 20
+    assert difference(base, luck, "l1").includes_zero
     assert difference(base, gain, "l1") == found, "the same resampling each time"
 
 

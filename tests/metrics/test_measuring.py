@@ -79,8 +79,8 @@ def test_frames_without_a_true_face_are_not_measured(measurement, clip):
 
 def test_batches_do_not_change_the_values(measurement, clip):
     made = moved(clip, 2)
-    at_once, in_parts = (record_of(measurement, made, clip, parts=parts) for parts in (1, 3))
-    np.testing.assert_equal(at_once, in_parts)  # a control row at rest correlates with nothing: NaN
+    batch_slices, in_parts = (record_of(measurement, made, clip, parts=parts) for parts in (1, 3))
+    np.testing.assert_equal(batch_slices, in_parts)  # a control row at rest correlates with nothing: NaN
 
 
 def test_both_weightings_and_their_order(measurement, clip):

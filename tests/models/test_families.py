@@ -143,7 +143,7 @@ def test_saved_and_loaded_weights_make_the_same_frames(trained, testing, clip, t
     Checkpoints(tmp_path).save(trainer)
     other = find_family(opt.model)(testing, training=False)
     load_networks(other, tmp_path)
-    with trainer.averages.in_use():  # which are loaded where a family keeps some
+    with trainer.averages.applied():  # which are loaded where a family keeps some
         assert torch.equal(frames(trainer.family, clip, 4), frames(other, clip, 4))
 
 
@@ -156,7 +156,7 @@ def test_what_a_file_holds_is_not_drawn_at_random_first_and_what_it_lacks_is(tra
             content.pop(trainer.family.layout.entries[name], None)
         torch.save(content, path)
     (tmp_path / "latest_training.pth").unlink()  # it knows the checksums
-    monkeypatch.setattr("engine.networks._as_it_is", lambda tensor, *_, **__: tensor.data.fill_(torch.nan))
+    monkeypatch.setattr("engine.networks._unchanged", lambda tensor, *_, **__: tensor.data.fill_(torch.nan))
     testing = options(opt.model, sample, training=False)
     testing.checkpoint = str(tmp_path)
     family, _ = load_family(testing)
@@ -252,7 +252,7 @@ def test_what_is_rebuilt_for_speed_needs_no_random_weights(name, monkeypatch):
     plain = find_family(name)(opt, training=False).eval()
     rebuilt = copy.deepcopy(plain)
     plain.prepare_inference()
-    monkeypatch.setattr("engine.networks._as_it_is", lambda tensor, *_, **__: tensor.data.fill_(torch.nan))
+    monkeypatch.setattr("engine.networks._unchanged", lambda tensor, *_, **__: tensor.data.fill_(torch.nan))
     opt.channels_last, opt.compile = False, False
     build_animator(opt, rebuilt, Processes(CPU))
     made = rebuilt.state_dict()

@@ -270,9 +270,9 @@ def test_unknown_openness_is_reported():
     source, driven = random_motion(1).points(), random_motion(1).points()
     assert source.shape == driven.shape
     with pytest.raises(UserError, match="old motion template"):
-        require_openness(adjuster("--lip_retargeting").wanted, Openness.of(torch.ones(1, 3)), None)
+        require_openness(adjuster("--lip_retargeting").adjustments, Openness.of(torch.ones(1, 3)), None)
     with pytest.raises(UserError, match="landmarks of the source"):
-        require_openness(adjuster("--lip_retargeting=0.3").wanted, None, None)
+        require_openness(adjuster("--lip_retargeting=0.3").adjustments, None, None)
 
 
 def test_flat_sets_of_points_have_no_size_and_sizes_have_bounds():

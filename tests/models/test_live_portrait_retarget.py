@@ -12,7 +12,7 @@ from data.sample_faces import render
 from engine.checkpoints.save import Checkpoints
 from models import find_family
 from models.live_portrait_retarget.losses import (
-    Looker,
+    OpennessMeter,
     below_chin,
     crop_border,
     eyes_mask,
@@ -135,7 +135,7 @@ def test_the_looker_sees_mouths_open_and_passes_gradients(size):
     shut, wide = (render(identity=2, aus=aus, size=size) for aus in ({}, {"AU25": 4.0, "AU26": 4.0}))
     pictures = torch.stack([torch.from_numpy(face.image).permute(2, 0, 1) / 255 for face in (shut, wide)])
     pictures.requires_grad_()
-    found = Looker(load_network(WEIGHTS)).train()(pictures, landmarks_of(shut, wide))
+    found = OpennessMeter(load_network(WEIGHTS)).train()(pictures, landmarks_of(shut, wide))
     assert found[1, 2] > found[0, 2] + 0.2
     found[:, 2].sum().backward()
     assert pictures.grad.abs().sum() > 0

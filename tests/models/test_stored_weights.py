@@ -14,7 +14,7 @@ from util.version import VERSION
 ARCHIVES = sorted(FOLDER.glob("*/*.zip"))
 EQUAL = 1e-3
 """Of [0, 1]; another processor's rounding, which splines magnify, stays below it."""
-MOST_BYTES = 60 * 1024
+MAX_BYTES = 60 * 1024
 
 
 def stored_frames(archive):
@@ -35,7 +35,7 @@ def test_weights_of_every_version_make_their_frames(archive, tmp_path):
 def test_stored_frames_show_something_and_differ(archive):
     frames = stored_frames(archive)
     assert frames.std() > 0.01 and np.abs(frames[0] - frames[-1]).max() > 10 * EQUAL
-    assert archive.stat().st_size <= MOST_BYTES
+    assert archive.stat().st_size <= MAX_BYTES
 
 
 def test_this_version_has_weights_of_every_family_that_is_not_too_large():

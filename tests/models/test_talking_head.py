@@ -454,7 +454,7 @@ def test_frames_without_a_face_are_replaced_and_reported(tmp_path, monkeypatch, 
     make_video(tmp_path / "p", frames=8)  # the first two are too dark for a face
     (tmp_path / "p" / "metadata.npz").unlink()
     made = person(tmp_path / "p", 4, monkeypatch)
-    whole = made.whole()
+    whole = made.person()
     shown = [round(float(picture.mean()) * 255 / 20) for picture in whole["pictures"]]
     assert len(set(shown)) == 4 and min(shown) > 2
     assert round(float(whole["target"].mean()) * 255 / 20) not in shown
@@ -465,7 +465,7 @@ def test_frames_without_a_face_are_replaced_and_reported(tmp_path, monkeypatch, 
 def test_a_single_picture_is_enough_and_none_is_an_error(tmp_path, monkeypatch):
     make_video(tmp_path / "p", frames=3)
     made = person(tmp_path / "p" / "2.png", 8, monkeypatch)
-    assert len(made.whole()["pictures"]) == 1 and len(made) == 2
+    assert len(made.person()["pictures"]) == 1 and len(made) == 2
     with pytest.raises(UserError, match="no face in any of its 1 frames"):
         person(tmp_path / "p" / "0.png", 8, monkeypatch)
     with pytest.raises(UserError, match="--source is missing"):

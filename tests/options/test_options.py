@@ -17,6 +17,7 @@ from util.values import (
     at_least,
     boolean,
     integer,
+    keyword_or,
     list_of,
     number,
     one_of,
@@ -25,7 +26,6 @@ from util.values import (
     share,
     text,
     within,
-    word_or,
 )
 from util.version import VERSION
 
@@ -609,7 +609,7 @@ def test_a_family_cannot_declare_an_option_of_every_command(tmp_path, monkeypatc
 
 
 def test_a_word_or_a_number_takes_every_spelling_of_yes_and_no():
-    convert = word_or(share, driving="as driven", yes="as driven", no=None)
+    convert = keyword_or(share, driving="as driven", yes="as driven", no=None)
     assert [convert(value) for value in ("driving", "yes", "True", "on", True)] == ["as driven"] * 5
     assert [convert(value) for value in ("no", "false", "OFF", False)] == [None] * 4
     assert convert("0.25") == 0.25

@@ -6,10 +6,10 @@ import pytest
 from paths import ROOT
 
 from options import parse
-from options.originals import GONE
+from options.originals import REMOVED
 from util.errors import UserError
 
-ROWS = [(name, now.replace("`", "")) for names, now in GONE for name in names]
+ROWS = [(name, now.replace("`", "")) for names, now in REMOVED for name in names]
 
 
 def face(*arguments, training=True):
@@ -19,7 +19,7 @@ def face(*arguments, training=True):
 def test_the_document_shows_the_table_of_the_errors():
     section = (ROOT / "docs" / "originals.md").read_text().split("## Replaced options")[1].split("\n## ")[0]
     lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
-    assert [(tuple(re.findall(r"`([^`]+)`", names)), now) for names, now in lines] == list(GONE)
+    assert [(tuple(re.findall(r"`([^`]+)`", names)), now) for names, now in lines] == list(REMOVED)
 
 
 @pytest.mark.parametrize(("name", "now"), ROWS, ids=[name for name, _ in ROWS])

@@ -15,7 +15,7 @@ from metrics.evaluation.protocols import find_protocol
 from options.files import read_yaml
 from util.cells import read_cells, read_dicts
 from util.errors import UserError
-from util.files import is_there
+from util.files import path_exists
 from util.jsons import read_json, read_lines
 from util.reading import RAISED_BY_DAMAGE, reading
 
@@ -147,7 +147,7 @@ def test_the_second_line_of_torch_errors_is_reported():
 
 
 def test_names_too_long_for_the_system_do_not_exist(tmp_path):
-    assert not is_there(tmp_path / ("x" * 5000)) and is_there(tmp_path)
+    assert not path_exists(tmp_path / ("x" * 5000)) and path_exists(tmp_path)
     with pytest.raises(UserError, match="no such picture"):
         read_image(tmp_path / f"{'x' * 300}.png")
     with pytest.raises(UserError, match="no such video"):

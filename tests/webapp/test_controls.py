@@ -70,7 +70,7 @@ def test_every_option_that_shapes_results_is_offered_or_left_out_for_a_reason(fa
     shaping = set(result_options(parse(words, training=False))) - without
     other = {
         option.name for option in declared
-        if controls.part_of(option) in OF_LOADING or option.part in ("run", "devices", "data", "weights")
+        if controls.shard_suffix(option) in OF_LOADING or option.part in ("run", "devices", "data", "weights")
         or option.part.startswith("measuring")
     }  # fmt: skip
     assert shaping - other <= names_of(family)

@@ -36,7 +36,7 @@ from util.expressions import (
     parse_expression,
     parse_sweeps,
     parse_units,
-    passage,
+    transition,
     units_for,
 )
 from util.settings import settings_of
@@ -127,7 +127,7 @@ def test_sweeps_go_from_end_to_end_and_leave_the_rest():
 @pytest.mark.parametrize("easing", EASINGS)
 def test_a_passage_goes_from_one_expression_to_the_other_without_turning_back(easing):
     start, target = np.zeros(17), parse_expression("smile")
-    frames = np.stack(passage(start, target, 12, easing))
+    frames = np.stack(transition(start, target, 12, easing))
     assert np.array_equal(frames[0], start) and np.allclose(frames[-1], target)
     assert bool((np.diff(frames[:, 8]) >= 0).all())
 

@@ -386,10 +386,10 @@ def test_a_detector_finds_the_faces_where_they_are():
             clip = perform(np.random.default_rng([7, identity, kind]), 30, 25, kind)
             for k in (0, 15):
                 picture = person(0, identity).draw(clip.state(k), 256)
-                if abs(clip.rotation[k, 0]) < check.MOST_YAW:
+                if abs(clip.rotation[k, 0]) < check.MAX_YAW:
                     number = 2 * identity + kind
-                    seen.append(check.look(picture.image, picture.landmarks, models, identity, number, True))
-    for result in [*check.found_and_true(seen, bars), check.told_apart(seen, bars)]:
+                    seen.append(check.observe(picture.image, picture.landmarks, models, identity, number, True))
+    for result in [*check.check_detection(seen, bars), check.check_identities(seen, bars)]:
         assert result.passed, f"{result.title}: {result.measured}"
 
 

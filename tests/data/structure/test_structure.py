@@ -15,7 +15,7 @@ from data.face import FaceDataset
 from data.faces.detector import Detector
 from data.faces.file_detector import face_of
 from data.faces.retarget import Retarget, similarity
-from data.jobs.pairs import Requested
+from data.jobs.pairs import RequestedClips
 from data.loading.bad_samples import BadSamples
 from data.loading.sampler import EndlessSampler, endless_batches
 from data.structure.edge_cache import EdgeCache, cache_file
@@ -478,7 +478,7 @@ def write_pair(root: Path, frames: int, size: tuple[int, int] = SIZE) -> list[st
 def outside(root: Path, points: list[np.ndarray | None], *words: str) -> tuple[dict, list[dict]]:
     """A source picture and a driving video of the other frames, as test.py asks for them: source, driving items."""
     data = dataset(root, *write_pair(root, frames=len(points) - 1), *words, training=False)
-    requested = Requested(data, pair_settings(data.opt))
+    requested = RequestedClips(data, pair_settings(data.opt))
     requested.detector = Faces(list(points))
     clip = requested.clip(*requests(data.opt))
     return clip.source, list(clip.driving)
@@ -488,7 +488,7 @@ def test_results_are_truncated_as_the_original_s_where_that_is_wanted(root):
     for words, cut_off in ((["--original_levels"], 255), ([], None)):
         assert {clip.cut_off for clip in dataset(root, *words, training=False).clips()} == {cut_off}
         data = dataset(root, *write_pair(root, frames=1), *words, training=False)
-        requested = Requested(data, pair_settings(data.opt))
+        requested = RequestedClips(data, pair_settings(data.opt))
         requested.detector = Faces([face_points(), face_points()])
         assert requested.clip(*requests(data.opt)).cut_off == cut_off
 
@@ -567,7 +567,7 @@ def test_faces_are_detected_in_full_frames(root, words):
 
     source, driving = write_pair(root, frames=2, size=(900, 480))
     data = dataset(root, source, driving, *words, training=False)
-    requested = Requested(data, pair_settings(data.opt))
+    requested = RequestedClips(data, pair_settings(data.opt))
     requested.detector = Watching([face_points() * 4 + (20, 300)] * 3)
     clip = requested.clip(*requests(data.opt))
     items = list(clip.driving)
@@ -596,7 +596,7 @@ def test_a_best_frame_is_not_animated_first(root):
     pair = write_pair(root, frames=3)
     for words in (["--best_frame=2"], ["--find_best_frame"]):
         data = dataset(root, *pair, *words, training=False)
-        requested = Requested(data, pair_settings(data.opt))
+        requested = RequestedClips(data, pair_settings(data.opt))
         requested.detector = Faces([face_points()] * 4)
         clip = requested.clip(*requests(data.opt))
         assert clip.first is None, "the recurrence begins with the first frame"
@@ -608,9 +608,9 @@ def test_landmarks_from_files_drive(root):
     words = [*write_pair(root, frames=3), "--landmarks=file", f"--landmark_model={root / 'points'}", "--retarget=no"]
     data = dataset(root, *words, training=False)
     with pytest.raises(UserError, match=r"no landmarks for me.png \(me.npz"):
-        Requested(data, pair_settings(data.opt)).clip(*requests(data.opt))
+        RequestedClips(data, pair_settings(data.opt)).clip(*requests(data.opt))
     write_points(root / "points" / "me.txt", face_points())
-    clip = Requested(data, pair_settings(data.opt)).clip(*requests(data.opt))
+    clip = RequestedClips(data, pair_settings(data.opt)).clip(*requests(data.opt))
     items = list(clip.driving)
     assert len(items) == 3 and (items[0]["structure"][1:] == clip.source["structure"][1:]).all()
 

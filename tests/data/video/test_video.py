@@ -23,12 +23,12 @@ from sounding import add_tone, frame, number_of, with_sound
 from data.video import (
     DamagedVideo,
     VideoWriter,
+    collecting_damage,
     frame_rate,
     gif,
     list_clips,
     list_videos,
     natural_key,
-    noting_damage,
     open_steady,
     open_video,
     read_image,
@@ -623,7 +623,7 @@ def test_damage_is_noted_in_whichever_thread_it_is_met(tmp_path):
     path = with_wrong_clock(noisy(tmp_path / "a.mp4"))
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
-        with noting_damage() as noted:
+        with collecting_damage() as noted:
             assert len(list(prefetch(open_video(path)))) == 1
             assert len(open_video(path)) == 1
             warnings.warn("something else", stacklevel=1)
@@ -631,7 +631,7 @@ def test_damage_is_noted_in_whichever_thread_it_is_met(tmp_path):
     assert [str(one.message) for one in shown] == [*noted, "something else"]
     with (
         pytest.raises(UserError, match=r"1 of 60 frames could be read \(--strict_video\)"),
-        noting_damage(strict=True),
+        collecting_damage(strict=True),
     ):
         list(prefetch(open_video(path)))
 
