@@ -64,7 +64,7 @@ class Preview:
     """The boxes of all faces in it, from the left: left, top, right, bottom."""
     cut: np.ndarray
     """The corners (4, 2) of what is cut out, clockwise from its upper left one."""
-    seen: np.ndarray
+    network_input: np.ndarray
     """What the networks get."""
 
 

@@ -174,11 +174,13 @@ def test_a_preview_shows_what_a_call_takes(run, clip, tmp_path):
     source, driving = model.preview(both, clip[0], crop_image=True, face=2)
     assert len(source.faces) == 2 and source.faces[0][0] < 128 <= source.faces[1][0]
     assert source.cut[:, 0].min() >= 100, "the second face"
-    assert source.seen.shape == (64, 64, 3) and np.array_equal(driving.picture, clip[2][0])
+    assert source.network_input.shape == (64, 64, 3) and np.array_equal(driving.picture, clip[2][0])
     item = model.encode(both, crop_image=True, face=2).item
-    assert np.array_equal(source.seen, (255 * item["image"].numpy().transpose(1, 2, 0)).round().astype(np.uint8))
+    assert np.array_equal(
+        source.network_input, (255 * item["image"].numpy().transpose(1, 2, 0)).round().astype(np.uint8)
+    )
     other, _ = model.preview(both, crop_image=True, face="left")
-    assert other.cut[:, 0].max() <= 156 and not np.array_equal(other.seen, source.seen)
+    assert other.cut[:, 0].max() <= 156 and not np.array_equal(other.network_input, source.network_input)
     assert model.preview(None, None) == (None, None)
     with pytest.raises(UserError, match=r"--face 3: picture shows 2 face"):
         model.preview(both, crop_image=True, face=3)

@@ -1,4 +1,4 @@
-"""Commands that the app starts: they say how far they are by what they write, and stop when asked to."""
+"""Commands that the app runs: it reads their progress from their output, and can stop them."""
 
 import json
 import os
@@ -15,35 +15,35 @@ from webapp.work import Stopped, Work
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 60
-"""Seconds in which a stopped command may finish its step and save."""
+"""Seconds that a stopped command has to finish its step and save."""
 POLL = 0.3
 Probe = Callable[[], tuple[int, int | None]]
-"""How much of the work is done, and of how much."""
+"""Finished and total units of work."""
 
 
 def run_command(
-    words: Sequence[str], work: Work, text: str, probe: Probe, log: Path, accepted: Sequence[int] = (0,)
+    arguments: Sequence[str], work: Work, text: str, probe: Probe, log: Path, accepted: Sequence[int] = (0,)
 ) -> None:
     """Run a command, whose messages go to `log`, until it is over or the work is stopped; it must end with an
     `accepted` status."""
     environment = os.environ | {"PYTHON": sys.executable, "PYTHONUNBUFFERED": "1"}
     with log.open("wb") as messages:
-        # A group of its own, so that what it starts can be stopped with it.
+        # Its own process group, so that its children stop with it.
         process = subprocess.Popen(
-            words, stdout=messages, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            arguments, stdout=messages, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
     try:
         while process.poll() is None:
-            work.tell(text, *probe())
+            work.report(text, *probe())
             time.sleep(POLL)
     finally:
         _end(process)
     if process.returncode not in accepted:
-        raise RunError(f"{words[1] if len(words) > 1 else words[0]} failed: {last_lines(log)}")
+        raise RunError(f"{arguments[1] if len(arguments) > 1 else arguments[0]} failed: {last_lines(log)}")
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Let a command that still runs finish its step; kill it if it does not."""
+    """Let a running command finish its step; kill it if it does not."""
     if process.poll() is not None:
         return
     for number, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, None)):
@@ -56,14 +56,14 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def last_lines(log: Path) -> str:
-    """What a command said of its end: its errors, or else its last lines."""
+    """The errors of a command, or else its last lines."""
     lines = deque(log.read_text(encoding="utf-8", errors="replace").splitlines(), 200)
     errors = [line for line in lines if "error" in line.lower()]
     return "\n".join(errors[-2:] or list(lines)[-3:])
 
 
 def step_of(run: Path, steps: int | None) -> tuple[int, int | None]:
-    """The step that a training run has reported last."""
+    """The last reported step of a training run."""
     log = run / "log.jsonl"
     if not log.is_file():
         return 0, steps
@@ -74,7 +74,7 @@ def step_of(run: Path, steps: int | None) -> tuple[int, int | None]:
 
 
 def lines_in(*files: Path) -> int:
-    """The lines of some files, of which not all need be there."""
+    """The lines of those files that exist."""
     return sum(file.read_bytes().count(b"\n") for file in files if file.is_file())
 
 

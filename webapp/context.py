@@ -12,18 +12,18 @@ import torch
 
 from data.video import IMAGE_SUFFIXES, open_video
 from util.errors import UserError
-from webapp.models import Models, Words, offered
+from webapp.models import ModelArguments, Models, available_models
 from webapp.people import draw_people
 from webapp.work import Progress, Stopped, Work, Workshop, message_of
 
 ONE = {"concurrency_limit": 1, "concurrency_id": "device"}
-"""One thing at a time: whoever uses the device waits for its turn in this queue."""
-STOPPED = "stopped; nothing of it was kept"
+"""A queue of one: requests that use the device run one at a time."""
+STOPPED = "stopped; nothing was saved"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the app takes."""
+    """Limits on uploads."""
 
     seconds: float
     """Of a driving video."""
@@ -35,60 +35,60 @@ class App:
     """Models, work and folders of one server."""
 
     def __init__(self, *, device: torch.device, runs: Path, results: Path, folder: Path, limits: Limits, local: bool):
-        """`runs` and `results` stay; `folder` holds what is removed when the app ends. `local`: nobody from elsewhere
-        can use it, so that files of this machine may be named."""
+        """`runs` and `results` stay; `folder` is removed when the app ends. `local`: only this machine reaches the app,
+        so it accepts paths of this machine."""
         self.models, self.workshop = Models(device), Workshop()
         self.runs, self.results, self.folder, self.limits, self.local = runs, results, folder, limits, local
         self.pictures, self.videos = draw_people(folder / "people")
-        self._kept: dict[str, dict[str, tuple[Any, Any]]] = {}
+        self._cache: dict[str, dict[str, tuple[Any, Any]]] = {}
 
-    def offered(self) -> dict[str, Words]:
+    def available_models(self) -> dict[str, ModelArguments]:
         """The models to choose from, by label."""
-        return offered(self.runs)
+        return available_models(self.runs)
 
     def folder_of(self, request: gr.Request) -> Path:
-        """Where results for a browser lie while it is open."""
+        """The folder of a browser's results while it is open."""
         path = self.folder / "browsers" / str(request.session_hash)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     def forget(self, request: gr.Request) -> None:
-        """A browser is closed: stop its work, remove its files."""
+        """Stop the work of a closed browser and remove its files."""
         browser = str(request.session_hash)
         self.workshop.stop(browser)
-        self._kept.pop(browser, None)
+        self._cache.pop(browser, None)
         shutil.rmtree(self.folder / "browsers" / browser, ignore_errors=True)
 
     def stop(self, request: gr.Request) -> None:
         """Stop the work of a browser."""
         self.workshop.stop(str(request.session_hash))
 
-    def once(self, request: gr.Request, name: str, key: Any, make: Callable[[], Any]) -> Any:
-        """What a browser needs again and again; it is made anew when the key is another one."""
-        kept = self._kept.setdefault(str(request.session_hash), {})
-        if name not in kept or kept[name][0] != key:
-            kept[name] = key, make()
-        return kept[name][1]
+    def cached(self, request: gr.Request, name: str, key: Any, make: Callable[[], Any]) -> Any:
+        """A value that a browser reuses; recomputed when the key changes."""
+        cache = self._cache.setdefault(str(request.session_hash), {})
+        if name not in cache or cache[name][0] != key:
+            cache[name] = key, make()
+        return cache[name][1]
 
     def restart_live(self, request: gr.Request) -> None:
-        """The next frame of a browser's camera is the first one."""
-        _, live = self._kept.get(str(request.session_hash), {}).get("live", (None, None))
+        """Treat the next frame of a browser's camera as the first one."""
+        _, live = self._cache.get(str(request.session_hash), {}).get("live", (None, None))
         if live:
             live.restart()
 
     def follow(self, request: gr.Request, do: Callable[[Work], Any]) -> Iterator[tuple[str, Any]]:
-        """Work for a browser: how far it is, as HTML, with None; in the end what came of it."""
+        """Run work for a browser: yields its progress as HTML with None, at the end its result."""
         work = self.workshop.begin(str(request.session_hash), do)
         for progress in work.updates():
             yield bar(progress), None
         try:
-            made = work.result()
+            outputs = work.result()
         except Stopped:
             yield note(STOPPED), None
-        except Exception as error:  # told to whoever looks at the page; a bug also goes to the log
+        except Exception as error:  # shown on the page; bugs also go to the log
             yield note(message_of(error), wrong=True), None
         else:
-            yield note("stopped; saved the training until then" if work.stopping else "done"), made
+            yield note("stopped; saved the training until then" if work.stopping else "done"), outputs
 
     def check_video(self, path: Path) -> None:
         """Refuse a driving video that is too long."""
@@ -104,7 +104,7 @@ class App:
 
 
 def waiting_in(progress: gr.HTML) -> dict[str, Any]:
-    """Who waits for the device reads the place in the queue where the progress will be."""
+    """Show the position in the queue where the progress will be."""
     return {"show_progress": "minimal", "show_progress_on": progress}
 
 
@@ -122,22 +122,22 @@ def note(text: str, wrong: bool = False) -> str:
     return f'<div class="{kind}" role="{role}"><span>{html.escape(text)}</span></div>'
 
 
-def told(do: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler whose errors are shown on the page."""
+def showing_errors(do: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a handler so that the page shows its errors."""
     from functools import wraps
 
     @wraps(do)
     def handler(*arguments: Any) -> Any:
         try:
             return do(*arguments)
-        except Exception as error:  # told to whoever looks at the page; a bug also goes to the log
+        except Exception as error:  # shown on the page; bugs also go to the log
             raise gr.Error(message_of(error), duration=20) from error
 
     return handler
 
 
 def paths(given: Sequence[str] | str | None) -> list[Path]:
-    """What components of files hold, as paths."""
+    """The values of file components as paths."""
     if not given:
         return []
     return [Path(given)] if isinstance(given, str) else [Path(one) for one in given]

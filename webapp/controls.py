@@ -1,4 +1,4 @@
-"""The options of a model as controls: those that shape what is made of a picture and a video, and no others.
+"""The options of a model as controls: only those that shape the result of a picture and a video.
 
 They come from the options' declarations (options.declared), so that a family's new option is here at once.
 """
@@ -16,65 +16,65 @@ from util.expressions import STRONGEST, Unit
 from webapp.kinds import Kind
 
 PARTS = ("what to animate", "cutting faces out", "faces", "what is written")
-"""The titled parts of --help, of all families, whose options are offered."""
-OWN_PARTS = (
+"""Sections of --help whose options are shown, for all families."""
+FAMILY_PARTS = (
     "animation", "crops", "frames of a person", "frames of the person", "test sequences", "expressions",
     "pictures and units", "clips",
 )  # fmt: skip
-"""The same of a family or a dataset mode."""
-GIVEN_OTHERWISE = {
+"""The same for a family or a dataset mode."""
+OTHER_CONTROLS = {
     "source_image", "driving_video", "input_path", "output", "results_dir", "overwrite", "compare", "pairs", "au",
     "expression",
 }  # fmt: skip
-"""What other controls of the page say."""
+"""Options that other controls of the page set."""
 OF_TEST_SPLITS = {
     "max_clips", "shard", "strict_video", "page_truth", "pairs_list", "num_pairs", "start_frame", "total_test_frames",
     "id_sampling", "split_seed", "train_ids_file", "test_ids_file", "images_folder", "aus_file", "units",
     "max_dataset_size", "frame_shape", "load_size", "shots",
 }  # fmt: skip
-"""What says something of folders of data, or of how a run learned."""
+"""Options of data folders or of training."""
 OF_COMMANDS = {
     "format", "strips", "visualize", "panel", "maps", "au_grid", "au_levels", "original_levels",
     "crop_image_padding", "mode",
 }  # fmt: skip
-"""What makes further files or kinds of files, or says in one word what others say singly (--mode standard)."""
+"""Options for further output files, and shorthands of other options (--mode standard)."""
 OF_FILES = {
     "landmark_model", "face_detector_model", "own_aus", "driving_aus", "retargeting_weights", "save_template",
     "structure_cache", "keypoint_folder",
 }  # fmt: skip
-"""What names files of the machine: the page takes none but those that are given to it."""
+"""Options with paths of this machine: the page only uses uploaded files."""
 OF_SOURCE_VIDEOS = {"source_frame", "source_video_eye_retargeting"}
-"""What says something of sources that are videos: the page takes pictures."""
+"""Options of source videos: the page only takes pictures."""
 OF_DRIVING = {
     "crop_image", "crop_video", "several", "on_missing", "smooth", "search_every", "audio", "find_best_frame",
     "best_frame",
 }  # fmt: skip
-"""What means nothing where action units drive the picture."""
+"""Options without effect if action units drive the picture."""
 OF_PICTURES = {"crop_image", "face", "paste_back", "find_best_frame", "best_frame", "retarget"}
-"""What means nothing to a model that needs no picture, because it knows its person."""
-LEFT_OUT = OF_SOURCE_VIDEOS | GIVEN_OTHERWISE | OF_TEST_SPLITS | OF_COMMANDS | OF_FILES
+"""Options without effect for a personal model, which needs no picture."""
+EXCLUDED = OF_SOURCE_VIDEOS | OTHER_CONTROLS | OF_TEST_SPLITS | OF_COMMANDS | OF_FILES
 PREVIEWED = {"cutting faces out", "crops", "faces", "frames of a person", "frames of the person"}
-"""Parts that change what is cut out."""
-REMARKS = {"faces": "(where faces are looked for: crops, landmarks, the best frame)"}
+"""Sections whose options change the crop."""
+REMARKS = {"faces": "(for face detection: crops, landmarks, the best frame)"}
 AUTO = "auto"
-"""What a switch or a choice says whose default depends on other things."""
+"""Label of a switch or choice whose default depends on other options."""
 
 
-def offered(declared: Sequence[Declared], kind: Kind) -> list[Declared]:
+def shown_options(declared: Sequence[Declared], kind: Kind) -> list[Declared]:
     """The options that the page shows for a model."""
-    left_out = LEFT_OUT | (OF_DRIVING if kind.units else set()) | (set() if kind.source else OF_PICTURES)
-    return [option for option in declared if _is_offered(option) and option.name not in left_out]
+    excluded = EXCLUDED | (OF_DRIVING if kind.units else set()) | (set() if kind.source else OF_PICTURES)
+    return [option for option in declared if _is_shown(option) and option.name not in excluded]
 
 
-def _is_offered(option: Declared) -> bool:
+def _is_shown(option: Declared) -> bool:
     owner, colon, part = option.part.partition(": ")
     if not colon:
         return option.part in PARTS or option.part.startswith(("family ", "dataset mode "))
-    return part in OWN_PARTS
+    return part in FAMILY_PARTS
 
 
-def shard_suffix(option: Declared) -> str:
-    """The part of --help, without whose it is."""
+def group_of(option: Declared) -> str:
+    """The section of --help, without the family or dataset mode."""
     return option.part.partition(": ")[2] or option.part
 
 
@@ -98,40 +98,40 @@ def control(option: Declared) -> gr.components.Component:
 
 
 def changed(options: Sequence[Declared], values: Sequence[Any]) -> dict[str, Any]:
-    """The options that somebody has set to something else than they are, by name."""
-    said = {}
+    """The options with changed values, by name."""
+    chosen = {}
     for option, value in zip(options, values, strict=True):
         if option.value is None and value == AUTO:
             continue
         if option.kind == "switch" and isinstance(value, str):
             value = value == "yes"
         if _text(value) != _text(option.value) and value is not None:
-            said[option.name] = value
-    return said
+            chosen[option.name] = value
+    return chosen
 
 
 def _text(value: Any) -> str:
-    """A value as it stands on a command line; whole numbers without a point."""
+    """A value as written on a command line; integers without a decimal point."""
     if isinstance(value, float) and value == int(value):
         value = int(value)
     return "" if value is None else spelled(value)
 
 
-def command(words: Sequence[str], inputs: Mapping[str, Any], options: Mapping[str, Any]) -> str:
-    """The command line that does the same; files are called as they were before they were given to the page."""
-    given = [word for name, value in inputs.items() if value for word in _given(name, value)]
-    said = [f"--{name}={_text(value)}" for name, value in options.items()]
-    return shlex.join(["python", "test.py", *words, *given, *said])
+def command(arguments: Sequence[str], inputs: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """The equivalent command line, with the original names of uploaded files."""
+    given = [word for name, value in inputs.items() if value for word in _input_arguments(name, value)]
+    chosen = [f"--{name}={_text(value)}" for name, value in options.items()]
+    return shlex.join(["python", "test.py", *arguments, *given, *chosen])
 
 
-def _given(name: str, value: Any) -> list[str]:
-    """An input as words; of several pictures each is one."""
+def _input_arguments(name: str, value: Any) -> list[str]:
+    """An input as command-line arguments, one per picture."""
     if isinstance(value, list) and len(value) > 1:
-        return [f"--{name}", *map(_named, value)]
-    return [f"--{name}={_named(value[0] if isinstance(value, list) else value)}"]
+        return [f"--{name}", *map(_file_name, value)]
+    return [f"--{name}={_file_name(value[0] if isinstance(value, list) else value)}"]
 
 
-def _named(value: Any) -> str:
+def _file_name(value: Any) -> str:
     return value.name if isinstance(value, Path) else str(value)
 
 
@@ -139,8 +139,8 @@ class Panel:
     """The controls of a model's options, and the sliders of its action units."""
 
     def __init__(self, options: Sequence[Declared], kind: Kind):
-        """Makes the components, part by part; what is seldom set is folded away."""
-        self.options = offered(options, kind)
+        """Build the components by section; advanced options are folded."""
+        self.options = shown_options(options, kind)
         self._by_name: dict[str, gr.components.Component] = {}
         self.sliders = {unit.column: _slider(unit) for unit in kind.units}
         for advanced in (False, True):
@@ -150,11 +150,11 @@ class Panel:
                     self._build(chosen)
 
     def _build(self, options: Sequence[Declared]) -> None:
-        for part in dict.fromkeys(shard_suffix(option) for option in options):
+        for part in dict.fromkeys(group_of(option) for option in options):
             gr.Markdown(f"**{part}** {REMARKS.get(part, '')}")
             with gr.Row():
                 for option in options:
-                    if shard_suffix(option) == part:
+                    if group_of(option) == part:
                         self._by_name[option.name] = control(option)
 
     @property
@@ -169,12 +169,12 @@ class Panel:
         return self._by_name[name]
 
     def of(self, parts: Collection[str]) -> list[gr.components.Component]:
-        """The components of some parts."""
-        return [self._by_name[option.name] for option in self.options if shard_suffix(option) in parts]
+        """The components of some sections."""
+        return [self._by_name[option.name] for option in self.options if group_of(option) in parts]
 
-    def said(self, values: Mapping[Any, Any], parts: Collection[str] | None = None) -> dict[str, Any]:
-        """The options that somebody has changed; of all parts, or of some."""
-        options = [option for option in self.options if parts is None or shard_suffix(option) in parts]
+    def chosen(self, values: Mapping[Any, Any], parts: Collection[str] | None = None) -> dict[str, Any]:
+        """The changed options of all sections, or of some."""
+        options = [option for option in self.options if parts is None or group_of(option) in parts]
         return changed(options, [values[self._by_name[option.name]] for option in options])
 
     def units(self, values: Mapping[Any, Any]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What is cut out of a picture and a video, drawn for people, and which face they clicked on."""
+"""Previews of crops with face boxes, and the face at a clicked position."""
 
 from dataclasses import dataclass
 
@@ -8,31 +8,31 @@ import numpy as np
 from data.base import Preview
 
 LONGEST = 640
-"""Pixels of the longer side of what is shown."""
+"""Longer side of a preview in pixels."""
 CUT, FACE, CHOSEN = (40, 200, 90), (250, 190, 40), (40, 120, 250)
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A picture with what is cut out of it."""
+class MarkedPicture:
+    """A picture with its face boxes and the outline of the crop."""
 
     picture: np.ndarray
     boxes: list[list[float]]
-    """The faces from the left, in its pixels."""
-    seen: np.ndarray
-    """What the networks get."""
+    """Face boxes from the left, in pixels of the picture."""
+    network_input: np.ndarray
+    """The crop that the networks get."""
 
     @property
-    def told(self) -> str:
-        """How many faces there are."""
+    def summary(self) -> str:
+        """The number of faces in words."""
         count = len(self.boxes)
         if count == 0:
-            return "no face is found here: all of it is taken"
-        return "one face" if count == 1 else f"{count} faces: click on the one to take"
+            return "no face found: using the whole picture"
+        return "one face" if count == 1 else f"{count} faces: click on the one to use"
 
 
-def shown(preview: Preview) -> Shown:
-    """The faces of a picture in boxes with their numbers, and the outline of what is cut out."""
+def mark_faces(preview: Preview) -> MarkedPicture:
+    """Draw numbered face boxes and the outline of the crop."""
     height, width = preview.picture.shape[:2]
     scale = min(1.0, LONGEST / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -48,7 +48,7 @@ def shown(preview: Preview) -> Shown:
         if len(boxes) > 1:
             cv2.putText(picture, str(number), (left + 3, bottom - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.7, colour, thick + 1)
     cv2.polylines(picture, [corners], True, CUT, thick)
-    return Shown(picture, boxes, preview.seen)
+    return MarkedPicture(picture, boxes, preview.network_input)
 
 
 def face_at(boxes: list[list[float]], x: float | None, y: float | None) -> int | None:

@@ -20,7 +20,7 @@ from util.resizing import resize, to_bytes
 from util.tiles import captioned
 from util.yaml_file import read_yaml_file
 from webapp.commands import ROOT, lines_in, run_command, step_of
-from webapp.models import Models, Words
+from webapp.models import ModelArguments, Models
 from webapp.work import Stopped, Work
 
 PANEL = 256
@@ -33,69 +33,71 @@ DEMO = ROOT / "configs" / "tiny" / "fomm.yaml"
 class Pair:
     """A picture and a driving video, and how they are animated."""
 
-    words: Words
+    arguments: ModelArguments
     sources: tuple[Path, ...]
     driving: Path
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Made:
-    """The result of a pair: alone, and beside what it is made of."""
+class PairResult:
+    """The result of a pair, and the result beside its inputs."""
 
     result: Path
     comparison: Path
 
 
-def animate(models: Models, pair: Pair, folder: Path, work: Work) -> Made:
-    """Animate a pair; results are called after their inputs."""
-    work.tell("loading the model")
-    model = models.load(pair.words)
+def animate(models: Models, pair: Pair, folder: Path, work: Work) -> PairResult:
+    """Animate a pair; results are named after their inputs."""
+    work.report("loading the model")
+    model = models.load(pair.arguments)
     name = "-".join(path.stem for path in (pair.driving, *pair.sources[:1]))
-    made = Made(folder / f"{name}.mp4", folder / f"{name}_compared.mp4")
-    work.tell("detecting faces in the picture and the video")
+    outputs = PairResult(folder / f"{name}.mp4", folder / f"{name}_compared.mp4")
+    work.report("detecting faces in the picture and the video")
     model.animate(
-        list(pair.sources), pair.driving, made.result, comparison=made.comparison,
-        watch=lambda done, of: work.tell("frames", done, of), **pair.options,
+        list(pair.sources), pair.driving, outputs.result, comparison=outputs.comparison,
+        watch=lambda done, of: work.report("frames", done, of), **pair.options,
     )  # fmt: skip
-    return made
+    return outputs
 
 
 def express(
-    models: Models, words: Words, picture: Path, units: Mapping[str, float], options: Mapping[str, Any], folder: Path,
+    models: Models, arguments: ModelArguments, picture: Path, units: Mapping[str, float],
+    options: Mapping[str, Any], folder: Path,
     work: Work,
 ) -> Path:  # fmt: skip
-    """Give a face other action units: a picture, or with --interpolate or --sweep a video."""
-    work.tell("loading the model")
-    model = models.load(words)
+    """Change the action units of a face: makes a picture, or with --interpolate or --sweep a video."""
+    work.report("loading the model")
+    model = models.load(arguments)
     return model.make(
-        folder, input_path=picture, au=in_words(units) or None, watch=lambda done, of: work.tell("frames", done, of),
+        folder, input_path=picture, au=au_argument(units) or None,
+        watch=lambda done, of: work.report("frames", done, of),
         **options,
     )  # fmt: skip
 
 
-def in_words(units: Mapping[str, float]) -> str:
-    """Action units as --au takes them; what is 0 is left out."""
+def au_argument(units: Mapping[str, float]) -> str:
+    """Action units in the form of --au, without zeros."""
     return ",".join(f"{name}={min(value, STRONGEST):g}" for name, value in units.items() if value)
 
 
 def compare(
-    models: Models, choices: Mapping[str, Words], pair: Pair, folder: Path, work: Work
+    models: Models, choices: Mapping[str, ModelArguments], pair: Pair, folder: Path, work: Work
 ) -> tuple[dict[str, Path], Path]:
-    """The same pair by several models, one after the other: their results, and all of them side by side."""
+    """Animate a pair with several models, one by one; returns their results, and all side by side."""
     if len(choices) < 2:
         raise UserError("choose at least two models")
     results = {}
-    for number, (label, words) in enumerate(choices.items(), 1):
+    for number, (label, arguments) in enumerate(choices.items(), 1):
         results[label] = folder / f"{number}_{pair.driving.stem}-{pair.sources[0].stem}.mp4"
-        work.tell(f"loading {label}")
-        model = models.load(words)
+        work.report(f"loading {label}")
+        model = models.load(arguments)
         model.animate(
             list(pair.sources), pair.driving, results[label],
-            watch=lambda done, of, label=label: work.tell(label, done, of), **pair.options,
+            watch=lambda done, of, label=label: work.report(label, done, of), **pair.options,
         )  # fmt: skip
     together = folder / "compared.mp4"
-    work.tell("side by side")
+    work.report("side by side")
     _write_together(pair, results, together)
     return results, together
 
@@ -115,16 +117,16 @@ def _write_together(pair: Pair, results: Mapping[str, Path], output: Path) -> No
 
 
 def _panels(stack: ExitStack, path: Path) -> Iterator[np.ndarray]:
-    """The frames of a video at the height of a panel; its rate stays as it is."""
+    """The frames of a video, resized to the height of a panel."""
     for frame in stack.enter_context(open_video(path)):
         height, width = frame.shape[:2]
         yield to_bytes(resize(frame, (PANEL, round(width * PANEL / height))))
 
 
 def batch(
-    words: Words, table: Path, files: Sequence[Path], options: Sequence[str], folder: Path, work: Work
+    arguments: ModelArguments, table: Path, files: Sequence[Path], options: Sequence[str], folder: Path, work: Work
 ) -> Path:  # fmt: skip
-    """The pairs of a table by test.py; the page of their results. Files that were given lie beside the table."""
+    """Animate the pairs of a table with test.py; returns its page. Uploaded files are put beside the table."""
     inputs = folder / "inputs"
     inputs.mkdir(parents=True)
     for path in (table, *files):
@@ -133,7 +135,7 @@ def batch(
         shutil.copy(path, inputs)
     total = max(0, lines_in(inputs / table.name) - 1)
     command = [
-        sys.executable, str(ROOT / "test.py"), *words, f"--pairs={inputs / table.name}", f"--results_dir={folder}",
+        sys.executable, str(ROOT / "test.py"), *arguments, f"--pairs={inputs / table.name}", f"--results_dir={folder}",
         *options,
     ]  # fmt: skip
 
@@ -149,7 +151,7 @@ def batch(
 
 
 def refuse_paths(table: Path, files: Sequence[Path]) -> None:
-    """Refuse a table that names other files than those that were given: people elsewhere have none on this machine."""
+    """Refuse a table with other files than the uploaded ones: remote users have none on this machine."""
     given = {path.name for path in files}
     for line, row in read_rows(table, "--pairs", ("source", "driving")):
         for name in (row["source"], row["driving"]):
@@ -167,10 +169,10 @@ def person_of(given: Sequence[Path], folder: Path) -> Path:
     return together
 
 
-def _kept(run: Path, words: Sequence[str], work: Work, text: str, steps: int, log: Path) -> str:
-    """Train a run; one that is stopped counts as made if it has saved."""
+def _run_training(run: Path, arguments: Sequence[str], work: Work, text: str, steps: int, log: Path) -> str:
+    """Train a run; a stopped run counts if it has saved."""
     try:
-        run_command(words, work, text, lambda: step_of(run, steps), log)
+        run_command(arguments, work, text, lambda: step_of(run, steps), log)
     except Stopped:
         if not any(run.glob("latest*")):
             raise
@@ -178,15 +180,15 @@ def _kept(run: Path, words: Sequence[str], work: Work, text: str, steps: int, lo
 
 
 def train_demo(runs: Path, folder: Path, work: Work) -> str:
-    """Draw the sample dataset and train the demo's model on it; the name of its run."""
-    words = ["bash", str(ROOT / "script" / "train_demo.sh"), str(runs)]
+    """Draw the sample dataset and train the demo's model on it; returns the name of the run."""
+    arguments = ["bash", str(ROOT / "script" / "train_demo.sh"), str(runs)]
     steps = int(read_yaml_file(DEMO)["steps"])
-    return _kept(runs / "demo", words, work, "drawing people, then training", steps, folder / "demo.txt")
+    return _run_training(runs / "demo", arguments, work, "drawing people, then training", steps, folder / "demo.txt")
 
 
 @dataclass(frozen=True)
 class Personal:
-    """Finetuning to a person: with whose networks it begins, what of the person is known, how long it takes."""
+    """Settings of finetuning: the first-stage run, the person's files, and the number of steps."""
 
     name: str
     start: Path
@@ -195,7 +197,7 @@ class Personal:
     steps: int
     options: tuple[str, ...] = ()
 
-    def words(self, runs: Path) -> list[str]:
+    def arguments(self, runs: Path) -> list[str]:
         """The options of train.py."""
         here = [f"--checkpoints_dir={runs}"]
         return [
@@ -205,10 +207,10 @@ class Personal:
 
 
 def finetune(personal: Personal, runs: Path, folder: Path, work: Work) -> str:
-    """Finetune a talking head to a person; the name of its run."""
+    """Finetune a talking head to a person; returns the name of the run."""
     if not personal.name.strip() or Path(personal.name).name != personal.name:
         raise UserError(f"{personal.name or 'the name'}: choose a name for the new run, without /")
     if (runs / personal.name).exists():
         raise UserError(f"{personal.name}: this run exists already; choose another name")
-    words = [sys.executable, str(ROOT / "train.py"), *personal.words(runs)]
-    return _kept(runs / personal.name, words, work, "steps", personal.steps, folder / "finetuning.txt")
+    arguments = [sys.executable, str(ROOT / "train.py"), *personal.arguments(runs)]
+    return _run_training(runs / personal.name, arguments, work, "steps", personal.steps, folder / "finetuning.txt")

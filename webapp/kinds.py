@@ -1,4 +1,4 @@
-"""What models are given: a picture and a driving video, action units, or a driving video alone."""
+"""Inputs of models: a picture and a driving video, action units, or only a driving video."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ from util.expressions import Unit
 
 @dataclass(frozen=True)
 class Kind:
-    """What a model is given."""
+    """The inputs of a model."""
 
     units: tuple[Unit, ...] = ()
-    """Its action units, where it is driven by them."""
+    """Its action units, if they drive it."""
     source: bool = True
     several: bool = False
     """Whether several pictures may show the person."""
@@ -21,7 +21,7 @@ class Kind:
 
 
 def kind_of(model: Model) -> Kind:
-    """What a model is given, by its dataset mode."""
+    """The inputs of a model, by its dataset mode."""
     mode = find_dataset(model.options.dataset_mode)
     if hasattr(mode, "unit_items"):
         return Kind(units=tuple(mode(model.options, training=False).units), live=False)

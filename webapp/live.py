@@ -12,9 +12,9 @@ from data.faces.landmarks import build_detector, detector_settings
 from grimace import Model
 
 WEIGHT = 0.2
-"""Of the newest frame in the mean of the meter."""
+"""Weight of the newest frame in the meter's moving mean."""
 OF_FILES = {"crop_video", "find_best_frame", "best_frame", "fps", "audio", "quality"}
-"""Options that mean a driving video in a file."""
+"""Options that need a driving video in a file."""
 
 
 class Meter:
@@ -26,13 +26,13 @@ class Meter:
         self._last: float | None = None
 
     def add(self, began: float, ended: float) -> None:
-        """A frame that was worked on from one moment to another, in seconds."""
+        """Count a frame that was processed from `began` to `ended`, in seconds."""
         if self._last is not None:
             self.between = _mixed(self.between, ended - self._last)
         self.working, self._last = _mixed(self.working, ended - began), ended
 
     def line(self) -> str:
-        """The meter for people."""
+        """The meter as Markdown."""
         if not self.between or not self.working:
             return "waiting for frames"
         return f"**{1 / self.between:.1f} frames/s** ({1000 * self.working:.0f} ms of work for each)"
@@ -47,25 +47,25 @@ class Live:
     is cut out of all of them."""
 
     def __init__(self, model: Model, source: Path, options: Mapping[str, Any]):
-        said = {name: value for name, value in options.items() if name not in OF_FILES}
+        chosen = {name: value for name, value in options.items() if name not in OF_FILES}
         self.model, self.meter = model, Meter()
-        self.encoded = model.encode(source, **said | {"crop_video": False})
+        self.encoded = model.encode(source, **chosen | {"crop_video": False})
         self._detector = build_detector(**detector_settings(model.options))
         self._crop: Crop | None = None
 
     def step(self, frame: np.ndarray) -> np.ndarray | None:
-        """What one more frame (H, W, 3) makes; None while no face was seen."""
+        """Animate the next frame (H, W, 3); None until a face was found."""
         began = time.monotonic()
         if self._crop is None or tuple(self._crop.frame_size) != frame.shape[:2]:
             self._find(frame)
         if self._crop is None:
             return None
-        made = self.model.step(self.encoded, self._crop.apply(frame))
+        result = self.model.step(self.encoded, self._crop.apply(frame))
         self.meter.add(began, time.monotonic())
-        return made
+        return result
 
     def restart(self) -> None:
-        """Look for the face anew, and take the next frame for the one at rest."""
+        """Detect the face again, and use the next frame as the neutral one."""
         self._crop = None
         self.encoded.restart()
 

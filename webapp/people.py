@@ -1,4 +1,4 @@
-"""Drawn people to try the app with: nobody's pictures but its own."""
+"""Drawn people as examples."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ from data.sample_faces.voice import synthesise
 from data.video import write_image
 
 SEED = 7
-"""Not that of the sample dataset: nobody has trained on them."""
+"""Differs from the sample dataset's seed, so that no model has seen these people."""
 PICTURES = (3, 8, 21)
 VIDEOS = ((5, 1), (12, 2))
-"""Person, and what it does."""
+"""Person and kind of performance."""
 SIZE = 256
 FRAMES = 50
 
 
 def draw_people(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Pictures, and short videos with sound; what is there is not drawn again."""
+    """Draw pictures and short videos with sound, except existing ones."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [folder / f"person_{number}.png" for number in PICTURES]
     videos = [folder / f"person_{number}_talks.mp4" for number, _ in VIDEOS]

@@ -1,4 +1,4 @@
-"""Choosing the model: a run, a released checkpoint that was imported, the one that ships, or a file of weights."""
+"""The choice of a model: a run, an imported release, Grimace's own model, or a weights file."""
 
 import json
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ import gradio as gr
 
 from grimace import Model
 from webapp.commands import ROOT
-from webapp.context import ONE, App, told
-from webapp.models import Words, words_of_file
+from webapp.context import ONE, App, showing_errors
+from webapp.models import ModelArguments, arguments_of_file
 
 
 def about(model: Model) -> str:
-    """What is known of a model, as Markdown."""
+    """Facts of a model as Markdown."""
     folder = model.path if model.path.is_dir() else model.path.parent
     facts = [f"**{model.options.model}**", f"`{model.path.name}` in `{folder.name}`", str(model.device)]
     origin = folder / "origin.json"
@@ -24,9 +24,9 @@ def about(model: Model) -> str:
 
 @dataclass(frozen=True)
 class Picker:
-    """The controls, and the words of the model that is chosen."""
+    """The controls, and the arguments of the chosen model."""
 
-    words: gr.State
+    arguments: gr.State
     choice: gr.Dropdown
     again: gr.Button
     about: gr.Markdown
@@ -34,9 +34,9 @@ class Picker:
 
 def build(app: App) -> Picker:
     """The row at the top of the page."""
-    models = app.offered()
+    models = app.available_models()
     first = next(iter(models))
-    words = gr.State(models[first])
+    arguments = gr.State(models[first])
     with gr.Row(equal_height=False):
         choice = gr.Dropdown(
             list(models), value=first, label="Model", scale=3, elem_id="model",
@@ -44,26 +44,28 @@ def build(app: App) -> Picker:
         )  # fmt: skip
         again = gr.Button("Look for new runs", scale=1, size="sm")
     facts = gr.Markdown(elem_id="about")
-    picker = Picker(words, choice, again, facts)
-    choice.input(told(lambda label: _picked(app, app.offered()[label])), choice, [words, facts], **ONE)
-    again.click(lambda: gr.Dropdown(choices=list(app.offered())), outputs=choice)
+    picker = Picker(arguments, choice, again, facts)
+    choice.input(
+        showing_errors(lambda label: _picked(app, app.available_models()[label])), choice, [arguments, facts], **ONE
+    )
+    again.click(lambda: gr.Dropdown(choices=list(app.available_models())), outputs=choice)
     if app.local:
         _build_file(app, picker)
     return picker
 
 
 def _build_file(app: App, picker: Picker) -> None:
-    """A file of weights that no run holds; only for people at this machine, whose files it names."""
+    """Choose a weights file outside the runs; only for local users, as it takes paths of this machine."""
     with gr.Accordion("A released checkpoint that is not imported", open=False):
         with gr.Row(equal_height=True):
             checkpoint = gr.Textbox(label="file or folder of weights on this machine", scale=3)
             config = gr.Dropdown(
-                ["", *_configs()], label="its YAML", info="none: it lies beside the weights, or in them", scale=2
+                ["", *_configs()], label="its YAML", info="default: beside the weights, or in them", scale=2
             )
             use = gr.Button("Use it", scale=1)
         use.click(
-            told(lambda path, yaml: _picked(app, words_of_file(path, yaml))), [checkpoint, config],
-            [picker.words, picker.about], **ONE,
+            showing_errors(lambda path, yaml: _picked(app, arguments_of_file(path, yaml))), [checkpoint, config],
+            [picker.arguments, picker.about], **ONE,
         )  # fmt: skip
 
 
@@ -71,10 +73,10 @@ def _configs() -> list[str]:
     return [str(path.relative_to(ROOT)) for path in sorted((ROOT / "configs").glob("*/*.yaml"))]
 
 
-def _picked(app: App, words: Words) -> tuple[Words, str]:
-    return words, about(app.models.load(words))
+def _picked(app: App, arguments: ModelArguments) -> tuple[ModelArguments, str]:
+    return arguments, about(app.models.load(arguments))
 
 
 def label_of(run: str, choices: list[str]) -> str:
-    """The label of a run that has just been made."""
+    """The label of a new run."""
     return next(label for label in choices if label.startswith(f"{run} ("))

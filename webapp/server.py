@@ -1,4 +1,4 @@
-"""The server: who may reach it, what it sends along, which files it removes when it ends."""
+"""The server: addresses, security headers, and temporary files."""
 
 import logging
 import os
@@ -12,13 +12,13 @@ from typing import Any
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 FOREIGN = re.compile(rb'<(?:script|link)\b[^>]*(?:src|href)="https?://[^>]*>(?:\s*</script>)?')
-"""What a page would fetch from elsewhere."""
+"""Parts of a page that would load files from other servers."""
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
     "connect-src 'self' data: blob:"
 )
-"""Browsers fetch nothing from elsewhere and send nothing there."""
+"""Content security policy: browsers contact no other server."""
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +29,12 @@ class Address:
 
     host: str = "127.0.0.1"
     port: int | None = None
-    """None: the first free one from 7860 on."""
+    """None: the first free port from 7860 on."""
     share: bool = False
 
     @property
     def local(self) -> bool:
-        """Whether people elsewhere can't reach it."""
+        """Whether only this machine can reach it."""
         return self.host in LOCAL and not self.share
 
 
@@ -46,19 +46,19 @@ def quiet_folder() -> Iterator[Path]:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "given")
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-        # gradio asks its own server whether it is up; a proxy of the network knows no such server.
+        # gradio checks that its own server is up; a network proxy cannot reach it.
         os.environ["NO_PROXY"] = ",".join(filter(None, (os.environ.get("NO_PROXY"), *LOCAL)))
         yield Path(folder)
 
 
 class KeepsToItself:
-    """Takes out of pages what would be fetched from elsewhere, and forbids it to browsers; an ASGI middleware."""
+    """ASGI middleware that removes references to other servers from pages and forbids browsers to follow them."""
 
     def __init__(self, app: Any):
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass a request on; answers that are pages are changed."""
+        """Forward a request, and change responses that are pages."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -84,14 +84,14 @@ def _is_page(start: Any) -> bool:
 
 async def _send_page(start: dict[str, Any], body: bytes, send: Any) -> None:
     body = FOREIGN.sub(b"", body)
-    kept = [(name, value) for name, value in start["headers"] if name != b"content-length"]
+    headers = [(name, value) for name, value in start["headers"] if name != b"content-length"]
     added = [(b"content-length", str(len(body)).encode()), (b"content-security-policy", POLICY.encode())]
-    await send({**start, "headers": [*kept, *added]})
+    await send({**start, "headers": [*headers, *added]})
     await send({"type": "http.response.body", "body": body})
 
 
 def serve(page: Any, address: Address, *, results: Path, megabytes: int, theme: Any, css: str, block: bool) -> Any:
-    """Start the server; the page of results is below /results. Returns the local address unless it blocks."""
+    """Start the server, with results below /results. Returns the local address unless it blocks."""
     from starlette.middleware import Middleware
     from starlette.staticfiles import StaticFiles
 

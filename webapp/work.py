@@ -1,4 +1,4 @@
-"""Long work in a thread of its own: the page reads how far it is, and stops it."""
+"""Long work in its own thread: the page reads its progress and can stop it."""
 
 import logging
 import threading
@@ -12,44 +12,44 @@ from util.errors import RunError, outcome
 
 log = logging.getLogger(__name__)
 EVERY = 0.25
-"""Seconds between two looks at the progress."""
+"""Seconds between two updates of the progress."""
 
 
 class Stopped(Exception):
-    """Somebody stopped the work: a button, or a browser that was closed."""
+    """The work was stopped, by a button or a closed browser."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far some work is."""
+    """The progress of some work."""
 
     text: str
     done: int = 0
     of: int | None = None
     rate: float | None = None
-    """How much is done in a second, if that is known yet."""
+    """Units per second, if known yet."""
 
     @property
     def left(self) -> float | None:
-        """Seconds that are left, if that can be told."""
+        """Remaining seconds, if known."""
         return (self.of - self.done) / self.rate if self.of and self.rate else None
 
     def line(self) -> str:
-        """The progress for people."""
+        """The progress as text."""
         if not self.of:
             return f"{self.text}, {self.done}" if self.done else self.text
         rate = f", {self.rate:.1f} a second" if self.rate else ""
-        left = f", {in_words(self.left)} left" if self.left is not None else ""
+        left = f", {duration_text(self.left)} left" if self.left is not None else ""
         return f"{self.text}: {self.done} of {self.of}{rate}{left}"
 
 
-def in_words(seconds: float) -> str:
-    """A duration."""
+def duration_text(seconds: float) -> str:
+    """A duration as text."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 class Work:
-    """A job in a thread. It tells how far it is by `tell`, which ends it where somebody has asked for that."""
+    """A job in a thread. It reports its progress by `report`, which raises Stopped after `stop`."""
 
     def __init__(self, do: Callable[["Work"], Any]):
         self._do, self._stop = do, threading.Event()
@@ -59,12 +59,12 @@ class Work:
         self._thread = threading.Thread(target=self._run, name="work", daemon=True)
 
     def start(self) -> "Work":
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
         return self
 
-    def tell(self, text: str, done: int = 0, of: int | None = None) -> None:
-        """Say how far the work is; called by the work itself."""
+    def report(self, text: str, done: int = 0, of: int | None = None) -> None:
+        """Report the progress; called by the work itself."""
         if self._stop.is_set():
             raise Stopped
         now = time.monotonic()
@@ -74,16 +74,16 @@ class Work:
         self._progress = Progress(text, done, of, (done - first) / (now - began) if done > first else None)
 
     def stop(self) -> None:
-        """Ask the work to end; it does so at its next step."""
+        """Ask the work to stop at its next step."""
         self._stop.set()
 
     @property
     def stopping(self) -> bool:
-        """Whether somebody has asked the work to end."""
+        """Whether the work was asked to stop."""
         return self._stop.is_set()
 
     def updates(self) -> Iterator[Progress]:
-        """How far it is, now and then, until it is over; whoever stops reading stops the work."""
+        """Yield the progress until the work is over; closing the iterator stops the work."""
         try:
             while self._thread.is_alive():
                 yield self._progress
@@ -93,7 +93,7 @@ class Work:
             raise
 
     def result(self) -> Any:
-        """What the work returned, once it is over; its error, if there was one."""
+        """The result of the finished work; raises its error."""
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -107,21 +107,21 @@ class Work:
 
 
 class Workshop:
-    """Who works for which browser: one job each."""
+    """The jobs of all browsers, one each."""
 
     def __init__(self) -> None:
         self._working: dict[str, Work] = {}
         self._lock = threading.Lock()
 
     def begin(self, browser: str, do: Callable[[Work], Any]) -> Work:
-        """Start a job for a browser; one that it still has is stopped."""
+        """Start a job for a browser, after stopping its current one."""
         self.stop(browser)
         with self._lock:
             work = self._working[browser] = Work(do)
         return work.start()
 
     def stop(self, browser: str) -> bool:
-        """Stop the job of a browser, if it has one."""
+        """Stop the job of a browser, if any."""
         with self._lock:
             work = self._working.pop(browser, None)
         if work:
@@ -135,12 +135,12 @@ class Workshop:
 
 
 def message_of(error: BaseException) -> str:
-    """An error for people; that of a bug also goes to the log."""
+    """The message of an error; bugs also go to the log."""
     line, _ = outcome(error)
     if line is None:
         log.error("%s", "".join(traceback.format_exception(error)))
-        return f"{type(error).__name__}: {error} (a fault of the app; its log has the traceback)"
+        return f"{type(error).__name__}: {error} (a bug of the app; see the traceback in its log)"
     return line
 
 
-__all__ = ["Progress", "RunError", "Stopped", "Work", "Workshop", "in_words", "message_of"]
+__all__ = ["Progress", "RunError", "Stopped", "Work", "Workshop", "duration_text", "message_of"]

@@ -30,7 +30,7 @@ def test_the_error_names_the_replacement(name, now):
 
 
 def test_a_removed_value_is_reported_for_a_separate_argument():
-    with pytest.raises(UserError, match="--gan_mode: there is no 'wgan-gp'.*lsgan"):
+    with pytest.raises(UserError, match="--gan_mode: no such value 'wgan-gp'.*lsgan"):
         face("--gan_mode", "wgan-gp")
 
 

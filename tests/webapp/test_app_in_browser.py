@@ -100,11 +100,11 @@ def test_a_newcomer_sees_something_move_and_nothing_comes_from_elsewhere(served,
     browser.until("document.querySelector('#progress').innerText.includes('done')")
     browser.until("document.querySelector('#result video')?.readyState >= 2")
     assert browser.run("document.querySelector('#compared video').videoWidth") == 3 * 128
-    (made,) = app.folder.glob("browsers/*/*_compared.mp4")
-    with open_video(made) as video:
+    (outputs,) = app.folder.glob("browsers/*/*_compared.mp4")
+    with open_video(outputs) as video:
         assert video.has_audio
-    words = shlex.split(browser.run("document.querySelector('#command textarea').value"))
-    assert parse(words[2:], training=False).driving_video == app.videos[0].name
+    arguments = shlex.split(browser.run("document.querySelector('#command textarea').value"))
+    assert parse(arguments[2:], training=False).driving_video == app.videos[0].name
     asked = [url for url in browser.requests() if not url.startswith(("data:", "blob:"))]
     assert asked and all(url.startswith(address) for url in asked) and not browser.errors()
     headers = browser.run("fetch(location.href).then(answer => answer.headers.get('content-security-policy'))")
@@ -165,7 +165,7 @@ def test_a_browser_that_leaves_stops_its_work_and_its_files_go(served, tmp_path,
         working.set()
         try:
             while True:
-                work.tell("frames", 1, 2)
+                work.report("frames", 1, 2)
         except Stopped:
             over.set()
             raise
@@ -189,7 +189,7 @@ def test_a_browser_that_leaves_stops_its_work_and_its_files_go(served, tmp_path,
 def test_work_is_stopped_by_the_button(browser, monkeypatch):
     def endless(models, pair, folder, work):
         while True:
-            work.tell("frames", 1, 2)
+            work.report("frames", 1, 2)
 
     monkeypatch.setattr(jobs, "animate", endless)
     choose_people(browser)

@@ -13,7 +13,7 @@ from util.errors import RunError, UserError
 from webapp import jobs
 from webapp.jobs import Pair, Personal
 from webapp.live import Live, Meter
-from webapp.models import OWN, Models, offered
+from webapp.models import OWN_LABEL, Models, available_models
 from webapp.work import Stopped, Work
 
 
@@ -39,14 +39,14 @@ def people(tmp_path_factory):
 @pytest.fixture
 def own(tmp_path):
     """The words of the model that ships."""
-    return offered(tmp_path)[OWN]
+    return available_models(tmp_path)[OWN_LABEL]
 
 
 def test_a_pair_becomes_a_video_and_a_comparison(models, people, own, tmp_path):
     work = Work(lambda work: None)
-    made = jobs.animate(models, Pair(own, people[:1], people[1], {"relative_covar": True}), tmp_path, work)
-    assert made.result == tmp_path / "talk-me.mp4"
-    for path, width in ((made.result, 128), (made.comparison, 3 * 128)):
+    outputs = jobs.animate(models, Pair(own, people[:1], people[1], {"relative_covar": True}), tmp_path, work)
+    assert outputs.result == tmp_path / "talk-me.mp4"
+    for path, width in ((outputs.result, 128), (outputs.comparison, 3 * 128)):
         with open_video(path) as video:
             assert len(video) == 4 and video.size == (128, width)
 
@@ -100,13 +100,13 @@ def test_a_person_is_a_video_or_a_folder_of_pictures(people, tmp_path):
 
 def test_finetuning_is_a_command_of_train_py(people, tmp_path):
     personal = Personal("her", tmp_path / "runs" / "heads", people[1], 50, ("--content=pixels",))
-    opt = parse(personal.words(tmp_path / "runs"), training=True)
+    opt = parse(personal.arguments(tmp_path / "runs"), training=True)
     assert (opt.model, opt.name, opt.steps, opt.content) == ("talking_head_finetune", "her", 50, "pixels")
     assert Path(opt.source) == people[1] and Path(opt.init_from) == tmp_path / "runs" / "heads" and not opt.visdom
     (tmp_path / "runs" / "her").mkdir(parents=True)
-    for name, told in (("her", "there is a run of this name"), ("a/b", "without /"), (" ", "without /")):
+    for name, message in (("her", "this run exists already"), ("a/b", "without /"), (" ", "without /")):
         other = Personal(name, personal.start, personal.person, 50)
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             jobs.finetune(other, tmp_path / "runs", tmp_path, Work(lambda work: None))
 
 
@@ -114,10 +114,10 @@ def test_a_picture_follows_frames_one_by_one(models, people, own):
     live = Live(models.load(own), people[0], {"crop_image": True, "crop_video": True, "quality": 50})
     assert live.step(np.zeros((120, 160, 3), np.uint8)) is None and live.meter.line() == "waiting for frames"
     frames, _ = tiny_clip(identity=5, frames=3, size=128)
-    made = [live.step(frame) for frame in frames]
-    assert all(frame.shape == (128, 128, 3) for frame in made) and "frames/s" in live.meter.line()
+    outputs = [live.step(frame) for frame in frames]
+    assert all(frame.shape == (128, 128, 3) for frame in outputs) and "frames/s" in live.meter.line()
     live.restart()
-    assert np.array_equal(live.step(frames[0]), made[0])
+    assert np.array_equal(live.step(frames[0]), outputs[0])
 
 
 def test_the_meter_is_a_moving_mean():

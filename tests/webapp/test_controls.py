@@ -15,12 +15,12 @@ from util.expressions import units_for
 gr = pytest.importorskip("gradio")
 
 from webapp import controls  # noqa: E402
-from webapp.controls import Panel, changed, command, offered  # noqa: E402
+from webapp.controls import Panel, changed, command, shown_options  # noqa: E402
 from webapp.kinds import Kind  # noqa: E402
 
 
-def options_of(*words):
-    return declared_options(list(words), parse(list(words), training=False))
+def options_of(*arguments):
+    return declared_options(list(arguments), parse(list(arguments), training=False))
 
 
 def kind_named(family):
@@ -31,7 +31,7 @@ def kind_named(family):
 
 def names_of(family):
     options = options_of(f"--config={ROOT}/configs/tiny/{family}.yaml")
-    return {option.name for option in offered(options, kind_named(family))}
+    return {option.name for option in shown_options(options, kind_named(family))}
 
 
 EXPECTED = {
@@ -63,14 +63,14 @@ def test_a_family_has_its_own_options_and_those_of_all(family):
 
 @pytest.mark.parametrize("family", family_names())
 def test_every_option_that_shapes_results_is_offered_or_left_out_for_a_reason(family):
-    words = [f"--config={ROOT}/configs/tiny/{family}.yaml"]
-    declared = options_of(*words)
-    without = controls.LEFT_OUT | controls.OF_DRIVING if family == "ganimation" else controls.LEFT_OUT
+    arguments = [f"--config={ROOT}/configs/tiny/{family}.yaml"]
+    declared = options_of(*arguments)
+    without = controls.EXCLUDED | controls.OF_DRIVING if family == "ganimation" else controls.EXCLUDED
     without = without | controls.OF_PICTURES if family == "talking_head_finetune" else without
-    shaping = set(result_options(parse(words, training=False))) - without
+    shaping = set(result_options(parse(arguments, training=False))) - without
     other = {
         option.name for option in declared
-        if controls.shard_suffix(option) in OF_LOADING or option.part in ("run", "devices", "data", "weights")
+        if controls.group_of(option) in OF_LOADING or option.part in ("run", "devices", "data", "weights")
         or option.part.startswith("measuring")
     }  # fmt: skip
     assert shaping - other <= names_of(family)
@@ -89,7 +89,7 @@ def portrait():
 
 def test_controls_begin_with_the_values_of_the_run_and_say_nothing_then(portrait):
     values = {one: one.value for one in portrait.controls}
-    assert portrait.said(values) == {}
+    assert portrait.chosen(values) == {}
     assert isinstance(portrait["relative"], gr.Checkbox) and isinstance(portrait["quality"], gr.Slider)
     assert isinstance(portrait["animation_region"], gr.Dropdown) and isinstance(portrait["face"], gr.Textbox)
     assert portrait["relative"].info and "magnify" not in portrait
@@ -101,16 +101,20 @@ def test_what_is_changed_is_said_and_is_what_test_py_understands(portrait):
         "relative": False, "driving_multiplier": 1.5, "animation_region": "lip", "face": "2", "best_frame": 3,
         "crop_video": "yes", "eye_retargeting": "0.3", "quality": 90.0,
     }  # fmt: skip
-    said = portrait.said(values | {portrait[name]: value for name, value in new.items()})
-    assert said == new | {"crop_video": True}
-    line = command(("--name=lp",), {"source_image": [Path("/tmp/x/me.jpg")], "driving_video": Path("/a/b c.mp4")}, said)
-    words = shlex.split(line)
-    assert words[:5] == ["python", "test.py", "--name=lp", "--source_image=me.jpg", "--driving_video=b c.mp4"]
+    chosen = portrait.chosen(values | {portrait[name]: value for name, value in new.items()})
+    assert chosen == new | {"crop_video": True}
+    line = command(
+        ("--name=lp",), {"source_image": [Path("/tmp/x/me.jpg")], "driving_video": Path("/a/b c.mp4")}, chosen
+    )
+    arguments = shlex.split(line)
+    assert arguments[:5] == ["python", "test.py", "--name=lp", "--source_image=me.jpg", "--driving_video=b c.mp4"]
     config = f"--config={ROOT}/configs/tiny/live_portrait.yaml"
-    resolved = parse([config, *[word for word in words[5:] if "--quality" not in word], "--quality=90"], training=False)
+    resolved = parse(
+        [config, *[word for word in arguments[5:] if "--quality" not in word], "--quality=90"], training=False
+    )
     assert (resolved.relative, resolved.face, resolved.eye_retargeting, resolved.best_frame) == (False, 2, 0.3, 3)
-    assert "--quality=90" in words, "whole numbers stay whole"
-    crops = portrait.said(values | {portrait[name]: value for name, value in new.items()}, controls.PREVIEWED)
+    assert "--quality=90" in arguments, "whole numbers stay whole"
+    crops = portrait.chosen(values | {portrait[name]: value for name, value in new.items()}, controls.PREVIEWED)
     assert crops == {"face": "2", "crop_video": True}
 
 
@@ -124,7 +128,7 @@ def test_units_are_sliders():
         panel = Panel(options_of(f"--config={ROOT}/configs/ganimation/ganimation.yaml"), Kind(units=units_for(17)))
     assert len(panel.sliders) == 17 and panel.sliders["AU12"].label == "AU12 lip corner puller"
     values = {one: one.value for one in panel.controls} | {panel.sliders["AU12"]: 3.5}
-    assert panel.units(values)["AU12"] == 3.5 and panel.said(values) == {}
+    assert panel.units(values)["AU12"] == 3.5 and panel.chosen(values) == {}
 
 
 def test_switches_without_a_default_are_left_to_the_family():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from data.base import Preview, corners_of
-from webapp.crops import LONGEST, face_at, shown
+from webapp.crops import LONGEST, face_at, mark_faces
 
 BOXES = [np.array([100, 100, 300, 300]), np.array([900, 100, 1000, 200])]
 
@@ -14,11 +14,11 @@ def preview(boxes=BOXES):
 
 
 def test_large_pictures_are_shown_small_with_their_boxes():
-    view = shown(preview())
+    view = mark_faces(preview())
     assert view.picture.shape == (400, LONGEST, 3) and view.boxes == [[50, 50, 150, 150], [450, 50, 500, 100]]
-    assert view.seen.shape == (300, 300, 3) and "2 faces: click" in view.told
+    assert view.network_input.shape == (300, 300, 3) and "2 faces: click" in view.summary
     assert not np.array_equal(view.picture[25, 30:170], view.picture[10, 30:170]), "the outline of what is cut out"
-    assert "no face" in shown(preview([])).told and shown(preview(BOXES[:1])).told == "one face"
+    assert "no face" in mark_faces(preview([])).summary and mark_faces(preview(BOXES[:1])).summary == "one face"
 
 
 def test_a_click_means_the_face_under_it_or_the_smallest_of_several():

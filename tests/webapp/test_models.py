@@ -9,7 +9,7 @@ import torch
 from options.resolve import OWN_WEIGHTS
 from util.errors import UserError
 from webapp import models
-from webapp.models import OWN, Models, offered, runs_in, words_of_file
+from webapp.models import OWN_LABEL, Models, arguments_of_file, available_models, runs_in
 
 
 @pytest.fixture
@@ -26,10 +26,10 @@ def runs(tmp_path):
 
 
 def test_the_model_that_ships_comes_first_and_then_every_run(runs, tmp_path, caplog):
-    found = offered(runs)
-    assert list(found) == [OWN, "anna (mraa)", "bert (mraa)"] and "damaged" in caplog.text
+    found = available_models(runs)
+    assert list(found) == [OWN_LABEL, "anna (mraa)", "bert (mraa)"] and "damaged" in caplog.text
     assert found["anna (mraa)"] == ("--name=anna", f"--checkpoints_dir={runs}")
-    assert list(offered(tmp_path / "nowhere")) == [OWN]
+    assert list(available_models(tmp_path / "nowhere")) == [OWN_LABEL]
 
 
 def test_runs_of_the_usual_folder_are_named_as_test_py_names_them(runs, monkeypatch):
@@ -37,30 +37,30 @@ def test_runs_of_the_usual_folder_are_named_as_test_py_names_them(runs, monkeypa
     shutil.copytree(OWN_WEIGHTS, runs / "result" / "anna")
     monkeypatch.chdir(runs)
     (run,) = runs_in(models.RUNS)
-    assert (run.words, run.family) == (("--name=anna",), "mraa")
+    assert (run.arguments, run.family) == (("--name=anna",), "mraa")
 
 
 def test_two_models_stay_loaded_and_a_run_that_trained_on_is_read_again(runs):
     loaded = Models(torch.device("cpu"))
-    words = [("--name=own", f"--checkpoint={OWN_WEIGHTS}"), *list(offered(runs).values())[1:]]
-    one, two = loaded.load(words[0]), loaded.load(words[1])
-    assert loaded.load(words[0]) is one and loaded.load(words[1]) is two
-    loaded.load(words[0])
-    loaded.load(words[2])
-    assert loaded.load(words[0]) is one and loaded.load(words[1]) is not two, "the one that was used last stays"
+    arguments = [("--name=own", f"--checkpoint={OWN_WEIGHTS}"), *list(available_models(runs).values())[1:]]
+    one, two = loaded.load(arguments[0]), loaded.load(arguments[1])
+    assert loaded.load(arguments[0]) is one and loaded.load(arguments[1]) is two
+    loaded.load(arguments[0])
+    loaded.load(arguments[2])
+    assert loaded.load(arguments[0]) is one and loaded.load(arguments[1]) is not two, "the one that was used last stays"
     os.utime(runs / "anna", (1, 1))
-    assert loaded.load(words[1]).options.name == "anna" and loaded.load(words[1]) is loaded.load(words[1])
-    names = {option.name for option in loaded.options(words[0])}
+    assert loaded.load(arguments[1]).options.name == "anna" and loaded.load(arguments[1]) is loaded.load(arguments[1])
+    names = {option.name for option in loaded.options(arguments[0])}
     assert {"relative_covar", "crop_image", "audio"} <= names and "magnify" not in names
 
 
 def test_a_file_is_named_with_its_configuration(tmp_path):
     file = tmp_path / "vox.pth.tar"
     file.touch()
-    assert words_of_file(str(file), "configs/fomm/vox-256.yaml") == (
+    assert arguments_of_file(str(file), "configs/fomm/vox-256.yaml") == (
         f"--checkpoint={file}", "--config=configs/fomm/vox-256.yaml",
     )  # fmt: skip
-    assert words_of_file(f" {file} ", "") == (f"--checkpoint={file}",)
+    assert arguments_of_file(f" {file} ", "") == (f"--checkpoint={file}",)
     for wrong in ("", str(tmp_path / "none")):
         with pytest.raises(UserError, match="no such file"):
-            words_of_file(wrong, "")
+            arguments_of_file(wrong, "")

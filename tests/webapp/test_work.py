@@ -19,7 +19,7 @@ def test_progress_tells_the_rate_and_what_is_left():
 
 
 def test_work_is_followed_to_its_result():
-    work = Work(lambda work: [work.tell("frames", n, 2) for n in range(3)] and "made").start()
+    work = Work(lambda work: [work.report("frames", n, 2) for n in range(3)] and "made").start()
     for progress in work.updates():
         assert progress.text in ("starting", "frames")
     assert work.result() == "made"
@@ -31,7 +31,7 @@ def waiting(reached):
     def do(work):
         reached.set()
         while True:
-            work.tell("waiting")
+            work.report("waiting")
 
     return do
 

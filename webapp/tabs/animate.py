@@ -9,14 +9,14 @@ from typing import Any
 import gradio as gr
 
 from webapp import controls, jobs
-from webapp.context import ONE, App, note, paths, told, waiting_in
+from webapp.context import ONE, App, note, paths, showing_errors, waiting_in
 from webapp.controls import Panel
-from webapp.crops import Shown, face_at, shown
+from webapp.crops import MarkedPicture, face_at, mark_faces
 from webapp.kinds import Kind
-from webapp.models import Words
+from webapp.models import ModelArguments
 
 NARROWEST = 250
-"""Pixels of a column; where there are fewer, the next one goes below."""
+"""Minimum width of a column in pixels; narrower pages stack the columns."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Parts:
     more: gr.File
     driving: gr.Video
     driving_side: gr.Column
-    source_shown: gr.Image
-    source_seen: gr.Image
-    source_told: gr.Markdown
-    driving_shown: gr.Image
-    driving_seen: gr.Image
-    driving_told: gr.Markdown
+    source_view: gr.Image
+    source_input: gr.Image
+    source_summary: gr.Markdown
+    driving_view: gr.Image
+    driving_input: gr.Image
+    driving_summary: gr.Markdown
     source_boxes: gr.State
     driving_boxes: gr.State
     run: gr.Button
@@ -45,20 +45,20 @@ class Parts:
 
     @property
     def previews(self) -> list[Any]:
-        """What shows the crops."""
+        """The components that show the crops."""
         return [
-            self.source_shown, self.source_seen, self.source_told, self.source_boxes,
-            self.driving_shown, self.driving_seen, self.driving_told, self.driving_boxes,
+            self.source_view, self.source_input, self.source_summary, self.source_boxes,
+            self.driving_view, self.driving_input, self.driving_summary, self.driving_boxes,
         ]  # fmt: skip
 
     @property
-    def made(self) -> list[Any]:
-        """What a run changes."""
+    def outputs(self) -> list[Any]:
+        """The components that a run changes."""
         return [self.progress, self.result, self.compared, self.picture, self.command]
 
 
 def build(app: App) -> Parts:
-    """Inputs on the left, what is cut out of them below, the result on the right."""
+    """Inputs on the left with their crops below, the result on the right."""
     with gr.Row():
         with gr.Column(min_width=NARROWEST):
             source = gr.Image(type="filepath", label="Picture", sources=["upload", "webcam", "clipboard"], height=300,
@@ -96,20 +96,22 @@ def build(app: App) -> Parts:
 
 
 def _build_crop(name: str, what: str) -> tuple[gr.Image, gr.Image, gr.Markdown]:
-    """What is cut out of an input, and what the networks get."""
+    """The preview of an input and of its crop."""
     with gr.Row():
         whole = gr.Image(label=what, interactive=False, height=220, scale=2, elem_id=f"{name}_shown", buttons=[])
-        seen = gr.Image(label="what the model sees", interactive=False, height=220, elem_id=f"{name}_seen", buttons=[])
-    return whole, seen, gr.Markdown(elem_id=f"{name}_told")
+        network_input = gr.Image(
+            label="what the model sees", interactive=False, height=220, elem_id=f"{name}_seen", buttons=[]
+        )
+    return whole, network_input, gr.Markdown(elem_id=f"{name}_told")
 
 
 def fit(parts: Parts, kind: Kind) -> list[Any]:
-    """How the components of `fitted` look for a kind of model."""
+    """The appearance of the components of `fitted` for a kind of model."""
     driven = not kind.units
     return [
         gr.Image(visible=kind.source), gr.File(visible=kind.several), gr.Column(visible=driven),
         gr.Video(visible=driven), gr.Image(visible=not driven),
-        gr.Button("Animate" if driven else "Make it a file"),
+        gr.Button("Animate" if driven else "Save as a file"),
     ]  # fmt: skip
 
 
@@ -118,38 +120,43 @@ def fitted(parts: Parts) -> list[Any]:
     return [parts.source, parts.more, parts.driving_side, parts.compared, parts.picture, parts.run]
 
 
-def look(
-    app: App, request: gr.Request, words: Words, source: str | None, driving: str | None, options: dict[str, Any]
+def preview(
+    app: App,
+    request: gr.Request,
+    arguments: ModelArguments,
+    source: str | None,
+    driving: str | None,
+    options: dict[str, Any],
 ) -> list[Any]:
-    """What is cut out of both inputs, before anything runs."""
+    """The crops of both inputs, before animation."""
     if driving:
         app.check_video(Path(driving))
 
-    def shown_of(**given: str) -> Shown | None:
-        views = [view for view in app.models.load(words).preview(**given, **options) if view is not None]
-        return shown(views[0]) if views else None
+    def marked(**given: str) -> MarkedPicture | None:
+        views = [view for view in app.models.load(arguments).preview(**given, **options) if view is not None]
+        return mark_faces(views[0]) if views else None
 
     views = [
-        app.once(request, name, (words, path, sorted(options.items())), partial(shown_of, **{name: path}))
+        app.cached(request, name, (arguments, path, sorted(options.items())), partial(marked, **{name: path}))
         if path else None
         for name, path in (("source", source), ("driving", driving))
     ]  # fmt: skip
-    return [part for view in views for part in _view(view)]
+    return [part for view in views for part in _view_values(view)]
 
 
-def _view(view: Shown | None) -> tuple[Any, Any, str, list]:
+def _view_values(view: MarkedPicture | None) -> tuple[Any, Any, str, list]:
     if view is None:
         return None, None, "", []
-    return view.picture, view.seen, view.told, view.boxes
+    return view.picture, view.network_input, view.summary, view.boxes
 
 
-def connect(app: App, parts: Parts, words: Words, kind: Kind, panel: Panel) -> None:
-    """What the buttons do with the options of a model."""
+def connect(app: App, parts: Parts, arguments: ModelArguments, kind: Kind, panel: Panel) -> None:
+    """Attach the handlers for the options of a model."""
     inputs = {parts.source, parts.more, parts.driving, *panel.controls}
 
     def show(values: dict, request: gr.Request) -> list[Any]:
-        said = panel.said(values, controls.PREVIEWED)
-        return look(app, request, words, values[parts.source], values[parts.driving], said)
+        chosen = panel.chosen(values, controls.PREVIEWED)
+        return preview(app, request, arguments, values[parts.source], values[parts.driving], chosen)
 
     def show_once(values: dict, request: gr.Request) -> list[Any]:
         return [*show(values, request), gr.Timer(active=False)]
@@ -157,33 +164,43 @@ def connect(app: App, parts: Parts, words: Words, kind: Kind, panel: Panel) -> N
     def run(values: dict, request: gr.Request) -> Iterator[list[Any]]:
         sources = (*paths(values[parts.source]), *(paths(values[parts.more]) if kind.several else []))
         if kind.units:
-            yield from _express(app, words, sources, panel, values, request)
+            yield from _express(app, arguments, sources, panel, values, request)
         else:
-            yield from _animate(app, words, kind, sources, paths(values[parts.driving]), panel.said(values), request)
+            yield from _animate(
+                app, arguments, kind, sources, paths(values[parts.driving]), panel.chosen(values), request
+            )
 
     changing = [one.change for one in (parts.source, parts.driving, *panel.of(controls.PREVIEWED))]
-    gr.on(changing, told(show), inputs, parts.previews, show_progress="minimal", trigger_mode="always_last", **ONE)
-    # What was given before these controls were there, or to another model, is looked at once.
+    gr.on(
+        changing,
+        showing_errors(show),
+        inputs,
+        parts.previews,
+        show_progress="minimal",
+        trigger_mode="always_last",
+        **ONE,
+    )
+    # Show inputs that were uploaded before these controls existed.
     soon = gr.Timer(0.1)
-    soon.tick(told(show_once), inputs, [*parts.previews, soon], show_progress="hidden", **ONE)
-    parts.run.click(run, inputs, parts.made, **waiting_in(parts.progress), **ONE)
+    soon.tick(showing_errors(show_once), inputs, [*parts.previews, soon], show_progress="hidden", **ONE)
+    parts.run.click(run, inputs, parts.outputs, **waiting_in(parts.progress), **ONE)
     for view, boxes, name in (
-        (parts.source_shown, parts.source_boxes, "face"),
-        (parts.driving_shown, parts.driving_boxes, "several"),
+        (parts.source_view, parts.source_boxes, "face"),
+        (parts.driving_view, parts.driving_boxes, "several"),
     ):
         if name in panel:
             view.select(_clicked, boxes, panel[name], queue=False)
 
 
 def _clicked(boxes: list, event: gr.SelectData) -> Any:
-    """The number of the face that was clicked on, for the option that says it."""
+    """The number of the clicked face, for its option."""
     number = face_at(boxes, *event.index)
     return gr.skip() if number is None else str(number)
 
 
 def _animate(
-    app: App, words: Words, kind: Kind, sources: Sequence[Path], driving: Sequence[Path], said: dict[str, Any],
-    request: gr.Request,
+    app: App, arguments: ModelArguments, kind: Kind, sources: Sequence[Path], driving: Sequence[Path],
+    chosen: dict[str, Any], request: gr.Request,
 ) -> Iterator[list[Any]]:  # fmt: skip
     if not driving or (kind.source and not sources):
         missing = "a driving video" if sources or not kind.source else "a picture"
@@ -191,31 +208,31 @@ def _animate(
                gr.skip(), gr.skip(), gr.skip(), gr.skip()]  # fmt: skip
         return
     inputs = {"source_image": list(sources), "driving_video": driving[0], "output": "out.mp4"}
-    line = controls.command(words, inputs, said)
-    pair = jobs.Pair(words, tuple(sources), driving[0], said)
+    line = controls.command(arguments, inputs, chosen)
+    pair = jobs.Pair(arguments, tuple(sources), driving[0], chosen)
 
-    def work(work: Any) -> jobs.Made:
+    def work(work: Any) -> jobs.PairResult:
         app.check_video(pair.driving)
         return jobs.animate(app.models, pair, app.folder_of(request), work)
 
-    for status, made in app.follow(request, work):
-        videos = [str(made.result), str(made.comparison)] if made else [gr.skip(), gr.skip()]
+    for status, outputs in app.follow(request, work):
+        videos = [str(outputs.result), str(outputs.comparison)] if outputs else [gr.skip(), gr.skip()]
         yield [status, *videos, gr.skip(), line]
 
 
 def _express(
-    app: App, words: Words, sources: Sequence[Path], panel: Panel, values: dict, request: gr.Request
+    app: App, arguments: ModelArguments, sources: Sequence[Path], panel: Panel, values: dict, request: gr.Request
 ) -> Iterator[list[Any]]:  # fmt: skip
     if not sources:
         yield [note("choose a picture first: upload one, use the camera, or click on a drawn person", True),
                gr.skip(), gr.skip(), gr.skip(), gr.skip()]  # fmt: skip
         return
-    units, said = panel.units(values), panel.said(values)
+    units, chosen = panel.units(values), panel.chosen(values)
     inputs = {"input_path": sources[0], "au": jobs.in_words(units)}
-    line = controls.command(words, inputs, said)
-    do = partial(jobs.express, app.models, words, sources[0], units, said, app.folder_of(request))
-    for status, made in app.follow(request, do):
-        still = made is not None and made.suffix == ".png"
-        video = gr.skip() if made is None else gr.Video(None if still else str(made), visible=not still)
-        picture = gr.skip() if made is None else gr.Image(str(made) if still else None, visible=still)
+    line = controls.command(arguments, inputs, chosen)
+    do = partial(jobs.express, app.models, arguments, sources[0], units, chosen, app.folder_of(request))
+    for status, outputs in app.follow(request, do):
+        still = outputs is not None and outputs.suffix == ".png"
+        video = gr.skip() if outputs is None else gr.Video(None if still else str(outputs), visible=not still)
+        picture = gr.skip() if outputs is None else gr.Image(str(outputs) if still else None, visible=still)
         yield [status, video, gr.skip(), picture, line]

@@ -14,11 +14,11 @@ import gradio as gr
 from webapp import controls, jobs
 from webapp.context import ONE, App, note, paths, waiting_in
 from webapp.controls import Panel
-from webapp.models import Words
+from webapp.models import ModelArguments
 
 EXAMPLE = "source,driving,output\nme.jpg,talk.mp4,first\nyou.png,talk.mp4,second\n"
 WHERE = "results"
-"""Where the server shows the folder of results."""
+"""URL path of the folder of results."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class Parts:
     command: gr.Textbox
 
     @property
-    def made(self) -> list[Any]:
-        """What a run changes."""
+    def outputs(self) -> list[Any]:
+        """The components that a run changes."""
         return [self.progress, self.page, self.archive, self.command]
 
 
 def build(app: App) -> Parts:
-    """The table, the files that it names, and the page that comes of them."""
+    """The table, its files, and the page of results."""
     gr.Markdown(
-        "A table with the columns `source`, `driving` and, if wanted, `frame` and `output`, for the model and the "
+        "A table with the columns `source`, `driving` and, optionally, `frame` and `output`, for the model and the "
         "options of the tab *Animate*. Its files are those that you give here, or files of this machine by their paths."
     )
     with gr.Row():
@@ -61,8 +61,8 @@ def build(app: App) -> Parts:
     return Parts(table, files, run, stop, progress, page, archive, command)
 
 
-def connect(app: App, parts: Parts, words: Words, panel: Panel) -> None:
-    """What the button does with the options of a model."""
+def connect(app: App, parts: Parts, arguments: ModelArguments, panel: Panel) -> None:
+    """Attach the handler for the options of a model."""
     inputs = {parts.table, parts.files, *panel.controls}
 
     def run(values: dict, request: gr.Request) -> Iterator[list[Any]]:
@@ -70,28 +70,39 @@ def connect(app: App, parts: Parts, words: Words, panel: Panel) -> None:
         if not tables:
             yield [note("upload a table of pairs first", wrong=True), "", None, ""]
             return
-        said = panel.said(values)
-        given = [option.word(said[option.name]) for option in panel.options if option.name in said]
+        chosen = panel.chosen(values)
+        given = [option.word(chosen[option.name]) for option in panel.options if option.name in chosen]
         folder = app.results / time.strftime("%Y-%m-%d_%H-%M-%S")
-        line = controls.command(words, {"pairs": tables[0], "results_dir": folder}, said)
-        do = partial(_make, app, words, tables[0], paths(values[parts.files]), given, folder, app.folder_of(request))
-        for status, made in app.follow(request, do):
-            page, archive = made or (None, None)
+        line = controls.command(arguments, {"pairs": tables[0], "results_dir": folder}, chosen)
+        do = partial(
+            _make, app, arguments, tables[0], paths(values[parts.files]), given, folder, app.folder_of(request)
+        )
+        for status, outputs in app.follow(request, do):
+            page, archive = outputs or (None, None)
             yield [status, _link(app, page) if page else "", archive and str(archive), line]
 
-    parts.run.click(run, inputs, parts.made, **waiting_in(parts.progress), **ONE)
+    parts.run.click(run, inputs, parts.outputs, **waiting_in(parts.progress), **ONE)
 
 
-def _make(app: App, words: Words, table: Path, files: list[Path], given: list[str], folder: Path, own: Path, work: Any):
+def _make(
+    app: App,
+    arguments: ModelArguments,
+    table: Path,
+    files: list[Path],
+    given: list[str],
+    folder: Path,
+    own: Path,
+    work: Any,
+):
     if not app.local:
         jobs.refuse_paths(table, files)
-    page = jobs.batch(words, table, files, given, folder, work)
-    work.tell("packing")
+    page = jobs.batch(arguments, table, files, given, folder, work)
+    work.report("packing")
     return page, Path(shutil.make_archive(str(own / folder.name), "zip", folder))
 
 
 def _link(app: App, page: Path) -> str:
-    """A link to the page, which the server shows, and the page itself below."""
+    """A link to the page of results, and the page embedded below."""
     address = html.escape(f"{WHERE}/{page.parent.name}/{page.name}")
     return (
         f'<p><a href="{address}" target="_blank">the page of results</a>, in {html.escape(str(page.parent))}</p>'

@@ -1,4 +1,4 @@
-"""The tab in which several models animate the same pair."""
+"""The tab that compares several models on the same pair."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -49,15 +49,15 @@ def _run(
     if not source or not driving:
         yield [note("choose a picture and a driving video in the tab Animate first", wrong=True), gr.skip(), gr.skip()]
         return
-    offered = driven_by_videos(app.runs)
+    models = driven_by_videos(app.runs)
     pair = jobs.Pair((), tuple(paths(source)), paths(driving)[0], options)
 
     def work(work: Any) -> Any:
         app.check_video(pair.driving)
-        choices = {label: offered[label] for label in labels}
+        choices = {label: models[label] for label in labels}
         return jobs.compare(app.models, choices, pair, app.folder_of(request), work)
 
-    for status, made in app.follow(request, work):
-        results, together = made or ({}, None)
-        shown = [str(together), [str(path) for path in results.values()]] if made else [gr.skip(), gr.skip()]
+    for status, outputs in app.follow(request, work):
+        results, together = outputs or ({}, None)
+        shown = [str(together), [str(path) for path in results.values()]] if outputs else [gr.skip(), gr.skip()]
         yield [status, *shown]

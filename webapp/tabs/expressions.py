@@ -6,13 +6,13 @@ import gradio as gr
 
 from util.expressions import PRESETS, STRONGEST, Unit, parse_expression
 from webapp import controls
-from webapp.context import ONE, App, told
+from webapp.context import ONE, App, showing_errors
 from webapp.controls import Panel
-from webapp.models import Words
+from webapp.models import ModelArguments
 from webapp.tabs.animate import Parts
 
 
-def connect(app: App, parts: Parts, words: Words, units: tuple[Unit, ...], panel: Panel) -> None:
+def connect(app: App, parts: Parts, arguments: ModelArguments, units: tuple[Unit, ...], panel: Panel) -> None:
     """Show the picture with the expression of the sliders, whenever one of them moves."""
     inputs = {parts.source, *panel.controls}
 
@@ -20,15 +20,17 @@ def connect(app: App, parts: Parts, words: Words, units: tuple[Unit, ...], panel
         source = values[parts.source]
         if not source:
             return gr.skip()
-        said = panel.said(values, controls.PREVIEWED | {"pictures and units"})
-        encoded = app.once(
-            request, "expressions", (words, source, sorted(said.items())),
-            lambda: app.models.load(words).encode(source, **said),
+        chosen = panel.chosen(values, controls.PREVIEWED | {"pictures and units"})
+        encoded = app.cached(
+            request, "expressions", (arguments, source, sorted(chosen.items())),
+            lambda: app.models.load(arguments).encode(source, **chosen),
         )  # fmt: skip
         return gr.Image(encoded.model.express(encoded, panel.units(values)), visible=True)
 
     moving = [parts.source.change, *(slider.change for slider in panel.sliders.values())]
-    gr.on(moving, told(show), inputs, parts.picture, trigger_mode="always_last", show_progress="hidden", **ONE)
+    gr.on(
+        moving, showing_errors(show), inputs, parts.picture, trigger_mode="always_last", show_progress="hidden", **ONE
+    )
     preset = gr.Dropdown(["neutral", *_known(units)], value="neutral", label="preset", elem_id="preset")
     preset.input(lambda name: _positions(name, units), preset, list(panel.sliders.values()), queue=False)
 

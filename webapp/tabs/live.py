@@ -7,17 +7,17 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from webapp.context import ONE, App, told
+from webapp.context import ONE, App, showing_errors
 from webapp.controls import Panel
 from webapp.kinds import Kind
 from webapp.live import Live
-from webapp.models import Words
+from webapp.models import ModelArguments
 from webapp.tabs import animate
 
 EVERY = 0.1
-"""Seconds between two frames of the camera, at least."""
+"""Minimum seconds between two frames of the camera."""
 LONGEST = 120
-"""Seconds after which others get their turn."""
+"""Maximum seconds before others get their turn."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Parts:
 
     camera: gr.Image
     again: gr.Button
-    made: gr.Image
+    result: gr.Image
     meter: gr.Markdown
 
 
@@ -40,32 +40,33 @@ def build() -> Parts:
         camera = gr.Image(
             sources=["webcam"], streaming=True, type="numpy", label="Camera", height=360, elem_id="camera"
         )
-        made = gr.Image(label="Result", interactive=False, height=360, elem_id="live", buttons=[])
+        result = gr.Image(label="Result", interactive=False, height=360, elem_id="live", buttons=[])
     meter = gr.Markdown(elem_id="meter")
-    again = gr.Button("This is my face at rest: begin anew")
-    return Parts(camera, again, made, meter)
+    again = gr.Button("This is my neutral face: restart")
+    return Parts(camera, again, result, meter)
 
 
-def connect(app: App, parts: Parts, pair: animate.Parts, words: Words, kind: Kind, panel: Panel) -> None:
-    """What a frame of the camera does with the options of a model."""
+def connect(app: App, parts: Parts, pair: animate.Parts, arguments: ModelArguments, kind: Kind, panel: Panel) -> None:
+    """Attach the handler of camera frames for the options of a model."""
     inputs = {parts.camera, pair.source, *panel.controls}
 
     def step(values: dict, request: gr.Request) -> tuple[Any, str]:
         frame, source = values[parts.camera], values[pair.source]
         if not kind.live:
-            return None, "this model needs all of a driving video at once: choose another one"
+            return None, "this model needs the whole driving video: choose another model"
         if frame is None or not source:
-            return None, "give a picture in the tab *Animate* first" if not source else ""
-        said = panel.said(values)
-        live = app.once(
-            request, "live", (words, source, sorted(said.items())),
-            lambda: Live(app.models.load(words), Path(source), said),
+            return None, "choose a picture in the tab *Animate* first" if not source else ""
+        chosen = panel.chosen(values)
+        live = app.cached(
+            request, "live", (arguments, source, sorted(chosen.items())),
+            lambda: Live(app.models.load(arguments), Path(source), chosen),
         )  # fmt: skip
-        made = live.step(np.ascontiguousarray(frame[..., :3]))
-        return made, live.meter.line() if made is not None else "no face is seen yet"
+        result = live.step(np.ascontiguousarray(frame[..., :3]))
+        return result, live.meter.line() if result is not None else "no face found yet"
 
     parts.camera.stream(
-        told(step), inputs, [parts.made, parts.meter], stream_every=EVERY, time_limit=LONGEST, show_progress="hidden",
+        showing_errors(step), inputs, [parts.result, parts.meter],
+        stream_every=EVERY, time_limit=LONGEST, show_progress="hidden",
         **ONE,
     )  # fmt: skip
     parts.again.click(app.restart_live, queue=False)

@@ -14,18 +14,18 @@ from webapp.picker import Picker, about, label_of
 
 FIRST_STAGE = "talking_head"
 WITHOUT_VGG = (f"--config={ROOT / 'configs' / 'tiny' / 'talking_head_finetune.yaml'}",)
-"""Losses that need no weights of others."""
+"""Losses that need no third-party weights."""
 
 
 def build(app: App, picker: Picker) -> gr.Dropdown:
-    """Two parts, each with its button, its progress and a way to stop; the choice of runs to begin with."""
+    """Two parts, each with its buttons and progress."""
     _build_demo(app, picker)
     return _build_personal(app, picker)
 
 
 def _chosen(app: App, run: str) -> list[Any]:
-    """The new run as the model that is chosen."""
-    models = app.offered()
+    """Choose the new run as the model."""
+    models = app.available_models()
     label = label_of(run, list(models))
     return [gr.Dropdown(choices=list(models), value=label), models[label], about(app.models.load(models[label]))]
 
@@ -38,7 +38,7 @@ def _follow(app: App, request: gr.Request, do: Any) -> Iterator[list[Any]]:
 def _build_demo(app: App, picker: Picker) -> None:
     gr.Markdown(
         "### The demo's model\nDraws people and trains a small first order motion model on them: about three minutes "
-        "on two CPU cores. Stopped, it goes on from there the next time."
+        "on two CPU cores. If stopped, it resumes the next time."
     )
     with gr.Row():
         run = gr.Button("Train the demo's model", variant="primary", elem_id="run_demo")
@@ -48,13 +48,13 @@ def _build_demo(app: App, picker: Picker) -> None:
     def train(request: gr.Request) -> Iterator[list[Any]]:
         yield from _follow(app, request, partial(jobs.train_demo, app.runs, app.folder_of(request)))
 
-    run.click(train, None, [progress, picker.choice, picker.words, picker.about], **waiting_in(progress), **ONE)
+    run.click(train, None, [progress, picker.choice, picker.arguments, picker.about], **waiting_in(progress), **ONE)
     stop.click(app.stop, queue=False)
 
 
 def starts_in(app: App) -> list[str]:
-    """The runs with which a talking head of one person can begin."""
-    return [run.words[0].removeprefix("--name=") for run in runs_in(app.runs) if run.family == FIRST_STAGE]
+    """The runs that a talking head of one person can start from."""
+    return [run.arguments[0].removeprefix("--name=") for run in runs_in(app.runs) if run.family == FIRST_STAGE]
 
 
 def _build_personal(app: App, picker: Picker) -> gr.Dropdown:
@@ -74,7 +74,7 @@ def _build_personal(app: App, picker: Picker) -> gr.Dropdown:
         run = gr.Button("Finetune", variant="primary", elem_id="run_personal")
         stop = gr.Button("Stop", variant="stop", elem_id="stop_personal")
     progress = gr.HTML(elem_id="personal_progress")
-    made = [progress, picker.choice, picker.words, picker.about]
+    outputs = [progress, picker.choice, picker.arguments, picker.about]
 
     def finetune(
         start: str, name: str, steps: float, vgg: bool, given: list[str] | None, request: gr.Request
@@ -87,6 +87,6 @@ def _build_personal(app: App, picker: Picker) -> gr.Dropdown:
         personal = jobs.Personal(name, app.runs / start, person, int(steps), () if vgg else WITHOUT_VGG)
         yield from _follow(app, request, partial(jobs.finetune, personal, app.runs, app.folder_of(request)))
 
-    run.click(finetune, [start, name, steps, vgg, files], made, **waiting_in(progress), **ONE)
+    run.click(finetune, [start, name, steps, vgg, files], outputs, **waiting_in(progress), **ONE)
     stop.click(app.stop, queue=False)
     return start
