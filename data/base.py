@@ -63,7 +63,7 @@ class Preview:
     faces: list[np.ndarray]
     """The boxes of all faces in it, from the left: left, top, right, bottom."""
     cut: np.ndarray
-    """The corners (4, 2) of what is cut out, clockwise from its upper left one."""
+    """Corners (4, 2) of the crop, clockwise from the upper left one."""
     network_input: np.ndarray
     """What the networks get."""
 
@@ -95,7 +95,7 @@ class Job:
 
 @dataclass
 class VideoFrames:
-    """The frames of a driving video, (H, W, 3) uint8 in order, and what a mode needs to find what lies beside them."""
+    """The frames of a driving video, (H, W, 3) uint8 in order, and where to find files beside it."""
 
     frames: Iterable[np.ndarray]
     fps: Fraction
@@ -114,7 +114,7 @@ class VideoFrames:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Several datasets, one after the other in one numbering, of which the stream of samples takes fixed shares."""
+    """Several concatenated datasets that are sampled in fixed shares."""
 
     sizes: Sequence[int]
     block: Sequence[int]

@@ -108,7 +108,7 @@ class FaceDataset(Dataset):
     def load(
         self, sequence: Frames, chosen: Sequence[int], size: tuple[int, int] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Frames (T, 3, S, S) of a sequence, of which all have `size` if given, and their structure maps."""
+        """Frames (T, 3, S, S) of a sequence, all of `size` if given, and their structure maps."""
         pictures = [read_image(sequence.frames[index][0]) for index in chosen]
         sizes = {picture.shape[:2] for picture in pictures} | ({size} if size else set())
         if len(sizes) > 1:

@@ -33,7 +33,7 @@ AUGMENTATION = f"{PLACE}.augmentation_params"
 
 
 class Drawn(NamedTuple):
-    """Random frames of a clip, in order, and which they are: what lies beside them (sound, say) is found by that."""
+    """Random frames of a clip, in order, with their numbers, e.g. to find their sound."""
 
     name: str
     frames: list[np.ndarray]

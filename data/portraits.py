@@ -79,7 +79,7 @@ class PortraitsDataset(FramesDataset):
 
     @cached_property
     def annotated(self) -> bool:
-        """Whether items hold landmarks: the first clip tells it for all."""
+        """Whether items have landmarks, as the first clip does."""
         if self.opt.annotations == "":
             return False
         with self.open(self.names[0]) as video:

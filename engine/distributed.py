@@ -39,7 +39,7 @@ class Processes:
         return self.rank == 0
 
     def begin_sum(self, tensor: Tensor) -> Any:
-        """Begin to replace a tensor by its sum over all processes; `wait()` of what is returned waits for it."""
+        """Start to replace a tensor by its sum over all processes; `wait()` of the returned handle waits for it."""
         return dist.all_reduce(tensor, async_op=True)
 
     def average(self, tensors: Sequence[Tensor]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from engine.distributed import Processes
 
 BUCKET = 25 * 2**20
-"""Bytes of gradients that are exchanged at once: enough to use the network well, few enough to begin early."""
+"""Bytes of gradients that are exchanged at once: enough to use the network well, few enough to start early."""
 COMPRESSIONS = {"none": None, "bf16": torch.bfloat16}
 """The words of --gradient_compression, and in which type gradients travel."""
 Names = tuple[str, ...]

@@ -32,7 +32,7 @@ class HasNetworks(Protocol):
 
 @contextmanager
 def without_random_weights() -> Iterator[None]:
-    """Leave weights undefined where networks are built: for those that are read from a file before anything else."""
+    """Leave the weights of new networks undefined, if they are read from a file next."""
     drawn = {name: getattr(nn.init, name) for name in RANDOM}
     try:
         for name in RANDOM:

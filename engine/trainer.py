@@ -200,7 +200,7 @@ class Trainer:
         self._clear(names)
 
     def _clip(self, names: tuple[str, ...]) -> None:
-        """Measure the gradient norms if wanted, and clip those that are too large."""
+        """Measure the gradient norms if requested, and clip them."""
         measured = self.norms_every and (self.clock.step + 1) % self.norms_every == 0
         for name in names if measured or self.clip_norm else ():
             gradients = [parameter.grad for parameter in self._parameters[name] if parameter.grad is not None]

@@ -69,7 +69,7 @@ def add_family_options(name: str, parser: Any, training: bool) -> None:
 
 
 def first_stages(name: str) -> tuple[str, ...]:
-    """For a second stage of training: the families whose weights it begins with (`Family.begins_with`)."""
+    """For a second stage of training: the families whose weights it starts from (`Family.begins_with`)."""
     declared = _declarations(name)
     return getattr(declared, "BEGINS_WITH", ()) if declared else find_family(name).begins_with
 

@@ -340,7 +340,7 @@ class OptionParser:
         return self.parser.format_help()
 
     def plain_help(self, name: str) -> str:
-        """What --help says of an option, without its aliases and its default."""
+        """The help text of an option, without its aliases and its default."""
         return (self.actions[name].help or "").split(" (also --")[0].replace("%%", "%")
 
     def hidden_options(self) -> dict[str, int]:

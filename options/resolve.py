@@ -106,7 +106,7 @@ def parser_of(arguments: list[str], training: bool) -> OptionParser:
 
 
 def _layers(arguments: list[str], training: bool) -> tuple[list[str], dict[str, Any], list[tuple[Path, dict]]]:
-    """The command line, with what stands for the model that ships; a first look at it; the files below it."""
+    """The command line, with the options of Grimace's own model; its first parse; the files below it."""
     first = _preparse(arguments, training)
     if not training and _needs_own_weights(first):
         # It was trained on cropped faces.
@@ -117,7 +117,7 @@ def _layers(arguments: list[str], training: bool) -> tuple[list[str], dict[str, 
 
 
 def _needs_own_weights(first: dict[str, Any]) -> bool:
-    """Whether to use the model that ships: pictures are given, and no model."""
+    """Whether to use Grimace's own model: there are pictures, and no model is chosen."""
     explicit = first["explicit"].keys()
     inputs = {"source_image", "pairs"} & explicit and not {
         "help",
@@ -133,7 +133,7 @@ def _needs_own_weights(first: dict[str, Any]) -> bool:
 
 
 def uses_own_weights(opt: Options) -> bool:
-    """Whether a command uses the model that ships."""
+    """Whether a command uses Grimace's own model."""
     return Path(opt.checkpoint).resolve() == OWN_WEIGHTS if opt.checkpoint else False
 
 

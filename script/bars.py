@@ -1,4 +1,4 @@
-"""The bars of measurements: told line by line, and the exit status that says whether all are kept."""
+"""Print the bars of measurements line by line; the exit status tells whether all were kept."""
 
 from collections.abc import Iterable
 

@@ -87,7 +87,7 @@ def write(path: Path, family: torch.nn.Module, single: list[str]) -> None:
 
 
 def options_of(opt: argparse.Namespace, more: dict[str, str]) -> str:
-    """The options of the family, and those that differ from its defaults, as YAML."""
+    """The family's options, changed by `more`, as YAML."""
     values = {"model": opt.model, "dataset_mode": "frames", "load_size": opt.load_size, **family_options(opt)}
     values |= {name: yaml.safe_load(value) for name, value in more.items()}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)

@@ -32,7 +32,7 @@ BATCH = 4
 PEOPLE = ("--identities=3", "--clips=2", "--frames=8", "--size=64", "--workers=1")
 """The drawn people, two to train on: small enough to be drawn in seconds."""
 FOLDERS = {"face": "", "ganimation": "aus", "talking_head": "talking_head"}
-"""Where the data of a family lies among the drawn people; of the others in `FRAMES`."""
+"""The folder of a family's data in the sample dataset; default: `FRAMES`."""
 FRAMES = "as_frames"
 """Clips as pictures, which no encoder of videos changes."""
 PERSONAL = "talking_head_finetune"
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def read_arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -118,7 +118,7 @@ def arguments_of(name: str, sample: Path) -> list[str]:
 
 
 def train_first_stage(name: str, sample: Path, folder: Path) -> list[str]:
-    """Save the networks of a second stage's first one, as they are built; the words that begin with them."""
+    """Save untrained networks of a second stage's first stage; returns the arguments to start from them."""
     import torch
 
     from engine.checkpoints.save import Checkpoints

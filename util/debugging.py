@@ -1,4 +1,4 @@
-"""breakpoint() in a command: in the main process a debugger starts; elsewhere an error says how to get one."""
+"""breakpoint() in a command: starts a debugger in the main process; elsewhere the error explains how to get one."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ ADVICE = (
 
 
 class NoDebugger(RunError):
-    """A breakpoint() in a process in which nobody can type."""
+    """A breakpoint() in a process without a terminal."""
 
 
 def guard_breakpoints(*, alone: bool) -> None:

@@ -113,7 +113,7 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def refuse_unwritable(folder: Path, option: str) -> None:
-    """Raise a UserError that names the option if a folder is not writable, before work begins."""
+    """Raise a UserError that names the option if a folder is not writable, before work starts."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
@@ -142,7 +142,7 @@ class WholeOrNothing:
     """A writer as context manager: closed when the block succeeds, aborted when it fails."""
 
     def close(self) -> None:
-        """Finish what is written."""
+        """Finish the file."""
         raise NotImplementedError
 
     def abort(self) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 
 class RunOptions:
-    """Resolved options: those that all families share; a family's and a dataset mode's own ones come with them.
+    """Resolved options: the shared ones, plus those of the family and the dataset mode.
 
     options/shared.py declares them. A family may list its own in a subclass: `class MyOptions(RunOptions)`.
     """

@@ -50,7 +50,7 @@ def number(value: Any) -> float:
 
 
 def only(item: Converter, holds: Callable[[Any], bool], wanted: str, metavar: str, **facts: Any) -> Converter:
-    """What `item` makes of a value, where that `holds`; else the error says what is `wanted`."""
+    """Convert with `item` and check with `holds`; else raise an error that names what is `wanted`."""
 
     @with_metavar(metavar, item=item, **facts)
     def convert(value: Any) -> Any:

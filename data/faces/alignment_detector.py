@@ -24,7 +24,7 @@ VIEW_SIDES, RAISE, VIEW = 200 / 195, 0.12, 256
 
 
 def import_face_alignment():
-    """Import face-alignment; the error tells how to install it."""
+    """Import face-alignment, or explain how to install it."""
     try:
         import face_alignment
     except ImportError as error:

@@ -187,7 +187,7 @@ def changed(original: np.ndarray, result: np.ndarray) -> np.ndarray:
 
 
 def border_weight(box: np.ndarray, frame_size: tuple[int, int], feather: float) -> np.ndarray:
-    """Weight of each pixel the box touches: 1 inside, falling to 0 at sides that lie within the frame."""
+    """Weight of each pixel of the box: 1 inside, falling to 0 at sides within the frame."""
     weights = []
     for low, high, end in ((box[1], box[3], frame_size[0]), (box[0], box[2], frame_size[1])):
         middles = np.arange(np.floor(low), np.ceil(high)) + 0.5

@@ -56,7 +56,7 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def covered(box: np.ndarray, by: np.ndarray) -> float:
-    """Share of a box that lies in another one."""
+    """Share of a box covered by another one."""
     width = min(box[2], by[2]) - max(box[0], by[0])
     height = min(box[3], by[3]) - max(box[1], by[1])
     return max(0.0, width) * max(0.0, height) / max((box[2] - box[0]) * (box[3] - box[1]), 1e-6)

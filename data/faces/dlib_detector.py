@@ -43,7 +43,7 @@ def find_model(name: str, given: Path | None, option: str) -> Path:
 
 
 def import_dlib():
-    """Import dlib; the error tells how to install it."""
+    """Import dlib, or explain how to install it."""
     try:
         import dlib
     except ImportError as error:

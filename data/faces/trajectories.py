@@ -239,7 +239,7 @@ class Follower:
         return Face(moved_box(person.box, before, points), points, person.face.score)
 
     def _near(self, index, frame, person) -> Face | None:
-        """The face detected near its last position, unless another known face is there."""
+        """The face detected near its last position, unless it is another tracked face."""
         margin = NEAR_MARGIN * person.unseen
         found = self._detector.find_near(frame, person.box, margin)
         others = [one.box for one in self._people if one is not person and not one.unseen]

@@ -122,7 +122,7 @@ class RequestedClips:
     def driven(
         self, source: dict[str, Any], driving: Path | Iterable[np.ndarray], finish: Callable | None, fps: Fraction
     ) -> Clip:
-        """The clip of such a source and a video, or frames (H, W, 3) uint8 as they come, of which none is held."""
+        """The clip of such a source and a video, or of streamed frames (H, W, 3) uint8, which are not stored."""
         if self.settings.best_frame is not None or self.settings.find_best_frame:
             raise UserError("--best_frame and --find_best_frame need the paths of source and driving video")
         if isinstance(driving, Path):

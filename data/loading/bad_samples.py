@@ -1,4 +1,4 @@
-"""Bad samples: what is wrong with each, which errors are not a sample's fault, and when there are too many.
+"""Bad samples: their reasons, errors that are no sample's fault, and the limit on their number.
 
 Any exception makes a sample bad, and another sample replaces it: damaged files raise more kinds of errors than readers
 can foresee. Two kinds of errors end the run instead: missing resources (memory, disk, open files), and a dataset

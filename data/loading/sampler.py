@@ -115,7 +115,7 @@ class _MixedStream:
         return epoch, int(self._starts[dataset]) + index
 
     def _begin(self, number: int) -> None:
-        """The order of a block: of which dataset each sample is, and how many of that come before it."""
+        """The order of a block: the dataset of each sample, and how many of that dataset come before it."""
         in_turn = np.repeat(np.arange(len(self.block)), self.block)
         self._number, self._datasets = number, np.random.default_rng((self.seed, 2, number)).permutation(in_turn)
         for dataset in range(len(self.block)):

@@ -14,7 +14,7 @@ from data.loading.wrapped import Wrapped
 
 
 class Several(Wrapped):
-    """The datasets of one mode in several folders; what is not of samples or clips is as the first one has it.
+    """The datasets of one mode in several folders; everything but samples and clips comes from the first one.
 
     An epoch is as many samples as there are in all of them. Without shares each comes once in it; with shares each
     dataset goes through epochs of its own.
@@ -50,7 +50,7 @@ class Several(Wrapped):
         return self.datasets[number], index - self._starts[number]
 
     def item_names(self) -> Sequence[str] | None:
-        """The names of all samples; one that an earlier dataset has, too, is told apart by its folder."""
+        """The names of all samples; duplicates of earlier datasets get their folder as a prefix."""
         names: dict[str, None] = {}
         for dataset, label in zip(self.datasets, self.labels, strict=True):
             own = dataset.item_names()
@@ -78,7 +78,7 @@ class Several(Wrapped):
         return Mixture(sizes, self.block, [dataset.weights() for dataset in self.datasets])
 
     def jobs(self) -> Iterable[Job]:
-        """The test clips of all datasets; names that several have begin with their folder's."""
+        """The test clips of all datasets; duplicate names get their folder as a prefix."""
         found = [dataset.jobs() for dataset in self.datasets]
         if any(isinstance(jobs, Iterator) for jobs in found):
             return chain.from_iterable(found)
@@ -95,7 +95,7 @@ class Several(Wrapped):
 
 
 def _labels(roots: Sequence[Path]) -> list[str]:
-    """What tells items of the folders apart: their names, with numbers where they have the same ones."""
+    """Unique labels of the folders: their names, numbered if equal."""
     counted = Counter(root.name for root in roots)
     return [root.name if counted[root.name] == 1 else f"{root.name}{number}" for number, root in enumerate(roots, 1)]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 
 class Wrapped:
-    """Gives all attributes of a dataset that it has none of its own of."""
+    """Forwards attributes that it lacks to a dataset."""
 
     def __init__(self, dataset: Any):
         self.dataset = dataset

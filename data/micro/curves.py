@@ -17,7 +17,7 @@ SHARE = 0.1
 
 
 class Marks(NamedTuple):
-    """Frame numbers at which a movement begins, is largest and is over."""
+    """Frame numbers of a movement's onset, apex and offset."""
 
     onset: int | None
     apex: int | None

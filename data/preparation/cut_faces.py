@@ -68,7 +68,7 @@ def cut_faces(
 
 
 def _row(name: str, one: Proposal) -> dict:
-    """What the report says of a face."""
+    """The report's row of a face."""
     end = one.crop.first + one.crop.count
     seen = ~np.isnan(one.points).any((1, 2))
     box = np.round(one.crop.boxes.mean(0)).astype(int).tolist()

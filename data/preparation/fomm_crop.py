@@ -51,7 +51,7 @@ def box_trajectories(
 
 
 def _join(alive, box, index, iou_with_initial):
-    """Add a box to the trajectory it overlaps most, or begin one with it."""
+    """Add a box to the trajectory it overlaps most, or start a new one."""
     overlaps = [inclusive_iou(one.initial, box) for one in alive]
     best = int(np.argmax(overlaps)) if overlaps else -1
     if best < 0 or overlaps[best] <= iou_with_initial:

@@ -74,7 +74,7 @@ class Settings:
         return self.out / "reports" / f"{source.name}.json"
 
     def outputs(self, source: Source) -> list[Path]:
-        """The report, the preview, and the paths of the clips, whose names begin with that of their video."""
+        """The report, the preview, and the paths of the clips, which have their video's name as a prefix."""
         split = source.split
         folders = [split, f"{split}_data", f"{split}_keypoints", f"ganimation/{split}_pictures", f"portraits/{split}"]
         clips = [self.out / folder / source.name for folder in [*folders, f"talking_head/{split}/{source.person}"]]

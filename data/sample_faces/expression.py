@@ -1,4 +1,4 @@
-"""Expressions: seventeen action units that displace the head's grid, each in a region of its own."""
+"""Expressions: seventeen action units that displace the head's grid, each in its own region."""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -77,7 +77,7 @@ def _thickness(who: Identity, high: np.ndarray, grid: np.ndarray, rng: np.random
 
 
 def _cap(who: Identity, rest: np.ndarray, rows: Rows, rng: np.random.Generator) -> Part:
-    """The hair that lies on the head: every other vertex of the head, lifted."""
+    """The hair close to the head: every second vertex of the head, lifted."""
     angles, back = column_angles(), COLUMNS_BACK
     pick_rows = np.unique(np.r_[0 : rows.skull, rows.skull : rows.mouth - 2 : 2])
     pick_columns = np.unique(np.r_[0:back, back : len(angles) - back : 2, len(angles) - back : len(angles)])

@@ -15,7 +15,7 @@ EYE_SHININESS = 90.0
 
 @dataclass
 class Part:
-    """One grid. `follows` says how far a vertex goes with the head (1) or stays with the body (0)."""
+    """One grid. `follows`: how much a vertex moves with the head (1) or the body (0)."""
 
     name: str
     rest: np.ndarray  # (R, C, 3)

@@ -441,7 +441,7 @@ def _uncovered(flow: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 
 def _drop_clear(mesh: Mesh) -> Mesh:
-    """Leave out triangles that are transparent all over and mark those that are opaque all over as such."""
+    """Drop fully transparent triangles, and mark fully opaque ones."""
     smooth = cv2.blur((mesh.alpha > 0).astype(np.float32), (2 * TEXELS + 1, 2 * TEXELS + 1))
     texel = np.rint(mesh.coordinates[mesh.triangles].mean(1) * TEXELS).astype(int)
     share = smooth[texel[:, 1].clip(0, smooth.shape[0] - 1), texel[:, 0].clip(0, smooth.shape[1] - 1)]

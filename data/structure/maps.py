@@ -34,7 +34,7 @@ OUTLINES = tuple((number, np.concatenate(curves)) for number, curves in PARTS)
 UNDRAWN = 255
 """The distance to a curve that has no pixel."""
 RIM = 3
-"""Rows around a box, of which all farther rows are copies."""
+"""Rows around a box; all farther rows are copies of them."""
 
 
 def structure_maps(
@@ -156,7 +156,7 @@ class Boxes(NamedTuple):
 
     @classmethod
     def around(cls, starts: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> "Boxes":
-        """Around the pixels of curves, of which each begins at one of `starts`."""
+        """Around the pixels of curves; each curve begins at one of `starts`."""
         edges = (edge.reduceat(at, starts) for at in (rows, columns) for edge in (np.minimum, np.maximum))
         return cls(*(edge.astype(np.int32) for edge in edges))
 

@@ -127,7 +127,7 @@ def _is_text(name: str) -> bool:
 
 
 def _report_problems(problems: list[str], root: Path, nothing_left: bool) -> None:
-    """Warn of what is left out; raise UserError if nothing remains."""
+    """Warn of skipped data; raise UserError if nothing remains."""
     if not problems:
         return
     more = f"; and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""

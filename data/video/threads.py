@@ -12,7 +12,7 @@ _END = object()
 
 
 class BackgroundWriter(WholeOrNothing):
-    """Writes frames in a thread of its own, up to `depth` behind; wraps a VideoWriter and is used like one.
+    """Writes frames in its own thread, up to `depth` behind; wraps a VideoWriter and has its interface.
 
     The next `write`, or `close`, raises an error of the thread. Do not modify a frame after passing it.
     """

@@ -17,7 +17,7 @@ from util.errors import UserError
 from util.files import WholeOrNothing, replacing, replacing_folder
 
 COMMENT = "AI-generated video, made with Grimace"
-"""Metadata comment of every video, so that nobody mistakes it for a recording."""
+"""Metadata comment of every video, which marks it as generated."""
 FRAME_NAME = "{:06d}.png"
 BT709 = 1
 """FFmpeg's code of this colour space, its primaries and its transfer."""
@@ -48,7 +48,7 @@ NOT_WRITTEN = f"unknown suffix; use one of {', '.join(FORMATS)}, .gif, or none f
 
 
 def has_format(path: Path) -> bool:
-    """Whether a file's suffix says how its video is encoded."""
+    """Whether a file's suffix determines a video format."""
     return path.suffix.lower() in (*FORMATS, ".gif")
 
 

@@ -117,7 +117,7 @@ def _stored(states: Mapping[str, Any], name: str, loaded: Loaded) -> Any:
 
 
 def _refuse_new_networks(family: Any, optimizer: torch.optim.Optimizer, loaded: Loaded) -> None:
-    """Refuse the optimizer state of networks that start afresh: its moments belong to other weights."""
+    """Refuse the optimizer state of reinitialised networks: its moments belong to other weights."""
     networks = family.networks()
     trained = set(_parameters(optimizer))
     new = [name for name in sorted(loaded.absent | loaded.unfit) if trained & set(networks[name].parameters())]

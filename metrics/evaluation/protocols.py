@@ -73,7 +73,7 @@ def choose_protocol(
 
 
 def without_motion(protocol: Protocol, named: Sequence[str]) -> Protocol:
-    """The protocol less the metrics of the model's dense motion, which nobody tells; an error if they were `named`."""
+    """The protocol without metrics of the dense motion, which is unknown; an error if they were `named`."""
     of_motion = [kind.name for kind in find_metrics(protocol.metrics) if kind.of_motion]
     if asked := [name for name in of_motion if name in named]:
         raise UserError(

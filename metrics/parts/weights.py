@@ -86,7 +86,7 @@ class Weights:
     """Option (without dashes) -> file named by the user."""
 
     def path(self, key: str, metric: str) -> Path:
-        """The file for a metric, by key; an error says where to get a missing one."""
+        """The file for a metric, by key; the error for a missing one says where to get it."""
         wanted = FILES[key]
         if wanted.option in self.given:
             path = Path(self.given[wanted.option])

@@ -33,7 +33,7 @@ def flat_flow(deformation: Tensor) -> Tensor:
 
 @torch.no_grad()
 def copy_at_first(generator: SpadeGenerator) -> None:
-    """Let an untrained generator's mask take the source's pixels, so that training begins at the source."""
+    """Let an untrained generator's mask take the source's pixels, so that training starts from a copy of the source."""
     last = generator.conv_img[0] if generator.upscale > 1 else generator.conv_img
     masks = slice(-(generator.upscale**2), None)
     last.weight[masks] *= 0.1

@@ -75,7 +75,7 @@ class Priors(nn.Module):
         self, weights: Mapping[str, float], *, distance: float, depth: float, guided: Sequence[int],
         guides: Sequence[int], wing_shape: Sequence[float], both_poses: bool,
     ):  # fmt: skip
-        """`guided`: the points that lie on the landmarks `guides`; `both_poses`: of the source frame, too."""
+        """`guided`: the points pulled to the landmarks `guides`; `both_poses`: also supervise the source's pose."""
         super().__init__()
         if len(guided) != len(guides):
             raise UserError(

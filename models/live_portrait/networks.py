@@ -240,7 +240,7 @@ class SpadeGenerator(nn.Module):
         num_middle_blocks: int = 6,
         masked: bool = False,
     ):
-        """`masked`: a fourth channel says where pixels of the source are better."""
+        """`masked`: a fourth channel is a mask of pixels to copy from the source."""
         super().__init__()
         label = min(max_features, block_expansion * 2**num_down_blocks)
         self.upscale, self.num_middle_blocks = upscale, num_middle_blocks

@@ -154,7 +154,7 @@ class LivePortraitRetarget(LivePortrait):
     def _by_pictures(
         self, part: str, kp: Tensor, generate: Callable[[Tensor], Tensor], still: Tensor, batch: dict[str, Any]
     ) -> tuple[Tensor, Terms]:
-        """Supervision by pictures: what the landmark network measures in them is what was asked for."""
+        """Supervision by pictures: the landmark network must measure the requested openness in them."""
         low, high = self.aims[part]
         aim = low + (high - low) * torch.rand_like(kp[:, :1, 0])
         offsets = self._offsets(part, kp, self._openness(batch, "source"), aim)

@@ -20,7 +20,7 @@ from util.landmark_network import AROUND_POINTS, SIDE, LandmarkNetwork
 from util.openness import openness_ratios
 
 BELOW_CHIN = 0.1
-"""The shoulders begin so many heights of the face below the chin."""
+"""Distance of the shoulders below the chin, in heights of the face."""
 LEFT_EYE, RIGHT_EYE, MOUTH_AND_CHIN = slice(36, 42), slice(42, 48), [*range(48, 68), *range(5, 12)]
 AROUND_EYE, AROUND_MOUTH = 0.6, 0.2
 """How far the part that may change exceeds its landmarks on each side, in sides of their box: lids, or lips and jaw."""
@@ -103,7 +103,7 @@ class StitchingLoss:
     change: float
 
     def __call__(self, generated: Tensor, still: Tensor, mask: Tensor, change: Tensor) -> Terms:
-        """`still`: the source made of its own points; `change`: what stitching adds to points (B, K, 3)."""
+        """`still`: the source generated with its own points; `change`: offsets (B, K, 3) of stitching."""
         return {
             "shoulders": self.shoulders * masked_difference(generated, still, mask.expand(len(generated), -1, -1, -1)),
             "stitching_change": self.change * change.abs().mean(),

@@ -89,7 +89,7 @@ def doubling_kernel(weight: Tensor) -> Tensor:
 
 
 def _doubled_taps(kernel: Tensor, axis: int) -> Tensor:
-    """Along an axis of three taps a, b, c: what they become where each pixel is there twice."""
+    """Three taps a, b, c along an axis, for an input in which each pixel is repeated."""
     a, b, c = kernel.unbind(axis)
     return torch.stack((a, a + b, b + c, c), axis)
 

@@ -31,7 +31,7 @@ TO_MAKE = 120.0
 CASE, KEPT, TRACE = "case", "damaged{}", "trace.txt"
 """Folder of the damaged file, its unmodified copy, and the file for a crash's traceback."""
 Case = Callable[[Sequence[bytes], int], tuple[bytes, bool]]
-"""Makes a damaged file from valid files and a number, and tells whether checksums reveal its damage."""
+"""Makes a damaged file from valid files and a number; also returns whether checksums reveal its damage."""
 ODD = ("Cc", "Cs")
 """Categories of characters that control a terminal, or cannot be shown."""
 NO_MEMORY = ("memory", "alloc")

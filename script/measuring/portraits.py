@@ -35,7 +35,7 @@ SWING = 0.08
 
 @dataclass
 class Clip:
-    """A clip of a person whom nobody has learned from: (N, 3, H, W) in [0, 1], and the truth."""
+    """A clip of a person outside the training data: (N, 3, H, W) in [0, 1], with its ground truth."""
 
     name: str
     frames: Tensor

@@ -12,7 +12,7 @@ from data.sample_faces.rich.style import Style
 from data.sample_faces.skin import TEXELS, noise, texel_grid
 
 HAND = "hand"
-"""What the names of the parts of the hand begin with."""
+"""Prefix of the names of the hand's parts."""
 
 
 def accessories(who: Identity, style: Style, m: Measures, lids: Lids, rng: np.random.Generator) -> list[Part]:

@@ -25,7 +25,7 @@ HIPS = np.array([0.0, 420.0, -90.0])  # what the body leans and turns about
 
 
 class RichPerson(Person):
-    """One identity of a rich set. A moment says which clip it belongs to, which decides the scene."""
+    """One identity of a rich set. The state holds the clip's number, which decides the scene."""
 
     moment = RichState
 

@@ -49,7 +49,7 @@ class ManyLamps(Lamps):
 
 @dataclass
 class Layer:
-    """Part of the background; `depth` says how much of the camera's movement it shows."""
+    """A layer of the background; `depth` is its share of the camera's movement."""
 
     image: np.ndarray  # (SIDE, SIDE, 3), or 4 with how solid it is
     depth: float

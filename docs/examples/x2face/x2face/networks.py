@@ -1,4 +1,4 @@
-"""The networks of X2Face: one brings a source to a common pose, the other moves that as a driving frame says."""
+"""The networks of X2Face: one brings a source to a common pose, the other warps that to the pose of a driving frame."""
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ class DrivingEncoder(nn.Module):
 
 
 class DrivingDecoder(nn.Module):
-    """The flow (B, 2, side, side) that moves an embedded face as a code says."""
+    """The flow (B, 2, side, side) that warps an embedded face to the pose of a code."""
 
     def __init__(self, *, width: int, code: int, side: int):
         super().__init__()
