@@ -67,7 +67,7 @@ def test_pictures_stay_small():
         assert path.stat().st_size <= 3e6, f"{path.name} takes readers without a fast network too long"
 
 
-def test_every_place_says_the_same_version():
+def test_the_version_is_the_same_everywhere():
     citation = yaml.safe_load(text_of("CITATION.cff"))
     newest = re.search(r"^## (\S+) \((\S+)\)$", text_of("CHANGELOG.md"), re.MULTILINE)
     assert (citation["version"], citation["date-released"]) == newest.groups()
@@ -81,7 +81,7 @@ def required(*names: str) -> dict[str, str]:
     return {match[1]: match[2] for match in found if match}
 
 
-def test_the_document_says_what_every_dependency_is_for():
+def test_the_document_explains_every_dependency():
     table = text_of("docs/install.md").split("## Dependencies")[1]
     packages = {name.lower() for row in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE) for name in row.split(", ")}
     spoken = {"av (pyav)": "av"}
@@ -154,7 +154,7 @@ def defined_in(path: str) -> set[str]:
     return {node.name for node in ast.parse(text_of(path)).body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
 
 
-def test_the_page_of_the_design_says_where_things_are():
+def test_the_page_of_the_design_names_existing_code():
     rows = re.findall(r"^\|.*\| `(\S+\.py)` \| (.*) \|$", text_of("docs/design.md"), re.MULTILINE)
     assert len(rows) > 30
     for path, names in rows:

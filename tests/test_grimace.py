@@ -77,7 +77,7 @@ def test_paths_arrays_generators_and_encoded_sources_make_the_same_frames(run, c
     assert np.array_equal(model.step(source, frames[0]), live[0])
 
 
-def test_frames_are_made_as_they_are_asked_for(run, clip):
+def test_frames_are_made_lazily(run, clip):
     seen = []
 
     def endless():
@@ -142,7 +142,7 @@ def test_options_that_a_family_reads_when_it_is_built_count_for_one_call(run, cl
         model.animate(clip[1], clip[0], precision="bf16")
 
 
-def test_work_is_watched_and_given_up_without_leaving_files(run, clip, tmp_path):
+def test_work_is_watched_and_aborted_without_leaving_files(run, clip, tmp_path):
     model, seen = run[0], []
     made = model.animate(
         clip[1], clip[0], tmp_path / "a.mp4", comparison=tmp_path / "b.mp4", watch=lambda *how: seen.append(how)
@@ -169,7 +169,7 @@ def two_people(side=128):
 
 
 @pytest.mark.slow
-def test_a_preview_shows_what_a_call_takes(run, clip, tmp_path):
+def test_a_preview_shows_the_crops_of_a_call(run, clip, tmp_path):
     model, both = run[0], two_people()
     source, driving = model.preview(both, clip[0], crop_image=True, face=2)
     assert len(source.faces) == 2 and source.faces[0][0] < 128 <= source.faces[1][0]

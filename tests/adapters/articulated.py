@@ -15,7 +15,7 @@ from adapters.common import (
     compare_sampled,
     fill_weights,
     given,
-    number_said,
+    number_in_description,
     sample_count,
     steps_of,
     stored,
@@ -179,7 +179,7 @@ def generator(case: Case) -> Computed:
 @torch.no_grad()
 def avd_network(case: Case) -> Computed:
     source, driving = regions_of(case)
-    negated = int(number_said(case, r"batch entry (\d+) are negated once more", -1))
+    negated = int(number_in_description(case, r"batch entry (\d+) are negated once more", -1))
     if 0 <= negated < sample_count(case):
         driving.affine[negated] *= -1
     return make_family(case, "--mode=avd").avd_network(source, driving)._asdict()

@@ -116,10 +116,10 @@ def sample_count(case: Case) -> int:
     if said := re.search(r"(?:batch|B =) (\d+)", words):
         return int(said[1])
     arrays = [value[1] for value in case["inputs"].values() if isinstance(value, list)]
-    return arrays[0][0] if arrays else int(number_said(case, r"batch (\d+)", 1))
+    return arrays[0][0] if arrays else int(number_in_description(case, r"batch (\d+)", 1))
 
 
-def number_said(case: Case, pattern: str, default: float) -> float:
+def number_in_description(case: Case, pattern: str, default: float) -> float:
     """A number that the description of a case gives, by a pattern with one group."""
     said = re.search(pattern, str(case.get("what", "")))
     return float(said[1]) if said else default

@@ -81,7 +81,7 @@ def make_family(case: Case, *words: str) -> Ganimation:
     return family
 
 
-def shape_said(recipe: str) -> tuple[int, ...]:
+def shape_in_text(recipe: str) -> tuple[int, ...]:
     """The shape in the recipe of an input, e.g. (3,2,2) in 'values("small/critic", (3,2,2))'."""
     (said,) = re.findall(r"\((\d+(?:,\s*\d+)*)\)", recipe)
     return tuple(map(int, said.split(",")))
@@ -225,7 +225,7 @@ def gradient_penalty(case: Case) -> Computed:
 
 @KINDS("loss_functions", "the loss functions alone")
 def loss_functions(case: Case) -> Computed:
-    shapes = {name: shape_said(text) for name, text in case["inputs"].items()}
+    shapes = {name: shape_in_text(text) for name, text in case["inputs"].items()}
     made = {name: formula.values(f"small/{name}", shape, case["input_seed"]) for name, shape in shapes.items()}
     given = {name: torch.from_numpy(value.astype(np.float32)) for name, value in made.items()}
     mask, batch = given["mask"].sigmoid(), len(given["mask"])
@@ -360,7 +360,7 @@ def interpolation(case: Case) -> Computed:
 @KINDS("pictures", "tensor to 8-bit")
 def pictures(case: Case) -> Computed:
     seed = case["input_seed"]
-    sizes = {name: shape_said(text) for name, text in case["inputs"].items()}
+    sizes = {name: shape_in_text(text) for name, text in case["inputs"].items()}
     picture = np.clip(1.05 * formula.image("picture", sizes["picture"], seed, low=-1, high=1), -1, 1)
     mask = np.repeat(formula.image("mask", sizes["mask"], seed), 3, axis=1)
     bytes_of = {name: to_bytes(torch.from_numpy(values), ORIGINAL_WHITE).numpy()
@@ -385,7 +385,7 @@ def normalisation(case: Case) -> Computed:
 def test_pipeline(case: Case) -> Computed:
     family, size, step = make_family(case), case["image_size"], int(case["subsampling"].split("::")[1].split(",")[0])
     photo = (
-        np.rint(255 * formula.image("photo", shape_said(case["inputs"]["photo"]), case["input_seed"]))
+        np.rint(255 * formula.image("photo", shape_in_text(case["inputs"]["photo"]), case["input_seed"]))
         .astype(np.uint8)
         .transpose(1, 2, 0)
     )

@@ -232,7 +232,7 @@ def picture(case: Case, name: str, *shape: int) -> np.ndarray:
     return np.rint(255 * formula.image(name, shape, case["seed"])).astype(np.uint8).transpose(1, 2, 0)
 
 
-def shape_said(case: Case, name: str) -> tuple[int, ...]:
+def shape_in_text(case: Case, name: str) -> tuple[int, ...]:
     """The shape of a picture that is described as image("name", (3,80,110))."""
     described = " ".join([case["what"], *map(str, case["inputs"].values())])
     return tuple(map(int, re.search(rf'image\("{name}", \((\d+),(\d+),(\d+)\)\)', described).groups()))
@@ -240,7 +240,7 @@ def shape_said(case: Case, name: str) -> tuple[int, ...]:
 
 @KINDS("paste_back")
 def paste_back(case: Case) -> Computed:
-    arguments, original = case["arguments"], picture(case, "original", *shape_said(case, "original"))
+    arguments, original = case["arguments"], picture(case, "original", *shape_in_text(case, "original"))
     square = square_of(stored(case, "landmarks"), arguments["scale"], (0, arguments["vy_ratio"]))
     paste = PasteBack(square, original.shape[:2], arguments["dsize"])
     mask = np.zeros((*original.shape[:2], 1), np.float32)
@@ -248,7 +248,7 @@ def paste_back(case: Case) -> Computed:
     return {
         "crop": square.cut(original, arguments["dsize"]),
         "mask": mask.repeat(3, axis=2),
-        "pasted": paste(original, picture(case, "generated", *shape_said(case, "generated"))),
+        "pasted": paste(original, picture(case, "generated", *shape_in_text(case, "generated"))),
     }
 
 
@@ -395,7 +395,7 @@ def template(family: Family, driving: Tensor, open_driving: Tensor) -> Computed:
 def animate_pasted(case: Case) -> Computed:
     import cv2
 
-    family, original = make_family(case, *words_of(case)), picture(case, "source", *shape_said(case, "source"))
+    family, original = make_family(case, *words_of(case)), picture(case, "source", *shape_in_text(case, "source"))
     landmarks, side = stored(case, "source_landmarks").reshape(-1, 2), case["image_size"]
     square = square_of(landmarks, 2.3, (0, -0.125))
     small = cv2.resize(square.cut(original), (side, side), interpolation=cv2.INTER_AREA)

@@ -19,7 +19,7 @@ from adapters.common import (
     fill_weights,
     given,
     norms_relatively,
-    number_said,
+    number_in_description,
     sample_count,
     steps_of,
     stored,
@@ -101,7 +101,11 @@ def second_step(output: str) -> float:
 @KINDS("gaussian")
 def gaussian(case: Case) -> Computed:
     size = tuple(case["outputs"]["heat"]["shape"][-2:])
-    return {"heat": gaussian_maps(key_points(case)[0].value, size, number_said(case, r"variance (\d*\.\d+)", 0.01))}
+    return {
+        "heat": gaussian_maps(
+            key_points(case)[0].value, size, number_in_description(case, r"variance (\d*\.\d+)", 0.01)
+        )
+    }
 
 
 @KINDS("tps")
@@ -143,7 +147,7 @@ def dropout_softmax(case: Case) -> Computed:
 
 def dropout_of(case: Case) -> Share:
     """The soft-max with the case's draw of the maps that are left out."""
-    probability = number_said(case, r"(?:P = |dropout_p )(\d*\.\d+)", 0.3)
+    probability = number_in_description(case, r"(?:P = |dropout_p )(\d*\.\d+)", 0.3)
     dropout = MapDropout(probability, probability, ramp_epochs=1, until_epoch=1)
     dropout.draw = lambda logits: torch.from_numpy(stored(case, "uniform"))
     return dropout.at(0)

@@ -55,7 +55,7 @@ def portrait(sample, folder):
     return folder / "portrait.png"
 
 
-def test_training_has_left_the_original_s_line_of_an_epoch(folder):
+def test_training_writes_the_original_s_line_per_epoch(folder):
     number = r"-?\d+\.\d{5}"
     terms = "; ".join(f"{name} - {number}" for name in ("pixels", "equivariance_value", "equivariance_jacobian"))
     assert re.fullmatch(rf"00000000\) {terms}\n", (folder / "result" / "tiny" / "log.txt").read_text())
@@ -222,7 +222,7 @@ def test_a_name_outside_the_folder_of_runs_is_refused(folder, tmp_path):
     assert "../beside" in run(tmp_path, *call, "--allow_outside", script="test.py")
 
 
-def test_a_driving_video_that_is_damaged_is_noted_or_with_strict_video_a_failure(folder, sample, portrait):
+def test_a_damaged_driving_video_is_recorded_or_fails_with_strict_video(folder, sample, portrait):
     whole = clips_of(sample)[0].read_bytes()
     at = whole.index(b"mdat") + (len(whole) - whole.index(b"mdat")) // 2
     (folder / "half.mp4").write_bytes(whole[:at] if whole.index(b"moov") < at else whole)
@@ -240,7 +240,7 @@ def test_a_driving_video_that_is_damaged_is_noted_or_with_strict_video_a_failure
     assert failure["output"] == "half.mp4" and numbers[0] in failure["reason"]
 
 
-def test_names_that_are_no_utf_8_end_no_batch(folder, sample, portrait):
+def test_names_outside_utf_8_do_not_stop_a_batch(folder, sample, portrait):
     latin, escaped = os.fsdecode(b"caf\xe9"), r"caf\xe9"
     (folder / latin / "test").mkdir(parents=True)
     shutil.copy(clips_of(sample)[0], folder / latin / "test" / f"{latin}.mp4")
@@ -278,7 +278,7 @@ def test_reconstruction_measures_the_test_split(folder, sample):
     assert strip.shape == (64, 8 * 64, 3)
 
 
-def test_reconstructions_come_with_the_truth_and_what_made_them(folder, sample):
+def test_reconstructions_are_recorded_with_the_truth_and_their_command(folder, sample):
     call = [f"--dataroot={sample}", "--mode=reconstruction", "--max_clips=1"]
     animate(folder, *call, "--results_dir=shown")
     (shown,) = content_of(folder / "shown" / "index.html")["results"]
@@ -297,7 +297,7 @@ def test_reconstructions_come_with_the_truth_and_what_made_them(folder, sample):
     assert "truth" not in bare and [path.suffix for path in (folder / "bare" / ".page").iterdir()] == [".jpg"]
 
 
-def test_results_of_other_weights_are_told_apart(folder, sample):
+def test_results_of_other_weights_are_distinguished(folder, sample):
     call = [f"--dataroot={sample}", "--mode=reconstruction", "--max_clips=1", "--results_dir=twice"]
     before = animate(folder, *call)
     video = next((folder / "twice").glob("*.mp4"))
@@ -315,7 +315,7 @@ def test_results_of_other_weights_are_told_apart(folder, sample):
     assert losses[0] != losses[1]
 
 
-def test_nothing_is_mixed_with_results_of_another_model(folder, sample):
+def test_results_of_two_models_are_not_mixed(folder, sample):
     call = [f"--dataroot={sample}", "--mode=reconstruction", "--results_dir=parts"]
     animate(folder, *call, "--shard=1/2")
     (there,) = (folder / "parts").glob("*.mp4")
@@ -406,7 +406,7 @@ def test_a_file_of_the_original_writes_what_the_original_writes(folder, sample):
     assert not (folder / "plain" / "png").exists()
 
 
-def test_how_frames_came_about(folder, sample, portrait):
+def test_visualisations_explain_frames(folder, sample, portrait):
     pair = [f"--source_image={portrait}", f"--driving_video={clips_of(sample)[0]}", "--output=how.mp4", "--visualize"]
     animate(folder, *pair)
     with open_video(folder / "how.mp4") as made:
@@ -457,7 +457,7 @@ def test_bad_input_ends_with_status_2_and_no_traceback(folder, sample, portrait,
     assert words in output and "Traceback" not in output
 
 
-def test_the_benchmark_tells_the_share_of_each_network():
+def test_the_benchmark_reports_the_share_of_each_network():
     small = ["--config=configs/tiny/live_portrait.yaml", "--size=64", "--rounds=1", "--threads=1", "--networks"]
     command = [sys.executable, "script/benchmark.py", "animate", "--model=live_portrait", *small]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -202,14 +202,14 @@ def stopping(folder, *arguments, typed):
     )  # fmt: skip
 
 
-def test_a_breakpoint_in_a_training_step_stops_there_and_says_what_debug_does(tmp_path):
+def test_a_breakpoint_in_a_training_step_stops_there_and_explains_debug(tmp_path):
     done = stopping(tmp_path, "--model=stopping:Stopping", "--nThreads=1", typed="p clock.step\nc\np clock.step\nc\n")
     assert done.returncode == 0, done.stdout
     assert "(Pdb) 0" in done.stdout and "(Pdb) 1" in done.stdout
     assert re.search(r"breakpoint\(\) in .*stopping.py, line 7: --debug loads the data in this process", done.stdout)
 
 
-def test_a_breakpoint_in_a_process_that_loads_data_says_how_to_get_a_debugger(tmp_path):
+def test_a_breakpoint_in_a_loading_process_explains_how_to_get_a_debugger(tmp_path):
     data = "--dataset_mode=stopping:StoppingData"
     done = stopping(tmp_path, data, "--nThreads=1", typed="")
     assert done.returncode == 1 and "Traceback" not in done.stdout, done.stdout
@@ -234,7 +234,7 @@ def test_samples_that_cannot_be_read_end_the_run_and_its_workers(tmp_path):
     assert "none of these samples could be read" in output and "Traceback" not in output
 
 
-def test_a_loader_process_that_the_system_kills_is_reported_in_one_line(tmp_path):
+def test_a_killed_loading_process_is_reported_in_one_line(tmp_path):
     output = run(tmp_path, *TOY, "--steps=9", "--nThreads=2", "--killing_sample=3", status=1)
     told = [line for line in output.splitlines() if line.startswith("error: ")]
     assert len(told) == 1 and "memory" in told[0] and "--nThreads, now 2" in told[0] and "--continue_train" in told[0]

@@ -24,7 +24,7 @@ def files(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_prepare_animates_with_the_model_that_ships(files):
+def test_prepare_animates_with_the_own_model(files):
     pair = ["--source_image", "me.png", "--driving_video", "talk it.mp4"]
     run(files, *pair, "--output", "out.mp4", "--cpu", script="docker/prepare.py")
     with open_video(files / "out.mp4") as made:

@@ -25,7 +25,7 @@ def pictures(tmp_path):
     return [f"--source_image={tmp_path / 'me.jpg'}", f"--driving_video={tmp_path / 'talk.mp4'}"]
 
 
-def test_pictures_without_a_name_are_animated_by_it(pictures, tmp_path):
+def test_pictures_without_a_name_use_the_own_model(pictures, tmp_path):
     opt = parse([*pictures, f"--checkpoints_dir={tmp_path}"], training=False)
     assert uses_own_weights(opt)
     assert (opt.model, opt.name, opt.crop_image) == ("mraa", "own", True)
@@ -41,11 +41,11 @@ def test_a_run_of_the_default_name_takes_precedence(pictures, tmp_path):
     assert not uses_own_weights(parse([*pictures, f"--checkpoints_dir={tmp_path}"], training=False))
 
 
-def test_training_never_takes_it(tmp_path):
+def test_training_never_uses_the_own_model(tmp_path):
     assert parse([f"--checkpoints_dir={tmp_path}"], training=True).name != "own"
 
 
-def test_its_card_is_about_this_file():
+def test_the_model_card_describes_this_file():
     card = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
     assert FILE.stat().st_size <= MAX_BYTES
     assert hashlib.sha256(FILE.read_bytes()).hexdigest() in card
@@ -54,7 +54,7 @@ def test_its_card_is_about_this_file():
     assert abs(told - numbers) < 0.01 * numbers
 
 
-def test_it_moves_a_drawn_face_as_the_driving_one_moves(tmp_path):
+def test_the_own_model_moves_a_drawn_face_like_the_driving_one(tmp_path):
     from data.sample_faces import render
 
     opt = parse([f"--checkpoint={FOLDER}", "--name=own"], training=False)

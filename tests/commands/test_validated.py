@@ -51,7 +51,7 @@ def folder(sample, tmp_path_factory):
     return folder
 
 
-def test_a_validated_run_has_the_weights_of_one_that_is_not(folder, sample):
+def test_validation_does_not_change_the_weights(folder, sample):
     train(folder, sample, "--steps=4", "--name=plain", "--validate_every=0")
     assert_same(weights(folder / "result" / "a"), weights(folder / "result" / "plain"))
     names = ("pixels", "equivariance_value", "equivariance_jacobian")
@@ -91,7 +91,7 @@ def test_validation_equals_the_measurement_of_test_py(folder, sample):
         assert last[f"val/{name}"] == pytest.approx(total[name]["frames"], rel=1e-5)
 
 
-def test_bad_requests_end_before_the_first_step(folder, sample):
+def test_bad_requests_stop_before_the_first_step(folder, sample):
     output = train(folder, sample, "--steps=1", "--name=bad", "--best_by=val/jitter", status=2)
     assert "--best_by val/jitter: choose a validated value that can be better or worse: val/l1, val/psnr" in output
 

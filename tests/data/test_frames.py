@@ -239,7 +239,7 @@ def test_a_damaged_clip_is_reported_when_it_is_opened(root):
 
 
 @pytest.mark.filterwarnings("ignore::data.video.DamagedVideo")
-def test_frames_of_a_clip_that_proves_shorter_are_drawn_from_those_it_has(tmp_path):
+def test_frames_are_drawn_from_the_readable_part_of_a_clip(tmp_path):
     promised = prove_shorter(tmp_path / "train" / "a.mp4")
     data = dataset(tmp_path, "--frame_shape=32,32,3")
     for seed in range(200):
@@ -274,7 +274,7 @@ def test_clips_of_one_name_keep_their_suffixes(root):
     assert [clip.name for clip in planned] == ["c#1", "c#1.gif", "d#1"]
 
 
-def test_clips_have_the_sound_that_is_asked_for(root):
+def test_clips_have_the_requested_sound(root):
     with_sound(root / "test" / "loud.mp4", "libx264")
     table = root / "pairs.csv"
     table.write_text("source,driving\nc#1,loud.mp4\n")

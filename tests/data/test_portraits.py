@@ -108,7 +108,7 @@ def pair(folder, source, driving, *words):
 # --- crops ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_crop_that_comes_back_unchanged_leaves_the_picture():
+def test_an_unchanged_crop_leaves_the_picture():
     whole = picture(2, (200, 240))
     square = square_of(face_points(110, 100, 60), 2.3, (0, -0.125))
     pasted = PasteBack(square, whole.shape[:2], 512)(whole, square.cut(whole, 512))
@@ -196,7 +196,7 @@ def test_a_source_video_is_animated_frame_by_frame_in_any_batches(folder, family
         assert np.abs(a[:5].astype(int) - picture(index, SIZE)[:5]).max() < 25
 
 
-def test_looking_ahead_is_as_good_as_knowing_the_whole(folder, family_of):
+def test_look_ahead_equals_smoothing_the_whole_clip(folder, family_of):
     made = []
     for words in (["--look_ahead=auto"], ["--look_ahead=all"], ["--look_ahead=0", "--smooth_variance=1"]):
         opt = pair(folder, "wide.mp4", "drive.mp4", *words)
@@ -290,7 +290,7 @@ def test_templates_of_the_original_are_read(tmp_path, template, old, protocol):
         assert np.array_equal(array, template.arrays[name]), name
 
 
-def test_templates_without_openness_move_all_the_same(folder, family_of, template):
+def test_templates_without_openness_still_drive(folder, family_of, template):
     (folder / "animal.pkl").write_bytes(pickle.dumps(pickled(template, openness=False)))
     opt = pair(folder, "one.png", "animal.pkl")
     assert len(result(family_of(opt), clip_of(opt))) == 7

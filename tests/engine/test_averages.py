@@ -118,7 +118,7 @@ def test_running_statistics_are_averaged_and_other_buffers_copied():
         assert torch.equal(average[name], live[name]) and not torch.equal(start[name], live[name]), name
 
 
-def test_in_use_swaps_averages_in_and_out():
+def test_applied_swaps_averages_in_and_out():
     trainer = trainer_of(build(Averaged))
     advance(trainer, batches(2))
     live = copy.deepcopy(trainer.family.state_dict())
@@ -132,7 +132,7 @@ def test_in_use_swaps_averages_in_and_out():
     assert_as_by_hand(trainer)
 
 
-def test_a_tensor_with_two_names_comes_back_after_in_use():
+def test_a_tensor_with_two_names_is_restored_after_applied():
     class Tied(Averaged):
         def __init__(self, opt, training):
             super().__init__(opt, training)
@@ -148,7 +148,7 @@ def test_a_tensor_with_two_names_comes_back_after_in_use():
 
 
 @pytest.mark.parametrize("toy", [Averaged, RareAverage])
-def test_weights_are_loaded_averaged_unless_asked_otherwise(toy, tmp_path):
+def test_averaged_weights_are_loaded_by_default(toy, tmp_path):
     trainer = trainer_of(build(toy))
     advance(trainer, batches(4))
     Checkpoints(tmp_path).save(trainer)

@@ -31,7 +31,7 @@ def test_numbers_histograms_and_pictures_reach_the_sinks():
     assert picture.shape[1] == 2 * 3 * 48, "the pictures of the step, and the logged ones, enlarged to 96 lines"
 
 
-def test_norms_are_those_of_the_whole_gradients_and_only_where_asked():
+def test_norms_are_those_of_the_full_gradients_and_only_on_request():
     trainer = trainer_of(build(Joint), norms_every=2)
     measured, update = [], trainer.family.before_update
 

@@ -41,14 +41,14 @@ def test_results_of_damaged_videos_do_not_count_with_strict_video(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("made_with", "made_of", "words"),
+    ("common_inputs", "inputs", "words"),
     [
         ({"weights": "9", "options": "2"}, {"sources": "x"}, "made with other weights"),
         ({"weights": "9", "options": "8"}, {"sources": "x"}, "made with other weights and options"),
         (WITH, {"sources": "y"}, "made with other sources"),
     ],
 )
-def test_another_result_of_the_same_name_is_told_apart(tmp_path, common_inputs, inputs, words):
+def test_results_of_the_same_name_are_distinguished(tmp_path, common_inputs, inputs, words):
     output = result(tmp_path)
     Records(tmp_path, WITH).add({"output": output, "sources": "x"})
     with pytest.raises(UserError, match=f"a.mp4 is there already, {words}: --overwrite .*--results_dir"):
@@ -96,7 +96,7 @@ def test_the_last_line_of_a_result_counts_and_other_commands_do_not(tmp_path):
     assert [entry["frames"] for entry in records.of_this_command()] == [2]
 
 
-def test_fingerprints_tell_weights_and_options_apart():
+def test_fingerprints_distinguish_weights_and_options():
     one, same, other = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
     same.load_state_dict(one.state_dict())
     told = [begin_fingerprints(network, {"a": 1}) for network in (one, same, other)]
@@ -106,7 +106,7 @@ def test_fingerprints_tell_weights_and_options_apart():
     assert fingerprint_of_options({"a": 1}) != fingerprint_of_options({"a": 2})
 
 
-def test_failures_of_earlier_runs_are_forgotten_those_of_other_shards_stay(tmp_path):
+def test_failures_of_earlier_runs_are_removed_those_of_other_shards_stay(tmp_path):
     for shard, rank, world in (((1, 1), 0, 1), ((1, 2), 0, 1), ((2, 2), 0, 1), ((1, 1), 1, 2)):
         with Failures(tmp_path, shard, rank, world) as failures:
             failures.add({"name": "a"}, f"{shard} {rank}")
@@ -119,7 +119,7 @@ def test_failures_of_earlier_runs_are_forgotten_those_of_other_shards_stay(tmp_p
     assert not list(tmp_path.glob("failures*.csv"))
 
 
-def test_failures_are_written_whatever_ends_the_work(tmp_path):
+def test_failures_are_written_after_any_error(tmp_path):
     with pytest.raises(KeyboardInterrupt), Failures(tmp_path, (1, 1), 0, 1) as failures:
         failures.add({"name": "a", "line": 2, "output": tmp_path / "in" / "a.mp4"}, "broken")
         raise KeyboardInterrupt
@@ -127,7 +127,7 @@ def test_failures_are_written_whatever_ends_the_work(tmp_path):
     assert told == {"name": "a", "line": "2", "source": "", "driving": "", "output": "in/a.mp4", "reason": "broken"}
 
 
-def test_names_that_are_no_utf_8_are_written_escaped(tmp_path):
+def test_names_outside_utf_8_are_written_escaped(tmp_path):
     name = os.fsdecode(b"caf\xe9")
     output = result(tmp_path, f"{name}.mp4")
     Records(tmp_path, WITH).add({"name": name, "output": output, "sources": name})
@@ -148,7 +148,7 @@ def test_a_result_with_a_name_too_long_for_the_system_does_not_exist(tmp_path):
     assert Records(tmp_path, WITH).entries() == []
 
 
-def test_fingerprints_are_of_the_weights_at_the_beginning_and_asked_for_when_they_are_needed(tmp_path):
+def test_fingerprints_are_computed_on_demand_from_the_initial_weights(tmp_path):
     network, asked = nn.Linear(2, 2), []
     before = fingerprint_of_weights(network.state_dict())
     told = begin_fingerprints(network, {})

@@ -29,7 +29,7 @@ def shown_in(folder):
     return {one["name"]: one for one in content_of(folder / "index.html")["results"]}
 
 
-def test_metrics_of_videos_and_frames_are_taken_in(folder):
+def test_metrics_of_videos_and_frames_are_shown(folder):
     (folder / "metrics.csv").write_text("video,frame,l1,id/dlib\nother,0,0.25,\nother,1,inf,nan\nc,0,1,1\n")
     told = {"videos": {"other": {"l1": 0.5, "id/dlib": None}}, "files": {"other": {"result": "b.mp4"}},
             "protocol": {"weighting": "videos"}, "definitions": {"l1": {"better": "lower"}},
@@ -49,7 +49,7 @@ def test_metrics_of_videos_and_frames_are_taken_in(folder):
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"[1]\n", b"", b'{"videos": 3}\n', b'{"videos": {"a": 1}}\n', b'video,frame,l1\n"a,0\n']
 )
-def test_damaged_files_beside_the_results_leave_the_page_as_it_is(folder, name, content, caplog):
+def test_damaged_files_beside_the_results_do_not_change_the_page(folder, name, content, caplog):
     (folder / name).write_bytes(content)
     with caplog.at_level(logging.WARNING):
         assert write_page(folder) == 2
@@ -84,7 +84,7 @@ def test_nothing_in_a_name_ends_the_script_or_becomes_markup(tmp_path):
     assert page.count("</script>") == 2
 
 
-def test_the_page_loads_nothing_from_elsewhere(folder):
+def test_the_page_loads_nothing_from_other_servers(folder):
     write_page(folder)
     page = (folder / "index.html").read_text()
     assert "http://" not in page and "https://" not in page and "import(" not in page

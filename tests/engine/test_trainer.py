@@ -227,7 +227,7 @@ def test_a_step_that_returns_its_losses_is_reported():
         train(build(Wrong), batches(1))
 
 
-def test_pictures_that_are_no_dict_are_reported():
+def test_pictures_that_are_not_a_dict_are_reported():
     class Wrong(Chunks):
         def training_step(self, batch, clock):
             yield from super().training_step(batch, clock)
@@ -269,7 +269,7 @@ def test_a_loss_that_reaches_nothing_of_its_optimizer_is_refused(made, told, acc
     assert 'yield "gen", made' in lines_of(error)
 
 
-def test_an_optimizer_that_works_later_is_looked_at_in_its_first_updates():
+def test_a_late_optimizer_is_checked_in_its_first_updates():
     class Late(Joint):
         def training_step(self, batch, clock):
             x = batch["x"].flatten(1)

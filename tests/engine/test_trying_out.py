@@ -32,7 +32,7 @@ def test_overfit_gives_the_same_samples_in_every_epoch_until_they_fill_a_batch()
         FirstSamples(toy_data(), 21, batch_size=8)
 
 
-def test_names_of_few_samples_are_repeated_as_they_are():
+def test_names_of_few_samples_are_repeated():
     class Named(ToyData):
         def item_names(self):
             return [f"clip {index}" for index in range(20)]

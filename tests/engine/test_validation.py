@@ -92,7 +92,7 @@ def trainer(weight=0.25, step=5):
     return SimpleNamespace(family=family, clock=Clock(10, step), averages=SimpleNamespace(in_use=nullcontext))
 
 
-def test_values_and_pictures_are_those_of_the_weights_of_now():
+def test_values_and_pictures_use_the_current_weights():
     found = validation().run(trainer())
     whole = torch.stack([item["image"].mean() for index in range(3) for item in Clips().clip(index).driving])
     assert found.values["val/first"] == pytest.approx(float(whole.mean()) + 0.25, abs=1e-6)
@@ -180,7 +180,7 @@ def test_mismatching_networks_switch_validation_off(caplog):
     assert "cannot prepare the networks: RuntimeError" in caplog.text and "switched off" in caplog.text
 
 
-def test_kept_frames_are_read_once_and_spread():
+def test_cached_frames_are_read_once_and_evenly_spread():
     clips = Clips()
     one = validation(clips, frames=3)
     assert one.run(trainer()).values == one.run(trainer()).values and clips.made == [0, 1, 2]

@@ -126,7 +126,7 @@ def test_the_scores_of_theval_are_one_for_the_truth_and_nothing_for_a_picture(cl
     assert of_video(record, measurement.metrics)["theval/lip_dynamics.score"] < 1e-9
 
 
-def test_theval_asks_for_all_of_its_scores_by_one_name():
+def test_theval_names_a_group_of_scores():
     assert len(find_metrics(["theval"])) == 8
 
 

@@ -130,7 +130,7 @@ def test_a_metric_without_its_video_is_refused():
 
 
 @pytest.mark.parametrize("name", metric_names())
-def test_every_metric_says_what_it_is(name):
+def test_every_metric_describes_itself(name):
     kind = find_metric(name)
     assert kind.says and kind.used_by and kind.better in ("lower", "higher", "like truth")
     assert all(set(need.split("|")) <= {"truth", "driving", "source"} for need in kind.needs)

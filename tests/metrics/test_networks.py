@@ -272,7 +272,7 @@ def test_heads_of_another_network_are_reported(files):
 
 
 @pytest.mark.parametrize("kind", [">f4", "<U3", "|S3", "<f2"])
-def test_dense_motion_of_any_numbers_is_read_and_other_content_told(tmp_path, kind):
+def test_dense_motion_of_any_dtype_is_read_and_other_content_reported(tmp_path, kind):
     grid = np.ones((3, 2, 2, 2), np.float32)
     np.savez(tmp_path / "a.npz", grid=np.full(grid.shape, "x", kind) if kind[1] in "US" else grid.astype(kind))
     pair, plan = SimpleNamespace(name="a"), SimpleNamespace(tables={"motion": tmp_path}, batch_size=2)

@@ -163,7 +163,7 @@ def test_metrics_per_frame_need_no_states_and_other_metrics_are_measured_again(w
     assert folder.measure(NAMES) == list(NAMES)
 
 
-def test_damaged_files_of_measurements_cost_no_more_than_their_videos(whole, caplog):
+def test_damaged_measurements_repeat_only_their_videos(whole, caplog):
     (whole.path / "measured.npz").write_bytes(b"no archive")
     assert whole.measure(NAMES) == list(NAMES)
     assert "measured.npz: is left out" in caplog.text

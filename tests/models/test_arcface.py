@@ -36,7 +36,7 @@ def test_faces_are_aligned_as_the_metric_aligns_them():
     assert np.abs(ours[inner] - chip[inner]).mean() < 1.5
 
 
-def test_a_file_says_its_own_sizes_and_stays_as_it_is(file):
+def test_sizes_are_read_from_the_file_and_weights_stay_frozen(file):
     network = load_arcface(file)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     loss = Identity(2.0, network).train()
@@ -51,7 +51,7 @@ def test_a_file_says_its_own_sizes_and_stays_as_it_is(file):
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
-def test_other_files_are_told(tmp_path):
+def test_other_files_are_reported(tmp_path):
     with pytest.raises(UserError, match=r"--identity_network .*absent\.pth: no such file"):
         load_arcface(tmp_path / "absent.pth")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")

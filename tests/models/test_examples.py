@@ -78,7 +78,7 @@ def test_its_typed_options_are_those_that_it_declares(sample):
     }  # fmt: skip
 
 
-def test_networks_that_rest_stay_as_they_are(trained):
+def test_resting_networks_are_unchanged(trained):
     opt, trainer, before, _ = trained
     family = trainer.family
     resting = {name for name in family.state_dict() if name.startswith(tuple(f"{one}." for one in family.resting))}

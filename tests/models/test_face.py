@@ -190,7 +190,7 @@ def test_files_of_old_versions_and_several_gpus_load(tmp_path):
         assert torch.equal(value, other.generator.state_dict()[name])
 
 
-def test_of_the_double_names_the_later_is_in_force():
+def test_the_later_of_two_equal_entries_counts():
     model = family().generator
     state = model.state_dict()
     state["target.outconv.conv1.bias"] = torch.full((3,), 1.0)

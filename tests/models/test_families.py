@@ -147,7 +147,7 @@ def test_saved_and_loaded_weights_make_the_same_frames(trained, testing, clip, t
         assert torch.equal(frames(trainer.family, clip, 4), frames(other, clip, 4))
 
 
-def test_what_a_file_holds_is_not_drawn_at_random_first_and_what_it_lacks_is(trained, sample, tmp_path, monkeypatch):
+def test_only_weights_that_a_file_lacks_are_initialised_at_random(trained, sample, tmp_path, monkeypatch):
     opt, trainer, *_ = trained
     Checkpoints(tmp_path).save(trainer)
     for path in tmp_path.glob("latest*"):

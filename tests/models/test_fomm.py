@@ -217,7 +217,7 @@ def test_the_rate_is_a_function_of_the_epoch_alone():
     assert rates == pytest.approx([1, 1, 0.1, 0.01, 0.01])
 
 
-def test_pictures_are_drawn_when_looked_at():
+def test_pictures_are_drawn_lazily():
     model, running = family("--draw_border"), None
     running = model.training_step(batch(), clock=None)
     next(running)

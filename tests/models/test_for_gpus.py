@@ -196,7 +196,7 @@ def test_validation_prepares_networks_and_measures_clips(name, sample, transfers
         validation = Validation(what, Processes(device), share=1.0, frames=3)
         animator = validation._animator(trained)
         assert animator is not None and {value.device.type for value in animator.family.parameters()} == {"cuda"}
-        monkeypatch.setattr("engine.validation._Shown", NothingShown)
+        monkeypatch.setattr("engine.validation._ShownPictures", NothingShown)
         sums, _ = validation._clip(job, animator)
     assert len(sums) == 5
 

@@ -159,7 +159,7 @@ def test_micro_batches_equal_one_big_batch():
     assert_same(results[0][1], results[1][1], 1e-4)
 
 
-def test_weights_can_be_meant_for_another_batch_size():
+def test_loss_weights_can_be_given_for_another_batch_size():
     family = make("--batch_size=4", "--weights_for_batch=25")
     assert family.objective.condition == pytest.approx(160)
     assert family.objective.smoothness == pytest.approx(25e-5)
@@ -211,7 +211,7 @@ def trained(folder: Path, steps: int, *, resume: bool = False) -> Ganimation:
     return family
 
 
-def test_files_are_called_as_the_original_calls_them_and_hold_the_same(tmp_path):
+def test_files_have_the_names_and_content_of_the_original(tmp_path):
     trained(tmp_path, 3)
     kinds = [f"{what}_epoch_{n}_id_{net}.pth" for what in ("net", "opt") for n in ("1", "2", "latest") for net in "DG"]
     kinds.sort()
@@ -221,7 +221,7 @@ def test_files_are_called_as_the_original_calls_them_and_hold_the_same(tmp_path)
     assert int(record["state"][0]["step"]) == 6
 
 
-def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path):
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path):
     whole = trained(tmp_path / "whole", 6)
     trained(tmp_path / "parts", 3)
     assert_same(state_of(whole), state_of(trained(tmp_path / "parts", 6, resume=True)))
@@ -281,7 +281,7 @@ def test_weights_of_the_second_implementation_are_found_by_name_and_read(tmp_pat
     assert "model.9.conv_block.0.bias" in caplog.text
 
 
-def test_a_layout_that_is_named_wrongly_is_refused(tmp_path):
+def test_a_wrong_layout_is_refused(tmp_path):
     torch.save(replicate_state("G", 3), tmp_path / "30_net_gen.pth")
     with pytest.raises(UserError, match=r"missing: main\.0\.weight"):
         load_networks(make("--weights_layout=original", training=False), tmp_path)
@@ -323,7 +323,7 @@ def test_each_view_shows_its_part_of_the_two_passes():
         assert torch.allclose(views[f"{name}color"], (made.color[0] + 1) / 2, atol=1e-5)
 
 
-def test_several_faces_of_a_picture_are_told_apart():
+def test_several_faces_of_a_picture_are_handled_separately():
     family, faces, aus = make().eval(), batch(2)["image"], torch.rand(1, 11).expand(3, -1)
     made = animated(family, faces[None], {"aus": aus, "face": torch.tensor([1, 0, 1])}, 2)
     alone = animated(family, faces[1:], {"aus": aus[:1]}, 1)

@@ -205,7 +205,7 @@ def random_motion(count):
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_a_face_driven_by_its_own_first_frame_stays_as_it_is(region):
+def test_a_face_driven_by_its_own_first_frame_is_unchanged(region):
     source, driving = random_motion(1), random_motion(1)
     rules = Rules(region=region)
     points = region_points(rules, source, transfer(rules, source, driving, driving))
@@ -228,7 +228,7 @@ def test_a_scale_near_zero_does_not_blow_a_face_up():
     assert torch.equal(transfer(rules, source, driving, initial).scale, source.scale)
 
 
-def test_a_driving_picture_gives_its_pose_where_that_is_asked_for():
+def test_a_driving_picture_gives_its_pose_on_request():
     source, driving = random_motion(1), random_motion(1)
     for kept, wanted in ((False, driving), (True, source)):
         rules = Rules(region="pose", picture=True, picture_as_original=kept)

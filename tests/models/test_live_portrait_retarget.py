@@ -131,7 +131,7 @@ def test_openness_is_that_of_the_crops(batch):
 
 
 @pytest.mark.parametrize("size", [96, 256])
-def test_the_looker_sees_mouths_open_and_passes_gradients(size):
+def test_the_openness_meter_measures_mouths_and_passes_gradients(size):
     shut, wide = (render(identity=2, aus=aus, size=size) for aus in ({}, {"AU25": 4.0, "AU26": 4.0}))
     pictures = torch.stack([torch.from_numpy(face.image).permute(2, 0, 1) / 255 for face in (shut, wide)])
     pictures.requires_grad_()
@@ -168,7 +168,7 @@ def test_a_second_stage_needs_a_first_one_and_two_samples():
     family_of("--batch_size=1", "--train_parts=eyes,lips")
 
 
-def test_clips_without_landmarks_are_told(batch):
+def test_clips_without_landmarks_are_reported(batch):
     family = family_of("--train_parts=eyes")
     bare = {name: batch[name] for name in ("source", "driving")}
     with pytest.raises(UserError, match=r"--train_parts eyes,lips needs source_landmarks.*--layouts portraits"):

@@ -311,7 +311,7 @@ def test_losses_fall_on_one_batch():
     assert losses[-1]["pixels"] < 0.8 * losses[0]["pixels"]
 
 
-def test_pictures_are_drawn_when_looked_at():
+def test_pictures_are_drawn_lazily():
     model = family("--draw_border")
     running = model.training_step(batch(), clock=None)
     next(running)

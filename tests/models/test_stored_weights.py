@@ -38,7 +38,7 @@ def test_stored_frames_show_something_and_differ(archive):
     assert archive.stat().st_size <= MAX_BYTES
 
 
-def test_this_version_has_weights_of_every_family_that_is_not_too_large():
+def test_this_version_stores_weights_of_every_small_family():
     first_stages = {name for name in family_names() if not find_family(name).begins_with} - {"live_portrait"}
     assert set(SMALL) == first_stages
     assert {path.stem for path in ARCHIVES if path.parent.name == VERSION} == first_stages, ROOT

@@ -63,7 +63,7 @@ def test_bodies_are_read_from_text_and_lists():
         ("D 64 many 2", "not a whole number"),
     ],
 )
-def test_wrong_words_are_named(text, message):
+def test_wrong_layer_names_are_reported(text, message):
     with pytest.raises(ArgumentTypeError, match=message):
         body(text)
 
@@ -140,7 +140,7 @@ def test_learning_rates_are_constant_by_default():
         assert falling.rate("discriminator", clock) == expected
 
 
-def test_separate_updates_reach_what_they_should():
+def test_separate_updates_reach_only_their_networks():
     """The rows alone get the matching loss in the discriminator; the adversary reaches the generator."""
     discriminator = Discriminator(body("D 8 3 2, D 8 3 2"), 8, 16, rows=BatchRows(2, 8))
     real, landmarks, fake = (
@@ -276,7 +276,7 @@ def test_the_target_is_never_among_the_pictures(tmp_path):
     assert round(float(item["target"].mean()) * 255) not in shown and len(shown) == 2
 
 
-def test_items_have_the_shapes_and_ranges_that_are_promised(tmp_path):
+def test_items_have_the_documented_shapes_and_ranges(tmp_path):
     make_video(tmp_path / "a" / "v")
     item = dataset(tmp_path)[0]
     assert item["video"] == 0
@@ -413,7 +413,7 @@ def test_a_driving_video_needs_faces_in_its_whole_frames_only(tmp_path):
 
 
 @pytest.mark.parametrize(("fit", "corner", "side"), [("pad", (-150, 0), 600), ("crop", (0, 150), 300)])
-def test_single_pictures_become_square_as_fit_says(tmp_path, fit, corner, side):
+def test_single_pictures_become_square_by_fit(tmp_path, fit, corner, side):
     """And no dataset is needed for them."""
     picture = np.full((600, 300, 3), 90, np.uint8)
     write_image(tmp_path / "drive" / "0.png", picture)

@@ -323,7 +323,7 @@ def test_the_original_loses_share_where_the_strongest_map_is_dropped_and_the_pap
     torch.testing.assert_close(kept, torch.tensor([0.2, 0.4, 0.0, 0.4]))
 
 
-def test_the_paper_s_ramp_ends_where_it_says():
+def test_the_paper_s_ramp_ends_at_the_given_epoch():
     made = MapDropout(0.1, 0.3, ramp_epochs=10, until_epoch=35, paper=True)
     assert [made.probability(epoch) for epoch in (0, 5, 10, 34, 35)] == pytest.approx([0.1, 0.2, 0.3, 0.3, 0])
 
@@ -422,7 +422,7 @@ def test_a_flow_that_fits_no_mask_is_refused():
         family("--num_down_blocks=1", "--dense_motion_scale_factor=0.125")
 
 
-def test_pictures_are_drawn_when_looked_at():
+def test_pictures_are_drawn_lazily():
     running = family("--bg", "--draw_border").training_step(batch(), at_epoch(0))
     next(running)
     with pytest.raises(StopIteration) as end:
@@ -482,7 +482,7 @@ def test_the_second_stage_trains_the_avd_network_alone(first_stage):
     )
 
 
-def test_the_second_stage_says_which_sizes_fit(first_stage):
+def test_the_second_stage_reports_which_sizes_fit(first_stage):
     model = second_stage(first_stage)
     with pytest.raises(UserError, match="pictures of 60 x 60 don't fit.*multiples of 16"):
         next(model.training_step({name: torch.rand(2, 3, 60, 60) for name in ("source", "driving")}, clock=None))

@@ -186,7 +186,7 @@ def test_the_switch_that_lists_networks_in_the_originals(training):
 
 
 @pytest.mark.parametrize("arguments", [["--best_frame", "0"], ["--best_frame=3"]])
-def test_a_best_frame_that_is_named_and_looked_for_is_refused(arguments):
+def test_best_frame_and_find_best_frame_exclude_each_other(arguments):
     with pytest.raises(UserError, match="--best_frame [03]: --find_best_frame chooses another one; remove one"):
         resolved([*arguments, "--find_best_frame"], training=False)
     assert resolved([*arguments, "--find_best_frame=no"], training=False).best_frame is not None
@@ -496,7 +496,7 @@ def test_a_word_on_the_command_line_overrides_files(tmp_path, monkeypatch):
     assert opt.mode == "animate" and not opt.relative and not opt.adapt_scale
 
 
-def test_a_mode_of_another_family_is_refused_with_those_there_are():
+def test_a_mode_of_another_family_is_refused_with_the_valid_ones():
     with pytest.raises(UserError, match="--mode avd: .*choose from animate, reconstruction, standard, relative"):
         parse(["--model=fomm", "--mode=avd"], False)
 

@@ -26,7 +26,7 @@ def fingerprint(*words):
     return fingerprint_of_options(result_options(parse(list(words), training=False)))
 
 
-def test_an_option_shapes_results_unless_its_declaration_says_otherwise():
+def test_options_shape_results_by_default():
     parser = OptionParser("")
     group = parser.group("family yours")
     group.add_argument("--width", help="channels")
@@ -71,6 +71,6 @@ def test_options_that_shape_frames_change_the_fingerprint_of_results(words):
     assert fingerprint("--model=fomm", words) != fingerprint("--model=fomm")
 
 
-def test_declarations_of_shaping_options_are_no_options():
+def test_declarations_of_shaping_options_are_not_options():
     assert vars(Options(["width"], width=3)) == {"width": 3}
     assert parse(["--model=fomm"], training=False).shape_results

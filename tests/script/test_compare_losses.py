@@ -35,7 +35,7 @@ def test_equal_runs_are_equal(tmp_path, capsys):
     assert "equal within 1e-05 in 2 steps" in capsys.readouterr().out
 
 
-def test_the_first_step_at_which_runs_part_is_told(tmp_path, capsys):
+def test_the_first_diverging_step_is_reported(tmp_path, capsys):
     entries = [ENTRY | {"step": step} for step in range(1, 6)]
     one = written(tmp_path / "a", entries)
     apart = [entry | {"l1": 0.5 + 1e-4 * (step > 2), "visible": 0.25 + 1e-2 * (step > 3)}
@@ -48,14 +48,14 @@ def test_the_first_step_at_which_runs_part_is_told(tmp_path, capsys):
     assert run(one, other, "--tolerance=1e-3") == 1 and run(one, other, "--tolerance=0.1") == 0
 
 
-def test_losses_of_one_run_alone_are_told(tmp_path, capsys):
+def test_losses_of_only_one_run_are_reported(tmp_path, capsys):
     one = written(tmp_path / "a", [ENTRY])
     other = written(tmp_path / "b", [{name: value for name, value in ENTRY.items() if name != "visible"}])
     assert run(one, other) == 1 and "only one of the two has: visible" in capsys.readouterr().out
     assert missing(read_losses(one), read_losses(one)) == []
 
 
-def test_what_is_no_number_parts_from_what_is():
+def test_nan_differs_from_numbers():
     nan = float("nan")
     assert difference(nan, nan) == 0 and difference(1.0, nan) == difference(nan, 1.0) == float("inf")
     assert difference(0.0, 1e-9) == pytest.approx(1e-6) and difference(-2.0, 2.0) == 2

@@ -178,7 +178,7 @@ def test_whole_networks_are_kept_on_request(small, tmp_path, monkeypatch):
         (lambda layers: layers["fc8"][0].fill(0.5), "weight of fc8 is not finite or all the same"),
     ],
 )
-def test_wrong_layers_are_refused_and_nothing_is_written(change, message, small, tmp_path, monkeypatch):
+def test_wrong_layers_are_refused_without_output(change, message, small, tmp_path, monkeypatch):
     change(small)
     output = tmp_path / "b.pth"
     with pytest.raises(UserError, match=message):
@@ -186,7 +186,7 @@ def test_wrong_layers_are_refused_and_nothing_is_written(change, message, small,
     assert not output.exists()
 
 
-def test_what_numpy_finds_different_is_not_kept(small, tmp_path, monkeypatch):
+def test_networks_that_differ_from_numpy_are_not_saved(small, tmp_path, monkeypatch):
     def flipped(kind, arrays, path, convert=convert_vgg_caffe.convert):
         return {name: value.flip(-1) for name, value in convert(kind, arrays, path).items()}
 
@@ -197,7 +197,7 @@ def test_what_numpy_finds_different_is_not_kept(small, tmp_path, monkeypatch):
     assert not output.exists()
 
 
-def test_the_command_says_where_the_files_are():
+def test_the_help_explains_where_to_get_the_files():
     done = subprocess.run(
         [sys.executable, "script/convert_vgg_caffe.py", "nowhere.caffemodel"], cwd=ROOT, capture_output=True, text=True
     )

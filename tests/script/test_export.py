@@ -147,7 +147,7 @@ def test_an_exported_checkpoint_is_resumed_by_the_original(run, tmp_path):
         schedule.step()
 
 
-def test_our_file_animates_in_the_original_as_it_is(run):
+def test_our_file_animates_in_the_original_without_changes(run):
     model, trainer, folder = run
     original = ORIGINALS[model]
     pattern = trainer.family.layout.pattern

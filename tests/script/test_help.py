@@ -41,7 +41,7 @@ def answers():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_tells_its_options_without_torch(answers, command):
+def test_help_does_not_import_torch(answers, command):
     status, told, heavy = answers[command]
     assert status in (None, 0) and "usage" in told
     assert not heavy

@@ -45,7 +45,7 @@ def test_a_second_attempt_continues_the_run(inside):
     assert quality.words_of("python train.py --name a")[0] == sys.executable
 
 
-def test_the_page_shows_the_numbers_that_are_kept():
+def test_the_page_shows_the_stored_numbers():
     known = json.loads(quality.NUMBERS.read_text())
     page = quality.PAGE.read_text(encoding="utf-8")
     assert known and quality.with_tables(page, known) == page, "run script/quality.py --table"
@@ -62,7 +62,7 @@ def test_every_row_has_a_configuration_and_prints_its_commands():
     assert "--protocol real" in rows["tps_real"].measure and "sample" not in rows["tps_real"].measure
 
 
-def test_unknown_rows_and_missing_videos_are_told():
+def test_unknown_rows_and_missing_videos_are_reported():
     with pytest.raises(UserError, match="--rows abc: no such row; there are tps_tiny"):
         quality.chosen_rows("mraa_tiny, abc", has_videos=False)
     with pytest.raises(UserError, match="--real FOLDER"):

@@ -137,7 +137,7 @@ def test_an_imported_file_is_a_run_that_animates(table, tmp_path, weights, file,
         weights("import", file, f"--table={table}")
 
 
-def test_a_converted_file_alone_says_what_it_is(table, tmp_path, weights):
+def test_a_converted_file_contains_its_options(table, tmp_path, weights):
     states = write(tmp_path / "one.pth.tar", "fomm")
     weights("convert", "one.pth.tar", "--out=alone.safetensors", f"--table={table}")
     with safe_open(tmp_path / "alone.safetensors", "pt") as file:
@@ -153,7 +153,7 @@ def test_a_converted_file_alone_says_what_it_is(table, tmp_path, weights):
     assert family_options(opt) == family_options(options_of(read_table(table)["one"]))
 
 
-def test_a_file_per_network_becomes_a_folder_that_says_what_it_is(table, tmp_path, weights):
+def test_a_file_per_network_becomes_a_folder_with_its_options(table, tmp_path, weights):
     states = write(tmp_path / "30_net_gen.pth", "ganimation")
     weights("convert", "30_net_gen.pth", "--out=alone", f"--table={table}")
     opt = parse(["--checkpoint=alone"], training=False)

@@ -12,7 +12,7 @@ class Hiding(Joint):
         self.rate = 0.1
 
 
-def test_an_attribute_that_hides_a_method_is_told_where_it_is_set():
+def test_an_attribute_that_hides_a_method_is_reported_where_it_is_set():
     with pytest.raises(AttributeError, match=r"Hiding: self.rate = 0.1 hides the method rate\(\).*self._rate"):
         build(Hiding)
     data = ToyData.__new__(ToyData)

@@ -27,7 +27,7 @@ def test_blanks_and_byte_order_marks_are_ignored(tmp_path):
         ("", "pairs.csv: is empty"),
         ("source,driving\n\n", "no rows"),
         ("source,driving\na,b\n\nc,\n", "line 4: driving is empty"),
-        ("source,driving\nm\xfcller.png,b\n".encode("latin-1"), "not in UTF-8"),
+        ("source,driving\nm\xfcller.png,b\n".encode("latin-1"), "not UTF-8"),
     ],
 )
 def test_all_errors_of_a_table_are_reported(tmp_path, content, words):

@@ -93,7 +93,7 @@ def test_temporary_names_tell_host_and_process_and_are_never_shared(tmp_path):
     assert (tmp_path / "a.txt").read_text() == one.parent.name, "named last"
 
 
-def test_nobody_else_can_plant_a_link_where_writers_write(tmp_path):
+def test_other_users_cannot_plant_links_for_temporary_files(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")
     folder = tmp_path / "shared"
@@ -147,7 +147,7 @@ def test_files_of_live_processes_are_kept(tmp_path):
     assert names(tmp_path) == {"a.txt", "own.txt"}
 
 
-def test_a_later_process_with_the_same_number_is_told_apart(tmp_path):
+def test_a_later_process_with_the_same_pid_is_distinguished(tmp_path):
     """In a container each run has the number of the one before it."""
     mine = f".{files._host()}.{os.getpid()}"
     kept = leave(tmp_path, f"{mine}-{files._start_of(os.getpid())}.abcdefgh.part")
@@ -188,7 +188,7 @@ def test_leftovers_of_earlier_versions_go_and_files_of_others_stay(tmp_path, dea
     assert names(tmp_path) == {*kept, "elsewhere"}
 
 
-def test_leftovers_that_cannot_be_removed_are_no_reason_to_stop(tmp_path, dead, monkeypatch):
+def test_leftovers_that_cannot_be_removed_do_not_stop_the_run(tmp_path, dead, monkeypatch):
     monkeypatch.setattr(files.shutil, "rmtree", refuse)
     leave(tmp_path, f".{files._host()}.{dead}-1.abcdefgh.part")
     remove_leftovers(tmp_path)

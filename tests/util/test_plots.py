@@ -25,7 +25,7 @@ def test_a_long_curve_keeps_its_peaks_and_few_points():
     assert len(line) <= MOST and min(y for _, y in line) == min(y for _, y in points(plot("x", {"a": [0.0, 5.0]}))[0])
 
 
-def test_nothing_is_drawn_of_nothing_and_names_are_escaped():
+def test_empty_curves_draw_nothing_and_names_are_escaped():
     assert plot("x", {"a": [None, float("nan")]}) == "" and plot("x", {"a": []}) == ""
     assert "<b>" not in plot("<b>", {"<b>": [1.0, 2.0]}) + legend(["<i>"]).replace("<b style", "")
 

@@ -37,7 +37,7 @@ def test_missing_modules_and_classes_are_reported(tmp_path, monkeypatch, spec, t
 
 
 def test_a_class_of_another_kind_is_refused():
-    with pytest.raises(UserError, match="--model toys:ToyData: is no family"):
+    with pytest.raises(UserError, match="--model toys:ToyData: not a family"):
         find_family("toys:ToyData")
     with pytest.raises(UserError, match="--dataset_mode toys:Joint: not a dataset mode"):
         find_dataset("toys:Joint")

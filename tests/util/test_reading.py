@@ -21,7 +21,7 @@ from util.reading import RAISED_BY_DAMAGE, reading
 
 
 @pytest.mark.parametrize("kind", RAISED_BY_DAMAGE)
-def test_whatever_damage_raises_becomes_one_line_with_the_files_name(tmp_path, kind):
+def test_errors_of_damaged_files_become_one_line_with_the_file_s_name(tmp_path, kind):
     try:
         error = kind("what is wrong\nin detail")
     except TypeError:  # UnicodeDecodeError and its like
@@ -122,7 +122,7 @@ def test_damaged_json_is_refused(tmp_path):
     [
         (b"", "is empty"),
         (b"\n , \n", "is empty"),
-        (b"a,b\n\xff,1\n", "not in UTF-8"),
+        (b"a,b\n\xff,1\n", "not UTF-8"),
         (b"a,b\n\0,1\n", "NUL byte"),
         (b"a,b\n" + b"x" * 200_000 + b",1\n", "cannot be read as csv"),
     ],
@@ -153,7 +153,7 @@ def test_names_too_long_for_the_system_do_not_exist(tmp_path):
     with pytest.raises(UserError, match="no such video"):
         open_video(tmp_path / f"{'x' * 300}.mp4")
     (tmp_path / "a.csv").write_text(f"generated,real\n{'x' * 300},b.mp4\n")
-    with pytest.raises(UserError, match="a.csv: not there: "):
+    with pytest.raises(UserError, match="a.csv: missing: "):
         listed_pairs(tmp_path / "a.csv", {"result": tmp_path, "truth": tmp_path})
 
 
@@ -164,5 +164,5 @@ def test_names_too_long_for_the_system_do_not_exist(tmp_path):
         (models.ganimation.log.reported_step, "[a] (T, epoch: {0}, it: {0}/{0}, t/smpl: 0.1s) "),
     ],
 )
-def test_overlong_numbers_in_logs_are_no_steps(step_of, line):
+def test_overlong_numbers_in_logs_are_not_steps(step_of, line):
     assert step_of(line.format(7)) is not None and step_of(line.format("9" * 5000)) is None

@@ -67,7 +67,7 @@ def test_an_extended_run_continues_the_schedule_of_its_new_length():
 
 
 def test_without_a_length_rules_that_follow_it_are_refused():
-    with pytest.raises(UserError, match="--lr_schedule cosine: follows the length of training"):
+    with pytest.raises(UserError, match="--lr_schedule cosine: needs the length of training"):
         Schedule("cosine")(Clock(10))
     assert Schedule("constant")(Clock(10)) == 1
 

@@ -72,7 +72,7 @@ def code_object() -> bytes:
         (b"c__builtin__\ngetattr\n.", "__builtin__.getattr"),
     ],
 )
-def test_hostile_pickles_are_refused_by_the_name_of_what_they_try(tmp_path, content, name):
+def test_hostile_pickles_are_refused_with_the_forbidden_name(tmp_path, content, name):
     (tmp_path / "a.pkl").write_bytes(content)
     with pytest.raises(UserError, match=f"a.pkl: refused.*{name}"):
         read_pickle(tmp_path / "a.pkl", "a dictionary of arrays")
@@ -149,10 +149,10 @@ def test_a_large_number_in_the_memo_takes_no_memory(tmp_path):
 
 def test_sizes_are_limited(tmp_path, monkeypatch):
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(list(range(3000))))
-    monkeypatch.setattr("util.unpickling.MOST_STEPS", 2000)
+    monkeypatch.setattr("util.unpickling.MAX_STEPS", 2000)
     with pytest.raises(UserError, match="more than 2,000 instructions; save it as npz"):
         read_pickle(tmp_path / "a.pkl", "arrays")
-    monkeypatch.setattr("util.unpickling.MOST_BYTES", 1 << 10)
+    monkeypatch.setattr("util.unpickling.MAX_BYTES", 1 << 10)
     with pytest.raises(UserError, match="longer than"):
         read_pickle(tmp_path / "a.pkl", "arrays")
 

@@ -69,7 +69,7 @@ def choose_people(browser):
     for what, shown in (("pictures", "#source img"), ("videos", "#driving video")):
         browser.run(f"document.querySelector('#{what} button').click()")
         browser.until(f"!!document.querySelector('{shown}')")
-    browser.until("!!document.querySelector('#driving_seen img') && !!document.querySelector('#source_seen img')")
+    browser.until("!!document.querySelector('#driving_input img') && !!document.querySelector('#source_input img')")
 
 
 def text(browser, selector):
@@ -93,7 +93,7 @@ def give(browser, selector, *files):
     browser.send("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
 
 
-def test_a_newcomer_sees_something_move_and_nothing_comes_from_elsewhere(served, browser):
+def test_a_first_visit_animates_and_loads_nothing_from_other_servers(served, browser):
     app, address = served
     choose_people(browser)
     browser.run("document.querySelector('#run').click()")
@@ -111,16 +111,16 @@ def test_a_newcomer_sees_something_move_and_nothing_comes_from_elsewhere(served,
     assert headers == POLICY
 
 
-def test_a_face_is_taken_by_a_click_on_it(browser, tmp_path):
+def test_a_face_is_chosen_by_a_click(browser, tmp_path):
     write_image(tmp_path / "two.png", np.concatenate([render(identity=n, size=192).image for n in (3, 8)], axis=1))
     give(browser, "#source input[type=file]", tmp_path / "two.png")
-    browser.until("document.querySelector('#source_told').innerText.includes('2 faces')")
-    browser.until("document.querySelector('#source_shown img').naturalWidth > 0")
+    browser.until("document.querySelector('#source_summary').innerText.includes('2 faces')")
+    browser.until("document.querySelector('#source_view img').naturalWidth > 0")
     number = "[...document.querySelectorAll('input, textarea')].find(one => one.value == '{}')"
-    seen = "document.querySelector('#source_seen img').src"
+    seen = "document.querySelector('#source_input img').src"
     before = None  # the largest face may be the first one that is clicked on
     for across, face in ((0.25, 1), (0.75, 2), (0.25, 1)):
-        click(browser, "document.querySelector('#source_shown img')", across)
+        click(browser, "document.querySelector('#source_view img')", across)
         browser.until(f"!!{number.format(face)}")
         browser.until(f"{seen} != '{before}'")
         before = browser.run(seen)
@@ -144,7 +144,7 @@ def test_sliders_of_action_units_change_the_picture(browser):
     assert "--au=AU26=5" in browser.run("document.querySelector('#command textarea').value")
 
 
-def test_the_picture_follows_the_camera_and_a_meter_tells_how_fast(browser):
+def test_the_picture_follows_the_camera_and_a_meter_shows_the_speed(browser):
     choose_people(browser)
     open_tab(browser, "Live")
     for label in ("Webcam", "Record"):
@@ -156,7 +156,7 @@ def test_the_picture_follows_the_camera_and_a_meter_tells_how_fast(browser):
     browser.until("!!document.querySelector('#live img')")
 
 
-def test_a_browser_that_leaves_stops_its_work_and_its_files_go(served, tmp_path, monkeypatch):
+def test_closing_the_browser_stops_its_work_and_removes_its_files(served, tmp_path, monkeypatch):
     app, address = served
     working, over = threading.Event(), threading.Event()
 

@@ -83,7 +83,7 @@ def test_a_table_becomes_a_page_and_failures_are_on_it(people, own, tmp_path):
         jobs.batch(own, table, people, [], tmp_path / "refused", work)
 
 
-def test_people_elsewhere_name_no_files_of_this_machine(people, tmp_path):
+def test_remote_users_cannot_name_files_of_this_machine(people, tmp_path):
     table = tmp_path / "pairs.csv"
     table.write_text("source,driving\nme.png,talk.mp4\n")
     jobs.refuse_paths(table, people)

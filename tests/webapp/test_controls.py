@@ -62,7 +62,7 @@ def test_a_family_has_its_own_options_and_those_of_all(family):
 
 
 @pytest.mark.parametrize("family", family_names())
-def test_every_option_that_shapes_results_is_offered_or_left_out_for_a_reason(family):
+def test_every_option_that_shapes_results_is_shown_or_excluded_for_a_reason(family):
     arguments = [f"--config={ROOT}/configs/tiny/{family}.yaml"]
     declared = options_of(*arguments)
     without = controls.EXCLUDED | controls.OF_DRIVING if family == "ganimation" else controls.EXCLUDED
@@ -87,7 +87,7 @@ def portrait():
         return Panel(options_of(f"--config={ROOT}/configs/tiny/live_portrait.yaml"), Kind())
 
 
-def test_controls_begin_with_the_values_of_the_run_and_say_nothing_then(portrait):
+def test_unchanged_controls_have_the_values_of_the_run(portrait):
     values = {one: one.value for one in portrait.controls}
     assert portrait.chosen(values) == {}
     assert isinstance(portrait["relative"], gr.Checkbox) and isinstance(portrait["quality"], gr.Slider)
@@ -95,7 +95,7 @@ def test_controls_begin_with_the_values_of_the_run_and_say_nothing_then(portrait
     assert portrait["relative"].info and "magnify" not in portrait
 
 
-def test_what_is_changed_is_said_and_is_what_test_py_understands(portrait):
+def test_changed_options_are_valid_arguments_of_test_py(portrait):
     values = {one: one.value for one in portrait.controls}
     new = {
         "relative": False, "driving_multiplier": 1.5, "animation_region": "lip", "face": "2", "best_frame": 3,
@@ -118,7 +118,7 @@ def test_what_is_changed_is_said_and_is_what_test_py_understands(portrait):
     assert crops == {"face": "2", "crop_video": True}
 
 
-def test_several_pictures_are_several_words():
+def test_several_pictures_are_several_arguments():
     line = command((), {"source_image": [Path("a.png"), Path("b.png")], "output": ""}, {})
     assert shlex.split(line) == ["python", "test.py", "--source_image", "a.png", "b.png"]
 

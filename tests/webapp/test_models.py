@@ -25,7 +25,7 @@ def runs(tmp_path):
     return tmp_path
 
 
-def test_the_model_that_ships_comes_first_and_then_every_run(runs, tmp_path, caplog):
+def test_the_own_model_comes_first_and_then_every_run(runs, tmp_path, caplog):
     found = available_models(runs)
     assert list(found) == [OWN_LABEL, "anna (mraa)", "bert (mraa)"] and "damaged" in caplog.text
     assert found["anna (mraa)"] == ("--name=anna", f"--checkpoints_dir={runs}")

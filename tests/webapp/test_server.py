@@ -38,7 +38,7 @@ def test_pages_fetch_nothing_from_elsewhere():
     assert headers[b"content-security-policy"] == POLICY.encode()
 
 
-def test_other_answers_are_passed_on_as_they_are():
+def test_other_responses_are_forwarded_unchanged():
     headers, body = answer(b"video/mp4", PAGE)
     assert body == PAGE and b"content-security-policy" not in headers
 
@@ -48,7 +48,7 @@ def test_only_this_machine_is_local():
     assert not Address("0.0.0.0").local and not Address(share=True).local
 
 
-def test_what_browsers_give_is_removed_and_nobody_is_told(monkeypatch):
+def test_uploads_are_removed_and_nothing_is_sent_elsewhere(monkeypatch):
     for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "NO_PROXY"):
         monkeypatch.setenv(name, "before")
     with quiet_folder() as folder:

@@ -11,7 +11,7 @@ from webapp.commands import lines_in, run_command, step_of
 from webapp.work import Progress, Stopped, Work, Workshop, message_of
 
 
-def test_progress_tells_the_rate_and_what_is_left():
+def test_progress_shows_the_rate_and_the_remaining_time():
     assert Progress("frames", 10, 40, 2.0).line() == "frames: 10 of 40, 2.0 a second, 15 s left"
     assert Progress("frames", 1, 1000, 1.0).line().endswith("17 min left")
     assert Progress("loading").line() == "loading" and Progress("drawing", 3).line() == "drawing, 3"
@@ -37,7 +37,7 @@ def waiting(reached):
 
 
 @pytest.mark.parametrize("how", ["stop", "leave", "another", "end"])
-def test_work_stops_when_it_is_asked_to_or_nobody_looks_any_more(how):
+def test_work_stops_on_request_or_without_a_reader(how):
     shop, reached = Workshop(), threading.Event()
     work = shop.begin("browser", waiting(reached))
     reached.wait()
@@ -55,7 +55,7 @@ def test_work_stops_when_it_is_asked_to_or_nobody_looks_any_more(how):
         work.result()
 
 
-def test_errors_are_told_in_one_line_and_bugs_are_logged(caplog):
+def test_errors_are_shown_in_one_line_and_bugs_are_logged(caplog):
     assert message_of(UserError("--fps 0: is not above 0")) == "--fps 0: is not above 0"
     work = Work(lambda work: [][0]).start()
     with pytest.raises(IndexError) as error:
@@ -63,7 +63,7 @@ def test_errors_are_told_in_one_line_and_bugs_are_logged(caplog):
     assert "IndexError" in message_of(error.value) and "Traceback" in caplog.text
 
 
-def test_a_command_is_watched_and_its_end_told(tmp_path):
+def test_a_command_is_watched_and_its_errors_are_shown(tmp_path):
     log, counted = tmp_path / "log.txt", iter(range(100))
     work = Work(lambda work: None)
     run_command([sys.executable, "-c", "print('fine')"], work, "x", lambda: (next(counted), 9), log)
@@ -74,7 +74,7 @@ def test_a_command_is_watched_and_its_end_told(tmp_path):
     run_command(broken, work, "x", lambda: (0, None), log, accepted=(2,))
 
 
-def test_a_stopped_command_may_finish_what_it_does(tmp_path):
+def test_a_stopped_command_may_finish_its_step(tmp_path):
     program = (
         "import pathlib, signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path('saved').touch(), sys.exit(143)))\n"

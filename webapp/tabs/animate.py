@@ -98,11 +98,11 @@ def build(app: App) -> Parts:
 def _build_crop(name: str, what: str) -> tuple[gr.Image, gr.Image, gr.Markdown]:
     """The preview of an input and of its crop."""
     with gr.Row():
-        whole = gr.Image(label=what, interactive=False, height=220, scale=2, elem_id=f"{name}_shown", buttons=[])
+        whole = gr.Image(label=what, interactive=False, height=220, scale=2, elem_id=f"{name}_view", buttons=[])
         network_input = gr.Image(
-            label="what the model sees", interactive=False, height=220, elem_id=f"{name}_seen", buttons=[]
+            label="what the model sees", interactive=False, height=220, elem_id=f"{name}_input", buttons=[]
         )
-    return whole, network_input, gr.Markdown(elem_id=f"{name}_told")
+    return whole, network_input, gr.Markdown(elem_id=f"{name}_summary")
 
 
 def fit(parts: Parts, kind: Kind) -> list[Any]:

@@ -57,11 +57,11 @@ def picture(seed: int = 0, size: tuple[int, int] = (64, 64)) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["12", "AU12", "au12", "AU12_r", "Lip Corner Puller", "lip_corner_puller", '"AU12"'])
-def test_a_unit_goes_by_its_number_or_its_name(name):
+def test_a_unit_is_found_by_its_number_or_name(name):
     assert UNITS[find_unit(name)].number == 12
 
 
-def test_intensities_are_read_as_people_write_them():
+def test_intensities_are_read_in_all_spellings():
     assert parse_units('12=3.5,AU6=2,"lip corner puller"=4') == {8: 4.0, 4: 2.0}
     assert parse_units("") == {}
 
@@ -125,7 +125,7 @@ def test_sweeps_go_from_end_to_end_and_leave_the_rest():
 
 
 @pytest.mark.parametrize("easing", EASINGS)
-def test_a_passage_goes_from_one_expression_to_the_other_without_turning_back(easing):
+def test_a_transition_moves_monotonically_between_expressions(easing):
     start, target = np.zeros(17), parse_expression("smile")
     frames = np.stack(transition(start, target, 12, easing))
     assert np.array_equal(frames[0], start) and np.allclose(frames[-1], target)
@@ -150,7 +150,7 @@ def write_table(path: Path, rows: list[dict], header: tuple[str, ...] = ("face",
 SEQUENCE = ("frame", "face_id", "timestamp", "confidence", "success")
 
 
-def test_columns_are_found_by_name_whatever_surrounds_them(tmp_path):
+def test_columns_are_found_by_name(tmp_path):
     surrounded = ("face", "confidence", "gaze_0_x", "x_0", "p_scale")
     for header, comma in ((("face", "confidence"), ","), (surrounded, ", ")):
         table = read_table(write_table(tmp_path / "a.csv", [{"AU12_r": 2.5}], header, comma))
@@ -234,7 +234,7 @@ def test_both_spellings_of_the_command_do_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".pkl", ".npz", ".csv"])
-def test_annotations_are_read_as_they_were_written(tmp_path, suffix):
+def test_annotations_survive_a_file(tmp_path, suffix):
     written = {f"face.{index}": np.round(np.random.default_rng(index).uniform(0, 5, 17), 2) for index in range(4)}
     write_annotations(tmp_path / f"a{suffix}", written)
     found = read_annotations(tmp_path / f"a{suffix}")
@@ -243,7 +243,7 @@ def test_annotations_are_read_as_they_were_written(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".pkl", ".npz", ".csv"])
-def test_models_of_fewer_units_read_theirs_out_of_all(tmp_path, suffix):
+def test_models_with_fewer_units_read_a_subset(tmp_path, suffix):
     write_annotations(tmp_path / f"a{suffix}", {"a": np.arange(17) / 4})
     found = read_annotations(tmp_path / f"a{suffix}", units_for(3, ["AU26", "AU12", "AU25"]))
     assert found["a"].tolist() == [15 / 4, 8 / 4, 14 / 4]
@@ -277,7 +277,7 @@ def test_damaged_and_missing_files_are_named(tmp_path):
         read_annotations(tmp_path / "b.pkl")
 
 
-def test_intensities_that_were_divided_already_are_warned_of(tmp_path):
+def test_scaled_intensities_cause_a_warning(tmp_path):
     write_annotations(tmp_path / "a.pkl", {"a": np.full(17, 0.5)})
     with pytest.warns(UserWarning, match="may already be scaled"):
         read_annotations(tmp_path / "a.pkl")
@@ -305,7 +305,7 @@ def dataset(root: Path, *words: str, training: bool = True):
     return find_dataset(opt.dataset_mode)(opt, training)
 
 
-def test_items_hold_picture_units_and_wanted_units(tmp_path):
+def test_items_hold_picture_units_and_target_units(tmp_path):
     data = dataset(write_dataset(tmp_path), "--no_mirror")
     assert len(data) == 4
     annotations = read_annotations(tmp_path / "aus_openface.pkl")
@@ -332,7 +332,7 @@ def test_pictures_are_drawn_with_replacement_as_the_original_does(tmp_path):
     assert len({data[0]["name"] for _ in range(60)}) == 4
 
 
-def test_a_dataset_smaller_than_the_batch_says_so(tmp_path):
+def test_a_dataset_smaller_than_the_batch_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"--batch_size 25: .* has only 4 training pictures.*--batch_size=4"):
         dataset(write_dataset(tmp_path), "--batch_size=25")
 
@@ -361,7 +361,7 @@ def test_what_is_missing_is_listed(tmp_path):
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_an_unusable_folder_says_what_it_lacks(tmp_path, spoil, says):
+def test_an_unusable_folder_is_reported_with_what_it_lacks(tmp_path, spoil, says):
     spoil(write_dataset(tmp_path))
     with pytest.raises(UserError, match=says):
         dataset(tmp_path)
@@ -426,7 +426,7 @@ def test_a_picture_becomes_a_still_and_the_panel_of_the_original(tmp_path):
         ([], 1),
     ],
 )
-def test_movements_have_as_many_frames_as_asked_for(tmp_path, words, frames):
+def test_movements_have_the_requested_number_of_frames(tmp_path, words, frames):
     clip = clips_of(tmp_path, *words)["me"]
     assert len(list(clip.driving)) == clip.length == frames
     assert clip.output.name == ("me.png" if frames == 1 else "me.mp4")
@@ -450,7 +450,7 @@ def test_movements_start_with_the_pictures_own_expression(tmp_path):
     assert panel["back"][15] == pytest.approx(0.8)
 
 
-def test_panels_are_truncated_as_the_original_s_where_that_is_wanted(tmp_path):
+def test_panels_are_truncated_like_the_original_s_on_request(tmp_path):
     cut_off = {name: clip.cut_off for name, clip in clips_of(tmp_path, "--original_levels").items()}
     assert cut_off == {"me": None, "me.jpg_out": 254}
     assert {clip.cut_off for clip in clips_of(tmp_path).values()} == {None}
@@ -478,7 +478,7 @@ def test_a_table_of_a_video_drives_with_its_rate_and_gaps_are_bridged(tmp_path):
     assert [round(5 * float(item["aus"][8]), 3) for item in clip.driving] == [1.5, 3.0, 4.5, 4.5]
 
 
-def test_the_expression_of_another_picture_is_taken_over(tmp_path):
+def test_the_expression_of_another_picture_is_transferred(tmp_path):
     path = write_table(tmp_path / "a.csv", [{"AU26_r": 4}])
     frames = list(clips_of(tmp_path, f"--driving_aus={path}", "--interpolate=3", "--easing=linear")["me"].driving)
     assert [round(5 * float(item["aus"][15]), 3) for item in frames] == [0, 2, 4]
@@ -546,14 +546,14 @@ def test_pasting_leaves_the_rest_of_the_picture_unchanged():
         assert made[50, 40].tolist() == [0, 0, 0] and made[70, 110].tolist() == [255, 255, 255]
 
 
-def test_a_face_that_did_not_change_leaves_the_picture_as_it_is():
+def test_an_unchanged_face_leaves_the_picture_unchanged():
     whole = picture(0, (120, 160))
     crop = Crop(np.array([[20, 30, 84, 94.0]]), (120, 160))
     assert np.array_equal(PutBack(whole, [crop])(crop.apply(whole)), whole)
 
 
 @pytest.mark.parametrize("place", ["nothing.jpg", "empty", "notes.txt"])
-def test_inputs_that_are_no_pictures_are_named(tmp_path, place):
+def test_inputs_that_are_not_pictures_are_named(tmp_path, place):
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("x")
     opt = options(f"--input_path={tmp_path / place}")
@@ -624,7 +624,7 @@ def test_the_users_commands_train_and_animate(tmp_path):
     assert read_image(tmp_path / "output/img.png").shape == (70, 90, 3)
 
 
-def test_timestamps_that_tell_no_rate_are_refused(tmp_path):
+def test_timestamps_without_a_rate_are_refused(tmp_path):
     rows = [{"frame": 1, "timestamp": 0}, {"frame": 2, "timestamp": 1e300}]
     with pytest.raises(UserError, match="its timestamps give 1e-300 frames per second; set --fps"):
         read_table(write_table(tmp_path / "a.csv", rows, SEQUENCE)).fps()

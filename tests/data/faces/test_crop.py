@@ -256,7 +256,7 @@ def crop_faces(*arguments):
 
 
 @pytest.mark.slow
-def test_the_command_cuts_faces_and_tells_what_it_dropped(videos, tmp_path):
+def test_the_command_crops_faces_and_reports_dropped_ones(videos, tmp_path):
     pytest.importorskip("dlib")
     out = tmp_path / "out"
     arguments = ("--in", videos, "--out", out, "--size", "64", "--preview", "--min_frames", "10")

@@ -132,7 +132,7 @@ def test_the_result_does_not_depend_on_the_clip_before(dlib_detector, drawn):
     np.testing.assert_array_equal(track(frames, dlib_detector).points, fresh.points)
 
 
-def test_a_box_within_a_better_one_is_no_face():
+def test_a_box_within_a_better_one_is_dropped():
     whole, mouth, other = ([117, 167, 340, 390], [150, 270, 304, 425], [300, 100, 400, 200])
     kept = distinct([(np.array(mouth), 0.1), (np.array(whole), 1.5), (np.array(other), 0.5)])
     assert [score for _, score in kept] == [1.5, 0.5]
@@ -215,7 +215,7 @@ def test_largest_or_tracked_face():
     assert tracked.report()["faces"] == 2
 
 
-def test_of_several_faces_the_one_that_is_counted_from_the_left_is_followed():
+def test_a_face_is_chosen_by_its_number_from_the_left_and_followed():
     frames = [scene((10, 40, 30, (250, 90, 60)), (130 - i, 30, 60, (60, 90, 250))) for i in range(12)]
     for number, left in ((1, 10), (2, 119)):
         found = track(frames, SquareDetector(), several=number)
@@ -267,7 +267,7 @@ def test_landmarks_are_read_from_npz_text_folder_and_packed_clip(tmp_path):
         np.testing.assert_allclose(track(frames, detector, name=name).points, points)
 
 
-def test_landmarks_of_another_clip_are_never_taken(tmp_path):
+def test_landmarks_of_another_clip_are_never_used(tmp_path):
     points = np.ones((4, 68, 2), np.float32) * np.arange(68)[:, None]
     np.savez(tmp_path / "id.npz", points=points)
     (tmp_path / "id.2.txt").write_text("\n".join("1,2" for _ in range(68)))
@@ -287,7 +287,7 @@ def test_landmarks_of_another_clip_are_never_taken(tmp_path):
 # what is missing
 
 
-def test_missing_models_and_packages_say_what_to_do(tmp_path, monkeypatch):
+def test_missing_models_and_packages_are_reported_with_the_remedy(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="nowhere.dat.*--landmark_model"):
         build_detector("dlib", model=tmp_path / "nowhere.dat")
     (tmp_path / "broken.dat").write_bytes(b"no model")

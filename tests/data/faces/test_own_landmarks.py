@@ -64,7 +64,7 @@ def test_the_network_is_differentiable_in_the_picture():
     assert float(crops.grad.abs().sum()) > 0
 
 
-def test_crops_bring_points_to_their_place():
+def test_crops_map_points_to_their_positions():
     frame = np.zeros((100, 120, 3), np.uint8)
     frame[38:43, 58:63] = 255
     matrix = crop_matrix(np.array([60.0, 40.0, 32.0]), SIDE, 20.0)
@@ -101,7 +101,7 @@ def test_training_resumes_and_exports(tmp_path, sample):
     assert (tmp_path / "out" / "own.safetensors").stat().st_size < 4 * 2**20
 
 
-def test_its_card_is_about_this_file():
+def test_the_model_card_describes_this_file():
     import hashlib
 
     card = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")

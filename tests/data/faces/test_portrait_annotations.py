@@ -69,7 +69,7 @@ def test_boxes_hold_their_landmarks_and_are_squares():
     assert facts.boxes[0][2] - facts.boxes[0][0] == pytest.approx(reach * (1 + 2 * FACE_MARGIN))
 
 
-def test_a_window_shows_what_the_facts_say():
+def test_a_window_transforms_the_facts():
     """A bright dot stays at its landmark when the frame is cut by a window."""
     frame = np.zeros((80, 100, 3), np.uint8)
     frame[38:43, 58:63] = 255
@@ -82,7 +82,7 @@ def test_a_window_shows_what_the_facts_say():
         np.testing.assert_allclose([x, y], expected, atol=0.3)
 
 
-def test_arrays_beside_a_clip_say_what_landmarks_alone_say():
+def test_stored_annotations_equal_those_computed_from_landmarks():
     known = annotations()
     known.landmarks[1] = np.nan
     arrays = annotation_arrays(known.landmarks, known.size)
@@ -92,7 +92,7 @@ def test_arrays_beside_a_clip_say_what_landmarks_alone_say():
         np.testing.assert_allclose(getattr(again.frame(2), name), getattr(known.frame(2), name), atol=1e-4)
 
 
-def test_annotations_that_do_not_fit_are_told(tmp_path):
+def test_mismatching_annotations_are_reported(tmp_path):
     known = annotations()
     with pytest.raises(UserError, match=r"clip: landmarks has shape \(3, 68, 2\), a clip of 4 frames"):
         annotations_of({"landmarks": known.landmarks}, known.size, 4, "clip")

@@ -87,7 +87,7 @@ def test_a_turned_face_is_seen_upright(tmp_path):
     assert np.ptp(found[:, 0]) < 0.1 and found[-1, 1] - found[0, 1] == pytest.approx(0.3 * 90, abs=0.1)
 
 
-def test_other_files_are_told(tmp_path):
+def test_other_files_are_reported(tmp_path):
     with pytest.raises(UserError, match=r"--portrait_landmarks .*absent.onnx: no such file"):
         PortraitPoints(tmp_path / "absent.onnx")
     (tmp_path / "text.onnx").write_text("no network")

@@ -27,7 +27,7 @@ def pairs(tmp_path, rows, header="source,driving,frame,output", **settings):
         ("a.png,b.mp4,,\nc.png,d.mp4,,b-a", "line 3: same result name b-a.mp4 as line 2"),
     ],
 )
-def test_rows_that_cannot_be_meant_are_refused(tmp_path, row, words):
+def test_invalid_rows_are_refused(tmp_path, row, words):
     with pytest.raises(UserError, match=words):
         pairs(tmp_path, row)
 

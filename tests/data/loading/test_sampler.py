@@ -59,7 +59,7 @@ def test_resuming_continues_the_stream(start):
     assert taken(EndlessSampler(20, 4, start=start), 5) == taken(EndlessSampler(20, 4), 16)[start : start + 20]
 
 
-def test_a_batch_that_cannot_be_shared_out_is_explained():
+def test_an_indivisible_batch_is_reported():
     with pytest.raises(UserError, match="--batch_size 10.*3 processes x 1 micro-batches.*multiple of 3"):
         EndlessSampler(20, 10, world=3)
 
@@ -117,7 +117,7 @@ class Raising(ToyData):
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("error", [IndexError, ZeroDivisionError, RuntimeError, StopIteration])
 @pytest.mark.slow
-def test_whatever_a_sample_raises_makes_it_a_bad_one(tmp_path, error, workers):
+def test_any_error_of_a_sample_makes_it_a_bad_sample(tmp_path, error, workers):
     """Named and counted once though its message changes; its origin follows the first of its kind."""
     got = batches(Raising(error, {3, 7}), tmp_path, 15, workers=workers, share=0.1)
     assert all(batch["x"].shape == (4, 1, 2, 3) for batch in got)
@@ -134,7 +134,7 @@ def test_whatever_a_sample_raises_makes_it_a_bad_one(tmp_path, error, workers):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_mistake_that_hits_every_sample_ends_the_run_at_once_and_is_shown(tmp_path, workers):
+def test_an_error_of_every_sample_stops_the_run_and_is_shown(tmp_path, workers):
     dataset = Raising(KeyError, range(1000), samples=1000)
     with pytest.raises(RunError, match=r"mistake in the dataset mode") as caught:
         batches(dataset, tmp_path, 1, workers=workers, share=1)
@@ -153,14 +153,14 @@ def test_a_mistake_that_hits_every_sample_ends_the_run_at_once_and_is_shown(tmp_
     ],
 )
 @pytest.mark.slow
-def test_missing_resources_are_no_bad_samples(tmp_path, error, words, workers):
+def test_missing_resources_are_not_bad_samples(tmp_path, error, words, workers):
     with pytest.raises(RunError, match=words) as caught:
         batches(Raising(error, {3}), tmp_path, 15, workers=workers, share=1)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "bad_samples.txt").exists()
 
 
-def test_a_reader_s_error_that_comes_from_too_many_open_files_is_no_fault_of_the_file(tmp_path):
+def test_too_many_open_files_are_not_a_bad_sample(tmp_path):
     class Reader(ToyData):
         def __getitem__(self, index):
             try:
@@ -240,7 +240,7 @@ def test_nothing_but_damage_is_an_error_at_once(tmp_path, workers):
     assert "Traceback" not in str(caught.value)
 
 
-def test_a_program_ends_though_an_error_keeps_its_workers(tmp_path):
+def test_a_program_exits_although_an_error_references_its_workers(tmp_path):
     """Workers are deaf to the signal by which Python ends them; they held up the end of the program for ever."""
     program = f"""
 import sys

@@ -115,7 +115,7 @@ def test_overfitting_takes_the_first_samples_and_no_shares():
     assert {few[index]["dataset"] for index in range(4)} == {"a"}
 
 
-def test_clips_follow_one_another_and_those_of_one_name_are_told_apart():
+def test_clips_are_concatenated_with_unique_names():
     datasets = [Numbered("a", 3, clips=("one", "two")), Numbered("b", 3, clips=("two",))]
     for roots, told in (("x/a", "x/b"), ("a_two", "b_two")), (("x/test", "y/test"), ("test1_two", "test2_two")):
         tested = Several(datasets, list(map(Path, roots)), training=False)
@@ -151,11 +151,11 @@ def folders(tmp_path, monkeypatch):
         ("a,", ["a"]),
     ],
 )
-def test_a_folder_that_is_there_is_taken_whole(folders, dataroot, roots):
+def test_an_existing_folder_with_a_comma_is_not_split(folders, dataroot, roots):
     assert split_roots(dataroot) == list(map(Path, roots))
 
 
-def test_one_folder_is_read_by_its_mode_as_ever(folders):
+def test_one_folder_is_read_by_its_mode_directly(folders):
     (folders / "c,d" / "train" / "clip.mp4").touch()
     dataset = build_dataset(parse(["--model=fomm", "--dataroot=c,d"], training=True), training=True)
     assert type(dataset) is FramesDataset and dataset.names == ["clip.mp4"]
@@ -181,7 +181,7 @@ def test_shares_are_exact_in_whole_numbers(shares, block):
         (["--dataroot=gone,too"], "--dataroot gone,too: no such folder"),
     ],
 )
-def test_wrong_shares_and_folders_are_told(folders, arguments, told):
+def test_wrong_shares_and_folders_are_reported(folders, arguments, told):
     for name in "ab":
         (folders / name / "train" / "clip.mp4").touch()
     opt = parse(["--model=fomm", *arguments], training=True)

@@ -72,7 +72,7 @@ def test_split_is_exact_where_sizes_add_up_and_a_share_where_not():
     assert list(split(ids[:3], (5, 0)).values()) == ["train"] * 3
 
 
-def test_sizes_keep_the_aspect_or_not_as_said():
+def test_sizes_keep_the_aspect_or_not_as_requested():
     frame = np.zeros((100, 200, 3), np.uint8)
     assert resize(frame, picture_size("50")).shape == (50, 100, 3)
     assert resize(frame, picture_size("30x40")).shape == (40, 30, 3)
@@ -172,7 +172,7 @@ def test_key_points_of_all_phases(tmp_path, scripts):
     assert [row["item"] for row in failures] == ["train_data/noface"] and "no face" in failures[0]["reason"]
 
 
-def test_key_points_of_the_old_spelling_are_taken_over(tmp_path, scripts):
+def test_key_points_of_the_old_spelling_are_reused(tmp_path, scripts):
     root = layouts.frame_folders(tmp_path / "dataset" / "FaceForensics")
     shutil.move(root / "points", tmp_path / "points")
     old = root / "train_keypoint" / "000"
@@ -188,7 +188,7 @@ def test_key_points_of_the_old_spelling_are_taken_over(tmp_path, scripts):
     assert {row["name"]: row["source"] for row in table(root / "train_keypoints.csv")}["000"] == "train_keypoint"
 
 
-def test_frames_without_a_face_are_skipped_if_asked(tmp_path, scripts):
+def test_frames_without_a_face_are_skipped_on_request(tmp_path, scripts):
     root = layouts.frame_folders(tmp_path / "dataset" / "FaceForensics")
     shutil.move(root / "points", tmp_path / "points")
     command = [*KEY_POINTS, "--phases", "train", "--on_missing", "skip"]
@@ -247,7 +247,7 @@ def test_prior_points_of_every_clip(tmp_path, scripts):
     assert np.array_equal(read_points(folder / "noface.pt"), default_points((48, 64)))
 
 
-def test_prior_points_of_a_test_part_alone_lie_where_they_are_looked_for(tmp_path, scripts):
+def test_prior_points_of_a_single_test_part_are_found(tmp_path, scripts):
     from data.micro.prior_points import default_folder
 
     layouts.prior_clips(tmp_path / "micro")
@@ -258,7 +258,7 @@ def test_prior_points_of_a_test_part_alone_lie_where_they_are_looked_for(tmp_pat
     assert (tmp_path / "micro" / "keypoint_folder" / "010.pt").is_file()
 
 
-def test_prior_points_of_clips_without_parts_lie_beside_them(tmp_path, scripts):
+def test_prior_points_of_clips_without_parts_are_stored_beside_them(tmp_path, scripts):
     layouts.prior_clips(tmp_path)
     shutil.move(tmp_path / "train", tmp_path / "micro")
     status, said = scripts.run("kpmaker", *PRIOR[:-3], "points", "--workers", "0", folder=tmp_path)
@@ -728,7 +728,7 @@ NOT_UTF_8 = {
 
 
 @pytest.mark.parametrize("script", [*WITH_INPUT, "crop_faces"])
-def test_names_that_are_no_utf_8_end_no_batch(tmp_path, scripts, script):
+def test_names_outside_utf_8_do_not_stop_a_batch(tmp_path, scripts, script):
     folder = tmp_path / "here"
     arguments = build_input("prepare_videos" if script == "crop_faces" else script, folder)
     for name in NOT_UTF_8[script]:
@@ -750,7 +750,7 @@ def test_names_that_are_no_utf_8_end_no_batch(tmp_path, scripts, script):
     assert again == 0 and "done before" in said, "what is made is known again"
 
 
-def test_clips_of_videos_whose_names_are_no_utf_8(tmp_path, scripts):
+def test_clips_of_videos_with_names_outside_utf_8(tmp_path, scripts):
     from data.video.clip_index import ClipIndex
 
     for name in ("good", "bad"):

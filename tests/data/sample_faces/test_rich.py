@@ -124,7 +124,7 @@ def test_the_phone_compresses():
     assert 1 < np.abs(compressed(image, 30).astype(int) - image).mean() < 80
 
 
-def test_the_plain_set_stays_as_it_was():
+def test_the_plain_set_is_unchanged():
     from data.sample_faces import tiny_clip
 
     frames, truth = tiny_clip(3, frames=3, size=64, kind=3)

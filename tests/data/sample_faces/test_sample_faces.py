@@ -269,7 +269,7 @@ def files(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-def test_every_layout_is_there_and_splits_are_disjoint(small_set):
+def test_every_layout_exists_and_splits_are_disjoint(small_set):
     for split, person_id in (("train", "id000"), ("test", "id001")):
         assert {path.name.split("#")[0] for path in (small_set / split).glob("*.mp4")} == {person_id}
         videos = sorted(path.name for path in (small_set / f"{split}_data").iterdir())

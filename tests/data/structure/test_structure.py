@@ -116,7 +116,7 @@ def test_points_outside_of_the_picture_are_drawn_on_its_rim():
     assert maps[0, 0, :, -1].any()
 
 
-def test_background_edges_are_where_no_face_is():
+def test_background_edges_are_outside_the_face():
     everywhere = np.ones((SIDE, SIDE), bool)
     maps = structure_maps(face_points()[None], SIZE, SIDE, [everywhere])[0]
     curves = structure_maps(face_points()[None], SIZE, SIDE)[0, 0] > 0
@@ -156,7 +156,7 @@ def test_edges_are_found_once_and_again_when_their_picture_changes(tmp_path):
     assert len(made) == 2
 
 
-def test_a_damaged_row_is_made_again(tmp_path):
+def test_a_damaged_row_is_recomputed(tmp_path):
     path, file = tmp_path / "a.edges", tmp_path / "a.png"
     write_image(file, picture(0))
     edges = EdgeCache(path, 1, SIDE).edges(0, file, lambda: np.eye(SIDE, dtype=bool))
@@ -334,7 +334,7 @@ def test_sequences_that_are_all_too_short_are_an_error(root):
         ("--max_dataset_size=0", True), ("--width=0", True), ("--load_size=100", False),
     ],
 )  # fmt: skip
-def test_values_that_cannot_work_are_refused_when_options_are_read(word, training):
+def test_impossible_values_are_refused_while_parsing_options(word, training):
     with pytest.raises(UserError, match=word.partition("=")[0]):
         parse(["--model=face", word], training)
 
@@ -484,7 +484,7 @@ def outside(root: Path, points: list[np.ndarray | None], *words: str) -> tuple[d
     return clip.source, list(clip.driving)
 
 
-def test_results_are_truncated_as_the_original_s_where_that_is_wanted(root):
+def test_results_are_truncated_like_the_original_s_on_request(root):
     for words, cut_off in ((["--original_levels"], 255), ([], None)):
         assert {clip.cut_off for clip in dataset(root, *words, training=False).clips()} == {cut_off}
         data = dataset(root, *write_pair(root, frames=1), *words, training=False)
@@ -525,7 +525,7 @@ def test_background_edges_of_single_pictures_are_off_by_default(root):
     assert (driving[0]["structure"][0] > 0).sum() < 400
 
 
-def test_frames_without_a_face_are_filled_as_the_options_say(root, caplog):
+def test_frames_without_a_face_are_filled_by_the_options(root, caplog):
     points = [face_points(), face_points(), None, face_points(16), None]
     _, driving = outside(root, points)
     middle = dataset(root, training=False)._outside(own_pixels(face_points(8)), picture())
@@ -548,7 +548,7 @@ def test_pictures_and_videos_without_a_face_are_named(root):
         outside(root, [face_points(), None, None])
 
 
-def test_landmarks_are_smoothed_where_it_is_wanted(root):
+def test_landmarks_are_smoothed_on_request(root):
     shaking = [face_points()] + [face_points(shift) for shift in (0, 6, 0, 6)]
     plain, smooth = (outside(root, shaking, *words)[1] for words in ([], ["--smooth=1"]))
     moved = [(items[1]["structure"] != items[0]["structure"]).sum() for items in (plain, smooth)]

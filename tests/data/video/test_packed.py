@@ -244,7 +244,7 @@ def test_packing_videos_and_folders(tmp_path, pack_frames):
     assert {path: path.read_bytes() for path in out.rglob("*.clip*")} == made
 
 
-def test_packing_tells_what_is_wrong(tmp_path, pack_frames):
+def test_packing_reports_problems(tmp_path, pack_frames):
     with pytest.raises(SystemExit, match="2"):
         pack_frames()
     with pytest.raises(UserError, match="absent"):

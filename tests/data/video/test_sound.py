@@ -46,7 +46,7 @@ def test_after_the_end_there_is_silence(film):
     assert not read_sound(film, RATE, 100, 0.1).any()
 
 
-def test_a_video_without_sound_is_told(tmp_path):
+def test_a_video_without_sound_is_reported(tmp_path):
     with VideoWriter(tmp_path / "mute.mp4", 25) as writer:
         for number in range(3):
             writer.write(frame(number))

@@ -605,7 +605,7 @@ def test_no_byte_of_a_gif_shortens_it_silently(tmp_path):
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
-def test_whole_videos_are_not_called_damaged(tmp_path, name):
+def test_intact_videos_are_not_reported_as_damaged(tmp_path, name):
     path = encode(tmp_path / name, *ENCODINGS[name])
     with warnings.catch_warnings():
         warnings.simplefilter("error", DamagedVideo)
@@ -647,14 +647,14 @@ REASONS = {
 
 
 @pytest.mark.parametrize("name", REASONS)
-def test_files_that_are_no_videos(tmp_path, name):
+def test_files_that_are_not_videos(tmp_path, name):
     reason, content = REASONS[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=f"{name}: .*{reason}"):
         open_video(tmp_path / name)
 
 
-def test_an_unfinished_mp4_says_so(tmp_path):
+def test_an_unfinished_mp4_is_reported(tmp_path):
     content = encode(tmp_path / "a.mp4", "libx264", {}).read_bytes()
     (tmp_path / "a.mp4").write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match="truncated"):
@@ -710,7 +710,7 @@ def test_sound_stays_with_the_frames_where_the_container_refuses_to_seek(tmp_pat
         assert heard(tmp_path / target)[0] == pytest.approx([0.5], abs=0.005)
 
 
-def test_sound_of_which_the_container_tells_too_little_ends_with_a_warning(tmp_path, monkeypatch):
+def test_sound_with_incomplete_container_data_ends_with_a_warning(tmp_path, monkeypatch):
     with_sound(tmp_path / "s.webm", "libvpx-vp9")
 
     def no_format(*arguments, **named):
@@ -737,7 +737,7 @@ def test_no_sound_to_copy(tmp_path):
     assert not (tmp_path / "c.mp4").exists()
 
 
-def test_music_is_no_video(tmp_path):
+def test_music_is_not_a_video(tmp_path):
     with av.open(str(tmp_path / "song.m4a"), "w", format="mp4") as container:
         add_tone(container)
     with pytest.raises(UserError, match="song.m4a: not a video, the file has only sound"):

@@ -55,7 +55,7 @@ def test_archives_without_checksums_are_read(tmp_path):
     assert read_weights(tmp_path / "a.pth")["a"].tolist() == [1, 1, 1]
 
 
-def test_a_file_is_verified_once_as_long_as_it_stays_as_it_is(tmp_path):
+def test_an_unchanged_file_is_verified_once(tmp_path):
     calls = []
     counted = once_per_file(lambda path: calls.append(path) or len(calls))
     path = tmp_path / "a"
@@ -71,7 +71,7 @@ def test_a_file_is_verified_once_as_long_as_it_stays_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("family", [Chunks, Joint])
-def test_weights_that_are_not_those_that_training_saved_are_refused(tmp_path, family):
+def test_weights_with_another_checksum_are_refused(tmp_path, family):
     trainer = trainer_at(2, family)
     Checkpoints(tmp_path).save(trainer)
     other = scrambled(family)
@@ -139,7 +139,7 @@ def test_weights_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as packed:
         for entry in archive.infolist():
             packed.writestr(entry.filename, archive.read(entry))
-    monkeypatch.setattr("util.archives.MOST_UNPACKED", 1 << 20)
+    monkeypatch.setattr("util.archives.MAX_UNPACKED", 1 << 20)
     with open_zip(path):
         pass
     with pytest.raises(UserError, match="b.pth: damaged or incomplete .*unpack to 2 MiB"):

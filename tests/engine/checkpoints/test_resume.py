@@ -140,7 +140,7 @@ def test_missing_or_mismatching_parts_start_from_scratch_with_a_warning(tmp_path
 
 
 @pytest.mark.parametrize("epoch", ["x", [1], float("nan")])
-def test_an_epoch_that_is_no_number_is_reported(tmp_path, epoch):
+def test_an_epoch_that_is_not_a_number_is_reported(tmp_path, epoch):
     released(trained(), tmp_path / "00000001-checkpoint.pth.tar", epoch=epoch)
     with pytest.raises(UserError, match="checkpoint.pth.tar: its record of the training length is damaged"):
         resumed(tmp_path)
@@ -279,13 +279,13 @@ def test_a_resumed_run_removes_leftovers_of_an_interrupted_save(monkeypatch):
     assert Checkpoints(Path("result/b")).numbers() == ["00000001", "00000002", "00000004"]
 
 
-def test_a_run_that_is_at_its_end_says_so(caplog):
+def test_a_finished_run_is_reported(caplog):
     run("--name=b", "--steps=2")
     run("--name=b", "--continue_train")
     assert "already at step 2: nothing to do; train longer with more --epochs or --steps" in caplog.text
 
 
-def test_a_set_is_found_by_the_value_of_its_number(tmp_path):
+def test_a_checkpoint_is_found_by_the_value_of_its_number(tmp_path):
     for toy in (Joint, Chunks):
         trainer, other = trainer_at(7, toy), scrambled(toy)
         Checkpoints(tmp_path / toy.__name__).save(trainer)
@@ -324,7 +324,7 @@ def test_earlier_runs_are_kept_when_one_of_them_was_removed():
     assert {path.name for path in Path("result/b").glob("previous_*")} == {"previous_1", "previous_2"}
 
 
-def test_the_best_is_known_by_a_loss_that_not_every_step_has_and_that_was_not_finite_once(monkeypatch):
+def test_the_best_checkpoint_is_found_by_a_sparse_loss_with_nan_values(monkeypatch):
     """The generator's loss is there at steps 1, 4 and 7, and no number at the first of them."""
     monkeypatch.setattr(sys.modules[__name__], "TOY", ["--model=tests.toys:EveryNth", *TOY[1:]])
     run("--name=b", "--steps=6", "--save_every=1", "--best_by=gen", "--on_nan=skip", "--spoil_at=0")
