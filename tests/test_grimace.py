@@ -120,9 +120,9 @@ def test_options_are_those_of_the_commands(run, clip, tmp_path):
         assert video.size[1] > 2 * clip[2].shape[2]
     with pytest.raises(UserError, match="no such option.*relative"):
         model.animate(clip[1], clip[0], relativ=False)
-    with pytest.raises(UserError, match="options of an encoded source are those of encode"):
+    with pytest.raises(UserError, match="set these options of an encoded source in encode"):
         model.animate(model.encode(clip[1]), clip[0], relative=False)
-    with pytest.raises(UserError, match="give the path of the video"):
+    with pytest.raises(UserError, match="give its path instead of frames"):
         model.animate(clip[1], clip[2], crop_video=True)
     with pytest.raises(UserError, match="no such file or folder"):
         grimace.load(tmp_path / "nothing")
@@ -207,7 +207,7 @@ def test_units_change_a_picture_as_the_command_does(expressive, tmp_path):
     assert np.array_equal(frame, read_image(path)) and np.array_equal(frame[:, :100], two_people()[:, :100])
     assert np.array_equal(frame, expressive.express(source, [4, 0, 0]))
     assert not np.array_equal(frame, expressive.express(source, {"AU26": 5}))
-    with pytest.raises(UserError, match="2 intensities: this model has the 3 units AU12, AU25, AU26"):
+    with pytest.raises(UserError, match="2 intensities: this model expects 3 units: AU12, AU25, AU26"):
         expressive.express(source, [1, 2])
 
 

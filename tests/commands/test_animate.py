@@ -137,7 +137,7 @@ def test_best_frame_keeps_the_order_of_the_driving_video(folder, sample, portrai
         assert len(first) == len(best) == 8
         assert all(np.array_equal(one, other) for one, other in zip(first, zero, strict=True))
     output = animate(folder, *pair, "--output=x.mp4", "--best_frame=8", status=2)
-    assert "has the frames 0 to 7" in output
+    assert "has frames 0 to 7" in output
 
 
 def test_find_best_frame(folder, sample, portrait):
@@ -162,10 +162,10 @@ def test_a_list_of_pairs_resumes_and_names_failures(folder, sample, portrait):
     assert (folder / "many" / "named" / "png" / "here.png").is_file()
     lost, long = failures_in(folder / "many")
     known = {"name": "lost", "line": "3", "source": str(portrait), "driving": "broken.mp4", "output": "lost.mp4"}
-    assert known.items() <= lost.items() and "cannot be read as a video" in lost["reason"]
-    assert long["line"] == "5" and "too long for the name of a file" in long["reason"]
+    assert known.items() <= lost.items() and "cannot read it as a video" in lost["reason"]
+    assert long["line"] == "5" and "file name too long" in long["reason"]
     page = (folder / "many" / "index.html").read_text()
-    assert "<h2>2 failed</h2>" in page and "<td>lost.mp4</td>" in page and "cannot be read as a video" in page
+    assert "<h2>2 failed</h2>" in page and "<td>lost.mp4</td>" in page and "cannot read it as a video" in page
     made = folder / "many" / f"{first.stem}-portrait.mp4"
     stamp = made.stat().st_mtime_ns
     assert made.name in page.replace("%23", "#")
@@ -247,7 +247,7 @@ def test_names_outside_utf_8_do_not_stop_a_batch(folder, sample, portrait):
     (folder / latin / "test" / f"{latin} broken.mp4").write_bytes(b"no video")
     animate(folder, f"--dataroot={folder / latin}", "--mode=reconstruction", "--results_dir=latin", status=1)
     (failure,) = failures_in(folder / "latin")
-    assert failure["output"] == f"{escaped} broken.mp4" and f"{escaped} broken.mp4: cannot be read" in failure["reason"]
+    assert failure["output"] == f"{escaped} broken.mp4" and f"{escaped} broken.mp4: cannot read" in failure["reason"]
     pair = [f"--source_image={portrait}", f"--driving_video={folder / latin / 'test' / f'{latin}.mp4'}"]
     animate(folder, *pair, "--results_dir=latin")
     made = sorted(path.name for path in (folder / "latin").glob("*.mp4"))
@@ -309,7 +309,7 @@ def test_results_of_other_weights_are_distinguished(folder, sample):
     torch.save(content, folder / "other.pth.tar")
     config = f"--config={folder / 'result' / 'tiny' / 'options.yaml'}"
     told = animate(folder, config, *call, "--checkpoint=other.pth.tar", status=2)
-    assert "is there already, made with other weights" in told and video.stat().st_mtime_ns == stamp
+    assert "exists already, made with other weights" in told and video.stat().st_mtime_ns == stamp
     after = animate(folder, config, *call, "--checkpoint=other.pth.tar", "--overwrite")
     losses = [float(output.split("Reconstruction loss: ")[1].split()[0]) for output in (before, after)]
     assert losses[0] != losses[1]
@@ -446,9 +446,9 @@ def test_a_gif_and_a_folder_drive_too(folder, sample, portrait):
         (["--num_kp=7"], "does not fit"),
         (["--formt=gif"], "Did you mean --format"),
         (["--output=all.mp4"], "--output names the result of one pair"),
-        (["--pairs=absent.csv", "--output=one.mp4"], "leave out --output"),
+        (["--pairs=absent.csv", "--output=one.mp4"], "remove --output"),
         (["--crop_image", "--find_best_frame"], "--crop_image, --find_best_frame: for pairs"),
-        (["--source_image=a.png", "--driving_video=b.mp4", f"--output={'long' * 64}.mp4"], "name of a file"),
+        (["--source_image=a.png", "--driving_video=b.mp4", f"--output={'long' * 64}.mp4"], "not a file name"),
         (["--results_dir=/proc/nothing"], "--results_dir: cannot write into /proc/nothing"),
     ],
 )

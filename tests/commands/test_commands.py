@@ -244,7 +244,7 @@ def test_a_killed_loading_process_is_reported_in_one_line(tmp_path):
 def test_starting_over_is_refused_and_init_from_starts_a_new_run(whole, tmp_path):
     run(tmp_path, *TOY, "--steps=2", "--name=b")
     output = run(tmp_path, *TOY, "--steps=2", "--name=b", status=2)
-    assert "holds a run already" in output and "--continue_train" in output
+    assert "contains a run already" in output and "--continue_train" in output
     before = weights(tmp_path / "result" / "b")
     run(tmp_path, *TOY, "--steps=1", "--name=b", f"--init_from={whole[0] / 'latest-checkpoint.pth.tar'}")
     state = torch.load(tmp_path / "result" / "b" / "latest_training.pth", weights_only=False)
@@ -269,10 +269,10 @@ def test_the_best_checkpoint(tmp_path):
         (["--steps=many"], "not a whole number"),
         (["--batch_size=50", "--steps=1"], "more than the 20 samples"),
         (["--batch_size=5", "--accumulate=2", "--steps=1"], "multiple of 2"),
-        ([], "how long to train"),
+        ([], "the length of training is unknown"),
         (["--steps=1", "--init_from=absent.pth"], "no such file"),
-        (["--steps=1", "--continue_train", "--name=never"], "there is no run"),
-        (["--steps=1", "--best_by=l7"], "the losses are l1, gan, hinge"),
+        (["--steps=1", "--continue_train", "--name=never"], "no run"),
+        (["--steps=1", "--best_by=l7"], "choose from the losses l1, gan, hinge"),
         (["--steps=1", "--checkpoints_dir=/dev/null"], "--checkpoints_dir: cannot write into /dev/null/"),
     ],
 )

@@ -104,7 +104,7 @@ def asked(*metrics, frames=16):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["kid"], "a metric has a value per frame"),
+        (["kid"], "metrics with a value per frame"),
         (["pose/truth"], "use nothing but frames"),
         (["jitter"], "set --validate_frames=0"),
         (["lpips/alex"], "alexnet-owt-7be5be79.pth is missing"),

@@ -224,7 +224,7 @@ def test_wrong_data_are_named(root, tmp_path):
         next(dataset(root / "empty", training=False).clips())
     strangers = tmp_path / "list.csv"
     strangers.write_text("source,driving\ngone,c#1\n")
-    for table, words in ((strangers, "of 1 pairs 0 are of clips that are in .*called like c#1"),
+    for table, words in ((strangers, "clips of only 0 of its 1 pairs are in .*names like c#1"),
                          (tmp_path / "absent.csv", "no such file; use --pairs_list= for random pairs")):  # fmt: skip
         with pytest.raises(UserError, match=words):
             dataset(root, f"--pairs_list={table}", training=False).jobs()

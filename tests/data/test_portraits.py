@@ -226,7 +226,7 @@ def test_motion_starts_at_the_given_frame(folder, family_of):
     still = result(family, clip_of(pair(folder, "one.png", "single.mp4")))
     assert np.abs(usual[0].astype(int) - still[0]).max() <= 1
     assert np.abs(named[4].astype(int) - still[0]).max() <= 1 and np.abs(named[0].astype(int) - still[0]).max() > 1
-    with pytest.raises(UserError, match="--best_frame 9: .* has the frames 0 to 6"):
+    with pytest.raises(UserError, match="--best_frame 9: .* has frames 0 to 6"):
         clip_of(pair(folder, "one.png", "drive.mp4", "--best_frame=9"))
 
 

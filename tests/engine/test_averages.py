@@ -207,7 +207,7 @@ def test_a_damaged_average_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("averaged", "told"),
     [
-        ({"genrator": 0.9}, "averaged names 'genrator', which is no network; available: generator, coder, critic"),
+        ({"genrator": 0.9}, "averaged names 'genrator', which is not a network; available: generator, coder, critic"),
         ({"generator": 1.0}, "gives 'generator' the decay 1.0; choose one in"),
     ],
 )

@@ -151,7 +151,7 @@ def test_a_broken_sink_is_dropped_with_one_warning(tmp_path, caplog):
 
     clock = Clock(8)
     run(monitor_with([Broken(), LogFile(tmp_path / "log.jsonl", 0)], clock=clock), clock)
-    assert caplog.text.count("Broken is dropped: OSError: disk full") == 1
+    assert caplog.text.count("stopped reporting to Broken: OSError: disk full") == 1
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 5
 
 

@@ -79,7 +79,7 @@ def test_a_python_number_and_a_name_that_comes_twice_are_averaged():
         ("step", 1.0, None, "the log uses this name already"),
         ("map", torch.ones(2, 3), "pictures", "a tensor of shape (2, 3) as 'pictures'"),
         ("map", torch.ones(2, 3), "number", "a tensor of shape (2, 3) as 'number'"),
-        ("map", torch.ones(2), "histogramm", "a kind is one of number, histogram, pictures"),
+        ("map", torch.ones(2), "histogramm", "for the kinds number, histogram, pictures"),
     ],
 )
 def test_values_that_cannot_be_logged_are_refused(name, value, kind, told):

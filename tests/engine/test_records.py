@@ -51,7 +51,7 @@ def test_results_of_damaged_videos_do_not_count_with_strict_video(tmp_path):
 def test_results_of_the_same_name_are_distinguished(tmp_path, common_inputs, inputs, words):
     output = result(tmp_path)
     Records(tmp_path, WITH).add({"output": output, "sources": "x"})
-    with pytest.raises(UserError, match=f"a.mp4 is there already, {words}: --overwrite .*--results_dir"):
+    with pytest.raises(UserError, match=f"a.mp4 exists already, {words}: --overwrite .*--results_dir"):
         Records(tmp_path, common_inputs).has(output, inputs)
 
 
@@ -71,7 +71,7 @@ def test_a_result_is_known_from_everywhere_and_after_its_folder_was_moved(tmp_pa
 
 
 def test_a_file_of_unknown_origin_is_not_mistaken_for_a_result(tmp_path):
-    with pytest.raises(UserError, match="nothing is known of how it was made"):
+    with pytest.raises(UserError, match="no record tells how it was made"):
         Records(tmp_path, WITH).has(result(tmp_path), {})
 
 
@@ -83,7 +83,7 @@ def test_a_truncated_line_loses_only_that_line(tmp_path, caplog):
     records.path.write_bytes(records.path.read_bytes()[:-20])
     records.add({"output": third, "frames": 3})
     assert [entry["frames"] for entry in Records(tmp_path, WITH).entries()] == [1, 3]
-    assert "cannot be read" in caplog.text
+    assert "unreadable lines" in caplog.text
 
 
 def test_the_last_line_of_a_result_counts_and_other_commands_do_not(tmp_path):

@@ -382,8 +382,8 @@ class BareEntry(WithScale):
             WithoutEntry,
             "'coder' trains coder.0.weight.*in layout.entries \\(generator, critic\\) owns them",
         ),
-        (Misspelt, "layout.entries names codder, which is no network"),
-        (BareEntry, "layout.entries names scale, which is no network"),
+        (Misspelt, "layout.entries names codder, which is not a network"),
+        (BareEntry, "layout.entries names scale, which is not a network"),
     ],
 )
 def test_parameters_outside_checkpoints_are_refused_at_the_start(family, told):

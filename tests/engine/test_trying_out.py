@@ -55,7 +55,7 @@ def test_a_dry_run_does_everything_once_and_leaves_nothing(tmp_path):
     output = run(tmp_path, *TOY, "--steps=1000", "--dry_run")
     assert "1/1" in output and "dry run passed" in output and "l1=" in output
     assert not list(tmp_path.iterdir())
-    assert "how long to train?" in run(tmp_path, *TOY, "--dry_run", status=2)
+    assert "the length of training is unknown" in run(tmp_path, *TOY, "--dry_run", status=2)
     assert "remove --continue_train" in run(tmp_path, *TOY, "--dry_run", "--continue_train", status=2)
 
 

@@ -118,7 +118,7 @@ def test_mismatching_pairs_are_reported(folders, tmp_path, message):
     ("arguments", "message"),
     [
         (["--metrics", "ssim"], "ssim/mcnet"),
-        (["--protocol", "fom"], "there is none"),
+        (["--protocol", "fom"], "no such protocol"),
         ([], "--metrics NAME,... or --protocol"),
         (["--metrics", "pose", "--real", "nowhere"], "nowhere: no such folder"),
     ],
@@ -151,7 +151,7 @@ def test_every_protocol_names_existing_metrics(name):
 
 def test_a_protocol_that_prints_published_numbers_names_their_source(tmp_path):
     (tmp_path / "own.yaml").write_text("says: x\nmetrics: [l1]\npublished: {rows: {FOMM: {l1: 0.043}}}\n")
-    with pytest.raises(UserError, match="need the source"):
+    with pytest.raises(UserError, match="need their source"):
         find_protocol(str(tmp_path / "own.yaml"))
 
 

@@ -125,7 +125,7 @@ def test_ambiguous_names_are_refused_with_who_uses_which():
 
 
 def test_a_metric_without_its_video_is_refused():
-    with pytest.raises(UserError, match="l1.*its truth, which is not given"):
+    with pytest.raises(UserError, match="l1.*its truth, which is missing"):
         Measurement(["l1"], ["source"])
 
 

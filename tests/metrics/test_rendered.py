@@ -166,7 +166,7 @@ def test_metrics_per_frame_need_no_states_and_other_metrics_are_measured_again(w
 def test_damaged_measurements_repeat_only_their_videos(whole, caplog):
     (whole.path / "measured.npz").write_bytes(b"no archive")
     assert whole.measure(NAMES) == list(NAMES)
-    assert "measured.npz: is left out" in caplog.text
+    assert "measured.npz: ignored" in caplog.text
     with (whole.path / "measured.jsonl").open("a") as file:
         file.write('{"key": "torn')
     assert whole.measure(NAMES) == []

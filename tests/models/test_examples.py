@@ -140,7 +140,7 @@ def test_frames_without_a_file_have_no_sound(sample):
     requested = Requested(dataset, pair_settings(opt))
     picture = np.full((64, 64, 3), 128, np.uint8)
     source, finish = requested.source([picture])
-    with pytest.raises(UserError, match="sound is read from a file"):
+    with pytest.raises(UserError, match="reads sound from a file"):
         next(iter(requested.driven(source, [picture], finish, 25).driving))
 
 
@@ -158,7 +158,7 @@ def test_its_commands_train_resume_animate_and_begin_the_second_stage(sample, fi
     assert rates == {step: pytest.approx(1e-3 * step / 20) for step in (1, 2, 3)}
     assert (folder / "result" / "x2face" / "latest_averaged.pth").is_file()
     second = ["--config=x2face_voice.yaml", "--init_from=result/x2face", *settings, *short, "--steps=2"]
-    assert "starting with the weights of" in run(folder, *second)
+    assert "starting from the weights of" in run(folder, *second)
     for name in ("x2face", "x2face_voice"):
         pair = [f"--source_image={film}", f"--driving_video={film}", f"--output={name}.mp4", "--gpu_id=-1"]
         run(folder, f"--name={name}", *pair, script="test.py")

@@ -189,7 +189,7 @@ def files(sample, tmp_path_factory):
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(SINGLE_FILE, 2)))
 def test_a_checkpoint_of_another_family_is_refused_by_its_name(one, other, files, sample):
     family = find_family(one)(options(one, sample, training=False), training=False)
-    with pytest.raises(UserError, match=f"checkpoint of the family {other}: --model {other} reads it"):
+    with pytest.raises(UserError, match=f"checkpoint of the family {other}: load it with --model {other}"):
         load_networks(family, files[other], owner=owner_of_weights)
 
 

@@ -269,7 +269,7 @@ def test_lips_are_closed_first_with_eyes_retargeted_too():
 def test_unknown_openness_is_reported():
     source, driven = random_motion(1).points(), random_motion(1).points()
     assert source.shape == driven.shape
-    with pytest.raises(UserError, match="old motion template"):
+    with pytest.raises(UserError, match="old motion templates"):
         require_openness(adjuster("--lip_retargeting").adjustments, Openness.of(torch.ones(1, 3)), None)
     with pytest.raises(UserError, match="landmarks of the source"):
         require_openness(adjuster("--lip_retargeting=0.3").adjustments, None, None)

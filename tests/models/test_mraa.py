@@ -535,7 +535,7 @@ def test_released_files_load_with_and_without_their_optional_entries(tmp_path, n
 def test_a_file_without_avd_network_is_an_error(tmp_path):
     path = released("generator", "region_predictor", folder=tmp_path)
     loaded = find_family("mraa")(options("--mode=avd", training=False), training=False).eval()
-    with pytest.raises(UserError, match="holds no AVD network.*--model mraa_avd --init_from"):
+    with pytest.raises(UserError, match="has no AVD network.*--model mraa_avd --init_from"):
         load_networks(loaded, path, owner=owner_of_weights)
     load_networks(find_family("mraa")(options("--mode=relative", training=False), training=False), path)
 
@@ -580,4 +580,4 @@ def test_both_stages_and_all_ways_from_the_command_line(sample, tmp_path):
     output = run(tmp_path, "--name=first", *data, "--mode=reconstruction", script="test.py")
     assert "Reconstruction loss:" in output
     output = run(tmp_path, "--name=first", *pair, "--mode=avd", "--cpu", script="test.py", status=2)
-    assert "holds no AVD network" in output and "Traceback" not in output
+    assert "has no AVD network" in output and "Traceback" not in output

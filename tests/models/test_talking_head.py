@@ -75,7 +75,7 @@ def test_wrong_layer_names_are_reported(text, message):
         ("D 8 4 2", 16, "the kernel must be odd"),
         ("D 8 3 2, BA 12 3", 16, r"layer 1 \(BA 12 3\): it adds to its input, which has 8 channels, not 12"),
         ("D 4 3 2, A", 16, "attention needs at least 8 input channels, not 4"),
-        ("D 8 3 16, BA 8 3", 16, "the map is 1 x 1"),
+        ("D 8 3 16, BA 8 3", 16, "a 1 x 1 map"),
     ],
 )
 def test_impossible_layers_are_named_when_built(text, size, message):
@@ -214,7 +214,7 @@ def test_training_resumes_from_a_list_of_the_original(with_optimizers, tmp_path,
     assert (trainer.clock.step, trainer.clock.samples) == (1235, 2470)
     steps = {name: len(optimizer.state_dict()["state"]) > 0 for name, optimizer in trainer.optimizers.items()}
     assert steps == dict.fromkeys(("animator", "discriminator"), with_optimizers)
-    assert "rows of videos start afresh" in caplog.text
+    assert "reinitialising the rows of videos" in caplog.text
     assert ("resetting the optimizer of animator" in caplog.text) is not with_optimizers
 
 
@@ -307,7 +307,7 @@ def test_videos_without_faces_are_skipped_and_reported(tmp_path, caplog):
     (tmp_path / "notes.txt").write_text("stray")
     made = dataset(tmp_path)
     assert made.videos == ["a/good"]
-    assert "4 of 5 videos are left out" in caplog.text and "a face in 1 frames" in caplog.text
+    assert "skipped 4 of 5 videos" in caplog.text and "a face in 1 frames" in caplog.text
     shutil.rmtree(tmp_path / "a" / "good")
     with pytest.raises(UserError, match="extract_landmarks.py"):
         dataset(tmp_path)
@@ -335,7 +335,7 @@ def test_a_video_with_damaged_landmarks_is_skipped(tmp_path, caplog, spoil):
     path = tmp_path / "train" / "a" / "v" / "metadata.npz"
     path.write_bytes(spoil(path.read_bytes()))
     assert dataset(tmp_path).videos == ["b/v"]
-    assert "1 of 2 videos are left out: a/v" in caplog.text and "metadata.npz: not readable as landmarks" in caplog.text
+    assert "skipped 1 of 2 videos: a/v" in caplog.text and "metadata.npz: not readable as landmarks" in caplog.text
 
 
 def test_frames_of_landmarks_are_in_their_folder(tmp_path):
@@ -458,7 +458,7 @@ def test_frames_without_a_face_are_replaced_and_reported(tmp_path, monkeypatch, 
     shown = [round(float(picture.mean()) * 255 / 20) for picture in whole["pictures"]]
     assert len(set(shown)) == 4 and min(shown) > 2
     assert round(float(whole["target"].mean()) * 255 / 20) not in shown
-    assert "no face in the frames" in caplog.text
+    assert "no face in frames" in caplog.text
     assert len(made) == 4 and made[5]["picture"].shape == (3, 32, 32)
 
 

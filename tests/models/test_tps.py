@@ -506,7 +506,7 @@ def test_avd_animation_needs_an_avd_network(first_stage, tmp_path):
     path = tmp_path / "00000001-checkpoint.pth.tar"
     torch.save({name: network.state_dict() for name, network in model.networks().items()}, path)
     animator = at_rest("--mode=avd")
-    with pytest.raises(UserError, match="holds no AVD network.*tps_avd"):
+    with pytest.raises(UserError, match="has no AVD network.*tps_avd"):
         load_networks(animator, first_stage)
     load_networks(animator, path)
     assert animated(animator, *pictures()).shape == (7, 3, SIZE, SIZE)
@@ -637,4 +637,4 @@ def test_both_stages_train_and_animate_by_command(sample, tmp_path):
         with open_video(tmp_path / f"{mode}.mp4") as made:
             assert len(made) == 8 and made.size == (64, 64) and made.has_audio
     output = run(tmp_path, "--name=tps", "--mode=avd", "--output=x.mp4", *pair, script="test.py", status=2)
-    assert "holds no AVD network" in output
+    assert "has no AVD network" in output

@@ -67,8 +67,8 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
     one, other = written(tmp_path / "a", [ENTRY]), written(tmp_path / "b", [ENTRY | {"step": 7}])
     with pytest.raises(UserError, match="no loss at the same step"):
         run(one, other)
-    with pytest.raises(UserError, match="no run with a log.jsonl"):
+    with pytest.raises(UserError, match="neither a run with a log.jsonl"):
         run(tmp_path / "gone", other)
     (tmp_path / "empty.jsonl").write_text("{}\n")
-    with pytest.raises(UserError, match="holds no losses"):
+    with pytest.raises(UserError, match="contains no losses"):
         run(tmp_path / "empty.jsonl", other)

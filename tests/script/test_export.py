@@ -237,7 +237,7 @@ def test_parameters_have_the_order_of_the_released_entries(config, networks, wor
 
 
 def test_runs_without_checkpoint_and_old_ones_are_refused_with_the_remedy(tmp_path):
-    with pytest.raises(UserError, match="holds no checkpoint of a training run"):
+    with pytest.raises(UserError, match="no checkpoint of a training run"):
         exported(tmp_path, tmp_path / "out.pth")
     trainer, options = new_trainer("tps")
     Checkpoints(tmp_path, options=options).save(trainer)

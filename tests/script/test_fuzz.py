@@ -95,7 +95,7 @@ def test_damage_revealed_by_checksums_is_never_read(tmp_path):
 
 def test_valid_files_must_be_read(tmp_path):
     target = Target("planted", "case.bin", lambda folder: [WHOLE], no_name)
-    with pytest.raises(RuntimeError, match="planted: the whole files (.|\n)*it is damaged"):
+    with pytest.raises(RuntimeError, match="planted: cannot make and read the undamaged files(.|\n)*it is damaged"):
         fuzz(target, mutations(target, 0), range(5), tmp_path)
 
 

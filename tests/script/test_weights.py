@@ -95,7 +95,7 @@ def test_a_file_is_recognised_by_its_entries_and_its_name(table, tmp_path, weigh
     write(tmp_path / "regions.pth", "mraa")
     assert "networks of two (fomm)" in weights("verify", "two.pth.tar", f"--table={table}")
     assert "networks of regions (mraa)" in weights("verify", "regions.pth", f"--table={table}")
-    with pytest.raises(UserError, match="2 released models have these networks: .* by --as NAME: one, two"):
+    with pytest.raises(UserError, match="2 released models have these networks: .* with --as NAME: one, two"):
         weights("verify", "renamed.pth", f"--table={table}")
     with pytest.raises(UserError, match="has other networks; these belong to one, two"):
         weights("verify", "renamed.pth", "--as=regions", f"--table={table}")
@@ -133,7 +133,7 @@ def test_an_imported_file_is_a_run_that_animates(table, tmp_path, weights, file,
     assert origin["sha256"] == {file: digest_of(tmp_path / file)}
     opt = parse([f"--name={name}", f"--checkpoints_dir={tmp_path / 'result'}"], training=False)
     assert opt.model == family and opt.dataset_mode == options_of(read_table(table)[name]).dataset_mode
-    with pytest.raises(UserError, match="is there already; --overwrite replaces it"):
+    with pytest.raises(UserError, match="exists already; --overwrite replaces it"):
         weights("import", file, f"--table={table}")
 
 
@@ -213,7 +213,7 @@ def test_every_model_of_the_table_can_be_built_and_reported(weights):
     assert "SHA-256 not recorded" in weights("where", "fomm-vox")
     with pytest.raises(UserError, match="no such released model"):
         weights("where", "nobody")
-    with pytest.raises(UserError, match="fetch it in a browser from https://"):
+    with pytest.raises(UserError, match="download it in a browser from https://"):
         weights("get", "fomm-vox")
 
 

@@ -66,7 +66,7 @@ def test_several_models_are_compared_in_one_video(models, people, own, tmp_path)
     assert list(results) == ["one", "other"] and all(path.is_file() for path in results.values())
     with open_video(together) as video:
         assert len(video) == 4 and video.size[1] == 4 * jobs.PANEL
-    with pytest.raises(UserError, match="two models or more"):
+    with pytest.raises(UserError, match="at least two models"):
         jobs.compare(models, {"one": own}, pair, tmp_path, Work(lambda work: None))
 
 
@@ -88,7 +88,7 @@ def test_remote_users_cannot_name_files_of_this_machine(people, tmp_path):
     table.write_text("source,driving\nme.png,talk.mp4\n")
     jobs.refuse_paths(table, people)
     table.write_text(f"source,driving\n{people[0]},talk.mp4\n")
-    with pytest.raises(UserError, match="line 2: .*me.png is not among the files that were given"):
+    with pytest.raises(UserError, match="line 2: .*me.png is not among the uploaded files"):
         jobs.refuse_paths(table, people)
 
 

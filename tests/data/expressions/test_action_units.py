@@ -98,9 +98,9 @@ def test_presets_are_weakened_and_joined():
 
 def test_models_with_fewer_units_use_the_known_part_of_a_preset():
     assert parse_expression("smile", units_for(11)).shape == (11,)
-    with pytest.warns(UserWarning, match="anger: this model does not know AU07, AU23; the rest is used"):
+    with pytest.warns(UserWarning, match="anger: this model does not know AU07, AU23; using the rest"):
         assert describe(parse_expression("anger", units_for(11)), units_for(11)) == "AU04 4.0, AU05 3.0"
-    with pytest.raises(UserError, match="contempt: .* AU14; it has no other units"):
+    with pytest.raises(UserError, match="contempt: .* AU14, and the preset has no other units"):
         parse_expression("contempt", units_for(11))
 
 
@@ -260,7 +260,7 @@ def test_models_with_fewer_units_read_a_subset(tmp_path, suffix):
         ({"a": np.array([None] * 17)}, "'O8' is not one of plain numbers"),
         ({"a": ["x"] * 17}, "not a row of numbers"),
         ({"a": [[1.0] * 17]}, "not a row of numbers"),
-        ({}, "holds no pictures"),
+        ({}, "contains no pictures"),
     ],
 )
 def test_annotations_are_checked_by_picture(tmp_path, content, says):
@@ -347,7 +347,7 @@ def test_what_is_missing_is_listed(tmp_path):
         assert len(dataset(tmp_path, "--batch_size=3")) == 3
     said = " | ".join(str(one.message) for one in warned)
     assert "skipped 1 of 5 names with no picture" in said and "face.00" in said
-    assert "they have no action units: new" in said
+    assert "with no action units: new" in said
 
 
 @pytest.mark.parametrize(

@@ -274,7 +274,7 @@ def test_landmarks_of_another_clip_are_never_used(tmp_path):
     detector = build_detector("file", model=tmp_path)
     with pytest.raises(UserError, match="id.1"):
         track(walking(4), detector, name="id.1")
-    with pytest.raises(UserError, match="4 frames, but the video has more"):
+    with pytest.raises(UserError, match="4 frames, but the video is longer"):
         track(walking(5), detector, name="id.mp4")
     points[1] = np.nan
     np.savez(tmp_path / "id.npz", points=points)

@@ -99,10 +99,10 @@ def test_mismatching_annotations_are_reported(tmp_path):
     with pytest.raises(UserError, match="no frame with a face"):
         annotations_of({"landmarks": np.full((3, 68, 2), np.nan)}, known.size, 3, "clip")
     np.savez(tmp_path / "a.npz", points=known.landmarks)
-    with pytest.raises(UserError, match=r"a\.npz: has no array landmarks.*prepare_videos"):
+    with pytest.raises(UserError, match=r"a\.npz: needs an array landmarks.*prepare_videos"):
         read_annotations(tmp_path / "a.npz", known.size, 3)
     np.savez(tmp_path / "b.npz", landmarks=known.landmarks, size=128)
-    with pytest.raises(UserError, match=r"b\.npz: is about frames of 128 pixels"):
+    with pytest.raises(UserError, match=r"b\.npz: made for frames of 128 pixels"):
         read_annotations(tmp_path / "b.npz", known.size, 3)
     assert read_annotations(tmp_path / "c.npz", known.size, 3) is None
 

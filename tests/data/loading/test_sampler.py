@@ -136,7 +136,7 @@ def test_any_error_of_a_sample_makes_it_a_bad_sample(tmp_path, error, workers):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_of_every_sample_stops_the_run_and_is_shown(tmp_path, workers):
     dataset = Raising(KeyError, range(1000), samples=1000)
-    with pytest.raises(RunError, match=r"mistake in the dataset mode") as caught:
+    with pytest.raises(RunError, match=r"bug in the dataset mode") as caught:
         batches(dataset, tmp_path, 1, workers=workers, share=1)
     assert "KeyError: 'it 0' (test_sampler.py, line " in str(caught.value)
     assert 'raise self.error(f"it {next(self.count)}")' in str(caught.value), "the line of the program"

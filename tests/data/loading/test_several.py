@@ -172,11 +172,11 @@ def test_shares_are_exact_in_whole_numbers(shares, block):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--dataroot=a,b", "--shares=0.7"], "--shares 0.7: 1 shares for 2 folders; --dataroot names a, b"),
-        (["--dataroot=a", "--shares=0.7,0.3"], "2 shares for 1 folders; --dataroot names a"),
+        (["--dataroot=a,b", "--shares=0.7"], "--shares 0.7: 1 shares for 2 folders; --dataroot lists a, b"),
+        (["--dataroot=a", "--shares=0.7,0.3"], "2 shares for 1 folders; --dataroot lists a"),
         (["--dataroot=a,b", "--shares=0.7,0.2"], "--shares 0.7,0.2: add up to 0.9; shares must add up to 1"),
         (["--dataroot=a,b", "--shares=0.9999,0.0001"], "a share must .* at most three decimals"),
-        (["--dataroot=a,b,a"], "names a twice"),
+        (["--dataroot=a,b,a"], "lists a twice"),
         (["--dataroot=a,gone"], "--dataroot gone: no such folder"),
         (["--dataroot=gone,too"], "--dataroot gone,too: no such folder"),
     ],

@@ -98,7 +98,7 @@ def test_faceforensics_by_its_lists(tmp_path, scripts):
     assert open_video(out / "train_data" / "000").fps == 12.5, "every second frame of 25 a second"
     failures = table(out / "extract_frames_failures.csv")
     assert [Path(row["item"]).name for row in failures] == ["003.mp4"]
-    assert "1 listed videos are not there: 555" in said and "1 videos are in no list, and left out: 999" in said
+    assert "1 listed videos are missing: 555" in said and "1 videos are in no list, skipped: 999" in said
 
 
 def test_lists_that_name_no_videos_are_reported(tmp_path, scripts):
@@ -219,7 +219,7 @@ def test_key_points_of_nested_folders_go_to_training(tmp_path, scripts):
     assert "2 done before" in scripts.run("obtain_face_kp", *command, folder=tmp_path)[1]
     shutil.copy(root / "train_data" / "person" / "000" / "00000.png", root / "train_data" / "person")
     status, said = scripts.run("obtain_face_kp", *command, folder=tmp_path)
-    assert status == 2 and "person: holds pictures and folders of pictures" in said
+    assert status == 2 and "person: contains pictures and folders of pictures" in said
 
 
 # the points of the facial prior
@@ -243,7 +243,7 @@ def test_prior_points_of_every_clip(tmp_path, scripts):
     assert reasons.keys() == {"train/noface", "test/empty"} and "--default_points" in reasons["train/noface"]
     assert read_image(folder / "previews" / "010.jpg").shape == (48, 64, 3)
     status, said = scripts.run("kpmaker", *PRIOR, "--default_points", "--frames", "1", folder=tmp_path)
-    assert "3 done before" in said and "the stored points are taken" in said
+    assert "3 done before" in said and "using the stored points" in said
     assert np.array_equal(read_points(folder / "noface.pt"), default_points((48, 64)))
 
 
@@ -266,7 +266,7 @@ def test_prior_points_of_clips_without_parts_are_stored_beside_them(tmp_path, sc
     assert (tmp_path / "micro_keypoint_folder" / "000.pt").is_file()
     shutil.copyfile(tmp_path / "test" / "010.mp4", tmp_path / "micro" / "000.mp4")
     status, said = scripts.run("kpmaker", *PRIOR, folder=tmp_path)
-    assert status == 2 and "both have the points 000.pt" in said
+    assert status == 2 and "get the same points 000.pt" in said
 
 
 # VoxCeleb

@@ -542,7 +542,7 @@ def test_frames_without_a_face_are_filled_by_the_options(root, caplog):
 
 
 def test_pictures_and_videos_without_a_face_are_named(root):
-    with pytest.raises(UserError, match="me.png: no face is found in it"):
+    with pytest.raises(UserError, match="me.png: no face found"):
         outside(root, [None, face_points()])
     with pytest.raises(UserError, match="drive: no face in any of its 2 frames"):
         outside(root, [face_points(), None, None])

@@ -182,7 +182,7 @@ def test_an_index_whose_arrays_contradict_each_other_is_refused(tmp_path):
         "identity_places": np.array([0, 1], "<u8"),
     }  # fmt: skip
     write_packed(tmp_path / INDEX_NAME, (), lambda: {"kind": "index"}, arrays)
-    with pytest.raises(UserError, match="contradict each other"):
+    with pytest.raises(UserError, match="are inconsistent"):
         ClipIndex(tmp_path)
 
 

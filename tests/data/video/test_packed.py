@@ -133,7 +133,7 @@ def test_damage_is_named(tmp_path, change, reason):
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(UserError, match=f"a.clip.*{reason}"):
         PackedClip(path)
-    with pytest.raises(UserError, match="b.clip: cannot be opened"):
+    with pytest.raises(UserError, match="b.clip: cannot open it"):
         PackedClip(tmp_path / "b.clip")
 
 

@@ -520,7 +520,7 @@ def test_a_video_that_proves_shorter_when_it_is_read_is_damaged(tmp_path):
     promised = prove_shorter(tmp_path / "a.mp4")
     with open_video(tmp_path / "a.mp4") as video, pytest.warns(DamagedVideo):
         assert len(video) == promised
-        with pytest.raises(UserError, match=f"a.mp4: frame {promised - 1} cannot be read, the file is damaged"):
+        with pytest.raises(UserError, match=f"a.mp4: cannot read frame {promised - 1}, the file is damaged"):
             [video[index] for index in range(promised)]
         assert len(video) < promised and video[len(video) - 1].shape == (32, 32, 3)
         with pytest.raises(IndexError):
@@ -740,7 +740,7 @@ def test_no_sound_to_copy(tmp_path):
 def test_music_is_not_a_video(tmp_path):
     with av.open(str(tmp_path / "song.m4a"), "w", format="mp4") as container:
         add_tone(container)
-    with pytest.raises(UserError, match="song.m4a: not a video, the file has only sound"):
+    with pytest.raises(UserError, match="song.m4a: not a video, it has only sound"):
         open_video(tmp_path / "song.m4a")
     with av.open(str(tmp_path / "cover.m4a"), "w", format="mp4") as container:
         cover = container.add_stream("png", rate=1)

@@ -63,6 +63,6 @@ def test_the_best_stays_when_later_ones_are_worse_and_over_a_restart(tmp_path):
 
 def test_an_unknown_loss_is_an_error_after_saving(tmp_path):
     trainer = trainer_at(3)
-    with pytest.raises(UserError, match=r"--best_by l2: the losses are l1"):
+    with pytest.raises(UserError, match=r"--best_by l2: choose from the losses l1"):
         saver_in(tmp_path, "l2").save(trainer, SimpleNamespace(names=("l1",), averages={}, report=lambda clock: None))
     assert Checkpoints(tmp_path).complete_set()[1]["clock"]["step"] == 3
