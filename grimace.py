@@ -72,8 +72,8 @@ def load(
     `device`: by default the first GPU, or else the CPU. Options are those of test.py, e.g. `which="best"`.
     """
     given = {"crop_image": True, "crop_video": True} if weights is None else {}
-    words = _words({"checkpoint": weights or OWN_WEIGHTS, "config": config} | given | options)
-    return Model(words, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    arguments = _arguments({"checkpoint": weights or OWN_WEIGHTS, "config": config} | given | options)
+    return Model(arguments, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
 
 
 def train(
@@ -86,9 +86,9 @@ def train(
     """
     from train import train as run
 
-    opt = _resolved(_words({"model": model, "visdom": False, "tensorboard": False} | options), training=True)
+    opt = _resolved(_arguments({"model": model, "visdom": False, "tensorboard": False} | options), training=True)
     if dataset is not None and not isinstance(dataset, Dataset):
-        dataset = _Given(dataset)
+        dataset = _SampleList(dataset)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     run(opt, Processes(device), dataset=dataset)
     return load(run_folder(opt), device=device)
@@ -103,12 +103,12 @@ class Encoded:
     state: dict[str, Any]
     options: Options
     finish: Any = None
-    moment: dict[str, Any] | None = None
+    next_state: dict[str, Any] | None = None
     """The state after the last `step`; None: the next frame is the first one."""
 
     def restart(self) -> None:
         """Start a new video: the next frame of `step` is its first one."""
-        self.moment = None
+        self.next_state = None
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,10 @@ class Reconstructed:
 class Model:
     """A family with its weights, in evaluation mode, on its device."""
 
-    def __init__(self, words: Sequence[str], device: torch.device):
-        """`words`: the command line of test.py that loads it."""
-        self._words, self.device = list(words), device
-        self.options = _resolved(self._words, training=False)
+    def __init__(self, arguments: Sequence[str], device: torch.device):
+        """`arguments`: the command line of test.py that loads it."""
+        self._arguments, self.device = list(arguments), device
+        self.options = _resolved(self._arguments, training=False)
         limit_pixels(self.options.max_pixels)
         self.family, loaded = load_family(self.options)
         self.path = loaded.path
@@ -150,7 +150,7 @@ class Model:
         if isinstance(source, Encoded):
             model, opt = source.model, source.options
         else:
-            model, opt = self._for(options)
+            model, opt = self._model_for(options)
         clip, state = model._clip(opt, source, driving, fps, options)
         if output is None:
             return model._frames(clip, state)
@@ -161,7 +161,7 @@ class Model:
         self, source: Picture | None = None, driving: str | Path | None = None, **options: Any
     ) -> tuple[Preview | None, Preview | None]:
         """The networks' input pictures of source and first driving frame, as a preview."""
-        opt = self._with(options)
+        opt = self._options_with(options)
         request = Request(
             _pictures(source) if source is not None else (), _path(driving) if driving is not None else None
         )
@@ -169,7 +169,7 @@ class Model:
 
     def encode(self, source: Picture | Sequence[Picture], **options: Any) -> Encoded:
         """Encode a source for several driving videos; `options` apply to all of them."""
-        model, opt = self._for(options)
+        model, opt = self._model_for(options)
         item, finish = RequestedClips(self._dataset(opt), pair_settings(opt)).source(_pictures(source))
         return Encoded(model, item, model._animator.encode(item), opt, finish)
 
@@ -179,14 +179,14 @@ class Model:
             source.item, [frame], source.finish, Fraction(25)
         )
         (item,) = clip.driving
-        made, source.moment = source.model._animator.advance(source.moment or source.state, item)
+        made, source.next_state = source.model._animator.advance(source.next_state or source.state, item)
         frames = [_finished(clip, picture) for picture in to_bytes(made, clip.cut_off).cpu().numpy()]
         return frames[0] if frames else None
 
     def make(self, folder: str | Path, *, watch: Watch | None = None, **options: Any) -> Path:
         """The first result without a driving video, written into a folder: an expression of `input_path` (families of
         action units), or an edit of `source_image` (live_portrait)."""
-        model, opt = self._for(options)
+        model, opt = self._model_for(options)
         job = next(iter(model._dataset(opt).jobs()))
         clip = job.make()
         path = Path(folder) / (clip.output or job.output or Path(job.name)).name
@@ -214,10 +214,12 @@ class Model:
     ) -> Reconstructed:  # fmt: skip
         """Reconstruct a video from its first frame, and measure the result."""
         if self.options.mode != "reconstruction":
-            self._reconstructing = self._reconstructing or Model([*self._words, "--mode=reconstruction"], self.device)
+            self._reconstructing = self._reconstructing or Model(
+                [*self._arguments, "--mode=reconstruction"], self.device
+            )
             return self._reconstructing.reconstruct(clip, output, metrics=metrics, **options)
         path = _path(clip)
-        model, opt = self._for(options)
+        model, opt = self._model_for(options)
         made, state = model._clip(opt, path, path, 25, options)
         measured = ClipSums(Measurement(list(metrics), ("truth", "source"), controls=False), path.stem, made)
         model._write(opt, made, state, Path(output) if output else None, measured)
@@ -226,25 +228,25 @@ class Model:
         means = {name: total / count for name, (total, count) in sums.items() if count}
         return Reconstructed(frames, means, Path(output) if output else None)
 
-    def _with(self, options: Mapping[str, Any]) -> Options:
+    def _options_with(self, options: Mapping[str, Any]) -> Options:
         """The options with those of one call, except options fixed at loading."""
         if not options:
             return self.options
-        opt = _resolved([*self._words, *_words(options)], training=False)
+        opt = _resolved([*self._arguments, *_arguments(options)], training=False)
         settled = [name for name in SETTLED if getattr(opt, name) != getattr(self.options, name)]
         if settled:
             raise UserError(f"{', '.join(settled)}: set it in grimace.load(); options of a command only work there")
         return opt
 
-    def _for(self, options: Mapping[str, Any]) -> tuple["Model", Options]:
+    def _model_for(self, options: Mapping[str, Any]) -> tuple["Model", Options]:
         """The model for the options of one call: this one, or one with the same weights and another family object."""
-        opt = self._with(options)
+        opt = self._options_with(options)
         read = {"mode": opt.mode, **family_options(opt)}  # when a family is built
         changed = {name: value for name, value in read.items() if value != getattr(self.options, name)}
         if not changed:
             return self, opt
         if self._sibling is None or self._sibling[0] != changed:
-            self._sibling = changed, Model([*self._words, *_words(options)], self.device)
+            self._sibling = changed, Model([*self._arguments, *_arguments(options)], self.device)
         return self._sibling[1], opt
 
     def _dataset(self, opt: Options) -> Dataset:
@@ -285,7 +287,7 @@ class Model:
                 compare=opt.compare, strip=False, comparison=comparison,
             )  # fmt: skip
         done = 0
-        with writer or _Nowhere() as opened:
+        with writer or _NullOutputs() as opened:
             for items, made in self._animator.batches(clip.source, clip.driving, clip.first, state):
                 if measured:
                     measured.add(made, items)
@@ -295,10 +297,10 @@ class Model:
                     watch(done, clip.length)
 
 
-class _Nowhere:
+class _NullOutputs:
     """Replaces a writer if nothing is written."""
 
-    def __enter__(self) -> "_Nowhere":
+    def __enter__(self) -> "_NullOutputs":
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -308,7 +310,7 @@ class _Nowhere:
         pass
 
 
-class _Given(Dataset):
+class _SampleList(Dataset):
     """A caller's object as a dataset."""
 
     def __init__(self, samples: Any):
@@ -330,13 +332,13 @@ class _Given(Dataset):
         return f"sample {index}"
 
 
-def _words(options: Mapping[str, Any]) -> list[str]:
+def _arguments(options: Mapping[str, Any]) -> list[str]:
     """Keyword arguments as a command line; None leaves an option out."""
     return [f"--{name}={spelled(value)}" for name, value in options.items() if value is not None]
 
 
-def _resolved(words: list[str], training: bool) -> Options:
-    opt = parse(words, training=training)
+def _resolved(arguments: list[str], training: bool) -> Options:
+    opt = parse(arguments, training=training)
     if opt is None:
         raise UserError("help, version and print_config only work in commands; see Model.options instead")
     return opt

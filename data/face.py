@@ -89,7 +89,7 @@ class FaceDataset(Dataset):
             found,
             total=opt.n_frames_total,
             chunk=opt.max_frames_per_gpu,
-            least=opt.frames_D_V,
+            min_frames=opt.frames_D_V,
             alike=opt.batch_size > 1,
         )
 
@@ -144,8 +144,8 @@ class FaceDataset(Dataset):
         return [Job(sequence.name, partial(self._clip, sequence)) for sequence in self.sequences]
 
     def _clip(self, sequence: Frames) -> Clip:
-        first, most = self.opt.start_frame, self.opt.total_test_frames
-        chosen = range(len(sequence))[first : most and first + most]
+        first, limit = self.opt.start_frame, self.opt.total_test_frames
+        chosen = range(len(sequence))[first : limit and first + limit]
         if not chosen:
             raise UserError(f"--start_frame {first}: {sequence.pictures} has only {len(sequence)} frames")
         driving = Driving(self, sequence, chosen)

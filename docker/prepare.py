@@ -24,9 +24,9 @@ def main() -> None:
     root = next((place for place in PLACES if (place / "test.py").is_file()), None)
     if root is None:
         sys.exit(f"error: Grimace's test.py is in none of {', '.join(map(str, PLACES))}")
-    words = [f"--{name}={value}" for name, value in vars(known).items()]
+    arguments = [f"--{name}={value}" for name, value in vars(known).items()]
     sys.path.insert(0, str(root))
-    sys.argv = [str(root / "test.py"), *words, *more]
+    sys.argv = [str(root / "test.py"), *arguments, *more]
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 

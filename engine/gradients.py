@@ -121,13 +121,13 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
     return parameter.grad
 
 
-def buckets_of(parameters: Sequence[nn.Parameter], most: int) -> Iterator[list[nn.Parameter]]:
+def buckets_of(parameters: Sequence[nn.Parameter], max_bytes: int) -> Iterator[list[nn.Parameter]]:
     """Parameters in their order, in lists of one number type and of at most so many bytes, but of one at least."""
     bucket: list[nn.Parameter] = []
     size = 0
     for parameter in parameters:
         bytes_of_it = parameter.numel() * parameter.element_size()
-        if bucket and (size + bytes_of_it > most or parameter.dtype != bucket[0].dtype):
+        if bucket and (size + bytes_of_it > max_bytes or parameter.dtype != bucket[0].dtype):
             yield bucket
             bucket, size = [], 0
         bucket.append(parameter)

@@ -88,11 +88,11 @@ def refuse_unsaved(family: HasNetworks, parameters: Mapping[str, Iterable[torch.
             )
 
 
-def names_of(parameters: Iterable[torch.Tensor], family: HasNetworks, most: int = 4) -> str:
+def names_of(parameters: Iterable[torch.Tensor], family: HasNetworks, limit: int = 4) -> str:
     """Names of the first few parameters and the number of the others, for messages."""
     known = {id(value): key for key, value in family.named_parameters()}
     names = [known.get(id(parameter), "(not of the family)") for parameter in parameters]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def use_channels_last(family: nn.Module) -> None:

@@ -181,9 +181,11 @@ def render_all(jobs: Iterable[Any], renderer: Renderer, processes: Processes, *,
     processes.wait()
 
 
-def shard_jobs(jobs: Iterable[Any], processes: Processes, shard: tuple[int, int], most: int | None) -> Iterable[Any]:
+def shard_jobs(
+    jobs: Iterable[Any], processes: Processes, shard: tuple[int, int], max_clips: int | None
+) -> Iterable[Any]:
     """This process's share of the jobs, by --shard i/N and the processes within it; a list if their number is known."""
     part, parts = shard
     first, step = part - 1 + parts * processes.rank, parts * processes.world
-    mine = islice(jobs, first, most or None, step)
+    mine = islice(jobs, first, max_clips or None, step)
     return list(mine) if isinstance(jobs, Sized) else mine

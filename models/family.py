@@ -279,7 +279,7 @@ class Family(KeepsMethods, nn.Module):
         """
         raise UserError("motion/truth: this family has no dense motion; remove the metric")
 
-    def finish(self, state: dict[str, Any], most: int) -> tuple[Tensor, dict[str, Any]]:
+    def finish(self, state: dict[str, Any], max_frames: int) -> tuple[Tensor, dict[str, Any]]:
         """Return at most this many pending frames, when there are no more driving frames."""
         raise NotImplementedError
 

@@ -45,7 +45,7 @@ def declared_options(arguments: list[str], options: Options) -> list[Declared]:
 def _declared(parser: OptionParser, name: str, part: str, value: Any) -> Declared:
     action = parser.actions[name]
     read: Any = action.type
-    choices: Sequence[str] = tuple(parser.words.get(name, ())) or getattr(read, "choices", ())
+    choices: Sequence[str] = tuple(parser.keywords.get(name, ())) or getattr(read, "choices", ())
     kind = "choice" if choices else KINDS.get(getattr(read, "item", read), "text")
     return Declared(
         name, part, parser.plain_help(name), "text" if action.nargs == "+" else kind, value, tuple(choices),

@@ -33,7 +33,7 @@ def _add_inputs(parser: OptionParser) -> None:
         help="animate sources by driving videos, or reconstruct test clips from their own first frames and measure; "
         "families have further words, each a way to animate",
     )  # fmt: skip
-    group.add_words("--mode", animate={}, reconstruction={})
+    group.add_keywords("--mode", animate={}, reconstruction={})
     group.add_argument(
         "--source_image", nargs="+", type=text,
         help="picture of the face to animate (or several, if the dataset mode accepts them), or a video of it",

@@ -125,12 +125,12 @@ class OptionGroup:
                 f'add_switch("{name}", help=...), and several values with nargs="+" or a type of util.values'
             )
 
-    def add_words(self, name: str, **words: dict[str, Any]) -> None:
-        """Declare named values of an option, e.g. add_words("--mode", standard={"x": 1}).
+    def add_keywords(self, name: str, **keywords: dict[str, Any]) -> None:
+        """Declare named values of an option, e.g. add_keywords("--mode", standard={"x": 1}).
 
         Families and datasets can add words to a shared option; an unknown word is an error that lists all.
         """
-        self._owner.words.setdefault(name[2:], {}).update(words)
+        self._owner.keywords.setdefault(name[2:], {}).update(keywords)
 
     def add_argument_group(
         self, title: str, description: str | None = None, *, example: str = "", advanced: bool = False
@@ -186,7 +186,7 @@ class OptionParser:
         self.aliases: dict[str, str] = {}
         self.mode_aliases: dict[str, tuple[str, str]] = {}
         self.negations: dict[str, str] = {}
-        self.words: dict[str, dict[str, dict[str, Any]]] = {}
+        self.keywords: dict[str, dict[str, dict[str, Any]]] = {}
         self.unused: list[str] = []
         self.declared: dict[str, Any] = {}
         self.shape_results: set[str] = set()
@@ -229,7 +229,7 @@ class OptionParser:
 
     def use_mode(self, word: str | None) -> None:
         """Activate the aliases of the chosen --mode (or of the mode that its word stands for)."""
-        used = self.words.get("mode", {}).get(word or "", {}).get("mode", word)
+        used = self.keywords.get("mode", {}).get(word or "", {}).get("mode", word)
         for alias, (name, mode) in self.mode_aliases.items():
             if mode == used:
                 self.add_alias(alias, name)
@@ -303,13 +303,13 @@ class OptionParser:
         """The values of one file or command line, with words replaced by their values."""
         expanded = {}
         for name, value in values.items():
-            if name not in self.words:
+            if name not in self.keywords:
                 expanded[name] = value
-            elif value in self.words[name]:
-                expanded |= {name: value} | self.words[name][value]
+            elif value in self.keywords[name]:
+                expanded |= {name: value} | self.keywords[name][value]
             else:
                 raise UserError(
-                    f"--{name} {value}: with this family (--model), choose from {', '.join(self.words[name])}"
+                    f"--{name} {value}: with this family (--model), choose from {', '.join(self.keywords[name])}"
                 )
         return expanded
 
@@ -328,8 +328,8 @@ class OptionParser:
         self.parser.description, self.parser.epilog = introduction, epilog
         hidden = set() if everything else self.advanced
         for name, action in self.actions.items():
-            if name in self.words:
-                action.metavar = "|".join(self.words[name])
+            if name in self.keywords:
+                action.metavar = "|".join(self.keywords[name])
             default = self.default(name)
             if default not in (None, "", []):
                 action.help = (action.help or "") + f" [{spelled(default)}]".replace("%", "%%")

@@ -261,9 +261,9 @@ def draw_clip(item: Item, root: Path, settings: Settings) -> None:
     rng = np.random.default_rng([settings.seed, item.identity, item.clip])
     # An integer rate is stored as an integer, as in earlier versions of the truth.
     fps = float(settings.fps) if settings.stride > 1 else FPS
-    who = person(settings.seed, item.identity, settings.variety).who
+    identity = person(settings.seed, item.identity, settings.variety).identity
     act = perform_rich if settings.variety == "rich" else perform
-    performance = act(rng, settings.frames, fps, item.clip, who.masculine)
+    performance = act(rng, settings.frames, fps, item.clip, identity.masculine)
     frames, truth = render_clip(settings.seed, item.identity, performance, settings.size, fps)
     # With a few frames per second there is no speech.
     sound = synthesise(performance.voice, settings.frames / FPS, rng) if settings.stride == 1 else None

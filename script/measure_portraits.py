@@ -21,10 +21,10 @@ Options beside those below are those of test.py."""
 
 
 def main() -> int:
-    args, words = read_arguments()
+    args, arguments = read_arguments()
     from script.measuring.portraits import measure  # imports torch, which --help does not need
 
-    measure(words, args.frames, args.stride, args.threads, args.pictures)
+    measure(arguments, args.frames, args.stride, args.threads, args.pictures)
     return 0
 
 

@@ -109,12 +109,12 @@ def losses_of(name: str, sample: Path, folder: Path) -> Iterator[dict[str, float
 
 def arguments_of(name: str, sample: Path) -> list[str]:
     """The command line that trains a small configuration on the drawn people."""
-    words = [f"--config={TINY / name}.yaml", f"--dataroot={data_of(name, sample)}", f"--batch_size={BATCH}"]
+    arguments = [f"--config={TINY / name}.yaml", f"--dataroot={data_of(name, sample)}", f"--batch_size={BATCH}"]
     if name == PERSONAL:
-        words += [f"--source={sample / 'test_data' / 'id002#00'}", "--shots=4"]
+        arguments += [f"--source={sample / 'test_data' / 'id002#00'}", "--shots=4"]
     if name == ANNOTATED:
-        words += [f"--annotations={sample / 'truth'}"]
-    return words
+        arguments += [f"--annotations={sample / 'truth'}"]
+    return arguments
 
 
 def train_first_stage(name: str, sample: Path, folder: Path) -> list[str]:

@@ -109,8 +109,8 @@ def save(name: str, run: Path) -> None:
 
     run.mkdir()
     stage = ["--init_from=first_stage"] if find_family(name).begins_with else []
-    words = [f"--config={ROOT / 'configs' / 'tiny' / name}.yaml", *SMALL[name], *stage, f"--name={name}"]
-    opt = parse(words, training=True)
+    arguments = [f"--config={ROOT / 'configs' / 'tiny' / name}.yaml", *SMALL[name], *stage, f"--name={name}"]
+    opt = parse(arguments, training=True)
     seed_everything(1)
     family = find_family(name).for_training(opt)
     with torch.no_grad():

@@ -45,7 +45,7 @@ def main() -> int:
     if not folders and not state.is_dir():
         raise UserError(f"--root {root}: no videos in it or below it")
     summary = jobs.run(
-        partial(check_folder, root=root, state=state, least=args.min_frames),
+        partial(check_folder, root=root, state=state, min_frames=args.min_frames),
         list(folders.items()),
         name=lambda item: str(item[0]),
         done=lambda item: is_checked(item, root, state),
@@ -105,18 +105,18 @@ def is_checked(item: tuple[Path, list[str]], root: Path, state: Path) -> bool:
     return all(name in record and record[name]["file"] == fingerprint(root / folder / name) for name in names)
 
 
-def check_folder(item: tuple[Path, list[str]], root: Path, state: Path, least: int) -> None:
+def check_folder(item: tuple[Path, list[str]], root: Path, state: Path, min_frames: int) -> None:
     """Decode the videos of one folder and store the results."""
     folder, names = item
     path = record_of(state, folder)
     record = load_record(path)
     for name in names:
         video = root / folder / name
-        record[name] = {"file": fingerprint(video), "reason": find_damage(video, least)}
+        record[name] = {"file": fingerprint(video), "reason": find_damage(video, min_frames)}
     write_text(path, json.dumps(record, indent=1, sort_keys=True))
 
 
-def find_damage(path: Path, least: int) -> str | None:
+def find_damage(path: Path, min_frames: int) -> str | None:
     """Decode a video; returns its fault, or an empty string."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", DamagedVideo)
@@ -125,7 +125,7 @@ def find_damage(path: Path, least: int) -> str | None:
                 frames = sum(1 for _ in video)
         except (UserError, DamagedVideo) as error:
             return str(error).removeprefix(f"{path}: ")
-    return f"has {frames} frames, fewer than {least}" if frames < least else None
+    return f"has {frames} frames, fewer than {min_frames}" if frames < min_frames else None
 
 
 def read_verdicts(state: Path) -> Iterator[tuple[Path, dict]]:

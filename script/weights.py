@@ -44,7 +44,7 @@ def show_where(args: argparse.Namespace) -> int:
     facts = {
         "family": model.family, "paper": model.paper, "repository": model.repository, "where": ", ".join(model.where),
         "licence": model.licence, "trained on": model.trained_on, "crop": model.crop,
-        "options": " ".join(model.words).replace(f"{ROOT}/", ""), "entries": entries, "note": model.note,
+        "options": " ".join(model.arguments).replace(f"{ROOT}/", ""), "entries": entries, "note": model.note,
         "published": ", ".join(f"{name} {value}" for name, value in model.published.items()),
     }  # fmt: skip
     for name, value in facts.items():

@@ -114,12 +114,12 @@ def units_for(count: int, names: Sequence[str] = ()) -> tuple[Unit, ...]:
 def find_unit(name: str, units: Sequence[Unit] = UNITS) -> int:
     """The index of a unit in the vector, by its number (12, AU12, AU12_r) or its name (lip corner puller)."""
     number = _number(name)
-    words = _words(name)
+    normalised = _normalised(name)
     for index, unit in enumerate(units):
-        if unit.number == number or unit.name == words:
+        if unit.number == number or unit.name == normalised:
             return index
     known = [unit.name for unit in units]
-    near = get_close_matches(words, known, 1)
+    near = get_close_matches(normalised, known, 1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise UserError(
         f"action unit {name!r}: no unit has this name or number.{hint} Available: "
@@ -165,12 +165,12 @@ def _warn_of_unknown(name: str, numbers: Sequence[int], of: int) -> None:
 
 def find_preset(name: str) -> Preset:
     """The preset of a name; the error lists all presets."""
-    words = _words(name)
-    if words not in PRESETS:
-        near = get_close_matches(words, PRESETS, 1)
+    normalised = _normalised(name)
+    if normalised not in PRESETS:
+        near = get_close_matches(normalised, PRESETS, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise UserError(f"--expression {name}: no such preset.{hint} Available: {', '.join(PRESETS)}")
-    return PRESETS[words]
+    return PRESETS[normalised]
 
 
 @dataclass(frozen=True)
@@ -224,11 +224,11 @@ def describe(expression: np.ndarray, units: Sequence[Unit] = UNITS) -> str:
 
 
 def _number(name: str) -> int | None:
-    match = re.fullmatch(r"(?:au)?\s*0*(\d+)(?:_[rc])?", _words(name).replace(" ", "_").removeprefix("_"))
+    match = re.fullmatch(r"(?:au)?\s*0*(\d+)(?:_[rc])?", _normalised(name).replace(" ", "_").removeprefix("_"))
     return int(match[1]) if match else None
 
 
-def _words(name: str) -> str:
+def _normalised(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name.strip().strip("\"'").lower()).strip()
 
 

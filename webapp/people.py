@@ -34,6 +34,6 @@ def draw_people(folder: Path) -> tuple[list[Path], list[Path]]:
 
 def _film(number: int, kind: int, frames: int) -> tuple[np.ndarray, int, np.ndarray]:
     rng = np.random.default_rng([SEED, number, kind])
-    performance = perform(rng, max(frames, 2), FPS, kind, person(SEED, number).who.masculine)
+    performance = perform(rng, max(frames, 2), FPS, kind, person(SEED, number).identity.masculine)
     pictures, _ = render_clip(SEED, number, performance, SIZE, FPS)
     return pictures[:frames], FPS, synthesise(performance.voice, frames / FPS, rng)

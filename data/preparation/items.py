@@ -62,8 +62,8 @@ def split(names: Iterable[str], sizes: tuple[int, int]) -> dict[str, str]:
     train, test = sizes
     if train + test != len(names):
         # With two names or more, no part is empty.
-        least = int(test > 0 and len(names) > 1)
-        test = min(max(round(len(names) * test / (train + test)), least), len(names) - int(train > 0))
+        minimum = int(test > 0 and len(names) > 1)
+        test = min(max(round(len(names) * test / (train + test)), minimum), len(names) - int(train > 0))
     border = len(names) - test
     return {name: "train" if i < border else "test" for i, name in enumerate(names)}
 

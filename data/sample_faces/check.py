@@ -121,32 +121,32 @@ def check_identities(seen: list[Observation], bars: Bars) -> Result:
     if len({one.identity for one in known}) < 2 or len({one.clip for one in known}) < 3:
         return Result(title, True, "not measured: it takes two people and two clips of each", bar)
     vectors = np.array([one.descriptor for one in known])
-    who, clip = np.array([one.identity for one in known]), np.array([one.clip for one in known])
+    identities, clip = np.array([one.identity for one in known]), np.array([one.clip for one in known])
     distance = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)
     distance[clip[:, None] == clip[None]] = np.inf
-    right = float(np.mean(who[distance.argmin(1)] == who))
-    pairs, same = np.isfinite(distance), who[:, None] == who[None]
+    right = float(np.mean(identities[distance.argmin(1)] == identities))
+    pairs, same = np.isfinite(distance), identities[:, None] == identities[None]
     within, between = np.median(distance[pairs & same]), np.median(distance[pairs & ~same])
     return Result(
         title, right >= bars.apart, f"{right:.1%}; median distance within {within:.2f}, between {between:.2f}", bar
     )
 
 
-def unit_change(who: Person, name: str, size: int = 256) -> tuple[int, int]:
+def unit_change(subject: Person, name: str, size: int = 256) -> tuple[int, int]:
     """Pixels that a unit's rise from 0 to 5 changes inside its region and elsewhere."""
     aus = np.zeros(len(AU_NAMES))
-    rest = who.draw(State(aus), size).image.astype(int)
+    rest = subject.draw(State(aus), size).image.astype(int)
     aus[AU_NAMES.index(name)] = STRONGEST
-    changed = np.abs(who.draw(State(aus), size).image - rest).max(-1) > CHANGED
-    inside = region_mask(who, name, size)
+    changed = np.abs(subject.draw(State(aus), size).image - rest).max(-1) > CHANGED
+    inside = region_mask(subject, name, size)
     return int((changed & inside).sum()), int((changed & ~inside).sum())
 
 
-def region_mask(who: Person, name: str, size: int) -> np.ndarray:
+def region_mask(subject: Person, name: str, size: int) -> np.ndarray:
     """The region of a unit on the unposed face as pixels."""
     mask = np.zeros((size, size), bool)
     rows, columns = np.mgrid[0:size, 0:size]
-    for left, top, right, bottom in REGIONS[name](who.measures):
+    for left, top, right, bottom in REGIONS[name](subject.measures):
         corners = Person.project(np.array([[left, top, -20.0], [right, bottom, -20.0]]), size, size)
         for sign in (1, -1):
             x = size / 2 + sign * (corners[:, 0] - size / 2)
@@ -159,9 +159,9 @@ def region_mask(who: Person, name: str, size: int) -> np.ndarray:
     return mask
 
 
-def units_local(who: Person) -> Result:
+def units_local(subject: Person) -> Result:
     """The bar of units that change their own region and nothing else."""
-    changes = {name: unit_change(who, name) for name in AU_NAMES}
+    changes = {name: unit_change(subject, name) for name in AU_NAMES}
     weak = [name for name, (inside, _) in changes.items() if inside < 40]
     leaking = [name for name, (_, outside) in changes.items() if outside > 0]
     least = min(inside for inside, _ in changes.values())
@@ -171,13 +171,13 @@ def units_local(who: Person) -> Result:
     )
 
 
-def drawing_time(who: Person, truth: Truth) -> float:
+def drawing_time(subject: Person, truth: Truth) -> float:
     """CPU seconds per frame: the minimum of a dozen, since other programs may slow some down."""
     cv2.setNumThreads(1)
     spent = []
     for k in range(12):
         began = time.process_time()
-        who.draw(truth.performance.state(k % len(truth)), truth.size)
+        subject.draw(truth.performance.state(k % len(truth)), truth.size)
         spent.append(time.process_time() - began)
     return min(spent)
 

@@ -51,8 +51,8 @@ class Truth:
 
     def motion(self, first: int, second: int) -> tuple[np.ndarray, np.ndarray]:
         """Dense motion between two frames: flow (H, W, 2) in pixels and whether each pixel is seen in the second."""
-        who = person(self.seed, self.identity, self.variety)
-        return who.motion(self.performance.state(first), self.performance.state(second), self.size)
+        subject = person(self.seed, self.identity, self.variety)
+        return subject.motion(self.performance.state(first), self.performance.state(second), self.size)
 
     def save(self, path: Path) -> None:
         """Write the truth; masks are packed, eight pixels a byte."""
@@ -84,8 +84,8 @@ class Truth:
 def render_clip(seed: int, number: int, performance: Performance, size: int, fps: float) -> tuple[np.ndarray, Truth]:
     """Draw every frame: (N, H, W, 3) and the ground truth; the performance decides the variety."""
     variety = "rich" if isinstance(performance, RichPerformance) else "plain"
-    who = person(seed, number, variety)
-    pictures = [who.draw(performance.state(k), size) for k in range(len(performance))]
+    subject = person(seed, number, variety)
+    pictures = [subject.draw(performance.state(k), size) for k in range(len(performance))]
 
     def stack(name: str) -> np.ndarray:
         return np.stack([getattr(picture, name) for picture in pictures])

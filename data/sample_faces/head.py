@@ -38,25 +38,25 @@ class Measures:
     jaw: float  # scale of the jaw's width
 
     @classmethod
-    def of(cls, who: Identity) -> "Measures":
-        nose_base = 49.5 + 3.2 * who.nose_length
-        mouth_y = nose_base + 20.0 + 1.4 * who.mouth_height + 1.5 * who.masculine
+    def of(cls, identity: Identity) -> "Measures":
+        nose_base = 49.5 + 3.2 * identity.nose_length
+        mouth_y = nose_base + 20.0 + 1.4 * identity.mouth_height + 1.5 * identity.masculine
         return cls(
-            eye_x=31.5 + 1.6 * who.eye_distance,
-            eye_half=15.6 + 0.8 * who.eye_width,
-            eye_up=7.0 + 0.7 * who.eye_opening - 1.0 * who.age - 0.9 * who.masculine,
-            eye_down=4.5 + 0.3 * who.eye_opening,
-            eye_tilt=1.7 + 1.3 * who.eye_tilt - 1.2 * who.age,
-            brow_y=-20.5 - 2.0 * who.brow_height + 3.0 * who.masculine,
+            eye_x=31.5 + 1.6 * identity.eye_distance,
+            eye_half=15.6 + 0.8 * identity.eye_width,
+            eye_up=7.0 + 0.7 * identity.eye_opening - 1.0 * identity.age - 0.9 * identity.masculine,
+            eye_down=4.5 + 0.3 * identity.eye_opening,
+            eye_tilt=1.7 + 1.3 * identity.eye_tilt - 1.2 * identity.age,
+            brow_y=-20.5 - 2.0 * identity.brow_height + 3.0 * identity.masculine,
             nose_base=nose_base,
-            nose_half=16.4 + 1.9 * who.nose_width + 1.4 * who.masculine,
+            nose_half=16.4 + 1.9 * identity.nose_width + 1.4 * identity.masculine,
             mouth_y=mouth_y,
-            mouth_half=25.5 + 2.2 * who.mouth_width,
-            lip_up=7.2 + 1.5 * who.upper_lip - 1.6 * who.age - 0.8 * who.masculine,
-            lip_down=9.4 + 1.5 * who.lower_lip - 1.4 * who.age - 0.5 * who.masculine,
-            chin_y=mouth_y + 38.5 + 3.0 * who.face_length + 4.0 * who.masculine,
-            width=1.0 + 0.032 * who.face_width + 0.018 * who.fullness,
-            jaw=1.0 + 0.055 * who.jaw_width + 0.09 * (who.masculine - 0.5) + 0.035 * who.fullness,
+            mouth_half=25.5 + 2.2 * identity.mouth_width,
+            lip_up=7.2 + 1.5 * identity.upper_lip - 1.6 * identity.age - 0.8 * identity.masculine,
+            lip_down=9.4 + 1.5 * identity.lower_lip - 1.4 * identity.age - 0.5 * identity.masculine,
+            chin_y=mouth_y + 38.5 + 3.0 * identity.face_length + 4.0 * identity.masculine,
+            width=1.0 + 0.032 * identity.face_width + 0.018 * identity.fullness,
+            jaw=1.0 + 0.055 * identity.jaw_width + 0.09 * (identity.masculine - 0.5) + 0.035 * identity.fullness,
         )
 
     def lid_line(self, x: np.ndarray) -> np.ndarray:
@@ -124,11 +124,11 @@ def column_angles() -> np.ndarray:
     return np.concatenate([-back[::-1], front, back])
 
 
-def _rings(who: Identity, m: Measures, rows: Rows) -> dict[str, np.ndarray]:
+def _rings(identity: Identity, m: Measures, rows: Rows) -> dict[str, np.ndarray]:
     """The horizontal cross-section at every row: half width, centre, depth to front and back, lift at the side."""
     mouth, chin = m.mouth_y, m.chin_y
     jaw, wide = m.jaw, m.width
-    neck = 1.0 + 0.05 * who.neck_width + 0.12 * (who.masculine - 0.5)
+    neck = 1.0 + 0.05 * identity.neck_width + 0.12 * (identity.masculine - 0.5)
     table = [  # height, half width, centre, front, back, lift
         (-25, 73.5 * wide, -88, 91.5, 92, 0),
         (0, 72.0 * wide, -88, 89, 92, 0),
@@ -153,9 +153,9 @@ def _rings(who: Identity, m: Measures, rows: Rows) -> dict[str, np.ndarray]:
     return {name: curve(rows.height, columns[0], column) for name, column in zip(names, columns[1:], strict=True)}
 
 
-def _ovals(who: Identity, m: Measures, rows: Rows, angles: np.ndarray) -> np.ndarray:
+def _ovals(identity: Identity, m: Measures, rows: Rows, angles: np.ndarray) -> np.ndarray:
     """The head without features: (R, C, 3)."""
-    ring = {name: value[:, None] for name, value in _rings(who, m, rows).items()}
+    ring = {name: value[:, None] for name, value in _rings(identity, m, rows).items()}
     sin, cos = np.sin(angles)[None], np.cos(angles)[None]
     y = np.repeat(rows.height[:, None], len(angles), 1)
     x = ring["width"] * sin
@@ -167,16 +167,18 @@ def _ovals(who: Identity, m: Measures, rows: Rows, angles: np.ndarray) -> np.nda
     return np.stack([x, y, z], -1)
 
 
-def _nose(who: Identity, m: Measures, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _nose(identity: Identity, m: Measures, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Height of the nose over the face."""
-    base, high = m.nose_base, 1.0 + 0.10 * who.nose_height + 0.05 * who.masculine
+    base, high = m.nose_base, 1.0 + 0.10 * identity.nose_height + 0.05 * identity.masculine
     t = y / base
-    hook = 2.2 * who.nose_hook * bell(t, 0, 0.45, 0, 0.22, 1)
+    hook = 2.2 * identity.nose_hook * bell(t, 0, 0.45, 0, 0.22, 1)
     ridge = high * curve(
         t, [-0.3, -0.12, 0.02, 0.2, 0.4, 0.6, 0.74, 0.82, 0.9, 0.96, 1.0, 1.06],
         [0.0, 1.8, 2.6, 5.6, 10.4, 15.4, 19.2, 20.2, 18.2, 13.0, 6.6, 0.0],
     ) + hook  # fmt: skip
-    width = curve(t, [-0.3, 0.0, 0.3, 0.6, 0.8, 1.0], [9.0, 7.6, 8.8, 10.4, 11.6, 11.0]) * (1 + 0.05 * who.nose_width)
+    width = curve(t, [-0.3, 0.0, 0.3, 0.6, 0.8, 1.0], [9.0, 7.6, 8.8, 10.4, 11.6, 11.0]) * (
+        1 + 0.05 * identity.nose_width
+    )
     z = ridge * np.exp(-(np.abs(x / width) ** 2.0))
     ax = np.abs(x)
     tip = 1.8 * bell(ax, y, 3.0, base - 10.0, 5.0, 6.0)
@@ -187,17 +189,17 @@ def _nose(who: Identity, m: Measures, x: np.ndarray, y: np.ndarray) -> np.ndarra
     return z + tip + wing + crease + nostril
 
 
-def _features(who: Identity, m: Measures, p: np.ndarray) -> np.ndarray:
+def _features(identity: Identity, m: Measures, p: np.ndarray) -> np.ndarray:
     """Relief of the front of the face along z, without eyelids and lips."""
     x, y = p[..., 0], p[..., 1]
     ax = np.abs(x)
     brow, mouth, chin = m.brow_y, m.mouth_y, m.chin_y
-    man, old = who.masculine, who.age
+    man, old = identity.masculine, identity.age
     z = (0.8 + 2.6 * man) * bell(ax, y, 24, brow + 3, 20, 8) + 2.0 * man * bell(ax, y, 0, brow + 2, 12, 9)
     z -= (5.8 + 0.8 * man) * bell(ax, y, m.eye_x - 1, -0.5, 20, 13) + 4.0 * bell(ax, y, 14.5, -2, 6.5, 10)
-    z += (3.4 + 2.0 * who.cheekbones) * bell(ax, y, 45, 24, 19, 15)
-    z += (2.2 * who.fullness - 1.8 - 2.4 * old) * bell(ax, y, 50, mouth - 14, 16, 20)
-    z += (2.0 + 1.5 * who.fullness) * bell(ax, y, 30, 38, 16, 16)
+    z += (3.4 + 2.0 * identity.cheekbones) * bell(ax, y, 45, 24, 19, 15)
+    z += (2.2 * identity.fullness - 1.8 - 2.4 * old) * bell(ax, y, 50, mouth - 14, 16, 20)
+    z += (2.0 + 1.5 * identity.fullness) * bell(ax, y, 30, 38, 16, 16)
     z += 4.2 * bell(ax, y, 0, mouth - 3, 30, 20)
     fold = 22 + (y - m.nose_base) * 0.55
     along = step(m.nose_base - 14, m.nose_base, y) * step(mouth + 8, mouth - 6, y)
@@ -205,11 +207,11 @@ def _features(who: Identity, m: Measures, p: np.ndarray) -> np.ndarray:
     z += (0.3 + 1.2 * old) * along * np.exp(-(((ax - fold - 6) / 5) ** 2))
     z -= 1.3 * bell(ax, y, 0, m.nose_base + 8, 3.4, 7)
     z += 0.9 * bell(ax, y, 5.5, m.nose_base + 9, 3.0, 7)
-    z += (5.5 + 1.4 * who.chin + 1.5 * man) * bell(ax, y, 0, chin - 14, 17, 13)
+    z += (5.5 + 1.4 * identity.chin + 1.5 * man) * bell(ax, y, 0, chin - 14, 17, 13)
     z -= 4.2 * bell(ax, y, 0, mouth + 17, 22, 5.5)
     z -= (0.4 + 1.2 * old) * bell(ax, y, m.mouth_half + 6, mouth + 12, 5, 12)
     z -= 1.5 * old * bell(ax, y, m.eye_x, 17, 15, 3.5)
-    z += _nose(who, m, x, y)
+    z += _nose(identity, m, x, y)
     z += 0.25 * old * np.sin(y / 1.35) * bell(ax, y, 0, brow - 24, 34, 16)
     return z * (p[..., 2] > -70)
 
@@ -254,12 +256,12 @@ def _tilt_eyes(m: Measures, p: np.ndarray) -> np.ndarray:
     return p
 
 
-def build_rest(who: Identity) -> tuple[np.ndarray, Rows, Measures]:
+def build_rest(identity: Identity) -> tuple[np.ndarray, Rows, Measures]:
     """The face at rest but for the lids, whose slit is still closed (see Lids): (R, C, 3)."""
-    m = Measures.of(who)
+    m = Measures.of(identity)
     rows = make_rows(m)
-    p = _ovals(who, m, rows, column_angles())
-    p[..., 2] += _features(who, m, p)
+    p = _ovals(identity, m, rows, column_angles())
+    p[..., 2] += _features(identity, m, p)
     p = _lips(m, p, rows)
     return _tilt_eyes(m, p), rows, m
 

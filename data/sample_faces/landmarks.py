@@ -25,9 +25,9 @@ class Landmarks:
     learn from.
     """
 
-    def __init__(self, rest: np.ndarray, rows: Rows, m: Measures, who: Identity):
+    def __init__(self, rest: np.ndarray, rows: Rows, m: Measures, identity: Identity):
         self.rest, self.rows, self.m = rest, rows, m
-        brow = [self._brow(x, who) for x in (50.0, 42.0, 33.0, 23.5, 13.5)]
+        brow = [self._brow(x, identity) for x in (50.0, 42.0, 33.0, 23.5, 13.5)]
         self.positions = np.array(
             [*self._outline(), *self._mirrored(brow), *self._nose(), *self._eyes(), *self._mouth()], np.float64
         )
@@ -71,8 +71,8 @@ class Landmarks:
         left = [(row, last - column) for row, column in right]
         return [*left, at(rows.chin, 0.0), *right[::-1]]
 
-    def _brow(self, x: float, who: Identity) -> tuple[float, float]:
-        middle, full = brow_line(who, self.m, np.array(x))
+    def _brow(self, x: float, identity: Identity) -> tuple[float, float]:
+        middle, full = brow_line(identity, self.m, np.array(x))
         return self._find(x, float(middle - 0.35 * full), self.rows.skull, self.rows.eye)
 
     def _nose(self) -> list[tuple[float, float]]:

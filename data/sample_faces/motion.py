@@ -42,7 +42,7 @@ def motion_truth(truth: Truth, rng: np.random.Generator, count: int = PAIRS) -> 
     every = [(one, two) for one in range(n) for two in range(n) if one != two] or [(0, 0)]
     chosen = sorted(rng.permutation(len(every))[:count])
     pairs = np.array([every[k] for k in chosen], np.int16)
-    who = person(truth.seed, truth.identity, truth.variety)
-    views = [who.view(truth.performance.state(k), size) for k in range(n)]
-    flow, seen = zip(*(who.motion_between(views[one], views[two]) for one, two in pairs), strict=True)
+    subject = person(truth.seed, truth.identity, truth.variety)
+    views = [subject.view(truth.performance.state(k), size) for k in range(n)]
+    flow, seen = zip(*(subject.motion_between(views[one], views[two]) for one, two in pairs), strict=True)
     return MotionTruth(pairs, (np.stack(flow) / size).astype(np.float16), np.stack(seen))

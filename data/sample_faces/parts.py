@@ -55,27 +55,27 @@ def pose_eyeball(directions: np.ndarray, centre: np.ndarray, gaze: tuple[float, 
     return centre + EYE_RADIUS * np.stack([x / Lids.squeeze, y, z], -1)
 
 
-def _eye_texture(who: Identity, rng: np.random.Generator) -> np.ndarray:
+def _eye_texture(identity: Identity, rng: np.random.Generator) -> np.ndarray:
     directions = texel_grid(eyeball_directions())
     dx, dy = directions[..., 0] * EYE_RADIUS / Lids.squeeze, directions[..., 1] * EYE_RADIUS
     r = np.hypot(dx, dy) * 0.95
     turn = np.arctan2(dx, dy)
     sclera = np.broadcast_to(linear((240, 236, 232)).astype(np.float32), (*r.shape, 3)).copy()
     veins = np.clip(noise(rng, r.shape, (14, 3)), 0, 1) * step(6.5, 12, r)
-    sclera *= 1 - veins[..., None] * np.array([0.05, 0.25, 0.25]) * (0.6 + who.age)
+    sclera *= 1 - veins[..., None] * np.array([0.05, 0.25, 0.25]) * (0.6 + identity.age)
     sclera *= 1 - 0.35 * step(8, 15, np.abs(dx))[..., None] * np.array([0.5, 1, 1])
     fibres = 1 + 0.28 * np.sin(turn * 23 + 2 * np.sin(turn * 7)) * step(1.8, 4.0, r) + 0.12 * np.sin(turn * 41)
-    iris = np.asarray(who.iris, np.float32) * fibres[..., None]
+    iris = np.asarray(identity.iris, np.float32) * fibres[..., None]
     iris = iris * (1.35 - 0.25 * step(2.2, 4.6, r))[..., None]
     iris = iris * (1 - 0.72 * step(4.6, 5.9, r))[..., None]
     image = iris + (sclera - iris) * step(5.5, 6.2, r)[..., None]
     return (image * (1 - 0.985 * step(2.6, 2.1, r))[..., None]).astype(np.float32)
 
 
-def eyes(who: Identity, lids: Lids, rng: np.random.Generator) -> list[Part]:
+def eyes(identity: Identity, lids: Lids, rng: np.random.Generator) -> list[Part]:
     """Both eyeballs, which turn behind the lids."""
     directions = eyeball_directions()
-    texture = _eye_texture(who, rng)
+    texture = _eye_texture(identity, rng)
     parts = []
     for name, side in (("right eye", -1.0), ("left eye", 1.0)):
         centre = lids.centre * np.array([side, 1, 1])
@@ -130,9 +130,9 @@ def _teeth(arch: np.ndarray, lower: bool) -> np.ndarray:
     return (image + (linear((168, 84, 80)) - image) * gum[..., None]).astype(np.float32)
 
 
-def ears(who: Identity, rest: np.ndarray, skin: np.ndarray) -> list[Part]:
+def ears(identity: Identity, rest: np.ndarray, skin: np.ndarray) -> list[Part]:
     """Ears with a rim, a hollow and a lobe."""
-    size = 1.0 + 0.06 * who.ear_size + 0.04 * who.masculine
+    size = 1.0 + 0.06 * identity.ear_size + 0.04 * identity.masculine
     r = np.linspace(0, 1, 13)[:, None]
     turn = np.linspace(0, 2 * np.pi, 33)[None]
     back, up = np.sin(turn), np.cos(turn)
@@ -155,16 +155,16 @@ def ears(who: Identity, rest: np.ndarray, skin: np.ndarray) -> list[Part]:
         if side > 0:
             grid = grid[:, ::-1]
         red = 1 - 0.22 * np.exp(-((r / 0.45) ** 2)) + 0 * turn
-        colour = _plain(grid, np.asarray(who.skin) * np.array([1.0, 0.84, 0.80])) * texel_grid(red)[..., None]
+        colour = _plain(grid, np.asarray(identity.skin) * np.array([1.0, 0.84, 0.80])) * texel_grid(red)[..., None]
         parts.append(Part(name, grid, colour, gloss=0.4, two_sided=True, casts_shadow=False))
     return parts
 
 
-def shoulders(who: Identity, m: Measures, rng: np.random.Generator) -> Part:
+def shoulders(identity: Identity, m: Measures, rng: np.random.Generator) -> Part:
     """Chest and shoulders in clothes."""
-    broad = 1.0 + 0.10 * (who.masculine - 0.5)
+    broad = 1.0 + 0.10 * (identity.masculine - 0.5)
     chin = m.chin_y
-    collar = who.clothes_style == "collar"
+    collar = identity.clothes_style == "collar"
     table = np.array([  # height, half width, front, back
         (36, 60, -52, -152), (44 - 6 * collar, 63, -47, -156), (52, 71, -42, -160), (64, 104, -34, -166),
         (78, 148, -26, -172), (96, 186, -20, -176), (126, 208, -14, -176), (180, 216, -6, -176), (260, 218, 0, -176),
@@ -180,11 +180,15 @@ def shoulders(who: Identity, m: Measures, rng: np.random.Generator) -> Part:
     rest = np.stack([x, chin + height - lift, z], -1)
     keep = np.ones((len(s) - 1, turn.size - 1), bool)
     keep[8:] = cos[0, 1:] > -0.1  # the back is never seen
-    return Part("clothes", rest, _cloth(who, rest, s, turn, rng), follows=0.0, gloss=0.12, keep=keep, two_sided=True)
+    return Part(
+        "clothes", rest, _cloth(identity, rest, s, turn, rng), follows=0.0, gloss=0.12, keep=keep, two_sided=True
+    )
 
 
-def _cloth(who: Identity, rest: np.ndarray, s: np.ndarray, turn: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    image = _plain(rest, who.clothes)
+def _cloth(
+    identity: Identity, rest: np.ndarray, s: np.ndarray, turn: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    image = _plain(rest, identity.clothes)
     shape = image.shape[:2]
     folds = (
         1
@@ -195,15 +199,15 @@ def _cloth(who: Identity, rest: np.ndarray, s: np.ndarray, turn: np.ndarray, rng
     image *= folds[..., None]
     ring = np.linspace(s[0], s[-1], shape[0])[:, None]
     angle = np.abs(np.linspace(turn[0, 0], turn[0, -1], shape[1]))[None]
-    if who.clothes_style == "vee":
+    if identity.clothes_style == "vee":
         edge = 0.7 + 3.6 * step(0.55, 0.0, angle) ** 1.4
-    elif who.clothes_style == "collar":
+    elif identity.clothes_style == "collar":
         edge = 0.3 + 2.6 * step(0.32, 0.05, angle)
     else:
         edge = 0.9 + 0.5 * step(1.0, 0.2, angle)
     seam = np.exp(-(((ring - edge - 0.35) / 0.12) ** 2))
     image *= (1 - 0.35 * seam)[..., None]
-    if who.clothes_style == "collar":
+    if identity.clothes_style == "collar":
         image *= (1 - 0.25 * np.exp(-(((ring - 1.75) / 0.10) ** 2)) * step(0.15, 0.4, angle))[..., None]
     bare = step(0.10, -0.10, ring - edge)
-    return (image + (np.asarray(who.skin) * 0.95 - image) * bare[..., None]).astype(np.float32)
+    return (image + (np.asarray(identity.skin) * 0.95 - image) * bare[..., None]).astype(np.float32)

@@ -83,16 +83,16 @@ class Person:
     moment = State
     """The state class of a moment; its defaults are the face at rest."""
 
-    def __init__(self, who: Identity):
-        self.who = who
-        rest, rows, measures = build_rest(who)
+    def __init__(self, identity: Identity):
+        self.identity = identity
+        rest, rows, measures = build_rest(identity)
         self.rows, self.measures = rows, measures
         self.expressions = Expressions(rest, rows, measures)
         self.lids = self.expressions.lids
-        self.landmarks = Landmarks(self.expressions.shape(np.zeros(len(AU_NAMES))), rows, measures, who)
+        self.landmarks = Landmarks(self.expressions.shape(np.zeros(len(AU_NAMES))), rows, measures, identity)
         self.parts = self._parts(rest)
         self._lay_out()
-        self.lamps = Lamps(who.light_side, who.light_warmth)
+        self.lamps = Lamps(identity.light_side, identity.light_warmth)
         self.face_area = self._face_area(rest)
         self._light_rest()
         self._backdrops: dict[tuple[int, int], np.ndarray] = {}
@@ -100,22 +100,22 @@ class Person:
     # --- building -------------------------------------------------------------------------------------------------
 
     def _parts(self, rest: np.ndarray) -> list[Part]:
-        who, rows, m = self.who, self.rows, self.measures
-        rng = np.random.default_rng([who.seed, 5, who.number])
-        skin = Skin(who, rest, rows, m)
+        identity, rows, m = self.identity, self.rows, self.measures
+        rng = np.random.default_rng([identity.seed, 5, identity.number])
+        skin = Skin(identity, rest, rows, m)
         keep = np.ones((rest.shape[0] - 1, rest.shape[1] - 1), bool)
-        keep &= ~under_hair(who, rest)
+        keep &= ~under_hair(identity, rest)
         under = (rows.height - m.chin_y - 4) / 78.0
         follows = np.broadcast_to(step(1.0, 0.0, under)[:, None], rest.shape[:2])
         texture = skin.paint()
         head = Part("head", rest, texture, follows=follows, gloss=skin.gloss() * 0.42, shininess=15.0, keep=keep)
         return [
             head,
-            *make.eyes(who, self.lids, rng),
+            *make.eyes(identity, self.lids, rng),
             *make.mouth_parts(m, rest, rows, rng),
-            *make.ears(who, rest, texture),
-            make.shoulders(who, m, rng),
-            *hair(who, rest, rows, rng),
+            *make.ears(identity, rest, texture),
+            make.shoulders(identity, m, rng),
+            *hair(identity, rest, rows, rng),
         ]
 
     def _lay_out(self) -> None:
@@ -322,7 +322,7 @@ class Person:
     def backdrop(self, height: int, width: int) -> np.ndarray:
         """The background in linear light at the resolution of the samples."""
         if (height, width) not in self._backdrops:
-            self._backdrops[height, width] = _backdrop(self.who, height, width)
+            self._backdrops[height, width] = _backdrop(self.identity, height, width)
         return self._backdrops[height, width]
 
     def screen(self, points: np.ndarray, state: State, size: int) -> np.ndarray:
@@ -452,12 +452,12 @@ def _drop_clear(mesh: Mesh) -> Mesh:
     )
 
 
-def _backdrop(who: Identity, height: int, width: int) -> np.ndarray:
+def _backdrop(identity: Identity, height: int, width: int) -> np.ndarray:
     """A wall out of focus, lighter on the side of the lamp."""
-    rng = np.random.default_rng([who.seed, 3, who.number])
-    light, dark = (np.asarray(tone, np.float32) for tone in who.backdrop)
+    rng = np.random.default_rng([identity.seed, 3, identity.number])
+    light, dark = (np.asarray(tone, np.float32) for tone in identity.backdrop)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / np.float32(max(height, width))
-    share = 0.55 - 0.55 * who.light_side * (x - 0.5) - 0.5 * (y - 0.4)
+    share = 0.55 - 0.55 * identity.light_side * (x - 0.5) - 0.5 * (y - 0.4)
     for _ in range(5):
         cx, cy, r = rng.uniform(0, 1), rng.uniform(0, 0.8), rng.uniform(0.15, 0.35)
         share = share + rng.uniform(-0.22, 0.22) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / r**2)

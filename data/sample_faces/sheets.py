@@ -30,8 +30,8 @@ def people(identities: int, seed: int, size: int = 224, columns: int = 6) -> np.
 
 def units(number: int, seed: int, size: int = 132, columns: int = 3) -> np.ndarray:
     """Each unit at 0, 2.5 and 5 on one person."""
-    who = person(seed, number)
-    rest = who.draw(State(), 512)
+    subject = person(seed, number)
+    rest = subject.draw(State(), 512)
     left, top, right, bottom = (float(value) for value in rest.box)
     side = 1.22 * max(right - left, bottom - top)
     centre = np.array([(left + right) / 2, (top + bottom) / 2 - 0.02 * side])
@@ -41,7 +41,7 @@ def units(number: int, seed: int, size: int = 132, columns: int = 3) -> np.ndarr
         for level in LEVELS:
             aus = np.zeros(len(AU_NAMES))
             aus[k] = level
-            strip.append(cut_square(who.draw(State(aus), 512).image, centre, side, size))
+            strip.append(cut_square(subject.draw(State(aus), 512).image, centre, side, size))
         cells.append(np.concatenate([_label(f"{AU_NAMES[k]} {title}: 0, 2.5, 5", 3 * size), np.concatenate(strip, 1)]))
     return _grid(cells, columns)
 
@@ -73,9 +73,9 @@ def rich(identities: int, seed: int, size: int = 112, columns: int = 4) -> np.nd
     cells = []
     for number in range(identities):
         rng = np.random.default_rng([seed, number, 0])
-        who = person(seed, number, "rich")
-        performance = perform_rich(rng, 10, FPS / 8, 0, who.who.masculine)
-        cells.append(np.concatenate([_half(who.draw(performance.state(k), 2 * size).image) for k in (0, 4, 9)], 1))
+        subject = person(seed, number, "rich")
+        performance = perform_rich(rng, 10, FPS / 8, 0, subject.identity.masculine)
+        cells.append(np.concatenate([_half(subject.draw(performance.state(k), 2 * size).image) for k in (0, 4, 9)], 1))
     return _grid(cells, columns)
 
 

@@ -137,20 +137,22 @@ def _report_problems(problems: list[str], root: Path, nothing_left: bool) -> Non
     log.warning("skipped: %s", summary)
 
 
-def of_trainable_length(found: list[Sequence], *, total: int, chunk: int, least: int, alike: bool) -> list[Sequence]:
-    """The sequences whose clips have `least` frames, and all one length if they are to be `alike`; a warning counts
+def of_trainable_length(
+    found: list[Sequence], *, total: int, chunk: int, min_frames: int, alike: bool
+) -> list[Sequence]:
+    """The sequences with clips of at least `min_frames` frames, all of one length if `alike`; a warning counts
     the others."""
     lengths = [clip_length(len(one), total, chunk) for one in found]
-    needed = max(least, max(lengths)) if alike else least
+    needed = max(min_frames, max(lengths)) if alike else min_frames
     short = [one for one, length in zip(found, lengths, strict=True) if length < needed]
     if len(short) == len(found):
         longest = max(found, key=len)
         raise UserError(
-            f"{longest.pictures}: the longest sequence has only {len(longest)} frames; --frames_D_V {least} needs "
-            f"{least} consecutive ones"
+            f"{longest.pictures}: the longest sequence has only {len(longest)} frames; --frames_D_V {min_frames} needs "
+            f"{min_frames} consecutive ones"
         )
     if short:
-        shortest = min(length for length in lengths if length >= least)
+        shortest = min(length for length in lengths if length >= min_frames)
         hint = f"; --n_frames_total={shortest} keeps sequences of {shortest} frames" if shortest < needed else ""
         named = ", ".join(f"{one.name} ({len(one)})" for one in short[:MAX_NAMED])
         log.warning(
@@ -162,9 +164,9 @@ def of_trainable_length(found: list[Sequence], *, total: int, chunk: int, least:
 
 def clip_length(frames: int, total: int, chunk: int) -> int:
     """How many frames a clip of a sequence has: whole chunks, or all frames of a sequence shorter than one."""
-    most = min(total, frames)
-    chunk = min(most, chunk)
-    return chunk * (most // chunk)
+    max_length = min(total, frames)
+    chunk = min(max_length, chunk)
+    return chunk * (max_length // chunk)
 
 
 def choose_frames(frames: int, total: int, chunk: int, max_step: int) -> range:

@@ -204,8 +204,8 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], where: str) -
         network.load_state_dict({**own, **state})
 
 
-def _shorten(keys: list[str], most: int = 6) -> str:
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+def _shorten(keys: list[str], limit: int = 6) -> str:
+    return ", ".join(keys[:limit]) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")
 
 
 def _entries(path: Path, content: Any, entries: Mapping[str, str], networks: Mapping, needed: set[str]) -> dict:

@@ -73,7 +73,7 @@ def _add_generator_options(parser: Any, generator: str) -> None:
         "--estimate_occlusion_map", f"{generator}.estimate_occlusion_map",
         help="predict an occlusion map: what to inpaint",
     )  # fmt: skip
-    add_hourglass_options(add, "dense_motion", motion, 64, 0, least=0, note="; 0: no warping")
+    add_hourglass_options(add, "dense_motion", motion, 64, 0, minimum=0, note="; 0: no warping")
     add("--dense_motion_scale_factor", f"{motion}.scale_factor", type=scale, default=1.0,
         help="dense motion: input scale")  # fmt: skip
     add("--kp_variance", f"{motion}.kp_variance", type=positive, default=0.01,
@@ -88,7 +88,7 @@ def _add_generator_options(parser: Any, generator: str) -> None:
 def add_animation_options(parser: Any, training: bool) -> None:
     """How driving points move the source's points."""
     parser = parser.add_argument_group("animation", example="--no_relative", advanced=training)
-    parser.add_words(
+    parser.add_keywords(
         "--mode",
         standard={"mode": "animate", "relative": False},
         relative={"mode": "animate", "relative": True},

@@ -87,9 +87,9 @@ class Mover:
         held = joined(state["held"], frames) if "held" in state else frames
         return self._released(state, held, waiting, smooth)
 
-    def finish(self, state: dict[str, Any], most: int) -> tuple[dict[str, Any], Points | None]:
+    def finish(self, state: dict[str, Any], max_frames: int) -> tuple[dict[str, Any], Points | None]:
         """The points of at most this many pending frames, when no more frames come."""
-        waiting, smooth = self.smoother.finish(state["waiting"], most)
+        waiting, smooth = self.smoother.finish(state["waiting"], max_frames)
         return self._released(state, state["held"], waiting, smooth)
 
     def _released(self, state: dict[str, Any], held: Frames, waiting: Any, smooth: Tensor) -> tuple:

@@ -208,8 +208,8 @@ class LivePortrait(Family):
         state, points = state["mover"].push(state, self._frames(state, driving))
         return self._painted(state, points), state
 
-    def finish(self, state: dict[str, Any], most: int) -> tuple[Tensor, dict[str, Any]]:
-        state, points = state["mover"].finish(state, most)
+    def finish(self, state: dict[str, Any], max_frames: int) -> tuple[Tensor, dict[str, Any]]:
+        state, points = state["mover"].finish(state, max_frames)
         return self._painted(state, points), state
 
     def measure(self, driving: dict[str, Any]) -> dict[str, Tensor]:

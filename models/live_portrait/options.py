@@ -103,7 +103,7 @@ def add_animation_options(parser: Any, training: bool) -> None:
         "animation", example="--animation_region exp --driving_multiplier 1.2", advanced=training
     )
     add = parser.add_argument
-    parser.add_words("--mode", relative={"mode": "animate", "relative": True},
+    parser.add_keywords("--mode", relative={"mode": "animate", "relative": True},
                      standard={"mode": "animate", "relative": False})  # fmt: skip
     parser.add_switch("--relative", "--flag_relative_motion", default=True,
                       help="apply the driving face's motion since its first frame; no: its absolute pose")  # fmt: skip

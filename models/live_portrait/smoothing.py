@@ -49,11 +49,11 @@ class KalmanSmoother:
         smoothed = self._backwards(filtered, seen - len(filtered), ready)
         return Waiting(seen, filtered[ready:], mean), smoothed
 
-    def finish(self, waiting: Waiting, most: int) -> tuple[Waiting, Tensor]:
+    def finish(self, waiting: Waiting, max_frames: int) -> tuple[Waiting, Tensor]:
         """At most this many of the pending numbers, when no more come."""
         first = waiting.seen - len(waiting.filtered)
         smoothed = self._to_end(waiting.filtered, first)
-        return waiting._replace(filtered=waiting.filtered[most:]), smoothed[:most]
+        return waiting._replace(filtered=waiting.filtered[max_frames:]), smoothed[:max_frames]
 
     def _backwards(self, filtered: Tensor, first: int, ready: int) -> Tensor:
         """Smoothed numbers of the first `ready` frames, each from exactly `look_ahead` later ones."""

@@ -133,7 +133,7 @@ def _lapack_signs(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     return first, torch.where(diagonal & (a >= c), -1.0, first)
 
 
-def _bounded(angle: Tensor, squared: Tensor, least: float = 1e-12) -> Tensor:
+def _bounded(angle: Tensor, squared: Tensor, epsilon: float = 1e-12) -> Tensor:
     """An angle whose gradient stays bounded when the covariance becomes isotropic."""
     still = angle.detach()
-    return still + (angle - still) * (squared / (squared + least))
+    return still + (angle - still) * (squared / (squared + epsilon))

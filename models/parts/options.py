@@ -47,15 +47,15 @@ def scale_name(value: Any) -> str:
 
 
 def add_hourglass_options(
-    add: Any, name: str, section: str, width: int, blocks: int, least: int = 1, note: str = ""
+    add: Any, name: str, section: str, width: int, blocks: int, minimum: int = 1, note: str = ""
 ) -> None:
-    """Sizes of an hourglass with at least `least` downsampling blocks; `add` is a parser's add_argument."""
+    """Sizes of an hourglass with at least `minimum` downsampling blocks; `add` is a parser's add_argument."""
     network = name.replace("kp_", "key-point ").replace("bg_", "background ").replace("_", " ")
     add(f"--{name}_block_expansion", f"{section}.block_expansion", type=count, default=width,
         help=f"{network}: base channels")  # fmt: skip
     add(f"--{name}_max_features", f"{section}.max_features", type=count, default=1024,
         help=f"{network}: maximum channels")  # fmt: skip
-    add(f"--{name}_num_blocks", f"{section}.num_blocks", type=at_least(least), default=blocks,
+    add(f"--{name}_num_blocks", f"{section}.num_blocks", type=at_least(minimum), default=blocks,
         help=f"{network}: downsampling blocks{note}")  # fmt: skip
 
 
@@ -77,7 +77,7 @@ WAYS = ("standard", "relative", "avd")
 def add_way_options(parser: Any, default: str, training: bool) -> None:
     """How driving points move the source's; `--mode WAY` is short for `--mode animate --way WAY`."""
     parser = parser.add_argument_group("animation", example="--way standard", advanced=training)
-    parser.add_words("--mode", **{way: {"mode": "animate", "way": way} for way in WAYS})
+    parser.add_keywords("--mode", **{way: {"mode": "animate", "way": way} for way in WAYS})
     parser.add_argument(
         "--way", "--animate_params.mode", type=one_of(*WAYS), default=default,
         help="animating points: the driving frame's (standard), the source's with the motion of the driving points "
@@ -104,8 +104,8 @@ def add_picture_options(parser: Any) -> None:
 
 def add_schedule_options(parser: Any, word: str = "constant", milestones: Sequence[int] = ()) -> None:
     """The learning rate schedule; `word` is the paper's."""
-    add, words = parser.add_argument, {rule: rule for rule in RULES}
-    add("--lr_schedule", type=keyword_or(pairs_of(text, one_of(*RULES)), **words), default=word,
+    add, rules = parser.add_argument, {rule: rule for rule in RULES}
+    add("--lr_schedule", type=keyword_or(pairs_of(text, one_of(*RULES)), **rules), default=word,
         help="learning rate schedule: linear and cosine decay over the whole training, step drops every --lr_period "
         "epochs, milestones at --epoch_milestones; or one per optimizer, OPTIMIZER=RULE,OPTIMIZER=RULE")  # fmt: skip
     add("--warm_up", type=at_least(0), default=0, help="steps of the linear warm-up of the learning rates")

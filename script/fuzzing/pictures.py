@@ -132,7 +132,7 @@ def read_clip(path: Path) -> Any:
 def read_index(path: Path) -> Any:
     """Everything in an index of clips."""
     index = ClipIndex(path)
-    people = [index.identity_name(int(who)) for who in index.identities]
+    people = [index.identity_name(int(subject)) for subject in index.identities]
     return [index.lengths, [index.name(k) for k in range(len(index))], people, index.clips_of]
 
 

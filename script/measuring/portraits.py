@@ -74,9 +74,9 @@ def to_bytes(picture: Tensor) -> np.ndarray:
     return np.ascontiguousarray((255 * picture.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy())
 
 
-def measure(words: list[str], frames: int, stride: int, threads: int, pictures: Path | None) -> None:
-    """Print a line for each number; `words` are options of test.py."""
-    opt = parse(words, training=False)
+def measure(arguments: list[str], frames: int, stride: int, threads: int, pictures: Path | None) -> None:
+    """Print a line for each number; `arguments` are options of test.py."""
+    opt = parse(arguments, training=False)
     family, _ = load_family(opt)
     torch.set_num_threads(threads)
     clips = list(read_clips(Path(opt.dataroot), frames, stride))

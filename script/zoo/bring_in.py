@@ -95,9 +95,9 @@ def animate_drawn(model: Model, folder: Path) -> str:
         with VideoWriter(video, 25) as writer:
             for frame in tiny_clip(identity=2, frames=4, size=256)[0]:
                 writer.write(frame)
-        words = [word.format(picture=picture, video=video) for word in model.check]
+        arguments = [word.format(picture=picture, video=video) for word in model.check]
         run = ["--cpu", f"--checkpoints_dir={folder.parent}", f"--name={folder.name}", f"--results_dir={results}"]
-        command = [sys.executable, str(ROOT / "test.py"), *run, *words]
+        command = [sys.executable, str(ROOT / "test.py"), *run, *arguments]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise UserError(f"{folder}: test.py fails to animate a drawn person with it:\n{result.stderr[-1500:]}")

@@ -17,7 +17,7 @@ from util.errors import UserError
 
 def options_of(model: Model) -> Options:
     """The options with which a released model animates."""
-    opt = parse([*model.words, f"--name={model.name}", "--cpu"], training=False)
+    opt = parse([*model.arguments, f"--name={model.name}", "--cpu"], training=False)
     assert opt is not None  # no --help among them
     return opt
 
@@ -52,8 +52,8 @@ def chosen(found: list[Model], path: Path, name: str | None) -> Model:
 
 
 @cache
-def _networks(words: tuple[str, ...], name: str) -> tuple:
-    opt = parse([*words, f"--name={name}", "--cpu"], training=False)
+def _networks(arguments: tuple[str, ...], name: str) -> tuple:
+    opt = parse([*arguments, f"--name={name}", "--cpu"], training=False)
     assert opt is not None
     with torch.device("meta"):
         networks = find_family(opt.model)(opt, training=False).networks()
@@ -63,7 +63,7 @@ def _networks(words: tuple[str, ...], name: str) -> tuple:
 
 def _networks_of(model: Model) -> tuple:
     """The family, and the entries and shapes of its networks."""
-    return _networks(tuple(model.words), model.name)
+    return _networks(tuple(model.arguments), model.name)
 
 
 def _mismatch(model: Model, path: Path) -> str:

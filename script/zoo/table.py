@@ -46,7 +46,7 @@ class Model:
     """The options with which test.py animates a drawn person."""
 
     @property
-    def words(self) -> list[str]:
+    def arguments(self) -> list[str]:
         """The options that build it, as a command line."""
         return [*([f"--config={ROOT / self.config}"] if self.config else []), *self.options]
 

@@ -98,9 +98,9 @@ def test_buckets_hold_one_type_and_so_many_bytes():
     sizes = (3, 1, 1, 100, 2)
     parameters = [nn.Parameter(torch.zeros(size)) for size in sizes]
     parameters.insert(2, nn.Parameter(torch.zeros(1, dtype=torch.float64)))
-    found = [[parameter.numel() for parameter in bucket] for bucket in buckets_of(parameters, most=16)]
+    found = [[parameter.numel() for parameter in bucket] for bucket in buckets_of(parameters, max_bytes=16)]
     assert found == [[3, 1], [1], [1], [100], [2]]
-    assert list(buckets_of([], most=16)) == []
+    assert list(buckets_of([], max_bytes=16)) == []
 
 
 def test_one_process_has_no_hooks():

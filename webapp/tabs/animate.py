@@ -228,7 +228,7 @@ def _express(
                gr.skip(), gr.skip(), gr.skip(), gr.skip()]  # fmt: skip
         return
     units, chosen = panel.units(values), panel.chosen(values)
-    inputs = {"input_path": sources[0], "au": jobs.in_words(units)}
+    inputs = {"input_path": sources[0], "au": jobs.au_argument(units)}
     line = controls.command(arguments, inputs, chosen)
     do = partial(jobs.express, app.models, arguments, sources[0], units, chosen, app.folder_of(request))
     for status, outputs in app.follow(request, do):

@@ -15,7 +15,7 @@ HAND = "hand"
 """Prefix of the names of the hand's parts."""
 
 
-def accessories(who: Identity, style: Style, m: Measures, lids: Lids, rng: np.random.Generator) -> list[Part]:
+def accessories(identity: Identity, style: Style, m: Measures, lids: Lids, rng: np.random.Generator) -> list[Part]:
     """Everything that a person of this style has on, and the hand that may come before the face."""
     parts = []
     if style.glasses:
@@ -26,7 +26,7 @@ def accessories(who: Identity, style: Style, m: Measures, lids: Lids, rng: np.ra
         parts.append(_scarf(style, m, rng))
     if style.earrings:
         parts += _earrings(style, m)
-    return [*parts, *_hand(who, rng)]
+    return [*parts, *_hand(identity, rng)]
 
 
 def _coloured(rest: np.ndarray, tone: Sequence[float], grain: np.ndarray | float = 1.0) -> np.ndarray:
@@ -141,9 +141,9 @@ def _earrings(style: Style, m: Measures) -> list[Part]:
     return parts
 
 
-def _hand(who: Identity, rng: np.random.Generator) -> list[Part]:
+def _hand(identity: Identity, rng: np.random.Generator) -> list[Part]:
     """An open hand around the origin, its fingers up, its back or palm to the camera."""
-    size, tone = 1.0 + 0.12 * (who.masculine - 0.5), np.asarray(who.skin) * np.array([1.0, 0.9, 0.86])
+    size, tone = 1.0 + 0.12 * (identity.masculine - 0.5), np.asarray(identity.skin) * np.array([1.0, 0.9, 0.86])
     lines = []
     for k, (x, top, spread) in enumerate(((-30, -70, -0.16), (-10, -82, -0.05), (10, -76, 0.05), (28, -60, 0.16))):
         t = np.linspace(0, 1, 9)
@@ -163,13 +163,13 @@ def _hand(who: Identity, rng: np.random.Generator) -> list[Part]:
             grid = (grid - path[:, None]) * np.array([39.0, 1.0, 12.0]) + path[:, None]
         shape = ((len(path) - 1) * TEXELS + 1, 10 * TEXELS + 1)
         grain = (1 + 0.06 * noise(rng, shape, (5, 5))).astype(np.float32)
-        colour = np.asarray(who.clothes) if name.endswith("arm") else tone
+        colour = np.asarray(identity.clothes) if name.endswith("arm") else tone
         parts.append(Part(name, grid * size, _coloured(grid, colour, grain), follows=0.0, gloss=0.25, two_sided=True,
                           casts_shadow=False))  # fmt: skip
     return parts
 
 
-def pattern_clothes(part: Part, who: Identity, style: Style, rng: np.random.Generator) -> None:
+def pattern_clothes(part: Part, identity: Identity, style: Style, rng: np.random.Generator) -> None:
     """Paint the style's pattern on the cloth, not on the skin that it leaves bare (in place)."""
     image = part.texture
     rows, columns = image.shape[:2]
@@ -187,9 +187,9 @@ def pattern_clothes(part: Part, who: Identity, style: Style, rng: np.random.Gene
         middle = (columns - 1) / 2
         share = bell(u, v, middle, rows * 0.62, 34 * scale, 16 * scale) > 0.5
         share = share * (noise(rng, (rows, columns), (4, 5)) > -0.2)
-    bare = np.abs(image - np.asarray(who.skin, np.float32) * 0.95).max(-1) < 0.02
+    bare = np.abs(image - np.asarray(identity.skin, np.float32) * 0.95).max(-1) < 0.02
     share = (share * ~bare)[..., None].astype(np.float32)
-    shade = image.mean(-1, keepdims=True) / (np.mean(who.clothes) + 1e-3)
+    shade = image.mean(-1, keepdims=True) / (np.mean(identity.clothes) + 1e-3)
     part.texture = image + (np.asarray(style.print_tone, np.float32) * np.clip(shade, 0.5, 1.5) - image) * share * 0.9
 
 

@@ -84,9 +84,9 @@ def perform_rich(rng: np.random.Generator, frames: int, fps: float, clip: int, m
     return RichPerformance(*(a.astype(np.float32) for a in arrays), voice=plain.voice, tracks=tracks, clip=clip)
 
 
-def _bounded(values: np.ndarray, most: np.ndarray) -> np.ndarray:
+def _bounded(values: np.ndarray, limit: np.ndarray) -> np.ndarray:
     """Soft clipping to bounds."""
-    return most * np.tanh(values / most)
+    return limit * np.tanh(values / limit)
 
 
 def _bouts(rng: np.random.Generator, n: int, chance: float, seconds: float) -> np.ndarray:

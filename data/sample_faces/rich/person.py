@@ -31,10 +31,10 @@ class RichPerson(Person):
 
     def __init__(self, seed: int, number: int):
         self.seed, self.number = seed, number
-        who = draw_rich_identity(seed, number)
-        self.style = draw_style(seed, number, who)
+        identity = draw_rich_identity(seed, number)
+        self.style = draw_style(seed, number, identity)
         self.scene = lru_cache(maxsize=4)(self._draw_scene)
-        super().__init__(who)
+        super().__init__(identity)
         self.expressions.widest = WIDEST
         names = [part.name for part in self.parts]
         self.hand = np.concatenate([self._numbers(name) for name in names if name.startswith(HAND)])
@@ -56,8 +56,8 @@ class RichPerson(Person):
         parts = super()._parts(rest)
         make_up(parts[0], self.style, self.measures)
         clothes = next(part for part in parts if part.name == "clothes")
-        pattern_clothes(clothes, self.who, self.style, rng)
-        return [*parts, *accessories(self.who, self.style, self.measures, self.lids, rng)]
+        pattern_clothes(clothes, self.identity, self.style, rng)
+        return [*parts, *accessories(self.identity, self.style, self.measures, self.lids, rng)]
 
     # --- a moment -------------------------------------------------------------------------------------------------
 

@@ -34,10 +34,10 @@ def any_tone(rng: np.random.Generator) -> tuple[float, float, float]:
     return tuple(float(value) for value in linear(np.clip(tone, 6, 245)))
 
 
-def draw_style(seed: int, number: int, who: Identity) -> Style:
+def draw_style(seed: int, number: int, identity: Identity) -> Style:
     """Draw what a person wears."""
     rng = np.random.default_rng([seed, number, 31])
-    man = who.masculine > 0.5
+    man = identity.masculine > 0.5
     glasses = str(rng.choice(["", "round", "square", "dark"], p=[0.66, 0.14, 0.14, 0.06]))
     hat = str(rng.choice(["", "beanie", "cap", "brim"], p=[0.84, 0.06, 0.06, 0.04]))
     earrings = str(rng.choice(["", "studs", "hoops"], p=[0.9, 0.06, 0.04] if man else [0.5, 0.25, 0.25]))
@@ -59,16 +59,16 @@ def draw_style(seed: int, number: int, who: Identity) -> Style:
 
 def draw_rich_identity(seed: int, number: int) -> Identity:
     """A person of a rich set: shapes spread a little wider, any colour of clothes, sometimes dyed hair."""
-    who = draw_identity(seed, number)
+    identity = draw_identity(seed, number)
     rng = np.random.default_rng([seed, number, 32])
     names = ("face_width", "face_length", "jaw_width", "chin", "cheekbones", "fullness", "nose_width", "nose_height")
-    shape = {name: float(np.clip(1.15 * getattr(who, name), -2.0, 2.0)) for name in names}
-    hair = who.hair
+    shape = {name: float(np.clip(1.15 * getattr(identity, name), -2.0, 2.0)) for name in names}
+    hair = identity.hair
     if rng.uniform() < 0.12:
         hair = any_tone(rng)
     elif rng.uniform() < 0.4:
         hair = tuple(float(v) for v in linear(np.asarray(HAIR_TONES[rng.integers(len(HAIR_TONES))])))
-    lips = who.lips
-    if who.masculine <= 0.5 and rng.uniform() < 0.3:
+    lips = identity.lips
+    if identity.masculine <= 0.5 and rng.uniform() < 0.3:
         lips = tuple(float(v) for v in linear(rng.uniform([120, 15, 25], [215, 70, 95])))
-    return replace(who, **shape, clothes=any_tone(rng), hair=hair, lips=lips)
+    return replace(identity, **shape, clothes=any_tone(rng), hair=hair, lips=lips)

@@ -56,36 +56,36 @@ def test_the_background_moves_with_the_camera():
 
 
 def test_occluders_hide_points_of_the_face():
-    who = person(0, 1, "rich")
+    subject = person(0, 1, "rich")
     away, near = RichState(), RichState(hand=np.array([0.0, 60, 60, 0]))
     assert away.hand[1] == AWAY
-    free, covered = who.draw(away, 96), who.draw(near, 96)
+    free, covered = subject.draw(away, 96), subject.draw(near, 96)
     assert covered.visible[48:].sum() < free.visible[48:].sum()
     assert covered.mask.sum() < 0.9 * free.mask.sum()
     np.testing.assert_array_equal(covered.landmarks, free.landmarks)
 
 
 def test_halves_of_the_face_move_apart():
-    who = person(0, 2, "rich")
-    rest = who.draw(RichState(), 96).points
+    subject = person(0, 2, "rich")
+    rest = subject.draw(RichState(), 96).points
     lopsided = RichState()
     lopsided.left[8] = 5.0  # AU12
-    moved = who.draw(lopsided, 96).points - rest
+    moved = subject.draw(lopsided, 96).points - rest
     assert moved[54, 1] < -1.5 and abs(moved[48, 1]) < 0.1
     wink = RichState()
     wink.aus[16] = 5.0  # AU45
-    moved = who.draw(wink, 96).points - rest
+    moved = subject.draw(wink, 96).points - rest
     assert moved[37, 1] > 1 and abs(moved[44, 1]) < 0.1
 
 
 def test_long_hair_and_shoulders_move_separately():
     hanging = next(k for k in range(20) if len(person(0, k, "rich").hanging))
-    who = person(0, hanging, "rich")
-    rest = who.pose(RichState())[0]
-    late = who.pose(RichState(rotation=np.array([30.0, 0, 0])))[0]
-    np.testing.assert_allclose(late[who.hanging], rest[who.hanging])
-    body = who.pose(RichState(body=np.array([20.0, 0, 0])))[0]
-    clothes = who.slices["clothes"]
+    subject = person(0, hanging, "rich")
+    rest = subject.pose(RichState())[0]
+    late = subject.pose(RichState(rotation=np.array([30.0, 0, 0])))[0]
+    np.testing.assert_allclose(late[subject.hanging], rest[subject.hanging])
+    body = subject.pose(RichState(body=np.array([20.0, 0, 0])))[0]
+    clothes = subject.slices["clothes"]
     np.testing.assert_allclose(body[clothes], rest[clothes] + [20, 0, 0], atol=1e-9)
 
 
@@ -103,9 +103,9 @@ def test_motion_on_disk_is_that_of_the_mesh(tmp_path):
     _, truth = rich_clip(5)
     motion_truth(truth, np.random.default_rng(0), count=3).save(tmp_path / "m.npz")
     kept = MotionTruth.load(tmp_path / "m.npz")
-    who, state = person(0, 5, "rich"), truth.performance.state
+    subject, state = person(0, 5, "rich"), truth.performance.state
     for (one, two), flow, seen in zip(kept.pairs, kept.flow, kept.seen, strict=True):
-        wanted, there = who.motion(state(int(one)), state(int(two)), 32)
+        wanted, there = subject.motion(state(int(one)), state(int(two)), 32)
         np.testing.assert_allclose(flow, wanted / 32, atol=2e-3, rtol=2e-3)
         np.testing.assert_array_equal(seen, there)
     (tmp_path / "m.npz").write_bytes(b"no")
@@ -114,7 +114,7 @@ def test_motion_on_disk_is_that_of_the_mesh(tmp_path):
 
 
 def test_a_thousand_people_differ():
-    styles = {(style, style.pattern_scale) for style in (draw_style(0, k, person(0, 0).who) for k in range(1000))}
+    styles = {(style, style.pattern_scale) for style in (draw_style(0, k, person(0, 0).identity) for k in range(1000))}
     assert len(styles) == 1000
 
 

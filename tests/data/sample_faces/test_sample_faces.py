@@ -90,13 +90,13 @@ def test_faces_are_symmetric_and_turn_with_parallax():
 def test_rotation_keeps_lengths_and_the_pivot():
     matrix = rotation_matrix(20, -10, 30)
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
-    who = person(0, 2)
-    still, turned = who.pose(state())[0], who.pose(state(rotation=(20, -10, 30)))[0]
-    head = who.follows == 1
+    subject = person(0, 2)
+    still, turned = subject.pose(state())[0], subject.pose(state(rotation=(20, -10, 30)))[0]
+    head = subject.follows == 1
     np.testing.assert_allclose(
         np.linalg.norm(turned[head] - PIVOT, axis=1), np.linalg.norm(still[head] - PIVOT, axis=1), rtol=1e-9
     )
-    np.testing.assert_array_equal(still[who.follows == 0], turned[who.follows == 0])
+    np.testing.assert_array_equal(still[subject.follows == 0], turned[subject.follows == 0])
 
 
 def mean_height(points: np.ndarray, *numbers: int) -> float:
@@ -167,15 +167,15 @@ def test_gaze_moves_the_iris():
 
 
 def test_motion_agrees_with_the_points_and_carries_the_picture():
-    who = person(0, 5)
+    subject = person(0, 5)
     first, second = state({"AU12": 1}), state({"AU12": 3, "AU26": 2}, rotation=(10, 3, 2), translation=(3, 2, 0))
-    one, two = who.draw(first, 128), who.draw(second, 128)
-    flow, seen = who.motion(first, second, 128)
+    one, two = subject.draw(first, 128), subject.draw(second, 128)
+    flow, seen = subject.motion(first, second, 128)
     for k in (30, 33, 36, 39, 42, 45, 48, 54, 21, 22):
         if one.visible[k] and two.visible[k]:
             x, y = np.rint(one.points[k, :2]).astype(int)
             np.testing.assert_allclose(flow[y, x], two.points[k, :2] - one.points[k, :2], atol=0.75)
-    still, everything = who.motion(first, first, 128)
+    still, everything = subject.motion(first, first, 128)
     assert np.abs(still).max() < 0.02 and everything.mean() > 0.97
     y, x = np.mgrid[0:128, 0:128]
     tx, ty = np.rint(x + flow[..., 0]).astype(int), np.rint(y + flow[..., 1]).astype(int)
@@ -220,7 +220,7 @@ def test_same_seed_same_pictures_and_other_seeds_others():
     frames, truth = tiny_clip(identity=1, frames=3, size=64)
     again, _ = tiny_clip(identity=1, frames=3, size=64)
     np.testing.assert_array_equal(frames, again)
-    rebuilt = Person(person(0, 1).who).draw(truth.performance.state(0), 64)
+    rebuilt = Person(person(0, 1).identity).draw(truth.performance.state(0), 64)
     np.testing.assert_array_equal(rebuilt.image, frames[0])
     others, _ = tiny_clip(identity=1, frames=1, size=64, seed=8)
     assert np.abs(others[0].astype(int) - frames[0]).mean() > 3
@@ -369,8 +369,8 @@ def test_films_have_sound_and_all_frames(small_set):
     with open_video(small_set / "train" / "id000#00.mp4") as video:
         assert len(video) == 6 and video.size == (64, 64) and video.has_audio and video.fps == 25
         first = video[0].astype(int)
-    who = Truth.load(small_set / "truth" / "id000#00.npz")
-    drawn = person(who.seed, who.identity).draw(who.performance.state(0), 64).image
+    subject = Truth.load(small_set / "truth" / "id000#00.npz")
+    drawn = person(subject.seed, subject.identity).draw(subject.performance.state(0), 64).image
     assert np.abs(first - drawn).mean() < 6
 
 
