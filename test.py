@@ -101,7 +101,7 @@ def _results(
     Loads everything needed for measuring, so that missing files are reported before the first video.
     """
     plan = measuring_plan(opt, pictures, processes.device, tells_motion=tells_motion)
-    known = [] if opt.overwrite else records.of_this_command()
+    known = [] if opt.overwrite else records.current_entries()
     part = shard_suffix(opt.shard, processes.rank, processes.world)
     measuring = Rendered(*plan, records.path.parent, part=part, entries=known) if plan else None
     results = Results(
@@ -114,7 +114,7 @@ def _results(
 
 def _show(opt: Options, results: Results, measuring: Rendered | None) -> None:
     """Write the page of all results, and the totals of measured ones."""
-    made, failed = results.records.of_this_command(), Failures.of_folder(results.folder)
+    made, failed = results.records.current_entries(), Failures.of_folder(results.folder)
     numbers = measuring.write(made, failed, sys.argv) if measuring else None
     write_page(results.folder)
     if numbers:

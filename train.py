@@ -80,7 +80,7 @@ def train(opt: Options, processes: Processes, family: Any = None, dataset: Any =
         clip_norm=opt.clip_norm, norms_every=opt.print_every, gradient_compression=opt.gradient_compression,
     )  # fmt: skip
 
-    # 2. Where it goes on: this run's newest checkpoint, another run's, the authors' file, or step 0.
+    # 2. Where it resumes: this run's newest checkpoint, another run's, the authors' file, or step 0.
     run.restore(trainer, batch_size=opt.batch_size, owner=owner_of_weights)
     # Later commands on the run mean its newest checkpoint.
     with run.opened(trainer, options_as_yaml(Options(**vars(opt) | {"which": "latest"}))):

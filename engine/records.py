@@ -115,7 +115,7 @@ class Records:
         entries = {entry["output"]: entry for entry in known}
         return [entry for output, entry in entries.items() if path_exists(self._root / output)]
 
-    def of_this_command(self) -> list[dict[str, Any]]:
+    def current_entries(self) -> list[dict[str, Any]]:
         """The entries with the same inputs."""
         return [entry for entry in self.entries() if self.common_inputs.items() <= entry.items()]
 
@@ -156,7 +156,7 @@ class Failures:
         self._patterns = [f"failures{part}.csv", f"failures{part}_*.csv"]
         self.found: list[dict[str, str]] = []
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Remove the files of earlier runs of this shard."""
         for path in itertools.chain.from_iterable(map(self.path.parent.glob, self._patterns)):
             path.unlink(missing_ok=True)

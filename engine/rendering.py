@@ -172,7 +172,7 @@ def render_all(jobs: Iterable[Any], renderer: Renderer, processes: Processes, *,
     results = renderer.results
     results.refuse_foreign_results(jobs)
     if processes.is_main and not alone:
-        results.failures.forget()
+        results.failures.clear()
     processes.wait()
     count = len(jobs) if isinstance(jobs, Sized) else None
     with results.failures:

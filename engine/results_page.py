@@ -46,7 +46,7 @@ def write_page(folder: Path) -> int:
     figures = [_figure(folder, entry, measured, curves, commands) for entry in known]
     better = {key.replace("_", " "): value for key, value in (LOWER_IS_BETTER | measured.better).items()}
     title = str(last.get("name") or folder.resolve().name)
-    commands_shown = [_made(entry) for entry in commands]
+    commands_shown = [_command_facts(entry) for entry in commands]
     page = Page(title, _facts(records, last) | measured.totals, figures, failed, commands_shown, better, measured.order)
     write_text(folder / PAGE, page.html())
     log.info("%d video(s) on the page %s", len(known), folder / PAGE)
@@ -59,7 +59,7 @@ def _facts(records: Records, last: Mapping[str, Any]) -> dict[str, str]:
     facts = {"videos": str(len(known))} | ({"model": str(last["model"])} if "model" in last else {})
     if damaged := sum("damaged" in entry for entry in known):
         facts["made of damaged videos"] = str(damaged)
-    return facts | summary_of_losses(records.of_this_command())
+    return facts | summary_of_losses(records.current_entries())
 
 
 class Measured:
@@ -126,7 +126,9 @@ def _figure(
     commands: Sequence[Mapping[str, Any]],
 ) -> Figure:  # fmt: skip
     name = measured.name_of(entry["output"])
-    files = {key: entry[key] for key in ("poster", "truth", "shown_source", "beside") if _is_there(folder, entry, key)}
+    files = {
+        key: entry[key] for key in ("poster", "truth", "shown_source", "beside") if _file_exists(folder, entry, key)
+    }
     known = {key: entry[key] for key in SHOWN if key in entry} | measured.facts_of(name)
     commands_shown = [number for number, one in enumerate(commands) if command_key(one) == command_key(entry)]
     return Figure(
@@ -142,7 +144,7 @@ def _figure(
     )
 
 
-def _is_there(folder: Path, entry: Mapping[str, Any], key: str) -> bool:
+def _file_exists(folder: Path, entry: Mapping[str, Any], key: str) -> bool:
     return isinstance(entry.get(key), str) and (folder / entry[key]).exists()
 
 
@@ -153,7 +155,7 @@ def _rate(text: Any) -> float | None:
         return None
 
 
-def _made(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _command_facts(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The page's description of a command."""
     shown = ("command", "date", "checkpoint", "weights", "trained", "options", "version", "commit")
     return {key: entry[key] for key in shown if entry.get(key)} | {"differing": entry.get("differing") or {}}

@@ -19,7 +19,7 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._note)
+            self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -31,7 +31,7 @@ class StopRequest:
         """Exit status by convention: 128 + signal, or 0."""
         return 128 + self.signal if self.signal else 0
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         from_launcher = number == signal.SIGTERM and "TORCHELASTIC_RUN_ID" in os.environ
         if self.signal is not None and not from_launcher:
             os._exit(128 + number)

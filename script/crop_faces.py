@@ -20,7 +20,7 @@ from util.jsons import read_report
 from util.values import at_least, count, integer, not_negative, share, within
 
 EPILOG = """examples:
-  # every face of every video in a folder, 256x256, and sheets to look at what was cut
+  # every face of every video in a folder, 256x256, and contact sheets of the crops
   python script/crop_faces.py --in videos --out dataset/mine --preview
   # as the first order motion model's data were made
   python script/crop_faces.py --in talks --out dataset/talks --method fomm

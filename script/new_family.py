@@ -106,10 +106,10 @@ def family_files(like: str) -> dict[str, str]:
     """The modules of a family under the name my_paper."""
     if like == "blank":
         return {path.name: read(path) for path in sorted((TEMPLATES / "family").glob("*.py"))}
-    return {path.name: own(read(path)) for path in sorted((ROOT / "models" / "fomm").glob("*.py"))}
+    return {path.name: renamed_text(read(path)) for path in sorted((ROOT / "models" / "fomm").glob("*.py"))}
 
 
-def own(text: str) -> str:
+def renamed_text(text: str) -> str:
     """A file of fomm as one of the new family, without recognition of the original's files."""
     for old, new in LIKE_FOMM.items():
         text = text.replace(old, new)

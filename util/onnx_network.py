@@ -18,7 +18,7 @@ def load_onnx(path: Path, option: str) -> Callable[[np.ndarray], list[np.ndarray
         raise UserError(f"{option} {path}: no such file")
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has a class of its own for each fault of a file
+    except Exception as error:  # onnxruntime has its own error class for each kind of damage
         raise UserError(f"{option} {path}: not an ONNX network ({str(error).splitlines()[0]})") from None
     name = session.get_inputs()[0].name
 

@@ -42,7 +42,7 @@ class RunOptions:
     theval_mouth: str | None
     i3d: str | None
 
-    # of train.py alone
+    # only train.py
     batch_size: int
     accumulate: int
     epochs: int | None
@@ -77,7 +77,7 @@ class RunOptions:
     validate_metrics: list[str]
     validate_share: float
 
-    # of test.py alone
+    # only test.py
     checkpoint: str | None
     averaged: bool
     animate_batch: int

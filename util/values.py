@@ -49,7 +49,7 @@ def number(value: Any) -> float:
         raise ArgumentTypeError(f"{value!r} is not a number") from None
 
 
-def only(item: Converter, holds: Callable[[Any], bool], wanted: str, metavar: str, **facts: Any) -> Converter:
+def restricted(item: Converter, holds: Callable[[Any], bool], wanted: str, metavar: str, **facts: Any) -> Converter:
     """Convert with `item` and check with `holds`; else raise an error that names what is `wanted`."""
 
     @with_metavar(metavar, item=item, **facts)
@@ -64,20 +64,20 @@ def only(item: Converter, holds: Callable[[Any], bool], wanted: str, metavar: st
 
 def at_least(least: int) -> Converter:
     """An integer of at least `least`."""
-    return only(integer, lambda value: value >= least, f"a whole number of at least {least}", f"INTEGER>={least}")
+    return restricted(integer, lambda value: value >= least, f"a whole number of at least {least}", f"INTEGER>={least}")
 
 
 def within(low: float, high: float, item: Converter = number) -> Converter:
     """A number from `low` to `high`, both included; an integer if `item` is `integer`."""
     wanted = f"a {'whole ' if item is integer else ''}number from {low} to {high}"
-    return only(item, lambda value: low <= value <= high, wanted, f"{low}..{high}", limits=(low, high))
+    return restricted(item, lambda value: low <= value <= high, wanted, f"{low}..{high}", limits=(low, high))
 
 
 count = at_least(1)
-positive = only(number, lambda value: value > 0, "a number above 0", "NUMBER>0")
-not_negative = only(number, lambda value: value >= 0, "a number of at least 0", "NUMBER>=0")
+positive = restricted(number, lambda value: value > 0, "a number above 0", "NUMBER>0")
+not_negative = restricted(number, lambda value: value >= 0, "a number of at least 0", "NUMBER>=0")
 share = within(0, 1)
-adam_decay = only(number, lambda value: 0 <= value < 1, "a number from 0 to below 1", "0<=NUMBER<1")
+adam_decay = restricted(number, lambda value: 0 <= value < 1, "a number from 0 to below 1", "0<=NUMBER<1")
 seed = within(0, 2**32 - 1, integer)
 """A seed that numpy's generators accept."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from data.base import Clip, as_tensor
 from data.expressions.annotations import read_annotations
-from data.expressions.faces import FaceFinder, PutBack
+from data.expressions.faces import FaceFinder, FacePaster
 from data.expressions.openface import choose_face, choose_person, read_table
 from data.faces.crop import Crop
 from data.video.images import is_image, list_images, read_image
@@ -150,13 +150,13 @@ class ExpressionClips:
         for subject in self._outside(Path(given)) if given else self._split(pictures, aus):
             yield from self._clips_of(subject)
 
-    def source(self, picture: np.ndarray, path: Path) -> tuple[dict[str, Any], PutBack | None]:
+    def source(self, picture: np.ndarray, path: Path) -> tuple[dict[str, Any], FacePaster | None]:
         """The item of a picture that many expressions share, and what puts its faces back."""
         import torch
 
         crops = self.faces.crops(picture, path)
         item = {"image": torch.stack([self.to_image(self.faces.cut(picture, crop)) for crop in crops])}
-        return item, PutBack(picture, crops) if self.settings.paste_back else None
+        return item, FacePaster(picture, crops) if self.settings.paste_back else None
 
     def _outside(self, given: Path) -> Iterator[Subject]:
         own = OwnExpressions(self.settings.own_aus, self.units)
@@ -219,7 +219,7 @@ class ExpressionClips:
 
     def _main(self, subject: Subject, movement: Movement) -> Clip:
         faces = range(len(subject.crops))
-        finish = PutBack(subject.picture, subject.crops) if self.settings.paste_back else None
+        finish = FacePaster(subject.picture, subject.crops) if self.settings.paste_back else None
         frames = Frames(movement.expressions, faces=faces if self.settings.paste_back else (0,))
         clip = self._clip(subject.name, subject, frames, movement.fps, finish)
         if self.settings.output and not Path(self.settings.input_path or "").is_dir():

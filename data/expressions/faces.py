@@ -87,7 +87,7 @@ def square(box: np.ndarray) -> np.ndarray:
     return np.concatenate([centre - side / 2, centre + side / 2])
 
 
-class PutBack:
+class FacePaster:
     """Pastes the results of a picture's faces, which arrive one by one, back into the picture."""
 
     def __init__(self, picture: np.ndarray, crops: Sequence[Crop]):

@@ -29,7 +29,7 @@ class Crop:
 
     boxes: np.ndarray  # (1 or count, 4): left, top, right, bottom; right and bottom are outside, as in slices
     frame_size: tuple[int, int]  # (height, width) of the full frames
-    first: int = 0  # the video's frame at which the crop begins
+    first: int = 0  # the first frame of the crop in the video
     count: int = 1  # how many frames it lasts
     video: str = ""
 

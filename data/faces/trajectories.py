@@ -11,7 +11,7 @@ from data.faces.detector import NEAR_MARGIN, Detector, Face, box_centre, box_siz
 
 SEARCH_EVERY = 25  # frames between full-frame searches for new people
 PATIENCE = 25  # frames that a face may be missing and keep its identity
-UNVERIFIED = 3  # consecutive frames accepted on an unchanged look alone
+UNVERIFIED = 3  # consecutive frames accepted by an unchanged appearance alone
 SAME_APPEARANCE = 0.9  # correlation of a face's box with its content a frame ago, above which nothing has changed
 LONGEST_PAUSE = 8  # frames between searches while no face is visible
 CUT_COLOURS, CUT_APPEARANCE = 0.1, 0.25  # both changes above these between two frames: a cut

@@ -44,7 +44,7 @@ class Outputs:
                 self._comparison = opened.enter_context(BackgroundWriter(self._writer(self._comparison_path)))
             path = self.path.parent / "png" / f"{unsuffixed(self.path)}.png"
             self._strip = opened.enter_context(StripWriter(path)) if self._with_strip else None
-            self._beside = opened.enter_context(self.dataset.companion(self.clip, self.path))
+            self._companion = opened.enter_context(self.dataset.companion(self.clip, self.path))
             self._page = opened.enter_context(self._page_files()) if self._with_page else None
             self._open = opened.pop_all()
         return self
@@ -60,7 +60,7 @@ class Outputs:
     @property
     def facts(self) -> dict[str, Any]:
         """Entries of these files for the records."""
-        return ({"beside": self._beside.path} if self._beside else {}) | (self._page.facts if self._page else {})
+        return ({"beside": self._companion.path} if self._companion else {}) | (self._page.facts if self._page else {})
 
     def write(
         self, items: Sequence[dict[str, Any]], generated: np.ndarray, truncated: np.ndarray | None = None
@@ -77,8 +77,8 @@ class Outputs:
                     self._comparison.write(self._compared(item, finished))
                 if self._page:
                     self._page.write(shown, _picture(item) if self._with_truth else None)
-            if self._beside:
-                self._beside.write(item, frame)
+            if self._companion:
+                self._companion.write(item, frame)
 
     def _writer(self, path: Path) -> VideoWriter | SheetWriter:
         """A video, or one picture of all frames if the output has a picture's suffix."""
@@ -94,21 +94,21 @@ class Outputs:
 
     def _compared(self, item: dict[str, Any], finished: np.ndarray) -> np.ndarray:
         """A finished frame beside its inputs."""
-        return side_by_side([*_beside(finished.shape[0], (self.clip.source, item)), finished])
+        return side_by_side([*_source_and_driving(finished.shape[0], (self.clip.source, item)), finished])
 
 
-def _beside(height: int, parts: Iterable[dict[str, Any]]) -> list[np.ndarray]:
+def _source_and_driving(height: int, parts: Iterable[dict[str, Any]]) -> list[np.ndarray]:
     """Source and driving frame as pictures of a height."""
     return [_to_height(picture, height) for part in parts if (picture := _picture(part)) is not None]
 
 
 def _picture(part: dict[str, Any]) -> np.ndarray | None:
     """The picture that shows a source or a driving frame, as bytes (H, W, 3)."""
-    image = _shown(part)
+    image = _shown_tensor(part)
     return None if image is None else to_bytes(image.float().cpu().numpy().transpose(1, 2, 0))
 
 
-def _shown(part: dict[str, Any]) -> Tensor | None:
+def _shown_tensor(part: dict[str, Any]) -> Tensor | None:
     """The picture of a source (the first, of several) or of a driving frame; the landmarks if there is no picture."""
     image = next((part[key] for key in ("image", "pictures", "landmarks") if key in part), None)
     return image if image is None or image.ndim == 3 else image[0]

@@ -16,7 +16,7 @@ from data.sample_faces.performance import Performance
 from data.sample_faces.person import Person, State
 from util.errors import UserError
 
-EVERY = 5  # frames between those that are measured
+EVERY = 5  # every n-th frame is measured
 MAX_YAW = 30.0
 
 

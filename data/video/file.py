@@ -272,7 +272,7 @@ class Decoder:
         self._entry = key
         try:
             self.container.seek(key[0], stream=self.stream, backward=True)
-        except self._error:  # decoding from the beginning tells what can be read
+        except self._error:  # decode from the start to learn what is readable
             return False
         return True
 

@@ -47,7 +47,7 @@ def save_file(path: Path, content: Any) -> int:
     """Write with torch.save, whole or not at all; the checksum of what was written."""
     try:
         with replacing(path) as temporary:
-            # An open file, since by a name alone torch.save does not tell what the system refused.
+            # An open file, since with a path torch.save hides the system's error.
             with temporary.open("wb") as file:
                 torch.save(content, file)
             return file_checksum(temporary)

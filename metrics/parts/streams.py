@@ -50,10 +50,10 @@ class Stream:
         if kind not in self._found:
             if kind not in self._finders:
                 self._finders[kind] = self._tools.finder(kind)
-            self._found[kind] = self._look(self._finders[kind])
+            self._found[kind] = self._analyse(self._finders[kind])
         return self._found[kind]
 
-    def _look(self, finder: Finder) -> Any:
+    def _analyse(self, finder: Finder) -> Any:
         return finder(self)
 
 

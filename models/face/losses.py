@@ -253,13 +253,13 @@ class Warping(nn.Module):
         sums = dict.fromkeys(("warp_p", "warp_r"), 0.0)
         for frame, target in zip(generated, real, strict=True):
             for name, source in (("p", previous), ("r", reference)):
-                parts = [_misplaced(source, target, flow) for flow in frame.flows(name).values()]
+                parts = [_warp_difference(source, target, flow) for flow in frame.flows(name).values()]
                 sums[f"warp_{name}"] += self.weight * sum(parts) / len(parts)
             previous = frame.picture.detach()
         return sums
 
 
-def _misplaced(source: Tensor, target: Tensor, flow: Tensor) -> Tensor:
+def _warp_difference(source: Tensor, target: Tensor, flow: Tensor) -> Tensor:
     source, target = (F.adaptive_avg_pool2d(picture, flow.shape[-2:]) for picture in (source, target))
     return mean_difference(sample(source, flow), target)
 

@@ -170,7 +170,7 @@ def edited_openness(adjuster: Adjuster, kp_source: Tensor, source: Openness | No
     total = torch.zeros_like(kp_source)
     if source is None:
         return total
-    for name, offsets in (("eyes", adjuster.opened), ("lips", adjuster.parted)):
+    for name, offsets in (("eyes", adjuster.eye_offsets), ("lips", adjuster.lip_offsets)):
         aim, own = edit[name], getattr(source, name)
         # The original compares the values of its sliders, which have two digits.
         differs = (aim.nan_to_num() != own.mean(1, keepdim=True).mul(100).round().div(100)) & ~aim.isnan()

@@ -17,8 +17,8 @@ from util.values import (
     not_negative,
     number,
     one_of,
-    only,
     positive,
+    restricted,
     share,
     text,
     within,
@@ -36,14 +36,16 @@ REGIONS = ("all", "pose", "exp", "lip", "eyes")
 """The parts of a face that can move alone."""
 DRIVING = "driving"
 """Eyes or lips as open as in the driving frame."""
-POINTS = only(integer, lambda value: value == NUM_KP, f"{NUM_KP}: regions and edits name points by number", str(NUM_KP))
+POINTS = restricted(
+    integer, lambda value: value == NUM_KP, f"{NUM_KP}: regions and edits name points by number", str(NUM_KP)
+)
 SCALINGS = ("expression-friendly", "pose-friendly", "adapt-scale")
 FAULTS = ("retargeting", "left_eye", "rotations", "driving_picture", "normalize_lip")
 """Faults of the original, by the names of --as_original."""
 GAN_REGIONS = ("whole", "face", "lips")
 point = within(0, NUM_KP - 1, integer)
 landmark = within(0, 67, integer)
-odd = only(at_least(1), lambda value: value % 2 == 1, "an odd whole number", "ODD")
+odd = restricted(at_least(1), lambda value: value % 2 == 1, "an odd whole number", "ODD")
 GUIDE_POINTS = [11, 13, 18, 15, 16, 6, 12, 14, 17, 19]
 GUIDE_LANDMARKS = [37, 41, 36, 44, 46, 48, 54, 62, 66, 57]
 """Where they belong: three points of the left eye, two of the right one, five of the lips, among them those between

@@ -76,7 +76,7 @@ class Adjuster:
         if adjustments.stitching:
             kp = self.stitching(kp_source, kp)
         if not adjustments.retargets or "normalize_lip" not in adjustments.as_original:
-            kp = kp + self.normalising(kp_source, source, usual)
+            kp = kp + self.normalising_offsets(kp_source, source, usual)
         return kp_source + (kp - kp_source) * adjustments.multiplier
 
     def retargeting(self, kp_source: Tensor, source: Openness | None, driving: Openness | None) -> Tensor | float:
@@ -85,19 +85,19 @@ class Adjuster:
         if self.adjustments.eyes is not None:
             total = total + self._eyes(kp_source, source, driving)
         if self.adjustments.lips is not None:
-            total = total + self.parted(
+            total = total + self.lip_offsets(
                 kp_source, source, _aim(self.adjustments.lips, driving and driving.lips, source.lips)
             )
         return total
 
     def _eyes(self, kp_source: Tensor, source: Openness, driving: Openness | None) -> Tensor:
         aim = _aim(self.adjustments.eyes, driving and driving.eyes, source.eyes)
-        left, right = (self.opened(kp_source, source, one) for one in aim.split(1, dim=1))
+        left, right = (self.eye_offsets(kp_source, source, one) for one in aim.split(1, dim=1))
         if "left_eye" in self.adjustments.as_original:
             return left
-        return torch.where(self._belongs_left(kp_source), left, right)
+        return torch.where(self._left_mask(kp_source), left, right)
 
-    def _belongs_left(self, kp_source: Tensor) -> Tensor:
+    def _left_mask(self, kp_source: Tensor) -> Tensor:
         """Mask (N, K, 1) of the left eye's offsets: points left of the centre of the eyes.
 
         The network opens both eyes by the same degree; two calls allow a wink.
@@ -105,22 +105,22 @@ class Adjuster:
         x = kp_source[..., :1]
         return x < x[:, list(self.adjustments.eye_points)].mean(1, keepdim=True)
 
-    def opened(self, kp_source: Tensor, source: Openness, aim: Tensor) -> Tensor:
+    def eye_offsets(self, kp_source: Tensor, source: Openness, aim: Tensor) -> Tensor:
         """The offsets that open both eyes to `aim` (N, 1)."""
         return self.eye(kp_source, torch.cat([source.eyes, aim], dim=1))
 
-    def parted(self, kp_source: Tensor, source: Openness, aim: Tensor) -> Tensor:
+    def lip_offsets(self, kp_source: Tensor, source: Openness, aim: Tensor) -> Tensor:
         """The offsets that open the lips to `aim` (N, 1)."""
         return self.lip(kp_source, torch.cat([source.lips, aim], dim=1))
 
-    def normalising(self, kp_source: Tensor, source: Openness | None, usual: Tensor | None) -> Tensor | float:
+    def normalising_offsets(self, kp_source: Tensor, source: Openness | None, usual: Tensor | None) -> Tensor | float:
         """The offsets that close the source's open lips, and keep a source video's eyes steady."""
         adjustments, total = self.adjustments, 0.0
         if adjustments.normalize_lip and adjustments.relative and adjustments.lips is None:
-            closed = self.parted(kp_source, source, torch.zeros_like(source.lips))
+            closed = self.lip_offsets(kp_source, source, torch.zeros_like(source.lips))
             total = total + closed * (source.lips >= OPEN_LIPS)[..., None]
         if adjustments.normalize_eyes and usual is not None and adjustments.eyes is None:
-            total = total + self.opened(kp_source, source, usual.expand(len(kp_source), 1))
+            total = total + self.eye_offsets(kp_source, source, usual.expand(len(kp_source), 1))
         return total
 
 

@@ -167,5 +167,5 @@ class LivePortraitRetarget(LivePortrait):
         return Openness.of(openness_of(require(batch, f"{name}_landmarks", "--train_parts eyes,lips")))
 
     def _offsets(self, part: str, kp: Tensor, now: Openness, aim: Tensor) -> Tensor:
-        opens = self.adjuster.opened if part == "eyes" else self.adjuster.parted
+        opens = self.adjuster.eye_offsets if part == "eyes" else self.adjuster.lip_offsets
         return opens(kp, now, aim)

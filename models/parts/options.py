@@ -17,8 +17,8 @@ from util.values import (
     not_negative,
     number,
     one_of,
-    only,
     pairs_of,
+    restricted,
     share,
     text,
 )
@@ -34,9 +34,9 @@ NETWORKS = "What the weights must fit: the YAML of a model sets it, a run rememb
 VGG_LAYERS = "relu1_1,relu2_1,relu3_1,relu4_1,relu5_1"
 
 
-colours = only(integer, lambda value: value == 3, "3: pictures are red, green and blue", "3")
+colours = restricted(integer, lambda value: value == 3, "3: pictures are red, green and blue", "3")
 """The channels of pictures."""
-scale = only(number, lambda value: 0 < value <= 1, "a number above 0, at most 1", "0<NUMBER<=1")
+scale = restricted(number, lambda value: 0 < value <= 1, "a number above 0, at most 1", "0<NUMBER<=1")
 """Scale of a network's input."""
 
 

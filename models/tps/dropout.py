@@ -39,13 +39,13 @@ class MapDropout:
         """The function from logits to weights in an epoch."""
         if epoch >= self.until_epoch:
             return all_maps
-        return partial(self._of_kept, probability=self.probability(epoch))
+        return partial(self._normalised_weights, probability=self.probability(epoch))
 
     def draw(self, logits: Tensor) -> Tensor:
         """A uniform random number in [0, 1) for every map of every sample."""
         return torch.rand(logits.shape[:2], device=logits.device)
 
-    def _of_kept(self, logits: Tensor, probability: float) -> Tensor:
+    def _normalised_weights(self, logits: Tensor, probability: float) -> Tensor:
         kept = self.draw(logits) < 1 - probability
         kept[:, 0] = True
         return scaled_softmax(logits, kept, probability) if self.paper else damped_softmax(logits, kept)

@@ -121,7 +121,7 @@ def read_results(path: Path) -> Any:
     (path.parent / "a.mp4").touch()
     records = Records(path.parent, {"weights": "0"})
     records.has(path.parent / "a.mp4", {})
-    return [records.entries(), records.of_this_command()]
+    return [records.entries(), records.current_entries()]
 
 
 def read_log(path: Path) -> Any:

@@ -171,7 +171,7 @@ def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return float(np.polyfit(x, y, 1)[0]), float(np.corrcoef(x, y)[0, 1])
 
 
-def swung(frames: Tensor) -> Tensor:
+def with_moving_crop(frames: Tensor) -> Tensor:
     """Driving frames whose crop moves to and fro, from where it is."""
     result = []
     for index, frame in enumerate(frames):
@@ -187,7 +187,7 @@ def report_shoulders(family, clips: list[Clip]) -> None:
         errors: dict[str, list[float]] = {"without stitching": [], "with stitching": []}
         faces: dict[str, list[float]] = {name: [] for name in errors}
         for source, driving in pairs(clips):
-            kp, driven, encoded = moved(family, source, swung(driving.frames), relative)
+            kp, driven, encoded = moved(family, source, with_moving_crop(driving.frames), relative)
             kp = kp.expand_as(driven)
             still = family.generate(encoded, kp[:1], kp[:1]).expand(len(driven), -1, -1, -1)
             mask = below_chin(source.landmarks, still.shape[-1]).expand(len(driven), -1, -1, -1)
@@ -208,7 +208,7 @@ def report_openness(family, clips: list[Clip], reader: FaceReader, pictures: Pat
             image = family.seen(clip.frames[:1])
             kp, encoded = family.motion_extractor(image).points(), family.encode(image)
             aims = torch.tensor(wanted, dtype=torch.float32)[:, None]
-            opens = family.adjuster.opened if part == "eyes" else family.adjuster.parted
+            opens = family.adjuster.eye_offsets if part == "eyes" else family.adjuster.lip_offsets
             now = Openness(*(each.expand(len(aims), -1) for each in clip.openness))
             kp = kp.expand(len(aims), -1, -1)
             generated = family.generate(encoded, kp, kp + opens(kp, now, aims))

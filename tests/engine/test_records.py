@@ -93,7 +93,7 @@ def test_the_last_line_of_a_result_counts_and_other_commands_do_not(tmp_path):
     Records(tmp_path, {**WITH, "options": "9"}).add({"output": other, "frames": 3})
     records = Records(tmp_path, WITH)
     assert [entry["frames"] for entry in records.entries()] == [2, 3]
-    assert [entry["frames"] for entry in records.of_this_command()] == [2]
+    assert [entry["frames"] for entry in records.current_entries()] == [2]
 
 
 def test_fingerprints_distinguish_weights_and_options():
@@ -111,11 +111,11 @@ def test_failures_of_earlier_runs_are_removed_those_of_other_shards_stay(tmp_pat
         with Failures(tmp_path, shard, rank, world) as failures:
             failures.add({"name": "a"}, f"{shard} {rank}")
     assert len(list(tmp_path.glob("failures*.csv"))) == 4
-    Failures(tmp_path, (1, 2), 0, 1).forget()
+    Failures(tmp_path, (1, 2), 0, 1).clear()
     assert not (tmp_path / "failures_1_of_2.csv").exists()
     with (tmp_path / "failures_2_of_2.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [list(Failures.COLUMNS), ["a", "", "", "", "", "(2, 2) 0"]]
-    Failures(tmp_path, (1, 1), 0, 1).forget()
+    Failures(tmp_path, (1, 1), 0, 1).clear()
     assert not list(tmp_path.glob("failures*.csv"))
 
 
@@ -158,4 +158,4 @@ def test_fingerprints_are_computed_on_demand_from_the_initial_weights(tmp_path):
     assert not records.has(tmp_path / "none.mp4", {}) and not asked
     for _ in range(2):
         records.add({"output": result(tmp_path)})
-    assert len(asked) == 1 and Records(tmp_path, WITH).of_this_command()
+    assert len(asked) == 1 and Records(tmp_path, WITH).current_entries()

@@ -16,7 +16,7 @@ from reference import formula
 from data import find_dataset
 from data.expressions.annotations import read_annotations, write_annotations
 from data.expressions.clips import ExpressionSettings, read_driving
-from data.expressions.faces import FaceFinder, PutBack, square
+from data.expressions.faces import FaceFinder, FacePaster, square
 from data.expressions.openface import choose_face, choose_person, read_table
 from data.expressions.pyfeat import UnitReader
 from data.expressions.unit_tables import collect, collect_pictures, means_table
@@ -536,7 +536,7 @@ def test_cut_faces_are_not_searched(tmp_path):
 def test_pasting_leaves_the_rest_of_the_picture_unchanged():
     whole = picture(0, (120, 160))
     crops = [Crop(np.array([[20, 30, 60, 70.0]]), (120, 160)), Crop(np.array([[80, 40, 140, 100.0]]), (120, 160))]
-    finish = PutBack(whole, crops)
+    finish = FacePaster(whole, crops)
     for _ in range(2):
         assert finish(np.zeros((64, 64, 3), np.uint8)) is None
         made = finish(np.full((64, 64, 3), 255, np.uint8))
@@ -549,7 +549,7 @@ def test_pasting_leaves_the_rest_of_the_picture_unchanged():
 def test_an_unchanged_face_leaves_the_picture_unchanged():
     whole = picture(0, (120, 160))
     crop = Crop(np.array([[20, 30, 84, 94.0]]), (120, 160))
-    assert np.array_equal(PutBack(whole, [crop])(crop.apply(whole)), whole)
+    assert np.array_equal(FacePaster(whole, [crop])(crop.apply(whole)), whole)
 
 
 @pytest.mark.parametrize("place", ["nothing.jpg", "empty", "notes.txt"])
