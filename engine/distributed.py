@@ -90,7 +90,7 @@ def choose_devices(gpu_ids: Sequence[int]) -> list[int]:
         return [-1]
     missing = [gpu for gpu in wanted if gpu >= torch.cuda.device_count()]
     if missing:
-        raise UserError(f"--gpu_id: there is no GPU {missing[0]}; this machine has {torch.cuda.device_count()}")
+        raise UserError(f"--gpu_id: no GPU {missing[0]}; this machine has {torch.cuda.device_count()}")
     if wanted and len(wanted) < len(gpu_ids):
         raise UserError("--gpu_id: choose GPUs or the CPU (-1), not both")
     return wanted or [-1] * max(1, len(gpu_ids))

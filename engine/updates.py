@@ -75,7 +75,7 @@ class RunningStep:
         unknown = [name for name in names if name not in self.optimizers]
         if unknown:
             raise StepError(
-                f"{self.where}: there is no optimizer {', '.join(map(repr, unknown))}; optimizers() returns "
+                f"{self.where}: no optimizer {', '.join(map(repr, unknown))}; optimizers() returns "
                 f"{', '.join(self.optimizers)}"
             )
         report = rest[0] if rest else terms

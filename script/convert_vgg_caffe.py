@@ -89,7 +89,7 @@ def _unpack(path: Path, target: IO[bytes]) -> None:
     with tarfile.open(path) as archive:
         member = next((one for one in archive if one.isfile() and one.name.endswith(".caffemodel")), None)
         if member is None:
-            raise UserError(f"{path}: there is no .caffemodel in this archive")
+            raise UserError(f"{path}: no .caffemodel in this archive")
         if member.size > LARGEST:
             raise UserError(f"{path}: {member.name} claims {member.size:,} bytes; VGG has at most 600 million")
         source = archive.extractfile(member)

@@ -129,7 +129,7 @@ def phases_of_lists(folder: Path, videos: list[str]) -> dict[str, str]:
     for phase in PHASES:
         path = folder / f"{phase}.json"
         if not path.is_file():
-            raise UserError(f"--splits {folder}: there is no {path.name}; get the lists of FaceForensics++")
+            raise UserError(f"--splits {folder}: no {path.name}; get the lists of FaceForensics++")
         what = "not a list of pairs of ids"
         with reading(path, what):
             phases.update({str(name): phase for pair in read_json(path, what) for name in pair})

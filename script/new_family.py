@@ -69,7 +69,7 @@ def write_inside(args: argparse.Namespace) -> int:
     """A family in models/, a configuration in configs/tiny, a page in docs."""
     name, config = args.name, ROOT / "configs" / "tiny" / f"{args.name}.yaml"
     if name in family_names():
-        raise UserError(f"{name}: there is such a family already; families: {', '.join(family_names())}")
+        raise UserError(f"{name}: this family exists already; families: {', '.join(family_names())}")
     page = ROOT / "docs" / f"{name}.md"
     files = {ROOT / "models" / name / file: text for file, text in family_files(args.like).items()}
     write_all(files | {config: configuration(args.like), page: template("page.md")}, name)

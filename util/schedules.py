@@ -113,7 +113,7 @@ class Schedules:
         names = list(optimizers)
         asked = dict.fromkeys(names, words) if isinstance(words, str) else words
         if unknown := [name for name in asked if name not in names]:
-            raise UserError(f"--lr_schedule: there is no optimizer {', '.join(unknown)}; available: {', '.join(names)}")
+            raise UserError(f"--lr_schedule: no optimizer {', '.join(unknown)}; available: {', '.join(names)}")
         self._of = {name: replace(shared, word=asked.get(name, shared.word)) for name in names}
 
     def rate(self, name: str, clock: Clock) -> float:

@@ -90,13 +90,11 @@ def _folders(root: Path, phase: str) -> tuple[Path, Path]:
     """The folders of a phase's pictures and key points."""
     pictures = root / f"{phase}_data"
     if not pictures.is_dir():
-        raise UserError(f"--dataroot {root}: there is no {pictures.name}/<sequence>/<frame>.png; see docs/face.md")
+        raise UserError(f"--dataroot {root}: no {pictures.name}/<sequence>/<frame>.png; see docs/face.md")
     spellings = f"{phase}_keypoints", f"{phase}_keypoint"
     points = next((root / name for name in spellings if (root / name).is_dir()), None)
     if points is None:
-        raise UserError(
-            f"--dataroot {root}: there is no {phase}_keypoints; make it with script/obtain_face_kp.py --root {root}"
-        )
+        raise UserError(f"--dataroot {root}: no {phase}_keypoints; make it with script/obtain_face_kp.py --root {root}")
     return pictures, points
 
 

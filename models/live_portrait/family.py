@@ -174,7 +174,7 @@ class LivePortrait(Family):
         missing = [name for name in PERCEPTRONS if name not in (states or PERCEPTRONS) and name not in self.optional]
         if missing:
             raise UserError(
-                f"{path}: there is no {RETARGETING_STEM}.pth with the networks {', '.join(missing)}: set "
+                f"{path}: no {RETARGETING_STEM}.pth with the networks {', '.join(missing)}: set "
                 f"--retargeting_weights, or remove {', '.join(f'--{PERCEPTRONS[name]}' for name in missing)} "
                 "(stitching: --no_stitching)"
             )

@@ -112,7 +112,7 @@ def test_a_family_based_on_fomm_trains_with_a_new_mode_and_reconstructs(checkout
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("fomm",), "there is such a family already"),
+        (("fomm",), "this family exists already"),
         (("frames", "--dataset_mode"), "this name exists already"),
         (("l1", "--metric"), "this name exists already"),
         (("My-Paper",), "use lower-case letters"),
