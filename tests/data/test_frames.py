@@ -191,7 +191,7 @@ def test_a_shape_of_two_numbers_resizes_frames(root, tmp_path, model):
 def test_animation_needs_the_test_split_only(root):
     shutil.rmtree(root / "train")
     assert dataset(root, training=False).names == ["c#1", "d#1"]
-    with pytest.raises(UserError, match="there is test but no train; move some clips to .*train"):
+    with pytest.raises(UserError, match="contains test but no train; move some clips to .*train"):
         dataset(root)
 
 
