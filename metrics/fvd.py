@@ -42,7 +42,7 @@ class Fvd(Frechet):
     def gather(self, batch: Batch) -> None:
         """Add the features of each complete clip."""
         streams = (batch.result, batch.either("truth", "driving"))
-        for side, (moments, stream) in enumerate(zip((self._made, self._real), streams, strict=True)):
+        for side, (moments, stream) in enumerate(zip((self._generated, self._real), streams, strict=True)):
             frames = torch.cat([self._waiting[side], stream.pixels]) if side in self._waiting else stream.pixels
             while len(frames) >= CLIP:
                 moments.add(self._features(frames[:CLIP]))

@@ -61,7 +61,10 @@ def build(app: App) -> gr.Blocks:
 def _found(app: App) -> list[gr.Dropdown]:
     """Refresh the list of runs when the page is opened."""
     starts = train.starts_in(app)
-    return [gr.Dropdown(choices=list(app.offered())), gr.Dropdown(choices=starts, value=next(iter(starts), None))]
+    return [
+        gr.Dropdown(choices=list(app.available_models())),
+        gr.Dropdown(choices=starts, value=next(iter(starts), None)),
+    ]
 
 
 def _kind(app: App, arguments: ModelArguments) -> Kind:

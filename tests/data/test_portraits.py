@@ -15,7 +15,7 @@ from data import find_dataset
 from data.faces.detector import Face
 from data.faces.portrait_crop import PasteBack, Square, square_of
 from data.faces.portrait_source import PortraitPicture
-from data.jobs.pairs import Requested
+from data.jobs.pairs import RequestedClips
 from data.video import VideoWriter, write_image
 from engine.animator import Animator, to_bytes
 from models import find_family
@@ -87,7 +87,7 @@ def options(folder, *words):
 
 def clip_of(opt):
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
-    return Requested(dataset, pair_settings(opt)).clip(requests(opt)[0])
+    return RequestedClips(dataset, pair_settings(opt)).clip(requests(opt)[0])
 
 
 def result(family, clip, batch=4):

@@ -51,7 +51,7 @@ def test_results_of_damaged_videos_do_not_count_with_strict_video(tmp_path):
 def test_results_of_the_same_name_are_distinguished(tmp_path, common_inputs, inputs, words):
     output = result(tmp_path)
     Records(tmp_path, WITH).add({"output": output, "sources": "x"})
-    with pytest.raises(UserError, match=f"a.mp4 exists already, {words}: --overwrite .*--results_dir"):
+    with pytest.raises(UserError, match=f"a.mp4 exists already, {words}: .*--overwrite.*--results_dir"):
         Records(tmp_path, common_inputs).has(output, inputs)
 
 

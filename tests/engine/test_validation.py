@@ -89,7 +89,7 @@ def validation(what=None, processes=None, share=1.0, frames=0):
 def trainer(weight=0.25, step=5):
     family = Shifter().train()
     nn.init.constant_(family.net.weight, weight)
-    return SimpleNamespace(family=family, clock=Clock(10, step), averages=SimpleNamespace(in_use=nullcontext))
+    return SimpleNamespace(family=family, clock=Clock(10, step), averages=SimpleNamespace(applied=nullcontext))
 
 
 def test_values_and_pictures_use_the_current_weights():
@@ -140,7 +140,9 @@ class Together(Processes):
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_processes_share_the_clips_and_find_the_same_digits(world, monkeypatch):
-    monkeypatch.setattr(module, "undisturbed", lambda device: nullcontext())  # threads share their generators
+    monkeypatch.setattr(
+        module, "preserving_random_state", lambda device: nullcontext()
+    )  # threads share their generators
     shared, barrier, found, clips = {}, threading.Barrier(world), {}, {}
 
     def work(rank):
@@ -208,12 +210,14 @@ def test_it_is_due_every_so_many_steps_within_its_share_of_the_time(monkeypatch)
 )
 def test_a_run_without_motion_causes_a_warning_after_hundreds_of_steps(made, copied, words):
     watch = Stagnation(generated=made, repeated=1.0, copied=copied)
-    told = {step: watch.update(step) for step in range(100, 2000, 100)}
+    warnings = {step: watch.update(step) for step in range(100, 2000, 100)}
     if not words:
-        assert not any(told.values())
+        assert not any(warnings.values())
         return
-    assert [step for step, said in told.items() if said] == [300, 500, 900, 1700], "again when it lasted twice as long"
-    assert words in told[300] and "FOR 200 STEPS" in told[300]
+    assert [step for step, warning in warnings.items() if warning] == [300, 500, 900, 1700], (
+        "again when it lasted twice as long"
+    )
+    assert words in warnings[300] and "FOR 200 STEPS" in warnings[300]
     watch.made, watch.copied = 0.5, 1.0
     assert not watch.update(2000)
     watch.made, watch.copied = made, copied

@@ -23,7 +23,7 @@ from test_families import (
 
 from data import find_dataset
 from data.jobs.pair_list import Request
-from data.jobs.pairs import Requested
+from data.jobs.pairs import RequestedClips
 from data.video.sound import read_sound
 from options import parse
 from options.pairs import pair_settings
@@ -123,7 +123,7 @@ def film(sample):
 def test_driving_items_hold_the_sound_around_each_frame(sample, film):
     opt = options_of("x2face_voice", sample, "--mode=reconstruction", training=False)
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
-    requested = Requested(dataset, pair_settings(opt))
+    requested = RequestedClips(dataset, pair_settings(opt))
     picture = np.full((64, 64, 3), 128, np.uint8)
     pair = requested.clip(Request((picture,), film, best_frame=5, name="a"))
     for items in (list(next(dataset.clips()).driving), list(pair.driving)):
@@ -137,7 +137,7 @@ def test_driving_items_hold_the_sound_around_each_frame(sample, film):
 def test_frames_without_a_file_have_no_sound(sample):
     opt = options_of("x2face_voice", sample, training=False)
     dataset = find_dataset(opt.dataset_mode)(opt, training=False)
-    requested = Requested(dataset, pair_settings(opt))
+    requested = RequestedClips(dataset, pair_settings(opt))
     picture = np.full((64, 64, 3), 128, np.uint8)
     source, finish = requested.source([picture])
     with pytest.raises(UserError, match="reads sound from a file"):

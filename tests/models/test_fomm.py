@@ -128,9 +128,9 @@ def test_a_nested_file_of_the_original_resolves_like_ours(tmp_path, training):
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs/fomm").glob("*.yaml")))
 def test_every_configuration_has_known_options_only(name):
     config = f"configs/fomm/{name}.yaml"
-    said = yaml.safe_load((ROOT / config).read_text())
+    written = yaml.safe_load((ROOT / config).read_text())
     resolved = vars(options(config=config)) | vars(options(config=config, training=False))
-    assert set(said) <= set(resolved)
+    assert set(written) <= set(resolved)
 
 
 # --- training ---------------------------------------------------------------------------------------------------------

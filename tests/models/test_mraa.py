@@ -265,10 +265,10 @@ def test_a_nested_file_of_the_original_resolves_like_ours(tmp_path, model, confi
 @pytest.mark.parametrize("name", [name + stage for name in NAMES for stage in ("", "-avd")])
 def test_every_configuration_has_known_options_only(name):
     config = f"configs/mraa/{name}.yaml"
-    said = yaml.safe_load((ROOT / config).read_text())
+    written = yaml.safe_load((ROOT / config).read_text())
     resolved = vars(options(config=config)) | vars(options(config=config, training=False))
-    assert set(said) <= set(resolved)
-    assert said["region_predictor_pad"] == (3 if name.startswith("vox") else 0)
+    assert set(written) <= set(resolved)
+    assert written["region_predictor_pad"] == (3 if name.startswith("vox") else 0)
 
 
 @pytest.mark.parametrize("name", [name + stage for name in NAMES for stage in ("", "-avd")])

@@ -20,7 +20,7 @@ from PIL import Image
 from data.base import to_tensor
 from data.faces.detector import Detector
 from data.faces.file_detector import face_of
-from data.jobs.pairs import Requested
+from data.jobs.pairs import RequestedClips
 from data.person import PersonDataset
 from data.talking.drawing import draw_landmarks
 from data.talking.files import read_frame_landmarks
@@ -401,7 +401,7 @@ def test_a_driving_video_needs_faces_in_its_whole_frames_only(tmp_path):
     make_video(tmp_path / "data" / "test" / "p" / "v")
     make_video(tmp_path / "data" / "train" / "p" / "v")
     opt = parse([*words, f"--driving_video={video}", f"--dataroot={tmp_path / 'data'}"], training=False)
-    requested = Requested(TalkingHeadDataset(opt, training=False), pair_settings(opt))
+    requested = RequestedClips(TalkingHeadDataset(opt, training=False), pair_settings(opt))
     requested.detector = SomeFaces()
     clip = requested.clip(*requests(opt))
     assert clip.source["points"].shape == (1, 68, 2) and clip.first is None
@@ -421,7 +421,7 @@ def test_single_pictures_become_square_by_fit(tmp_path, fit, corner, side):
     write_image(tmp_path / "me.png", picture)
     words = ["--model=talking_head", "--image_size=64", f"--fit={fit}", f"--source_image={tmp_path / 'me.png'}"]
     opt = parse([*words, f"--driving_video={tmp_path / 'drive'}", f"--dataroot={tmp_path / 'no'}"], training=False)
-    requested = Requested(TalkingHeadDataset(opt, training=False), pair_settings(opt))
+    requested = RequestedClips(TalkingHeadDataset(opt, training=False), pair_settings(opt))
     requested.detector = SomeFaces()
     clip = requested.clip(*requests(opt))
     seen = clip.source["pictures"][0]

@@ -183,9 +183,9 @@ def test_a_file_may_group_dropout_and_background(tmp_path):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_configuration_has_known_options_only(path):
-    said = yaml.safe_load(path.read_text())
+    written = yaml.safe_load(path.read_text())
     resolved = [vars(parse([f"--config={path}"], training)) for training in (True, False)]
-    assert set(said) <= set(resolved[0]) | set(resolved[1])
+    assert set(written) <= set(resolved[0]) | set(resolved[1])
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -310,10 +310,10 @@ def test_version_is_printed_before_errors(capsys, training):
 
 def test_help_shows_the_range(capsys):
     parse(["--model=fomm", "--help_all"], False)
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for words in ("--animate_batch INTEGER>=1", "--fps NUMBER>0", "--quality 0..100", "--format mp4|gif|webm|png"):
-        assert words in said
-    assert "--frame_shape HEIGHT,WIDTH,[CHANNELS]" in said
+        assert words in output
+    assert "--frame_shape HEIGHT,WIDTH,[CHANNELS]" in output
 
 
 @pytest.mark.parametrize(
@@ -588,10 +588,10 @@ def declare(parser, *declarations):
         (("breadth", [], {}), "declares 'breadth': option names start with two dashes, --breadth"),
     ],
 )
-def test_mistakes_in_declaring_options_are_reported_with_the_remedy(second, told):
+def test_mistakes_in_declaring_options_are_reported_with_the_remedy(second, errors):
     parser = OptionParser("")
     declare(parser, ("family yours", "--width", ["-w", "--wide"], {}), ("family yours", "--wid_th", [], {}))
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=errors):
         declare(parser, ("dataset mode mine", *second))
 
 

@@ -118,9 +118,9 @@ def test_a_family_based_on_fomm_trains_with_a_new_mode_and_reconstructs(checkout
         (("My-Paper",), "use lower-case letters"),
     ],
 )
-def test_taken_and_invalid_names_are_refused(arguments, told, monkeypatch):
+def test_taken_and_invalid_names_are_refused(arguments, errors, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["new_family.py", *arguments])
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=errors):
         runpy.run_path(str(ROOT / "script" / "new_family.py"))["main"]()
 
 
@@ -160,5 +160,5 @@ def test_the_changes_that_the_document_shows_apply_and_work(checkout, sample, tm
             for name, value in trained["my_paper_generator"].items()}  # fmt: skip
     assert all(same.values()), "the generator begins with the average of the first stage, and stays"
     program = "from metrics import find_metric; print(*(find_metric(f'my_metric{end}').says for end in ('', '/bytes')))"
-    said = call(checkout, "-c", program, PYTHONPATH=str(checkout))
-    assert "[0, 1]" in said and "[0, 255]" in said
+    output = call(checkout, "-c", program, PYTHONPATH=str(checkout))
+    assert "[0, 1]" in output and "[0, 255]" in output

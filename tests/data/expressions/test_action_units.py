@@ -180,7 +180,7 @@ def test_the_person_of_a_video_is_the_most_frequent_one(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda text: "", "is empty"),
+        (lambda text: "", ": empty"),
         (lambda text: text.splitlines()[0], "no rows"),
         (lambda text: text.replace("AU12_r", "AU99_r"), "lacks the columns AU12_r"),
         (lambda text: text.replace("2.500", "nonsense"), "line 2, column AU12_r: 'nonsense' is not a number"),
@@ -345,16 +345,16 @@ def test_what_is_missing_is_listed(tmp_path):
         file.write("new.png\n")
     with pytest.warns(UserWarning) as warned:
         assert len(dataset(tmp_path, "--batch_size=3")) == 3
-    said = " | ".join(str(one.message) for one in warned)
-    assert "skipped 1 of 5 names with no picture" in said and "face.00" in said
-    assert "with no action units: new" in said
+    messages = " | ".join(str(one.message) for one in warned)
+    assert "skipped 1 of 5 names with no picture" in messages and "face.00" in messages
+    assert "with no action units: new" in messages
 
 
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
         (lambda root: (root / "train_ids.csv").unlink(), "no such list of pictures"),
-        (lambda root: (root / "train_ids.csv").write_text("\n"), "is empty"),
+        (lambda root: (root / "train_ids.csv").write_text("\n"), ": empty"),
         (lambda root: (root / "train_ids.csv").write_text("other.jpg\n"), "none of its 1 names"),
         (lambda root: (root / "imgs").rename(root / "pictures"), "--images_folder"),
         (lambda root: (root / "aus_openface.pkl").rename(root / "aus.pkl"), "--aus_file: aus.pkl"),
@@ -512,7 +512,7 @@ def test_a_face_is_chosen_by_its_number_from_the_left(tmp_path):
 
 
 def test_a_picture_without_a_face_is_taken_whole(tmp_path):
-    with pytest.warns(UserWarning, match="no face is found"):
+    with pytest.warns(UserWarning, match="no face found"):
         clip = clips_of(tmp_path, boxes=())["me"]
     assert clip.finish.crops[0].box().tolist() == [0, 0, 160, 120]
 
@@ -523,7 +523,7 @@ def test_a_damaged_picture_in_a_folder_does_not_stop_the_others(tmp_path):
         write_image(folder / f"{index}.png", picture(index))
     (folder / "0.png").write_bytes(b"nothing")
     opt = options(f"--input_path={folder}", "--no_panel")
-    with pytest.warns(UserWarning, match="left out: .*0.png"):
+    with pytest.warns(UserWarning, match="skipped: .*0.png"):
         assert [clip.name for clip in find_dataset("aus")(opt, training=False).clips()] == ["1"]
 
 

@@ -85,9 +85,9 @@ def test_sizes_keep_the_aspect_or_not_as_requested():
 def test_faceforensics_by_its_lists(tmp_path, scripts):
     layouts.faceforensics(tmp_path / "FF")
     command = ["--in", "FF", "--splits", "FF/splits", "--every", "2", "--size", "24", "--workers", "0"]
-    status, said = scripts.run("extract_frames", *command, folder=tmp_path)
+    status, output = scripts.run("extract_frames", *command, folder=tmp_path)
     out = tmp_path / "dataset" / "FaceForensics"
-    assert status == 0, said
+    assert status == 0, output
     assert {phase: names(out / f"{phase}_data") for phase in ("train", "val", "test")} == {
         "train": ["000"],
         "val": ["001"],
@@ -98,15 +98,15 @@ def test_faceforensics_by_its_lists(tmp_path, scripts):
     assert open_video(out / "train_data" / "000").fps == 12.5, "every second frame of 25 a second"
     failures = table(out / "extract_frames_failures.csv")
     assert [Path(row["item"]).name for row in failures] == ["003.mp4"]
-    assert "1 listed videos are missing: 555" in said and "1 videos are in no list, skipped: 999" in said
+    assert "1 listed videos are missing: 555" in output and "1 videos are in no list, skipped: 999" in output
 
 
 def test_lists_that_name_no_videos_are_reported(tmp_path, scripts):
     layouts.faceforensics(tmp_path / "FF")
     for path in (tmp_path / "FF" / "splits").iterdir():
         path.write_text("[[]]")
-    status, said = scripts.run("extract_frames", "--in", "FF", "--splits", "FF/splits", folder=tmp_path)
-    assert status == 2 and "error: --splits FF/splits: its lists are empty" in said
+    status, output = scripts.run("extract_frames", "--in", "FF", "--splits", "FF/splits", folder=tmp_path)
+    assert status == 2 and "error: --splits FF/splits: its lists are empty" in output
 
 
 def test_own_videos_split_by_share_and_a_range_of_frames(tmp_path, scripts):
@@ -158,8 +158,8 @@ KEY_POINTS = ["--landmarks", "file", "--landmark_model", "points", "--workers", 
 def test_key_points_of_all_phases(tmp_path, scripts):
     root = layouts.frame_folders(tmp_path / "dataset" / "FaceForensics")
     shutil.move(root / "points", tmp_path / "points")
-    status, said = scripts.run("obtain_face_kp", *KEY_POINTS, folder=tmp_path)
-    assert status == 0, said
+    status, output = scripts.run("obtain_face_kp", *KEY_POINTS, folder=tmp_path)
+    assert status == 0, output
     assert names(root / "train_keypoints") == ["000", "Zoë_截圖"] and names(root / "test_keypoints") == ["010"]
     texts = names(root / "train_keypoints" / "Zoë_截圖")
     assert texts == [f"{index:05d}.txt" for index in range(layouts.FRAMES)]
@@ -194,8 +194,8 @@ def test_frames_without_a_face_are_skipped_on_request(tmp_path, scripts):
     command = [*KEY_POINTS, "--phases", "train", "--on_missing", "skip"]
     scripts.run("obtain_face_kp", *command, folder=tmp_path)
     assert "00002.txt" not in names(root / "train_keypoints" / "Zoë_截圖")
-    status, said = scripts.run("obtain_face_kp", *command, folder=tmp_path)
-    assert status == 0 and "0 of 3 made, 2 done before" in said, (
+    status, output = scripts.run("obtain_face_kp", *command, folder=tmp_path)
+    assert status == 0 and "0 of 3 made, 2 done before" in output, (
         "frames that were left out are no reason to start again"
     )
 
@@ -210,16 +210,16 @@ def test_key_points_of_nested_folders_go_to_training(tmp_path, scripts):
     known.rename(known.with_name(f"person_{known.name}"))
     (root / "train_data" / ".ipynb_checkpoints").mkdir()
     command = [*KEY_POINTS, "--phases", "train", "--on_missing", "skip"]
-    status, said = scripts.run("obtain_face_kp", *command, folder=tmp_path)
-    assert status == 0, said
+    status, output = scripts.run("obtain_face_kp", *command, folder=tmp_path)
+    assert status == 0, output
     assert names(root / "train_keypoints" / "person" / "000") == [f"{index:05d}.txt" for index in range(layouts.FRAMES)]
     assert {"person_000", "Zoë_截圖"} == {row["name"] for row in table(root / "train_keypoints.csv")}
     lengths = {one.name: len(one) for one in find_sequences(root, "train")}
     assert lengths == {"person_000": layouts.FRAMES, "Zoë_截圖": layouts.FRAMES - 1}
     assert "2 done before" in scripts.run("obtain_face_kp", *command, folder=tmp_path)[1]
     shutil.copy(root / "train_data" / "person" / "000" / "00000.png", root / "train_data" / "person")
-    status, said = scripts.run("obtain_face_kp", *command, folder=tmp_path)
-    assert status == 2 and "person: contains pictures and folders of pictures" in said
+    status, output = scripts.run("obtain_face_kp", *command, folder=tmp_path)
+    assert status == 2 and "person: contains pictures and folders of pictures" in output
 
 
 # the points of the facial prior
@@ -232,18 +232,18 @@ def test_prior_points_of_every_clip(tmp_path, scripts):
     from data.micro.prior_points import default_points, points_of_face, read_points
 
     layouts.prior_clips(tmp_path / "micro")
-    status, said = scripts.run("kpmaker", *PRIOR, "--preview", folder=tmp_path)
-    assert status == 0, said
+    status, output = scripts.run("kpmaker", *PRIOR, "--preview", folder=tmp_path)
+    assert status == 0, output
     folder = tmp_path / "micro" / "keypoint_folder"
     assert sorted(path.stem for path in folder.glob("*.pt")) == ["000", "010", "Zoë_截圖"]
     assert np.array_equal(read_points(folder / "000.pt"), points_of_face(layouts.points()[0]))
     assert np.array_equal(read_points(folder / "Zoë_截圖.pt"), points_of_face(layouts.points(12)[2]))
-    assert "Zoë_截圖: no face before frame 2" in said
+    assert "Zoë_截圖: no face before frame 2" in output
     reasons = {row["item"]: row["reason"] for row in table(folder / "kpmaker_failures.csv")}
     assert reasons.keys() == {"train/noface", "test/empty"} and "--default_points" in reasons["train/noface"]
     assert read_image(folder / "previews" / "010.jpg").shape == (48, 64, 3)
-    status, said = scripts.run("kpmaker", *PRIOR, "--default_points", "--frames", "1", folder=tmp_path)
-    assert "3 done before" in said and "using the stored points" in said
+    status, output = scripts.run("kpmaker", *PRIOR, "--default_points", "--frames", "1", folder=tmp_path)
+    assert "3 done before" in output and "using the stored points" in output
     assert np.array_equal(read_points(folder / "noface.pt"), default_points((48, 64)))
 
 
@@ -252,8 +252,8 @@ def test_prior_points_of_a_single_test_part_are_found(tmp_path, scripts):
 
     layouts.prior_clips(tmp_path / "micro")
     shutil.rmtree(tmp_path / "micro" / "train")
-    status, said = scripts.run("kpmaker", *PRIOR, folder=tmp_path)
-    assert status == 0, said
+    status, output = scripts.run("kpmaker", *PRIOR, folder=tmp_path)
+    assert status == 0, output
     assert default_folder(tmp_path / "micro") == tmp_path / "micro" / "keypoint_folder"
     assert (tmp_path / "micro" / "keypoint_folder" / "010.pt").is_file()
 
@@ -261,12 +261,12 @@ def test_prior_points_of_a_single_test_part_are_found(tmp_path, scripts):
 def test_prior_points_of_clips_without_parts_are_stored_beside_them(tmp_path, scripts):
     layouts.prior_clips(tmp_path)
     shutil.move(tmp_path / "train", tmp_path / "micro")
-    status, said = scripts.run("kpmaker", *PRIOR[:-3], "points", "--workers", "0", folder=tmp_path)
-    assert status == 0, said
+    status, output = scripts.run("kpmaker", *PRIOR[:-3], "points", "--workers", "0", folder=tmp_path)
+    assert status == 0, output
     assert (tmp_path / "micro_keypoint_folder" / "000.pt").is_file()
     shutil.copyfile(tmp_path / "test" / "010.mp4", tmp_path / "micro" / "000.mp4")
-    status, said = scripts.run("kpmaker", *PRIOR, folder=tmp_path)
-    assert status == 2 and "get the same points 000.pt" in said
+    status, output = scripts.run("kpmaker", *PRIOR, folder=tmp_path)
+    assert status == 2 and "get the same points 000.pt" in output
 
 
 # VoxCeleb
@@ -275,9 +275,9 @@ def test_prior_points_of_clips_without_parts_are_stored_beside_them(tmp_path, sc
 def test_damaged_clips_are_found_by_decoding_and_moved_only_if_asked(tmp_path, scripts):
     root = layouts.voxceleb2(tmp_path / "mp4")
     before = snapshot(root)
-    status, said = scripts.run("voxceleb_clean", "--root", "mp4", "--workers", "0", folder=tmp_path)
+    status, output = scripts.run("voxceleb_clean", "--root", "mp4", "--workers", "0", folder=tmp_path)
     damaged = {row["video"]: row["reason"] for row in table(tmp_path / "mp4_damaged.csv")}
-    assert status == 0 and "3 of 6 videos are damaged" in said
+    assert status == 0 and "3 of 6 videos are damaged" in output
     assert set(damaged) == {"id00012/-2k_Zé/00011.mp4", "id00012/cut/00001.mp4", "id00099/abc/00001.mp4"}
     assert "empty" in damaged["id00099/abc/00001.mp4"]
     assert snapshot(root) == before, "looking changes nothing"
@@ -285,8 +285,8 @@ def test_damaged_clips_are_found_by_decoding_and_moved_only_if_asked(tmp_path, s
     foreign.parent.mkdir(parents=True)
     foreign.write_text("somebody else's")
     command = ["--root", "mp4", "--move", "damaged", "--workers", "0"]
-    status, said = scripts.run("voxceleb_clean", *command, folder=tmp_path)
-    assert status == 0 and "done before" in said
+    status, output = scripts.run("voxceleb_clean", *command, folder=tmp_path)
+    assert status == 0 and "done before" in output
     assert foreign.read_text() == "somebody else's"
     assert (foreign.with_name("00001.2.mp4")).is_file() and (tmp_path / "damaged" / "id00099/abc/00001.mp4").is_file()
     assert not (root / "id00099").exists() and (root / "id00012/-2k_Zé/00010.mp4").is_file()
@@ -301,8 +301,8 @@ def test_only_damaged_clips_are_an_error(tmp_path, scripts):
 def test_voxceleb2_to_sampled_frames(tmp_path, scripts):
     layouts.voxceleb2(tmp_path / "mp4")
     command = ["--in", "mp4", "--out", "frames", "--frames", "3", "--workers", "0"]
-    status, said = scripts.run("voxceleb_extract_frames", *command, folder=tmp_path)
-    assert status == 0, said
+    status, output = scripts.run("voxceleb_extract_frames", *command, folder=tmp_path)
+    assert status == 0, output
     video = tmp_path / "frames" / "id00012" / "21Uxsk56VDQ"
     assert names(video / "00001") == ["0.jpg", "3.jpg", "6.jpg"] and names(video / "00002") == [
         "0.jpg",
@@ -310,7 +310,7 @@ def test_voxceleb2_to_sampled_frames(tmp_path, scripts):
         "2.jpg",
     ]
     assert len(table(tmp_path / "frames" / "voxceleb_extract_frames_failures.csv")) == 2
-    assert "cut/00001.mp4" in said, "a clip cut short gives the frames before the cut, and a warning"
+    assert "cut/00001.mp4" in output, "a clip cut short gives the frames before the cut, and a warning"
     command = ["--in", "frames", "--out", "sampled", "--frames", "4", "--workers", "0"]
     assert scripts.run("voxceleb_sample_frames", *command, folder=tmp_path)[0] == 0
     sampled = tmp_path / "sampled" / "id00012" / "21Uxsk56VDQ"
@@ -321,8 +321,8 @@ def test_voxceleb2_to_sampled_frames(tmp_path, scripts):
 def test_voxceleb1_archive_is_sampled_through_its_extra_level(tmp_path, scripts):
     layouts.voxceleb1_dense(tmp_path / "data")
     command = ["--in", "data", "--out", "sampled", "--frames", "4", "--workers", "0"]
-    status, said = scripts.run("voxceleb_sample_frames", *command, folder=tmp_path)
-    assert status == 0, said
+    status, output = scripts.run("voxceleb_sample_frames", *command, folder=tmp_path)
+    assert status == 0, output
     person = tmp_path / "sampled" / "Zoë_Kravitz"
     # Of nine frames the 0th, 3rd (2.67), 5th (5.33) and 8th, clips in the order of their numbers.
     expected = ["0000001_0000000.jpg", "0000002_0000000.jpg", "0000002_0000050.jpg", "0000010_0000025.jpg"]
@@ -342,8 +342,8 @@ def landmark_tree(root: Path) -> None:
 
 def test_landmarks_of_voxceleb_frames(tmp_path, scripts):
     landmark_tree(tmp_path / "vox")
-    status, said = scripts.run("extract_landmarks", "--root", "vox", "--pickle", *KEY_POINTS, folder=tmp_path)
-    assert status == 0, said
+    status, output = scripts.run("extract_landmarks", "--root", "vox", "--pickle", *KEY_POINTS, folder=tmp_path)
+    assert status == 0, output
     with np.load(tmp_path / "vox" / "id1" / "abc" / "metadata.npz", allow_pickle=False) as stored:
         assert stored["names"].tolist() == ["1_0.jpg", "1_2.jpg", "1_10.jpg"]
         assert np.array_equal(stored["landmarks"], layouts.points(4)[[0, 2, 3]]) and stored["landmarks"].dtype == "f4"
@@ -399,8 +399,8 @@ def test_voxceleb_boxes_in_pixels_at_360_and_in_fractions(tmp_path, scripts, fra
         "--workers",
         "0",
     ]
-    status, said = scripts.run("voxceleb_crop", *command, folder=tmp_path)
-    assert status == 0, said
+    status, output = scripts.run("voxceleb_crop", *command, folder=tmp_path)
+    assert status == 0, output
     with open_video(tmp_path / "out" / "id1" / "-abc" / "00001.mp4") as clip:
         assert len(clip) == 2 and clip.fps == 25 and clip.size == (64, 64)
         assert clip[0].mean() > 200, "the box is bright from frame 5, and fills the square"
@@ -414,17 +414,17 @@ def test_metadata_csv_of_the_first_order_project(tmp_path, scripts):
     rows = ["train,vid,id7,10,30,200-120-320-240,50,640,360", "test,vid,,0,60,0-0-640-360,50,640,360"]
     (tmp_path / "meta.csv").write_text("\n".join([header, *rows]) + "\n")
     command = ["--videos", "videos", "--metadata", "meta.csv", "--out", "out", "--size", "32x32", "--workers", "0"]
-    status, said = scripts.run("voxceleb_crop", *command, folder=tmp_path)
-    assert status == 0, said
+    status, output = scripts.run("voxceleb_crop", *command, folder=tmp_path)
+    assert status == 0, output
     with open_video(tmp_path / "out" / "train" / "id7#vid#000010#000030.mp4") as clip:
         assert len(clip) == 10, "frames i with 10/50 <= i/25 < 30/50"
         assert clip[0].mean() > 200 and clip[9].mean() > 200
     with open_video(tmp_path / "out" / "test" / "vid#000000#000060.mp4") as clip:
         assert len(clip) == 20 and clip[0].mean() < 40
-    assert "the video ends after 20 of 30 frames" in said
+    assert "the video ends after 20 of 30 frames" in output
     (tmp_path / "meta.csv").write_text(header.replace("bbox", "box") + "\n" + rows[0] + "\n")
-    status, said = scripts.run("voxceleb_crop", *command, folder=tmp_path)
-    assert status == 2 and "line 2" in said and "'bbox'" in said
+    status, output = scripts.run("voxceleb_crop", *command, folder=tmp_path)
+    assert status == 2 and "line 2" in output and "'bbox'" in output
 
 
 # micro-expressions
@@ -442,8 +442,8 @@ def test_casme2(tmp_path, scripts):
     layouts.casme2(tmp_path / "CASME2")
     write_micro_points(tmp_path, "sub01_EP02_01f", "sub02_EP02_01f", "sub01_EP19_05f", "sub11_EP01_02")
     command = ["--dataset", "casme2", "--in", "CASME2", *MICRO, "--test_subjects", "2"]
-    status, said = scripts.run("prepare_microexpression", *command, folder=tmp_path)
-    assert status == 0, said
+    status, output = scripts.run("prepare_microexpression", *command, folder=tmp_path)
+    assert status == 0, output
     out = tmp_path / "out"
     assert names(out / "train") == ["sub01_EP02_01f", "sub01_EP19_05f"] and names(out / "test") == ["sub02_EP02_01f"]
     assert names(out / "train" / "sub01_EP02_01f") == [f"{index:05d}.png" for index in range(46, 51)]
@@ -460,7 +460,7 @@ def test_casme2(tmp_path, scripts):
     }
     marks = {name: [row[key] for key in ("frames", "onset", "apex", "offset")] for name, row in rows.items()}
     assert marks["sub01_EP02_01f"] == ["5", "0", "2", "4"] and marks["sub01_EP19_05f"] == ["2", "0", "", "1"]
-    assert "sub01_EP19_05f: 1 of its frames are not there" in said
+    assert "sub01_EP19_05f: 1 of its frames are not there" in output
     reasons = {row["item"]: row["reason"] for row in table(out / "prepare_microexpression_failures.csv")}
     assert "onset 7 and offset 3" in reasons["sub11_EP01_02"] and "no folder EP03_99" in reasons["02_EP03_99"]
 
@@ -470,8 +470,8 @@ def test_samm(tmp_path, scripts):
     layouts.samm(tmp_path / "SAMM")
     write_micro_points(tmp_path, "006_1_2", "007_7_1", "011_2_1")
     command = ["--dataset", "samm", "--in", "SAMM", *MICRO, "--grey"]
-    status, said = scripts.run("prepare_microexpression", *command, folder=tmp_path)
-    assert status == 0, said
+    status, output = scripts.run("prepare_microexpression", *command, folder=tmp_path)
+    assert status == 0, output
     out = tmp_path / "out"
     assert names(out / "train") == ["006_1_2", "007_7_1"]
     assert names(out / "train" / "006_1_2") == [f"{index:05d}.png" for index in (563, 564, 565, 566)]
@@ -488,8 +488,8 @@ def test_samm(tmp_path, scripts):
 def test_smic(tmp_path, scripts):
     layouts.smic(tmp_path / "SMIC")
     command = ["--dataset", "smic", "--in", "SMIC", *MICRO, "--no_crop", "--test_subjects", "3", "11"]
-    status, said = scripts.run("prepare_microexpression", *command, folder=tmp_path)
-    assert status == 0, said
+    status, output = scripts.run("prepare_microexpression", *command, folder=tmp_path)
+    assert status == 0, output
     assert names(tmp_path / "out" / "train") == ["s1_ne_01", "s1_sur_02"]
     assert names(tmp_path / "out" / "test") == ["s11_ne_02", "s3_po_05"]
     rows = {row["name"]: row for row in table(tmp_path / "out" / "clips.csv")}
@@ -528,8 +528,8 @@ def test_own_videos_become_every_familys_layout(tmp_path, scripts, people):
     from data.video.packed import PackedClip
 
     shutil.copytree(people, tmp_path / "videos")
-    status, said = scripts.run("prepare_videos", *OWN, "--split", "1/1", "--preview", folder=tmp_path)
-    assert status == 0, said  # in the order of names: bob and broken to train, nobody and Zoë to test
+    status, output = scripts.run("prepare_videos", *OWN, "--split", "1/1", "--preview", folder=tmp_path)
+    assert status == 0, output  # in the order of names: bob and broken to train, nobody and Zoë to test
     mine = tmp_path / "mine"
     clips = {part: [path.stem for path in sorted((mine / part).glob("*.clip"))] for part in ("train", "test")}
     assert clips == {"train": ["bob#000000#000006"], "test": ["Zoë#001#000000#000006", "Zoë#02 é#000000#000006"]}
@@ -570,8 +570,8 @@ def test_dlib_finds_the_points_of_frames_and_the_square_of_a_micro_expression(tm
         "prepare_microexpression": ["--dataset", "smic", "--in", "SMIC", "--out", "micro", "--size", "96x96"],
     }
     for script, arguments in commands.items():
-        status, said = scripts.run(script, *arguments, "--workers", "0", folder=tmp_path)
-        assert status == 0, said
+        status, output = scripts.run(script, *arguments, "--workers", "0", folder=tmp_path)
+        assert status == 0, output
     eyes = np.linalg.norm(truth.landmarks[2, 36] - truth.landmarks[2, 45])
     found = np.loadtxt(tmp_path / "ff" / "test_keypoints" / "001" / "image2.txt", delimiter=",")
     assert np.median(np.linalg.norm(found - truth.landmarks[2], axis=1)) < 0.15 * eyes
@@ -612,8 +612,8 @@ def test_dlib_finds_the_points_of_frames_and_the_square_of_a_micro_expression(tm
 )
 def test_bad_input_is_reported_by_name_without_a_traceback(tmp_path, scripts, script, arguments, hint):
     (tmp_path / "empty").mkdir()
-    status, said = scripts.run(script, *arguments, folder=tmp_path)
-    assert status == 2 and hint in said and "Traceback" not in said
+    status, output = scripts.run(script, *arguments, folder=tmp_path)
+    assert status == 2 and hint in output and "Traceback" not in output
 
 
 WITH_INPUT = [
@@ -633,10 +633,10 @@ WITH_INPUT = [
 @pytest.mark.parametrize("script", WITH_INPUT)
 def test_a_full_disk_stops_the_script_with_one_line(tmp_path, scripts, script):
     arguments = [*build_input(script, tmp_path), "--workers", "0"]
-    status, said = scripts.run(script, *arguments, folder=tmp_path, full_disk=True)
-    told = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert status == 1 and len(told) == 1 and "No space left on device; make room" in told[0], said
-    assert "Traceback" not in said and ".part" not in said
+    status, output = scripts.run(script, *arguments, folder=tmp_path, full_disk=True)
+    errors = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert status == 1 and len(errors) == 1 and "No space left on device; make room" in errors[0], output
+    assert "Traceback" not in output and ".part" not in output
     assert not list(tmp_path.rglob("*.part"))
 
 
@@ -644,10 +644,10 @@ def test_a_folder_without_write_permission_is_reported_in_one_line(tmp_path, scr
     layouts.write_video(tmp_path / "in" / "a.mp4")
     (tmp_path / "file").touch()
     for command in (["extract_frames", "--in", "in", "--out", "file/x"], ["make_sample_dataset", "--out", "file/x"]):
-        status, said = scripts.run(*command, "--workers", "0", folder=tmp_path)
-        told = [line for line in said.splitlines() if line.startswith("error: ")]
-        assert status == 1 and len(told) == 1 and "Not a directory" in told[0] and "file" in told[0], said
-        assert "Traceback" not in said
+        status, output = scripts.run(*command, "--workers", "0", folder=tmp_path)
+        errors = [line for line in output.splitlines() if line.startswith("error: ")]
+        assert status == 1 and len(errors) == 1 and "Not a directory" in errors[0] and "file" in errors[0], output
+        assert "Traceback" not in output
 
 
 # killed and started again
@@ -697,12 +697,12 @@ def test_killed_at_any_moment_and_started_again_gives_the_files_of_one_run(tmp_p
     assert scripts.run(script, *arguments, folder=tmp_path / "one")[0] == 0
     moments = 0
     for moment in (1, 2, 3, 6, 9):
-        status, said = scripts.run(script, *arguments, folder=tmp_path / "killed", kill_at=moment)
+        status, output = scripts.run(script, *arguments, folder=tmp_path / "killed", kill_at=moment)
         moments += status == -9
-        assert status in (-9, 0), said
+        assert status in (-9, 0), output
     assert moments >= 3, "it was killed several times on its way"
-    status, said = scripts.run(script, *arguments, folder=tmp_path / "killed")
-    assert status == 0, said
+    status, output = scripts.run(script, *arguments, folder=tmp_path / "killed")
+    assert status == 0, output
     assert_same_files(tmp_path / "killed", tmp_path / "one")
 
 
@@ -742,12 +742,12 @@ def test_names_outside_utf_8_do_not_stop_a_batch(tmp_path, scripts, script):
     if script == "extract_frames":
         shutil.rmtree(folder / "FF" / "splits")
         arguments = ["--in", "FF", "--split", "3/3"]
-    status, said = scripts.run(script, *arguments, "--workers", "0", folder=folder)
-    assert status == 0 and "Traceback" not in said and "UnicodeEncodeError" not in said, said
+    status, output = scripts.run(script, *arguments, "--workers", "0", folder=folder)
+    assert status == 0 and "Traceback" not in output and "UnicodeEncodeError" not in output, output
     written = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.csv") if path.parent.name != "SMIC")
     assert ESCAPED in written
-    again, said = scripts.run(script, *arguments, "--workers", "0", folder=folder)
-    assert again == 0 and "done before" in said, "what is made is known again"
+    again, output = scripts.run(script, *arguments, "--workers", "0", folder=folder)
+    assert again == 0 and "done before" in output, "what is made is known again"
 
 
 def test_clips_of_videos_with_names_outside_utf_8(tmp_path, scripts):
@@ -757,8 +757,8 @@ def test_clips_of_videos_with_names_outside_utf_8(tmp_path, scripts):
         layouts.write_video(tmp_path / "videos" / LATIN / f"{LATIN}{name}.mp4")
     layouts.damage(tmp_path / "videos" / LATIN / f"{LATIN}bad.mp4")
     command = ["--in", "videos", "--out", "packed", "--workers", "0"]
-    status, said = scripts.run("pack_frames", *command, folder=tmp_path)
-    assert status == 0 and "1 of 2 made" in said, said
+    status, output = scripts.run("pack_frames", *command, folder=tmp_path)
+    assert status == 0 and "1 of 2 made" in output, output
     index = ClipIndex(tmp_path / "packed")
     assert index.name(0) == f"{ESCAPED}/{ESCAPED}good" and index.identity_name(0) == ESCAPED
     assert index[0].meta["source"] == f"{LATIN}good.mp4" and len(index[0]) == layouts.FRAMES
@@ -787,11 +787,11 @@ def test_truncated_videos_are_reported_and_refused_on_request(tmp_path, scripts,
     path = tmp_path / "videos" / "half.mp4"
     layouts.write_video(path, frames=60)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    status, said = scripts.run(script, *command, "--workers", "0", "--strict_video", folder=tmp_path)
+    status, output = scripts.run(script, *command, "--workers", "0", "--strict_video", folder=tmp_path)
     assert status == 1 and not (tmp_path / made).exists()
     (failure,) = table(tmp_path / "out" / f"{script}_failures.csv")
-    told = re.search(r"([0-9]+) of 60 frames could be read", failure["reason"])
-    assert told and "--strict_video" in failure["reason"] and told[0] in said
-    status, said = scripts.run(script, *command, "--workers", "0", folder=tmp_path)
-    assert status == 0 and told[0] in said and "1 with a warning" in said
-    assert len(open_video(tmp_path / made)) == int(told[1])
+    errors = re.search(r"([0-9]+) of 60 frames could be read", failure["reason"])
+    assert errors and "--strict_video" in failure["reason"] and errors[0] in output
+    status, output = scripts.run(script, *command, "--workers", "0", folder=tmp_path)
+    assert status == 0 and errors[0] in output and "1 with a warning" in output
+    assert len(open_video(tmp_path / made)) == int(errors[1])

@@ -352,8 +352,8 @@ def test_files_of_a_killed_run_are_removed_by_the_next(tmp_path):
         for moment in (3, 5):  # just before the film and the truth get their names
             assert scripts.run("make_sample_dataset", "--out", "set", *few, folder=tmp_path, kill_at=moment)[0] == -9
             assert [path for path in tmp_path.rglob("*") if path.name.endswith(".part")], "killed while it wrote"
-        status, said = scripts.run("make_sample_dataset", "--out", "set", *few, folder=tmp_path)
-    assert status == 0, said
+        status, output = scripts.run("make_sample_dataset", "--out", "set", *few, folder=tmp_path)
+    assert status == 0, output
     assert files(tmp_path / "set").keys() == {"sample.json", "README.txt", "train/id000#00.mp4", "truth/id000#00.npz"}
     assert not list(tmp_path.rglob(".*"))
 

@@ -275,7 +275,7 @@ def test_a_cache_is_never_cut_off_under_another_process(tmp_path):
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("", "00000.txt: holds 67 points"),
+        ("", "00000.txt: has 67 points"),
         ("1;2", "00000.txt, line 68: '1;2' is not two numbers x,y"),
         ("nan,3", "00000.txt, line 68: nan,3 is not a point of a picture"),
         ("3,nan", "00000.txt, line 68: 3,nan is not a point"),

@@ -102,10 +102,10 @@ def test_scripts_refuse_what_is_too_large(tmp_path):
     with VideoWriter(tmp_path / "videos" / "b.mp4", 25) as video:
         video.write(picture())
     with ScriptRunner() as scripts:
-        status, said = scripts.run(
+        status, output = scripts.run(
             "extract_frames", "--in", "videos", "--out", "out", "--workers", 1, "--max_pixels", 200, folder=tmp_path
         )
-    assert status and "more than the limit of 200" in said
+    assert status and "more than the limit of 200" in output
 
 
 def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
@@ -194,6 +194,6 @@ def test_an_odd_rate_is_reported_with_its_file(tmp_path, rate):
     write_packed(tmp_path / "b.clip", [], lambda: text, {})
     (tmp_path / "c").mkdir()
     write_image(tmp_path / "c" / "0.png", frame, text={"fps": rate})
-    for name, told in (("a.png", "a.png"), ("b.clip", "b.clip"), ("c", "c/0.png")):
-        with pytest.raises(UserError, match=f"{told}: damaged: "):
+    for name, errors in (("a.png", "a.png"), ("b.clip", "b.clip"), ("c", "c/0.png")):
+        with pytest.raises(UserError, match=f"{errors}: damaged: "):
             open_video(tmp_path / name)
