@@ -171,7 +171,7 @@ class VideoFile(Video):
         damage = decoder.damage or decoder.shortfall()
         if not damage:
             return ""
-        damage = f"{damage}; read {decoder.frames_read()} frames"
+        damage = f"{damage}; {decoder.frames_read()} could be read"
         self._warn(damage)
         if self._index is None or len(self._index) != len(decoder.times):
             self._index = decoder.index(damage)

@@ -267,7 +267,7 @@ def test_the_best_checkpoint(tmp_path):
     [
         (["--stepz=3"], "Did you mean --steps"),
         (["--steps=many"], "not a whole number"),
-        (["--batch_size=50", "--steps=1"], "more than the 20 samples"),
+        (["--batch_size=50", "--steps=1"], "exceeds the 20 samples"),
         (["--batch_size=5", "--accumulate=2", "--steps=1"], "multiple of 2"),
         ([], "the length of training is unknown"),
         (["--steps=1", "--init_from=absent.pth"], "no such file"),

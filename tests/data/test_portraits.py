@@ -173,7 +173,7 @@ def two_faces(self):
 
 def test_a_missing_face_is_reported_with_the_remedy(folder, monkeypatch):
     monkeypatch.setattr(PortraitPicture, "_found", lambda self: [])
-    with pytest.raises(UserError, match=r"one\.png: no face is found.*--no_crop_image"):
+    with pytest.raises(UserError, match=r"one\.png: no face found.*--no_crop_image"):
         clip_of(pair(folder, "one.png", "drive.mp4"))
 
 

@@ -140,7 +140,7 @@ def test_a_list_names_the_pairs(folders, tmp_path):
     assert list(content["videos"]) == ["a", "b"]
     (tmp_path / "pairs.csv").write_text("generated,real\na,away\n")
     output = evaluate(*given(folders, tmp_path / "o", "--metrics", "l1", "--pairs", tmp_path / "pairs.csv"), status=2)
-    assert "not there" in output and "away (line 2)" in output
+    assert "missing: " in output and "away (line 2)" in output
 
 
 @pytest.mark.parametrize("name", protocol_names())

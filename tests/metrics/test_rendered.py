@@ -192,7 +192,7 @@ def test_missing_needs_are_reported_before_the_first_video(tmp_path):
         build("l1", "fvd")
     with pytest.raises(UserError, match="csim/arcface: .*w600k_r50.onnx is missing"):
         build("csim/arcface")
-    with pytest.raises(UserError, match="pose/truth: needs files that are not named .*--drawn_truth"):
+    with pytest.raises(UserError, match="pose/truth: needs files that are not set .*--drawn_truth"):
         build("pose/truth")
     with pytest.raises(UserError, match="--drawn_truth away: no such file or folder"):
         build("pose/truth", tables={"drawn_truth": "away"})

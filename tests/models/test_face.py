@@ -221,7 +221,7 @@ def test_every_choice_of_layers_makes_frames(layers, sizes):
     [
         (["--attn_layer=4"], "--attn_layer 4: the range is 1 to 3"),
         (["--attn_layer=2,3", "--kernel_size=2=5"], "attention layer 3"),
-        (["--structure_nc=3"], "--structure_nc 3: there are 16"),
+        (["--structure_nc=3"], "--structure_nc 3: expected 16"),
         (["--frames_D_V=4"], "--max_frames_per_gpu"),
     ],
 )

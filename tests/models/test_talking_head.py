@@ -57,7 +57,7 @@ def test_bodies_are_read_from_text_and_lists():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("D 64 9 2, X 3", r"layer 1 \(X 3\): there are D, U"),
+        ("D 64 9 2, X 3", r"layer 1 \(X 3\): choose from D, U"),
         ("D 64 9", r"layer 0 \(D 64 9\): D takes channels, kernel, pooling"),
         ("D 64 3 0", "numbers begin at 1"),
         ("D 64 many 2", "not a whole number"),
@@ -88,7 +88,7 @@ def test_invalid_bodies_are_refused():
         Generator(body("D 8 3 2, BA 8 3"), 8, 16)
     with pytest.raises(UserError, match="the person has no influence"):
         Generator(body("D 3 3 1"), 8, 16)
-    with pytest.raises(UserError, match="made of D, B, I, A"):
+    with pytest.raises(UserError, match="allows D, B, I, A"):
         Embedder(body("D 8 3 2, BA 8 3"), 8, 16)
     with pytest.raises(UserError, match="--embedding_dim is 16"):
         Embedder(body("D 8 3 2"), 16, 16)

@@ -220,7 +220,7 @@ def test_a_face_is_chosen_by_its_number_from_the_left_and_followed():
     for number, left in ((1, 10), (2, 119)):
         found = track(frames, SquareDetector(), several=number)
         assert abs(found.boxes[11, 0] - left) < 1
-    with pytest.raises(UserError, match="--several 3: clip begins with 2 face"):
+    with pytest.raises(UserError, match="--several 3: clip shows 2 face"):
         track(frames, SquareDetector(), several=3)
 
 
