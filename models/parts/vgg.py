@@ -119,7 +119,7 @@ def _load(network: VggFeatures, path: Path, prefix: str, what: str) -> None:
     missing = [name for name in own if not isinstance(state, Mapping) or name not in state]
     if missing:
         shown = ", ".join(map(str, list(state)[:4])) if isinstance(state, Mapping) else f"a {type(state).__name__}"
-        raise UserError(f"{path}: not weights of {what}: {missing[0]} is missing (of {len(missing)}); it has {shown}")
+        raise UserError(f"{path}: not weights of {what}: lacks {missing[0]} ({len(missing)} missing); has {shown}")
     refuse_unusable({name: state[name] for name in own}, path)
     with reading(path, f"not weights of {what}", "name others"):
         network.features.load_state_dict({name: state[entry] for entry, name in own.items()})

@@ -62,7 +62,7 @@ def test_the_best_is_marked_by_the_direction_of_the_metric(three):
     ("change", "message"),
     [
         ({"size": 128}, "v0 was measured at different sizes, one at 64x64, other at 128x128"),
-        ({}, "no metrics.json there"),
+        ({}, "no metrics.json"),
         ({"settings": {"side": 7}}, "differ in its settings"),
     ],
 )

@@ -311,7 +311,7 @@ def test_missing_vgg_weights_are_explained(tmp_path):
     with pytest.raises(UserError, match="--no_perceptual"):
         vgg19(str(tmp_path / "nowhere.pth"))
     torch.save({"other": torch.ones(1)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match=r"layout: features.0.weight is missing \(of 26\); it has other"):
+    with pytest.raises(UserError, match=r"layout: lacks features.0.weight \(26 missing\); has other"):
         vgg19(str(tmp_path / "other.pth"))
     shapes = {name: torch.zeros(value.shape) for name, value in Vgg19().state_dict().items()}
     torch.save(shapes | {"features.0.bias": torch.zeros(3)}, tmp_path / "narrow.pth")
