@@ -140,7 +140,7 @@ def test_a_checkpoint_of_the_other_family_is_refused_by_its_name(tmp_path, given
     }
     torch.save(states, tmp_path / "00000099-checkpoint.pth.tar")
     opt = parse([f"--config={ROOT / 'configs' / 'tiny' / meant}.yaml"], training=False)
-    with pytest.raises(UserError, match=f"checkpoint of the family {given}: --model {given} "):
+    with pytest.raises(UserError, match=f"checkpoint of the family {given}: load it with --model {given} "):
         load_networks(
             find_family(meant)(opt, training=False), tmp_path / "00000099-checkpoint.pth.tar", owner=owner_of_weights
         )
