@@ -385,7 +385,7 @@ def test_the_grid_shows_every_edit(folder, family_of):
     ("words", "told"),
     [
         ("--edit=smil=1", "no such edit; choose from gaze_x"),
-        ("--edit=smile=9", "takes -0.3 to 1.3"),
+        ("--edit=smile=9", "the range is -0.3 to 1.3"),
         ("--edit=smile=x", "'x' is not a number"),
         ("--edit=smile", "NAME=VALUE"),
         ("--edit_sweep=smile=1", "NAME=FROM:TO:FRAMES"),

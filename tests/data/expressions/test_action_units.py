@@ -180,7 +180,7 @@ def test_the_person_of_a_video_is_the_most_frequent_one(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda text: "", ": empty"),
+        (lambda text: "", "empty"),
         (lambda text: text.splitlines()[0], "no rows"),
         (lambda text: text.replace("AU12_r", "AU99_r"), "lacks the columns AU12_r"),
         (lambda text: text.replace("2.500", "nonsense"), "line 2, column AU12_r: 'nonsense' is not a number"),
@@ -354,7 +354,7 @@ def test_what_is_missing_is_listed(tmp_path):
     ("spoil", "says"),
     [
         (lambda root: (root / "train_ids.csv").unlink(), "no such list of pictures"),
-        (lambda root: (root / "train_ids.csv").write_text("\n"), ": empty"),
+        (lambda root: (root / "train_ids.csv").write_text("\n"), "empty"),
         (lambda root: (root / "train_ids.csv").write_text("other.jpg\n"), "none of its 1 names"),
         (lambda root: (root / "imgs").rename(root / "pictures"), "--images_folder"),
         (lambda root: (root / "aus_openface.pkl").rename(root / "aus.pkl"), "--aus_file: aus.pkl"),
