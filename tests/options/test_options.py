@@ -573,7 +573,7 @@ def declare(parser, *declarations):
 
 
 @pytest.mark.parametrize(
-    ("second", "told"),
+    ("second", "message"),
     [
         (("--width", [], {}), "dataset mode mine declares --width, already declared by family yours"),
         (("--breadth", ["--width"], {}), "dataset mode mine declares --width, .* by family yours"),
@@ -588,10 +588,10 @@ def declare(parser, *declarations):
         (("breadth", [], {}), "declares 'breadth': option names start with two dashes, --breadth"),
     ],
 )
-def test_mistakes_in_declaring_options_are_reported_with_the_remedy(second, errors):
+def test_mistakes_in_declaring_options_are_reported_with_the_remedy(second, message):
     parser = OptionParser("")
     declare(parser, ("family yours", "--width", ["-w", "--wide"], {}), ("family yours", "--wid_th", [], {}))
-    with pytest.raises(UserError, match=errors):
+    with pytest.raises(UserError, match=message):
         declare(parser, ("dataset mode mine", *second))
 
 

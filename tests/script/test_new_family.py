@@ -110,7 +110,7 @@ def test_a_family_based_on_fomm_trains_with_a_new_mode_and_reconstructs(checkout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("fomm",), "this family exists already"),
         (("frames", "--dataset_mode"), "this name exists already"),
@@ -118,9 +118,9 @@ def test_a_family_based_on_fomm_trains_with_a_new_mode_and_reconstructs(checkout
         (("My-Paper",), "use lower-case letters"),
     ],
 )
-def test_taken_and_invalid_names_are_refused(arguments, errors, monkeypatch):
+def test_taken_and_invalid_names_are_refused(arguments, message, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["new_family.py", *arguments])
-    with pytest.raises(UserError, match=errors):
+    with pytest.raises(UserError, match=message):
         runpy.run_path(str(ROOT / "script" / "new_family.py"))["main"]()
 
 

@@ -790,8 +790,8 @@ def test_truncated_videos_are_reported_and_refused_on_request(tmp_path, scripts,
     status, output = scripts.run(script, *command, "--workers", "0", "--strict_video", folder=tmp_path)
     assert status == 1 and not (tmp_path / made).exists()
     (failure,) = table(tmp_path / "out" / f"{script}_failures.csv")
-    errors = re.search(r"([0-9]+) of 60 frames could be read", failure["reason"])
-    assert errors and "--strict_video" in failure["reason"] and errors[0] in output
+    counts = re.search(r"([0-9]+) of 60 frames could be read", failure["reason"])
+    assert counts and "--strict_video" in failure["reason"] and counts[0] in output
     status, output = scripts.run(script, *command, "--workers", "0", folder=tmp_path)
-    assert status == 0 and errors[0] in output and "1 with a warning" in output
-    assert len(open_video(tmp_path / made)) == int(errors[1])
+    assert status == 0 and counts[0] in output and "1 with a warning" in output
+    assert len(open_video(tmp_path / made)) == int(counts[1])

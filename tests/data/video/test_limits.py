@@ -194,6 +194,6 @@ def test_an_odd_rate_is_reported_with_its_file(tmp_path, rate):
     write_packed(tmp_path / "b.clip", [], lambda: text, {})
     (tmp_path / "c").mkdir()
     write_image(tmp_path / "c" / "0.png", frame, text={"fps": rate})
-    for name, errors in (("a.png", "a.png"), ("b.clip", "b.clip"), ("c", "c/0.png")):
-        with pytest.raises(UserError, match=f"{errors}: damaged: "):
+    for name, file in (("a.png", "a.png"), ("b.clip", "b.clip"), ("c", "c/0.png")):
+        with pytest.raises(UserError, match=f"{file}: damaged: "):
             open_video(tmp_path / name)
