@@ -36,12 +36,16 @@ class Splines:
         # Half precision is not accurate enough to solve the system.
         with torch.autocast(driving.device.type, enabled=False):
             driving, source = at_least_single(driving), at_least_single(source).expand_as(driving)
-            system = _system(driving) + torch.diag(_diagonal(driving, regulariser))
+            diagonal = _diagonal(driving, regulariser)
+            # Operations that exported graphs know, here and below: neither diag nor mT.
+            system = _system(driving) + diagonal * torch.eye(
+                len(diagonal), dtype=diagonal.dtype, device=diagonal.device
+            )
             values = F.pad(source, (0, 0, 0, 3))
             # (w; a) = L^-1 (y; 0). This variant reports a singular system by a number, without synchronising the
             # device.
             solution = torch.linalg.solve_ex(system, values).result
-        return cls(solution[..., count:, :].mT, solution[..., :count, :], driving)
+        return cls(solution[..., count:, :].transpose(-1, -2), solution[..., :count, :], driving)
 
     def grids(self, size: tuple[int, int]) -> Tensor:
         """T at every pixel: (..., h, w, 2)."""
@@ -72,7 +76,7 @@ def _system(points: Tensor) -> Tensor:
     squared = ((points[..., :, None, :] - points[..., None, :, :]) ** 2).sum(-1)
     rows = F.pad(points, (0, 1), value=1.0)
     above = torch.cat([thin_plate(squared), rows], dim=-1)
-    below = F.pad(rows.mT, (0, 3))
+    below = F.pad(rows.transpose(-1, -2), (0, 3))
     return torch.cat([above, below], dim=-2)
 
 

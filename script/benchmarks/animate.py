@@ -15,11 +15,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from script.benchmarks.plain import bf16
 from script.turns import answer_turns, take_turns
 from util.errors import UserError
 from util.values import integer, list_of
@@ -74,7 +76,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="batches of the table on a GPU (default: 1,2,4,8,16,32,64)",
     )
     parser.add_argument(
-        "--way", choices=(PLAIN, *PRECISIONS), help="make the frames in one way for every line of input"
+        "--openvino",
+        action="store_true",
+        help="compare with OpenVINO instead (pip install openvino)",
+    )
+    parser.add_argument(
+        "--parts", action="store_true", help="compute one part of the networks at a time in bf16 instead"
+    )
+    parser.add_argument(
+        "--way",
+        choices=(PLAIN, *PRECISIONS, *bf16.OPENVINO, *bf16.PARTS),
+        help="make the frames in one way for every line of input",
     )
     parser.add_argument("--frames_to", type=Path, help="file for them")
     parser.add_argument(
@@ -98,19 +110,12 @@ def run(args: argparse.Namespace) -> int:
     if args.way:
         answer_turns(_turn(args))
         return 0
-    return _cpu_bars(args)
+    return _precisions(args) if args.openvino or args.parts else _cpu_bars(args)
 
 
 def _cpu_bars(args: argparse.Namespace) -> int:
-    """Compare the plain loop with the animator in float32 and bf16, each in its own process."""
-    _options(args.config)  # report a mistake in it only once
-    options = [f"--{name}={getattr(args, name)}" for name in ("model", "config", "threads", "size", "frames", "batch")]
-    program = [sys.executable, str(Path(__file__).parents[1] / "benchmark.py"), "animate", *options]
-    with tempfile.TemporaryDirectory() as folder:
-        files = {way: Path(folder) / f"{way}.npy" for way in (PLAIN, *PRECISIONS)}
-        commands = {way: [*program, f"--way={way}", f"--frames_to={file}"] for way, file in files.items()}
-        answers = take_turns(commands, args.rounds + 1)
-        frames = {way: np.load(file) for way, file in files.items()}
+    """Compare the plain loop with the animator in float32 and bf16."""
+    answers, frames = _in_turns(args, (PLAIN, *PRECISIONS))
     seconds = {way: statistics.median(answer["seconds"] for answer in turns[1:]) for way, turns in answers.items()}
     measured = {}
     for way in PRECISIONS:
@@ -125,6 +130,30 @@ def _cpu_bars(args: argparse.Namespace) -> int:
     return max(_holds("fp32", exact, [measured["fp32"]]), _holds("fp32 or bf16", fast, list(measured.values())))
 
 
+def _precisions(args: argparse.Namespace) -> int:
+    """Compare precisions, with OpenVINO's or part by part."""
+    if args.model not in bf16.MODELS:
+        raise UserError(f"--openvino and --parts: take one of {', '.join(bf16.MODELS)}, not {args.model}")
+    if args.openvino:
+        bf16.refuse_without_openvino()
+    answers, frames = _in_turns(args, (*PRECISIONS, *(bf16.OPENVINO if args.openvino else bf16.PARTS)))
+    return bf16.report(answers, frames, args.config)
+
+
+def _in_turns(
+    args: argparse.Namespace, ways: tuple[str, ...]
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, np.ndarray]]:
+    """The answers and the frames of variants, each in its own process."""
+    _options(args.config)  # report a mistake in it only once
+    options = [f"--{name}={getattr(args, name)}" for name in ("model", "config", "threads", "size", "frames", "batch")]
+    program = [sys.executable, str(Path(__file__).parents[1] / "benchmark.py"), "animate", *options]
+    with tempfile.TemporaryDirectory() as folder:
+        files = {way: Path(folder) / f"{way}.npy" for way in ways}
+        commands = {way: [*program, f"--way={way}", f"--frames_to={file}"] for way, file in files.items()}
+        answers = take_turns(commands, args.rounds + 1)
+        return answers, {way: np.load(file) for way, file in files.items()}
+
+
 def _turn(args: argparse.Namespace) -> Callable[[], dict[str, float]]:
     """Make the frames in one variant, save them, and return the time."""
     import torch
@@ -136,24 +165,39 @@ def _turn(args: argparse.Namespace) -> Callable[[], dict[str, float]]:
     source, driving = pictures_of(args)
     family = random_family(args.config)
     if args.way == PLAIN:
-        family = _as_published(family)
+        _as_published(family)
+        make = partial(_plain_loop, family, source, driving, once=args.model in ENCODED_ONCE)
+    elif args.way in bf16.OPENVINO:
+        make = _openvino_loop(_as_published(family), source, driving, args)
     else:
         keep_freed_memory()
         family.prepare_inference()
         use_channels_last(family)
-        animator = Animator(family, torch.device("cpu"), batch_size=args.batch, precision=args.way)
+        precision = bf16.change_part(family, args.way) if args.way in bf16.PARTS else args.way
+        animator = Animator(family, torch.device("cpu"), batch_size=args.batch, precision=precision)
+        make = partial(animated, animator, source, driving)
 
     def turn() -> dict[str, float]:
-        begin = time.perf_counter()
-        if args.way == PLAIN:
-            frames = _plain_loop(family, source, driving, once=args.model in ENCODED_ONCE)
-        else:
-            frames = animated(animator, source, driving)
-        seconds = time.perf_counter() - begin
+        begin, cpu = time.perf_counter(), time.process_time()
+        frames = make()
+        taken = {"seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
         np.save(args.frames_to, frames.float().numpy())
-        return {"seconds": seconds}
+        return taken
 
     return turn
+
+
+def _openvino_loop(family: Any, source: Any, driving: Any, args: argparse.Namespace) -> Callable[[], Any]:
+    """The frames by OpenVINO, in batches, the source encoded once."""
+    import torch
+
+    batches = driving.split(args.batch)
+    if len(batches[-1]) != args.batch:
+        raise UserError(f"--frames {args.frames}: OpenVINO's graph takes full batches of {args.batch}")
+    with torch.no_grad():
+        state = family.encode_source(_item(source))
+    make = bf16.build_openvino(family, state, _item(batches[0]), args)
+    return lambda: torch.cat([make(batch) for batch in batches])
 
 
 def _holds(name: str, bar: tuple[float, float], measured: list[tuple[float, float]]) -> int:
