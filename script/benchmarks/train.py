@@ -2,7 +2,8 @@
 
 The family's module in script/benchmarks/training/ describes its plain step. Each variant runs in its own process, ours
 with kept memory as in train.py; their steps alternate. Both must report the same losses to 1e-5. Memory is the maximum
-that a step needs beyond what was allocated before it: the process's on the CPU, the allocator's on a GPU.
+that a step needs beyond what was allocated before it: the process's on the CPU, the allocator's on a GPU. --bf16 adds
+our step under bf16 autocast, without a bar.
 
 --hooks measures what the engine with an average, a schedule and a log adds to the small first order model's step,
 compared with a loop written by hand, in one process on one thread; steps alternate, and the ratio is the pairs' median.
@@ -24,7 +25,7 @@ from script.turns import answer_turns, take_turns
 
 FOLDER = Path(__file__).parent / "training"
 MODELS = sorted(path.stem for path in FOLDER.glob("*.py"))
-PLAIN, OURS = "repeating", "ours"
+PLAIN, OURS, BF16 = "repeating", "ours", "ours, bf16"
 LOSS_TOLERANCE = 1e-5
 NOISE = 0.02
 """Noise of the memory between runs of the same step."""
@@ -40,8 +41,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch_size", type=int, default=1, help="samples per step (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=5, help="steps of each way (default: %(default)s)")
     parser.add_argument("--hooks", action="store_true", help="what the engine adds to a step (take --steps 200)")
-    parser.add_argument("--memory_of", choices=(PLAIN, OURS), help="print the bytes that a step of one way takes")
-    parser.add_argument("--steps_of", choices=(PLAIN, OURS), help="do a step of one way for every line of the input")
+    parser.add_argument("--bf16", action="store_true", help="measure our step in bf16, too")
+    parser.add_argument("--memory_of", choices=(PLAIN, OURS, BF16), help="print the bytes that a step of one way takes")
+    parser.add_argument(
+        "--steps_of", choices=(PLAIN, OURS, BF16), help="do a step of one way for every line of the input"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,9 +67,12 @@ def run(args: argparse.Namespace) -> int:
                 answer_with_steps(trainer, batch, args)
         return 0
     losses, seconds = measure(args)
-    memory = {way: memory_in_a_process(args, way) for way in (PLAIN, OURS)}
-    for way in (PLAIN, OURS):
-        print(f"  {way:10s} {seconds[way]:8.3f} s a step, {memory[way] / 2**20:8.0f} MiB")
+    memory = {way: memory_in_a_process(args, way) for way in seconds}
+    for way, taken in seconds.items():
+        print(
+            f"  {way:10s} {taken:8.3f} s a step, {memory[way] / 2**20:8.0f} MiB, "
+            f"losses differ by {apart(losses[way], losses[PLAIN]):.1e}"
+        )
     return report_bars(bars(plugin, seconds, memory, losses))
 
 
@@ -77,13 +84,17 @@ def plugin_of(model: str) -> Any:
 def bars(plugin: Any, seconds: dict, memory: dict, losses: dict[str, dict]) -> list[tuple[str, bool]]:
     """Print the target and whether it is met."""
     faster, leaner = seconds[PLAIN] / seconds[OURS], 1 - memory[OURS] / memory[PLAIN]
-    plain, ours = losses[PLAIN], losses[OURS]
-    apart = max(abs(ours[name] - plain[name]) / max(abs(plain[name]), 1e-3) for name in plain)
+    difference = apart(losses[OURS], losses[PLAIN])
     return [
         (f"the step is {faster:.2f} times as fast (bar: {plugin.FASTER})", faster >= plugin.FASTER),
         (f"and takes {leaner:.0%} less memory (bar: {plugin.LEANER:.0%})", leaner >= plugin.LEANER - NOISE),
-        (f"losses differ by {apart:.1e} relatively (bar: {LOSS_TOLERANCE})", apart <= LOSS_TOLERANCE),
+        (f"losses differ by {difference:.1e} relatively (bar: {LOSS_TOLERANCE})", difference <= LOSS_TOLERANCE),
     ]
+
+
+def apart(losses: dict[str, float], plain: dict[str, float]) -> float:
+    """The largest relative difference of two steps' losses."""
+    return max(abs(losses[name] - value) / max(abs(value), 1e-3) for name, value in plain.items())
 
 
 def command(args: argparse.Namespace, purpose: str) -> list[str]:
@@ -118,16 +129,18 @@ def trainer_of(plugin: Any, args: argparse.Namespace, way: str, folder: Path) ->
     device = torch.device("cuda", args.gpu_id) if args.gpu_id >= 0 else torch.device("cpu")
     torch.manual_seed(0)
     family = plugin.family(args, repeating=way == PLAIN).to(device).train()
-    if way == OURS:
+    if way != PLAIN:
         use_channels_last(family)
     build = getattr(plugin, "PlainTrainer", Trainer) if way == PLAIN else Trainer
-    trainer = build(family, Processes(device), Clock(args.batch_size), channels_last=way == OURS, folder=folder)
+    settings = {"channels_last": way != PLAIN, "precision": "bf16" if way == BF16 else "fp32", "folder": folder}
+    trainer = build(family, Processes(device), Clock(args.batch_size), **settings)
     return trainer, plugin.batch(args)
 
 
 def measure(args: argparse.Namespace) -> tuple[dict[str, dict], dict[str, float]]:
     """The losses of each variant's first step, and the median seconds of the following ones."""
-    commands = {way: command(args, f"--steps_of={way}") for way in (PLAIN, OURS)}
+    ways = (PLAIN, OURS, BF16) if args.bf16 else (PLAIN, OURS)
+    commands = {way: command(args, f"--steps_of={way}") for way in ways}
     answers = take_turns(commands, args.steps + 1)
     seconds = {way: statistics.median(step["seconds"] for step in steps[1:]) for way, steps in answers.items()}
     return {way: steps[0]["losses"] for way, steps in answers.items()}, seconds
@@ -137,7 +150,7 @@ def answer_with_steps(trainer: Any, batch: dict, args: argparse.Namespace) -> No
     """Run a step for every line of the input, and print its losses and duration."""
     from util.memory import keep_freed_memory
 
-    if args.steps_of == OURS and args.gpu_id < 0:
+    if args.steps_of != PLAIN and args.gpu_id < 0:
         keep_freed_memory()
     # CPU time of a single thread does not depend on other processes.
     clock = time.process_time if args.gpu_id < 0 and args.threads == 1 else time.perf_counter

@@ -18,10 +18,11 @@ def test_both_ways_report_the_same_losses(model, tmp_path):
         model=model, config=str(config), gpu_id=-1, threads=1, size=SIZES.get(model, 64), batch_size=1
     )
     losses = {}
-    for way in (train.PLAIN, train.OURS):
+    for way in (train.PLAIN, train.OURS, train.BF16):
         trainer, batch = train.trainer_of(train.plugin_of(model), args, way, tmp_path / way)
         losses[way] = trainer.step([batch])[0]
-    plain, ours = losses.values()
+    plain, ours, rounded = losses.values()
+    assert rounded.keys() == plain.keys() and rounded != plain
     assert plain.keys() == ours.keys()
     for name, value in plain.items():
         assert float(ours[name]) == pytest.approx(float(value), rel=train.LOSS_TOLERANCE, abs=1e-6), name
