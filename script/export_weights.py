@@ -16,7 +16,7 @@ from models import find_family
 from options import parse
 from options.resolve import family_options
 from util.errors import UserError, run_main
-from util.files import replacing, write_text
+from util.files import write_text
 
 if TYPE_CHECKING:
     import torch
@@ -68,9 +68,9 @@ def read_arguments() -> argparse.Namespace:
 def write(path: Path, family: torch.nn.Module, single: list[str]) -> None:
     """All networks in one file, in half precision except the `single` ones; names are ENTRY.NAME, as released."""
     import torch
-    from safetensors.torch import save_file
 
     from engine.checkpoints.load import released_state
+    from util.weights_file import write_safetensors
 
     tensors = {}
     for name, network in family.networks().items():
@@ -80,10 +80,8 @@ def write(path: Path, family: torch.nn.Module, single: list[str]) -> None:
                 raise UserError(
                     f"{name}.{key}: values exceed the range of half precision; this run cannot be exported in it"
                 )
-            tensors[f"{family.layout.entries[name]}.{key}"] = small.contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        save_file(tensors, temporary)
+            tensors[f"{family.layout.entries[name]}.{key}"] = small
+    write_safetensors(path, tensors)
 
 
 def options_of(opt: argparse.Namespace, more: dict[str, str]) -> str:

@@ -201,14 +201,10 @@ def measure(network, faces: Faces) -> float:
 
 def export(network, path: Path) -> None:
     """The weights in half precision."""
-    from safetensors.torch import save_file
+    from util.weights_file import write_safetensors
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {
-        name: value.half().contiguous() for name, value in network.state_dict().items() if value.is_floating_point()
-    }
-    with replacing(path) as temporary:
-        save_file(state, temporary)
+    state = network.state_dict()
+    write_safetensors(path, {name: value.half() for name, value in state.items() if value.is_floating_point()})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Read weights files from others: validated, never executed."""
 
+import json
 import pickle
 import re
 import tarfile
@@ -14,6 +15,7 @@ from torch import Tensor
 from util.archives import first_damaged, open_zip
 from util.checksums import once_per_file
 from util.errors import UserError
+from util.files import replacing
 from util.reading import reading
 from util.unpickling import NAMES, Array, Dtype
 from util.weights_options import FETCH_AGAIN
@@ -170,6 +172,19 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
     with reading(path, "damaged or incomplete", FETCH_AGAIN, also=(SafetensorError,)):
         return load_file(path)
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, object] | None = None) -> None:
+    """Write tensors and facts about them; others may read the file as far as the umask lets them."""
+    from safetensors.torch import save_file
+
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        save_file({key: value.contiguous() for key, value in tensors.items()}, temporary, metadata=texts or None)
+        temporary.chmod(mode)  # safetensors 0.8 makes files that only their owner can read
 
 
 def nested(content: Mapping[str, Any], entries: Iterable[str]) -> dict[str, Any]:

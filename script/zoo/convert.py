@@ -1,10 +1,6 @@
 """Convert released weights to safetensors with metadata."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-
-from torch import Tensor
 
 from engine.checkpoints.load import load_set, released_state
 from engine.checkpoints.released import as_safetensors, weight_names
@@ -12,7 +8,7 @@ from models import find_family
 from script.zoo.bring_in import saved_options
 from script.zoo.recognise import facts_of, options_of
 from script.zoo.table import Model, sha256_of
-from util.files import replacing
+from util.weights_file import write_safetensors
 from util.weights_options import OPTIONS_ENTRY
 
 
@@ -46,13 +42,3 @@ def _digests(path: Path) -> dict[str, str]:
     if path.is_file():
         return {path.name: sha256_of(path)}
     return {str(file.relative_to(path)): sha256_of(file) for file in sorted(path.rglob("*.pth"))}
-
-
-def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
-    """Write tensors with metadata, which must be strings."""
-    from safetensors.torch import save_file
-
-    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        save_file({key: value.contiguous() for key, value in tensors.items()}, temporary, metadata=texts)
