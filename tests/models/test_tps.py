@@ -612,7 +612,7 @@ def test_a_file_of_this_family_is_known_by_its_networks(first_stage):
     other = SimpleNamespace(recognises_weights=lambda content: False)
     assert owner_of_weights(other, torch.load(first_stage)) == "tps"
     fomm = find_family("fomm")(parse([f"--config={ROOT / 'configs/tiny/fomm.yaml'}"], training=False), training=False)
-    with pytest.raises(UserError, match="family tps: --model tps"):
+    with pytest.raises(UserError, match="family tps: load it with --model tps"):
         load_networks(fomm, first_stage, owner=owner_of_weights)
 
 
