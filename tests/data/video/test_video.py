@@ -732,7 +732,7 @@ def test_no_sound_to_copy(tmp_path):
     with pytest.raises(UserError, match="absent.mp4"):
         write(tmp_path / "c.mp4", audio=tmp_path / "absent.mp4")
     (tmp_path / "text.mp4").write_text("hello")
-    with pytest.raises(UserError, match="text.mp4: no sound"):
+    with pytest.raises(UserError, match="text.mp4: cannot read its sound"):
         write(tmp_path / "c.mp4", audio=tmp_path / "text.mp4")
     assert not (tmp_path / "c.mp4").exists()
 
