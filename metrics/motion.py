@@ -11,11 +11,12 @@ from util.errors import UserError
 
 
 class MotionTruth(Metric):
-    """End-point error of the source position of each pixel. Pixels hidden in the first frame have no true position and
-    are reported separately. The control row "first frame repeated" gives the length of the true motion."""
+    """End-point error of the source position of each pixel. Pixels that something covers in the first frame are
+    reported separately; what lies outside it, such as a hand that comes in later, has no position there and is left
+    out. The control row "first frame repeated" gives the length of the true motion."""
 
     name = "motion/truth"
-    says = "end-point error of the model's motion, pixels that the first frame shows; in the face .face, hidden .hidden"
+    says = "end-point error of the model's motion where the first frame shows it; in the face .face; covered .hidden"
     unit = "px"
     needs = ()
     tables = ("drawn_truth",)
@@ -24,7 +25,7 @@ class MotionTruth(Metric):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns: pixels visible in both frames, those of the face, and pixels hidden in the first frame."""
+        """The columns: pixels visible in both frames, those of the face, and pixels covered in the first frame."""
         return self.name, f"{self.name}.face", f"{self.name}.hidden"
 
     def begin(self, video: Video) -> None:
@@ -59,8 +60,16 @@ class MotionTruth(Metric):
     def _errors(truth, frame: int, flow: np.ndarray) -> tuple[float, float, float]:
         expected, seen = truth.motion(frame, 0)
         error = np.linalg.norm(flow - expected, axis=-1) * (REFERENCE_HEIGHT / truth.size)
-        parts = (seen, seen & truth.mask[frame], ~seen)
+        parts = (seen, seen & truth.mask[frame], ~seen & _inside(expected))
         return tuple(float(error[part].mean()) if part.any() else np.nan for part in parts)
+
+
+def _inside(flow: np.ndarray) -> np.ndarray:
+    """Whether pixels that move by `flow` (H, W, 2) stay in the picture."""
+    height, width = flow.shape[:2]
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    x, y = x + flow[..., 0], y + flow[..., 1]
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
 
 def displacement(grid: torch.Tensor, size: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Metrics that know the truth: drawn people; and the scores of THEval."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from metrics import find_metrics
 from metrics.evaluation.measuring import Measurement
 from metrics.evaluation.results import of_video, totals
 from metrics.metric import REPEATED, RESULT, TRUTH, Video
-from metrics.motion import displacement
+from metrics.motion import MotionTruth, displacement
 from metrics.parts.tools import Tools
 from metrics.theval import silences
 from util.errors import UserError
@@ -94,6 +96,17 @@ def test_true_motion_has_no_error_and_no_motion_its_full_length(clip, tools):
         alone.video(Video("a")) as measured,
     ):
         measured.add(tensor(frames), truth=tensor(frames))
+
+
+def test_covered_pixels_are_apart_and_what_lies_outside_the_first_frame_is_left_out():
+    expected = np.zeros((4, 4, 2), np.float32)
+    expected[0, 0] = (2, 0)  # covered by something at column 2
+    expected[3, 3] = (900, 0)  # a hand that the first frame does not show
+    seen = np.ones((4, 4), bool)
+    seen[0, 0] = seen[3, 3] = False
+    truth = SimpleNamespace(size=256, mask=np.ones((1, 4, 4), bool), motion=lambda frame, first: (expected, seen))
+    visible, face, covered = MotionTruth._errors(truth, 0, np.zeros((4, 4, 2), np.float32))
+    assert (visible, face, covered) == (0, 0, 2)
 
 
 def test_a_grid_is_read_as_pixels():
