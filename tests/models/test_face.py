@@ -255,7 +255,15 @@ def test_a_clip_in_chunks_updates_both_in_turns_and_learns():
     told = updates(family("--max_frames_per_gpu=3"), batch(), rounds=4)
     assert [name for name, _ in told[:4]] == ["D", "G", "D", "G"]
     assert set(told[0][1]) == {"dis_img_gen", "dis_img_gen_v"}
-    assert set(told[1][1]) == {"app_gen", "regularization_p", "regularization_r", "ad_gen", "ad_gen_v"}
+    assert set(told[1][1]) == {
+        "app_gen",
+        "regularization_p",
+        "regularization_r",
+        "ad_gen",
+        "ad_gen_v",
+        "warp_p",
+        "warp_r",
+    }
     assert all(math.isfinite(value) for _, terms in told for value in terms.values())
     assert told[-1][1]["app_gen"] < 0.97 * told[3][1]["app_gen"]
 
