@@ -28,7 +28,7 @@ fi
 "$PYTHON" train.py --config configs/own.yaml --dataroot "$people" --name own --steps "$STEPS" --nThreads 0 --visdom=no $start
 
 echo "3/4  exporting into ${OUT:-weights/own}"
-"$PYTHON" script/export_weights.py --run "$run" --out "${OUT:-weights/own}" --float32 region_predictor
+"$PYTHON" script/export_weights.py --run "$run" --out "${OUT:-weights/own}" --float32 region_predictor bg_predictor generator
 
 echo "4/4  measuring"
 measure() { # the folder of clips, the name of the results, what to measure
