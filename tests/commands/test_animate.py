@@ -438,7 +438,7 @@ def test_a_gif_and_a_folder_drive_too(folder, sample, portrait):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--source_image=portrait.png"], "--driving_video is not"),
+        (["--source_image=portrait.png"], "--source_image needs --driving_video"),
         (["--source_image=absent.png", "--driving_video=absent.mp4"], "absent.png: no such file"),
         (["--pairs=absent.csv"], "absent.csv: no such file"),
         (["--shard=3/2"], "'3/2' is not i/N with i from 1 to N"),
@@ -447,8 +447,8 @@ def test_a_gif_and_a_folder_drive_too(folder, sample, portrait):
         (["--formt=gif"], "Did you mean --format"),
         (["--output=all.mp4"], "--output names the result of one pair"),
         (["--pairs=absent.csv", "--output=one.mp4"], "remove --output"),
-        (["--crop_image", "--find_best_frame"], "--crop_image, --find_best_frame: for pairs"),
-        (["--source_image=a.png", "--driving_video=b.mp4", f"--output={'long' * 64}.mp4"], "not a file name"),
+        (["--crop_image", "--find_best_frame"], "--crop_image, --find_best_frame: only for pairs"),
+        (["--source_image=a.png", "--driving_video=b.mp4", f"--output={'long' * 64}.mp4"], "file name too long"),
         (["--results_dir=/proc/nothing"], "--results_dir: cannot write into /proc/nothing"),
     ],
 )

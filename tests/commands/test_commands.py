@@ -94,7 +94,7 @@ def test_killed_at_random_moments_and_continued_bit_for_bit(whole, tmp_path):
         process.communicate()
     (log.parent / f".00000007-checkpoint.pth.{process.pid}.part.tar").touch()
     output = run(tmp_path, *arguments)
-    assert "continuing" in output
+    assert "resuming" in output
     assert_same(weights(whole[0]), weights(tmp_path / "result" / "b"))
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, 41))
     assert not list((tmp_path / "result" / "b").glob(".*.part*"))

@@ -112,7 +112,7 @@ REFUSED = {
     "abc: no such metric": ["--metrics=abc"],
     "--protocol fomm: it compares results with the truth": ["--protocol=fomm", "--mode=animate"],
     "use --results_dir FOLDER instead of --output": ["--metrics=l1", "--output=a.mp4"],
-    "pose/truth: needs files that are not named": ["--metrics=pose/truth"],
+    "pose/truth: needs files that are not set": ["--metrics=pose/truth"],
 }
 
 
