@@ -317,6 +317,7 @@ def test_fp16_overflow_skips_the_update_and_lowers_the_scale():
 
 
 @pytest.mark.parametrize("toy", [Joint, EveryNth])
+@pytest.mark.slow
 def test_compiled_networks_keep_names_and_results(toy):
     plain, compiled = build(toy), build(toy)
     names = list(compiled.state_dict())

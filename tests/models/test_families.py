@@ -129,6 +129,7 @@ def test_a_family_provides_its_motion_or_refuses(trained, clip):
     assert motions.shape[0] == 4 and motions.shape[3] == 2 and motions.isfinite().all()
 
 
+@pytest.mark.slow
 def test_the_source_is_encoded_once(trained, clip, monkeypatch):
     family, calls = trained[1].family, []
     encode = family.encode_source
@@ -164,6 +165,7 @@ def test_only_weights_that_a_file_lacks_are_initialised_at_random(trained, sampl
         assert value.isfinite().all(), name
 
 
+@pytest.mark.slow
 def test_lower_precision_stays_close(trained, clip):
     family = trained[1].family
     gap = (frames(family, clip, 4) - frames(family, clip, 4, precision="bf16")).abs()

@@ -161,6 +161,7 @@ def test_the_updates_of_a_step_come_in_the_original_s_order():
     assert updates == [(("generator", "kp_detector"), animators), ("discriminator", ["disc_gan"])]
 
 
+@pytest.mark.slow
 def test_losses_fall_on_one_batch():
     model, data = family("--weight_generator_gan=1", "--lr_generator=5e-4", "--lr_kp_detector=2e-4"), batch()
     optimizers = model.optimizers()

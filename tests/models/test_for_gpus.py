@@ -83,6 +83,7 @@ def cuda(real_inputs=False):
 
 
 @pytest.mark.parametrize("name", family_names())
+@pytest.mark.slow
 def test_a_training_step(name, sample, monkeypatch):
     family, batch = trained_family(name, sample)
     monkeypatch.setattr(torch.autograd, "grad", lambda result, inputs, **_: (torch.zeros_like(inputs),))
@@ -94,6 +95,7 @@ def test_a_training_step(name, sample, monkeypatch):
 
 
 @pytest.mark.parametrize("name", [name for name in family_names() if name != PERSONAL])
+@pytest.mark.slow
 def test_animation(name, sample):
     opt = options(name, sample, training=False)
     clip = next(find_dataset(opt.dataset_mode)(opt, training=False).clips())

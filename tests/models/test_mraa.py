@@ -304,6 +304,7 @@ def trained(model: ArticulatedAnimation, steps: int) -> list[dict[str, float]]:
     return losses
 
 
+@pytest.mark.slow
 def test_losses_fall_on_one_batch():
     losses = trained(family("--bg_type=affine", "--lr=1e-3", "--start_with_source=no"), 40)
     assert set(losses[0]) == {"pixels", "equivariance_shift", "equivariance_affine"}

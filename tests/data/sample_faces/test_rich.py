@@ -35,6 +35,7 @@ def warped_back(second: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("identity", [2, 7, 12])
+@pytest.mark.slow
 def test_dense_motion_of_person_and_scene_brings_a_frame_to_another(identity):
     frames, truth = rich_clip(identity, size=96)
     flow, seen = truth.motion(0, 3)

@@ -112,6 +112,7 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.slow
 def test_any_frame_by_index_is_the_frame_in_order(tmp_path, name):
     path = encode(tmp_path / name, *ENCODINGS[name])
     ordered = list(open_video(path))

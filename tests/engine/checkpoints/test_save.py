@@ -129,6 +129,7 @@ def test_keep_and_best(tmp_path):
 
 
 @pytest.mark.parametrize("toy", [Joint, TwiceCritic])
+@pytest.mark.slow
 def test_interrupted_at_every_single_write(tmp_path, monkeypatch, toy):
     """Whatever the moment of a kill, resuming finds a complete set: the new one or the one before."""
     calls = 0
