@@ -26,7 +26,10 @@ def test_precisions_differ_little(model, what, capsys, monkeypatch):
     differences = {row[0].strip(): float(row[3]) for row in rows}
     assert differences.pop("float32") == 0
     assert differences.pop("OpenVINO, float32", 0.0) < 1e-3
-    assert all(0 < value <= 1 for value in differences.values()), differences
+    # With random weights, points found in bf16 can be anywhere; OpenVINO finds them in it, too.
+    points_in_bf16 = {"float32, the detector in bf16 (it never is)", "OpenVINO, bf16"}
+    assert all(value > 0 for value in differences.values()), differences
+    assert all(value < 0.05 for name, value in differences.items() if name not in points_in_bf16), differences
 
 
 @pytest.mark.parametrize(("taken", "status"), [(0.9, 1), (1.1, 0)])
