@@ -170,7 +170,7 @@ def _dense_motion(opt: Any) -> DenseMotionNetwork:
     masks = opt.num_down_blocks + 1 if opt.multi_mask else 1
     if opt.multi_mask and not (doublings.is_integer() and 0 <= masks - 1 - doublings < opt.dense_motion_num_blocks):
         raise UserError(
-            f"--multi_mask needs the flow at the size of one of its {masks} masks (--num_down_blocks): which is "
+            f"--multi_mask needs the flow at the size of one of its {masks} masks (--num_down_blocks), which is "
             f"impossible with --dense_motion_scale_factor {opt.dense_motion_scale_factor} and "
             f"--dense_motion_num_blocks "
             f"{opt.dense_motion_num_blocks}. Change these, or set --no_multi_mask"
