@@ -11,6 +11,7 @@ import numpy as np
 
 from data.base import as_tensor, to_tensor
 from data.faces.detector import MIRRORED
+from data.faces.portrait_annotations import Annotations, FaceFacts, annotations_of, pair_tensors
 from data.frames import FramesDataset, plain
 from data.sample_faces.clips import Truth
 from data.sample_faces.motion import MotionTruth
@@ -31,7 +32,8 @@ class DrawnDataset(FramesDataset):
     A training item holds `source` and `driving` (3, H, W), `name`, and the truth: `motion` (2, h, w), from where in the
     driving frame to where in the source a surface goes, in units of [-1, 1]; `seen` (1, h, w), 1 where the source
     shows it; `mask` (1, H, W), 1 in the driving frame's face; `source_points` and `driving_points` (68, 3): x and y in
-    [-1, 1] and a weight, which is less where something hides the point.
+    [-1, 1] and a weight, which is less where something hides the point. It also holds what items of data.portraits
+    hold of their two frames: landmarks, angles, boxes.
     """
 
     def __init__(self, opt: Any, training: bool):
@@ -71,7 +73,9 @@ class DrawnDataset(FramesDataset):
         with self.open(name) as video:
             frames = [self.sized(frame) for frame in video]
         points = [weighted_points(truth, k) for k in range(len(truth))]
-        return CachedClip(frames, MotionTruth.load(self._motion_path(name)), truth.mask, points)
+        known = {"landmarks": truth.landmarks, "rotation": truth.performance.rotation}
+        faces = annotations_of(known, (truth.size, truth.size), len(truth), str(self.folder / name))
+        return CachedClip(frames, MotionTruth.load(self._motion_path(name)), truth.mask, points, faces)
 
 
 @dataclass
@@ -82,6 +86,7 @@ class CachedClip:
     motion: MotionTruth
     mask: np.ndarray  # (N, H, W) bool
     points: list[np.ndarray]  # of each frame (68, 3)
+    faces: Annotations
 
     def parts(self, chance: float) -> Parts:
         """One of the pairs whose motion is known, chosen by `chance` in [0, 1)."""
@@ -90,6 +95,7 @@ class CachedClip:
         return Parts(
             [self.frames[source], self.frames[driving]], self.motion.flow[pair].astype(np.float32),
             self.motion.seen[pair], self.mask[driving], [self.points[source], self.points[driving]],
+            [self.faces.frame(source), self.faces.frame(driving)],
         )  # fmt: skip
 
 
@@ -97,9 +103,11 @@ class Parts:
     """The parts of an item as numpy arrays."""
 
     def __init__(
-        self, frames: list[np.ndarray], flow: np.ndarray, seen: np.ndarray, mask: np.ndarray, points: list[np.ndarray]
-    ):
+        self, frames: list[np.ndarray], flow: np.ndarray, seen: np.ndarray, mask: np.ndarray, points: list[np.ndarray],
+        faces: list[FaceFacts],
+    ):  # fmt: skip
         self.frames, self.flow, self.seen, self.mask, self.points = frames, flow, seen, mask, points
+        self.faces = faces
 
     def mirrored(self) -> Parts:
         """The same left to right."""
@@ -107,6 +115,7 @@ class Parts:
         return Parts(
             [frame[:, ::-1] for frame in self.frames], self.flow[:, ::-1] * side, self.seen[:, ::-1],
             self.mask[:, ::-1], [points[MIRRORED] * [-1, 1, 1] for points in self.points],
+            [facts.mirrored() for facts in self.faces],
         )  # fmt: skip
 
     def tensors(self) -> dict[str, Tensor]:
@@ -118,7 +127,8 @@ class Parts:
         seen, mask = (as_tensor(part)[None].float() for part in (self.seen, self.mask))
         named = zip(("source_points", "driving_points"), self.points, strict=True)
         points = {name: as_tensor(np.asarray(found, np.float32)) for name, found in named}
-        return {"source": source, "driving": driving, "motion": flow, "seen": seen, "mask": mask, **points}
+        faces = pair_tensors(*self.faces)
+        return {"source": source, "driving": driving, "motion": flow, "seen": seen, "mask": mask, **points, **faces}
 
 
 def weighted_points(truth: Truth, frame: int) -> np.ndarray:

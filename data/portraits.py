@@ -4,15 +4,22 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 
 from data.augment import flip
-from data.base import Clip, Job, Preview, as_tensor, to_tensor
+from data.base import Clip, Job, Preview, to_tensor
 from data.faces.landmarks import detector_settings, track_settings
-from data.faces.portrait_annotations import MADE_BY, Annotations, FaceFacts, annotations_of, read_annotations
+from data.faces.portrait_annotations import (
+    MADE_BY,
+    Annotations,
+    FaceFacts,
+    annotations_of,
+    pair_tensors,
+    read_annotations,
+)
 from data.faces.portrait_clips import PortraitClips, PortraitSettings
 from data.faces.portrait_crop import DRIVING, SOURCE
 from data.faces.portrait_driving import DrivingSettings
@@ -25,9 +32,6 @@ from util.errors import UserError
 from util.portrait_edits import EDITS
 from util.settings import settings_of
 from util.values import at_least, count, keyword_or, list_of, number, positive, text, within
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MAX_CACHED = 1000
 """Files of annotations that a process keeps in memory."""
@@ -107,7 +111,7 @@ class PortraitsDataset(FramesDataset):
             item[key] = to_tensor(frame)
         if known is not None:
             facts = [known.frame(number).seen_in(window) for number, window in zip(numbers, windows, strict=True)]
-            item |= tensors_of(*flipped(facts, kind))
+            item |= pair_tensors(*flipped(facts, kind))
         return item
 
     def _known(self, name: str, video: Video) -> Annotations:
@@ -178,14 +182,6 @@ def flipped(facts: Sequence[FaceFacts], kind: str | None) -> list[FaceFacts]:
     if kind == "time":
         return list(facts[::-1])
     return [fact.mirrored() for fact in facts] if kind == "mirror" else list(facts)
-
-
-def tensors_of(source: FaceFacts, driving: FaceFacts) -> dict[str, "Tensor"]:
-    """What items hold of two frames."""
-    named = {f"{name}_{part}": getattr(facts, part) for name, facts in (("source", source), ("driving", driving))
-             for part in ("landmarks", "angles")}  # fmt: skip
-    named |= {"face_box": driving.boxes[0], "lips_box": driving.boxes[1]}
-    return {name: as_tensor(array.astype(np.float32)) for name, array in named.items()}
 
 
 def _add_annotations(parser: Any) -> None:

@@ -3,13 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data.base import as_tensor
 from data.faces.detector import MIRRORED
 from data.faces.head_pose import head_rotation, portrait_angles, rotation_of
 from util.archives import read_npz
 from util.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LIPS = slice(48, 68)
 """The landmarks of the lips, of 68."""
@@ -36,6 +41,14 @@ class FaceFacts:
         """The same in a window of the picture: centre x, y and size, in units of [-1, 1]."""
         x, y, size = window
         return FaceFacts((self.landmarks - [x, y]) / size, (self.boxes - [x, y, x, y]) / size, self.angles)
+
+
+def pair_tensors(source: FaceFacts, driving: FaceFacts) -> dict[str, "Tensor"]:
+    """What a training item holds of its two frames."""
+    named = {f"{name}_{part}": getattr(facts, part) for name, facts in (("source", source), ("driving", driving))
+             for part in ("landmarks", "angles")}  # fmt: skip
+    named |= {"face_box": driving.boxes[0], "lips_box": driving.boxes[1]}
+    return {name: as_tensor(array.astype(np.float32)) for name, array in named.items()}
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,12 @@ def flat_flow(deformation: Tensor) -> Tensor:
     return (deformation - volume_grid(size, like=deformation))[..., :2].mean(1)
 
 
+def flat_deformation(deformation: Tensor) -> Tensor:
+    """The sampling positions (B, h, w, 2) of the same flow."""
+    flow = flat_flow(deformation)
+    return coordinate_grid(*flow.shape[1:3], like=flow) + flow
+
+
 @torch.no_grad()
 def copy_at_first(generator: SpadeGenerator) -> None:
     """Let an untrained generator's mask take the source's pixels, so that training starts from a copy of the source."""

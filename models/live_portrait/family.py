@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.family import Family, Layout
 from models.live_portrait.animation import Frames, Mover, Points, edited_openness, edited_points
-from models.live_portrait.composing import as_painted, copy_at_first, with_source_pixels
+from models.live_portrait.composing import as_painted, copy_at_first, flat_deformation, with_source_pixels
 from models.live_portrait.finished import finish_generator, finish_warping
 from models.live_portrait.keypoints import Motion
 from models.live_portrait.losses import (
@@ -28,6 +28,7 @@ from models.live_portrait.losses import (
 from models.live_portrait.motion_extractor import MotionExtractor
 from models.live_portrait.networks import (
     AppearanceExtractor,
+    DenseMotion,
     SpadeGenerator,
     Stitching,
     WarpingModule,
@@ -48,6 +49,7 @@ from models.parts.losses import NoTerms
 from models.parts.options import PerceptualSettings, ScheduleSettings, build_perceptual, build_schedules
 from models.parts.pictures import Pictures, first_samples
 from models.parts.sizes import check_size
+from models.parts.truth import build_truth
 from util.errors import UserError
 from util.schedules import Clock
 from util.settings import settings_of
@@ -122,6 +124,9 @@ class LivePortrait(Family):
         self.perceptual = PerceptualCascade(pyramid, _regions(opt, "perceptual_regions"))
         self.identity = _identity(opt.identity_network, opt.weight_identity)
         self.equivariance, self.priors = _equivariance(opt), _priors(opt)
+        self.truth = build_truth(
+            motion=opt.weight_truth_motion, occlusion=opt.weight_truth_occlusion, face=opt.weight_truth_face
+        )
         self.adam = partial(torch.optim.Adam, lr=opt.lr, betas=tuple(opt.adam_betas))
         self.largest_gradient = opt.clip_gradients
         self.schedules = build_schedules(settings_of(ScheduleSettings, opt), ("animator", "discriminator"))
@@ -145,7 +150,7 @@ class LivePortrait(Family):
         of_source, of_driving = self.motion_extractor(source), self.motion_extractor(driving)
         # The driving frame uses the source's canonical points, so that it differs from the source by motion only.
         kp_source, kp_driving = of_source.points(), of_driving.points(of_source.canonical)
-        prediction = self.generate(self.encode(source), kp_source, kp_driving)
+        prediction, motion = self.generate_with_motion(self.encode(source), kp_source, kp_driving)
         target = resized(batch["driving"], prediction.shape[-1])
 
         def detect(frame: Tensor) -> Tensor:
@@ -160,6 +165,12 @@ class LivePortrait(Family):
                 **self.adversarial.for_generator(self.discriminators, prediction, target, batch),
                 **equivariance_terms,
                 **self.priors(of_source, of_driving, batch),
+                **self.truth(
+                    {**batch, "driving": target},
+                    prediction,
+                    flat_deformation(motion.deformation),
+                    [motion.occlusion_map],
+                ),
             },
         )
         prediction = prediction.detach()
@@ -237,9 +248,15 @@ class LivePortrait(Family):
 
     def generate(self, encoded: tuple[Tensor, Tensor, Tensor], kp_source: Tensor, kp_driving: Tensor) -> Tensor:
         """The picture (N, 3, H, W) of a source whose points are moved; one source may serve all driving points."""
+        return self.generate_with_motion(encoded, kp_source, kp_driving)[0]
+
+    def generate_with_motion(
+        self, encoded: tuple[Tensor, Tensor, Tensor], kp_source: Tensor, kp_driving: Tensor
+    ) -> tuple[Tensor, DenseMotion]:
+        """The same, and the flow that made it."""
         *volumes, picture = encoded
         features, motion = self.warping_module.warp_and_motion(volumes, kp_source, kp_driving)
-        return self.compose(self.spade_generator(features), picture, motion)
+        return self.compose(self.spade_generator(features), picture, motion), motion
 
     def _mover(self, driving_picture: bool, source_video: bool) -> Mover:
         rules = self.rules(per_frame=source_video, picture=driving_picture)

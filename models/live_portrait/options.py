@@ -7,7 +7,13 @@ the released weights and of the original's command.
 import math
 from typing import Any
 
-from models.parts.options import NETWORKS, add_perceptual_options, add_schedule_options, add_transform_options
+from models.parts.options import (
+    NETWORKS,
+    add_perceptual_options,
+    add_schedule_options,
+    add_transform_options,
+    add_truth_options,
+)
 from util.values import (
     at_least,
     count,
@@ -166,6 +172,7 @@ def add_training_options(parser: Any) -> None:
     add("--weight_identity", type=not_negative, default=1.0, advanced=True,
         help="with --identity_network: weight of 1 - cosine of the embeddings")  # fmt: skip
     _add_prior_options(losses)
+    add_truth_options(losses, mode="drawn_portraits", points=False)  # --weight_guide pulls points to landmarks
     _add_gan_options(parser)
     schedule.add_switch("--start_at_rest", default=True,
                       help="initialise points with scale 1 and no motion, so that training starts from the source",

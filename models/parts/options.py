@@ -186,16 +186,17 @@ def build_perceptual(how: PerceptualSettings) -> "PerceptualPyramid | NoTerms":
     return PerceptualPyramid(vgg19(how.vgg19), how.scales, how.weight_perceptual)
 
 
-def add_truth_options(parser: Any) -> None:
-    """Weights of the supervised losses."""
+def add_truth_options(parser: Any, *, mode: str = "drawn", points: bool = True) -> None:
+    """Weights of the supervised losses; `mode`: the dataset mode with ground truth; `points`: one pulls key points."""
     add = parser.add_argument
     add("--weight_truth_motion", type=not_negative, default=0.0,
-        help="with --dataset_mode drawn: weight of the motion loss on visible pixels",
+        help=f"with --dataset_mode {mode}: weight of the motion loss on visible pixels",
         advanced=True)  # fmt: skip
     add("--weight_truth_occlusion", type=not_negative, default=0.0,
         help="the same: weight of the occlusion loss", advanced=True)  # fmt: skip
-    add("--weight_truth_points", type=not_negative, default=0.0,
-        help="the same: weight of the loss that pulls key points to landmarks", advanced=True)  # fmt: skip
+    if points:
+        add("--weight_truth_points", type=not_negative, default=0.0,
+            help="the same: weight of the loss that pulls key points to landmarks", advanced=True)  # fmt: skip
     add("--weight_truth_face", type=not_negative, default=0.0,
         help="the same: weight of an additional pixel loss on the face", advanced=True)  # fmt: skip
 

@@ -40,7 +40,7 @@ class TruthLosses(nn.Module):
         prediction: Tensor,
         deformation: Tensor,
         occlusion_maps: Sequence[Tensor],
-        points: tuple[Tensor, Tensor],
+        points: tuple[Tensor, Tensor] = (),
     ) -> Terms:
         """`deformation` (B, h, w, 2): sampling positions in the source; `points` (B, K, 2) of source and driving
         frame."""
@@ -55,15 +55,20 @@ class TruthLosses(nn.Module):
             pairs = zip(points, (batch["source_points"], batch["driving_points"]), strict=True)
             terms["truth_points"] = self.points * sum(guide_error(*pair) for pair in pairs) / 2
         if self.face:
-            terms["truth_face"] = self.face * masked_difference(prediction, batch["driving"], batch["mask"])
+            terms["truth_face"] = self.face * self._on_face(prediction, batch)
         return terms
+
+    @staticmethod
+    def _on_face(prediction: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        mask = resize_area(batch["mask"], tuple(prediction.shape[-2:]))
+        return masked_difference(prediction, batch["driving"], mask)
 
 
 def _check(batch: dict[str, Tensor]) -> None:
     if "motion" not in batch:
         raise UserError(
             "--weight_truth_*: these losses need the ground truth of drawn people, which the dataset lacks; train "
-            "with --dataset_mode drawn, or set the weights to 0"
+            "with --dataset_mode drawn (live_portrait: drawn_portraits), or set the weights to 0"
         )
 
 

@@ -1,5 +1,6 @@
 """Learning with truth: the losses, the dataset mode that gives it, the families that take it, pictures at rest."""
 
+import random
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,6 +23,7 @@ from util.errors import UserError
 SIZE = 64
 WEIGHTS = [f"--weight_truth_{name}=1" for name in ("motion", "occlusion", "points", "face")]
 FAMILIES = ("fomm", "mraa", "tps")
+PORTRAITS = ["--dataset_mode=drawn_portraits", f"--load_size={SIZE}", "--crop_jitter=0", *WEIGHTS[:2], WEIGHTS[3]]
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +135,44 @@ def test_families_train_with_ground_truth(drawn, model):
     assert any(float(p.grad.abs().sum()) > 0 for p in detector.parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize("model", FAMILIES)
+def portrait_batch(drawn, *words: str):
+    opt = options("live_portrait", *PORTRAITS, f"--dataroot={drawn}", *words)
+    items = find_dataset("drawn_portraits")(opt, training=True)
+    return opt, torch.utils.data.default_collate([items[k] for k in range(2)])
+
+
+def test_a_portrait_family_learns_motion_occlusion_and_faces_from_truth(drawn):
+    opt, batch = portrait_batch(drawn, "--weight_headpose=1", "--weight_guide=1")
+    family = find_family("live_portrait")(opt, training=True)
+    family.prepare_training(opt)
+    family.train()
+    terms = next(family.training_step(batch, SimpleNamespace(epoch=0, step=0)))[1]
+    assert {"truth_motion", "truth_occlusion", "truth_face", "headpose", "guide"} <= set(terms)
+    terms["truth_motion"].backward()
+    assert any(float(p.grad.abs().sum()) > 0 for p in family.motion_extractor.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("flips", ["--horizontal_flip=no", "--horizontal_flip=yes"])
+def test_landmarks_boxes_and_angles_follow_a_mirrored_drawn_portrait(drawn, flips):
+    random.seed(0)
+    batches = [portrait_batch(drawn, flips)[1] for _ in range(6)]
+    batch = {key: torch.cat([one[key] for one in batches]) for key in batches[0] if key != "name"}
+    # Landmarks are between the edges of the picture, points between the middles of its outermost pixels.
+    points, found = batch["driving_points"][..., :2] * (SIZE - 1) / SIZE, batch["driving_landmarks"]
+    assert (found[:, 30] - points[:, 30]).abs().max() < 0.03
+    assert ((batch["face_box"][:, 0] < found[:, 30, 0]) & (found[:, 30, 0] < batch["face_box"][:, 2])).all()
+    nose, yaw = found[:, 30, 0] - found[:, [36, 45], 0].mean(1), batch["driving_angles"][:, 1]
+    turned = yaw.abs() > 8
+    assert turned.sum() > 2
+    assert (torch.sign(nose) == -torch.sign(yaw))[turned].all()
+
+
+def test_crop_jitter_does_not_go_with_true_motion(drawn):
+    with pytest.raises(UserError, match="--crop_jitter 0.06: the true motion"):
+        portrait_batch(drawn, "--crop_jitter=0.06")
+
+
+@pytest.mark.parametrize("model", [*FAMILIES, "live_portrait"])
 def test_truth_is_off_by_default(model):
     opt = options(model)
     family = find_family(model)(opt, training=True)

@@ -38,6 +38,7 @@ MODES = {
     "frames, mp4": Mode(("--model=fomm",)),
     "frames_prior, packed": Mode(("--model=fomm_prior", "--default_points"), "packed"),
     "drawn": Mode(("--model=fomm", "--dataset_mode=drawn")),
+    "drawn_portraits": Mode(("--model=live_portrait", "--dataset_mode=drawn_portraits")),
     "face, cached edges (frames)": Mode(("--model=face", "--load_size={size}"), frames=30, bar=300),
     "aus": Mode(("--model=ganimation", "--image_size={size}"), "aus"),
     "talking_head, known landmarks": Mode(("--model=talking_head", "--image_size={size}"), "talking_head", bar=200),

@@ -1,0 +1,19 @@
+"""Dataset mode `drawn_portraits`: LivePortrait learns from the ground truth of drawn people."""
+
+from typing import Any
+
+from data.drawn import DrawnDataset
+from data.portraits import PortraitsDataset
+from util.errors import UserError
+
+
+class DrawnPortraitsDataset(DrawnDataset, PortraitsDataset):
+    """Training items as in the mode `drawn`, all else as in the mode `portraits`."""
+
+    def __init__(self, opt: Any, training: bool):
+        super().__init__(opt, training)
+        if self.jitter:
+            raise UserError(
+                f"--crop_jitter {self.jitter}: the true motion does not follow it; set it to 0, or train with "
+                f"--dataset_mode portraits"
+            )
