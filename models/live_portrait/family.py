@@ -45,7 +45,7 @@ from models.parts.arcface import load_arcface
 from models.parts.blocks import fold_norms
 from models.parts.cpu_convolutions import quicken
 from models.parts.equivariance import NoEquivariance
-from models.parts.losses import NoTerms
+from models.parts.losses import NoTerms, Terms
 from models.parts.options import PerceptualSettings, ScheduleSettings, build_perceptual, build_schedules
 from models.parts.pictures import Pictures, first_samples
 from models.parts.sizes import check_size
@@ -127,6 +127,7 @@ class LivePortrait(Family):
         self.truth = build_truth(
             motion=opt.weight_truth_motion, occlusion=opt.weight_truth_occlusion, face=opt.weight_truth_face
         )
+        self.motion_first = opt.motion_first
         self.adam = partial(torch.optim.Adam, lr=opt.lr, betas=tuple(opt.adam_betas))
         self.largest_gradient = opt.clip_gradients
         self.schedules = build_schedules(settings_of(ScheduleSettings, opt), ("animator", "discriminator"))
@@ -150,35 +151,42 @@ class LivePortrait(Family):
         of_source, of_driving = self.motion_extractor(source), self.motion_extractor(driving)
         # The driving frame uses the source's canonical points, so that it differs from the source by motion only.
         kp_source, kp_driving = of_source.points(), of_driving.points(of_source.canonical)
-        prediction, motion = self.generate_with_motion(self.encode(source), kp_source, kp_driving)
-        target = resized(batch["driving"], prediction.shape[-1])
 
         def detect(frame: Tensor) -> Tensor:
             return self.motion_extractor(frame).points(of_source.canonical)
 
         equivariance_terms, transformed = self.equivariance(detect, driving, kp_driving)
+        terms = {**equivariance_terms, **self.priors(of_source, of_driving, batch)}
+        if clock.step < self.motion_first:
+            yield "animator", terms
+            prediction = source
+        else:
+            prediction = yield from self._paint(batch, source, kp_source, kp_driving, terms)
+        shown = first_samples(Step(source, driving, prediction, kp_source, kp_driving, transformed))
+        return Pictures(partial(drawn_columns, shown))
+
+    def _paint(
+        self, batch: dict[str, Any], source: Tensor, kp_source: Tensor, kp_driving: Tensor, terms: Terms
+    ) -> Iterator[tuple]:
+        """The updates by a generated picture, which is returned; `terms`: those on points alone."""
+        prediction, motion = self.generate_with_motion(self.encode(source), kp_source, kp_driving)
+        target = resized(batch["driving"], prediction.shape[-1])
+        truth = {**batch, "driving": target}
         yield (
             "animator",
             {
                 **self.perceptual(prediction, target, batch),
                 **self.identity(prediction, target, batch),
                 **self.adversarial.for_generator(self.discriminators, prediction, target, batch),
-                **equivariance_terms,
-                **self.priors(of_source, of_driving, batch),
-                **self.truth(
-                    {**batch, "driving": target},
-                    prediction,
-                    flat_deformation(motion.deformation),
-                    [motion.occlusion_map],
-                ),
+                **terms,
+                **self.truth(truth, prediction, flat_deformation(motion.deformation), [motion.occlusion_map]),
             },
         )
         prediction = prediction.detach()
         if self.adversarial.on:
             judged = self.adversarial.for_discriminator(self.discriminators, prediction, target, batch)
             yield "discriminator", judged
-        shown = first_samples(Step(source, driving, prediction, kp_source, kp_driving, transformed))
-        return Pictures(partial(drawn_columns, shown))
+        return prediction
 
     def released_states(self, path: Path) -> Mapping[str, Mapping[str, Tensor]] | None:
         states = find_released(path, self.retargeting_weights)

@@ -156,6 +156,9 @@ def add_training_options(parser: Any) -> None:
     add("--adam_betas", type=list_of(share, "beta1,beta2", empty=False), default=[0.5, 0.999], help="betas of Adam",
         advanced=True)  # fmt: skip
     add("--clip_gradients", type=not_negative, default=0.0, help="clip the norm of the gradients; 0: no clipping")
+    add("--motion_first", type=at_least(0), default=0,
+        help="train only the motion extractor for this many steps, by the losses on points; the fastest start with "
+        "--weight_guide and --weight_headpose", advanced=True)  # fmt: skip
     add_schedule_options(schedule)
     add_transform_options(losses)
     losses.add_switch("--transform_align_corners", default=True, advanced=True,

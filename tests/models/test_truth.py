@@ -132,7 +132,7 @@ def test_families_train_with_ground_truth(drawn, model):
     assert {"truth_motion", "truth_occlusion", "truth_points", "truth_face"} <= set(terms)
     sum(terms[name] for name in ("truth_motion", "truth_points")).backward()
     detector = family.region_predictor if model == "mraa" else family.kp_detector
-    assert any(float(p.grad.abs().sum()) > 0 for p in detector.parameters() if p.grad is not None)
+    assert had_gradient(detector)
 
 
 def portrait_batch(drawn, *words: str):
@@ -149,7 +149,7 @@ def test_a_portrait_family_learns_motion_occlusion_and_faces_from_truth(drawn):
     terms = next(family.training_step(batch, SimpleNamespace(epoch=0, step=0)))[1]
     assert {"truth_motion", "truth_occlusion", "truth_face", "headpose", "guide"} <= set(terms)
     terms["truth_motion"].backward()
-    assert any(float(p.grad.abs().sum()) > 0 for p in family.motion_extractor.parameters() if p.grad is not None)
+    assert had_gradient(family.motion_extractor)
 
 
 @pytest.mark.parametrize("flips", ["--horizontal_flip=no", "--horizontal_flip=yes"])
@@ -186,6 +186,22 @@ def test_motion_first_skips_the_generator():
     family.prepare_training(opt)
     assert family.step_networks(SimpleNamespace(step=4)) == family.generator.moved
     assert family.step_networks(SimpleNamespace(step=5)) == family.generator.from_source
+
+
+def test_motion_first_trains_the_motion_extractor_of_a_portrait_family_alone(drawn):
+    opt, batch = portrait_batch(drawn, "--motion_first=5", "--weight_headpose=1", "--weight_guide=1")
+    family = find_family("live_portrait")(opt, training=True)
+    family.prepare_training(opt)
+    family.train()
+    updates = {step: dict(family.training_step(batch, SimpleNamespace(epoch=0, step=step))) for step in (4, 5)}
+    assert set(updates[4]["animator"]) == {"equivariance", "prior", "deformation", "headpose", "guide"}
+    assert {"pixels", "truth_motion", "guide"} <= set(updates[5]["animator"])
+    sum(updates[4]["animator"].values()).backward()
+    assert had_gradient(family.motion_extractor) and not had_gradient(family.spade_generator)
+
+
+def had_gradient(network: torch.nn.Module) -> bool:
+    return any(p.grad is not None and float(p.grad.abs().sum()) > 0 for p in network.parameters())
 
 
 def at_rest(model: str, *words: str) -> float:
