@@ -1,6 +1,5 @@
 """Destinations of a run's numbers and pictures: log file, picture folder, TensorBoard, visdom."""
 
-import json
 import logging
 import math
 import queue
@@ -24,7 +23,7 @@ from engine.clock import Clock
 from engine.log_names import LOG_FILE
 from util.errors import UserError
 from util.files import replacing, write_text
-from util.jsons import read_lines
+from util.jsons import append_line, finite, read_lines
 from util.plugins import find_class
 
 log = logging.getLogger(__name__)
@@ -80,7 +79,9 @@ def numbers_of(entry: Mapping[str, Any]) -> dict[str, float]:
 
 
 class LogFile(Sink):
-    """log.jsonl: one line of JSON per report. A resumed run replaces the lines of repeated steps."""
+    """log.jsonl: one line of JSON per report. A resumed run replaces the lines of repeated steps.
+
+    Values that are not numbers are null, infinite ones "inf": other programs refuse the NaN that Python would write."""
 
     def __init__(self, path: Path, step: int):
         self.path = path
@@ -97,13 +98,12 @@ class LogFile(Sink):
         flat |= {f"{group}/{name}": value for group in ("lr", "gradient") for name, value in entry[group].items()}
         flat |= entry["losses"] | entry["logged"]
         flat |= {name: _summary(values) for name, values in entry["histograms"].items()}
-        with self.path.open("a") as file:
-            file.write(json.dumps(flat) + "\n")
+        append_line(self.path, finite(flat))
 
     def validated(self, entry: dict[str, Any]) -> None:
-        flat = {key: value for key, value in entry.items() if key != "values"} | entry["values"]
-        with self.path.open("a") as file:
-            file.write(json.dumps(flat) + "\n")
+        append_line(
+            self.path, finite({key: value for key, value in entry.items() if key != "values"} | entry["values"])
+        )
 
 
 def _summary(values: np.ndarray) -> dict[str, float]:

@@ -4,6 +4,7 @@ Each is a run's folder, its log.jsonl, or a file of script/store_losses.py. Comp
 that the family logs, of the steps that both report; speed, memory, rates, gradients and validation are left out."""
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ TOLERANCE = 1e-5
 SMALLEST = 1e-3
 """Values below it are compared as if they were it."""
 LEFT_OUT = ("lr/", "gradient/", "val/")
+INFINITE = ("inf", "-inf")
+"""Infinite losses in a log; those that are not numbers are null."""
 Losses = dict[int, dict[str, float]]
 """Step -> loss -> value."""
 
@@ -88,11 +91,12 @@ def read_losses(path: Path) -> Losses:
 
 def losses_of(entry: Mapping[str, Any]) -> dict[str, float]:
     """The losses and logged numbers in a line of a log."""
-    return {
-        name: float(value)
+    found = {
+        name: math.nan if value is None else value
         for name, value in entry.items()
-        if isinstance(value, (int, float)) and name not in RESERVED and not name.startswith(LEFT_OUT)
+        if name not in RESERVED and not name.startswith(LEFT_OUT)
     }
+    return {name: float(value) for name, value in found.items() if isinstance(value, (int, float)) or value in INFINITE}
 
 
 def difference(one: float, other: float) -> float:

@@ -1,6 +1,7 @@
 """Read JSON files that may be damaged by a killed process or a full disk, or come from elsewhere."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,26 @@ def read_lines(path: Path) -> tuple[list[tuple[bytes, dict[str, Any]]], int]:
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
     read = [(line, entry) for line in lines if line.strip() and (entry := _entry(line)) is not None]
     return read, sum(1 for line in lines if line.strip()) - len(read)
+
+
+def finite(content: Any, nan: str | None = None) -> Any:
+    """Content that JSON can hold: infinite numbers become "inf" and "-inf", NaN becomes `nan`."""
+    if isinstance(content, Mapping):
+        return {str(key): finite(value, nan) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [finite(value, nan) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return nan if math.isnan(content) else str(content)
+    return content
+
+
+def numbers(content: Any) -> Any:
+    """Undo `finite(content, "nan")`, in content whose only texts are such numbers."""
+    if isinstance(content, Mapping):
+        return {key: numbers(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [numbers(value) for value in content]
+    return float(content) if isinstance(content, str) else content
 
 
 def append_line(path: Path, entry: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from data.video import unsuffixed
 from metrics.evaluation.measuring import Measurement, VideoMeasurement
 from metrics.evaluation.pairing import squared
 from metrics.evaluation.protocols import Protocol
-from metrics.evaluation.results import Record, columns_of, report, to_line, write
+from metrics.evaluation.results import Record, columns_of, report, restored, stored, to_line, write
 from metrics.evaluation.running import Plan, how_measured
 from metrics.evaluation.tables import table
 from metrics.metric import RESULT, Video, sets
@@ -89,7 +89,7 @@ class Rendered:
     def keep(self, record: Record) -> str:
         """Save the measured record of a video; returns its token."""
         token = uuid.uuid4().hex
-        append_line(self._records, {"key": self._key, "token": token, "record": record})
+        append_line(self._records, {"key": self._key, "token": token, "record": stored(record)})
         if self._needs_states:
             self._tokens.add(token)
         return token
@@ -124,7 +124,7 @@ class Rendered:
         for path in sorted(self.folder.glob(RECORDS.format("*"))):
             for _, entry in read_lines(path)[0]:
                 if entry.get("key") == self._key and isinstance(entry.get("record"), dict):
-                    yield entry.get("token", ""), entry["record"]
+                    yield entry.get("token", ""), restored(entry["record"])
 
     def _valid_states(self, known: Iterable[str]) -> Iterator[tuple[Path, tuple[set[str], Mapping[str, np.ndarray]]]]:
         """The states whose videos are all still valid; sums cannot be split."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from metrics.metric import RESULT, Metric, sets
 from metrics.parts.weights import sha256
 from util.files import replacing, write_text
+from util.jsons import finite, numbers
+from util.printable import printable
 
 if TYPE_CHECKING:
     from metrics.evaluation.measuring import Measurement
@@ -126,24 +128,28 @@ def report(
 
 def to_json(content: Any) -> str:
     """JSON that every program can read: infinite values become "inf", NaN becomes null."""
-    text = json.dumps(_plain(content), ensure_ascii=False, indent=1)
+    text = json.dumps(finite(content), ensure_ascii=False, indent=1)
     # A file name that is not UTF-8 is escaped, which JSON requires.
     return text.encode(errors="backslashreplace").decode()
 
 
 def to_line(content: Any) -> str:
     """One line of JSON, for other programs."""
-    return json.dumps(_plain(content))
+    return json.dumps(finite(content))
 
 
-def _plain(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {str(key): _plain(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_plain(value) for value in content]
-    if isinstance(content, float) and not math.isfinite(content):
-        return None if math.isnan(content) else "inf" if content > 0 else "-inf"
-    return content
+NUMBERS = ("rows", "values")
+"""The parts of a record that hold numbers only."""
+
+
+def stored(record: Record) -> Record:
+    """A record as JSON can hold it: missed frames, which are NaN, become "nan"."""
+    return {**record, **{part: finite(record[part], "nan") for part in NUMBERS}}
+
+
+def restored(record: Record) -> Record:
+    """The record that was `stored`."""
+    return {**record, **{part: numbers(record[part]) for part in NUMBERS}}
 
 
 def write(folder: Path, content: Mapping[str, Any], records: Iterable[Record], columns: Sequence[str]) -> None:
@@ -153,8 +159,8 @@ def write(folder: Path, content: Mapping[str, Any], records: Iterable[Record], c
         writer.writerow(["video", "frame", *columns])
         for record in sorted(records, key=lambda record: record["video"]):
             cells = [map(_cell, record["values"][column]) for column in columns]
-            numbers = range(record["frames"])
-            writer.writerows(zip([record["video"]] * len(numbers), numbers, *cells, strict=True))
+            frames = range(record["frames"])
+            writer.writerows(zip([printable(record["video"])] * len(frames), frames, *cells, strict=True))
     write_text(folder / JSON, to_json(content) + "\n")
 
 

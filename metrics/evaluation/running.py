@@ -19,14 +19,15 @@ import torch
 
 from metrics.evaluation.measuring import Measurement
 from metrics.evaluation.pairing import OpenPair, Pair
-from metrics.evaluation.results import Record, definition
+from metrics.evaluation.results import Record, definition, restored, stored
 from metrics.metric import sets
 from metrics.parts.tools import Tools
 from metrics.parts.weights import Weights
 from util.archives import read_npz
 from util.errors import UserError
+from util.files import replacing
 from util.jsons import append_line, read_lines
-from util.reading import reading
+from util.reading import reading, reason
 
 RECORD_VERSION = 2
 """Of what a record holds; kept ones of other versions are measured again."""
@@ -51,8 +52,20 @@ class Plan:
 
     def measurement(self) -> Measurement:
         """The metrics, loaded."""
-        tools = Tools(torch.device(self.device), self.weights, self.tables, self.batch_size, self.allow_few)
+        tools = Tools(device_named(self.device), self.weights, self.tables, self.batch_size, self.allow_few)
         return Measurement(self.metrics, self.roles, tools, self.controls)
+
+
+def device_named(name: str) -> torch.device:
+    """The device of this name; an error if it cannot be used here."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # no such type, no driver, no such number
+        raise UserError(
+            f"--device {name}: not usable here ({reason(error)}); choose cpu, or a GPU: cuda, cuda:1"
+        ) from None
+    return device
 
 
 def how_measured(plan: Plan, measurement: Measurement) -> str:
@@ -110,21 +123,23 @@ class FinishedPairs:
     def load(self, wanted: Sequence[Pair]) -> dict[str, Record]:
         """Video -> record, for the wanted videos; drops the others, and a truncated last line."""
         keys = {pair.name: self.key(pair) for pair in wanted}
-        known = {}
-        for _, entry in read_lines(self.path)[0] if self._usable else ():
+        known: dict[str, Record] = {}
+        lines = []
+        for line, entry in read_lines(self.path)[0] if self._usable else ():
             record = entry.get("record")
             video = record.get("video") if isinstance(record, dict) else None
             if isinstance(video, str) and keys.get(video) == entry.get("key"):
-                known[video] = record
-        self.path.unlink(missing_ok=True)
-        for pair in wanted:
-            if pair.name in known:
-                self.add(pair, known[pair.name])
+                known[video] = restored(record)
+                lines.append(line)
+        # Replaced at once, so that an interruption here loses no measurement.
+        if self.path.is_file():
+            with replacing(self.path) as temporary:
+                temporary.write_bytes(b"".join(line + b"\n" for line in lines))
         return known
 
     def add(self, pair: Pair, record: Record) -> None:
         """Save a record."""
-        append_line(self.path, {"key": self.key(pair), "record": record})
+        append_line(self.path, {"key": self.key(pair), "record": stored(record)})
 
 
 def _tables(tables: Mapping[str, Path]) -> list:

@@ -1,6 +1,7 @@
 """Reports of a run: log, pictures, TensorBoard, and a real visdom server that may come and go."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -52,6 +53,13 @@ def test_log_and_pictures(tmp_path):
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["00000004.png", "00000008.png"]
     picture = cv2.imread(str(tmp_path / "pictures" / "00000004.png"))
     assert picture.shape == (18 + 2 * 96, 2 * 96, 3) and picture.std() > 20
+
+
+def test_losses_that_are_no_numbers_are_valid_json(tmp_path):
+    path = tmp_path / "log.jsonl"
+    LogFile(path, 0).validated({"step": 3, "epoch": 0.5, "values": {"val/l1": math.nan, "val/psnr": math.inf}})
+    line = json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert line == {"step": 3, "epoch": 0.5, "val/l1": None, "val/psnr": "inf"}
 
 
 def test_a_resumed_run_replaces_repeated_log_entries(tmp_path):

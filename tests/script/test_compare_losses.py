@@ -61,6 +61,7 @@ def test_nan_differs_from_numbers():
     assert difference(0.0, 1e-9) == pytest.approx(1e-6) and difference(-2.0, 2.0) == 2
     (found,) = compare({1: {"l1": nan}, 2: {"l1": 1.0}}, {1: {"l1": nan}, 2: {"l1": nan}})
     assert found.parts_at == 2
+    assert losses_of({"l1": None, "gan": "-inf"}) == pytest.approx({"l1": nan, "gan": -float("inf")}, nan_ok=True)
 
 
 def test_runs_that_cannot_be_compared_are_refused(tmp_path):
