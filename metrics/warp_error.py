@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from metrics.metric import Batch, Columns, Metric, Video, masked
+from metrics.metric import RESULT, Batch, Columns, Metric, Video, masked
 from metrics.parts.flows import AGREEMENT, warped
 from metrics.parts.streams import Stream
+from util.errors import UserError
 
 
 class WarpError(Metric):
@@ -41,7 +42,13 @@ class WarpError(Metric):
         for frame, flow in zip(stream.bytes, flows, strict=True):
             before, self._before[name] = self._before[name], frame
             known = np.isfinite(flow[..., 0])
-            if before is None or not known.any():
+            if frame.shape[:2] != known.shape and stream.role == RESULT:
+                raise UserError(
+                    f"{self.name}: the result has {frame.shape[1]}x{frame.shape[0]} pixels, the video whose flow "
+                    f"warps it {known.shape[1]}x{known.shape[0]}; bring both to one size with --size"
+                )
+            # A source picture of another size, repeated, has nothing to measure.
+            if before is None or frame.shape[:2] != known.shape or not known.any():
                 values.append(np.nan)
                 continue
             difference = np.abs(warped(frame, flow).astype(np.float32) - before)[known]

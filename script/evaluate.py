@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data.preparation.items import rate
 from metrics import metric_names, variants
 from metrics.evaluation.protocols import Protocol, choose_protocol, protocol_names, without_motion
 from metrics.evaluation.results import JSON, columns_of, report, to_line, write
@@ -91,7 +91,7 @@ def read_arguments() -> argparse.Namespace:
     add("--table", choices=KINDS, default="text", help="form of the printed table (default: %(default)s)")
     add("--json", action="store_true", help="end with the totals as one line of JSON")
     add("--size", type=count, metavar="PIXELS", help="bring the centre square of all frames to this size first")
-    add("--fps", type=Fraction, help="bring all videos to this rate first")
+    add("--fps", type=rate, help="bring all videos to this rate first")
     add("--force", action="store_true", help="print fid and fvd of fewer frames or clips than they need, too")
     add("--no_controls", action="store_true", help="leave out the control rows")
     add("--overwrite", action="store_true", help="measure again what has been measured")

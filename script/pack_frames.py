@@ -16,8 +16,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.preparation import jobs
-from data.preparation.items import existing_folder, picture_size, resize
-from data.video import Video, frame_rate, list_clips, open_video
+from data.preparation.items import existing_folder, picture_size, rate, resize
+from data.video import Video, list_clips, open_video
 from data.video.clip_index import INDEX_NAME, index_folder
 from data.video.images import list_images
 from data.video.packed import SUFFIX, pack
@@ -100,14 +100,6 @@ def read_arguments() -> argparse.Namespace:
     if args.arrays is not None and args.fps is not None:
         parser.error("--arrays belong to the original frames: remove --fps")
     return args
-
-
-def rate(text: str) -> Fraction:
-    """Read a frame rate; an argparse type."""
-    try:
-        return frame_rate(text)
-    except UserError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def find_clips(root: Path) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -93,12 +94,21 @@ def listed_pairs(path: Path, folders: Mapping[str, Path | None]) -> list[Pair]:
             raise UserError(f"--pairs {path}: line {line} needs the columns {', '.join(roles)}, one per given folder")
         files = {role: Path(folders[role]) / row[column] for column, role in roles.items()}
         missing += [f"{one} (line {line})" for one in files.values() if not path_exists(one)]
-        found.append(Pair(Path(row["generated"]).stem, files))
-    names = [pair.name for pair in found]
-    if missing or not found or len(set(names)) < len(names):
-        reason = f"missing: {', '.join(missing[:10])}" if missing else "empty, or with a duplicate result"
-        raise UserError(f"--pairs {path}: {reason}")
+        found.append(Pair(_listed_name(row["generated"], files["result"]), files))
+    if missing:
+        raise UserError(f"--pairs {path}: missing: {', '.join(missing[:10])}")
+    if not found:
+        raise UserError(f"--pairs {path}: has a header but no rows")
+    twice = [name for name, times in Counter(pair.name for pair in found).items() if times > 1]
+    if twice:
+        raise UserError(f"--pairs {path}: these results stand in several lines: {', '.join(twice[:10])}; keep one each")
     return found
+
+
+def _listed_name(entry: str, path: Path) -> str:
+    """The name of a result in a list: with its subfolders, and without the suffix of a file."""
+    name = Path(path.name) if Path(entry).is_absolute() else Path(entry)
+    return (name if path.is_dir() else name.with_suffix("")).as_posix()
 
 
 def _counterpart(name: str, clips: Mapping[str, Path]) -> Path | None:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -121,11 +123,19 @@ def test_mismatching_pairs_are_reported(folders, tmp_path, message):
         (["--protocol", "fom"], "no such protocol"),
         ([], "--metrics NAME,... or --protocol"),
         (["--metrics", "pose", "--real", "nowhere"], "nowhere: no such folder"),
+        (["--metrics", "l1", "--fps", "1/0"], "--fps: '1/0' is not a frame rate"),
+        (["--metrics", "l1", "--fps", "0"], "--fps: 0 frames per second: the rate must be above 0"),
     ],
 )
 def test_bad_options_are_reported(folders, tmp_path, arguments, message):
     output = evaluate("--generated", folders / "made", *arguments, status=2)
     assert message in output and "Traceback" not in output
+
+
+def test_a_device_that_is_not_there_is_reported(folders, tmp_path):
+    for device in ("gpu", "cuda:99"):
+        output = evaluate(*given(folders, tmp_path / "o", "--metrics", "l1", "--device", device), status=2)
+        assert f"--device {device}: not usable here" in output and "Traceback" not in output
 
 
 def test_the_list_names_every_metric(folders):
@@ -141,6 +151,81 @@ def test_a_list_names_the_pairs(folders, tmp_path):
     (tmp_path / "pairs.csv").write_text("generated,real\na,away\n")
     output = evaluate(*given(folders, tmp_path / "o", "--metrics", "l1", "--pairs", tmp_path / "pairs.csv"), status=2)
     assert "missing: " in output and "away (line 2)" in output
+
+
+def small(folder, count=3, size=24):
+    return write_frames(folder, np.random.default_rng(count).integers(0, 256, (count, size, size, 3), np.uint8))
+
+
+def test_listed_results_keep_their_subfolders_and_dots(tmp_path):
+    for name in ("take.1", "take.2", "one/take"):
+        small(tmp_path / "made" / name), small(tmp_path / "real" / name)
+    table, out = tmp_path / "pairs.csv", tmp_path / "o"
+    table.write_text("generated,real\r\ntake.1,take.1\r\ntake.2,take.2\r\none/take,one/take\r\n", encoding="utf-8-sig")
+    call = (
+        "--generated",
+        tmp_path / "made",
+        "--real",
+        tmp_path / "real",
+        "--metrics",
+        "l1",
+        "--out",
+        out,
+        "--pairs",
+        table,
+    )
+    evaluate(*call)
+    assert set(json.loads((out / "metrics.json").read_text())["videos"]) == {"take.1", "take.2", "one/take"}
+    table.write_text("generated,real\ntake.1,take.1\ntake.1,take.2\n")
+    assert "stand in several lines: take.1" in evaluate(*call, status=2)
+    table.write_text("generated,real\n")
+    assert "has a header but no rows" in evaluate(*call, status=2)
+
+
+def test_names_that_are_not_utf8_are_escaped_in_the_table(tmp_path):
+    name = os.fsdecode(b"a\xff")
+    small(tmp_path / "made" / name), small(tmp_path / "real" / name)
+    evaluate("--generated", tmp_path / "made", "--real", tmp_path / "real", "--metrics", "l1", "--out", tmp_path / "o")
+    rows = list(csv.DictReader((tmp_path / "o" / "metrics.csv").open()))
+    assert {row["video"] for row in rows} == {"a\\xff"}
+    assert list(json.loads((tmp_path / "o" / "metrics.json").read_text())["videos"]) == [name]
+
+
+def test_warp_error_asks_for_frames_of_one_size_and_does_without_the_source(tmp_path):
+    small(tmp_path / "made" / "a"), small(tmp_path / "driving" / "a", size=32), small(tmp_path / "face" / "a", 1, 40)
+    call = ["--generated", tmp_path / "made", "--driving", tmp_path / "driving", "--metrics", "warp_error"]
+    output = evaluate(*call, status=2)
+    assert "warp_error: the result has 24x24 pixels, the video whose flow warps it 32x32" in output
+    assert "Traceback" not in output
+    small(tmp_path / "driving" / "a")
+    output = evaluate(*call, "--source", tmp_path / "face", "--json")
+    controls = json.loads(output.strip().splitlines()[-1])["controls"]
+    assert controls["first frame repeated"]["warp_error"]["n"] == 0
+    assert controls["driving video replayed"]["warp_error"]["frames"] is not None
+
+
+def test_missed_faces_are_valid_json_and_survive_an_interruption(folders, tmp_path):
+    made = tmp_path / "made"
+    write_frames(made / "a", np.zeros((6, 96, 96, 3), np.uint8))
+    call = ["--generated", made, "--real", folders / "real", "--metrics", "akd/dlib,opening/mouth", "--out", made]
+    evaluate(*call)
+    table, kept = (made / name for name in ("metrics.csv", "metrics_videos.jsonl"))
+    for line in kept.read_text().splitlines():
+        json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    written = table.read_text()
+    assert ",nan" in written
+    table.unlink()
+    assert "frames in" not in evaluate(*call), "nothing is measured again"
+    assert table.read_text() == written
+
+
+def test_an_interruption_while_kept_measurements_are_read_loses_none(folders, tmp_path):
+    call = given(folders, tmp_path / "o", "--metrics", "l1")
+    evaluate(*call)
+    kept = (tmp_path / "o" / "metrics_videos.jsonl").read_bytes()
+    with mock.patch("metrics.evaluation.running.replacing", side_effect=KeyboardInterrupt):
+        evaluate(*call, status=130)
+    assert (tmp_path / "o" / "metrics_videos.jsonl").read_bytes() == kept
 
 
 @pytest.mark.parametrize("name", protocol_names())
