@@ -42,9 +42,9 @@ def write_page(folder: Path) -> int:
     if not (known or failed):
         return 0
     measured = Measured.of_folder(folder)
-    curves = _write_curves(folder, {measured.name_of(entry["output"]) for entry in known})
+    curves = _write_curves(folder, {printable(name) for one in known if (name := measured.name_of(one["output"]))})
     figures = [_figure(folder, entry, measured, curves, commands) for entry in known]
-    better = {key.replace("_", " "): value for key, value in (LOWER_IS_BETTER | measured.better).items()}
+    better = LOWER_IS_BETTER | measured.better
     title = str(last.get("name") or folder.resolve().name)
     commands_shown = [_command_facts(entry) for entry in commands]
     page = Page(title, _facts(records, last) | measured.totals, figures, failed, commands_shown, better, measured.order)
@@ -129,17 +129,18 @@ def _figure(
     files = {
         key: entry[key] for key in ("poster", "truth", "shown_source", "beside") if _file_exists(folder, entry, key)
     }
-    known = {key: entry[key] for key in SHOWN if key in entry} | measured.facts_of(name)
+    # Metrics keep their names, by which the page finds their direction.
+    known = {key.replace("_", " "): entry[key] for key in SHOWN if key in entry} | measured.facts_of(name)
     commands_shown = [number for number, one in enumerate(commands) if command_key(one) == command_key(entry)]
     return Figure(
         file=entry["output"],
         files=files,
-        facts={key.replace("_", " "): value for key, value in known.items()},
+        facts=known,
         size=entry.get("size"),
         rate=_rate(entry.get("fps")),
         frames=entry.get("frames"),
         is_folder=(folder / entry["output"]).is_dir(),
-        curves=curves.get(name) if name else None,
+        curves=curves.get(printable(name)) if name else None,
         command=commands_shown[0] if commands_shown else None,
     )
 
@@ -161,7 +162,7 @@ def _command_facts(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: entry[key] for key in shown if entry.get(key)} | {"differing": entry.get("differing") or {}}
 
 
-def _write_curves(folder: Path, shown_metrics: Container[str | None]) -> dict[str, str]:
+def _write_curves(folder: Path, shown_metrics: Container[str]) -> dict[str, str]:
     """Write the metrics per frame for the page; returns measured name -> file.
 
     They are scripts, because browsers do not let a local page load data; one file each, because most are never opened.

@@ -432,7 +432,8 @@ function tickLarge() {
 // ---- metrics of the frames
 
 function showCurves(columns) {  // called by the scripts of .page/curves
-  if (!view) return;
+  // The script of a result that was left before it was loaded runs nevertheless.
+  if (!view || document.currentScript?.isConnected === false) return;
   view.told = undefined;
   const curves = Object.entries(columns).map(([name, values]) => curve(name, values));
   $("curves").replaceChildren(...curves.map(one => one.node));

@@ -69,7 +69,7 @@ class Page:
             "better": dict(self.better),
             "order": self.order,
         }
-        links = "\n".join(f'<li><a href="{_link(one.file)}">{_text(one.file)}</a></li>' for one in self.figures)
+        links = "\n".join(f'<li><a href="{link(one.file)}">{_text(one.file)}</a></li>' for one in self.figures)
         return (
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(self.title)}</title>\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -94,17 +94,17 @@ def _result(figure: Figure) -> dict[str, Any]:
     """The page's data about a result."""
     width, height = figure.size or DEFAULT_SIZE
     facts = {
-        "name": printable(Path(figure.file).name),
-        "file": _link(figure.file),
+        "name": printable(figure.file),
+        "file": link(figure.file),
         "kind": _kind(figure),
         "width": width,
         "height": height,
         "rate": figure.rate,
         "frames": figure.frames,
         "facts": {printable(key): _value(value) for key, value in figure.facts.items()},
-        "curves": figure.curves and _link(figure.curves),
+        "curves": figure.curves and link(figure.curves),
         "made": figure.command,
-    } | {key: _link(file) for key, file in figure.files.items()}
+    } | {key: link(file) for key, file in figure.files.items()}
     return {key: value for key, value in facts.items() if value is not None}
 
 
@@ -123,7 +123,8 @@ def _value(value: Any) -> Any:
     return value if isinstance(value, int) else printable(value)
 
 
-def _link(path: str) -> str:
+def link(path: str) -> str:
+    """The address of a file, whatever its name, for attributes of a page beside it."""
     return quote(os.fsencode(path))
 
 

@@ -175,6 +175,17 @@ def test_curves_follow_the_frame_and_lead_to_the_worst(browser):
     browser.until("frameNow() === 0")  # psnr is better when it is higher
 
 
+def test_curves_of_a_result_that_was_left_do_not_appear_beside_another(browser):
+    places = (f"results.findIndex(one => one.name === '{name}')" for name in ("a#first.mp4", "z000.mp4"))
+    curved, bare = map(browser.run, places)
+    # The script is asked for, and arrives when another result is shown.
+    browser.run(f"openLarge({curved}); late = document.getElementById('curves-script'); openLarge({bare})")
+    browser.run("new Promise(done => { late.onload = done; setTimeout(done, 2000); })")
+    assert browser.run("document.querySelectorAll('#curves .curve').length") == 0
+    browser.run(f"openLarge({curved})")
+    browser.until("document.querySelectorAll('#curves .curve').length === 1")
+
+
 def test_a_folder_of_frames_plays(browser):
     browser.run("openLarge(1)")
     browser.run("seekFrame(7)")

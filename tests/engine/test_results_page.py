@@ -45,6 +45,25 @@ def test_metrics_of_videos_and_frames_are_shown(folder):
     assert "<dt>measured l1</dt><dd>0.5 (first frame repeated 0.7)</dd>" in (folder / "index.html").read_text()
 
 
+def test_metrics_keep_their_names_by_which_results_are_ordered(folder):
+    told = {"videos": {"a": {"ms_ssim": 0.5}}, "total": {"ms_ssim": {}},
+            "definitions": {"ms_ssim": {"better": "higher"}}}  # fmt: skip
+    (folder / "metrics.json").write_text(json.dumps(told))
+    write_page(folder)
+    content = content_of(folder / "index.html")
+    assert content["order"] == "ms_ssim" and content["better"]["ms_ssim"] == "higher"
+    assert "ms_ssim" in content["results"][0]["facts"]
+
+
+def test_results_in_subfolders_have_different_names(tmp_path):
+    for name in ("anna", "ben"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "talk.mp4").touch()
+        Records(tmp_path, WITH).add({"output": tmp_path / name / "talk.mp4"})
+    write_page(tmp_path)
+    assert list(shown_in(tmp_path)) == ["anna/talk.mp4", "ben/talk.mp4"]
+
+
 @pytest.mark.parametrize("name", ["metrics.json", "metrics.csv", "commands.jsonl"])
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"[1]\n", b"", b'{"videos": 3}\n', b'{"videos": {"a": 1}}\n', b'video,frame,l1\n"a,0\n']
