@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from metrics.evaluation.comparing import comparison, facts, read_runs
+from metrics.evaluation.comparing import comparison, facts, read_runs, unequal_videos
 from metrics.evaluation.comparison_page import write_page
 from metrics.evaluation.playable import with_playable_files
 from metrics.evaluation.results import to_line
@@ -33,6 +33,8 @@ def main() -> int:
     runs = read_runs(args.runs, args.labels.split(",") if args.labels else None)
     head, rows = comparison(runs, args.weighting)
     print(format_rows(head, rows, args.table))
+    if warning := unequal_videos(runs):
+        print(f"warning: {warning}", file=sys.stderr)
     if not args.no_page:
         page = args.out / "index.html"
         count = write_page(page, with_playable_files(runs, args.out / "videos"), args.weighting)

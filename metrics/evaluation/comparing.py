@@ -36,7 +36,8 @@ class Run:
         path = self.folder / CSV
         found: dict[str, dict[str, list[float | None]]] = {}
         for line, row in read_dicts(path)[1] if path.is_file() else ():
-            curves = found.setdefault(row.pop("video"), {})
+            with reading(path, f"line {line}: no column video", "measure again"):
+                curves = found.setdefault(row.pop("video"), {})
             for column, cell in row.items():
                 with reading(path, f"line {line}: {column} is not a number", "measure again"):
                     curves.setdefault(column, []).append(float(cell) if cell else None)
@@ -81,7 +82,27 @@ def read_runs(given: Sequence[str], labels: Sequence[str] | None = None) -> list
     runs = [Run(name, run.folder, run.content) for name, run in zip(names, runs, strict=True)]
     for run in runs[1:]:
         _check_alike(runs[0], run)
+    if not common_videos(runs):
+        raise UserError(f"{', '.join(run.label for run in runs)} have no video in common; measure the same videos")
     return runs
+
+
+def common_videos(runs: Sequence[Run]) -> list[str]:
+    """The videos that all runs have, in the order of the first run."""
+    return [name for name in runs[0].content["videos"] if all(name in run.content["videos"] for run in runs)]
+
+
+def unequal_videos(runs: Sequence[Run]) -> str:
+    """A warning if the runs measured different videos, so that their totals cannot be compared; else empty."""
+    common = len(common_videos(runs))
+    counts = {run.label: len(run.content["videos"]) for run in runs}
+    if all(count == common for count in counts.values()):
+        return ""
+    listed = ", ".join(f"{label} {count}" for label, count in counts.items())
+    return (
+        f"the runs have {common} videos in common ({listed}): each total is over the run's own videos, the differences "
+        f"are over common ones"
+    )
 
 
 def _check_alike(one: Run, other: Run) -> None:
@@ -115,8 +136,8 @@ class Difference:
 
     @property
     def includes_zero(self) -> bool:
-        """Whether the interval contains 0, so that the difference may be chance."""
-        return self.low <= 0 <= self.high
+        """Whether the interval contains 0, so that the difference may be chance; or has no ends."""
+        return not (self.low > 0 or self.high < 0)
 
     def __str__(self) -> str:
         return f"{self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}]" + ("" if self.includes_zero else " *")

@@ -6,12 +6,13 @@ import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
-from metrics.evaluation.comparing import Run, columns, comparison
+from metrics.evaluation.comparing import Run, better, columns, common_videos, comparison, unequal_videos
 from metrics.evaluation.tables import shown
 from util.files import write_text
+from util.page import link
 from util.plots import legend, plot
+from util.printable import printable
 
 PLAYED = (".mp4", ".webm", ".m4v")
 STYLE = """
@@ -57,9 +58,11 @@ for (const section of document.querySelectorAll("section")) {
 const list = document.querySelector("main");
 document.getElementById("sort").onchange = event => {
   const key = event.target.value, down = key.startsWith("-");
-  const value = one => key === "name" ? one.dataset.name : parseFloat(one.dataset[key.replace("-", "")] || "nan");
+  const value = one => key === "name" ? one.dataset.name : parseFloat(one.dataset[key.replace("-", "")] ?? "nan");
+  const lacking = one => Number.isNaN(value(one));  // comes last, whatever the order
   [...list.children].sort((a, b) => key === "name" ? value(a).localeCompare(value(b)) :
-    (down ? value(b) - value(a) : value(a) - value(b)) || 0).forEach(one => list.append(one));
+    lacking(a) - lacking(b) || (down ? value(b) - value(a) : value(a) - value(b)) || 0
+  ).forEach(one => list.append(one));
 };
 document.getElementById("size").oninput = event => document.body.style.setProperty("--side", event.target.value + "px");
 """
@@ -67,8 +70,7 @@ document.getElementById("size").oninput = event => document.body.style.setProper
 
 def write_page(path: Path, runs: Sequence[Run], weighting: str) -> int:
     """Write the page; returns the number of videos on it."""
-    names = [name for name in runs[0].content["videos"] if all(name in run.content["videos"] for run in runs)]
-    shared = columns(runs)[:8]
+    names, shared = common_videos(runs), columns(runs)
     sections = "\n".join(_section(path, runs, name, shared) for name in names)
     sorting = "".join(
         f'<option value="-c{index}">{escape(column)}: largest first</option>'
@@ -80,7 +82,7 @@ def write_page(path: Path, runs: Sequence[Run], weighting: str) -> int:
         path,
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n<body>'
-        f'<h1>{escape(title)}</h1><div class="wide">{_table(runs, weighting)}</div>'
+        f'<h1>{escape(title)}</h1><div class="wide">{_table(runs, weighting)}</div>{_warning(runs)}'
         "<p>Bold: the best. Differences to the first run: mean over the videos of both, 95 % interval of the bootstrap "
         "over videos; * where it leaves out 0.</p>"
         f'<nav><label>Order <select id="sort"><option value="name">by name</option>{sorting}</select></label>'
@@ -88,6 +90,11 @@ def write_page(path: Path, runs: Sequence[Run], weighting: str) -> int:
         f"\n<main>\n{sections}\n</main><script>{SCRIPT}</script></body></html>\n",
     )
     return len(names)
+
+
+def _warning(runs: Sequence[Run]) -> str:
+    warning = unequal_videos(runs)
+    return f"<p><b>{escape(warning)}.</b></p>" if warning else ""
 
 
 def _table(runs: Sequence[Run], weighting: str) -> str:
@@ -118,8 +125,11 @@ def _section(path: Path, runs: Sequence[Run], name: str, shared: Sequence[str]) 
 
 
 def _plots(runs: Sequence[Run], name: str, shared: Sequence[str]) -> str:
-    """Plots of the values per frame of a video: one plot per metric with all runs."""
-    curves = {column: {run.label: run.frames.get(name, {}).get(column, []) for run in runs} for column in shared}
+    """Plots of the values per frame of a video: one plot per metric, without its secondary columns, with all runs."""
+    main = [column for column in shared if better(runs, column)]
+    curves = {
+        column: {run.label: run.frames.get(printable(name), {}).get(column, []) for run in runs} for column in main
+    }
     plots = "".join(plot(column, of_runs) for column, of_runs in curves.items())
     shown = f"<summary>frames: {legend([run.label for run in runs])}</summary><div>{plots}</div>"
     return f'<details class="plots" open>{shown}</details>' if plots else ""
@@ -128,8 +138,8 @@ def _plots(runs: Sequence[Run], name: str, shared: Sequence[str]) -> str:
 def _figure(path: Path, folder: Path, file: str | None, label: str, caption: str) -> str:
     shows = "no file known"
     if file is not None:
-        link = quote(os.path.relpath(folder / file, path.parent))
+        address = link(os.path.relpath(folder / file, path.parent))
         is_played = file.lower().endswith(PLAYED)
-        shows = (f'<video src="{link}" muted loop playsinline preload="metadata"></video>' if is_played
-                 else f'<a href="{link}">frames</a>')  # fmt: skip
+        shows = (f'<video src="{address}" muted loop playsinline preload="metadata"></video>' if is_played
+                 else f'<a href="{address}">frames</a>')  # fmt: skip
     return f"<figure>{shows}<figcaption><b>{escape(label)}</b> {escape(caption)}</figcaption></figure>"

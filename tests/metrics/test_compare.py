@@ -2,6 +2,7 @@
 
 import json
 import re
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from browser import CHROMIUM, Browser
 from metrics_faces import drawn, moved, run_script, write_frames
 from sounding import with_sound
 
-from metrics.evaluation.comparing import best, comparison, difference, read_runs
+from data.video import open_video
+from metrics.evaluation.comparing import Difference, best, comparison, difference, read_runs
 from metrics.evaluation.comparison_page import write_page
 
 
@@ -97,8 +99,72 @@ def test_the_page_shows_truth_and_runs_in_step(tmp_path):
     page = (tmp_path / "page" / "index.html").read_text()
     assert page.count("<polyline") == 2 and page.count('class="plot"') == 1, "both runs in one plot"
     links = re.findall(r'<video src="([^"]+)"', page)
-    assert [link.rsplit("/", 2)[1] for link in links] == ["truth", "A", "B"]
+    assert [link.rsplit("/", 2)[1].split("-")[0] for link in links] == ["truth", "A", "B"]
     assert all((tmp_path / "page" / link.replace("%23", "#")).resolve().is_file() for link in links)
+
+
+def made(folder, value, frames=2):
+    """A measured folder of frames of one grey; the mean grey of the copies that a comparison shows of it."""
+    write_frames(folder / "v0", np.full((frames, 16, 16, 3), value, np.uint8))
+    write_run(folder / "o", [0.1])
+    (folder / "o" / "metrics.json").rename(folder / "metrics.json")
+    content = json.loads((folder / "metrics.json").read_text()) | {"files": {"v0": {"result": "v0"}}}
+    (folder / "metrics.json").write_text(json.dumps(content))
+    return folder
+
+
+def shown(page):
+    """The brightness of the videos on a page that compares."""
+    links = re.findall(r'<video src="([^"]+)"', (page / "index.html").read_text())
+    paths = [(page / unquote(link)).resolve() for link in links]
+    greys = []
+    for path in paths:
+        with open_video(path) as video:
+            greys.append(round(float(video[0].mean()), -1))
+    return greys, paths
+
+
+def test_a_comparison_shows_its_own_runs_and_writes_only_into_its_folder(tmp_path):
+    page = tmp_path / "page"
+    one, other, third = (made(tmp_path / name / "png", grey) for name, grey in (("a", 50), ("b", 100), ("c", 200)))
+    # Folders of equal names are called by their paths, which are absolute here.
+    assert run_script("compare", one, other, "--out", page)[0] == 0
+    greys, paths = shown(page)
+    assert greys == [50, 100] and all(path.is_relative_to(page) for path in paths)
+    assert run_script("compare", one, other, "--labels", "A,../B", "--out", page)[0] == 0
+    assert all(path.is_relative_to(page) for path in shown(page)[1])
+    for second, grey in ((other, 100), (third, 200)):
+        assert run_script("compare", one, second, "--labels", "A,B", "--out", page)[0] == 0
+        assert shown(page)[0] == [50, grey], "an earlier comparison with the same labels lends no video"
+
+
+def test_totals_over_different_videos_are_told_and_runs_without_a_common_one_refused(tmp_path):
+    one, other = write_run(tmp_path / "one", [0.1, 0.2, 0.3]), write_run(tmp_path / "other", [0.1, 0.2])
+    code, output = run_script("compare", one, other, "--out", tmp_path / "page")
+    warning = "the runs have 2 videos in common (one 3, other 2)"
+    assert code == 0 and warning in output and warning in (tmp_path / "page" / "index.html").read_text()
+    content = json.loads((tmp_path / "other" / "metrics.json").read_text())
+    content["videos"] = {"elsewhere": content["videos"]["v0"]}
+    (tmp_path / "other" / "metrics.json").write_text(json.dumps(content))
+    code, output = run_script("compare", one, other, "--out", tmp_path / "page")
+    assert code == 2 and "one, other have no video in common" in output
+
+
+def test_an_interval_that_is_not_known_is_not_significant():
+    assert Difference(np.nan, np.nan, np.nan, 2).includes_zero
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_videos_without_a_value_come_last(tmp_path):
+    runs = read_runs([write_run(tmp_path / name, [0.3, 0.1, 0.2, 0.4]) for name in ("one", "other")])
+    runs[1].content["videos"]["v1"]["l1"] = None
+    write_page(tmp_path / "index.html", runs, "videos")
+    with Browser(tmp_path / "profile") as browser:
+        browser.open((tmp_path / "index.html").as_uri())
+        for order, expected in {"c0": ["v2", "v0", "v3", "v1"], "-c0": ["v3", "v0", "v2", "v1"]}.items():
+            browser.run(f"at = document.getElementById('sort'); at.value = '{order}'; at.onchange({{target: at}})"
+                        )  # fmt: skip
+            assert browser.run("[...list.children].map(one => one.dataset.name)") == expected
 
 
 PAINTED = """[...document.querySelectorAll("video")].every(video => {
