@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data.augment import mirror
 from data.base import as_tensor, to_tensor
 from data.faces.detector import MIRRORED
 from data.faces.portrait_annotations import Annotations, FaceFacts, annotations_of, pair_tensors
@@ -113,7 +114,7 @@ class Parts:
         """The same left to right."""
         side = np.array([-1, 1], np.float32)
         return Parts(
-            [frame[:, ::-1] for frame in self.frames], self.flow[:, ::-1] * side, self.seen[:, ::-1],
+            [mirror(frame) for frame in self.frames], self.flow[:, ::-1] * side, self.seen[:, ::-1],
             self.mask[:, ::-1], [points[MIRRORED] * [-1, 1, 1] for points in self.points],
             [facts.mirrored() for facts in self.faces],
         )  # fmt: skip

@@ -7,11 +7,11 @@ import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.base import Clip, Job, to_tensor
+from data.base import Clip, Job, to_byte_tensors, to_tensor
 from data.talking.driven import LandmarkDriven, Shown, add_driving_options, joined
 from data.talking.files import FrameLandmarks, find_landmark_file, read_frame_landmarks
 from data.video.images import read_image
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MAX_CACHED = 1000
+"""Files of landmarks that a process keeps in memory."""
+read_once = lru_cache(MAX_CACHED)(read_frame_landmarks)
 TEST_FPS = Fraction(5)
 """Sampled frames are far apart in time; play results slowly."""
 
@@ -30,7 +33,7 @@ TEST_FPS = Fraction(5)
 class TalkingHeadDataset(LandmarkDriven):
     """Folders <person>/<video>/ of frames with metadata.npz (or metadata.pkl), below train/ and test/ if there are.
 
-    A training item holds `video` (its number), `pictures` and `landmarks` (T, 3, H, W), `target` and
+    A training item holds `video` (its number), and as bytes `pictures` and `landmarks` (T, 3, H, W), `target` and
     `target_landmarks` (3, H, W); the target is never among the pictures. A test clip is embedded from T frames spread
     over a video and driven by the others: `image` and `landmarks` (3, H, W) in each driving item.
     """
@@ -73,9 +76,9 @@ class TalkingHeadDataset(LandmarkDriven):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         video = self.folder / self.videos[index]
-        known = read_frame_landmarks(find_landmark_file(video))
+        known = read_once(find_landmark_file(video))
         chosen = [self._frame(video, known, frame) for frame in choose_frames(len(known.names), self.shots)]
-        frames = joined(chosen)
+        frames = joined(chosen, to_byte_tensors)
         pictures, landmarks = frames["pictures"], frames["landmarks"]
         return {
             "video": self.first_item + index,

@@ -259,11 +259,24 @@ def seed_everything(*numbers: int) -> None:
     torch.manual_seed(int(words[2]))
 
 
+def is_bytes(value: Tensor) -> bool:
+    """Whether a tensor holds pictures (..., 3, H, W) as bytes."""
+    return value.dtype == torch.uint8 and value.ndim > 3 and value.shape[-3] == 3
+
+
+def as_floats(pictures: Tensor) -> Tensor:
+    """Bytes as floats in [0, 1]. The divisor is a tensor: CUDA multiplies by the reciprocal of a number, which rounds
+    otherwise than the division that other pictures had on the CPU."""
+    floats = pictures.to(torch.get_default_dtype())
+    return floats.div_(floats.new_full((), 255))
+
+
 def move(value: Any, device: torch.device, channels_last: bool) -> Any:
-    """A batch on the device, pictures channels-last if wanted."""
+    """A batch on the device, pictures channels-last if wanted; pictures as bytes become floats in [0, 1]."""
     if isinstance(value, Tensor):
         layout = torch.channels_last if channels_last and value.ndim == 4 else torch.preserve_format
-        return value.to(device, non_blocking=True, memory_format=layout)
+        moved = value.to(device, non_blocking=True, memory_format=layout)
+        return as_floats(moved) if is_bytes(moved) else moved
     if isinstance(value, dict):
         return {key: move(item, device, channels_last) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

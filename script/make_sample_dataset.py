@@ -328,7 +328,7 @@ def describe(root: Path, settings: Settings) -> str:
         "frames": "  <split>_data, _keypoints  frames and 68 points (edge-guided animation)",
         "aus": "  aus                       imgs, aus_openface.pkl, id lists, openface/*.csv (GANimation)",
         "talking_head": "  talking_head              person/video/frame with metadata.npz (few-shot talking heads)",
-        "motion": "  motion                    dense motion between frames, for --truth (docs/sample.md)",
+        "motion": "  motion                    dense motion between frames (--dataset_mode drawn)",
         "short": "  short                     clips of 20 frames cut to the face (facial prior's small configuration)",
         "micro": f"  micro                     weak expressions at {MICRO_FPS} fps with coding.csv (facial prior)",
     }

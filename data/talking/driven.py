@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,9 @@ def add_driving_options(parser: Any, training: bool) -> None:
             help="bring the driving landmarks to the proportions of the source's face; both begin alike")  # fmt: skip
 
 
-def joined(frames: Sequence[Shown]) -> dict[str, Tensor]:
+def joined(
+    frames: Sequence[Shown], convert: Callable[[Sequence[np.ndarray]], Tensor] = to_tensors
+) -> dict[str, Tensor]:
     """Frames and their landmark pictures as `pictures` and `landmarks` (T, 3, H, W)."""
     pictures, landmarks = zip(*frames, strict=True)
-    return {"pictures": to_tensors(pictures), "landmarks": to_tensors(landmarks)}
+    return {"pictures": convert(pictures), "landmarks": convert(landmarks)}

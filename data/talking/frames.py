@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from data.augment import mirror
 from data.faces.detector import Face
 
 FITS = ("squash", "pad", "crop")
@@ -47,7 +48,7 @@ def mirrored(picture: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.nd
     """A picture and its points mirrored left to right, as copies; the points keep their numbers."""
     turned = points.copy()
     turned[..., 0] = picture.shape[1] - 1 - turned[..., 0]
-    return np.ascontiguousarray(picture[:, ::-1]), turned
+    return mirror(picture), turned
 
 
 def main_face(faces: Sequence[Face]) -> Face | None:

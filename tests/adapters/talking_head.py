@@ -597,6 +597,6 @@ def item(case: Case) -> Computed:
     random.seed(given["seed"])
     made = dataset[wanted]
     names = {"x": "pictures", "y": "landmarks", "x_t": "target", "y_t": "target_landmarks"}
-    computed = {name: np.round(255 * as_array(made[key])).astype(np.uint8) for name, key in names.items()}
+    computed = {name: as_array(made[key]) for name, key in names.items()}
     # The draws are those of the original, so that order and flips need no words: the frames show them.
     return computed | {name: case["outputs"][name]["value"] for name in ("order", "flips")}
