@@ -72,7 +72,9 @@ class Mover:
         if "initial" in state:
             return state
         initial = frames.driving.rows(slice(0, 1))
-        state = {**state, "initial": initial, "usual": None, "ratio": self._ratio(frames, initial)}
+        # A picture may have several faces; a source video's size is that in its first frame.
+        sources = state.get("motion", frames.source.rows(slice(0, 1)))
+        state = {**state, "initial": initial, "usual": None, "ratios": self._ratios(sources, initial)}
         if self.rules.per_frame and frames.source_openness is not None:
             state["usual"] = usual_openness(Openness.of(frames.source_openness))
         return state
@@ -114,31 +116,37 @@ class Mover:
 
     def _points(self, state: dict[str, Any], frames: Frames, driven: Driven) -> Points:
         kp_source, kp = frames.source.points(), region_points(self.rules, frames.source, driven)
-        if self.animals:
-            kp = kp_source + (kp - _points_at(frames.source.rows(slice(0, 1)), state["initial"])) * state["ratio"]
-        elif state["ratio"] != 1:
-            kp = kp_source + (kp - kp_source) * state["ratio"]
+        if (ratios := state["ratios"]) is not None:
+            start = _points_at(frames.source, state["initial"]) if self.animals else kp_source
+            kp = kp_source + (kp - start) * (ratios if self.rules.per_frame else ratios[frames.picture])
         source, driving = (
             None if numbers is None else Openness.of(numbers) for numbers in (frames.source_openness, frames.openness)
         )
         require_openness(self.adjuster.adjustments, source, driving)
         return Points(frames, kp_source, self.adjuster(kp_source, kp, source, driving, state["usual"]))
 
-    def _ratio(self, frames: Frames, initial: Motion) -> float:
-        """Ratio of the source's movements to the driving ones.
+    def _ratios(self, sources: Motion, initial: Motion) -> Tensor | None:
+        """Ratios (S, 1, 1) of the movements of each source to the driving ones; None: they are not scaled.
 
-        1 for people in the original's programs, whose two point sets are equal in relative motion.
+        There are none for people in the original's programs, whose two point sets are equal in relative motion.
         """
-        source = frames.source.rows(slice(0, 1))
-        if self.animals and self.scaling == "expression-friendly":
-            return hull_ratio(source.points(), _points_at(source, initial))
-        if self.scaling == "adapt-scale" and self.rules.relative and not self.rules.picture:
-            return hull_ratio(source.points(), initial.points())
-        return 1.0
+        if self.animals:
+            started = _points_at(sources, initial)
+            ratios = self._hull_ratios(sources, started) if self.scaling == "expression-friendly" else 1.0
+        elif self.scaling == "adapt-scale" and self.rules.relative and not self.rules.picture:
+            ratios = self._hull_ratios(sources, initial.points().expand_as(sources.canonical))
+        else:
+            return None
+        return torch.ones_like(sources.scale)[..., None] * ratios
+
+    @staticmethod
+    def _hull_ratios(sources: Motion, driven: Tensor) -> Tensor:
+        pairs = zip(sources.points().split(1), driven.split(1), strict=True)
+        return sources.scale.new_tensor([hull_ratio(*pair) for pair in pairs])[:, None, None]
 
 
 def _points_at(source: Motion, initial: Motion) -> Tensor:
-    """The source's points with pose and expression of the first driving frame."""
+    """The sources' points with pose and expression of the first driving frame."""
     still = initial._replace(scale=source.scale)
     return still.points(source.canonical)
 

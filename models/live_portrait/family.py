@@ -207,12 +207,12 @@ class LivePortrait(Family):
 
     def encode_source(self, source: dict[str, Any]) -> dict[str, Any]:
         picture, video = bool("driving_picture" in source), bool("source_video" in source)
-        state = {"mover": self._mover(picture, video)}
         if video:
-            return state
+            return {"mover": self._mover(picture, video)}
         image = self.seen(source["image"].flatten(0, -4))
         numbers = source.get("openness")
-        return state | {
+        return {
+            "mover": self._mover(picture, video, faces=len(image)),
             "motion": self.motion_extractor(image),
             "encoded": self.encode(image),
             "openness": None if numbers is None else numbers.flatten(0, -2),
@@ -266,9 +266,9 @@ class LivePortrait(Family):
         features, motion = self.warping_module.warp_and_motion(volumes, kp_source, kp_driving)
         return self.compose(self.spade_generator(features), picture, motion), motion
 
-    def _mover(self, driving_picture: bool, source_video: bool) -> Mover:
+    def _mover(self, driving_picture: bool, source_video: bool, faces: int = 1) -> Mover:
         rules = self.rules(per_frame=source_video, picture=driving_picture)
-        smoother = self.smoother(source_video=source_video, driving_picture=driving_picture)
+        smoother = self.smoother(source_video=source_video, driving_picture=driving_picture, faces=faces)
         return self.mover(rules, self.adjuster, smoother)
 
     def _frames(self, state: dict[str, Any], driving: dict[str, Any]) -> Frames:

@@ -81,6 +81,6 @@ def nearest_rotation(matrices: Tensor) -> Tensor:
     """The rotations (..., 3, 3) nearest to matrices distorted by rounding or smoothing."""
     left, _, right = torch.linalg.svd(matrices)
     # A reflection is not a rotation: flip the axis with the smallest singular value.
-    sign = torch.linalg.det(left @ right).sign()
+    sign = torch.linalg.det(exact_product(left, right)).sign()
     ones = torch.ones_like(sign)
-    return left @ torch.diag_embed(torch.stack([ones, ones, sign], dim=-1)) @ right
+    return exact_product(left * torch.stack([ones, ones, sign], dim=-1)[..., None, :], right)

@@ -15,7 +15,7 @@ from engine.clock import Clock
 from engine.distributed import Processes
 from engine.trainer import Trainer
 from models import find_family
-from models.live_portrait.animation import hull_ratio
+from models.live_portrait.animation import Frames, hull_ratio
 from models.live_portrait.composing import with_source_pixels
 from models.live_portrait.family import ANIMATORS, PERCEPTRONS
 from models.live_portrait.finished import finish_generator, finish_warping
@@ -155,6 +155,14 @@ def test_nearest_rotation_is_one_and_keeps_rotations():
     assert torch.allclose(torch.linalg.det(bent), torch.ones(4), atol=1e-5)
 
 
+def test_nearest_rotation_is_exact_in_half_precision():
+    """Source videos are smoothed by default, and networks run under autocast with --precision bf16."""
+    rotations = rotation_of(*(30 * torch.randn(3, 4, 1)))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = nearest_rotation(rotations)
+    assert found.dtype == torch.float32 and torch.allclose(found, rotations, atol=1e-6)
+
+
 def kalman_by_hand(series, observation, process=1e-5):
     """The recursion of the specification, over the whole series."""
     mean, variance, means, variances, priors = series[0], 1.0, [], [], []
@@ -182,6 +190,27 @@ def test_streaming_smoothing_equals_smoothing_the_whole_clip(observation, piece)
         waiting, smooth = smoother.finish(waiting, 3)
         ready.append(smooth)
     assert torch.allclose(torch.cat(ready), kalman_by_hand(series, observation), rtol=0, atol=1e-7)
+
+
+def smoothed_in_pieces(smoother, series, piece):
+    waiting, ready = None, []
+    for part in series.split(piece):
+        waiting, smooth = smoother.push(waiting, part)
+        ready.append(smooth)
+    while len(waiting.filtered):
+        waiting, smooth = smoother.finish(waiting, piece)
+        ready.append(smooth)
+    return torch.cat(ready)
+
+
+@pytest.mark.parametrize("look_ahead", [None, 0, 2, float("inf")])
+def test_series_that_take_turns_are_smoothed_each_on_its_own(look_ahead):
+    series = torch.randn(3, 40, 4, dtype=torch.float64).cumsum(1)
+    turns = series.transpose(0, 1).flatten(0, 1)
+    found = smoothed_in_pieces(KalmanSmoother(1e-4, look_ahead=look_ahead, series=3), turns, 8)
+    for index, own in enumerate(series):
+        alone = smoothed_in_pieces(KalmanSmoother(1e-4, look_ahead=look_ahead), own, 8)
+        assert torch.allclose(found[index::3], alone, rtol=0, atol=1e-12)
 
 
 def test_smoothing_of_one_frame_is_the_frame():
@@ -264,6 +293,53 @@ def test_lips_are_closed_first_with_eyes_retargeted_too():
     plain = adjuster("--eye_retargeting=0.2")
     arguments = source, driven, openness, None, None
     assert torch.equal(theirs(*arguments), plain(*arguments)) and not torch.equal(ours(*arguments), plain(*arguments))
+
+
+def moved(family, sources, driving, piece):
+    """The driven points of all frames, in which the sources take turns."""
+    faces, count = len(sources.scale), len(driving.scale)
+    index = torch.arange(faces).repeat(count)
+    mover, state, found = family._mover(False, False, faces=faces), {"motion": sources}, []
+    frames = Frames(sources.rows(index), driving.rows(torch.arange(count).repeat_interleave(faces)), index)
+    for start in range(0, len(index), piece):
+        state, points = mover.push(state, frames.rows(slice(start, start + piece)))
+        found += [] if points is None else [points.driven]
+    if "held" in state:
+        found.append(mover.finish(state, len(index))[1].driven)
+    return torch.cat(found)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--smooth_motion", "--smooth_variance=1e-4"],
+        ["--animals"],
+        ["--animals", "--driving_option=pose-friendly"],
+        ["--driving_option=adapt-scale"],
+    ],
+)
+def test_faces_of_a_picture_move_as_if_each_were_alone(words):
+    family, sources, driving = build("--no_stitching", *words), random_motion(3), random_motion(5)
+    sources = sources._replace(canonical=sources.canonical * torch.tensor([1.0, 1.5, 0.5])[:, None, None])
+    together = moved(family, sources, driving, 4)
+    assert len(together) == 15
+    for face in range(3):
+        alone = moved(family, sources.rows(slice(face, face + 1)), driving, 4)
+        assert torch.allclose(together[face::3], alone, atol=1e-5)
+
+
+@torch.no_grad()
+def test_animals_in_a_source_video_move_the_same_in_any_batches():
+    family, sources, driving = build("--no_stitching", "--animals", "--smooth_motion=no"), *map(random_motion, (6, 6))
+    frames, found = Frames(sources, driving, torch.zeros(6, 3, 8, 8)), []
+    for piece in (1, 4):
+        mover, state, points = family._mover(False, True), {}, []
+        for start in range(0, 6, piece):
+            state, made = mover.push(state, frames.rows(slice(start, start + piece)))
+            points.append(made.driven)
+        found.append(torch.cat(points))
+    assert torch.allclose(*found, atol=1e-5)
 
 
 def test_unknown_openness_is_reported():
