@@ -40,7 +40,7 @@ def read_template(path: Path | str) -> MotionTemplate:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"--driving_video {path}: no such file")
-    return _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
+    return _read_npz(path) if path.suffix.lower() == ".npz" else _read_pickle(path)
 
 
 def _read_npz(path: Path) -> MotionTemplate:
@@ -75,7 +75,7 @@ def _checked(path: Path, arrays: dict[str, np.ndarray], fps: Fraction) -> Motion
     if missing:
         raise UserError(f"{path}: this motion template lacks {', '.join(missing)}; recreate it with --save_template")
     known = {name: arrays[name] for name in (*SHAPES, *OPTIONAL) if name in arrays}
-    count = len(known["R"])
+    count = len(np.atleast_1d(known["R"]))
     for name, array in known.items():
         wanted = (count, *(SHAPES | OPTIONAL)[name])
         if array.shape != wanted or not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():

@@ -20,7 +20,7 @@ from data.video.images import is_image
 from data.video.opening import open_steady, open_video
 from util.errors import UserError
 from util.geometry import nearest_pose
-from util.motion_template import write_template
+from util.motion_template import is_template, write_template
 from util.portrait_edits import EDITS, edit_arrays
 
 log = logging.getLogger(__name__)
@@ -255,7 +255,7 @@ class PortraitClips:
 
 def _rate(driving: Path) -> Fraction | None:
     """The rate of a driving video; None for pictures and templates, which have none."""
-    if not driving.exists() or is_image(driving) or driving.suffix in (".npz", ".pkl"):
+    if not driving.exists() or is_image(driving) or is_template(driving):
         return None
     with open_steady(driving) as video:
         return Fraction(video.fps)

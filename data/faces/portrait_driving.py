@@ -18,6 +18,7 @@ from data.faces.portrait_crop import Square, common_square, openness, preview_of
 from data.faces.portrait_source import to_tensor
 from data.video.images import is_image
 from data.video.opening import open_steady
+from data.video.reader import Timeline, frame_rate, stored_rate
 from util.errors import UserError
 from util.motion_template import MotionTemplate, is_template, items_of, read_template
 
@@ -29,18 +30,23 @@ class DrivingTemplate:
 
     is_picture, has_sound = False, False
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, fps: Fraction | float | None = None):
+        """`fps` is the rate that the result has; None: the template's own."""
         self.path = path
         self.template: MotionTemplate = read_template(path)
-        self.fps, self.length = self.template.fps, len(self.template)
+        own, count = stored_rate(path, str(self.template.fps)), len(self.template)
+        self.fps = own if fps is None else frame_rate(fps)
+        timeline = Timeline(np.arange(count, dtype=np.int64), count, 1 / own)
+        self.frames = np.arange(count) if self.fps == own else timeline.frames_at(self.fps)
+        self.length = len(self.frames)
 
     def items(self) -> Iterator[dict[str, Any]]:
         """The driving items, frame by frame."""
-        return iter(items_of(self.template, range(self.length)))
+        return iter(items_of(self.template, self.frames))
 
     def item(self, index: int) -> dict[str, Any]:
         """One of them."""
-        return next(iter(items_of(self.template, [index])))
+        return next(iter(items_of(self.template, self.frames[index : index + 1])))
 
     def preview(self, detector: Detector) -> None:
         """Nothing: there are no pictures."""
@@ -149,6 +155,14 @@ class DrivingFrames:
 Driving = DrivingFrames | DrivingTemplate
 
 
-def open_driving(path: Path, *how: Any) -> Driving:
-    """A template by its name, else frames; `how` as DrivingFrames takes it."""
-    return DrivingTemplate(path) if is_template(path) else DrivingFrames(path, *how)
+def open_driving(
+    path: Path,
+    settings: DrivingSettings,
+    find: Callable[..., np.ndarray],
+    fps: Fraction | None,
+    needs_openness: bool | None,
+) -> Driving:
+    """A template by its name, else frames; arguments as DrivingFrames takes them."""
+    if is_template(path):
+        return DrivingTemplate(path, settings.fps or fps)
+    return DrivingFrames(path, settings, find, fps, needs_openness)

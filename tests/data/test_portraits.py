@@ -14,6 +14,7 @@ from paths import ROOT
 from data import find_dataset
 from data.faces.detector import Face
 from data.faces.portrait_crop import PasteBack, Square, square_of
+from data.faces.portrait_driving import DrivingTemplate
 from data.faces.portrait_source import PortraitPicture
 from data.jobs.pairs import RequestedClips
 from data.video import VideoWriter, write_image
@@ -279,6 +280,24 @@ def test_a_template_moves_as_its_video(folder, family_of, template):
     assert np.abs(np.stack(video).astype(int) - np.stack(again)).max() <= 1
 
 
+def test_a_template_is_brought_to_the_rate_of_the_result(folder, template):
+    """Its movements keep their speed, as those of a driving video do."""
+    write_template(folder / "slow.npz", [template.arrays], Fraction(5))
+    with_video = clip_of(pair(folder, "wide.mp4", "slow.npz"))
+    assert with_video.fps == 25 and with_video.driving.driving.length == 5 * 7 and len(with_video.driving) == 9
+    for words, fps, length in (([], 5, 7), (["--fps=10"], 10, 14), (["--fps=2.5"], Fraction(5, 2), 3)):
+        clip = clip_of(pair(folder, "one.png", "slow.npz", *words))
+        assert clip.fps == fps and len(clip.driving) == length
+    shown = [item["motion"]["t"] for item in clip_of(pair(folder, "one.png", "slow.npz", "--fps=10")).driving]
+    assert np.array_equal(np.stack(shown), template.arrays["t"].repeat(2, axis=0))
+
+
+def test_suffixes_of_templates_may_be_capitals(folder, template):
+    write_template(folder / "NOD.NPZ", [template.arrays], Fraction(25))
+    for source in ("one.png", "wide.mp4"):
+        assert clip_of(pair(folder, source, "NOD.NPZ")).driving.driving.length == 7
+
+
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("old", [True, False])
 def test_templates_of_the_original_are_read(tmp_path, template, old, protocol):
@@ -340,6 +359,12 @@ def test_damaged_templates_are_reported(tmp_path, template):
     write_template(tmp_path / "f.npz", [arrays], Fraction(25))
     with pytest.raises(UserError, match=r"f\.npz: R is float32 \(7, 3, 3\), but must be"):
         read_template(tmp_path / "f.npz")
+    np.savez(tmp_path / "h.npz", format="motion template 1", fps=[25, 1], **template.arrays | {"R": np.float32(1)})
+    with pytest.raises(UserError, match=r"h\.npz: .* must be"):
+        read_template(tmp_path / "h.npz")
+    write_template(tmp_path / "i.npz", [template.arrays], Fraction(10**6))
+    with pytest.raises(UserError, match=r"i\.npz: .*at most 1000"):
+        DrivingTemplate(tmp_path / "i.npz")
     buffer = io.BytesIO()
     np.savez(buffer, format=np.array([Hostile()], dtype=object))
     (tmp_path / "g.npz").write_bytes(buffer.getvalue())
