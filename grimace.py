@@ -273,6 +273,7 @@ class Model:
             for picture in to_bytes(made, clip.cut_off).cpu().numpy():
                 if (frame := _finished(clip, picture)) is not None:
                     yield frame
+        self._animator.save_motion(clip)
 
     def _write(
         self, opt: Options, clip: Clip, state: dict[str, Any] | None, output: Path | None, measured: Any = None,
@@ -295,6 +296,7 @@ class Model:
                 done += len(items)
                 if watch:
                     watch(done, clip.length)
+        self._animator.save_motion(clip)
 
 
 class _NullOutputs:

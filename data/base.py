@@ -86,6 +86,8 @@ class Job:
     """Inputs that identify its result, since another result may have the same name."""
     recorded: dict[str, Any] = field(default_factory=dict)
     """Fields for the records, from the command or a line of --pairs."""
+    saves_motion: bool = False
+    """Whether its driving motion is saved, too (`Clip.saved_motion`), even where the result exists already."""
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -140,6 +142,8 @@ class Dataset(KeepsMethods):
     """Whether a source may be several pictures of a person."""
     of_pairs: tuple[str, ...] = ("crop_image", "crop_video", "paste_back", "find_best_frame", "best_frame")
     """The options of pairs that mean nothing for the test split, and are refused there."""
+    saves_motion: bool = False
+    """`Job.saves_motion` of pairs that the command names."""
     retarget: bool = False
     """With `needs_landmarks`: whether those of a driving face get the proportions of the source's."""
     needs_landmarks: bool = False

@@ -25,17 +25,23 @@ from data.faces.portrait_crop import DRIVING, SOURCE
 from data.faces.portrait_driving import DrivingSettings
 from data.faces.portrait_source import Cropping
 from data.frames import FramesDataset, draw_frames, plain
+from data.jobs.pair_list import Request, refuse_inputs, refuse_suffix
 from data.video import Video
 from data.video.images import is_image
 from data.video.packed import PackedClip
 from util.errors import UserError
 from util.portrait_edits import EDITS
 from util.settings import settings_of
-from util.values import at_least, count, keyword_or, list_of, number, positive, text, within
+from util.values import at_least, count, keyword_or, list_of, number, positive, restricted, text, within
 
 MAX_CACHED = 1000
 """Files of annotations that a process keeps in memory."""
 LARGEST_JITTER = 0.5
+NOT_OF_EDITS = ("driving_video", "pairs", "best_frame", "find_best_frame", "save_template")
+"""Options of pairs that would have no effect on edits."""
+TEMPLATE = restricted(
+    text, lambda name: not name or name.lower().endswith(".npz"), "a file name that ends with .npz", "FILE.npz"
+)
 read_once = lru_cache(MAX_CACHED)(read_annotations)
 
 
@@ -68,6 +74,12 @@ class PortraitsDataset(FramesDataset):
     def __init__(self, opt: Any, training: bool):
         super().__init__(opt, training)
         self.jitter = opt.crop_jitter if training else 0.0
+        self.saves_motion = not training and bool(opt.save_template)
+        if self.saves_motion and opt.pairs:
+            raise UserError(
+                f"--save_template {opt.save_template}: --pairs has several driving videos; save the motion of one with "
+                f"--source_image and --driving_video"
+            )
         if training and self.annotated and self.augmentation.moves_pixels:
             raise UserError(
                 "--rotation_degrees, --resize_ratio, --crop_size: landmarks do not follow these; use --crop_jitter, "
@@ -135,7 +147,20 @@ class PortraitsDataset(FramesDataset):
         return frozenset({"source"}) if self.makes_alone(self.opt) else super().pictures_of(outside)
 
     def jobs(self) -> Iterable[Job]:
-        return self.portrait_clips().edits() if self.makes_alone(self.opt) else super().jobs()
+        alone = self.makes_alone(self.opt)
+        unused = [f"--{name}" for name in (NOT_OF_EDITS if alone else ("save_template",)) if getattr(self.opt, name)]
+        if unused:
+            what = "edits have no driving video" if alone else "only for pairs, not for the test split"
+            raise UserError(f"{', '.join(unused)}: {what}; remove {'it' if len(unused) == 1 else 'them'}")
+        return self._edits() if alone else super().jobs()
+
+    def _edits(self) -> list[Job]:
+        jobs, pictures = self.portrait_clips().edits(), map(Path, self.opt.source_image)
+        given = [Request((path,), path) for path in pictures]
+        for job in jobs:
+            refuse_suffix(job.output)
+            refuse_inputs(job.output, given)
+        return jobs
 
     def clip_of(self, request: Any) -> Clip:
         return self.portrait_clips().clip(request)
@@ -224,7 +249,5 @@ def _add_edits(parser: Any) -> None:
     add("--edit", type=text, default="", help=f"edit --source_image, e.g. smile=0.8,yaw=-10: {', '.join(EDITS)}")
     add("--edit_sweep", type=text, default="", help="NAME=FROM:TO:FRAMES: a video of it; several run in sequence")
     parser.add_switch("--edit_grid", help="a picture of every edit at several values")
-    add(
-        "--save_template", type=text, default="", help="also write the driving motion into this file, e.g. nod.npz",
-        shapes_result=False,
-    )  # fmt: skip
+    add("--save_template", type=TEMPLATE, default="", help="also write the driving motion into this file, e.g. nod.npz",
+        shapes_result=False)  # fmt: skip

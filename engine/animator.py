@@ -79,6 +79,11 @@ class Animator:
             found = self._run(self.family.measure, self._batch(batch))
             yield {name: value.float().cpu().numpy() for name, value in found.items()}
 
+    def save_motion(self, clip: Any) -> None:
+        """Write the motion of a clip's driving video, if it is to be saved (`Clip.saved_motion`)."""
+        if clip.saved_motion:
+            clip.saved_motion.write(self.measured(clip.saved_motion.items()))
+
     def _passes(
         self, state: dict[str, Any], animate: Callable, driving: Iterable[dict[str, Any]], first: dict[str, Any] | None
     ) -> Iterator[tuple]:

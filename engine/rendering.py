@@ -125,9 +125,13 @@ class Renderer:
     def make(self, job: Any, alone: bool) -> None:
         """Make one video unless it exists; `alone`: the only one, with a progress bar and errors that end the
         command."""
-        if self.results.has(job):
+        exists = self.results.has(job)
+        if exists and not job.saves_motion:
             return
         with self.results.recording_failure(job, stop=alone):
+            if exists:
+                self.animator.save_motion(job.make())
+                return
             with self.collecting_damage() as damage:
                 self._make(job, damage, alone)
             if alone:
@@ -152,8 +156,7 @@ class Renderer:
             for measurer in measurers:
                 facts |= measurer.facts()
             self.results.add(job, facts | ({"damaged": printable("; ".join(damage))} if damage else {}))
-        if clip.saved_motion:
-            clip.saved_motion.write(self.animator.measured(clip.saved_motion.items()))
+        self.animator.save_motion(clip)
 
     def _passes(self, clip: Any, items: Iterable[dict]) -> Iterator[tuple]:
         """For each pass: the driving items, the results, their dense motion, and the pictures to write."""

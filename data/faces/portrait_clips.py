@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from util.errors import UserError
 from util.geometry import nearest_pose
 from util.motion_template import is_template, write_template
 from util.portrait_edits import EDITS, edit_arrays
+from util.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ class PortraitClips:
         return PortraitVideo(path, self.cropping, partial(self.points, rate=self.settings.fps), needs_points)
 
     def clip(self, request: Any) -> Clip:
-        """The clip of a pair (data.jobs.pairs.Request)."""
+        """The clip of a pair (data.jobs.pair_list.Request)."""
         source = self.source(request.sources[0])
         rate = source.fps if source.is_video and _rate(request.driving) != source.fps else None
         driving = open_driving(request.driving, self.driving, self.points, rate, self.needs_driving)
@@ -217,28 +218,28 @@ class PortraitClips:
     def edits(self) -> list[Job]:
         """The clips of --edit, --edit_sweep and --edit_grid for each source picture."""
         settings, planned = self.settings, []
-        base = read_edits(settings.edit)
+        base, sweep = read_edits(settings.edit), read_sweep(settings.edit_sweep)
         for path in map(Path, settings.source_image or ()):
-            if settings.edit_sweep:
-                rows = [base | each for each in read_sweep(settings.edit_sweep)]
-                planned.append(
-                    self._planned(path, "sweep", f".{settings.format}" if settings.format != "png" else "", rows)
-                )
+            if sweep:
+                suffix = f".{settings.format}" if settings.format != "png" else ""
+                planned.append(self._planned(path, f"{path.stem}_sweep{suffix}", [base | each for each in sweep]))
             if settings.edit_grid:
-                rows, sheet = grid_of(base)
-                planned.append(self._planned(path, "grid", ".png", rows, sheet))
-            if base and not settings.edit_sweep:
-                planned.append(self._planned(path, "edit", ".png", [base]))
+                planned.append(self._planned(path, f"{path.stem}_grid.png", *grid_of(base)))
+            if base and not sweep:
+                planned.append(self._planned(path, f"{path.stem}_edit.png", [base]))
         if not planned:
             raise UserError("--edit, --edit_sweep and --edit_grid need a picture: set --source_image")
         if settings.output and len(planned) > 1:
             raise UserError("--output names one result, but the edits make several; use --results_dir")
         return planned
 
-    def _planned(self, path: Path, kind: str, suffix: str, rows: Sequence[Mapping[str, float]], sheet=None):
+    def _planned(
+        self, path: Path, file: str, rows: Sequence[Mapping[str, float]], sheet: dict[str, Any] | None = None
+    ) -> Job:
         folder = Path(self.settings.results_dir or Path("eval_results") / self.settings.name)
-        output = Path(self.settings.output) if self.settings.output else folder / f"{path.stem}_{kind}{suffix}"
-        return Job(output.stem, partial(self._edited, path, output, rows, sheet), output)
+        output = Path(self.settings.output or folder / file)
+        inputs, recorded = {"sources": printable(str(path.resolve()))}, {"source": printable(str(path))}
+        return Job(output.stem, partial(self._edited, path, output, rows, sheet), output, inputs, recorded)
 
     def _edited(self, path: Path, output: Path, rows: Sequence[Mapping[str, float]], sheet: dict | None) -> Clip:
         if not is_image(path) and self.cropping.source_frame is None:
@@ -271,20 +272,24 @@ def _with_sound(path: Path) -> Path | None:
 def read_edits(text: str) -> dict[str, float]:
     """smile=0.8,wink=20 as numbers by name; raises UserError for unknown names and values out of range."""
     found: dict[str, float] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in _parts("--edit", text):
         name, equals, value = part.partition("=")
-        found[name] = _edit_value("--edit", name, value) if equals else _unknown("--edit", part, "NAME=VALUE")
+        if not equals:
+            _refuse_form("--edit", part, "NAME=VALUE")
+        if name in found:
+            raise UserError(f"--edit {text}: sets {name} twice; remove one")
+        found[name] = _edit_value("--edit", name, value)
     return found
 
 
 def read_sweep(text: str) -> list[dict[str, float]]:
     """smile=-0.3:1.3:30, several in sequence, as one edit per frame."""
     rows: list[dict[str, float]] = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in _parts("--edit_sweep", text):
         name, _, course = part.partition("=")
         pieces = course.split(":")
-        if len(pieces) != 3 or not pieces[2].isdigit() or not int(pieces[2]):
-            _unknown("--edit_sweep", part, "NAME=FROM:TO:FRAMES")
+        if len(pieces) != 3 or not pieces[2].isdecimal() or not int(pieces[2]):
+            _refuse_form("--edit_sweep", part, "NAME=FROM:TO:FRAMES")
         low, high = (_edit_value("--edit_sweep", name, piece) for piece in pieces[:2])
         rows += [{name: float(value)} for value in np.linspace(low, high, int(pieces[2]))]
     return rows
@@ -313,5 +318,13 @@ def _edit_value(option: str, name: str, text: str) -> float:
     return value
 
 
-def _unknown(option: str, part: str, form: str) -> float:
+def _parts(option: str, text: str) -> list[str]:
+    """The edits in a text, separated by commas."""
+    parts = [part for part in (part.strip() for part in text.split(",")) if part]
+    if text and not parts:
+        raise UserError(f"{option} {text}: names no edit; choose from {', '.join(EDITS)}")
+    return parts
+
+
+def _refuse_form(option: str, part: str, form: str) -> NoReturn:
     raise UserError(f"{option} {part}: expected the form {form}")

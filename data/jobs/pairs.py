@@ -56,7 +56,8 @@ def jobs_of(wanted: Sequence[Request], dataset: Dataset, settings: PairSettings,
     if wanted:
         requested = RequestedClips(dataset, settings)
         return [
-            Job(each.name, partial(requested.clip, each), each.output, each.inputs, each.recorded) for each in wanted
+            Job(each.name, partial(requested.clip, each), each.output, each.inputs, each.recorded, dataset.saves_motion)
+            for each in wanted
         ]
     jobs = dataset.jobs()
     placed = (replace(job, output=job.output or _output(job.name, settings, folder)) for job in jobs)

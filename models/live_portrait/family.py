@@ -195,7 +195,7 @@ class LivePortrait(Family):
             raise UserError(
                 f"{path}: no {RETARGETING_STEM}.pth with the networks {', '.join(missing)}: set "
                 f"--retargeting_weights, or remove {', '.join(f'--{PERCEPTRONS[name]}' for name in missing)} "
-                "(stitching: --no_stitching)"
+                "(stitching: --no_stitching) and edits of eyes and lips"
             )
         return states
 
@@ -379,17 +379,19 @@ def _adjustments(opt: Any) -> Adjustments:
     )
 
 
-def _edits(opt: Any) -> bool:
-    """Whether eyes and lips may be edited, an option of the dataset mode `portraits` only."""
-    return bool(vars(opt).get("edit"))
+def _edits(opt: Any, part: str) -> bool:
+    """Whether edits, options of the dataset mode `portraits` only, set the openness of the eyes or the lips."""
+    given = vars(opt)
+    named = f"{given.get('edit', '')},{given.get('edit_sweep', '')}".split(",")
+    return given.get("edit_grid", False) or part in (edit.partition("=")[0].strip() for edit in named)
 
 
 def _uses_eyes(opt: Any) -> bool:
-    return opt.eye_retargeting is not None or opt.source_video_eye_retargeting or _edits(opt)
+    return opt.eye_retargeting is not None or opt.source_video_eye_retargeting or _edits(opt, "eyes")
 
 
 def _uses_lips(opt: Any) -> bool:
-    return opt.lip_retargeting is not None or opt.normalize_lip or _edits(opt)
+    return opt.lip_retargeting is not None or opt.normalize_lip or _edits(opt, "lips")
 
 
 def _cascade(opt: Any) -> Cascade:

@@ -99,7 +99,12 @@ class KalmanSmoother:
 
 
 def build_smoother(
-    wanted: bool | None, variance: float, look_ahead: float | None, source_video: bool, driving_picture: bool, faces: int
+    wanted: bool | None,
+    variance: float,
+    look_ahead: float | None,
+    source_video: bool,
+    driving_picture: bool,
+    faces: int,
 ) -> KalmanSmoother | None:
     """The requested smoother; by default, as in the original, one for source videos driven by videos."""
     if wanted is None:

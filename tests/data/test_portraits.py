@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -16,9 +17,10 @@ from data.faces.detector import Face
 from data.faces.portrait_crop import PasteBack, Square, square_of
 from data.faces.portrait_driving import DrivingTemplate
 from data.faces.portrait_source import PortraitPicture
-from data.jobs.pairs import RequestedClips
+from data.jobs.pairs import RequestedClips, jobs_of
 from data.video import VideoWriter, write_image
 from engine.animator import Animator, to_bytes
+from engine.records import Records
 from models import find_family
 from options import parse
 from options.pairs import pair_settings, requests
@@ -298,6 +300,27 @@ def test_suffixes_of_templates_may_be_capitals(folder, template):
         assert clip_of(pair(folder, source, "NOD.NPZ")).driving.driving.length == 7
 
 
+@pytest.mark.parametrize("name", ["drive.mp4", "nod.pkl", "nod"])
+def test_a_template_is_written_under_no_other_suffix(folder, name):
+    """It would replace a video, or be read as a pickle."""
+    with pytest.raises(UserError, match=r"--save_template: .* is not a file name that ends with \.npz"):
+        pair(folder, "one.png", "drive.mp4", f"--save_template={folder / name}")
+
+
+def test_a_template_is_of_one_driving_video(folder, tmp_path):
+    def dataset(*words):
+        opt = options(folder, "--save_template=nod.npz", *words)
+        return find_dataset(opt.dataset_mode)(opt, training=False)
+
+    with pytest.raises(UserError, match=r"--save_template nod\.npz: --pairs has several driving videos"):
+        dataset(f"--pairs={tmp_path / 'pairs.csv'}")
+    with pytest.raises(UserError, match=r"--save_template: only for pairs, not for the test split"):
+        dataset(f"--dataroot={folder}").jobs()
+    opt = pair(folder, "one.png", "drive.mp4", "--save_template=nod.npz")
+    (job,) = jobs_of(requests(opt), dataset(), pair_settings(opt), tmp_path)
+    assert job.saves_motion
+
+
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("old", [True, False])
 def test_templates_of_the_original_are_read(tmp_path, template, old, protocol):
@@ -406,9 +429,58 @@ def test_the_grid_shows_every_edit(folder, family_of):
     assert len(clip.driving) == len(clip.sheet["captions"]) == 17 * 5 and clip.finish is None
 
 
+def edits_of(folder, *words):
+    opt = options(folder, *words)
+    return list(find_dataset(opt.dataset_mode)(opt, training=False).jobs())
+
+
+def test_the_edit_of_another_picture_of_the_same_name_does_not_count(folder, tmp_path):
+    other = tmp_path / "one.png"
+    other.write_bytes((folder / "one.png").read_bytes())
+    (first,), (second,) = (edits_of(folder, f"--source_image={path}", "--edit=smile=1")
+                           for path in (folder / "one.png", other))  # fmt: skip
+    first = replace(first, output=tmp_path / first.output.name)
+    write_image(first.output, picture(3, SIZE))
+    Records(tmp_path, {}).add(first.entry | first.inputs)
+    assert Records(tmp_path, {}).has(first.output, first.inputs)
+    with pytest.raises(UserError, match="exists already, made with other sources"):
+        Records(tmp_path, {}).has(first.output, second.inputs)
+
+
+def test_an_edit_does_not_replace_its_picture(folder):
+    source = folder / "one.png"
+    with pytest.raises(UserError, match=r"one\.png is, or contains, an input"):
+        edits_of(folder, f"--source_image={source}", "--edit=smile=1", f"--output={source}")
+
+
+@pytest.mark.parametrize("option", ["driving_video=drive.mp4", "best_frame=2", "save_template=nod.npz"])
+def test_edits_refuse_options_of_driving_videos(folder, option):
+    with pytest.raises(UserError, match=f"--{option.partition('=')[0]}: edits have no driving video; remove it"):
+        edits_of(folder, f"--source_image={folder / 'one.png'}", "--edit=smile=1", f"--{option}")
+
+
+@pytest.mark.parametrize(
+    ("words", "used"),
+    [
+        ("--edit=smile=1", set()),
+        ("--edit=smile=1,eyes=0.2", {"eye"}),
+        ("--edit_sweep=yaw=0:1:2,lips=0:0.8:9", {"lip"}),
+        ("--edit_grid", {"eye", "lip"}),
+    ],
+)
+def test_edits_need_the_networks_that_they_use(folder, family_of, words, used):
+    """Missing ones would change nothing."""
+    family = family_of(options(folder, words, "--no_stitching"))
+    assert set(family.optional) == {"stitching", "eye", "lip"} - used
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        ("--edit=,", "names no edit"),
+        ("--edit_sweep=,", "names no edit"),
+        ("--edit_sweep=smile=0:1:²", "NAME=FROM:TO:FRAMES"),
+        ("--edit=smile=1,smile=0", "sets smile twice"),
         ("--edit=smil=1", "no such edit; choose from gaze_x"),
         ("--edit=smile=9", "the range is -0.3 to 1.3"),
         ("--edit=smile=x", "'x' is not a number"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.base import Clip, Job
+from data.base import Clip, Job, SavedMotion
 from engine.animator import Animator
 from engine.distributed import Processes
 from engine.evaluation import Reconstruction
@@ -29,6 +29,9 @@ class Brighten:
 
     def animate(self, state, driving):
         return driving["image"] + state["add"], state
+
+    def measure(self, driving):
+        return {"image": driving["image"]}
 
 
 class Writer:
@@ -100,6 +103,19 @@ def test_existing_results_are_skipped_and_made_again_on_demand(tmp_path):
     assert (tmp_path / "a.mp4").stat().st_mtime_ns == before and (tmp_path / "b.mp4").exists()
     assert render(tmp_path, [job(tmp_path, "a", frames=2)], overwrite=True).skipped == 0
     assert len(np.load(tmp_path / "a.mp4")) == 2
+
+
+def test_the_driving_motion_is_saved_even_if_the_result_exists(tmp_path):
+    """An earlier command without --save_template made the result."""
+    render(tmp_path, [job(tmp_path, "a")])
+    before, saved = (tmp_path / "a.mp4").stat().st_mtime_ns, []
+
+    def make():
+        motion = SavedMotion(lambda: pictures(3), lambda pieces: saved.extend(len(piece["image"]) for piece in pieces))
+        return Clip("a", {"add": torch.tensor(100)}, pictures(5), Fraction(25), saved_motion=motion)
+
+    assert render(tmp_path, [Job("a", make, tmp_path / "a.mp4", saves_motion=True)]).skipped == 1
+    assert saved == [2, 1] and (tmp_path / "a.mp4").stat().st_mtime_ns == before
 
 
 def test_a_failure_stops_no_other_job_and_leaves_no_file(tmp_path):
