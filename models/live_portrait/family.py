@@ -109,6 +109,7 @@ class LivePortrait(Family):
         self.adjuster = Adjuster(_adjustments(opt), self.stitching, self.eye, self.lip)
         self.input_size, self.multiple = opt.input_size, 2 ** (opt.num_down_blocks + opt.flow_num_blocks)
         self.retargeting_weights = opt.retargeting_weights
+        self.tells_motion = not opt.smooth_motion  # the last frames of a smoothed clip come without their flow
         # Weights may lack networks that no option uses.
         used = {"stitching": opt.stitching, "eye": _uses_eyes(opt), "lip": _uses_lips(opt)}
         self.optional = tuple(name for name in PERCEPTRONS if not used[name])
@@ -224,12 +225,26 @@ class LivePortrait(Family):
     def animate(self, state: dict[str, Any], driving: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         if "edit" in driving:
             return self._edited(state, driving), state
+        frames, state, _ = self._advance(state, driving)
+        return frames, state
+
+    def animate_with_motion(
+        self, state: dict[str, Any], driving: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any], Tensor]:
+        frames, state, motion = self._advance(state, driving)
+        return frames, state, flat_deformation(motion.deformation)
+
+    def _advance(
+        self, state: dict[str, Any], driving: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any], DenseMotion | None]:
+        """The frames of driving frames, the next state, and the flow of these frames if there are any."""
         state, points = state["mover"].push(state, self._frames(state, driving))
-        return self._painted(state, points), state
+        frames, motion = self._painted(state, points)
+        return frames, state, motion
 
     def finish(self, state: dict[str, Any], max_frames: int) -> tuple[Tensor, dict[str, Any]]:
         state, points = state["mover"].finish(state, max_frames)
-        return self._painted(state, points), state
+        return self._painted(state, points)[0], state
 
     def measure(self, driving: dict[str, Any]) -> dict[str, Tensor]:
         """The arrays of a motion template for driving frames."""
@@ -292,13 +307,13 @@ class LivePortrait(Family):
         given = driving["motion"]
         return Motion(given.get("kp"), given["R"], given["exp"], given["t"], given["scale"])
 
-    def _painted(self, state: dict[str, Any], points: Points | None) -> Tensor:
-        """The frames of points; none while motions are pending in the smoother."""
+    def _painted(self, state: dict[str, Any], points: Points | None) -> tuple[Tensor, DenseMotion | None]:
+        """The frames of points and their flow; none while motions are pending in the smoother."""
         if points is None:
-            return next(self.parameters()).new_zeros(0, 3, 1, 1)
+            return next(self.parameters()).new_zeros(0, 3, 1, 1), None
         picture = points.frames.picture
         if picture.ndim > 1:
-            return self.generate(self.encode(picture), points.source, points.driven)
+            return self.generate_with_motion(self.encode(picture), points.source, points.driven)
         return self._moved(state, picture, points.source, points.driven)
 
     def _edited(self, state: dict[str, Any], driving: dict[str, Any]) -> Tensor:
@@ -309,14 +324,14 @@ class LivePortrait(Family):
         kp = kp + edited_openness(self.adjuster, kp_source, openness, edit)
         if self.adjuster.adjustments.stitching:
             kp = self.stitching(kp_source, kp)
-        return self._moved(state, face, kp_source, kp)
+        return self._moved(state, face, kp_source, kp)[0]
 
-    def _moved(self, state: dict[str, Any], face: Tensor, kp_source: Tensor, kp: Tensor) -> Tensor:
+    def _moved(self, state: dict[str, Any], face: Tensor, kp_source: Tensor, kp: Tensor) -> tuple[Tensor, DenseMotion]:
         """Render the source's faces, for each frame the one that it names, with moved points."""
         encoded = state["encoded"]
         if len(encoded[0]) > 1:
             encoded = tuple(part[face] for part in encoded)
-        return self.generate(encoded, kp_source, kp)
+        return self.generate_with_motion(encoded, kp_source, kp)
 
 
 def resized(picture: Tensor, side: int) -> Tensor:
