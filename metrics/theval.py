@@ -74,10 +74,10 @@ class _Score(Metric):
         return {f"{self.name}{key}": self.value(np.concatenate(rows), key) for key, rows in self._rows.items()}
 
     def totals(self, videos: list[Mapping[str, float]]) -> dict[str, float]:
-        """The score, from the means over the videos with a value."""
+        """The score, from the means over the videos in which method and truth have a value."""
         pairs = np.array([[one[self.name], one[f"{self.name}.truth"]] for one in videos])
-        method, truth = (float(np.mean(column[np.isfinite(column)])) if np.isfinite(column).any() else np.nan
-                         for column in pairs.T)  # fmt: skip
+        known = pairs[np.isfinite(pairs).all(1)]
+        method, truth = known.mean(0).tolist() if len(known) else (np.nan, np.nan)
         return {f"{self.name}.score": 1 - abs(method - truth) / abs(truth) if truth else float("nan")}
 
 

@@ -16,15 +16,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from metrics.evaluation.results import to_line
 from script.calibration.references import Reference, lpips_references, references, trunk_path, write_trunk
 from util.errors import UserError, run_main
 from util.files import write_text
 from util.reading import reading
-from util.values import count
+from util.values import at_least
 from util.yaml_file import read_yaml_file
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 256
+FEWEST = 3
+"""Frames that jitter needs."""
 HEAD = """# Calibration
 
 Each metric against its original or a library on the same frames. `python script/calibrate.py` writes this page.
@@ -65,7 +68,7 @@ def main() -> int:
         f"{args.out}: {len(rows)} comparisons, {len(far)} beyond what is expected{': ' if far else ''}{', '.join(far)}"
     )
     if args.json:
-        print(json.dumps({"compared": rows, "missing": missing, "published": published}))
+        print(to_line({"compared": rows, "missing": missing, "published": published}))
     return 1 if far else 0
 
 
@@ -76,7 +79,7 @@ def read_arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--video", type=Path, metavar="FILE", help="frames of a face (default: a drawn person)")
-    add("--frames", type=count, default=12, help="so many (default: %(default)s)")
+    add("--frames", type=at_least(FEWEST), default=12, help="so many (default: %(default)s)")
     add("--out", type=Path, default=ROOT / "docs" / "calibration.md", metavar="FILE", help="(default: %(default)s)")
     add("--published", type=Path, default=ROOT / "docs" / "published.yaml", metavar="YAML", help="published numbers")
     add("--results", type=Path, metavar="FOLDER", help="results of the commands of that list: NAME/metrics.json")
@@ -91,6 +94,8 @@ def frames_of(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, str]:
         from metrics.evaluation.pairing import squared
 
         with open_video(args.video) as video:
+            if len(video) < FEWEST:
+                raise UserError(f"--video {args.video}: has {len(video)} frames; at least {FEWEST} are compared")
             real = np.stack([squared(frame, SIDE) for frame in islice(video, args.frames)])
     else:
         from data.sample_faces import tiny_clip
@@ -142,7 +147,10 @@ def ours(name: str, generated: np.ndarray, real: np.ndarray, folder: Path) -> fl
     with measurement.video(Video("calibration")) as measured:
         frames = [torch.from_numpy(one).permute(0, 3, 1, 2).float() / 255 for one in (generated, real)]
         measured.add(frames[0], truth=frames[1])
-    return float(totals([measured.record], measurement.metrics)[name]["frames"])
+    total = totals([measured.record], measurement.metrics)[name]
+    if total["missed"] or total["frames"] is None:
+        raise UserError(f"--video: {name} cannot be measured in all of its frames; choose one with a clear face")
+    return float(total["frames"])
 
 
 def published_rows(path: Path, results: Path | None) -> list[dict]:
@@ -153,7 +161,8 @@ def published_rows(path: Path, results: Path | None) -> list[dict]:
         for entry in content:
             found = measured_by(entry["command"], results)
             for metric, value in entry["values"].items():
-                ours = found.get(metric, {}).get(entry.get("weighting", "frames"))
+                total = found.get(metric, {}).get(entry.get("weighting", "frames"))
+                ours = total if isinstance(total, int | float) else None
                 rows.append({"source": entry["source"], "data": entry["data"], "metric": metric, "published": value,
                              "ours": ours, "command": entry["command"]})  # fmt: skip
     return rows

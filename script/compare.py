@@ -17,6 +17,7 @@ from metrics.evaluation.playable import with_playable_files
 from metrics.evaluation.results import to_line
 from metrics.evaluation.tables import KINDS, format_rows
 from util.errors import UserError, run_main
+from util.files import refuse_unwritable
 
 EPILOG = """examples:
   python script/compare.py eval_results/fomm eval_results/tps --out compared
@@ -31,6 +32,8 @@ def main() -> int:
     if len(args.runs) < 2:
         raise UserError("name at least two runs or folders to compare")
     runs = read_runs(args.runs, args.labels.split(",") if args.labels else None)
+    if not args.no_page:
+        refuse_unwritable(args.out, "out")
     head, rows = comparison(runs, args.weighting)
     print(format_rows(head, rows, args.table))
     if warning := unequal_videos(runs):

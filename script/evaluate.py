@@ -22,6 +22,7 @@ from metrics.evaluation.tables import KINDS, table
 from metrics.parts.tables import TABLES
 from metrics.parts.weights import FOLDER, Weights, weight_options
 from util.errors import UserError, run_main
+from util.files import refuse_unwritable
 from util.values import count
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def main() -> int:
     folders = {"result": args.generated, "truth": args.real, "driving": args.driving, "source": args.source}
     wanted = listed_pairs(args.pairs, folders) if args.pairs else pairs(folders)
     out = args.out or (args.generated if args.generated.is_dir() else args.generated.parent)
+    refuse_unwritable(out, "out")
     plan = plan_of(args, protocol, tuple(role for role, folder in folders.items() if folder and role != "result"))
     measurement = plan.measurement()
     records, failures = measured(wanted, plan, measurement, out, args)

@@ -68,7 +68,8 @@ def choose_protocol(
             f"--protocol {name}: it compares results with the truth, which is missing: use --mode reconstruction of "
             f"test.py, or --real of script/evaluate.py"
         )
-    find_metrics(metrics or protocol.metrics)
+    if metrics:
+        find_metrics(metrics)
     return replace(protocol, metrics=tuple(metrics or protocol.metrics), size=size or protocol.size)
 
 
@@ -100,5 +101,22 @@ def _protocol(path: Path, content: Mapping[str, Any]) -> Protocol:
             raise UserError(f"{path}: {name} is one of {', '.join(allowed)}, not {content[name]!r}")
     if content.get("published") and not content["published"].get("source"):
         raise UserError(f"{path}: published numbers need their source")
-    lists = {name: tuple(content[name] or ()) for name in ("metrics", "steps", "caveats") if name in content}
+    lists = {
+        name: _texts(path, name, content[name] or []) for name in ("metrics", "steps", "caveats") if name in content
+    }
+    if not (content.get("size") is None or type(content["size"]) is int and content["size"] > 0):
+        raise UserError(f"{path}: size is a number of pixels above 0, not {content['size']!r}")
+    rows = (content.get("published") or {}).get("rows", {})
+    if not (isinstance(rows, Mapping) and all(isinstance(values, Mapping) for values in rows.values())):
+        raise UserError(f"{path}: the rows of published are of the form METHOD: {{METRIC: VALUE}}")
+    try:
+        find_metrics(lists["metrics"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     return Protocol(path.stem, **{**content, **lists})
+
+
+def _texts(path: Path, name: str, content: Any) -> tuple[str, ...]:
+    if not (isinstance(content, list) and all(isinstance(item, str) for item in content)):
+        raise UserError(f"{path}: {name} is a list of texts, such as [l1, psnr], not {content!r}")
+    return tuple(content)

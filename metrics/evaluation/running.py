@@ -81,19 +81,22 @@ def measure(pair: Pair, measurement: Measurement, plan: Plan) -> Record:
     try:
         with measurement.video(opened.described, opened.source()) as measured:
             for frames in opened.batches(plan.batch_size):
-                measured.add(frames.pop("result"), **frames, motion=motion_of(pair, plan, measured.frames))
+                result = frames.pop("result")
+                measured.add(result, **frames, motion=motion_of(pair, plan, measured.frames, len(result)))
     finally:
         opened.close()
     return measured.record
 
 
-def motion_of(pair: Pair, plan: Plan, first: int) -> torch.Tensor | None:
-    """The dense motion of the next frames, if files of it are given."""
+def motion_of(pair: Pair, plan: Plan, first: int, count: int) -> torch.Tensor | None:
+    """The dense motion of `count` frames from the `first` on, if files of it are given."""
     if "motion" not in plan.tables:
         return None
     path = Path(plan.tables["motion"]) / f"{pair.name}.npz"
     grids = _grids(path)
-    return torch.from_numpy(grids[first : first + plan.batch_size]).float()
+    if len(grids) < first + count:
+        raise UserError(f"--motion: {path}: grid has {len(grids)} frames, the video at least {first + count}")
+    return torch.from_numpy(grids[first : first + count]).float()
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from util.errors import UserError
+
 Compute = Callable[[np.ndarray, np.ndarray], float]
 """Results and truth, (N, H, W, 3) uint8 each, to the mean over the frames."""
 
@@ -143,7 +145,9 @@ def _dlib_models() -> tuple[Any, Any, Any]:
 def _shapes(frames: np.ndarray) -> list[Any]:
     """dlib's landmarks of the largest face of each frame."""
     detect, predict, _ = _dlib_models()
-    boxes = [max(detect(frame, 1), key=lambda box: box.area()) for frame in frames]
+    boxes = [max(detect(frame, 1), key=lambda box: box.area(), default=None) for frame in frames]
+    if None in boxes:
+        raise UserError(f"--video: dlib finds no face in frame {boxes.index(None)}; choose one that shows a clear face")
     return [predict(frame, box) for frame, box in zip(frames, boxes, strict=True)]
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from metrics_faces import run_script
+from metrics_faces import run_script, write_frames
 
 from script.calibration import references as module
 from script.calibration.references import Reference, references
@@ -42,6 +42,20 @@ def test_the_page_lists_agreements_and_differences(few, tmp_path):
     page = (tmp_path / "page.md").read_text()
     assert "| `l1` | 0.043 | 0.04321 | `python test.py --name x` |" in page
     assert "| `akd` | 1.2 | – |" in page and "Not installed, so not compared: no-such-package." in page
+
+
+def test_frames_that_cannot_be_compared_are_reported(tmp_path):
+    frames = np.full((3, 64, 64, 3), 90, np.uint8)
+    faceless, short = write_frames(tmp_path / "faceless", frames), write_frames(tmp_path / "short", frames[:2])
+    out = ("--out", tmp_path / "page.md")
+    for arguments, message in (
+        (("--frames", 2), "--frames: '2' is not a whole number of at least 3"),
+        (("--video", short), "has 2 frames; at least 3 are compared"),
+        (("--video", faceless), "dlib finds no face in frame 0; choose one that shows a clear face"),
+    ):
+        code, output = run_script("calibrate", *arguments, *out)
+        assert code == 2 and message in output and "Traceback" not in output
+    assert not (tmp_path / "page.md").exists()
 
 
 def test_the_list_of_published_numbers_names_their_pages(tmp_path):

@@ -1,5 +1,6 @@
 """Metrics that know the truth: drawn people; and the scores of THEval."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,7 @@ from metrics.evaluation.results import of_video, totals
 from metrics.metric import REPEATED, RESULT, TRUTH, Video
 from metrics.motion import MotionTruth, displacement
 from metrics.parts.tools import Tools
-from metrics.theval import silences
+from metrics.theval import LipDynamics, silences
 from util.errors import UserError
 
 
@@ -137,6 +138,14 @@ def test_the_scores_of_theval_are_one_for_the_truth_and_nothing_for_a_picture(cl
         assert still[f"{name}.score"]["videos"] == pytest.approx(0, abs=1e-9)
         assert truth[f"{name}.score"]["videos"] == 1
     assert of_video(record, measurement.metrics)["theval/lip_dynamics.score"] < 1e-9
+
+
+def test_the_scores_of_theval_compare_the_same_videos():
+    name, values = "theval/lip_dynamics", [(2.0, 4.0), (math.nan, 40.0), (3.0, 6.0), (1.0, math.nan)]
+    videos = [{name: made, f"{name}.truth": truth} for made, truth in values]
+    # Only the first and the third have both: 2.5 of 5.
+    assert LipDynamics(Tools()).totals(videos) == {f"{name}.score": pytest.approx(0.5)}
+    assert math.isnan(LipDynamics(Tools()).totals(videos[1:2])[f"{name}.score"])
 
 
 def test_theval_names_a_group_of_scores():

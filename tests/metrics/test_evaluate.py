@@ -11,7 +11,10 @@ from metrics_faces import drawn, moved, run_script, write_frames
 
 from data.video import write_image
 from metrics import find_metrics
+from metrics.evaluation.pairing import Pair
 from metrics.evaluation.protocols import find_protocol, protocol_names
+from metrics.evaluation.running import Plan
+from metrics.evaluation.running import measure as run_pair
 from util.errors import UserError
 
 METRICS = "l1,ssim/gauss,akd/dlib"
@@ -138,6 +141,11 @@ def test_a_device_that_is_not_there_is_reported(folders, tmp_path):
         assert f"--device {device}: not usable here" in output and "Traceback" not in output
 
 
+def test_a_place_that_cannot_be_written_is_reported_before_measuring(folders):
+    output = evaluate(*given(folders, __file__, "--metrics", "l1"), status=2)
+    assert "--out: cannot write into" in output and "frames in" not in output
+
+
 def test_the_list_names_every_metric(folders):
     output = evaluate("--list")
     assert "ssim/gfla" in output and "used by: " in output
@@ -238,6 +246,33 @@ def test_a_protocol_that_prints_published_numbers_names_their_source(tmp_path):
     (tmp_path / "own.yaml").write_text("says: x\nmetrics: [l1]\npublished: {rows: {FOMM: {l1: 0.043}}}\n")
     with pytest.raises(UserError, match="need their source"):
         find_protocol(str(tmp_path / "own.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("metrics: l1,psnr", "metrics is a list of texts, such as .* not 'l1,psnr'"),
+        ("metrics: [1.0]", "metrics is a list of texts"),
+        ("metrics: [lone]", "no such metric"),
+        ("metrics: [l1]\nsize: -4", "size is a number of pixels above 0, not -4"),
+        ("metrics: [l1]\nsize: big", "size is a number of pixels above 0, not 'big'"),
+        ("metrics: [l1]\npublished: {source: S, rows: [1]}", "the rows of published are of the form METHOD"),
+        ("metrics: [l1]\npublished: {source: S, rows: {A: 1}}", "the rows of published are of the form METHOD"),
+    ],
+)
+def test_mistakes_in_a_protocol_name_its_file(tmp_path, content, message):
+    (tmp_path / "own.yaml").write_text(f"says: x\n{content}\n")
+    with pytest.raises(UserError, match=f"own.yaml: (--metrics lone: )?{message}"):
+        find_protocol(str(tmp_path / "own.yaml"))
+
+
+def test_a_motion_file_with_too_few_frames_is_reported(tmp_path):
+    small(tmp_path / "made" / "a")
+    np.savez(tmp_path / "a.npz", grid=np.zeros((2, 4, 4, 2)))
+    plan = Plan(("l1",), ("truth",), tables={"motion": tmp_path})
+    pair = Pair("a", {"result": tmp_path / "made" / "a", "truth": tmp_path / "made" / "a"})
+    with pytest.raises(UserError, match="--motion: .*a.npz: grid has 2 frames, the video at least 3"):
+        run_pair(pair, plan.measurement(), plan)
 
 
 @pytest.mark.parametrize("kind", ["latex", "csv", "text"])
