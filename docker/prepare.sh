@@ -40,6 +40,9 @@ done
 [ -f "$driving" ] || fail "--driving_video ${driving:-(missing)}: no such file"
 [ -n "$output" ] || fail "--output FILE is needed, e.g. out.mp4"
 mkdir -p "$(dirname "$output")"
+for path in "$source" "$driving" "$(dirname "$output")"; do
+    case "$(realpath "$path")" in *:*) fail "$path: a container cannot get files whose path has a colon; rename it" ;; esac
+done
 command -v "$docker" >/dev/null || fail "there is no $docker; GRIMACE_DOCKER names another program"
 
 "$docker" image inspect "$image" >/dev/null 2>&1 || "$docker" build -t "$image" "$root"

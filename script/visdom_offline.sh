@@ -8,6 +8,8 @@
 # The environment is that of script/setup.sh: .venv, or GRIMACE_VENV=DIR, or GRIMACE_VENV=none for the active Python.
 
 set -euo pipefail
+tar_file=${2:-}
+case "$tar_file" in '' | /*) ;; *) tar_file=$PWD/$tar_file ;; esac # before the folder changes
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 fail() {
@@ -17,7 +19,7 @@ fail() {
 
 [ $# = 0 ] || [ $# = 2 ] || fail "give nothing, --to FILE.tar, or --from FILE.tar"
 case "${1:-}" in '' | --to | --from) ;; *) fail "$1: no such option; --to FILE.tar or --from FILE.tar" ;; esac
-[ "${1:-}" != --from ] || [ -f "$2" ] || fail "--from $2: no such file"
+[ "${1:-}" != --from ] || [ -f "$tar_file" ] || fail "--from $2: no such file"
 
 python=${GRIMACE_VENV:-.venv}/bin/python
 [ "${GRIMACE_VENV:-}" != none ] || python=python3
@@ -70,7 +72,7 @@ fetch() { # PACKAGE@VERSION: unpack it into its own folder, once
 }
 
 if [ "${1:-}" = --from ]; then
-    tar -xf "$2" -C "$work/static"
+    tar -xf "$tar_file" -C "$work/static"
     [ -f "$work/static/js/jquery.min.js" ] || fail "--from $2: is not what --to packs; pack it again"
 else
     command -v npm >/dev/null || fail "npm is needed to fetch the files; or bring them from elsewhere (--to there, --from here)"
@@ -81,7 +83,7 @@ else
         cp -r "$work/$package/$path" "$work/static/$target"
     done <<<"$FILES"
 fi
-[ "${1:-}" != --to ] || tar -cf "$2" -C "$work/static" .
+[ "${1:-}" != --to ] || tar -cf "$tar_file" -C "$work/static" .
 
 cp -r "$work/static/." "$static/"
 # With its own version in this file visdom's server fetches nothing.

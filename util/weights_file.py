@@ -208,4 +208,6 @@ def _explain(message: str) -> str:
             f"refused: it would run or build {name} when loaded; weights are data, and only tensors and plain values "
             "are read. If you trust it, convert it once: torch.save(the state dict, FILE)"
         )
-    return f"not a file of weights, or damaged ({message.strip().splitlines()[0][:200]})"
+    # What torch says before is advice to run the code in the file.
+    cause = message.partition("WeightsUnpickler error:")[2] or message
+    return f"not a file of weights, or damaged ({cause.strip().splitlines()[0][:200]})"

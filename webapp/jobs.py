@@ -1,5 +1,6 @@
 """What the app makes: a pair, an expression, a table of pairs, the same pair by several models, a training run."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from data.video import VideoWriter, open_video, side_by_side
 from util.csv_table import read_rows
 from util.errors import UserError
 from util.expressions import STRONGEST
+from util.files import LONGEST_NAME
 from util.resizing import resize, to_bytes
 from util.tiles import captioned
 from util.yaml_file import read_yaml_file
@@ -51,7 +53,7 @@ def animate(models: Models, pair: Pair, folder: Path, work: Work) -> PairResult:
     """Animate a pair; results are named after their inputs."""
     work.report("loading the model")
     model = models.load(pair.arguments)
-    name = "-".join(path.stem for path in (pair.driving, *pair.sources[:1]))
+    name = name_of(pair)
     outputs = PairResult(folder / f"{name}.mp4", folder / f"{name}_compared.mp4")
     work.report("detecting faces in the picture and the video")
     model.animate(
@@ -59,6 +61,12 @@ def animate(models: Models, pair: Pair, folder: Path, work: Work) -> PairResult:
         watch=lambda done, of: work.report("frames", done, of), **pair.options,
     )  # fmt: skip
     return outputs
+
+
+def name_of(pair: Pair) -> str:
+    """The name of a result: those of its inputs, each cut to what fits two and a suffix into a file name."""
+    stems = (os.fsencode(path.stem) for path in (pair.driving, *pair.sources[:1]))
+    return "-".join(stem[: LONGEST_NAME // 2 - 20].decode(errors="ignore") for stem in stems)
 
 
 def express(
@@ -89,7 +97,7 @@ def compare(
         raise UserError("choose at least two models")
     results = {}
     for number, (label, arguments) in enumerate(choices.items(), 1):
-        results[label] = folder / f"{number}_{pair.driving.stem}-{pair.sources[0].stem}.mp4"
+        results[label] = folder / f"{number}_{name_of(pair)}.mp4"
         work.report(f"loading {label}")
         model = models.load(arguments)
         model.animate(

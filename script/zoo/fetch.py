@@ -1,5 +1,6 @@
 """Download files with a direct link: only on request, resumable, compared with the known hash."""
 
+import http.client
 import re
 import urllib.error
 import urllib.request
@@ -20,7 +21,7 @@ def fetch(file: File, target: Path) -> str:
         part.parent.mkdir(parents=True, exist_ok=True)
         try:
             _download(str(file.direct), part)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             raise UserError(f"{file.direct}: download failed ({error}); run the same command to resume") from error
         _check(file, part, target.name)
         part.rename(target)

@@ -13,6 +13,7 @@ from models import find_family
 from options import Options, parse
 from script.zoo.table import Model, sha256_of
 from util.errors import UserError
+from util.weights_file import read_weights
 
 
 def options_of(model: Model) -> Options:
@@ -24,6 +25,8 @@ def options_of(model: Model) -> Options:
 
 def fitting(table: Mapping[str, Model], path: Path) -> tuple[list[Model], list[str]]:
     """The models whose networks a file holds, and the mismatches of the others; each set of networks is tried once."""
+    if path.is_file():
+        read_weights(path, lazily=True)  # what is no file of weights is reported once, not for each family
     tried: dict[tuple, str] = {}
     for model in table.values():
         key = _networks_of(model)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -55,6 +56,11 @@ def test_the_wrapper_mounts_the_files_and_passes_other_options_on(files, tmp_pat
     ]  # fmt: skip
     refused = prepare("--source_image", "absent.png", "--output", "out.mp4")
     assert refused.returncode == 2 and "absent.png: no such file" in refused.stderr
+    shutil.copy(files / "talk it.mp4", tmp_path / "12:30.mp4")
+    refused = prepare(*pair[:2], "--driving_video=12:30.mp4", "--output", "out.mp4")
+    assert (
+        refused.returncode == 2 and "12:30.mp4: a container cannot get files whose path has a colon" in refused.stderr
+    )
 
 
 def test_the_image_copies_existing_files_and_no_data():

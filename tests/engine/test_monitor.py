@@ -303,7 +303,7 @@ def test_packed_files_of_the_visdom_page_install_without_a_network(tmp_path):
     python.chmod(0o755)
     script = ["bash", str(ROOT / "script" / "visdom_offline.sh")]
     environment = os.environ | {"GRIMACE_VENV": str(tmp_path / "venv")}
-    subprocess.run([*script, "--from", str(tmp_path / "files.tar")], env=environment, check=True)
+    subprocess.run([*script, "--from", "files.tar"], cwd=tmp_path, env=environment, check=True)
     assert sorted(path.name for path in static.glob("js/*")) == wanted
     assert (static / "version.built").read_text() == (static.parent / "VERSION").read_text()
     told = subprocess.run([*script, "--from", "absent.tar"], env=environment, capture_output=True, text=True)

@@ -99,6 +99,11 @@ def test_a_file_is_recognised_by_its_entries_and_its_name(table, tmp_path, weigh
         weights("verify", "renamed.pth", f"--table={table}")
     with pytest.raises(UserError, match="has other networks; these belong to one, two"):
         weights("verify", "renamed.pth", "--as=regions", f"--table={table}")
+    (tmp_path / "notes.pth").write_text("import sys")
+    with pytest.raises(UserError) as refused:
+        weights("verify", "notes.pth", f"--table={table}")
+    assert str(refused.value).startswith("notes.pth: not a file of weights, or damaged (Unsupported operand")
+    assert str(refused.value).count("notes.pth") == 1 and "weights_only" not in str(refused.value)
     torch.save({"generator": {"x": torch.zeros(1)}}, tmp_path / "other.pth")
     with pytest.raises(UserError, match=r"(?s)no known released model.*fomm: "):
         weights("verify", "other.pth", f"--table={table}")

@@ -51,6 +51,13 @@ def test_a_pair_becomes_a_video_and_a_comparison(models, people, own, tmp_path):
             assert len(video) == 4 and video.size == (128, width)
 
 
+def test_names_of_long_inputs_fit_into_the_name_of_their_result():
+    pair = Pair((), (Path(f"{'ä' * 120}.png"),), Path(f"{'t' * 240}.mp4"))
+    name = jobs.name_of(pair)
+    assert len(f"9_{name}_compared.mp4".encode()) <= 255 and name.startswith("ttt") and name.endswith("ää")
+    assert jobs.name_of(Pair((), (Path("me.png"),), Path("talk.mp4"))) == "talk-me"
+
+
 def test_stopped_work_leaves_no_file(models, people, own, tmp_path):
     work = Work(lambda work: None)
     work.stop()
