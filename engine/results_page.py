@@ -111,7 +111,8 @@ def _totals(content: Mapping[str, Any], shown_metrics: Container[str]) -> dict[s
     for name, total in content.get("total", {}).items():
         if name in shown_metrics:
             control = f" (first frame repeated {_total(repeated[name], weighting)})" if name in repeated else ""
-            totals[f"measured {name}"] = _total(total, weighting) + control
+            missed = f", missed in {100 * share:.1f} %" if (share := total.get("missed")) else ""
+            totals[f"measured {name}"] = _total(total, weighting) + missed + control
     return totals
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from data.video import VIDEO_SUFFIXES
 from metrics.metric import Batch, Columns, Metric, Video
 from metrics.parts.tools import Tools
 from util.cells import read_dicts
@@ -39,7 +40,7 @@ class Spotting(Metric):
 
     def begin(self, video: Video) -> None:
         """Start a video."""
-        self._video = video.name
+        self._video = _without_suffix(video.name)
 
     def update(self, batch: Batch) -> Columns:
         """Nothing per frame."""
@@ -89,6 +90,12 @@ def matches(spotted: list[Interval], annotated: list[Interval]) -> int:
     return len(taken[0])
 
 
+def _without_suffix(name: str) -> str:
+    """The name of a video; tables of other programs write some with the suffix of the file."""
+    suffix = next((suffix for suffix in VIDEO_SUFFIXES if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(suffix)]
+
+
 def read_intervals(tools: Tools, option: str) -> dict[tuple[str, str], list[Interval]]:
     """(video, kind) -> intervals, from a csv with the columns video, onset, offset and kind."""
     if option not in tools.tables:
@@ -99,7 +106,10 @@ def read_intervals(tools: Tools, option: str) -> dict[tuple[str, str], list[Inte
     for line, row in rows:
         what = f"line {line}: needs the columns video, onset, offset, kind with whole numbers"
         with reading(path, what, "correct it"):
-            key, interval = (row["video"], row.get("kind") or "micro"), (int(row["onset"]), int(row["offset"]))
+            key, interval = (
+                (_without_suffix(row["video"]), row.get("kind") or "micro"),
+                (int(row["onset"]), int(row["offset"])),
+            )
         if key[1] not in KINDS or interval[1] < interval[0]:
             raise UserError(f"{path}: line {line}: kind is one of {', '.join(KINDS)}, onset <= offset")
         intervals.setdefault(key, []).append(interval)

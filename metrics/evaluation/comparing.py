@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from metrics.evaluation.results import CSV, JSON
-from metrics.evaluation.tables import shown
+from metrics.evaluation.tables import bold, shown
 from util.cells import read_dicts
 from util.errors import UserError
 from util.jsons import read_json
@@ -191,17 +191,27 @@ def total_of(run: Run, column: str, weighting: str) -> Any:
 
 
 def comparison(runs: Sequence[Run], weighting: str = "videos") -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the table: values with the best in bold, then differences from the first run."""
+    """Head and rows of the table: values with the best in bold, then differences from the first run.
+
+    Where a run misses faces, the next row has the shares.
+    """
     others = [run.label for run in runs[1:]]
     head = ["metric", *(run.label for run in runs), *(f"{label} - {runs[0].label}" for label in others)]
     rows = []
     for column in columns(runs):
         winner = best(runs, column, weighting)
         cells = [shown(total_of(run, column, weighting)) for run in runs]
-        cells = [f"**{cell}**" if index == winner else cell for index, cell in enumerate(cells)]
+        cells = [bold(cell) if index == winner else cell for index, cell in enumerate(cells)]
         found = [difference(runs[0], run, column) for run in runs[1:]]
         rows.append([column, *cells, *("–" if one is None else str(one) for one in found)])
+        if any(lacking := [missed(run, column) for run in runs]):
+            rows.append([f"{column}: missed", *(f"{100 * share:.1f} %" for share in lacking), *["–"] * len(others)])
     return head, rows
+
+
+def missed(run: Run, column: str) -> float:
+    """The share of frames or videos without a value: a run that misses faces is better in the others only."""
+    return float(run.content["total"][column].get("missed") or 0)
 
 
 def facts(runs: Sequence[Run], weighting: str) -> dict[str, Any]:
@@ -209,6 +219,7 @@ def facts(runs: Sequence[Run], weighting: str) -> dict[str, Any]:
     return {
         column: {
             "values": {run.label: total_of(run, column, weighting) for run in runs},
+            "missed": {run.label: missed(run, column) for run in runs},
             "best": None if (winner := best(runs, column, weighting)) is None else runs[winner].label,
             "differences": {
                 run.label: vars(found) for run in runs[1:] if (found := difference(runs[0], run, column)) is not None

@@ -1,10 +1,14 @@
 """Tables of totals: plain text, Markdown, LaTeX, csv."""
 
+import csv
+import re
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from typing import Any
 
 KINDS = ("text", "md", "latex", "csv")
 BETTER = {"lower": "↓", "higher": "↑", "like truth": "→"}
+BOLD = re.compile(r"^\*\*(.*)\*\*$")
 LATEX_BETTER = {"lower": r"$\downarrow$", "higher": r"$\uparrow$", "like truth": r"$\rightarrow$"}
 
 
@@ -26,7 +30,7 @@ def table(content: Mapping[str, Any], kind: str = "text", weighting: str = "fram
             f"{name} {arrows.get(facts[name].get('better', ''), '')}".strip() if "." not in name else name,
             *(shown(values.get(name)) for values in rows.values()),
             str(content["total"][name]["n"]),
-            f"{100 * content['total'][name]['missed']:.1f}" + (r" \%" if kind == "latex" else " %"),
+            f"{100 * content['total'][name]['missed']:.1f} %",
         ]
         for name in names
     ]
@@ -41,18 +45,24 @@ def _values(total: Mapping[str, Mapping[str, Any]], weighting: str) -> dict[str,
 
 def shown(value: float | str | None) -> str:
     """Four significant digits; a dash if there was nothing to measure."""
-    return "–" if value is None else value if isinstance(value, str) else f"{value:.4g}"
+    return "–" if value is None or value != value else value if isinstance(value, str) else f"{value:.4g}"
 
 
 def format_rows(head: Sequence[str], body: Sequence[Sequence[str]], kind: str) -> str:
-    """Format cells as a table of this kind."""
+    """Format cells as a table of this kind; the `bold` ones are plain numbers in a csv."""
     if kind == "csv":
-        return "\n".join(",".join(_quoted(cell) for cell in row) for row in (head, *body))
+        text = StringIO()
+        csv.writer(text, lineterminator="\n").writerows(
+            [BOLD.sub(r"\1", cell) for cell in row] for row in (head, *body)
+        )
+        return text.getvalue().rstrip("\n")
     if kind == "latex":
-        lines = [" & ".join(_escaped(cell) for cell in row) + r" \\" for row in (head, *body)]
+        lines = [" & ".join(_in_latex(cell) for cell in row) + r" \\" for row in (head, *body)]
         form = "l" + "r" * (len(head) - 1)
         return "\n".join([rf"\begin{{tabular}}{{{form}}}", r"\hline", lines[0], r"\hline", *lines[1:], r"\hline",
                           r"\end{tabular}"])  # fmt: skip
+    if kind == "md":
+        head, *body = [[cell.replace("|", r"\|") for cell in row] for row in (head, *body)]
     widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
     padded = [_padded(row, widths) for row in (head, *body)]
     if kind == "md":
@@ -66,9 +76,11 @@ def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
 
 
-def _quoted(cell: str) -> str:
-    return f'"{cell}"' if "," in cell else cell
+def bold(cell: str) -> str:
+    """A cell that stands out."""
+    return f"**{cell}**"
 
 
-def _escaped(cell: str) -> str:
-    return cell.replace("_", r"\_").replace("–", "--")
+def _in_latex(cell: str) -> str:
+    text = BOLD.sub(r"\\textbf{\1}", cell)
+    return re.sub(r"(?<!\\)([&#%_])", r"\\\1", text).replace("–", "--")

@@ -33,7 +33,7 @@ def test_metrics_of_videos_and_frames_are_shown(folder):
     (folder / "metrics.csv").write_text("video,frame,l1,id/dlib\nother,0,0.25,\nother,1,inf,nan\nc,0,1,1\n")
     told = {"videos": {"other": {"l1": 0.5, "id/dlib": None}}, "files": {"other": {"result": "b.mp4"}},
             "protocol": {"weighting": "videos"}, "definitions": {"l1": {"better": "lower"}},
-            "total": {"l1": {"frames": 0.4, "videos": 0.5}},
+            "total": {"l1": {"frames": 0.4, "videos": 0.5, "missed": 0.125}},
             "controls": {"first frame repeated": {"l1": {"frames": 0.7, "videos": None}}}}  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(told))
     assert write_page(folder) == 2
@@ -42,7 +42,10 @@ def test_metrics_of_videos_and_frames_are_shown(folder):
     assert shown["b.mp4"]["rate"] == pytest.approx(29.97, abs=0.01) and "curves" not in shown["a.mp4"]
     assert (folder / shown["b.mp4"]["curves"]).read_text() == 'showCurves({"l1": [0.25, null]});\n'
     assert len(list((folder / ".page" / "curves").iterdir())) == 1, "of videos that are not here none is kept"
-    assert "<dt>measured l1</dt><dd>0.5 (first frame repeated 0.7)</dd>" in (folder / "index.html").read_text()
+    assert (
+        "<dt>measured l1</dt><dd>0.5, missed in 12.5 % (first frame repeated 0.7)</dd>"
+        in (folder / "index.html").read_text()
+    )
 
 
 def test_metrics_keep_their_names_by_which_results_are_ordered(folder):

@@ -1,5 +1,6 @@
 """script/compare.py: the best values, significance, the page, runs that cannot be compared."""
 
+import csv
 import json
 import re
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ from sounding import with_sound
 from data.video import open_video
 from metrics.evaluation.comparing import Difference, best, comparison, difference, read_runs
 from metrics.evaluation.comparison_page import write_page
+from metrics.evaluation.tables import bold, format_rows, shown
 
 
 def write_run(folder, l1, jitter=(1.0,), truth=1.0):
@@ -113,7 +115,7 @@ def made(folder, value, frames=2):
     return folder
 
 
-def shown(page):
+def videos_on(page):
     """The brightness of the videos on a page that compares."""
     links = re.findall(r'<video src="([^"]+)"', (page / "index.html").read_text())
     paths = [(page / unquote(link)).resolve() for link in links]
@@ -129,13 +131,13 @@ def test_a_comparison_shows_its_own_runs_and_writes_only_into_its_folder(tmp_pat
     one, other, third = (made(tmp_path / name / "png", grey) for name, grey in (("a", 50), ("b", 100), ("c", 200)))
     # Folders of equal names are called by their paths, which are absolute here.
     assert run_script("compare", one, other, "--out", page)[0] == 0
-    greys, paths = shown(page)
+    greys, paths = videos_on(page)
     assert greys == [50, 100] and all(path.is_relative_to(page) for path in paths)
     assert run_script("compare", one, other, "--labels", "A,../B", "--out", page)[0] == 0
-    assert all(path.is_relative_to(page) for path in shown(page)[1])
+    assert all(path.is_relative_to(page) for path in videos_on(page)[1])
     for second, grey in ((other, 100), (third, 200)):
         assert run_script("compare", one, second, "--labels", "A,B", "--out", page)[0] == 0
-        assert shown(page)[0] == [50, grey], "an earlier comparison with the same labels lends no video"
+        assert videos_on(page)[0] == [50, grey], "an earlier comparison with the same labels lends no video"
 
 
 def test_totals_over_different_videos_are_told_and_runs_without_a_common_one_refused(tmp_path):
@@ -148,6 +150,20 @@ def test_totals_over_different_videos_are_told_and_runs_without_a_common_one_ref
     (tmp_path / "other" / "metrics.json").write_text(json.dumps(content))
     code, output = run_script("compare", one, other, "--out", tmp_path / "page")
     assert code == 2 and "one, other have no video in common" in output
+
+
+def test_missed_faces_stand_beside_what_the_others_give(three):
+    assert not any("missed" in row[0] for row in comparison(three)[1])
+    three[1].content["total"]["l1"]["missed"] = 0.25
+    assert comparison(three)[1][1] == ["l1: missed", "0.0 %", "25.0 %", "0.0 %", "–", "–"]
+
+
+def test_the_best_is_bold_in_latex_and_a_number_in_csv():
+    head, body = ["metric", 'A & "B"', "C|D"], [["face_missed", bold("0.5"), "25.0 %"]]
+    latex, table = (format_rows(head, body, kind) for kind in ("latex", "csv"))
+    assert r'metric & A \& "B" & C|D \\' in latex and r"face\_missed & \textbf{0.5} & 25.0 \% \\" in latex
+    assert list(csv.reader(table.splitlines())) == [head, ["face_missed", "0.5", "25.0 %"]]
+    assert r" C\|D |" in format_rows(head, body, "md") and shown(float("nan")) == "–"
 
 
 def test_an_interval_that_is_not_known_is_not_significant():
