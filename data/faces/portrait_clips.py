@@ -99,6 +99,8 @@ class PortraitSettings:
     lip_retargeting: str | float | None = None
     normalize_lip: bool = False
     source_video_eye_retargeting: bool = False
+    relative: bool = True
+    animals: bool = False
 
 
 class PortraitClips:
@@ -120,6 +122,10 @@ class PortraitClips:
         self.needs_driving = True if "driving" in wanted else None if settings.save_template else False
         normalized = settings.normalize_lip or settings.source_video_eye_retargeting
         self.needs_source = bool(wanted) or normalized or settings.find_best_frame
+        if not cropping.crops and cropping.paste_back:
+            raise UserError("--no_crop_image, --paste_back: without a crop nothing is pasted back; remove one of them")
+        if not cropping.crops and cropping.face != "largest" and not self.needs_source:
+            raise UserError(f"--no_crop_image, --face {cropping.face}: without a crop no face is chosen; remove one")
         if tracking["on_missing"] == "skip":
             raise UserError("--on_missing skip: results keep every frame; use interpolate, hold or error")
 
@@ -162,6 +168,8 @@ class PortraitClips:
     def clip(self, request: Any) -> Clip:
         """The clip of a pair (data.jobs.pair_list.Request)."""
         source = self.source(request.sources[0])
+        if self.settings.source_video_eye_retargeting and not source.is_video:
+            log.warning("--source_video_eye_retargeting: %s is a picture, whose eyes stay as they are", source.path)
         rate = source.fps if source.is_video and _rate(request.driving) != source.fps else None
         driving = open_driving(request.driving, self.driving, self.points, rate, self.needs_driving)
         pairing, item = Pairing(driving, source), source.item()
@@ -198,6 +206,11 @@ class PortraitClips:
     def _best_frame(self, request: Any, source: Source, driving: Driving) -> int | None:
         if request.best_frame is None and not self.settings.find_best_frame:
             return None
+        if not (self.settings.relative or self.settings.animals):
+            raise UserError(
+                "--best_frame and --find_best_frame choose the first frame of relative motion, which --no_relative "
+                "replaces; remove one of them"
+            )
         if request.best_frame is not None:
             if request.best_frame >= driving.length:
                 last = driving.length - 1

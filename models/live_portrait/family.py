@@ -79,6 +79,7 @@ class LivePortrait(Family):
 
     def __init__(self, opt: Any, training: bool):
         super().__init__(opt, training)
+        _refuse_without_effect(opt)
         self.appearance_feature_extractor = AppearanceExtractor(
             opt.block_expansion,
             opt.num_down_blocks,
@@ -111,8 +112,10 @@ class LivePortrait(Family):
         self.retargeting_weights = opt.retargeting_weights
         self.tells_motion = not opt.smooth_motion  # the last frames of a smoothed clip come without their flow
         # Weights may lack networks that no option uses.
-        used = {"stitching": opt.stitching, "eye": _uses_eyes(opt), "lip": _uses_lips(opt)}
+        asked = _retargeted(opt)
+        used = {name: asked[name] or _edits(opt, f"{name}s") for name in asked} | {"stitching": opt.stitching}
         self.optional = tuple(name for name in PERCEPTRONS if not used[name])
+        self.retargeted = tuple(name for name, wanted in asked.items() if wanted)
 
     def prepare_training(self, opt: Any) -> None:
         if opt.start_at_rest:
@@ -201,6 +204,13 @@ class LivePortrait(Family):
         return states
 
     def prepare_inference(self) -> None:
+        untrained = [name for name in self.retargeted if not getattr(self, name).changes_anything]
+        if untrained:
+            raise UserError(
+                f"--eye_retargeting, --lip_retargeting, --normalize_lip or --source_video_eye_retargeting: these "
+                f"weights' retargeting of {' and '.join(f'{name}s' for name in untrained)} is untrained and changes "
+                f"nothing; train it with --model live_portrait_retarget, or remove the option"
+            )
         self.spade_generator = finish_generator(self.spade_generator)
         self.warping_module = finish_warping(self.warping_module)
         fold_norms(self.appearance_feature_extractor)
@@ -401,12 +411,22 @@ def _edits(opt: Any, part: str) -> bool:
     return given.get("edit_grid", False) or part in (edit.partition("=")[0].strip() for edit in named)
 
 
-def _uses_eyes(opt: Any) -> bool:
-    return opt.eye_retargeting is not None or opt.source_video_eye_retargeting or _edits(opt, "eyes")
+def _retargeted(opt: Any) -> dict[str, bool]:
+    """The retargeting networks, and whether an option of animations asks for each."""
+    return {
+        "eye": opt.eye_retargeting is not None or opt.source_video_eye_retargeting,
+        "lip": opt.lip_retargeting is not None or opt.normalize_lip,
+    }
 
 
-def _uses_lips(opt: Any) -> bool:
-    return opt.lip_retargeting is not None or opt.normalize_lip or _edits(opt, "lips")
+def _refuse_without_effect(opt: Any) -> None:
+    """Refuse options that change nothing in absolute motion."""
+    if opt.relative and not opt.animals:
+        return
+    given = {"normalize_lip": opt.normalize_lip, "driving_option adapt-scale": opt.driving_option == "adapt-scale"}
+    if unused := [f"--{name}" for name, wanted in given.items() if wanted]:
+        how = "--animals" if opt.animals else "--no_relative"
+        raise UserError(f"{', '.join(unused)}: only for relative motion, which {how} replaces; remove one of them")
 
 
 def _cascade(opt: Any) -> Cascade:

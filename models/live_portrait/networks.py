@@ -274,6 +274,11 @@ class Perceptron(nn.Module):
         nn.init.zeros_(self.mlp[-1].weight)
         nn.init.zeros_(self.mlp[-1].bias)
 
+    @property
+    def changes_anything(self) -> bool:
+        """Whether its result depends on its input; not before it is trained."""
+        return bool(self.mlp[-1].weight.any())
+
     def forward(self, x: Tensor) -> Tensor:
         return self.mlp(x)
 

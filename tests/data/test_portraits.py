@@ -233,6 +233,27 @@ def test_motion_starts_at_the_given_frame(folder, family_of):
         clip_of(pair(folder, "one.png", "drive.mp4", "--best_frame=9"))
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--no_crop_image", "--paste_back"], "--no_crop_image, --paste_back: without a crop nothing is pasted back"),
+        (["--no_crop_image", "--face=2"], "--no_crop_image, --face 2: without a crop no face is chosen"),
+        (["--no_relative", "--best_frame=2"], "--best_frame and --find_best_frame choose the first frame of relative"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(folder, words, told):
+    with pytest.raises(UserError, match=told):
+        clip_of(pair(folder, "one.png", "drive.mp4", *words))
+
+
+def test_an_option_of_source_videos_is_reported_for_pictures(folder, caplog):
+    clip_of(pair(folder, "one.png", "drive.mp4", "--source_video_eye_retargeting"))
+    assert "--source_video_eye_retargeting: " in caplog.text and "one.png is a picture" in caplog.text
+    caplog.clear()
+    clip_of(pair(folder, "wide.mp4", "drive.mp4", "--source_video_eye_retargeting"))
+    assert not caplog.records
+
+
 def test_retargeting_reads_the_landmarks(folder, family_of):
     opt = pair(folder, "one.png", "drive.mp4", "--lip_retargeting", "--eye_retargeting=0.1", "--normalize_lip")
     clip = clip_of(opt)

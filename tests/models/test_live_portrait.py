@@ -342,6 +342,24 @@ def test_animals_in_a_source_video_move_the_same_in_any_batches():
     assert torch.allclose(*found, atol=1e-5)
 
 
+@pytest.mark.parametrize("how", ["--no_relative", "--animals"])
+@pytest.mark.parametrize("what", ["--normalize_lip", "--driving_option=adapt-scale"])
+def test_options_of_relative_motion_are_refused_in_absolute_motion(how, what):
+    with pytest.raises(UserError, match=f"{what.replace('=', ' ')}: only for relative motion, which {how} replaces"):
+        build(how, what)
+
+
+@pytest.mark.parametrize(
+    ("word", "part"), [("--eye_retargeting=0.2", "eyes"), ("--lip_retargeting", "lips"), ("--normalize_lip", "lips")]
+)
+def test_untrained_retargeting_is_refused(word, part):
+    """The first stage saves networks that change nothing."""
+    family = find_family("live_portrait")(parse([f"--config={CONFIG}", word], False), training=False)
+    with pytest.raises(UserError, match=f"retargeting of {part} is untrained and changes nothing; train it with"):
+        family.prepare_inference()
+    build(word).prepare_inference()
+
+
 def test_unknown_openness_is_reported():
     source, driven = random_motion(1).points(), random_motion(1).points()
     assert source.shape == driven.shape
