@@ -40,6 +40,11 @@ class DrawnDataset(FramesDataset):
     def __init__(self, opt: Any, training: bool):
         super().__init__(opt, training)
         if training:
+            if self.augmentation.moves_pixels:
+                raise UserError(
+                    "--rotation_degrees, --resize_ratio, --crop_size: the true motion of drawn people does not follow "
+                    "these; remove them"
+                )
             self.root = Path(opt.dataroot)
             self._cache: dict[str, CachedClip] = {}
             missing = next((name for name in self.names if not self._motion_path(name).is_file()), None)

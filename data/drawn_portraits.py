@@ -12,6 +12,11 @@ class DrawnPortraitsDataset(DrawnDataset, PortraitsDataset):
 
     def __init__(self, opt: Any, training: bool):
         super().__init__(opt, training)
+        if training and opt.annotations is not None:
+            raise UserError(
+                f"--annotations {opt.annotations or 'none'}: landmarks are those of the ground truth here; remove it, "
+                f"or train with --dataset_mode portraits"
+            )
         if self.jitter:
             raise UserError(
                 f"--crop_jitter {self.jitter}: the true motion does not follow it; set it to 0, or train with "

@@ -89,6 +89,19 @@ def test_clips_without_their_motion_are_refused(tmp_path, drawn):
         dataset(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "words", [["--rotation_degrees=10"], ["--resize_ratio=0.9,1.1"], ["--rotation_degrees=10", "--horizontal_flip=yes"]]
+)
+def test_augmentations_that_the_truth_does_not_follow_are_refused(drawn, words):
+    with pytest.raises(UserError, match="the true motion of drawn people does not follow these; remove them"):
+        dataset(drawn, *words)
+
+
+def test_the_truth_has_landmarks_of_its_own(drawn):
+    with pytest.raises(UserError, match="--annotations none: landmarks are those of the ground truth here"):
+        portrait_batch(drawn, "--annotations=none")
+
+
 def test_the_true_motion_has_no_error_and_hidden_pixels_do_not_count():
     motion = 0.2 * torch.randn(2, 2, 16, 16)
     seen = (torch.rand(2, 1, 16, 16) > 0.3).float()
