@@ -204,7 +204,7 @@ def comparison(runs: Sequence[Run], weighting: str = "videos") -> tuple[list[str
         cells = [bold(cell) if index == winner else cell for index, cell in enumerate(cells)]
         found = [difference(runs[0], run, column) for run in runs[1:]]
         rows.append([column, *cells, *("–" if one is None else str(one) for one in found)])
-        if any(lacking := [missed(run, column) for run in runs]):
+        if better(runs, column) and any(lacking := [missed(run, column) for run in runs]):
             rows.append([f"{column}: missed", *(f"{100 * share:.1f} %" for share in lacking), *["–"] * len(others)])
     return head, rows
 

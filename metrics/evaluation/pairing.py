@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from util.cells import read_dicts
 from util.errors import UserError
 from util.files import path_exists
 from util.resizing import resize
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".clip")
 LOSSLESS = "png"
@@ -40,11 +43,13 @@ def find_clips(folder: Path, option: str) -> dict[str, Path]:
     if folder.is_file():
         return {folder.stem: folder}
     found: dict[str, Path] = {}
+    skipped = []
     for path in sorted(folder.iterdir(), key=natural_key):
         if path.name.startswith("."):
             continue
         is_frames = path.is_dir() and path.name != LOSSLESS and any(list_images(path))
         if not (is_frames or (path.suffix.lower() in SUFFIXES and path.is_file())):
+            skipped += [path.name] if _holds_videos(path) else []
             continue
         name = path.name if is_frames else path.stem
         if name in found:
@@ -53,8 +58,18 @@ def find_clips(folder: Path, option: str) -> dict[str, Path]:
             )
         found[name] = path
     if not found:
-        raise UserError(f"{option} {folder}: contains no videos, folders of frames or pictures")
+        below = f"; its subfolders are not searched: {', '.join(skipped)}" if skipped else ""
+        raise UserError(f"{option} {folder}: contains no videos, folders of frames or pictures{below}")
+    if skipped:
+        log.warning(
+            "%s %s: left out the videos in subfolders (%s); list them with --pairs", option, folder, ", ".join(skipped)
+        )
     return found
+
+
+def _holds_videos(path: Path) -> bool:
+    """Whether a path is a folder with videos."""
+    return path.is_dir() and any(one.suffix.lower() in VIDEO_SUFFIXES for one in path.iterdir())
 
 
 def pairs(folders: Mapping[str, Path | None]) -> list[Pair]:
@@ -77,6 +92,13 @@ def pairs(folders: Mapping[str, Path | None]) -> list[Pair]:
             f"no counterpart of {len(lacking)} of {len(results)} results: {', '.join(lacking[:10])}{more}; files are "
             f"matched by name, without the suffix"
         )
+    paths = {path for _, files in found for path in files.values()}
+    without = [name for name, path in others.get("truth", {}).items() if path not in paths]
+    if without:
+        log.warning(
+            "%d of %d true videos have no result and are not measured: %s", len(without), len(others["truth"]),
+            ", ".join(without[:10]) + (" ..." if len(without) > 10 else ""),
+        )  # fmt: skip
     return [Pair(name, files) for name, files in found]
 
 

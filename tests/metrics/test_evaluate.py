@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from metrics_faces import drawn, moved, run_script, write_frames
 
-from data.video import write_image
+from data.video import VideoWriter, write_image
 from metrics import find_metrics
-from metrics.evaluation.pairing import Pair
+from metrics.evaluation.pairing import Pair, pairs
 from metrics.evaluation.protocols import find_protocol, protocol_names
 from metrics.evaluation.running import Plan
 from metrics.evaluation.running import measure as run_pair
@@ -188,6 +188,20 @@ def test_listed_results_keep_their_subfolders_and_dots(tmp_path):
     assert "stand in several lines: take.1" in evaluate(*call, status=2)
     table.write_text("generated,real\n")
     assert "has a header but no rows" in evaluate(*call, status=2)
+
+
+def test_what_is_not_measured_is_told(tmp_path, caplog):
+    for name in ("a", "b"):
+        small(tmp_path / "real" / name)
+    small(tmp_path / "made" / "a")
+    with VideoWriter(tmp_path / "made" / "more" / "b.mp4", 25) as writer:
+        writer.write(np.zeros((24, 24, 3), np.uint8))
+    assert [pair.name for pair in pairs({"result": tmp_path / "made", "truth": tmp_path / "real"})] == ["a"]
+    assert "left out the videos in subfolders (more); list them with --pairs" in caplog.text
+    assert "1 of 2 true videos have no result and are not measured: b" in caplog.text
+    (tmp_path / "made" / "a").rename(tmp_path / "a")
+    with pytest.raises(UserError, match="contains no videos.*its subfolders are not searched: more"):
+        pairs({"result": tmp_path / "made", "truth": tmp_path / "real"})
 
 
 def test_names_that_are_not_utf8_are_escaped_in_the_table(tmp_path):
