@@ -75,8 +75,11 @@ class Measured:
         definitions = content.get("definitions", {})
         self.better: dict[str, str] = {name: one["better"] for name, one in definitions.items()}
         """Metric -> "lower", "higher" or "like truth"; secondary columns have no direction."""
-        self.order: str | None = next((name for name in content.get("total", {}) if name in definitions), None)
-        """The metric by which results are sorted, worst first."""
+        of_videos = set().union(*self._videos.values())
+        self.order: str | None = next(
+            (name for name in content.get("total", {}) if name in definitions and name in of_videos), None
+        )
+        """The metric by which results are sorted, worst first: the first one of which videos have values."""
         self.totals = _totals(content, self.better)
         """Metric -> its total with the protocol's averaging, and the control row that a model must beat."""
 

@@ -150,6 +150,8 @@ def measured(wanted: list[Pair], plan: Plan, measurement, out: Path, args) -> tu
         kept.path.unlink(missing_ok=True)
     known = kept.load(wanted)
     rest = [pair for pair in wanted if pair.name not in known]
+    if rest and args.workers == 1:
+        measurement.rehearse()  # a missing package is one error, not one per video
     failures, pace = {}, running.Pace()
     outcomes = running.measure_all(rest, plan, measurement, args.workers)
     for pair, record, reason in tqdm(outcomes, total=len(rest), unit="video", disable=None):

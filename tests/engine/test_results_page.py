@@ -49,8 +49,9 @@ def test_metrics_of_videos_and_frames_are_shown(folder):
 
 
 def test_metrics_keep_their_names_by_which_results_are_ordered(folder):
-    told = {"videos": {"a": {"ms_ssim": 0.5}}, "total": {"ms_ssim": {}},
-            "definitions": {"ms_ssim": {"better": "higher"}}}  # fmt: skip
+    # Only the set of all results has a FID.
+    told = {"videos": {"a": {"ms_ssim": 0.5}}, "total": {"fid": {"frames": 9.0}, "ms_ssim": {}},
+            "definitions": {"fid": {"better": "lower"}, "ms_ssim": {"better": "higher"}}}  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(told))
     write_page(folder)
     content = content_of(folder / "index.html")

@@ -7,6 +7,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 from metrics_faces import drawn, moved, run_script, write_frames
 
 from data.video import VideoWriter, write_image
@@ -202,6 +203,15 @@ def test_what_is_not_measured_is_told(tmp_path, caplog):
     (tmp_path / "made" / "a").rename(tmp_path / "a")
     with pytest.raises(UserError, match="contains no videos.*its subfolders are not searched: more"):
         pairs({"result": tmp_path / "made", "truth": tmp_path / "real"})
+
+
+def test_weights_of_another_network_are_one_error_before_the_first_video(tmp_path):
+    for name in ("a", "b"):
+        small(tmp_path / "made" / name)
+    torch.save({"x": torch.zeros(1)}, tmp_path / "other.pth")
+    call = ["--generated", tmp_path / "made", "--real", tmp_path / "made", "--metrics", "kid"]
+    output = evaluate(*call, "--inception", tmp_path / "other.pth", "--out", tmp_path / "o", status=2)
+    assert output.startswith("error: ") and "failed: a" not in output and "Traceback" not in output
 
 
 def test_names_that_are_not_utf8_are_escaped_in_the_table(tmp_path):
