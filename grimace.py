@@ -178,10 +178,11 @@ class Model:
         clip = RequestedClips(self._dataset(source.options), pair_settings(source.options)).driven(
             source.item, [frame], source.finish, Fraction(25)
         )
-        (item,) = clip.driving
-        made, source.next_state = source.model._animator.advance(source.next_state or source.state, item)
-        frames = [_finished(clip, picture) for picture in to_bytes(made, clip.cut_off).cpu().numpy()]
-        return frames[0] if frames else None
+        frames: list[np.ndarray | None] = []
+        for item in clip.driving:  # one for each face of the source
+            made, source.next_state = source.model._animator.advance(source.next_state or source.state, item)
+            frames += [_finished(clip, picture) for picture in to_bytes(made, clip.cut_off).cpu().numpy()]
+        return next((frame for frame in frames if frame is not None), None)
 
     def make(self, folder: str | Path, *, watch: Watch | None = None, **options: Any) -> Path:
         """The first result without a driving video, written into a folder: an expression of `input_path` (families of

@@ -225,6 +225,10 @@ class Dataset(KeepsMethods):
         faces (paths, or pictures (H, W, 3) uint8); None: the common way."""
         return None
 
+    def driven_clip(self, driving: Path, source: dict[str, Any], finish: Callable | None) -> Clip | None:
+        """The clip of such a source and a driving video, for the same modes; None: the common way."""
+        return None
+
     def previews_of(self, request: Any) -> tuple[Preview | None, Preview | None] | None:
         """What of the source and of the driving video the networks would get, for the same modes. A request may lack
         either; None: the common way."""

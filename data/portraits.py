@@ -1,7 +1,7 @@
 """Dataset mode `portraits`: clips of one person each, and pairs cropped and pasted back as LivePortrait does."""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from data.faces.portrait_annotations import (
     pair_tensors,
     read_annotations,
 )
-from data.faces.portrait_clips import PortraitClips, PortraitSettings
+from data.faces.portrait_clips import PortraitClips, PortraitSettings, faces_of, with_faces
 from data.faces.portrait_crop import DRIVING, SOURCE
 from data.faces.portrait_driving import DrivingSettings
 from data.faces.portrait_source import Cropping
@@ -166,9 +166,13 @@ class PortraitsDataset(FramesDataset):
         return self.portrait_clips().clip(request)
 
     def source_of(self, pictures: Sequence[Any]) -> tuple[dict[str, Any], Callable | None] | None:
-        if not isinstance(pictures[0], Path):
-            return None
         return self.portrait_clips().still(pictures[0])
+
+    def driven_clip(self, driving: Path, source: dict[str, Any], finish: Callable | None) -> Clip | None:
+        return self.portrait_clips().driven(driving, source, finish)
+
+    def driving_items(self, frames: Iterable[Any], source: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        return with_faces(super().driving_items(frames, source), faces_of(source))
 
     def previews_of(self, request: Any) -> tuple[Preview | None, Preview | None]:
         return self.portrait_clips().previews(request)

@@ -1,7 +1,7 @@
 """Turns the pairs and edits of a command into LivePortrait clips: cropped, animated, pasted back."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial
@@ -51,18 +51,11 @@ class Pairing:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if not self.source.is_video:
-            for item in self.driving.items():
-                yield from self._of_faces(item)
+            yield from with_faces(self.driving.items(), self.source.count)
             return
         driving = self._repeated() if self.driving.is_picture else self.driving.items()
         for item, source in zip(driving, self.source.frames(), strict=False):
             yield item | source
-
-    def _of_faces(self, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        if self.source.count == 1:
-            yield item
-        else:
-            yield from (item | {"face": face} for face in range(self.source.count))
 
     def _repeated(self) -> Iterator[dict[str, Any]]:
         item = self.driving.item(0)
@@ -71,7 +64,7 @@ class Pairing:
 
     def first(self, index: int) -> dict[str, Any]:
         """The driving frame that relative motion starts from, paired with the first source frame."""
-        item = next(self._of_faces(self.driving.item(index)))
+        item = next(with_faces([self.driving.item(index)], self.source.count))
         return item | next(self.source.frames()) if self.source.is_video else item
 
 
@@ -158,12 +151,13 @@ class PortraitClips:
         with open_steady(path, rate) as video:
             return self.portrait_points.of_clip(video, found.points)
 
-    def source(self, path: Path, needs_points: bool | None = None) -> Source:
+    def source(self, given: Path | np.ndarray, needs_points: bool | None = None) -> Source:
         """A picture, or a video all of whose frames are animated unless --source_frame names one."""
         needs_points = self.needs_source if needs_points is None else needs_points
-        if not path.exists() or is_image(path) or self.cropping.source_frame is not None:
-            return PortraitPicture(path, self.cropping, lambda: self.detector, needs_points, self.portrait_points)
-        return PortraitVideo(path, self.cropping, partial(self.points, rate=self.settings.fps), needs_points)
+        is_video = isinstance(given, Path) and given.exists() and not is_image(given)
+        if is_video and self.cropping.source_frame is None:
+            return PortraitVideo(given, self.cropping, partial(self.points, rate=self.settings.fps), needs_points)
+        return PortraitPicture(given, self.cropping, lambda: self.detector, needs_points, self.portrait_points)
 
     def clip(self, request: Any) -> Clip:
         """The clip of a pair (data.jobs.pair_list.Request)."""
@@ -182,18 +176,31 @@ class PortraitClips:
         best = self._best_frame(request, source, driving)
         if best is not None:
             clip.first = pairing.first(best)
-        if self.settings.save_template:
-            clip.saved_motion = SavedMotion(
-                driving.items, partial(write_template, self.settings.save_template, fps=driving.fps)
-            )
+        clip.saved_motion = self._saved_motion(driving)
         return clip
 
-    def still(self, path: Path) -> tuple[dict[str, Any], Callable | None]:
+    def _saved_motion(self, driving: Driving) -> SavedMotion | None:
+        file = self.settings.save_template
+        return SavedMotion(driving.items, partial(write_template, file, fps=driving.fps)) if file else None
+
+    def still(self, given: Path | np.ndarray) -> tuple[dict[str, Any], Callable | None]:
         """The item of a picture that many drivings share, and what finishes its frames."""
-        if not is_image(path) and self.cropping.source_frame is None:
-            raise UserError(f"{path}: not a picture; choose a frame with --source_frame N")
-        picture = PortraitPicture(path, self.cropping, lambda: self.detector, self.needs_source, self.portrait_points)
+        picture = self.source(given)
+        if picture.is_video:
+            raise UserError(f"{given}: not a picture; choose a frame with --source_frame N")
         return picture.item(), picture.finish()
+
+    def driven(self, path: Path, source: dict[str, Any], finish: Callable | None) -> Clip:
+        """The clip of such an item and a driving video or template."""
+        driving = open_driving(path, self.driving, self.points, None, self.needs_driving)
+        if driving.is_picture:
+            raise UserError(f"{path}: a picture drives no encoded source; give the path of the source instead")
+        audio = path if self.settings.audio == "driving" and driving.has_sound else None
+        count = faces_of(source)
+        return Clip(
+            path.stem, source, with_faces(driving.items(), count), driving.fps, audio, driving.length * count,
+            finish=finish, saved_motion=self._saved_motion(driving),
+        )  # fmt: skip
 
     def previews(self, request: Any) -> tuple[Preview | None, Preview | None]:
         """What of the source and of the driving video the networks would get; a request may lack either."""
@@ -275,8 +282,19 @@ def _rate(driving: Path) -> Fraction | None:
         return Fraction(video.fps)
 
 
-def _with_sound(path: Path) -> Path | None:
-    if is_image(path) or not path.is_file():
+def faces_of(source: dict[str, Any]) -> int:
+    """The number of faces in a source's item."""
+    return len(source["image"]) if source["image"].ndim == 4 else 1
+
+
+def with_faces(items: Iterable[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
+    """Driving items, each once for every face of the source."""
+    for item in items:
+        yield from (item | {"face": face} for face in range(count)) if count > 1 else [item]
+
+
+def _with_sound(path: Path | np.ndarray) -> Path | None:
+    if not isinstance(path, Path) or is_image(path) or not path.is_file():
         return None
     with open_video(path) as video:
         return path if video.has_audio else None

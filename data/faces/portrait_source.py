@@ -100,28 +100,30 @@ class PortraitPicture:
 
     def __init__(
         self,
-        path: Path,
+        source: Path | np.ndarray,
         cropping: Cropping,
         detector: Callable[[], Detector],
         needs_points: bool,
         refine: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     ):
-        """`refine`: finds more landmarks of a face in a picture whose 68 are known."""
-        if not path.exists():
-            raise UserError(f"--source_image {path}: no such file")
-        self.path, self.cropping, self._detector = path, cropping, detector
+        """`source`: a file, or a picture (H, W, 3) uint8; `refine`: finds more landmarks of a face in a picture whose
+        68 are known."""
+        self.path = source if isinstance(source, Path) else Path("picture")
+        self.cropping, self._detector = cropping, detector
         self.frame = cropping.source_frame or 0
-        self.picture = cropping.limited(self._read())
+        self.picture = cropping.limited(self._read() if isinstance(source, Path) else source)
         self.squares: list[Square | None] = [None]
         self.faces: list[Face] = []
         if cropping.crops or needs_points:
-            self.faces = chosen_faces(self._found(), cropping.face, str(path))
+            self.faces = chosen_faces(self._found(), cropping.face, str(self.path))
         if refine is not None:
             self.faces = [replace(face, points=refine(self.picture, face.points)) for face in self.faces]
         if cropping.crops:
             self.squares = [cropping.square(face.points) for face in self.faces]
 
     def _read(self) -> np.ndarray:
+        if not self.path.exists():
+            raise UserError(f"--source_image {self.path}: no such file")
         if is_image(self.path):
             return read_image(self.path)
         with open_video(self.path) as video:

@@ -127,6 +127,8 @@ class RequestedClips:
         if self.settings.best_frame is not None or self.settings.find_best_frame:
             raise UserError("--best_frame and --find_best_frame need the paths of source and driving video")
         if isinstance(driving, Path):
+            if (own := self.dataset.driven_clip(driving, source, finish)) is not None:
+                return own
             video = _DrivingVideo(self, driving, source)
             audio = driving if self.settings.audio == "driving" and video.has_audio else None
             clip = Clip(driving.stem, source, video, video.fps, audio, len(video), self.dataset.cut_off)

@@ -4,6 +4,8 @@ import io
 import pickle
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,13 +14,15 @@ from adapters.common import fill_weights
 from layouts import picture
 from paths import ROOT
 
+import grimace
 from data import find_dataset
 from data.faces.detector import Face
 from data.faces.portrait_crop import PasteBack, Square, square_of
 from data.faces.portrait_driving import DrivingTemplate
 from data.faces.portrait_source import PortraitPicture
+from data.jobs.pair_list import Request
 from data.jobs.pairs import RequestedClips, jobs_of
-from data.video import VideoWriter, write_image
+from data.video import VideoWriter, read_image, write_image
 from engine.animator import Animator, to_bytes
 from engine.records import Records
 from models import find_family
@@ -167,6 +171,36 @@ def test_all_faces_of_a_picture_are_animated(folder, family_of, monkeypatch):
         assert not np.array_equal(alone[part], whole[part])
     with pytest.raises(UserError, match=r"--face 3: .*two.png shows 2 face"):
         clip_of(pair(folder, "two.png", "drive.mp4", "--face=3"))
+
+
+def test_encoded_sources_and_arrays_make_the_frames_of_the_pair(folder, family_of, monkeypatch, template):
+    """From Python: grimace.Model.encode, and pictures as arrays."""
+    monkeypatch.setattr(PortraitPicture, "_found", two_faces)
+    opt = pair(folder, "two.png", "upright.mp4", "--face=all", "--lip_retargeting=0.2")
+    family, given = family_of(opt), Path(opt.source_image[0])
+    pairs = RequestedClips(find_dataset(opt.dataset_mode)(opt, training=False), pair_settings(opt))
+    for driving in (Path(opt.driving_video), folder / "drive.npz"):
+        expected = np.stack(result(family, pairs.clip(Request((given,), driving))))
+        assert len(expected) in (6, 7)
+        for source in (given, read_image(given)):
+            encoded = driven(pairs, source, driving)
+            for clip in (encoded, pairs.clip(Request((source,), driving))):
+                assert np.array_equal(np.stack(result(family, clip)), expected)
+    item, finish = pairs.source([given])
+    with pytest.raises(UserError, match=r"square\.png: a picture drives no encoded source"):
+        pairs.driven(item, folder / "square.png", finish, Fraction(25))
+    frames = [picture(index, (64, 64)) for index in range(2)]
+    expected = result(family, pairs.driven(item, frames, finish, Fraction(25)), batch=2)
+    animator = Animator(family, CPU, channels_last=False)
+    model = SimpleNamespace(_animator=animator, _dataset=lambda opt: pairs.dataset)
+    live = grimace.Encoded(model, item, animator.encode(item), opt, finish)
+    for frame, usual in zip(frames, expected, strict=True):
+        assert np.abs(grimace.Model.step(model, live, frame).astype(int) - usual).max() <= 1
+
+
+def driven(pairs, source, driving):
+    item, finish = pairs.source([source])
+    return pairs.driven(item, driving, finish, Fraction(25))
 
 
 def two_faces(self):
