@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.preparation.items import rate
+from engine.signals import unwind_at_sigterm
 from metrics import metric_names, variants
 from metrics.evaluation.protocols import Protocol, choose_protocol, protocol_names, without_motion
 from metrics.evaluation.results import JSON, columns_of, report, to_line, write
@@ -46,6 +47,7 @@ def main() -> int:
     if args.list:
         print(listing())
         return 0
+    unwind_at_sigterm()  # so that the processes of --workers end with this one
     from metrics.evaluation.pairing import listed_pairs, pairs  # torch, which --help does not need
 
     named = [name.strip() for name in (args.metrics or "").split(",") if name.strip()]

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 from unittest import mock
 
 import numpy as np
@@ -69,6 +70,23 @@ def test_several_processes_measure_what_one_measures(folders, tmp_path):
     for key in ("total", "controls", "videos"):
         assert one[key] == two[key]
     assert (tmp_path / "1" / "metrics.csv").read_bytes() == (tmp_path / "2" / "metrics.csv").read_bytes()
+
+
+def test_processes_end_with_the_command_that_started_them(folders, tmp_path, monkeypatch):
+    started = []
+
+    def terminated(queue, processes, shares, measurement):
+        started.extend(processes)
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield
+
+    monkeypatch.setattr("metrics.evaluation.running._collected", terminated)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        evaluate(*given(folders, tmp_path / "o", "--metrics", "l1", "--workers", 2), status=143)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(started) == 2 and not any(process.is_alive() for process in started)
 
 
 def test_an_interrupted_run_is_continued_and_a_changed_result_is_measured_again(folders, tmp_path):
