@@ -69,6 +69,7 @@ class LivePortraitRetarget(LivePortrait):
                 f"samples; use at least two, or remove it from --train_parts"
             )
         self.by_points, self.border = opt.openness_by == "points", opt.shoulder_mask == "border"
+        _refuse_unused(opt)
         weights = Path(opt.landmark_network or WEIGHTS)
         self.openness_meter = None if self.by_points else OpennessMeter(load_network(weights))
         self.stitching_motion = opt.stitching_motion
@@ -169,3 +170,16 @@ class LivePortraitRetarget(LivePortrait):
     def _offsets(self, part: str, kp: Tensor, now: Openness, aim: Tensor) -> Tensor:
         opens = self.adjuster.eye_offsets if part == "eyes" else self.adjuster.lip_offsets
         return opens(kp, now, aim)
+
+
+def _refuse_unused(opt: Any) -> None:
+    """Refuse what supervision by points would ignore, and ranges without values."""
+    if opt.landmark_network and opt.openness_by == "points":
+        raise UserError(
+            f"--landmark_network {opt.landmark_network}: only --openness_by pictures measures with it; set that, too, "
+            f"or remove it"
+        )
+    for name in ("eye_openness", "lip_openness"):
+        low, high = getattr(opt, name)
+        if low > high:
+            raise UserError(f"--{name} {low},{high}: the least comes first; set {high},{low}")

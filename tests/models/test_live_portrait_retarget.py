@@ -168,6 +168,18 @@ def test_a_second_stage_needs_a_first_one_and_two_samples():
     family_of("--batch_size=1", "--train_parts=eyes,lips")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--landmark_network=mine.pth"], "--landmark_network mine.pth: only --openness_by pictures measures with it"),
+        (["--lip_openness=0.5,0.1"], "--lip_openness 0.5,0.1: the least comes first; set 0.1,0.5"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(words, told):
+    with pytest.raises(UserError, match=told):
+        family_of(*words)
+
+
 def test_clips_without_landmarks_are_reported(batch):
     family = family_of("--train_parts=eyes")
     bare = {name: batch[name] for name in ("source", "driving")}
