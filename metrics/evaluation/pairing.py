@@ -116,15 +116,16 @@ def listed_pairs(path: Path, folders: Mapping[str, Path | None]) -> list[Pair]:
             raise UserError(f"--pairs {path}: line {line} needs the columns {', '.join(roles)}, one per given folder")
         files = {role: Path(folders[role]) / row[column] for column, role in roles.items()}
         missing += [f"{one} (line {line})" for one in files.values() if not path_exists(one)]
-        found.append(Pair(_listed_name(row["generated"], files["result"]), files))
+        found.append((row["generated"], files))
     if missing:
         raise UserError(f"--pairs {path}: missing: {', '.join(missing[:10])}")
     if not found:
         raise UserError(f"--pairs {path}: has a header but no rows")
-    twice = [name for name, times in Counter(pair.name for pair in found).items() if times > 1]
+    listed = [Pair(_listed_name(entry, files["result"]), files) for entry, files in found]
+    twice = [name for name, times in Counter(pair.name for pair in listed).items() if times > 1]
     if twice:
         raise UserError(f"--pairs {path}: these results stand in several lines: {', '.join(twice[:10])}; keep one each")
-    return found
+    return listed
 
 
 def _listed_name(entry: str, path: Path) -> str:

@@ -103,9 +103,9 @@ def read_index(path: Path) -> Any:
 
 def read_grids(path: Path) -> Any:
     """Dense motion for `script/evaluate.py --motion`."""
-    pair, plan = SimpleNamespace(name=path.stem), SimpleNamespace(tables={"motion": path.parent}, batch_size=2)
+    pair, plan = SimpleNamespace(name=path.stem), SimpleNamespace(tables={"motion": path.parent})
     motion_of.__globals__["_grids"].cache_clear()
-    return motion_of(pair, plan, 0)
+    return motion_of(pair, plan, 0, 2)
 
 
 def read_coefficients(path: Path) -> Any:

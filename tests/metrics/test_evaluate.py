@@ -205,6 +205,8 @@ def test_listed_results_keep_their_subfolders_and_dots(tmp_path):
     assert set(json.loads((out / "metrics.json").read_text())["videos"]) == {"take.1", "take.2", "one/take"}
     table.write_text("generated,real\ntake.1,take.1\ntake.1,take.2\n")
     assert "stand in several lines: take.1" in evaluate(*call, status=2)
+    table.write_text(f"generated,real\n{'x' * 300}.mp4,take.2\n")
+    assert f"missing: {tmp_path / 'made' / 'x'}" in evaluate(*call, status=2)
     table.write_text("generated,real\n")
     assert "has a header but no rows" in evaluate(*call, status=2)
 

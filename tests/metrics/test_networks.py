@@ -275,12 +275,12 @@ def test_heads_of_another_network_are_reported(files):
 def test_dense_motion_of_any_dtype_is_read_and_other_content_reported(tmp_path, kind):
     grid = np.ones((3, 2, 2, 2), np.float32)
     np.savez(tmp_path / "a.npz", grid=np.full(grid.shape, "x", kind) if kind[1] in "US" else grid.astype(kind))
-    pair, plan = SimpleNamespace(name="a"), SimpleNamespace(tables={"motion": tmp_path}, batch_size=2)
+    pair, plan = SimpleNamespace(name="a"), SimpleNamespace(tables={"motion": tmp_path})
     if kind[1] in "US":
         with pytest.raises(UserError, match="a.npz: needs the array grid"):
-            motion_of(pair, plan, 0)
+            motion_of(pair, plan, 0, 2)
     else:
-        assert torch.equal(motion_of(pair, plan, 1), torch.ones(2, 2, 2, 2))
+        assert torch.equal(motion_of(pair, plan, 1, 2), torch.ones(2, 2, 2, 2))
 
 
 def test_damaged_torchscript_is_reported(tmp_path, monkeypatch):
