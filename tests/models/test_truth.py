@@ -134,8 +134,9 @@ def test_batches_without_truth_are_refused():
 
 
 @pytest.mark.parametrize("model", FAMILIES)
-def test_families_train_with_ground_truth(drawn, model):
-    opt = options(model, *WEIGHTS, "--dataset_mode=drawn", f"--dataroot={drawn}", f"--load_size={SIZE}")
+@pytest.mark.parametrize("size", [SIZE, SIZE // 2], ids=["as drawn", "half of it"])
+def test_families_train_with_ground_truth(drawn, model, size):
+    opt = options(model, *WEIGHTS, "--dataset_mode=drawn", f"--dataroot={drawn}", f"--load_size={size}")
     items = find_dataset("drawn")(opt, training=True)
     batch = torch.utils.data.default_collate([items[k] for k in range(2)])
     family = find_family(model)(opt, training=True)
