@@ -155,25 +155,27 @@ class LivePortrait(Family):
         of_source, of_driving = self.motion_extractor(source), self.motion_extractor(driving)
         # The driving frame uses the source's canonical points, so that it differs from the source by motion only.
         kp_source, kp_driving = of_source.points(), of_driving.points(of_source.canonical)
+        made = None
+        if clock.step >= self.motion_first:
+            made = self.generate_with_motion(self.encode(source), kp_source, kp_driving)
 
         def detect(frame: Tensor) -> Tensor:
             return self.motion_extractor(frame).points(of_source.canonical)
 
         equivariance_terms, transformed = self.equivariance(detect, driving, kp_driving)
         terms = {**equivariance_terms, **self.priors(of_source, of_driving, batch)}
-        if clock.step < self.motion_first:
+        if made is None:
             yield "animator", terms
             prediction = source
         else:
-            prediction = yield from self._paint(batch, source, kp_source, kp_driving, terms)
+            prediction = yield from self._compared(batch, *made, terms)
         shown = first_samples(Step(source, driving, prediction, kp_source, kp_driving, transformed))
         return Pictures(partial(drawn_columns, shown))
 
-    def _paint(
-        self, batch: dict[str, Any], source: Tensor, kp_source: Tensor, kp_driving: Tensor, terms: Terms
+    def _compared(
+        self, batch: dict[str, Any], prediction: Tensor, motion: DenseMotion, terms: Terms
     ) -> Iterator[tuple]:
         """The updates by a generated picture, which is returned; `terms`: those on points alone."""
-        prediction, motion = self.generate_with_motion(self.encode(source), kp_source, kp_driving)
         target = resized(batch["driving"], prediction.shape[-1])
         truth = {**batch, "driving": target}
         yield (

@@ -26,6 +26,7 @@ from torch.utils.data import default_collate
 
 from data import find_dataset
 from data.loading.sampler import EndlessSampler, SeededSamples
+from engine import trainer
 from engine.clock import Clock
 from engine.distributed import Processes
 from engine.validation import Validation
@@ -48,6 +49,7 @@ def trained_family(name, sample):
     family.milestone("loaded", dataset)
     samples = SeededSamples(dataset, 0)
     batch = default_collate([samples[key][0] for key in next(iter(EndlessSampler(len(dataset), 2)))])
+    batch = trainer.move(batch, torch.device("cpu"), channels_last=False)
     for table in family.row_tables().values():  # the engine brings the rows of the batch
         batch[table.key] = torch.arange(2)
     return family, batch
