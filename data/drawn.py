@@ -12,7 +12,7 @@ import numpy as np
 from data.augment import mirror
 from data.base import as_tensor, to_tensor
 from data.faces.detector import MIRRORED
-from data.faces.portrait_annotations import Annotations, FaceFacts, annotations_of, pair_tensors
+from data.faces.portrait_annotations import Annotations, FaceFacts, pair_tensors
 from data.frames import FramesDataset, plain
 from data.sample_faces.clips import Truth
 from data.sample_faces.motion import MotionTruth
@@ -33,8 +33,7 @@ class DrawnDataset(FramesDataset):
     A training item holds `source` and `driving` (3, H, W), `name`, and the truth: `motion` (2, h, w), from where in the
     driving frame to where in the source a surface goes, in units of [-1, 1]; `seen` (1, h, w), 1 where the source
     shows it; `mask` (1, H, W), 1 in the driving frame's face; `source_points` and `driving_points` (68, 3): x and y in
-    [-1, 1] and a weight, which is less where something hides the point. It also holds what items of data.portraits
-    hold of their two frames: landmarks, angles, boxes.
+    [-1, 1] and a weight, which is less where something hides the point.
     """
 
     def __init__(self, opt: Any, training: bool):
@@ -79,9 +78,12 @@ class DrawnDataset(FramesDataset):
         with self.open(name) as video:
             frames = [self.sized(frame) for frame in video]
         points = [weighted_points(truth, k) for k in range(len(truth))]
-        known = {"landmarks": truth.landmarks, "rotation": truth.performance.rotation}
-        faces = annotations_of(known, (truth.size, truth.size), len(truth), str(self.folder / name))
-        return CachedClip(frames, MotionTruth.load(self._motion_path(name)), truth.mask, points, faces)
+        motion = MotionTruth.load(self._motion_path(name))
+        return CachedClip(frames, motion, truth.mask, points, self.annotations_in(truth, name))
+
+    def annotations_in(self, truth: Truth, name: str) -> Annotations | None:
+        """What else items hold of a clip's faces: here nothing."""
+        return None
 
 
 @dataclass
@@ -92,7 +94,7 @@ class CachedClip:
     motion: MotionTruth
     mask: np.ndarray  # (N, H, W) bool
     points: list[np.ndarray]  # of each frame (68, 3)
-    faces: Annotations
+    faces: Annotations | None
 
     def parts(self, chance: float) -> Parts:
         """One of the pairs whose motion is known, chosen by `chance` in [0, 1)."""
@@ -101,7 +103,7 @@ class CachedClip:
         return Parts(
             [self.frames[source], self.frames[driving]], self.motion.flow[pair].astype(np.float32),
             self.motion.seen[pair], self.mask[driving], [self.points[source], self.points[driving]],
-            [self.faces.frame(source), self.faces.frame(driving)],
+            [self.faces.frame(k) for k in (source, driving)] if self.faces else [],
         )  # fmt: skip
 
 
@@ -133,7 +135,7 @@ class Parts:
         seen, mask = (as_tensor(part)[None].float() for part in (self.seen, self.mask))
         named = zip(("source_points", "driving_points"), self.points, strict=True)
         points = {name: as_tensor(np.asarray(found, np.float32)) for name, found in named}
-        faces = pair_tensors(*self.faces)
+        faces = pair_tensors(*self.faces) if self.faces else {}
         return {"source": source, "driving": driving, "motion": flow, "seen": seen, "mask": mask, **points, **faces}
 
 

@@ -3,12 +3,14 @@
 from typing import Any
 
 from data.drawn import DrawnDataset
+from data.faces.portrait_annotations import Annotations, annotations_of
 from data.portraits import PortraitsDataset
+from data.sample_faces.clips import Truth
 from util.errors import UserError
 
 
 class DrawnPortraitsDataset(DrawnDataset, PortraitsDataset):
-    """Training items as in the mode `drawn`, all else as in the mode `portraits`."""
+    """Training items as in the mode `drawn`, with landmarks, angles and boxes as in `portraits`; all else as there."""
 
     def __init__(self, opt: Any, training: bool):
         super().__init__(opt, training)
@@ -22,3 +24,7 @@ class DrawnPortraitsDataset(DrawnDataset, PortraitsDataset):
                 f"--crop_jitter {self.jitter}: the true motion does not follow it; set it to 0, or train with "
                 f"--dataset_mode portraits"
             )
+
+    def annotations_in(self, truth: Truth, name: str) -> Annotations | None:
+        known = {"landmarks": truth.landmarks, "rotation": truth.performance.rotation}
+        return annotations_of(known, (truth.size, truth.size), len(truth), str(self.folder / name))

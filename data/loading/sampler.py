@@ -5,9 +5,11 @@ import gc
 import random
 import re
 import signal
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -313,7 +315,8 @@ class _Collate:
 
 
 def _init_worker(worker: int) -> None:
-    """Keep freed memory, ignore signals meant for the parent, and never collect objects inherited from it.
+    """Keep freed memory, ignore signals meant for the parent and the connections that it drops, and never collect
+    objects inherited from it.
 
     Every sample needs as much memory as the one before: new pages took half of the time of collating one.
 
@@ -323,5 +326,16 @@ def _init_worker(worker: int) -> None:
     gc.freeze()
     keep_freed_memory()
     guard_breakpoints(alone=False)
+    sys.excepthook = print_unless_disconnected
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def print_unless_disconnected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An excepthook that is silent about lost connections.
+
+    Python's thread that hands tensors to the parent prints what it cannot handle. When a killed worker interrupts the
+    parent, that may be a connection of another worker; the parent reports the killed one.
+    """
+    if not issubclass(kind, (EOFError, ConnectionError)):
+        sys.__excepthook__(kind, error, trace)

@@ -173,7 +173,8 @@ def test_landmarks_boxes_and_angles_follow_a_mirrored_drawn_portrait(drawn, flip
     batch = {key: torch.cat([one[key] for one in batches]) for key in batches[0] if key != "name"}
     # Landmarks are between the edges of the picture, points between the middles of its outermost pixels.
     points, found = batch["driving_points"][..., :2] * (SIZE - 1) / SIZE, batch["driving_landmarks"]
-    assert (found[:, 30] - points[:, 30]).abs().max() < 0.03
+    # The outline of a turned face is not where the points of the jaw are.
+    assert (found[:, 17:] - points[:, 17:]).abs().max() < 0.04
     assert ((batch["face_box"][:, 0] < found[:, 30, 0]) & (found[:, 30, 0] < batch["face_box"][:, 2])).all()
     nose, yaw = found[:, 30, 0] - found[:, [36, 45], 0].mean(1), batch["driving_angles"][:, 1]
     turned = yaw.abs() > 8

@@ -4,10 +4,12 @@ import errno
 import gc
 import itertools
 import os
+import socket
 import subprocess
 import sys
 from collections import Counter
 from functools import partial
+from multiprocessing import resource_sharer
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +23,7 @@ from data.loading.sampler import (
     SeededSamples,
     endless_batches,
     explain_lost_workers,
+    print_unless_disconnected,
     training_batches,
 )
 from util.errors import RunError, UserError
@@ -304,3 +307,18 @@ def test_a_dataset_brings_its_own_batches_and_weights(tmp_path, workers):
     stream.close()
     assert all(len(batch) == 4 and batch.max() < 10 for batch in seen)
     assert {2, 3} <= {batch.shape[1] for batch in seen}, "padded to the longest of a batch"
+
+
+def test_a_worker_whose_parent_drops_a_connection_prints_nothing(monkeypatch, capsys):
+    """A worker serves its tensors from a thread; the parent may end in the middle of a handshake with it."""
+    monkeypatch.setattr(sys, "excepthook", print_unless_disconnected)
+    served = resource_sharer.DupFd(sys.__stdin__.fileno())
+    with socket.socket(socket.AF_UNIX) as parent:
+        parent.connect(served._id[0])
+    resource_sharer.stop(timeout=60)  # waits for the thread
+    assert capsys.readouterr().err == ""
+
+
+def test_a_worker_prints_other_errors(monkeypatch, capsys):
+    print_unless_disconnected(ValueError, ValueError("a mistake"), None)
+    assert "ValueError: a mistake" in capsys.readouterr().err
