@@ -165,6 +165,7 @@ class LivePortrait(Family):
         equivariance_terms, transformed = self.equivariance(detect, driving, kp_driving)
         terms = {**equivariance_terms, **self.priors(of_source, of_driving, batch)}
         if made is None:
+            self.truth.check(batch)
             yield "animator", terms
             prediction = source
         else:

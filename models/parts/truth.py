@@ -22,9 +22,16 @@ GUIDES = (
 lids. Further key points are free."""
 
 
-def build_truth(**weights: float) -> "TruthLosses | NoTerms":
+def build_truth(**weights: float) -> "TruthLosses | NoTruth":
     """The losses of `models.parts.options.add_truth_options`."""
-    return TruthLosses(**weights) if any(weights.values()) else NoTerms()
+    return TruthLosses(**weights) if any(weights.values()) else NoTruth()
+
+
+class NoTruth(NoTerms):
+    """Training without ground truth."""
+
+    def check(self, batch: dict[str, Tensor]) -> None:
+        """Nothing is needed."""
 
 
 class TruthLosses(nn.Module):
@@ -44,7 +51,7 @@ class TruthLosses(nn.Module):
     ) -> Terms:
         """`deformation` (B, h, w, 2): sampling positions in the source; `points` (B, K, 2) of source and driving
         frame."""
-        _check(batch)
+        self.check(batch)
         terms = {}
         if self.motion:
             terms["truth_motion"] = self.motion * motion_error(deformation, batch["motion"], batch["seen"])
@@ -58,18 +65,18 @@ class TruthLosses(nn.Module):
             terms["truth_face"] = self.face * self._on_face(prediction, batch)
         return terms
 
+    def check(self, batch: dict[str, Tensor]) -> None:
+        """Refuse batches without ground truth; a family that needs it later only asks in its first step."""
+        if "motion" not in batch:
+            raise UserError(
+                "--weight_truth_*: these losses need the ground truth of drawn people, which the dataset lacks; train "
+                "with --dataset_mode drawn (live_portrait: drawn_portraits), or set the weights to 0"
+            )
+
     @staticmethod
     def _on_face(prediction: Tensor, batch: dict[str, Tensor]) -> Tensor:
         mask = resize_area(batch["mask"], tuple(prediction.shape[-2:]))
         return masked_difference(prediction, batch["driving"], mask)
-
-
-def _check(batch: dict[str, Tensor]) -> None:
-    if "motion" not in batch:
-        raise UserError(
-            "--weight_truth_*: these losses need the ground truth of drawn people, which the dataset lacks; train "
-            "with --dataset_mode drawn (live_portrait: drawn_portraits), or set the weights to 0"
-        )
 
 
 def motion_error(deformation: Tensor, motion: Tensor, seen: Tensor) -> Tensor:

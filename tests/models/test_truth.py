@@ -215,6 +215,15 @@ def test_motion_first_trains_the_motion_extractor_of_a_portrait_family_alone(dra
     assert had_gradient(family.motion_extractor) and not had_gradient(family.spade_generator)
 
 
+def test_motion_first_misses_the_ground_truth_in_its_first_step(drawn):
+    opt, batch = portrait_batch(drawn, "--motion_first=5")
+    family = find_family("live_portrait")(opt, training=True)
+    family.prepare_training(opt)
+    del batch["motion"]
+    with pytest.raises(UserError, match="--dataset_mode drawn"):
+        next(family.training_step(batch, SimpleNamespace(epoch=0, step=0)))
+
+
 def had_gradient(network: torch.nn.Module) -> bool:
     return any(p.grad is not None and float(p.grad.abs().sum()) > 0 for p in network.parameters())
 
